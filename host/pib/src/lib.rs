@@ -1,0 +1,15 @@
+//! The library behind the binary `pib`: it *does* what `pib-plan` decides.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `event` | what operations report while they run |
+//! | `base` | bootstraps the root file system that a build starts from |
+//! | `engine` | Docker or Podman over its API |
+//! | `disk` | partition table, FAT, ext4, the image file |
+//! | `source` | where stages come from; the cache |
+
+pub mod base;
+pub mod disk;
+pub mod engine;
+pub mod event;
+pub mod source;

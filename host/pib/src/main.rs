@@ -1,0 +1,3 @@
+//! The binary `pib`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Integration tests of the real binary and its adapters: one binary, one module per area.
