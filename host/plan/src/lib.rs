@@ -3,5 +3,7 @@
 //! | module | what it decides |
 //! |---|---|
 //! | [`id`] | names, digests and architectures, valid by construction |
+//! | [`stage`] | what a stage says of itself |
 
 pub mod id;
+pub mod stage;
