@@ -1,0 +1,47 @@
+//! "Did you mean": the nearest of a list of known words.
+
+/// Returns the candidate that `word` was most likely meant to be, if any is near enough.
+///
+/// Near means at most a third of the word's length in edits (Damerau-Levenshtein), the tie going to the
+/// first; a candidate that merely differs in case or in `_` for `-` always counts.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let fold = |text: &str| text.to_lowercase().replace('_', "-");
+    let word = fold(word);
+    let limit = word.chars().count().div_ceil(3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &fold(candidate)), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns "`a`, `b` and `c`", for messages that list choices.
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();
+    match quoted.split_last() {
+        None => "nothing".to_owned(),
+        Some((only, [])) => only.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_nearest_word_only_when_it_is_near() {
+        let known = ["watchdog", "rootssh", "ro", "os"];
+        assert_eq!(nearest("watchdgo", known), Some("watchdog"));
+        assert_eq!(nearest("RootSSH", known), Some("rootssh"));
+        assert_eq!(nearest("kubernetes", known), None);
+    }
+
+    #[test]
+    fn lists_read_as_a_sentence() {
+        assert_eq!(list([]), "nothing");
+        assert_eq!(list(["a"]), "`a`");
+        assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
+    }
+}
