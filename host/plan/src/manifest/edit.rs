@@ -1,0 +1,188 @@
+//! Edits of `pib.toml` that keep comments, order and layout.
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
+
+use crate::id::StageName;
+use crate::stage::ConfigValue;
+
+/// A stage as `pib add` writes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewStage {
+    /// The name.
+    pub name: StageName,
+    /// The version requirement, or
+    pub version: Option<String>,
+    /// the registry's name in `[registries]`, beside the version, or
+    pub registry: Option<String>,
+    /// the folder.
+    pub path: Option<String>,
+    /// Values for config keys.
+    pub config: Vec<(String, ConfigValue)>,
+}
+
+/// Says that the text cannot be edited.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum EditError {
+    /// The text is not TOML.
+    #[error("the manifest is not valid TOML: {0}")]
+    Syntax(String),
+    /// A table that must be edited is something else.
+    #[error("`{0}` is not a table")]
+    NotATable(String),
+}
+
+/// Returns `text` with the stage added, or changed where it stands already.
+///
+/// An entry that exists keeps its config; keys given anew replace theirs.
+///
+/// # Errors
+/// When the text is not TOML or `stages` is no table.
+pub fn add_stage(text: &str, stage: &NewStage) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(syntax)?;
+    let stages = stages_table(&mut document)?;
+    let name = stage.name.as_str();
+    let earlier = stages.get(name).cloned();
+    let mut entry = earlier.as_ref().and_then(as_inline).unwrap_or_default();
+    if stage.version.is_some() || stage.path.is_some() {
+        for key in ["version", "registry", "path"] {
+            entry.remove(key);
+        }
+    }
+    let mut fresh = InlineTable::new();
+    for (key, text) in [("version", &stage.version), ("registry", &stage.registry), ("path", &stage.path)] {
+        if let Some(text) = text {
+            fresh.insert(key, Value::from(text.as_str()));
+        }
+    }
+    for (key, value) in entry.iter() {
+        fresh.insert(key, value.clone());
+    }
+    add_config(&mut fresh, &stage.config)?;
+    let plain = fresh.len() == 1 && fresh.contains_key("version");
+    let mut value = match fresh.get("version") {
+        Some(version) if plain => version.clone(),
+        _ => {
+            fresh.fmt();
+            Value::InlineTable(fresh)
+        }
+    };
+    if let Some(Item::Value(earlier)) = &earlier {
+        *value.decor_mut() = earlier.decor().clone();
+    }
+    match stages.get_mut(name) {
+        Some(item) => *item = Item::Value(value),
+        None => drop(stages.insert(name, Item::Value(value))),
+    }
+    Ok(document.to_string())
+}
+
+/// Returns `text` without the stage, and whether it was there.
+///
+/// # Errors
+/// When the text is not TOML or `stages` is no table.
+pub fn remove_stage(text: &str, name: &StageName) -> Result<(String, bool), EditError> {
+    let mut document: DocumentMut = text.parse().map_err(syntax)?;
+    let removed = stages_table(&mut document)?.remove(name.as_str()).is_some();
+    Ok((document.to_string(), removed))
+}
+
+fn syntax(error: toml_edit::TomlError) -> EditError {
+    EditError::Syntax(error.message().to_owned())
+}
+
+fn stages_table(document: &mut DocumentMut) -> Result<&mut dyn toml_edit::TableLike, EditError> {
+    let item = document.entry("stages").or_insert_with(|| Item::Table(Table::new()));
+    item.as_table_like_mut().ok_or_else(|| EditError::NotATable("stages".to_owned()))
+}
+
+fn as_inline(item: &Item) -> Option<InlineTable> {
+    match item {
+        Item::Value(Value::InlineTable(table)) => Some(table.clone()),
+        Item::Value(version @ Value::String(_)) => {
+            let mut table = InlineTable::new();
+            let mut version = version.clone();
+            version.decor_mut().clear();
+            table.insert("version", version);
+            Some(table)
+        }
+        Item::Table(table) => Some(table.clone().into_inline_table()),
+        _ => None,
+    }
+}
+
+fn add_config(entry: &mut InlineTable, config: &[(String, ConfigValue)]) -> Result<(), EditError> {
+    if config.is_empty() {
+        return Ok(());
+    }
+    let table = entry.entry("config").or_insert_with(|| Value::InlineTable(InlineTable::new()));
+    let table = table.as_inline_table_mut().ok_or_else(|| EditError::NotATable("config".to_owned()))?;
+    for (key, value) in config {
+        table.insert(key, to_value(value));
+    }
+    table.fmt();
+    Ok(())
+}
+
+fn to_value(value: &ConfigValue) -> Value {
+    match value {
+        ConfigValue::Boolean(value) => (*value).into(),
+        ConfigValue::Integer(value) => (*value).into(),
+        ConfigValue::String(value) => value.as_str().into(),
+        ConfigValue::List(values) => Value::Array(values.iter().map(String::as_str).collect::<Array>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# head\n[stages]\nos = \"1\"  # the system\n\n# tail\n[image]\ncompress = \"none\"\n";
+
+    fn stage(name: &str, version: Option<&str>) -> NewStage {
+        NewStage {
+            name: name.parse().unwrap(),
+            version: version.map(str::to_owned),
+            registry: None,
+            path: None,
+            config: vec![],
+        }
+    }
+
+    #[test]
+    fn adding_keeps_comments_and_order() {
+        let text = add_stage(TEXT, &stage("ro", Some("1"))).unwrap();
+        let expected = TEXT.replace("# the system\n", "# the system\nro = \"1\"\n");
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn config_turns_the_entry_into_a_table_and_is_merged() {
+        let mut new = stage("os", None);
+        new.config = vec![("packages".into(), ConfigValue::List(vec!["vim".into()]))];
+        let text = add_stage(TEXT, &new).unwrap();
+        assert!(
+            text.contains("os = { version = \"1\", config = { packages = [\"vim\"] } }  # the system"),
+            "{text}"
+        );
+        new.config = vec![("wifi".into(), ConfigValue::Boolean(true))];
+        let text = add_stage(&text, &new).unwrap();
+        assert!(text.contains("config = { packages = [\"vim\"], wifi = true } }"), "{text}");
+    }
+
+    #[test]
+    fn a_path_replaces_a_version() {
+        let mut new = stage("os", None);
+        new.path = Some("../os".into());
+        let text = add_stage(TEXT, &new).unwrap();
+        assert!(text.contains("os = { path = \"../os\" }"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_table_is_made_and_stages_are_removed() {
+        let text = add_stage("[project]\nname = \"x\"\n", &stage("ro", Some("1"))).unwrap();
+        assert_eq!(text, "[project]\nname = \"x\"\n\n[stages]\nro = \"1\"\n");
+        let (text, removed) = remove_stage(TEXT, &"os".parse().unwrap()).unwrap();
+        assert!(removed && !text.contains("os ="));
+        assert!(!remove_stage(&text, &"os".parse().unwrap()).unwrap().1);
+    }
+}

@@ -1,0 +1,120 @@
+//! What people write: `pib.toml` ([`project`]) and `stage.toml` ([`stage`]).
+//!
+//! A manifest is parsed into a schema type whose values remember where they stood, so that whatever turns
+//! out wrong with them later can be shown at its line. Unknown keys are errors.
+
+pub mod edit;
+pub mod project;
+pub mod stage;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use miette::{NamedSource, SourceSpan};
+use serde::de::DeserializeOwned;
+
+use crate::suggest;
+
+/// The largest manifest that is read, in bytes; a person writes far less.
+pub const MAX_MANIFEST: usize = 1 << 20;
+
+/// A manifest's text, kept for messages that point into it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestText {
+    /// The file's name as messages show it.
+    pub file: String,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+/// Something is wrong in a manifest, at a place in its text.
+#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
+#[error("{message}")]
+pub struct ManifestError {
+    message: String,
+    #[source_code]
+    source_text: NamedSource<Arc<str>>,
+    #[label("{label}")]
+    span: Option<SourceSpan>,
+    label: String,
+    #[help]
+    help: Option<String>,
+}
+
+impl ManifestText {
+    /// Wraps `text`, which was read from `file`.
+    pub fn new(file: &str, text: &str) -> Self {
+        Self { file: file.to_owned(), text: text.into() }
+    }
+
+    /// Returns an error that says `message` and marks `span` with `label`.
+    pub fn error(
+        &self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> ManifestError {
+        ManifestError {
+            message: message.into(),
+            source_text: NamedSource::new(&self.file, self.text.clone()),
+            span: Some(span.into()),
+            label: label.into(),
+            help: None,
+        }
+    }
+
+    /// Parses the text into a schema type.
+    ///
+    /// # Errors
+    /// When the text is not TOML, or a key or value does not fit the schema.
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
+        if self.text.len() > MAX_MANIFEST {
+            let message = format!("`{}` is larger than 1 MiB and is surely no manifest", self.file);
+            return Err(self.error(0..0, message, "").with_help("Check that the right file is named."));
+        }
+        toml::from_str(&self.text).map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &toml::de::Error) -> ManifestError {
+        let message = error.message().trim().replace('\n', ", ");
+        let span = error.span().unwrap_or(0..0);
+        let mut words = message.split('`').skip(1).step_by(2);
+        if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+            let kind = if message.starts_with("unknown field") { "key" } else { "value" };
+            let found = words.next().unwrap_or_default().to_owned();
+            let known: Vec<&str> = words.collect();
+            let headline = format!("unknown {kind} `{found}` in `{}`", self.file);
+            let help = match suggest::nearest(&found, known.iter().copied()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None if known.is_empty() => "No keys are allowed here.".to_owned(),
+                None => format!("Expected one of {}.", suggest::list(known)),
+            };
+            return self.error(span, headline, "not known here").with_help(help);
+        }
+        if message.starts_with("missing field") {
+            let found = words.next().unwrap_or_default();
+            let headline = format!("`{}` does not say `{found}`", self.file);
+            return self.error(span, headline, format!("`{found}` is missing here"));
+        }
+        self.error(span, format!("could not read `{}`: {message}", self.file), "here")
+    }
+}
+
+impl ManifestError {
+    /// Adds what to do next.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Returns what to do next, where that is known.
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Returns the byte range in the text that is to blame.
+    pub fn span(&self) -> Option<Range<usize>> {
+        self.span.map(|span| span.offset()..span.offset() + span.len())
+    }
+}

@@ -1,0 +1,530 @@
+//! `pib.toml`: one device image, described by its project.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use semver::VersionReq;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use super::{ManifestError, ManifestText};
+use crate::board;
+use crate::id::{Arch, Digest, StageName, check_name};
+use crate::stage::ConfigValue;
+use crate::variable::Variable;
+
+/// The file's name within a project.
+pub const FILE_NAME: &str = "pib.toml";
+
+/// A parsed and checked `pib.toml`.
+#[derive(Debug, Clone)]
+pub struct ProjectManifest {
+    /// The text it was read from, for messages about its values.
+    pub source: ManifestText,
+    /// What is built.
+    pub project: Project,
+    /// The stages asked for, in the order in which they are written.
+    pub stages: Vec<StageRequest>,
+    /// The stages that replace others of the same name wherever they are depended on.
+    pub patch: Vec<StageRequest>,
+    /// How the image is written.
+    pub image: ImageOptions,
+    /// A base of the project's own, instead of the one that the init stage asks for.
+    pub base: Option<BaseRequest>,
+    /// Registries by the name that this project gives them: their index URLs.
+    pub registries: BTreeMap<String, String>,
+}
+
+/// The facts about what is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// The project's name, which begins the image's file name.
+    pub name: String,
+    /// The operating system, e.g. `debian`.
+    pub os: String,
+    /// Its release, e.g. `trixie`.
+    pub release: String,
+    /// The board, one of [`board::BOARDS`].
+    pub board: String,
+    /// The architecture.
+    pub arch: Arch,
+    /// The device's host name; the project's name where none is given.
+    pub hostname: String,
+    /// The device's locale.
+    pub locale: String,
+    /// The device's time zone.
+    pub timezone: String,
+    /// The package mirror, where the project names one.
+    pub mirror: Option<String>,
+    /// The mirror of security updates, where the project names one.
+    pub security_mirror: Option<String>,
+}
+
+/// One stage that the project asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageRequest {
+    /// The stage's name.
+    pub name: StageName,
+    /// Where the request stands in the manifest.
+    pub span: Range<usize>,
+    /// Where it comes from.
+    pub source: RequestSource,
+    /// The values for its config, with their places.
+    pub config: Vec<ConfigEntry>,
+}
+
+/// Where a requested stage comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestSource {
+    /// A registry: the bundled one, or one of the project's.
+    Registry {
+        /// The versions that will do.
+        version: VersionReq,
+        /// The registry's name in `[registries]`; the bundled one when absent.
+        registry: Option<String>,
+    },
+    /// A folder, relative to the project's.
+    Path(String),
+}
+
+/// A value for a config key of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigEntry {
+    /// The key.
+    pub key: String,
+    /// Where key and value stand.
+    pub span: Range<usize>,
+    /// The value.
+    pub value: ConfigValue,
+}
+
+/// How the image is written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageOptions {
+    /// Whether a compressed copy is what the build leaves.
+    pub compress: Compression,
+}
+
+/// How the finished image is compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By xz: smallest.
+    Xz,
+    /// By Zstandard: quickest.
+    Zstd,
+}
+
+/// A base of the project's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BaseRequest {
+    /// A tarball at a URL.
+    Url {
+        /// The address.
+        url: String,
+        /// What its bytes must be.
+        digest: Digest,
+    },
+    /// A tarball in the file system, relative to the project's folder.
+    Path {
+        /// The file.
+        path: String,
+        /// What its bytes must be.
+        digest: Digest,
+    },
+    /// A container image that the engine has or can pull, named with its digest.
+    Image(String),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schema {
+    project: ProjectSchema,
+    #[serde(default)]
+    stages: Stages,
+    #[serde(default)]
+    patch: Stages,
+    #[serde(default)]
+    image: ImageOptions,
+    base: Option<Spanned<BaseSchema>>,
+    #[serde(default)]
+    registries: BTreeMap<String, RegistrySchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProjectSchema {
+    name: Spanned<String>,
+    os: Spanned<String>,
+    release: Spanned<String>,
+    board: Spanned<String>,
+    arch: Spanned<Arch>,
+    hostname: Option<Spanned<String>>,
+    #[serde(default = "default_locale")]
+    locale: Spanned<String>,
+    #[serde(default = "default_timezone")]
+    timezone: Spanned<String>,
+    mirror: Option<Spanned<String>>,
+    #[serde(rename = "security-mirror")]
+    security_mirror: Option<Spanned<String>>,
+}
+
+fn default_locale() -> Spanned<String> {
+    Spanned::new(0..0, "en_US.UTF-8".to_owned())
+}
+
+fn default_timezone() -> Spanned<String> {
+    Spanned::new(0..0, "UTC".to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseSchema {
+    url: Option<String>,
+    path: Option<String>,
+    image: Option<String>,
+    digest: Option<Digest>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistrySchema {
+    index: String,
+}
+
+/// `[stages]` in the order in which it is written.
+#[derive(Default)]
+struct Stages(Vec<(Spanned<String>, Spanned<StageSchema>)>);
+
+impl<'de> Deserialize<'de> for Stages {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Stages;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of stages")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stages, A::Error> {
+                let mut stages = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    stages.push(entry);
+                }
+                Ok(Stages(stages))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageTable {
+    version: Option<Spanned<VersionReq>>,
+    registry: Option<Spanned<String>>,
+    path: Option<Spanned<String>>,
+    #[serde(default)]
+    config: BTreeMap<Spanned<String>, Spanned<ConfigValue>>,
+}
+
+/// `"1"` or a table.
+struct StageSchema(StageTable);
+
+impl<'de> Deserialize<'de> for StageSchema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = StageSchema;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a version requirement such as \"1\", or a table")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<StageSchema, E> {
+                let version = VersionReq::deserialize(text.into_deserializer())?;
+                Ok(StageSchema(StageTable {
+                    version: Some(Spanned::new(0..0, version)),
+                    ..StageTable::default()
+                }))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StageSchema, A::Error> {
+                StageTable::deserialize(MapAccessDeserializer::new(map)).map(StageSchema)
+            }
+        }
+        deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+impl ProjectManifest {
+    /// Parses `text`, which was read from `file`.
+    ///
+    /// # Errors
+    /// When the text does not fit the schema, or a value is no name, board, host name or source.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
+        let source = ManifestText::new(file, text);
+        let schema: Schema = source.parse()?;
+        let project = check_project(&source, schema.project)?;
+        let base = schema.base.map(|base| check_base(&source, base)).transpose()?;
+        let registries: BTreeMap<_, _> =
+            schema.registries.into_iter().map(|(name, registry)| (name, registry.index)).collect();
+        let requests = |stages: Stages| -> Result<Vec<_>, _> {
+            stages.0.into_iter().map(|(name, stage)| request(&source, &registries, &name, stage)).collect()
+        };
+        let stages = requests(schema.stages)?;
+        let patch = requests(schema.patch)?;
+        Ok(Self { project, stages, patch, image: schema.image, base, registries, source })
+    }
+}
+
+impl Project {
+    /// Returns the beginning of the names of all files that a build leaves: `router-rpi4-arm64`.
+    pub fn file_stem(&self) -> String {
+        format!("{}-{}-{}", self.name, self.board, self.arch)
+    }
+
+    /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
+    pub fn variable(&self, variable: Variable) -> Option<&str> {
+        match variable {
+            Variable::Name => Some(&self.name),
+            Variable::Os => Some(&self.os),
+            Variable::Release => Some(&self.release),
+            Variable::Board => Some(&self.board),
+            Variable::Arch => Some(self.arch.as_str()),
+            Variable::Hostname => Some(&self.hostname),
+            Variable::Locale => Some(&self.locale),
+            Variable::Timezone => Some(&self.timezone),
+            Variable::Mirror | Variable::SecurityMirror => None,
+            Variable::PublicMirror | Variable::PublicSecurityMirror => None,
+        }
+    }
+}
+
+fn check_project(source: &ManifestText, schema: ProjectSchema) -> Result<Project, ManifestError> {
+    let name_rule =
+        "Names are made of a-z, 0-9 and `-`, start with a letter, and have at most 64 characters.";
+    for (key, text) in [("name", &schema.name), ("os", &schema.os), ("release", &schema.release)] {
+        check_name(text.get_ref()).map_err(|error| {
+            source.error(text.span(), format!("project.{key}: {error}"), "this one").with_help(name_rule)
+        })?;
+    }
+    let board = board::find(schema.board.get_ref()).map_err(|help| {
+        let message = format!("`{}` is no board that pib knows", schema.board.get_ref());
+        source.error(schema.board.span(), message, "this board").with_help(help)
+    })?;
+    let arch = *schema.arch.get_ref();
+    if !board.archs.contains(&arch) {
+        let known: Vec<&str> = board.archs.iter().map(|arch| arch.as_str()).collect();
+        let message = format!("the {} cannot run {arch}", board.title);
+        let help = format!("Set arch to {}, or choose another board.", crate::suggest::list(known));
+        return Err(source.error(schema.arch.span(), message, "this architecture").with_help(help));
+    }
+    let hostname = schema.hostname.unwrap_or_else(|| schema.name.clone());
+    if !is_hostname(hostname.get_ref()) {
+        let message = format!("`{}` is not a host name", hostname.get_ref());
+        let help =
+            "A host name has letters, digits and `-`, in parts of at most 63 characters joined by dots.";
+        return Err(source.error(hostname.span(), message, "this one").with_help(help));
+    }
+    for (key, text) in [("locale", &schema.locale), ("timezone", &schema.timezone)] {
+        let fine = |c: char| c.is_ascii_alphanumeric() || "_-+./@".contains(c);
+        if text.get_ref().is_empty() || !text.get_ref().chars().all(fine) || text.get_ref().contains("..") {
+            let message = format!("project.{key}: `{}` is not the name of a {key}", text.get_ref());
+            return Err(source.error(text.span(), message, "this one"));
+        }
+    }
+    for mirror in [&schema.mirror, &schema.security_mirror].into_iter().flatten() {
+        let text = mirror.get_ref();
+        let web = text.starts_with("http://") || text.starts_with("https://");
+        if !web || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            let message = format!("`{text}` is not the address of a package mirror");
+            let help = "Write it as http://ftp.debian.org/debian.";
+            return Err(source.error(mirror.span(), message, "this address").with_help(help));
+        }
+    }
+    let url =
+        |mirror: Option<Spanned<String>>| mirror.map(|url| url.into_inner().trim_end_matches('/').to_owned());
+    Ok(Project {
+        name: schema.name.into_inner(),
+        os: schema.os.into_inner(),
+        release: schema.release.into_inner(),
+        board: board.name.to_owned(),
+        arch,
+        hostname: hostname.into_inner(),
+        locale: schema.locale.into_inner(),
+        timezone: schema.timezone.into_inner(),
+        mirror: url(schema.mirror),
+        security_mirror: url(schema.security_mirror),
+    })
+}
+
+/// Applies the rules of RFC 1123, section 2.1, and Linux's limit of 64 bytes for the whole.
+fn is_hostname(text: &str) -> bool {
+    let label = |part: &str| {
+        (1..=63).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !part.starts_with('-')
+            && !part.ends_with('-')
+    };
+    text.len() <= 64 && text.split('.').all(label)
+}
+
+fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRequest, ManifestError> {
+    let span = base.span();
+    let BaseSchema { url, path, image, digest } = base.into_inner();
+    let help = "Give `url` and `digest`, or `path` and `digest`, or `image = \"name@sha256:...\"`.";
+    let fail = |message: &str| Err(source.error(span.clone(), message, "in this table").with_help(help));
+    match (url, path, image, digest) {
+        (Some(url), None, None, Some(digest)) => Ok(BaseRequest::Url { url, digest }),
+        (None, Some(path), None, Some(digest)) => Ok(BaseRequest::Path { path, digest }),
+        (None, None, Some(image), None) => {
+            let digest = image.split_once('@').map(|(_, digest)| digest.parse::<Digest>());
+            match digest {
+                Some(Ok(_)) => Ok(BaseRequest::Image(image)),
+                _ => fail("the base's container image is not named with a digest"),
+            }
+        }
+        (Some(_), None, None, None) | (None, Some(_), None, None) => {
+            fail("the base's tarball has no `digest`")
+        }
+        _ => fail("`[base]` does not say where the base comes from in exactly one way"),
+    }
+}
+
+fn request(
+    source: &ManifestText,
+    registries: &BTreeMap<String, String>,
+    name: &Spanned<String>,
+    stage: Spanned<StageSchema>,
+) -> Result<StageRequest, ManifestError> {
+    let span = name.span().start..stage.span().end.max(name.span().end);
+    let table = stage.into_inner().0;
+    let parsed: StageName = name
+        .get_ref()
+        .parse()
+        .map_err(|error| source.error(name.span(), format!("stage name: {error}"), "this stage"))?;
+    let fail = |message: String, help: &str| Err(source.error(span.clone(), message, "here").with_help(help));
+    let origin = match (table.version, table.path, table.registry) {
+        (None, Some(path), None) => RequestSource::Path(path.into_inner()),
+        (Some(version), None, registry) => {
+            if let Some(registry) = registry.as_ref().filter(|name| !registries.contains_key(name.get_ref()))
+            {
+                let message =
+                    format!("registry `{}` is not described in `{}`", registry.get_ref(), source.file);
+                let help = format!("Add a table [registries.{}] with its `index`.", registry.get_ref());
+                return Err(source.error(registry.span(), message, "this registry").with_help(help));
+            }
+            let registry = registry.map(Spanned::into_inner);
+            RequestSource::Registry { version: version.into_inner(), registry }
+        }
+        (None, None, _) => {
+            return fail(format!("stage `{parsed}` has no source"), "Give it a `version` or a `path`.");
+        }
+        (_, Some(_), _) => {
+            return fail(
+                format!("stage `{parsed}` has two sources"),
+                "Give it either `path`, or `version` and perhaps `registry`.",
+            );
+        }
+    };
+    let config = table
+        .config
+        .into_iter()
+        .map(|(key, value)| ConfigEntry {
+            span: key.span().start..value.span().end,
+            key: key.into_inner(),
+            value: value.into_inner(),
+        })
+        .collect();
+    Ok(StageRequest { name: parsed, span, source: origin, config })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTER: &str = r#"# a router
+[project]
+name = "router"
+os = "debian"
+release = "trixie"
+board = "rpi4"
+arch = "arm64"
+
+[stages]
+watchdog = { version = "1", config = { timeout = 10 } }
+os = "1"
+
+[stages.mine]
+path = "stages/mine"
+config.keys = ["a", "b"]
+"#;
+
+    fn fails(text: &str) -> ManifestError {
+        ProjectManifest::parse("pib.toml", text).unwrap_err()
+    }
+
+    #[test]
+    fn stages_keep_their_order_and_places() {
+        let manifest = ProjectManifest::parse("pib.toml", ROUTER).unwrap();
+        let names: Vec<_> = manifest.stages.iter().map(|stage| stage.name.as_str()).collect();
+        assert_eq!(names, ["watchdog", "os", "mine"]);
+        assert_eq!(manifest.project.hostname, "router");
+        assert_eq!(&ROUTER[manifest.stages[0].config[0].span.clone()], "timeout = 10");
+        assert_eq!(manifest.stages[2].config[0].value, ConfigValue::List(vec!["a".into(), "b".into()]));
+        assert_eq!(manifest.project.file_stem(), "router-rpi4-arm64");
+    }
+
+    #[test]
+    fn mistakes_point_at_their_text() {
+        let cases = [
+            ("board = \"rpi4\"", "board = \"rpi44\"", "rpi44", Some("Did you mean `rpi4`?")),
+            ("arch = \"arm64\"", "arch = \"arm\"", "\"arm\"", None),
+            ("release =", "relaese =", "relaese", Some("Did you mean `release`?")),
+            ("version = \"1\"", "vresion = \"1\"", "vresion", Some("Did you mean `version`?")),
+            ("os = \"1\"", "os = \"one\"", "\"one\"", None),
+            ("name = \"router\"", "name = \"My Router\"", "My Router", None),
+        ];
+        for (good, bad, marked, help) in cases {
+            let text = ROUTER.replacen(good, bad, 1);
+            let error = fails(&text);
+            let span = error.span().unwrap();
+            assert!(text[span.clone()].contains(marked), "{bad}: {error}: marked {:?}", &text[span]);
+            if help.is_some() {
+                assert_eq!(error.help(), help, "{bad}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_has_exactly_one_source() {
+        assert!(fails(&ROUTER.replace("path = \"stages/mine\"\n", "")).to_string().contains("no source"));
+        let both = ROUTER.replace("path = \"stages/mine\"", "path = \"x\"\nversion = \"1\"");
+        assert!(fails(&both).to_string().contains("two sources"));
+        let unknown = ROUTER.replace("path = \"stages/mine\"", "registry = \"acme\"\nversion = \"1\"");
+        assert!(fails(&unknown).to_string().contains("`acme`"));
+    }
+
+    #[test]
+    fn bases_name_their_digest() {
+        let with = |base: &str| ProjectManifest::parse("pib.toml", &format!("{ROUTER}\n[base]\n{base}\n"));
+        let digest = Digest::of(b"x");
+        assert!(with(&format!("url = \"https://example.org/b.tar\"\ndigest = \"{digest}\"")).is_ok());
+        assert!(with(&format!("image = \"debian@{digest}\"")).is_ok());
+        assert!(with("image = \"debian:latest\"").unwrap_err().to_string().contains("digest"));
+        assert!(with("path = \"b.tar\"").unwrap_err().to_string().contains("digest"));
+    }
+
+    #[test]
+    fn host_names_follow_the_rfc() {
+        for good in ["router", "a", "my-pi.example.org", "3com"] {
+            assert!(is_hostname(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "a..b", "a_b", "a b", &"a".repeat(65)] {
+            assert!(!is_hostname(bad), "{bad}");
+        }
+    }
+}

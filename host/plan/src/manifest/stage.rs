@@ -1,0 +1,244 @@
+//! `stage.toml`: what a stage package says of itself.
+
+use std::collections::BTreeMap;
+
+use semver::{Version, VersionReq};
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{ManifestError, ManifestText};
+use crate::config;
+use crate::id::StageName;
+use crate::stage::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
+use crate::variable::Variable;
+
+/// The file's name within a stage package.
+pub const FILE_NAME: &str = "stage.toml";
+/// The version of a stage that is a bare folder with a part and no manifest.
+pub const BARE_VERSION: Version = Version::new(0, 0, 0);
+
+/// A parsed and checked `stage.toml`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageManifest {
+    /// The name.
+    pub name: StageName,
+    /// The version.
+    pub version: Version,
+    /// One line on what the stage adds.
+    pub description: String,
+    /// An SPDX licence expression; empty when none is given.
+    pub license: String,
+    /// The coarse place in the build.
+    pub phase: Phase,
+    /// The project variables that the part reads.
+    pub uses: Vec<Variable>,
+    /// The host versions that the stage needs.
+    pub pib: Option<VersionReq>,
+    /// What it can be built for.
+    pub support: Support,
+    /// The stages that it needs.
+    pub dependencies: Requirements,
+    /// Its soft order.
+    pub order: Order,
+    /// The stages that it cannot be built with.
+    pub conflicts: Requirements,
+    /// Its config keys.
+    pub config: ConfigSchema,
+    /// Its hook.
+    pub hook: Option<Hook>,
+    /// How the base is made, by operating system; only a stage of phase `init` has any.
+    pub base: BTreeMap<String, BaseRecipe>,
+}
+
+/// A stage's WASM component.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hook {
+    /// The component's file, within the package.
+    pub component: String,
+}
+
+/// How the base of one operating system is made.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseRecipe {
+    /// The way to make it; `debian` is the one that pib knows.
+    pub bootstrap: Bootstrap,
+    /// The releases that the stage is known to work with; the first is the default of `pib new`.
+    #[serde(default)]
+    pub releases: Vec<String>,
+    /// Packages beside the essential ones.
+    #[serde(default)]
+    pub include: Vec<String>,
+}
+
+/// A way to make a base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bootstrap {
+    /// From a Debian archive: essential and required packages, and apt.
+    Debian,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schema {
+    stage: Meta,
+    #[serde(default)]
+    support: Support,
+    #[serde(default)]
+    dependencies: Requirements,
+    #[serde(default)]
+    order: Order,
+    #[serde(default)]
+    conflicts: Requirements,
+    #[serde(default)]
+    config: BTreeMap<Spanned<String>, ConfigKey>,
+    hook: Option<Hook>,
+    #[serde(default)]
+    base: BTreeMap<String, BaseRecipe>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meta {
+    name: StageName,
+    version: Version,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    license: String,
+    #[serde(default)]
+    phase: Phase,
+    #[serde(default)]
+    uses: Vec<Variable>,
+    pib: Option<VersionReq>,
+}
+
+impl StageManifest {
+    /// Parses `text`, which was read from `file`.
+    ///
+    /// # Errors
+    /// When the text does not fit the schema, a config key's schema contradicts itself, or the stage
+    /// depends on or orders itself around itself.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
+        let source = ManifestText::new(file, text);
+        let schema: Schema = source.parse()?;
+        for (key, entry) in &schema.config {
+            config::check_schema(key.get_ref(), entry).map_err(|problem| {
+                source.error(key.span(), format!("config key `{}`: {problem}", key.get_ref()), "defined here")
+            })?;
+        }
+        let Meta { name, version, description, license, phase, uses, pib } = schema.stage;
+        let itself = schema.dependencies.contains_key(&name)
+            || schema.conflicts.contains_key(&name)
+            || schema.order.after.contains(&name)
+            || schema.order.before.contains(&name);
+        if itself {
+            let message =
+                format!("stage `{name}` names itself as a dependency, conflict or neighbour in `{file}`");
+            return Err(source
+                .error(0..0, message, "")
+                .with_help("Remove the stage's own name from these lists."));
+        }
+        Ok(Self {
+            name,
+            version,
+            description,
+            license,
+            phase,
+            uses,
+            pib,
+            support: schema.support,
+            dependencies: schema.dependencies,
+            order: schema.order,
+            conflicts: schema.conflicts,
+            config: schema.config.into_iter().map(|(key, entry)| (key.into_inner(), entry)).collect(),
+            hook: schema.hook,
+            base: schema.base,
+        })
+    }
+
+    /// Returns the manifest of a folder that has only a part: version 0.0.0, every variable passed.
+    pub fn bare(name: StageName) -> Self {
+        let phase = match name.as_str() {
+            crate::id::INIT => Phase::Init,
+            crate::id::CLEANUP => Phase::Cleanup,
+            _ => Phase::Normal,
+        };
+        Self {
+            name,
+            version: BARE_VERSION,
+            description: String::new(),
+            license: String::new(),
+            phase,
+            uses: Variable::ALL.to_vec(),
+            pib: None,
+            support: Support::default(),
+            dependencies: Requirements::new(),
+            order: Order::default(),
+            conflicts: Requirements::new(),
+            config: ConfigSchema::new(),
+            hook: None,
+            base: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the part's file names in the order of preference for `os`.
+    pub fn part_names(os: &str) -> [String; 2] {
+        [format!("Dockerfile.{os}.part"), "Dockerfile.part".to_owned()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WATCHDOG: &str = r#"
+[stage]
+name = "watchdog"
+version = "1.0.0"
+description = "Hardware watchdog"
+uses = ["board"]
+pib = ">=0.1"
+
+[support]
+os = ["debian"]
+
+[dependencies]
+os = "1"
+
+[order]
+before = ["ro"]
+
+[config.timeout]
+type = "integer"
+default = 15
+min = 1
+max = 15
+"#;
+
+    #[test]
+    fn a_full_manifest_is_read() {
+        let manifest = StageManifest::parse("stage.toml", WATCHDOG).unwrap();
+        assert_eq!(manifest.name.as_str(), "watchdog");
+        assert_eq!(manifest.uses, [Variable::Board]);
+        assert_eq!(manifest.config["timeout"].max, Some(15));
+        assert_eq!(manifest.support.os, Some(vec!["debian".to_owned()]));
+    }
+
+    #[test]
+    fn mistakes_are_shown_where_they_are() {
+        let fails = |text: &str| StageManifest::parse("stage.toml", text).unwrap_err();
+        let text = WATCHDOG.replace("version =", "verison =");
+        let error = fails(&text);
+        assert_eq!(error.help(), Some("Did you mean `version`?"));
+        assert_eq!(&text[error.span().unwrap()], "verison");
+        let error = fails(&WATCHDOG.replace("max = 15", "max = 0"));
+        assert!(error.to_string().contains("`timeout`"), "{error}");
+        let error = fails(&WATCHDOG.replace("\"1.0.0\"", "\"one\""));
+        assert!(error.to_string().contains("stage.toml"), "{error}");
+        assert!(fails(&WATCHDOG.replace("[\"ro\"]", "[\"watchdog\"]")).to_string().contains("itself"));
+        assert!(fails("[stage]\nname = \"x\"\n").to_string().contains("version"));
+    }
+}
