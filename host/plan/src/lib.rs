@@ -3,7 +3,23 @@
 //! | module | what it decides |
 //! |---|---|
 //! | [`id`] | names, digests and architectures, valid by construction |
+//! | [`size`] | numbers of bytes as people write them |
+//! | [`board`] | the boards and what runs on them |
+//! | [`variable`] | the project variables that a part may read |
 //! | [`stage`] | what a stage says of itself |
+//! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
+//! | [`config`] | a stage's config: checks values, fills in defaults |
+//! | [`part`] | checks a `Dockerfile.part` |
+//! | [`assemble`] | ordered stages to Dockerfile, context and keys |
+//! | [`suggest`] | "did you mean" |
 
+pub mod assemble;
+pub mod board;
+pub mod config;
 pub mod id;
+pub mod manifest;
+pub mod part;
+pub mod size;
 pub mod stage;
+pub mod suggest;
+pub mod variable;

@@ -84,8 +84,6 @@ pub enum ConfigType {
     Paths,
     /// A number of bytes: `64MiB`.
     Size,
-    /// The name of a secret; its value never enters a layer, a log or the lock.
-    Secret,
 }
 
 /// The schema of one config key.
