@@ -9,6 +9,10 @@
 //! | [`stage`] | what a stage says of itself |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
+//! | [`index`] | sources, and what a registry knows of each version |
+//! | [`resolve`] | requirements to one version of each stage, or an explanation |
+//! | [`order`] | the order of the stages, and why |
+//! | [`lockfile`] | `pib.lock` |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`suggest`] | "did you mean" |
@@ -17,8 +21,12 @@ pub mod assemble;
 pub mod board;
 pub mod config;
 pub mod id;
+pub mod index;
+pub mod lockfile;
 pub mod manifest;
+pub mod order;
 pub mod part;
+pub mod resolve;
 pub mod size;
 pub mod stage;
 pub mod suggest;
