@@ -5,6 +5,7 @@
 //! | `event` | what operations report while they run |
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
+//! | `net` | the HTTP client that adapters share |
 //! | `disk` | partition table, FAT, ext4, the image file |
 //! | `source` | where stages come from; the cache |
 
@@ -12,4 +13,5 @@ pub mod base;
 pub mod disk;
 pub mod engine;
 pub mod event;
+pub mod net;
 pub mod source;

@@ -1,1 +1,2 @@
 //! Integration tests of the real binary and its adapters: one binary, one module per area.
+mod base;

@@ -1,0 +1,206 @@
+//! Keeps finished bases by digest, and remembers which recipe made which.
+//!
+//! ```text
+//! <root>/bases/<hex>.tar          a base, named by the digest of its bytes
+//! <root>/bases/recipes/<hex>      the digest of the base that a recipe made last
+//! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
+//! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
+//! <root>/bases/lock               held while a base is being made
+//! <root>/debs/<hex>.deb           packages
+//! ```
+//!
+//! Every file gets its name when it is whole, so that a pib that is killed leaves nothing half-done.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, KeyHasher};
+
+use super::error::BaseError;
+use super::{Bootstrap, STEP, normalise};
+use crate::event::{Reporter, ReporterExt};
+
+/// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
+const RECIPE_VERSION: &str = "1";
+
+/// A base in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBase {
+    /// The plain tar of the file tree.
+    pub path: PathBuf,
+    /// The digest of the tar.
+    pub digest: Digest,
+}
+
+/// The bases that this user's pib has made or fetched.
+#[derive(Debug, Clone)]
+pub struct BaseCache {
+    root: PathBuf,
+}
+
+/// Held by the one process that makes a base; others wait.
+#[derive(Debug)]
+pub struct CacheLock {
+    _file: File,
+}
+
+impl BaseCache {
+    /// Opens the cache below the folder `root`, which is created when it is first needed.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the base with this digest, if it is there. Takes no lock and reads no contents.
+    pub fn find(&self, digest: Digest) -> Option<StoredBase> {
+        let path = self.bases().join(format!("{}.tar", digest.hex()));
+        path.is_file().then_some(StoredBase { path, digest })
+    }
+
+    /// Returns the base that the recipe made last, if it is still there.
+    pub fn find_recipe(&self, recipe: &Bootstrap) -> Option<StoredBase> {
+        let text = fs::read_to_string(self.recipe_path(recipe)).ok()?;
+        self.find(text.trim().parse().ok()?)
+    }
+
+    /// Waits until no other process makes a base, and removes what a killed one left.
+    ///
+    /// Look again for the base when this returns: another process may have made it meanwhile. This blocks.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn lock(&self, reporter: &dyn Reporter) -> Result<CacheLock, BaseError> {
+        let folder = self.bases();
+        fs::create_dir_all(&folder).map_err(BaseError::io("creating", &folder))?;
+        let path = folder.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(BaseError::io("opening", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                reporter.detail(STEP, "waiting for another pib that is making a base");
+                file.lock().map_err(BaseError::io("locking", &path))?;
+            }
+            Err(TryLockError::Error(error)) => return Err(BaseError::io("locking", &path)(error)),
+        }
+        let temp = self.temp();
+        match fs::remove_dir_all(&temp) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(BaseError::io("emptying", &temp)(error));
+            }
+            _ => fs::create_dir_all(&temp).map_err(BaseError::io("creating", &temp))?,
+        }
+        Ok(CacheLock { _file: file })
+    }
+
+    /// Normalises the file tree that the engine exported and keeps it as what `recipe` made. This blocks.
+    ///
+    /// # Errors
+    /// When the stream breaks or the cache cannot be written.
+    pub fn store(
+        &self,
+        _lock: &CacheLock,
+        tree: impl Read,
+        recipe: &Bootstrap,
+        epoch: u64,
+    ) -> Result<StoredBase, BaseError> {
+        let temp = self.temp();
+        let mut output =
+            tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
+        let mut spool = tempfile::tempfile_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
+        let (digest, _size) =
+            normalise::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(BaseError::Stream)?;
+        let base = self.keep(output, digest)?;
+        self.remember(recipe, digest)?;
+        Ok(base)
+    }
+
+    /// Gives a finished file its name.
+    pub(super) fn keep(
+        &self,
+        file: tempfile::NamedTempFile,
+        digest: Digest,
+    ) -> Result<StoredBase, BaseError> {
+        let path = self.bases().join(format!("{}.tar", digest.hex()));
+        file.as_file().sync_all().map_err(BaseError::io("writing", &path))?;
+        file.persist(&path).map_err(|error| BaseError::io("writing", &path)(error.error))?;
+        Ok(StoredBase { path, digest })
+    }
+
+    fn remember(&self, recipe: &Bootstrap, digest: Digest) -> Result<(), BaseError> {
+        self.note(self.recipe_path(recipe), digest)
+    }
+
+    /// Remembers to which base the tarball was unpacked.
+    pub(super) fn remember_tarball(&self, tarball: Digest, digest: Digest) -> Result<(), BaseError> {
+        self.note(self.tarball_path(tarball), digest)
+    }
+
+    /// The file that says to which base the tarball was unpacked.
+    pub(super) fn tarball_path(&self, tarball: Digest) -> PathBuf {
+        self.bases().join("tarballs").join(tarball.hex())
+    }
+
+    fn note(&self, path: PathBuf, digest: Digest) -> Result<(), BaseError> {
+        let folder = path.parent().unwrap_or(&self.root);
+        let write = || {
+            fs::create_dir_all(folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            writeln!(file, "{digest}")?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(BaseError::io("writing", &path))
+    }
+
+    /// The folder for work in progress; it exists while the lock is held.
+    pub(super) fn temp(&self) -> PathBuf {
+        self.bases().join("tmp")
+    }
+
+    /// The folder of the packages.
+    pub(super) fn debs(&self) -> PathBuf {
+        self.root.join("debs")
+    }
+
+    fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    fn recipe_path(&self, recipe: &Bootstrap) -> PathBuf {
+        self.bases().join("recipes").join(recipe_key(recipe).hex())
+    }
+}
+
+/// Returns the key of a recipe. The mirror is no part of it: what it serves is signed, whoever serves it.
+fn recipe_key(recipe: &Bootstrap) -> Digest {
+    let mut key = KeyHasher::new("pib base recipe");
+    key.field(RECIPE_VERSION).field(&recipe.os).field(&recipe.release).field(recipe.arch.as_str());
+    let mut include = recipe.include.clone();
+    include.sort();
+    include.dedup();
+    for name in include {
+        key.field(name);
+    }
+    key.finish()
+}
+
+/// Returns the digest of the file at `path`. This blocks.
+pub(super) fn digest_file(path: &Path) -> Result<Digest, BaseError> {
+    use sha2::Digest as _;
+    let digest = || {
+        let (mut file, mut hasher) = (File::open(path)?, sha2::Sha256::new());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    };
+    digest().map_err(BaseError::io("reading", path))
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! What can go wrong with a base.
+
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Arch, Digest};
+
+use crate::net::NetError;
+
+/// Says why there is no base, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// Only Debian can be bootstrapped.
+    #[error(
+        "pib cannot bootstrap `{os}`: only `debian` has that; give the project a base by tarball or container image"
+    )]
+    UnsupportedOs {
+        /// The system that was asked for.
+        os: String,
+    },
+    /// The distribution has no port for the processor.
+    #[error(
+        "Debian has no port for {arch}; use `arch = \"arm64\"` or `arch = \"armv7\"`, or give a base by tarball"
+    )]
+    UnsupportedArch {
+        /// The architecture that was asked for.
+        arch: Arch,
+    },
+    /// The release's name cannot be one.
+    #[error("`{release}` is not the name of a Debian release: expected a name such as `trixie`")]
+    BadRelease {
+        /// The name that was given.
+        release: String,
+    },
+    /// The mirror's address cannot be used.
+    #[error(
+        "`{mirror}` is not a usable mirror: {reason}; give an http or https address such as http://deb.debian.org/debian"
+    )]
+    BadMirror {
+        /// The address that was given.
+        mirror: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something could not be fetched.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The mirror does not carry the release.
+    #[error("{mirror} (from {origin}) has no release `{release}`: {source}")]
+    NoRelease {
+        /// The mirror's address.
+        mirror: String,
+        /// Where the address came from.
+        origin: String,
+        /// The release that was asked for.
+        release: String,
+        /// What the server answered.
+        source: NetError,
+    },
+    /// A signed file is not signed as it must be.
+    #[error(
+        "{url} is not signed by Debian: {reason}; nothing of it was used (the mirror comes from {origin})"
+    )]
+    Signature {
+        /// The file.
+        url: String,
+        /// What was found.
+        reason: String,
+        /// Where the mirror's address came from.
+        origin: String,
+    },
+    /// A signed file is not the one that was asked for, is out of date or malformed.
+    #[error("{url} cannot be used: {reason}")]
+    Index {
+        /// The file.
+        url: String,
+        /// What was found and what to do.
+        reason: String,
+    },
+    /// A fetched file does not have the digest that its signed index names.
+    #[error(
+        "{url} is damaged or was changed: expected {expected}, found {found}; try again, or use another mirror"
+    )]
+    Mismatch {
+        /// The file.
+        url: String,
+        /// The digest that the index, the manifest or the lock names.
+        expected: Digest,
+        /// The digest of what arrived.
+        found: Digest,
+    },
+    /// The packages do not add up to a system.
+    #[error("choosing the packages of the base failed: {0}")]
+    Resolve(String),
+    /// A package or tarball has a form that pib does not accept.
+    #[error("{file} cannot be unpacked: {reason}")]
+    Archive {
+        /// The file.
+        file: String,
+        /// What was found.
+        reason: String,
+    },
+    /// Something must be fetched, but the network may not be used.
+    #[error("{what} is not in the cache, and the network may not be used; run once without --offline")]
+    Offline {
+        /// What is missing.
+        what: String,
+    },
+    /// The file system refused.
+    #[error("{action} {path} failed")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stream could not be read to its end.
+    #[error("reading the base's file tree from the container engine failed")]
+    Stream(#[source] std::io::Error),
+    /// A worker thread died.
+    #[error("a worker of the bootstrap stopped unexpectedly; please report this as a bug")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+impl BaseError {
+    /// Returns a closure that turns an IO error on `path` into a [`BaseError`].
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Returns an error about the form of `file`.
+    pub(super) fn archive(file: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Archive { file: file.into(), reason: reason.to_string() }
+    }
+}

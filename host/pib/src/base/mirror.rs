@@ -1,0 +1,241 @@
+//! Finds the mirror to bootstrap from: the project's, else the host's own, else the distribution's.
+
+use std::fs;
+use std::path::Path;
+
+use url::Url;
+
+use super::deb822;
+use super::error::BaseError;
+use super::release::DatePolicy;
+
+/// Debian's own mirror network.
+pub(super) const DEFAULT: &str = "http://deb.debian.org/debian";
+/// Debian's own security mirror network.
+pub(super) const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+
+/// A mirror and where its address was found, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mirror {
+    /// The address, without a slash at its end.
+    pub url: Url,
+    /// E.g. ``the project's `mirror` ``.
+    pub origin: String,
+}
+
+impl Mirror {
+    /// Returns the address of the file at `path` below the mirror.
+    pub(super) fn join(&self, path: &str) -> Result<Url, BaseError> {
+        let text = format!("{}/{path}", self.url.as_str().trim_end_matches('/'));
+        Url::parse(&text).map_err(|error| BaseError::BadMirror { mirror: text, reason: error.to_string() })
+    }
+}
+
+/// What the host's own apt says about Debian's archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostApt {
+    /// The host's mirror of Debian, if it has one.
+    pub main: Option<Url>,
+    /// The host's mirror of Debian's security updates, if it has one.
+    pub security: Option<Url>,
+    /// What the host's administrator decided about dates; a private, frozen mirror needs this.
+    pub dates: DatePolicy,
+}
+
+impl HostApt {
+    /// Reads the apt configuration below the folder `root`, which is `/` but in tests.
+    ///
+    /// What is missing or unreadable says nothing: the host need not be Debian.
+    pub fn read(root: &Path) -> Self {
+        let mut entries = Vec::new();
+        for text in texts(&root.join("etc/apt/sources.list"), &root.join("etc/apt/sources.list.d"), "list") {
+            entries.extend(parse_list(&text));
+        }
+        for text in texts(Path::new(""), &root.join("etc/apt/sources.list.d"), "sources") {
+            entries.extend(parse_sources(&text));
+        }
+        let mut dates = DatePolicy::default();
+        for text in texts(&root.join("etc/apt/apt.conf"), &root.join("etc/apt/apt.conf.d"), "") {
+            parse_dates(&text, &mut dates);
+        }
+        Self { main: best(&entries, main_score), security: best(&entries, security_score), dates }
+    }
+}
+
+/// Returns the mirrors of Debian's main archive and, in the order of preference, of its security archive.
+///
+/// # Errors
+/// When the project's own address is not usable.
+pub(super) fn choose(project: Option<&str>, host: &HostApt) -> Result<(Mirror, Vec<Mirror>), BaseError> {
+    let named = |url: &Url, origin: &str| Mirror { url: url.clone(), origin: origin.to_owned() };
+    let fixed = |text: &str| parse_url(text).map(|url| named(&url, "pib's default"));
+    let mut security = Vec::new();
+    let main = match (project, &host.main) {
+        (Some(text), _) => {
+            let url = parse_url(text)?;
+            // Most mirrors that carry the one carry the other beside it.
+            if let Some(sibling) = text.trim_end_matches('/').strip_suffix("/debian") {
+                let sibling = parse_url(&format!("{sibling}/debian-security"))?;
+                security.push(named(&sibling, "beside the project's `mirror`"));
+            }
+            named(&url, "the project's `mirror`")
+        }
+        (None, Some(url)) => named(url, "this host's apt sources"),
+        (None, None) => fixed(DEFAULT)?,
+    };
+    security.extend(host.security.iter().map(|url| named(url, "this host's apt sources")));
+    security.push(fixed(DEFAULT_SECURITY)?);
+    let mut seen = Vec::new();
+    security.retain(|mirror| {
+        !seen.contains(&mirror.url) && {
+            seen.push(mirror.url.clone());
+            true
+        }
+    });
+    Ok((main, security))
+}
+
+fn parse_url(text: &str) -> Result<Url, BaseError> {
+    let fail = |reason: &str| BaseError::BadMirror { mirror: text.to_owned(), reason: reason.to_owned() };
+    let url = Url::parse(text.trim_end_matches('/')).map_err(|error| fail(&error.to_string()))?;
+    match (url.scheme(), url.query(), url.fragment()) {
+        ("http" | "https", None, None) => Ok(url),
+        ("http" | "https", ..) => Err(fail("it has a query or fragment")),
+        _ => Err(fail("it is neither http nor https")),
+    }
+}
+
+/// One suite of one source of packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Source {
+    url: Url,
+    suite: String,
+    is_debian_signed: bool,
+}
+
+/// Reads the one-line format: `deb [options] uri suite component...`.
+fn parse_list(text: &str) -> Vec<Source> {
+    let parse = |line: &str| {
+        let line = line.split('#').next()?.trim();
+        let rest = line.strip_prefix("deb").filter(|rest| rest.starts_with([' ', '\t', '[']))?.trim_start();
+        let (options, rest) = match rest.strip_prefix('[') {
+            Some(rest) => rest.split_once(']')?,
+            None => ("", rest),
+        };
+        let mut words = rest.split_ascii_whitespace();
+        let (url, suite) = (parse_url(words.next()?).ok()?, words.next()?.to_owned());
+        let is_debian_signed = options.contains("debian-archive-");
+        words.any(|component| component == "main").then_some(Source { url, suite, is_debian_signed })
+    };
+    text.lines().filter_map(parse).collect()
+}
+
+/// Reads the deb822 format; a malformed file says nothing.
+fn parse_sources(text: &str) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for fields in deb822::paragraphs(text).unwrap_or_default() {
+        let get = |name: &str| {
+            let found = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let has = |name: &str, wanted: &str| get(name).split_ascii_whitespace().any(|word| word == wanted);
+        if has("Enabled", "no") || !has("Types", "deb") || !has("Components", "main") {
+            continue;
+        }
+        let is_debian_signed = get("Signed-By").contains("debian-archive-");
+        for url in get("URIs").split_ascii_whitespace().filter_map(|text| parse_url(text).ok()) {
+            for suite in get("Suites").split_ascii_whitespace() {
+                sources.push(Source { url: url.clone(), suite: suite.to_owned(), is_debian_signed });
+            }
+        }
+    }
+    sources
+}
+
+/// Returns the address with the highest score above zero, the first among equals.
+fn best(sources: &[Source], score: fn(&Source) -> u32) -> Option<Url> {
+    let best = sources.iter().map(score).max().filter(|score| *score > 0)?;
+    sources.iter().find(|source| score(source) == best).map(|source| source.url.clone())
+}
+
+/// Scores how likely a source is Debian's main archive; other vendors use Debian's suite names, too.
+fn main_score(source: &Source) -> u32 {
+    let is_companion = source.suite.ends_with("-updates") || source.suite.ends_with("-backports");
+    let is_release = DEBIAN_SUITES.contains(&source.suite.split('-').next().unwrap_or_default());
+    if is_vendor(source) || !is_release || is_security(source) {
+        return 0;
+    }
+    let path = source.url.path().trim_end_matches('/');
+    u32::from(is_debian_host(source)) * 4
+        + u32::from(source.is_debian_signed) * 3
+        + u32::from(is_companion && path.ends_with("/debian")) * 2
+        + u32::from(path == "/debian")
+}
+
+/// Scores how likely a source is Debian's security archive.
+fn security_score(source: &Source) -> u32 {
+    if is_vendor(source) || !is_security(source) {
+        return 0;
+    }
+    let path = source.url.path().trim_end_matches('/');
+    u32::from(is_debian_host(source)) * 4
+        + u32::from(source.is_debian_signed) * 3
+        + u32::from(path.ends_with("/debian-security"))
+}
+
+const DEBIAN_SUITES: [&str; 11] = [
+    "bullseye",
+    "bookworm",
+    "trixie",
+    "forky",
+    "duke",
+    "sid",
+    "oldoldstable",
+    "oldstable",
+    "stable",
+    "testing",
+    "unstable",
+];
+
+fn is_security(source: &Source) -> bool {
+    source.suite.ends_with("-security") || source.suite.ends_with("/updates")
+}
+
+fn is_debian_host(source: &Source) -> bool {
+    source.url.host_str().is_some_and(|host| host == "debian.org" || host.ends_with(".debian.org"))
+}
+
+/// Returns whether the address belongs to a derivative that keeps Debian's suite names.
+fn is_vendor(source: &Source) -> bool {
+    ["ubuntu", "raspbian", "raspberrypi", "kali", "devuan"]
+        .iter()
+        .any(|name| source.url.as_str().contains(name))
+}
+
+/// Reads the two settings about dates; the last one of each wins, as in apt.
+fn parse_dates(text: &str, dates: &mut DatePolicy) {
+    for line in text.lines() {
+        let mut words =
+            line.split(|c: char| c.is_whitespace() || c == '"' || c == ';').filter(|w| !w.is_empty());
+        let (Some(key), Some(value)) = (words.next(), words.next()) else { continue };
+        let is_on = !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "0" | "off" | "without");
+        match key.to_ascii_lowercase().as_str() {
+            "acquire::check-valid-until" => dates.check_valid_until = is_on,
+            "acquire::check-date" => dates.check_date = is_on,
+            _ => {}
+        }
+    }
+}
+
+/// Returns the text of `file` and of the files in `folder` with the extension, sorted by name as apt does.
+fn texts(file: &Path, folder: &Path, extension: &str) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut paths: Vec<_> =
+        entries.filter(|path| path.extension().unwrap_or_default() == extension).collect();
+    paths.sort();
+    std::iter::once(file.to_owned()).chain(paths).filter_map(|path| fs::read_to_string(path).ok()).collect()
+}
+
+#[cfg(test)]
+#[path = "mirror_tests.rs"]
+mod tests;

@@ -1,0 +1,215 @@
+//! Makes a file tree that a container engine exported the same on every run.
+//!
+//! What the engine or the passing of time put there is dropped, times are clamped, owners are numbers only and
+//! entries are sorted by path. Owners, modes, links, devices and extended attributes stay as they are. The data
+//! goes through a spool file, so that memory holds names and no contents.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+
+use pib_plan::id::Digest;
+use sha2::{Digest as _, Sha256};
+use tar::{Builder, EntryType, Header};
+
+/// The most entries that a tree may have.
+const MAX_ENTRIES: usize = 4_000_000;
+/// The prefix under which tar keeps extended attributes.
+const XATTR: &str = "SCHILY.xattr.";
+
+/// Reads the tar `input`, writes the normalised one to `output` and returns its digest and size.
+///
+/// `spool` is an empty file that holds the data in between.
+///
+/// # Errors
+/// When the input is no tar or leads out of the tree, or a file cannot be read or written.
+pub(super) fn normalise(
+    input: impl Read,
+    output: &mut File,
+    spool: &mut File,
+    epoch: u64,
+) -> io::Result<(Digest, u64)> {
+    let tree = Tree::read(input, spool)?;
+    let mut output =
+        Hashing { output: BufWriter::with_capacity(1 << 20, output), hasher: Sha256::new(), size: 0 };
+    tree.write(&mut output, spool, epoch)?;
+    output.flush()?;
+    Ok((Digest::from_bytes(output.hasher.finalize().into()), output.size))
+}
+
+/// What a path holds; hard links share one.
+struct Node {
+    header: Header,
+    link: Option<Vec<u8>>,
+    xattrs: BTreeMap<String, Vec<u8>>,
+    /// Where the data begins in the spool.
+    offset: u64,
+    size: u64,
+}
+
+struct Tree {
+    nodes: Vec<Node>,
+    paths: BTreeMap<Vec<u8>, usize>,
+}
+
+impl Tree {
+    fn read(input: impl Read, spool: &mut File) -> io::Result<Self> {
+        let mut archive = tar::Archive::new(input);
+        let mut spool = BufWriter::with_capacity(1 << 20, spool);
+        let mut tree = Self { nodes: Vec::new(), paths: BTreeMap::new() };
+        let mut offset = 0;
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let kind = entry.header().entry_type();
+            if matches!(kind, EntryType::XGlobalHeader) {
+                continue;
+            }
+            let path = clean(&entry.path_bytes())?;
+            if path.is_empty() {
+                continue;
+            }
+            if tree.paths.len() >= MAX_ENTRIES {
+                return Err(invalid("the file tree has too many entries"));
+            }
+            let link = entry.link_name_bytes().map(|link| link.into_owned());
+            if kind == EntryType::Link {
+                let target = clean(&link.unwrap_or_default())?;
+                let node = tree.paths.get(&target).copied();
+                let node = node.ok_or_else(|| invalid("a hard link's target did not come before it"))?;
+                tree.paths.insert(path, node);
+                continue;
+            }
+            let xattrs = xattrs(&mut entry)?;
+            let header = entry.header().clone();
+            let size = if kind.is_file() { io::copy(&mut entry, &mut spool)? } else { 0 };
+            tree.nodes.push(Node { header, link, xattrs, offset, size });
+            tree.paths.insert(path, tree.nodes.len() - 1);
+            offset += size;
+        }
+        spool.flush()?;
+        Ok(tree)
+    }
+
+    fn write(&self, output: &mut impl Write, spool: &mut File, epoch: u64) -> io::Result<()> {
+        let mut tar = Builder::new(output);
+        let mut written: HashMap<usize, &[u8]> = HashMap::new();
+        for (path, index) in &self.paths {
+            let node = &self.nodes[*index];
+            if is_dropped(path, node) {
+                continue;
+            }
+            let mut header = self.header(node, epoch)?;
+            let name =
+                |path: &[u8]| String::from_utf8(path.to_vec()).map_err(|_| invalid("a path is not UTF-8"));
+            if let Some(first) = written.get(index) {
+                header.set_entry_type(EntryType::Link);
+                header.set_size(0);
+                tar.append_link(&mut header, name(path)?, name(first)?)?;
+                continue;
+            }
+            let kind = header.entry_type();
+            if kind.is_file() {
+                written.insert(*index, path);
+            }
+            let attributes = node.xattrs.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+            tar.append_pax_extensions(attributes)?;
+            if let Some(link) = node.link.as_ref().filter(|_| kind.is_symlink()) {
+                tar.append_link(&mut header, name(path)?, name(link)?)?;
+            } else {
+                let path = name(path)? + if kind.is_dir() { "/" } else { "" };
+                spool.seek(SeekFrom::Start(node.offset))?;
+                header.set_size(node.size);
+                tar.append_data(&mut header, path, Read::take(&mut *spool, node.size))?;
+            }
+        }
+        tar.into_inner()?.flush()
+    }
+
+    fn header(&self, node: &Node, epoch: u64) -> io::Result<Header> {
+        let mut header = Header::new_gnu();
+        let kind = match node.header.entry_type() {
+            EntryType::Continuous | EntryType::GNUSparse => EntryType::Regular,
+            other => other,
+        };
+        header.set_entry_type(kind);
+        header.set_mode(node.header.mode()? & 0o7777);
+        header.set_uid(node.header.uid()?);
+        header.set_gid(node.header.gid()?);
+        header.set_mtime(node.header.mtime()?.min(epoch));
+        header.set_size(0);
+        if kind.is_character_special() || kind.is_block_special() {
+            header.set_device_major(node.header.device_major()?.unwrap_or(0))?;
+            header.set_device_minor(node.header.device_minor()?.unwrap_or(0))?;
+        }
+        Ok(header)
+    }
+}
+
+fn xattrs(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for extension in entry.pax_extensions()?.into_iter().flatten() {
+        let extension = extension?;
+        if let Some(key) = extension.key().ok().filter(|key| key.starts_with(XATTR)) {
+            found.insert(key.to_owned(), extension.value_bytes().to_vec());
+        }
+    }
+    Ok(found)
+}
+
+/// Returns the path without `./` and slashes at its ends; refuses one that leads out of the tree.
+fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
+    let parts: Vec<&[u8]> =
+        path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&&b".."[..]) {
+        return Err(invalid(&format!("the path `{}` leads out of the tree", String::from_utf8_lossy(path))));
+    }
+    Ok(parts.join(&b'/'))
+}
+
+/// Returns whether what lies at the path is the engine's, or differs from run to run, or only takes up space.
+fn is_dropped(path: &[u8], node: &Node) -> bool {
+    let Ok(path) = std::str::from_utf8(path) else { return false };
+    let kind = node.header.entry_type();
+    let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let is_engine = matches!(path, ".dockerenv" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
+        || ["dev", "proc", "sys", "run", "tmp", "var/tmp", super::second::FOLDER]
+            .iter()
+            .any(|folder| below(folder))
+        || path == super::second::FOLDER;
+    let is_identity = matches!(path, "etc/machine-id" | "var/lib/dbus/machine-id");
+    let is_cache = !kind.is_dir()
+        && ["var/cache/apt", "var/lib/apt/lists", "var/cache/ldconfig"].iter().any(|folder| below(folder));
+    // Empty logs stay: packages create them with the owner that their programs need.
+    let is_log = below("var/log") && kind.is_file() && node.size > 0;
+    let is_backup = (below("var/lib/dpkg") || below("var/cache/debconf")) && path.ends_with("-old")
+        || matches!(path, "var/lib/dpkg/lock" | "var/lib/dpkg/lock-frontend" | "var/lib/dpkg/triggers/Lock");
+    is_engine || is_identity || is_cache || is_log || is_backup
+}
+
+fn invalid(reason: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
+/// Counts and digests what is written.
+struct Hashing<W> {
+    output: W,
+    hasher: Sha256,
+    size: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        self.size += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+#[cfg(test)]
+#[path = "normalise_tests.rs"]
+mod tests;

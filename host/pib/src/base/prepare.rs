@@ -1,0 +1,212 @@
+//! The first part of a bootstrap from end to end: mirror, indexes, packages, file tree.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pib_plan::id::Arch;
+
+use super::archive::{Context, Suite};
+use super::cache::{BaseCache, CacheLock};
+use super::error::BaseError;
+use super::fetch::{self, Wanted};
+use super::keyring::Keyring;
+use super::mirror::{self, HostApt, Mirror};
+use super::packages::{Package, Packages};
+use super::resolve::{self, Selection};
+use super::rootfs::Tree;
+use super::{Bootstrap, STEP, second};
+use crate::event::{Reporter, ReporterExt};
+use crate::net::Http;
+
+/// The first part of a base: a build context for the container engine. Dropping it removes its files.
+#[derive(Debug)]
+pub struct Prepared {
+    folder: tempfile::TempDir,
+    /// The names and versions of the packages, sorted.
+    pub packages: Vec<(String, String)>,
+    /// The time to which the base's files are clamped: that of the release, in seconds since 1970.
+    pub epoch: u64,
+}
+
+impl Prepared {
+    /// Returns the build context: a folder with a `Dockerfile` and what it adds.
+    pub fn context(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Returns the text of the `Dockerfile`, which is for the target's platform and needs no network.
+    pub fn dockerfile(&self) -> String {
+        second::dockerfile()
+    }
+
+    /// Returns the paths of the files that the `Dockerfile` adds, relative to the context.
+    pub fn files(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from(second::FIRST_TAR)]
+    }
+}
+
+/// Fetches and verifies what the recipe needs and makes the first part of its base.
+///
+/// The files live in the cache's folder for work in progress, which is why the lock is asked for; it must be
+/// held until the result was stored or dropped.
+///
+/// # Errors
+/// When the recipe cannot be followed, the mirror cannot be reached or is not trustworthy, or the cache cannot
+/// be written.
+pub async fn prepare(
+    cache: &BaseCache,
+    _lock: &CacheLock,
+    recipe: &Bootstrap,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Prepared, BaseError> {
+    let architecture = check(recipe)?;
+    let (main, security) = mirror::choose(recipe.mirror.as_deref(), host)?;
+    let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
+    let http = Http::new()?;
+    let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
+
+    reporter.detail(STEP, format!("checking Debian {} on {} ({})", recipe.release, main.url, main.origin));
+    let suites = open_suites(&context, recipe, &main, &security).await?;
+    let epoch = suites[0].release.date;
+    let mut packages = Packages::default();
+    for (number, suite) in suites.iter().enumerate() {
+        packages = suite.add_packages(&context, architecture, packages, number).await?;
+    }
+    let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
+
+    let files = fetch_packages(&http, cache, &suites, &selection, recipe, reporter).await?;
+    let plan = TreePlan {
+        script: second::script(&selection, epoch),
+        sources: second::sources(&recipe.release, suites.len() > 1),
+        essential: selection.essential.len(),
+        files,
+        epoch,
+    };
+    let mut list: Vec<_> = selection.all().map(|p| (p.name.clone(), p.version.clone())).collect();
+    list.sort();
+
+    reporter.detail(STEP, "laying out the file tree");
+    let temp = cache.temp();
+    let write = move || write_context(&temp, &plan);
+    let folder = tokio::task::spawn_blocking(write).await.map_err(BaseError::Worker)??;
+    Ok(Prepared { folder, packages: list, epoch })
+}
+
+/// Checks what the recipe asks for and returns Debian's name of its architecture.
+fn check(recipe: &Bootstrap) -> Result<&'static str, BaseError> {
+    if recipe.os != "debian" {
+        return Err(BaseError::UnsupportedOs { os: recipe.os.clone() });
+    }
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if recipe.release.is_empty() || recipe.release.len() > 40 || !recipe.release.chars().all(fits) {
+        return Err(BaseError::BadRelease { release: recipe.release.chars().take(80).collect() });
+    }
+    let arch: Arch = recipe.arch;
+    arch.debian().ok_or(BaseError::UnsupportedArch { arch })
+}
+
+/// Opens the release and, where there is one, its security updates.
+async fn open_suites(
+    context: &Context<'_>,
+    recipe: &Bootstrap,
+    main: &Mirror,
+    security: &[Mirror],
+) -> Result<Vec<Suite>, BaseError> {
+    let release = &recipe.release;
+    let first = Suite::open(context, main, release).await.map_err(|error| match error {
+        BaseError::Net(source) if source.is_not_found() => BaseError::NoRelease {
+            mirror: main.url.to_string(),
+            origin: main.origin.clone(),
+            release: release.clone(),
+            source,
+        },
+        other => other,
+    })?;
+    let mut suites = vec![first];
+    if matches!(suites[0].release.suite.as_str(), "unstable" | "experimental") {
+        return Ok(suites);
+    }
+    let mut missing = None;
+    for mirror in security {
+        match Suite::open(context, mirror, &format!("{release}-security")).await {
+            Ok(suite) => {
+                suites.push(suite);
+                return Ok(suites);
+            }
+            // A mirror of the main archive alone: the next one may have it.
+            Err(BaseError::Net(error)) => missing = Some(error),
+            Err(other) => return Err(other),
+        }
+    }
+    match missing {
+        Some(error) if !error.is_not_found() => Err(error.into()),
+        _ => {
+            context
+                .reporter
+                .warn(format!("no mirror has security updates for Debian {release}; the base has none"));
+            Ok(suites)
+        }
+    }
+}
+
+/// Downloads the chosen packages; the result has their paths beside them, the essential ones first.
+async fn fetch_packages(
+    http: &Http,
+    cache: &BaseCache,
+    suites: &[Suite],
+    selection: &Selection<'_>,
+    recipe: &Bootstrap,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Vec<(String, PathBuf)>, BaseError> {
+    let wanted = |package: &Package| {
+        let digest = package.digest.ok_or_else(|| {
+            BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
+        })?;
+        let url = suites[package.archive].mirror.join(&package.filename)?;
+        Ok(Wanted { url, size: package.size, digest })
+    };
+    let wanted = selection.all().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
+    let (release, arch) = (&recipe.release, recipe.arch);
+    reporter.started(STEP, format!("Downloading {} packages of Debian {release} ({arch})", wanted.len()));
+    let paths = fetch::fetch(http, &cache.debs(), wanted, reporter).await?;
+    Ok(selection.all().map(Package::file_name).zip(paths).collect())
+}
+
+/// What goes into the tar of the first part.
+struct TreePlan {
+    script: String,
+    sources: String,
+    /// How many of the files belong to essential packages.
+    essential: usize,
+    /// The packages' names in the tree and their paths on the host.
+    files: Vec<(String, PathBuf)>,
+    epoch: u64,
+}
+
+fn write_context(temp: &Path, plan: &TreePlan) -> Result<tempfile::TempDir, BaseError> {
+    let folder = tempfile::TempDir::new_in(temp).map_err(BaseError::io("creating a folder in", temp))?;
+    let path = folder.path().join(second::FIRST_TAR);
+    let mut tree = Tree::create(&path, plan.epoch)?;
+    tree.merge_usr().map_err(BaseError::io("writing", &path))?;
+    for (_, deb) in &plan.files[..plan.essential] {
+        tree.add_package(deb)?;
+    }
+    for (name, deb) in &plan.files {
+        tree.add_copy(&format!("{}/debs/{name}", second::FOLDER), 0o644, deb)?;
+    }
+    let own: [(&str, u32, &str); 5] = [
+        (second::SCRIPT_PATH, 0o755, &plan.script),
+        ("usr/sbin/policy-rc.d", 0o755, second::POLICY),
+        ("etc/apt/sources.list.d/debian.sources", 0o644, &plan.sources),
+        ("var/lib/dpkg/status", 0o644, ""),
+        ("var/lib/dpkg/available", 0o644, ""),
+    ];
+    for (name, mode, text) in own {
+        tree.add_file(name, mode, text.as_bytes()).map_err(BaseError::io("writing", &path))?;
+    }
+    tree.finish().map_err(BaseError::io("writing", &path))?;
+    let dockerfile = folder.path().join("Dockerfile");
+    std::fs::write(&dockerfile, second::dockerfile()).map_err(BaseError::io("writing", &dockerfile))?;
+    Ok(folder)
+}

@@ -1,0 +1,193 @@
+//! Reads a suite's signed `Release` text: what it is, when it was made, and the digests of its indexes.
+
+use std::collections::HashMap;
+
+use pib_plan::id::Digest;
+
+use super::deb822;
+use super::time;
+
+/// How far the archive's clock may be ahead of the host's, in seconds.
+const CLOCK_TOLERANCE: u64 = 24 * 3600;
+
+/// A suite's release file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Release {
+    /// E.g. `stable`.
+    pub suite: String,
+    /// E.g. `trixie`.
+    pub codename: String,
+    /// When it was made, in seconds since 1970.
+    pub date: u64,
+    /// Until when it may be used.
+    pub valid_until: Option<u64>,
+    /// Whether indexes can be fetched by their digest, which is safe while the mirror is being updated.
+    pub by_hash: bool,
+    /// The indexes by path below the suite's folder.
+    files: HashMap<String, Index>,
+}
+
+/// One index that a release lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index {
+    /// The digest of the file.
+    pub digest: Digest,
+    /// The size of the file in bytes.
+    pub size: u64,
+}
+
+/// What is done about dates that do not fit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatePolicy {
+    /// Whether an expired release is an error (else it is used, with a warning).
+    pub check_valid_until: bool,
+    /// Whether a release from the future is an error.
+    pub check_date: bool,
+}
+
+impl Default for DatePolicy {
+    fn default() -> Self {
+        Self { check_valid_until: true, check_date: true }
+    }
+}
+
+impl Release {
+    /// Reads the text, which must have been verified.
+    ///
+    /// # Errors
+    /// When the text is malformed or lacks what pib needs; the text says what.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut paragraphs = deb822::paragraphs(text).map_err(|error| error.to_string())?.into_iter();
+        let fields = match (paragraphs.next(), paragraphs.next()) {
+            (Some(fields), None) => fields,
+            _ => return Err("it is not one paragraph of fields".to_owned()),
+        };
+        let get = |name: &str| {
+            let found = fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.as_str())
+        };
+        let date = |name: &str| match get(name) {
+            None => Ok(None),
+            Some(text) => time::parse(text).map(Some).ok_or(format!("its {name} `{text}` is no date")),
+        };
+        Ok(Self {
+            suite: get("Suite").unwrap_or_default().to_owned(),
+            codename: get("Codename").unwrap_or_default().to_owned(),
+            date: date("Date")?.ok_or("it has no Date")?,
+            valid_until: date("Valid-Until")?,
+            by_hash: get("Acquire-By-Hash").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
+            files: files(get("SHA256").ok_or("it lists no SHA256 digests")?)?,
+        })
+    }
+
+    /// Checks that this is the release that was asked for and that its time is right.
+    ///
+    /// Returns warnings about what `policy` lets pass.
+    ///
+    /// # Errors
+    /// When it is another release, expired, or from the future.
+    pub(super) fn check(&self, wanted: &str, now: u64, policy: DatePolicy) -> Result<Vec<String>, String> {
+        if self.suite != wanted && self.codename != wanted {
+            return Err(format!(
+                "it is `{}` ({}), not `{wanted}`; the mirror is misconfigured",
+                self.codename, self.suite
+            ));
+        }
+        let mut warnings = Vec::new();
+        if let Some(until) = self.valid_until.filter(|until| *until < now) {
+            let text = format!("it was valid until {} only", time::print(until));
+            if policy.check_valid_until {
+                return Err(format!(
+                    "{text}, so the mirror is out of date or someone holds updates back; use another mirror"
+                ));
+            }
+            warnings.push(format!("{text}; used because this host's apt does not check that either"));
+        }
+        if policy.check_date && self.date > now.saturating_add(CLOCK_TOLERANCE) {
+            return Err(format!(
+                "it was made in the future ({}); check this host's clock",
+                time::print(self.date)
+            ));
+        }
+        Ok(warnings)
+    }
+
+    /// Returns what the release says of the index at `path`.
+    pub(super) fn index(&self, path: &str) -> Option<Index> {
+        self.files.get(path).copied()
+    }
+}
+
+fn files(block: &str) -> Result<HashMap<String, Index>, String> {
+    let mut files = HashMap::new();
+    for line in block.lines().filter(|line| !line.is_empty()) {
+        let mut words = line.split_ascii_whitespace();
+        let entry = (|| {
+            let digest = format!("sha256:{}", words.next()?).parse().ok()?;
+            let size = words.next()?.parse().ok()?;
+            Some((words.next()?.to_owned(), Index { digest, size }))
+        })();
+        let (path, index) = entry.ok_or_else(|| format!("its line `{line}` is no digest, size and path"))?;
+        files.insert(path, index);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "5b9a010e6730e4019e90fcb81c92ad59f061955890d691b7d111637d3f8d3dab";
+
+    fn text() -> String {
+        format!(
+            "Origin: Debian\nSuite: stable\nCodename: trixie\nDate: Sat, 21 Nov 2026 09:15:44 UTC\n\
+             Valid-Until: Sat, 28 Nov 2026 09:15:44 UTC\nAcquire-By-Hash: yes\nMD5Sum:\n 00 1 x\nSHA256:\n \
+             {HEX}  96148 main/binary-arm64/Packages.xz\n"
+        )
+    }
+
+    #[test]
+    fn what_a_release_says_is_read() {
+        let release = Release::parse(&text()).unwrap();
+        assert_eq!(
+            (release.codename.as_str(), release.date, release.by_hash),
+            ("trixie", 1_795_252_544, true)
+        );
+        let index = release.index("main/binary-arm64/Packages.xz").unwrap();
+        assert_eq!((index.digest.hex().as_str(), index.size), (HEX, 96148));
+        assert_eq!(release.index("main/binary-armhf/Packages.xz"), None);
+    }
+
+    #[test]
+    fn another_release_and_wrong_times_are_refused() {
+        let release = Release::parse(&text()).unwrap();
+        let (now, strict) = (release.date + 60, DatePolicy::default());
+        let lax = DatePolicy { check_valid_until: false, check_date: false };
+        assert_eq!(release.check("trixie", now, strict), Ok(vec![]));
+        assert_eq!(release.check("stable", now, strict), Ok(vec![]));
+        assert!(release.check("bookworm", now, strict).unwrap_err().contains("not `bookworm`"));
+        let later = now + 30 * 24 * 3600;
+        assert!(release.check("trixie", later, strict).unwrap_err().contains("valid until 2026-11-28"));
+        assert_eq!(release.check("trixie", later, lax).unwrap().len(), 1);
+        let earlier = now - 2 * 24 * 3600;
+        assert!(release.check("trixie", earlier, strict).unwrap_err().contains("future"));
+        assert_eq!(release.check("trixie", earlier, lax), Ok(vec![]));
+        assert!(release.check("bookworm", now, lax).is_err());
+    }
+
+    #[test]
+    fn malformed_releases_are_refused() {
+        let good = text();
+        for bad in [
+            String::new(),
+            good.replace("Date:", "Dote:"),
+            good.replace("21 Nov", "41 Nov"),
+            good.replace("SHA256:", "SHA1:"),
+            good.replace(HEX, "abc"),
+            format!("{good}\nA: second paragraph\n"),
+        ] {
+            assert!(Release::parse(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The second part of a bootstrap: what the target's own dpkg does, in the container engine.
+
+use super::resolve::Selection;
+
+/// The folder of the tree that holds what only the second part needs. It removes it itself.
+pub(super) const FOLDER: &str = ".pib-bootstrap";
+/// The name of the first part's tar in the build context.
+pub(super) const FIRST_TAR: &str = "first.tar";
+/// The path of the script in the tree.
+pub(super) const SCRIPT_PATH: &str = ".pib-bootstrap/run";
+
+/// Returns the Dockerfile that turns the first part's tar into the base. It needs no network.
+pub(super) fn dockerfile() -> String {
+    format!("FROM scratch\nADD {FIRST_TAR} /\nRUN [\"/bin/sh\", \"/{SCRIPT_PATH}\"]\n")
+}
+
+/// Returns the script that installs the packages and removes what only this needed.
+///
+/// Two steps come before the rest: the packages that own the users and folders, then the essential ones. Up to
+/// there dependencies cannot hold yet, so that dpkg is told to go on; what follows must install cleanly.
+pub(super) fn script(selection: &Selection<'_>, epoch: u64) -> String {
+    let is_first = |name: &str| matches!(name, "base-passwd" | "base-files");
+    let list = |first: bool| {
+        let chosen = selection.essential.iter().filter(|package| is_first(&package.name) == first);
+        chosen.map(|package| package.file_name()).collect::<Vec<_>>().join(" ")
+    };
+    let rest = selection.rest.iter().map(|package| package.file_name()).collect::<Vec<_>>().join(" ");
+    format!(
+        r#"#!/bin/sh
+# Installs the packages of a minimal Debian, in an order in which each finds what it needs.
+set -eu
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true DEBCONF_NOWARNINGS=yes
+# Some maintainer scripts write the date into files: passwd's into /etc/shadow, for example.
+export SOURCE_DATE_EPOCH={epoch}
+cd /{FOLDER}/debs
+install() {{
+    dpkg --force-confold --force-unsafe-io --no-triggers "$@"
+}}
+install --force-depends --install {first}
+install --force-depends --install {essential}
+install --install {rest}
+dpkg --force-unsafe-io --configure --pending
+dpkg --force-unsafe-io --triggers-only --pending
+problems=$(dpkg --audit)
+if [ -n "$problems" ]; then
+    echo "$problems"
+    exit 1
+fi
+cd /
+rm -rf /{FOLDER} /usr/sbin/policy-rc.d
+rm -f /var/lib/dpkg/*-old /var/lib/dpkg/lock* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
+find /var/log -type f -size +0 -delete
+"#,
+        first = list(true),
+        essential = list(false),
+    )
+}
+
+/// Returns the apt sources of the finished base: Debian's own network, whatever mirror it was made from, so
+/// that the base is the same everywhere.
+pub(super) fn sources(release: &str, has_security: bool) -> String {
+    let paragraph = |url: &str, suites: &str| {
+        format!(
+            "Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\n\
+             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        )
+    };
+    if !has_security {
+        return paragraph(super::mirror::DEFAULT, release);
+    }
+    let main = paragraph(super::mirror::DEFAULT, &format!("{release} {release}-updates"));
+    let security = paragraph(super::mirror::DEFAULT_SECURITY, &format!("{release}-security"));
+    format!("{main}\n{security}")
+}
+
+/// The answer to every attempt to start a service while there is no init system: no.
+pub(super) const POLICY: &str = "#!/bin/sh\nexit 101\n";

@@ -1,0 +1,235 @@
+//! The HTTP client that every adapter shares: bounded, patient with busy servers, and never silent.
+//!
+//! Invariants: a response is never read past the caller's limit; a redirect never leaves TLS; what fails for a
+//! passing reason (a dropped connection, 429, 5xx) is tried again a few times before it becomes an error.
+//! Deliberately absent: caching and digests of a protocol's own; callers know what they expect.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::time::Duration;
+
+use pib_plan::id::Digest;
+use reqwest::{Response, StatusCode, header};
+use sha2::{Digest as _, Sha256};
+use url::Url;
+
+/// How often one request is made before its failure is reported.
+const ATTEMPTS: u32 = 4;
+/// The pause after the first failed attempt; it doubles each time.
+const BACKOFF: Duration = Duration::from_millis(400);
+/// The longest pause that a server may ask for with `Retry-After`.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Says why something could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The client itself could not be made, e.g. because the TLS set-up is broken.
+    #[error("setting up the HTTP client failed")]
+    Client(#[source] reqwest::Error),
+    /// The server answered, but not with the file.
+    #[error("fetching {url} failed: the server answered {status}")]
+    Status {
+        /// What was asked for.
+        url: Box<Url>,
+        /// The server's answer.
+        status: StatusCode,
+    },
+    /// The server could not be reached, or the connection broke.
+    #[error("fetching {url} failed; check the network and the address")]
+    Transport {
+        /// What was asked for.
+        url: Box<Url>,
+        /// What the HTTP client found.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The answer is longer than it can rightly be.
+    #[error("fetching {url} was stopped: the answer is larger than the {limit} bytes expected at most")]
+    TooLarge {
+        /// What was asked for.
+        url: Box<Url>,
+        /// The most bytes that were accepted.
+        limit: u64,
+    },
+    /// The fetched bytes could not be written down.
+    #[error("writing what {url} sent to the disk failed")]
+    Write {
+        /// What was asked for.
+        url: Box<Url>,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl NetError {
+    /// Returns whether the server said that the file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Status { status, .. } if matches!(status.as_u16(), 404 | 410))
+    }
+
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_server_error() || is_busy(*status),
+            Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
+            _ => false,
+        }
+    }
+}
+
+/// The shared HTTP client; cloning it is cheap and shares its connections.
+#[derive(Debug, Clone)]
+pub struct Http {
+    client: reqwest::Client,
+}
+
+impl Http {
+    /// Returns a client with pib's user agent, time-outs and redirect policy.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn new() -> Result<Self, NetError> {
+        // Another part of the process may have installed a provider already; either one will do.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(20))
+            .read_timeout(Duration::from_secs(60))
+            .redirect(redirect_policy())
+            .build()
+            .map_err(NetError::Client)?;
+        Ok(Self { client })
+    }
+
+    /// Returns the bytes at `url`, which must be no more than `limit`.
+    ///
+    /// # Errors
+    /// When the file cannot be fetched or is too large.
+    pub async fn bytes(&self, url: &Url, limit: u64) -> Result<Vec<u8>, NetError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut body = Vec::new();
+            let sink = &mut |chunk: &[u8]| {
+                body.extend_from_slice(chunk);
+                Ok(())
+            };
+            match self.stream(url, limit, sink).await {
+                Ok(()) => return Ok(body),
+                Err(failure) => failure.pause_or_fail(attempt).await?,
+            }
+        }
+    }
+
+    /// Writes the bytes at `url`, no more than `limit`, to the start of `file` and returns their digest.
+    ///
+    /// `moved` is told how many bytes have arrived since it was last called; after a broken connection the
+    /// download starts again, and the number is negative by what was lost.
+    ///
+    /// # Errors
+    /// When the file cannot be fetched, is too large, or cannot be written.
+    pub async fn download(
+        &self,
+        url: &Url,
+        limit: u64,
+        file: &mut File,
+        moved: &(dyn Fn(i64) + Send + Sync),
+    ) -> Result<Digest, NetError> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let (mut hasher, mut count) = (Sha256::new(), 0_i64);
+            let reset = file.rewind().and_then(|()| file.set_len(0));
+            reset.map_err(|source| NetError::Write { url: url.clone().into(), source })?;
+            let sink = &mut |chunk: &[u8]| {
+                hasher.update(chunk);
+                count += chunk.len() as i64;
+                moved(chunk.len() as i64);
+                file.write_all(chunk)
+            };
+            match self.stream(url, limit, sink).await {
+                Ok(()) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+                Err(failure) => {
+                    moved(-count);
+                    failure.pause_or_fail(attempt).await?;
+                }
+            }
+        }
+    }
+
+    /// Makes one attempt and hands every chunk to `sink`.
+    async fn stream(
+        &self,
+        url: &Url,
+        limit: u64,
+        sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), Failure> {
+        let transport = |source: reqwest::Error| NetError::Transport {
+            url: url.clone().into(),
+            // The URL is in our own message already.
+            source: source.without_url(),
+        };
+        let mut response = self.client.get(url.clone()).send().await.map_err(transport)?;
+        if !response.status().is_success() {
+            let error = NetError::Status { url: url.clone().into(), status: response.status() };
+            return Err(Failure { error, retry_after: retry_after(&response) });
+        }
+        let too_large = || NetError::TooLarge { url: url.clone().into(), limit };
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(too_large().into());
+        }
+        let mut left = limit;
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
+            sink(&chunk).map_err(|source| NetError::Write { url: url.clone().into(), source })?;
+        }
+        Ok(())
+    }
+}
+
+/// One failed attempt, and how long the server asked to be left alone.
+struct Failure {
+    error: NetError,
+    retry_after: Option<Duration>,
+}
+
+impl From<NetError> for Failure {
+    fn from(error: NetError) -> Self {
+        Self { error, retry_after: None }
+    }
+}
+
+impl Failure {
+    /// Waits where another attempt may help, else returns the error.
+    async fn pause_or_fail(self, attempt: u32) -> Result<(), NetError> {
+        if attempt >= ATTEMPTS || !self.error.is_passing() {
+            return Err(self.error);
+        }
+        let pause = self.retry_after.unwrap_or(BACKOFF * 2_u32.pow(attempt - 1));
+        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+        Ok(())
+    }
+}
+
+fn is_busy(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// Follows a few redirects, but never from TLS to plain HTTP: the caller asked for a protected transfer.
+fn redirect_policy() -> reqwest::redirect::Policy {
+    reqwest::redirect::Policy::custom(|attempt| {
+        let was_protected = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        if attempt.previous().len() > 8 {
+            attempt.error("too many redirects")
+        } else if was_protected && attempt.url().scheme() != "https" {
+            attempt.error("the server redirects from https to plain http")
+        } else {
+            attempt.follow()
+        }
+    })
+}
