@@ -1,0 +1,116 @@
+//! Builds a plan: over BuildKit where the engine has it, else by the classic builder.
+
+use std::collections::BTreeMap;
+
+use pib_plan::assemble::BuildPlan;
+use pib_plan::id::StageName;
+
+use super::lines::Mask;
+use super::{Engine, EngineError, classic, solve};
+use crate::event::Reporter;
+
+/// The id of a container image, as the engine gives it.
+pub type ContainerImageId = String;
+
+/// A build to be done.
+#[derive(Debug, Clone)]
+pub struct BuildRequest<'a> {
+    /// What to build: the Dockerfile, the context, the stages, the platform.
+    pub plan: &'a BuildPlan,
+    /// What to call the result.
+    pub tag: &'a str,
+    /// The labels to give it.
+    pub labels: BTreeMap<String, String>,
+    /// Build arguments, e.g. `http_proxy`.
+    pub build_args: BTreeMap<String, String>,
+    /// The stage to stop at; the last one otherwise.
+    pub target: Option<&'a StageName>,
+    /// Whether to run every step, whatever the engine has from before.
+    pub no_cache: bool,
+    /// What RUN instructions may mount with `--mount=type=secret,id=...`.
+    pub secrets: Vec<Secret>,
+    /// Which builder to use.
+    pub builder: BuilderChoice,
+}
+
+/// A secret for the build. It never becomes part of a layer.
+#[derive(Clone)]
+pub struct Secret {
+    /// The id that parts know it by.
+    pub id: String,
+    /// Its content.
+    pub value: Vec<u8>,
+}
+
+/// Which of an engine's builders to use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BuilderChoice {
+    /// BuildKit where the engine has it, else the classic one.
+    #[default]
+    Best,
+    /// The classic builder, which every engine has.
+    Classic,
+}
+
+impl<'a> BuildRequest<'a> {
+    /// Returns the plain request: the whole plan, no labels, no extras.
+    pub fn new(plan: &'a BuildPlan, tag: &'a str) -> Self {
+        Self {
+            plan,
+            tag,
+            labels: BTreeMap::new(),
+            build_args: BTreeMap::new(),
+            target: None,
+            no_cache: false,
+            secrets: Vec::new(),
+            builder: BuilderChoice::Best,
+        }
+    }
+
+    /// Returns the Docker build stage to stop at.
+    pub(super) fn docker_target(&self) -> Option<String> {
+        self.target.map(pib_plan::assemble::target_name)
+    }
+
+    /// Returns what to hide in everything that is shown.
+    pub(super) fn mask(&self) -> Mask {
+        Mask::new(self.secrets.iter().map(|secret| secret.value.as_slice()))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Builds the plan and returns the id of the container image, which has the request's tag and labels.
+    ///
+    /// Every stage is a step `stage:<name>`; what its programs print arrives as log lines. Dropping the
+    /// future stops the build in the engine.
+    ///
+    /// # Errors
+    /// When an instruction fails (with its output), or the engine refuses, vanishes or has no space.
+    pub async fn build(
+        &self,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<ContainerImageId, EngineError> {
+        let buildkit = self.info().buildkit && request.builder == BuilderChoice::Best;
+        if !buildkit && !request.secrets.is_empty() {
+            let engine = format!("the classic builder of {} {}", self.info().name, self.info().version);
+            return Err(EngineError::NeedsBuildKit { engine, why: "it uses secrets" });
+        }
+        if buildkit {
+            solve::build(self, request, reporter).await?;
+        } else {
+            classic::build(self, request, reporter).await?;
+        }
+        let image = self.container_image(request.tag).await?;
+        image.map(|image| image.id).ok_or_else(|| EngineError::Api {
+            doing: "building".to_owned(),
+            message: format!("the build ended well, but there is no container image {}", request.tag),
+        })
+    }
+}

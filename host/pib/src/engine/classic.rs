@@ -1,0 +1,273 @@
+//! Builds by the engine's classic builder, which every engine has and Podman imitates.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
+
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use pib_plan::assemble::{ContextFile, FileSource};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::Engine;
+use super::build::BuildRequest;
+use super::error::EngineError;
+use super::filesync::content_time;
+use super::lines::{Lines, Mask};
+use super::progress::{Stages, exit_code, shorten};
+use crate::event::Reporter;
+
+/// Where the Dockerfile is put in the context, out of the way of every stage.
+const DOCKERFILE: &str = ".pib/Dockerfile";
+/// How much is handed to the engine at once, and how many such pieces may wait.
+const CHUNK: usize = 128 * 1024;
+const QUEUE: usize = 16;
+
+/// Builds the request; the result is in the engine's store under its tag.
+pub(super) async fn build(
+    engine: &Engine,
+    request: &BuildRequest<'_>,
+    reporter: &dyn Reporter,
+) -> Result<(), EngineError> {
+    let options = BuildImageOptions {
+        dockerfile: DOCKERFILE.to_owned(),
+        t: Some(request.tag.to_owned()),
+        nocache: request.no_cache,
+        // Containers of a build that is stopped are removed, too.
+        rm: true,
+        forcerm: true,
+        labels: Some(request.labels.clone().into_iter().collect::<HashMap<_, _>>()),
+        buildargs: Some(request.build_args.clone().into_iter().collect::<HashMap<_, _>>()),
+        target: request.docker_target().unwrap_or_default(),
+        platform: request.plan.arch.platform().to_owned(),
+        version: BuilderVersion::BuilderV1,
+        ..BuildImageOptions::default()
+    };
+    let failure = Arc::new(OnceLock::new());
+    let body = bollard::body_try_stream(context_stream(request, failure.clone()));
+    let docker = engine.patient();
+    let mut messages = Box::pin(docker.build_image(options, None, Some(body)));
+    let mut follower = Follower::new(request, reporter);
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(info) => {
+                if let Some(text) = info.stream {
+                    follower.take(&text);
+                }
+            }
+            Err(error) => {
+                let api = || EngineError::api("building", &error);
+                return Err(own(&failure).or_else(|| follower.failure(&error)).unwrap_or_else(api));
+            }
+        }
+    }
+    follower.finish(request.docker_target().as_deref());
+    Ok(())
+}
+
+fn own(failure: &OnceLock<String>) -> Option<EngineError> {
+    let message = failure.get()?.clone();
+    Some(EngineError::Api { doing: "sending the context".to_owned(), message })
+}
+
+/// Streams the context as a tar: sorted as planned, owned by root, the times made from the contents.
+fn context_stream(
+    request: &BuildRequest<'_>,
+    failure: Arc<OnceLock<String>>,
+) -> ReceiverStream<io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let (dockerfile, files) = (request.plan.dockerfile.clone(), request.plan.context.clone());
+    tokio::task::spawn_blocking(move || {
+        let mut out = Pieces { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK) };
+        if let Err(error) = write_context(&mut out, &dockerfile, &files).and_then(|()| out.flush()) {
+            _ = failure.set(error.to_string());
+            _ = sender.blocking_send(Err(error));
+        }
+    });
+    ReceiverStream::new(receiver)
+}
+
+fn write_context(out: &mut Pieces, dockerfile: &str, files: &[ContextFile]) -> io::Result<()> {
+    let mut tar = tar::Builder::new(out);
+    tar.append_data(&mut header(dockerfile.len() as u64, 0o644, 0), DOCKERFILE, dockerfile.as_bytes())?;
+    for file in files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
+        let seconds = u64::try_from(content_time(&file.digest) / 1_000_000_000).unwrap_or(0);
+        let mut header = header(file.size, mode, seconds);
+        match &file.source {
+            FileSource::Bytes(bytes) => tar.append_data(&mut header, &file.path, bytes.as_slice())?,
+            FileSource::File(path) => {
+                let named = |error: io::Error| {
+                    io::Error::new(error.kind(), format!("could not read {}: {error}", path.display()))
+                };
+                let mut reader =
+                    Checked { file: std::fs::File::open(path).map_err(named)?, hasher: Sha256::new() };
+                tar.append_data(&mut header, &file.path, io::Read::take(&mut reader, file.size))
+                    .map_err(named)?;
+                if reader.hasher.finalize().as_slice() != file.digest.as_bytes() {
+                    return Err(io::Error::other(format!("{} changed while it was sent", path.display())));
+                }
+            }
+        }
+    }
+    tar.finish()
+}
+
+fn header(size: u64, mode: u32, seconds: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_mtime(seconds);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+/// Reads a file and takes its digest on the way.
+struct Checked {
+    file: std::fs::File,
+    hasher: Sha256,
+}
+
+impl io::Read for Checked {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// Collects what is written to pieces of a good size, and hands them on.
+struct Pieces {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the engine closed the connection");
+        self.sender.blocking_send(Ok(Bytes::from(piece))).map_err(gone)
+    }
+}
+
+/// Follows a build by what the classic builder says in words.
+struct Follower<'a> {
+    stages: Stages<'a>,
+    mask: Mask,
+    stage: Option<usize>,
+    /// The current instruction, and what it has printed.
+    instruction: Option<String>,
+    lines: Lines,
+    /// Whether an instruction of the current stage was executed.
+    ran: bool,
+}
+
+impl<'a> Follower<'a> {
+    fn new(request: &'a BuildRequest<'_>, reporter: &'a dyn Reporter) -> Self {
+        Self {
+            stages: Stages::new(request.plan, reporter),
+            mask: request.mask(),
+            stage: None,
+            instruction: None,
+            lines: Lines::default(),
+            ran: false,
+        }
+    }
+
+    fn take(&mut self, text: &str) {
+        if let Some((number, instruction)) = step(text) {
+            self.end_instruction();
+            self.instruction(number, instruction);
+        } else if text.starts_with(" ---> Running in ") {
+            self.ran = true;
+        } else if !text.starts_with(" ---> ")
+            && !text.starts_with("Removing intermediate container ")
+            && text != "\n"
+        {
+            let (stages, stage) = (&self.stages, self.stage);
+            self.lines.push(text.as_bytes(), &self.mask, |line| stages.log(stage, line));
+        }
+    }
+
+    fn instruction(&mut self, number: &str, instruction: &str) {
+        let words: Vec<&str> = instruction.split_whitespace().collect();
+        if let ["FROM", .., "AS" | "as", name] = words[..] {
+            self.end_stage();
+            self.stage = self.stages.index(name);
+        }
+        let instruction = self.mask.apply(shorten(instruction));
+        if let Some(stage) = self.stage {
+            self.stages.start(stage);
+            self.stages.detail(stage, format!("{number} {instruction}"));
+        }
+        self.instruction = Some(instruction);
+    }
+
+    fn end_instruction(&mut self) {
+        let (stages, stage) = (&self.stages, self.stage);
+        self.lines.finish(&self.mask, |line| stages.log(stage, line));
+        self.lines = Lines::default();
+    }
+
+    fn end_stage(&mut self) {
+        if let Some(stage) = self.stage.take() {
+            self.stages.finish(stage, !self.ran);
+        }
+        self.ran = false;
+    }
+
+    fn finish(mut self, last: Option<&str>) {
+        self.end_stage();
+        self.stages.finish_all(last);
+    }
+
+    /// Returns the failure of the current instruction, where the engine speaks of one.
+    fn failure(&mut self, error: &bollard::errors::Error) -> Option<EngineError> {
+        let bollard::errors::Error::DockerStreamError { error } = error else { return None };
+        let instruction = self.instruction.take()?;
+        let (stages, stage) = (&self.stages, self.stage);
+        self.lines.finish(&self.mask, |line| stages.log(stage, line));
+        if error.contains("no space left on device") {
+            return Some(EngineError::DiskFull { doing: format!("building at `{instruction}`") });
+        }
+        Some(EngineError::BuildFailed {
+            stage: self.stage.and_then(|stage| self.stages.name(stage)),
+            instruction,
+            exit_code: exit_code(error),
+            message: self.mask.apply(error.trim().to_owned()),
+            log_tail: self.lines.tail(),
+        })
+    }
+}
+
+/// Reads `Step 3/7 : RUN x`.
+fn step(text: &str) -> Option<(&str, &str)> {
+    let (number, instruction) = text.trim_end().strip_prefix("Step ")?.split_once(" : ")?;
+    let (step, steps) = number.split_once('/')?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number(step) && is_number(steps)).then_some((number, instruction))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_told_from_output() {
+        assert_eq!(step("Step 3/7 : RUN a : b\n"), Some(("3/7", "RUN a : b")));
+        assert_eq!(step("Step by step : x"), None);
+        assert_eq!(step("Step 1 of 2"), None);
+    }
+}

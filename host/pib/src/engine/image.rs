@@ -1,0 +1,222 @@
+//! Container images: look up, load a base, list, remove.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bollard::models::ImageInspect;
+use bollard::query_parameters::{ImportImageOptions, ListImagesOptions, RemoveImageOptions};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use pib_plan::id::Arch;
+use tokio::io::AsyncReadExt;
+
+use super::archive::{self, Frame};
+use super::{Engine, EngineError};
+use crate::event::{Reporter, ReporterExt};
+
+/// How much of a base is handed to the engine at once.
+const CHUNK: usize = 256 * 1024;
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What an engine knows of a container image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerImage {
+    /// Its id: `sha256:` and 64 hex digits.
+    pub id: String,
+    /// The names that it goes by.
+    pub tags: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its platform, e.g. `linux/arm/v7`; empty where only a list was asked for.
+    pub platform: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A root file system that builds start from.
+#[derive(Debug, Clone)]
+pub struct Base<'a> {
+    /// The tarball, not compressed.
+    pub rootfs_tar: &'a Path,
+    /// What to call the container image; name it by the tarball's digest.
+    pub tag: &'a str,
+    /// The processor architecture of its programs.
+    pub arch: Arch,
+    /// The labels to give it.
+    pub labels: &'a BTreeMap<String, String>,
+}
+
+impl Engine {
+    /// Returns the container image called `tag`, or `None` where the engine has none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn container_image(&self, tag: &str) -> Result<Option<ContainerImage>, EngineError> {
+        match self.quick().inspect_image(tag).await {
+            Ok(image) => Ok(Some(described(image))),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(EngineError::api(format!("looking up the container image {tag}"), &error)),
+        }
+    }
+
+    /// Loads a base under its tag, unless the engine has the tag; the tarball is streamed.
+    ///
+    /// The same tarball gives the same container image id on every machine. Progress is told as step `base`.
+    ///
+    /// # Errors
+    /// When the tarball cannot be read or the engine refuses it.
+    pub async fn load_base(&self, base: &Base<'_>, reporter: &dyn Reporter) -> Result<(), EngineError> {
+        const STEP: &str = "base:load";
+        reporter.started(STEP, format!("Loading the base {} into {}", base.tag, self.info().name));
+        if self.container_image(base.tag).await?.is_some() {
+            reporter.finished(STEP, true);
+            return Ok(());
+        }
+        let (frame, size) = measured(base).await?;
+        let sent = Arc::new(AtomicU64::new(0));
+        let failed = Arc::new(std::sync::OnceLock::new());
+        let body = archive_stream(base.rootfs_tar.to_owned(), size, frame, sent.clone(), failed.clone());
+        let docker = self.patient();
+        let mut answer = Box::pin(docker.import_image_stream(ImportImageOptions::default(), body, None));
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                line = answer.next() => match line {
+                    None => break,
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return Err(failed.get().map_or_else(
+                        || EngineError::api("loading the base", &error),
+                        |reason: &String| EngineError::Api {
+                            doing: "loading the base".to_owned(), message: reason.clone(),
+                        },
+                    )),
+                },
+                _ = tick.tick() => reporter.progress(STEP, sent.load(Ordering::Relaxed), Some(size)),
+            }
+        }
+        // The engine answers "Loaded" in words; that the tag is there is the only proof of success.
+        if self.container_image(base.tag).await?.is_none() {
+            let message = format!("it took the base, but does not list {}", base.tag);
+            return Err(EngineError::Api { doing: "loading the base".to_owned(), message });
+        }
+        reporter.finished(STEP, false);
+        Ok(())
+    }
+
+    /// Returns the container images that have the label `label` (`key` or `key=value`).
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn container_images(&self, label: &str) -> Result<Vec<ContainerImage>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        let images = self.quick().list_images(Some(options)).await;
+        let images = images.map_err(|error| EngineError::api("listing container images", &error))?;
+        Ok(images
+            .into_iter()
+            .map(|image| ContainerImage {
+                id: image.id,
+                tags: image.repo_tags,
+                labels: image.labels.into_iter().collect(),
+                platform: String::new(),
+                size: u64::try_from(image.size).unwrap_or(0),
+            })
+            .collect())
+    }
+
+    /// Removes the container image with the tag or id; returns whether there was one.
+    ///
+    /// # Errors
+    /// When the engine refuses, e.g. since a container uses it.
+    pub async fn remove_image(&self, tag: &str) -> Result<bool, EngineError> {
+        let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
+        match self.quick().remove_image(tag, Some(options), None).await {
+            Ok(_) => Ok(true),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+            Err(error) => Err(EngineError::api(format!("removing the container image {tag}"), &error)),
+        }
+    }
+}
+
+fn described(image: ImageInspect) -> ContainerImage {
+    let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+    let parts = [image.os, image.architecture, image.variant];
+    let platform: Vec<String> = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect();
+    ContainerImage {
+        id: image.id.unwrap_or_default(),
+        tags: image.repo_tags.unwrap_or_default(),
+        labels: labels.into_iter().collect(),
+        platform: platform.join("/"),
+        size: image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+    }
+}
+
+async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
+    let unreadable = |source| EngineError::Io { action: "read", path: base.rootfs_tar.to_owned(), source };
+    let path = base.rootfs_tar.to_owned();
+    let measured = tokio::task::spawn_blocking(move || archive::measure(&path)).await;
+    let (size, digest) = measured.map_err(|error| unreadable(error.into()))?.map_err(unreadable)?;
+    let frame = archive::frame(base.tag, base.arch, base.labels, &digest, size).map_err(unreadable)?;
+    Ok((frame, size))
+}
+
+/// Streams the archive; what goes wrong on this side is kept in `failed`, since the engine's client only
+/// says that the body ended early.
+fn archive_stream(
+    path: PathBuf,
+    size: u64,
+    frame: Frame,
+    sent: Arc<AtomicU64>,
+    failed: Arc<std::sync::OnceLock<String>>,
+) -> impl Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    let head = stream::once(async move { Ok(Bytes::from(frame.head)) });
+    let tail = stream::once(async move { Ok(Bytes::from(frame.tail)) });
+    let layer = stream::unfold(Layer { path, file: None, left: size, done: false }, move |mut layer| {
+        let (sent, failed) = (sent.clone(), failed.clone());
+        async move {
+            let chunk = layer.next().await?;
+            match &chunk {
+                Ok(bytes) => _ = sent.fetch_add(bytes.len() as u64, Ordering::Relaxed),
+                Err(error) => _ = failed.set(format!("could not read {}: {error}", layer.path.display())),
+            }
+            Some((chunk, layer))
+        }
+    });
+    head.chain(layer).chain(tail)
+}
+
+struct Layer {
+    path: PathBuf,
+    file: Option<tokio::fs::File>,
+    left: u64,
+    done: bool,
+}
+
+impl Layer {
+    async fn next(&mut self) -> Option<std::io::Result<Bytes>> {
+        if self.done || self.left == 0 {
+            return None;
+        }
+        let chunk = self.read().await;
+        self.done = chunk.is_err();
+        Some(chunk)
+    }
+
+    async fn read(&mut self) -> std::io::Result<Bytes> {
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => tokio::fs::File::open(&self.path).await?,
+        };
+        let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK);
+        let mut buffer = vec![0; want];
+        // The size stands in the archive's header already, so a file that shrank is an error, not an end.
+        file.read_exact(&mut buffer).await?;
+        self.left -= want as u64;
+        self.file = Some(file);
+        Ok(Bytes::from(buffer))
+    }
+}

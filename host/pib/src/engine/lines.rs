@@ -1,0 +1,164 @@
+//! Turns what programs print into lines of bounded length, fit for a terminal.
+
+use std::collections::VecDeque;
+
+/// The longest line that is passed on whole; a longer one is split.
+const MAX_LINE: usize = 4096;
+/// How many lines of a step are kept for the error message.
+const TAIL: usize = 40;
+
+/// Collects the output of one step. Memory is bounded whatever the step prints.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    partial: Vec<u8>,
+    tail: VecDeque<String>,
+}
+
+/// The texts that must not be shown.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Mask(Vec<String>);
+
+impl Mask {
+    /// Hides every line of the given secrets. Very short ones would blot out half of the output and tell
+    /// more than they hide.
+    pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut texts: Vec<String> = secrets
+            .flat_map(|secret| {
+                let text = String::from_utf8_lossy(secret).into_owned();
+                text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
+            })
+            .filter(|line| line.len() >= 4)
+            .collect();
+        // The longest first: a secret may be part of another.
+        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        Self(texts)
+    }
+
+    pub(super) fn apply(&self, mut line: String) -> String {
+        for text in &self.0 {
+            if line.contains(text) {
+                line = line.replace(text, "***");
+            }
+        }
+        line
+    }
+}
+
+impl Lines {
+    /// Takes output as it comes; calls `emit` for every line that is complete.
+    pub(super) fn push(&mut self, mut bytes: &[u8], mask: &Mask, mut emit: impl FnMut(&str)) {
+        while !bytes.is_empty() {
+            let room = MAX_LINE - self.partial.len();
+            let piece = &bytes[..bytes.len().min(room)];
+            if let Some(end) = piece.iter().position(|&byte| byte == b'\n') {
+                self.partial.extend_from_slice(&piece[..end]);
+                bytes = &bytes[end + 1..];
+            } else {
+                self.partial.extend_from_slice(piece);
+                bytes = &bytes[piece.len()..];
+                if self.partial.len() < MAX_LINE {
+                    return;
+                }
+            }
+            self.line(mask, &mut emit);
+        }
+    }
+
+    /// Emits what is left after the last line break.
+    pub(super) fn finish(&mut self, mask: &Mask, mut emit: impl FnMut(&str)) {
+        if !self.partial.is_empty() {
+            self.line(mask, &mut emit);
+        }
+    }
+
+    /// Returns the last lines.
+    pub(super) fn tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    fn line(&mut self, mask: &Mask, emit: &mut impl FnMut(&str)) {
+        let line = mask.apply(clean(&self.partial));
+        self.partial.clear();
+        emit(&line);
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+}
+
+/// Returns a line as a terminal would show it in the end: what a carriage return overwrote is dropped, and so
+/// are control characters and escape sequences, since they could redraw the screen of whoever reads the log.
+pub(super) fn clean(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches('\r');
+    let text = text.rsplit('\r').next().unwrap_or_default();
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => skip_escape(&mut chars),
+            '\t' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        // A control sequence ends with a byte from `@` to `~`.
+        Some('[') => _ = chars.by_ref().find(|c| ('@'..='~').contains(c)),
+        // An operating system command ends with BEL or ESC \.
+        Some(']') => {
+            while let Some(c) = chars.next() {
+                if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(pieces: &[&[u8]], mask: &Mask) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut out = Vec::new();
+        for piece in pieces {
+            lines.push(piece, mask, |line| out.push(line.to_owned()));
+        }
+        lines.finish(mask, |line| out.push(line.to_owned()));
+        out
+    }
+
+    #[test]
+    fn lines_are_put_together_from_pieces() {
+        assert_eq!(collect(&[b"a", b"b\nc\n", b"\nd"], &Mask::default()), ["ab", "c", "", "d"]);
+    }
+
+    #[test]
+    fn endless_and_binary_output_is_bounded_and_harmless() {
+        let long = vec![b'x'; 3 * MAX_LINE + 1];
+        let lines = collect(&[&long], &Mask::default());
+        assert_eq!(lines.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE, MAX_LINE, MAX_LINE, 1]);
+        assert_eq!(clean(b"10%\r50%\r100%\r"), "100%");
+        assert_eq!(clean(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\xff\x00x\ty"), "red \u{fffd}x y");
+        let mut lines = Lines::default();
+        for number in 0..1000 {
+            lines.push(format!("{number}\n").as_bytes(), &Mask::default(), |_| ());
+        }
+        assert_eq!(lines.tail().len(), TAIL);
+        assert_eq!(lines.tail().last().unwrap(), "999");
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let mask = Mask::new([b"hunter22\nabc\n".as_slice(), b"hunter2".as_slice()].into_iter());
+        assert_eq!(collect(&[b"pw=hunt", b"er22 hunter2 abc\n"], &mask), ["pw=*** *** abc"]);
+    }
+}

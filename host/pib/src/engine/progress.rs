@@ -1,0 +1,288 @@
+//! Tells the pib stages of a build apart, whichever builder does it, and reports each as a step.
+
+use std::collections::HashMap;
+
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use pib_plan::assemble::BuildPlan;
+
+use super::error::EngineError;
+use super::lines::{Lines, Mask, clean};
+use crate::event::{Event, Reporter, ReporterExt};
+
+/// The longest instruction that is shown.
+const MAX_INSTRUCTION: usize = 200;
+/// The step that output without a stage belongs to.
+const BUILD: &str = "build";
+
+/// The stages of a plan as steps of the operation.
+pub(super) struct Stages<'a> {
+    plan: &'a BuildPlan,
+    reporter: &'a dyn Reporter,
+    state: Vec<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Running,
+    Finished,
+}
+
+impl<'a> Stages<'a> {
+    pub(super) fn new(plan: &'a BuildPlan, reporter: &'a dyn Reporter) -> Self {
+        Self { plan, reporter, state: vec![State::Waiting; plan.stages.len()] }
+    }
+
+    /// Returns the stage whose Docker build stage is called `target`.
+    pub(super) fn index(&self, target: &str) -> Option<usize> {
+        self.plan.stages.iter().position(|stage| stage.target == target)
+    }
+
+    pub(super) fn name(&self, stage: usize) -> Option<String> {
+        self.plan.stages.get(stage).map(|stage| stage.name.to_string())
+    }
+
+    pub(super) fn step(&self, stage: Option<usize>) -> String {
+        let name = stage.and_then(|stage| self.name(stage));
+        name.map_or_else(|| BUILD.to_owned(), |name| format!("stage:{name}"))
+    }
+
+    pub(super) fn start(&mut self, stage: usize) {
+        if let (Some(State::Waiting), Some(name)) = (self.state.get(stage).copied(), self.name(stage)) {
+            self.state[stage] = State::Running;
+            self.reporter.started(&self.step(Some(stage)), format!("Building stage {name}"));
+        }
+    }
+
+    pub(super) fn detail(&self, stage: usize, detail: String) {
+        self.reporter.detail(&self.step(Some(stage)), detail);
+    }
+
+    pub(super) fn log(&self, stage: Option<usize>, line: &str) {
+        self.reporter.report(Event::Log { id: self.step(stage), line: line.to_owned() });
+    }
+
+    pub(super) fn finish(&mut self, stage: usize, cached: bool) {
+        if self.state.get(stage).is_some_and(|&state| state != State::Finished) {
+            self.start(stage);
+            self.state[stage] = State::Finished;
+            self.reporter.finished(&self.step(Some(stage)), cached);
+        }
+    }
+
+    /// Finishes the stages up to `last` that no message spoke of: they have nothing but settings, or the
+    /// engine skipped them since it had what comes after them.
+    pub(super) fn finish_all(&mut self, last: Option<&str>) {
+        let last = last.and_then(|target| self.index(target)).unwrap_or(usize::MAX);
+        for stage in 0..self.state.len().min(last.saturating_add(1)) {
+            self.finish(stage, self.state[stage] == State::Waiting);
+        }
+    }
+}
+
+/// Follows a BuildKit build by its status messages.
+pub(super) struct Progress<'a> {
+    stages: Stages<'a>,
+    mask: Mask,
+    vertexes: HashMap<String, VertexState>,
+    steps: Vec<Steps>,
+    failure: Option<Failure>,
+}
+
+/// One vertex of the build: an instruction, or something of the engine's own.
+#[derive(Default)]
+struct VertexState {
+    stage: Option<usize>,
+    instruction: String,
+    started: bool,
+    completed: bool,
+    lines: Lines,
+}
+
+/// How many of a stage's instructions have been completed.
+#[derive(Clone, Default)]
+struct Steps {
+    done: usize,
+    total: usize,
+    ran: bool,
+}
+
+struct Failure {
+    stage: Option<usize>,
+    instruction: String,
+    message: String,
+    vertex: String,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(plan: &'a BuildPlan, mask: Mask, reporter: &'a dyn Reporter) -> Self {
+        Self {
+            stages: Stages::new(plan, reporter),
+            mask,
+            vertexes: HashMap::new(),
+            steps: vec![Steps::default(); plan.stages.len()],
+            failure: None,
+        }
+    }
+
+    pub(super) fn take(&mut self, status: StatusResponse) {
+        for vertex in status.vertexes {
+            self.vertex(vertex);
+        }
+        for log in status.logs {
+            self.log(&log);
+        }
+    }
+
+    fn vertex(&mut self, vertex: Vertex) {
+        let name = Name::parse(&vertex.name);
+        let stage = name.stage.and_then(|target| self.stages.index(target));
+        let instruction = self.mask.apply(shorten(name.instruction));
+        let known = self.vertexes.entry(vertex.digest.clone()).or_default();
+        if known.completed {
+            return;
+        }
+        known.stage = stage;
+        known.instruction = instruction.clone();
+        let starts = vertex.started.is_some() && !known.started;
+        known.started |= starts;
+        known.completed = vertex.completed.is_some();
+        let completed = known.completed;
+        if completed {
+            let (mask, stages) = (&self.mask, &self.stages);
+            known.lines.finish(mask, |line| stages.log(stage, line));
+        }
+        if let Some(stage) = stage {
+            if starts && !vertex.cached {
+                self.stages.start(stage);
+                self.stages.detail(stage, format!("{}/{} {instruction}", name.step, name.steps));
+            }
+            if completed && vertex.error.is_empty() {
+                self.completed(stage, &name, vertex.cached);
+            }
+        }
+        let cancelled = vertex.error.contains("context canceled");
+        if !vertex.error.is_empty() && !cancelled && self.failure.is_none() {
+            let message = self.mask.apply(vertex.error);
+            self.failure = Some(Failure { stage, instruction, message, vertex: vertex.digest });
+        }
+    }
+
+    fn completed(&mut self, stage: usize, name: &Name<'_>, cached: bool) {
+        let Some(steps) = self.steps.get_mut(stage) else { return };
+        steps.done += 1;
+        steps.total = name.steps;
+        // FROM counts as a step of the first stage, and is never marked as cached.
+        steps.ran |= !cached && !name.instruction.starts_with("FROM ");
+        let (done, total, cached) = (steps.done, steps.total, !steps.ran);
+        if done >= total {
+            self.stages.finish(stage, cached);
+        }
+    }
+
+    fn log(&mut self, log: &VertexLog) {
+        let known = self.vertexes.entry(log.vertex.clone()).or_default();
+        let (stage, stages) = (known.stage, &self.stages);
+        known.lines.push(&log.msg, &self.mask, |line| stages.log(stage, line));
+    }
+
+    /// Reports what is left after the build ended well; `last` is the Docker build stage it stopped at.
+    pub(super) fn finish(mut self, last: Option<&str>) {
+        self.stages.finish_all(last);
+    }
+
+    /// Returns the failure of an instruction, where there was one.
+    pub(super) fn failure(mut self) -> Option<EngineError> {
+        let failure = self.failure?;
+        let log_tail = self.vertexes.get_mut(&failure.vertex).map_or_else(Vec::new, |vertex| {
+            let (mask, stages) = (&self.mask, &self.stages);
+            vertex.lines.finish(mask, |line| stages.log(failure.stage, line));
+            vertex.lines.tail()
+        });
+        let disk_full = failure.message.contains("no space left on device");
+        if disk_full || log_tail.iter().any(|line| line.contains("No space left on device")) {
+            return Some(EngineError::DiskFull { doing: format!("building at `{}`", failure.instruction) });
+        }
+        Some(EngineError::BuildFailed {
+            stage: failure.stage.and_then(|stage| self.stages.name(stage)),
+            instruction: failure.instruction,
+            exit_code: exit_code(&failure.message),
+            message: failure.message,
+            log_tail,
+        })
+    }
+}
+
+/// What a vertex's name tells: `[os 2/5] RUN x`, `[2/5] RUN x`, `[internal] load metadata`, `exporting`.
+#[derive(Debug, PartialEq, Eq)]
+struct Name<'a> {
+    stage: Option<&'a str>,
+    step: usize,
+    steps: usize,
+    instruction: &'a str,
+}
+
+impl<'a> Name<'a> {
+    fn parse(name: &'a str) -> Self {
+        let plain = Self { stage: None, step: 0, steps: 0, instruction: name };
+        let Some((head, instruction)) = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
+            return plain;
+        };
+        // Before the stage stands the platform, where a build has several: `[linux/arm64 os 2/5]`.
+        let mut words = head.split_whitespace().rev();
+        let numbers = words.next().and_then(|word| word.split_once('/'));
+        let parsed = numbers.and_then(|(step, steps)| Some((step.parse().ok()?, steps.parse().ok()?)));
+        let Some((step, steps)) = parsed else { return plain };
+        Self { stage: words.next().filter(|word| !word.contains('/')), step, steps, instruction }
+    }
+}
+
+/// Returns an instruction on one line, not too long.
+pub(super) fn shorten(instruction: &str) -> String {
+    let words: Vec<&str> = instruction.split_whitespace().filter(|word| *word != "\\").collect();
+    let line = clean(words.join(" ").as_bytes());
+    if line.chars().count() <= MAX_INSTRUCTION {
+        return line;
+    }
+    line.chars().take(MAX_INSTRUCTION - 1).chain(['…']).collect()
+}
+
+/// Finds the exit code in what an engine says of a failed command.
+pub(super) fn exit_code(message: &str) -> Option<i64> {
+    // BuildKit says "exit code: 1", the classic builder "returned a non-zero code: 1".
+    let at =
+        ["exit code: ", "non-zero code: "].iter().find_map(|key| Some(message.rfind(key)? + key.len()))?;
+    let digits = message[at..].split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vertex_names_are_read() {
+        let name = |stage, step, steps, instruction| Name { stage, step, steps, instruction };
+        assert_eq!(Name::parse("[os 2/5] RUN x] y"), name(Some("os"), 2, 5, "RUN x] y"));
+        assert_eq!(Name::parse("[linux/arm64 os 2/5] RUN x"), name(Some("os"), 2, 5, "RUN x"));
+        assert_eq!(Name::parse("[linux/arm64 2/5] RUN x"), name(None, 2, 5, "RUN x"));
+        assert_eq!(Name::parse("[2/5] RUN x"), name(None, 2, 5, "RUN x"));
+        for plain in ["[internal] load build context", "exporting to image", "[", "[x] ", ""] {
+            assert_eq!(Name::parse(plain), name(None, 0, 0, plain));
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_found() {
+        assert_eq!(exit_code("executor failed running [/bin/sh -c exit 3]: exit code: 3"), Some(3));
+        assert_eq!(exit_code("The command '/bin/sh -c false' returned a non-zero code: 137"), Some(137));
+        assert_eq!(exit_code("process \"x\" did not complete successfully: exit code: 1"), Some(1));
+        assert_eq!(exit_code("failed to compute cache key"), None);
+    }
+
+    #[test]
+    fn instructions_fit_on_a_line() {
+        assert_eq!(shorten("RUN a \\\n   && b"), "RUN a && b");
+        assert_eq!(shorten(&"ü".repeat(300)).chars().count(), MAX_INSTRUCTION);
+    }
+}
