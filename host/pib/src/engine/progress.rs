@@ -136,7 +136,11 @@ impl<'a> Progress<'a> {
 
     fn vertex(&mut self, vertex: Vertex) {
         let name = Name::parse(&vertex.name);
-        let stage = name.stage.and_then(|target| self.stages.index(target));
+        let stage = match name.stage {
+            Some(target) => self.stages.index(target),
+            // BuildKit leaves the name out where there is only one stage.
+            None => (name.steps > 0 && self.steps.len() == 1).then_some(0),
+        };
         let instruction = self.mask.apply(shorten(name.instruction));
         let known = self.vertexes.entry(vertex.digest.clone()).or_default();
         if known.completed {

@@ -1,2 +1,3 @@
 //! Integration tests of the real binary and its adapters: one binary, one module per area.
 mod base;
+mod engine;
