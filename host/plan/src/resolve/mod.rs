@@ -1,12 +1,35 @@
 //! Chooses one version of each stage.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `catalog` | looks stages up, and judges which of their versions may be chosen |
+//! | `picks` | sets of versions |
+//! | `solve` | hands both to the solver, and adds conflicts, which it does not know |
+//! | `explain`, `error` | say why there is no choice |
+//! | `prefetch` | says what a resolution can ask of the index |
 
-use std::collections::BTreeMap;
+mod catalog;
+mod error;
+mod explain;
+mod picks;
+mod prefetch;
+mod solve;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use semver::{Version, VersionReq};
 
-use crate::id::{Arch, StageName};
-use crate::index::{IndexEntry, SourceId};
+pub use error::{Problem, ResolveError};
+pub use prefetch::Prefetch;
+
+use crate::id::{Arch, CLEANUP, INIT, StageName};
+use crate::index::{Index, IndexEntry, SourceId};
+use crate::suggest;
+use catalog::Catalog;
+use solve::{Choices, Failure};
 
 /// Everything that decides a resolution, beside the index.
 #[derive(Debug, Clone)]
@@ -125,4 +148,143 @@ impl Resolution {
         let position = self.stages.binary_search_by(|resolved| resolved.name.cmp(name)).ok()?;
         self.stages.get(position)
     }
+}
+
+impl ResolveRequest {
+    /// Returns where `name` comes from in this build: a patch first, then what the project says, then the default.
+    fn source_of(&self, name: &StageName, root: Option<&Root>) -> SourceId {
+        let own = root.and_then(|root| root.source.as_ref());
+        self.patches.get(name).or(own).unwrap_or(&self.default_source).clone()
+    }
+
+    /// Returns what the project and every build ask for, by name.
+    fn all_roots(&self) -> Vec<Root> {
+        let mut roots = self.roots.clone();
+        for name in [INIT, CLEANUP].into_iter().flat_map(str::parse::<StageName>) {
+            if !roots.iter().any(|root| root.name == name) {
+                let from_registry = self.source_of(&name, None).is_registry();
+                let requirement = from_registry.then_some(VersionReq::STAR);
+                roots.push(Root { name, requirement, source: None });
+            }
+        }
+        roots.sort_by(|a, b| a.name.cmp(&b.name));
+        roots
+    }
+}
+
+/// Chooses one version of each stage that the project needs.
+///
+/// The result depends on the request and the index only, not on the order of either's parts: the locked version
+/// where it still fits and need not move, else the highest that goes together with the others.
+///
+/// # Errors
+/// When no choice fits (each problem is explained), the index has no answer, or an update names a stage that is
+/// not in the build.
+pub fn resolve(request: &ResolveRequest, index: &impl Index) -> Result<Resolution, ResolveError> {
+    resolve_unless(request, index, &|| false)
+}
+
+/// Does what [`resolve`] does, but stops soon after `cancelled` returns `true`.
+///
+/// # Errors
+/// As [`resolve`], and [`ResolveError::Cancelled`].
+pub fn resolve_unless(
+    request: &ResolveRequest,
+    index: &impl Index,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Resolution, ResolveError> {
+    let catalog = Catalog::new(request, index);
+    let roots = request.all_roots();
+    let choices = choose(&catalog, &roots, cancelled)?;
+    let resolution = describe(request, &catalog, &roots, &choices);
+    check_update(request, &resolution)?;
+    Ok(resolution)
+}
+
+/// Solves, and where that fails takes the requests at fault away and solves again, so that problems which have
+/// nothing to do with each other are all told at once.
+fn choose<I: Index>(
+    catalog: &Catalog<'_, I>,
+    roots: &[Root],
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Choices, ResolveError> {
+    let mut problems = Vec::new();
+    let mut left = Vec::new();
+    for root in roots {
+        let id = catalog.id(&root.name)?;
+        match explain::explain_root(catalog, root, id) {
+            Some(problem) => problems.push(problem),
+            None => left.push(root.clone()),
+        }
+    }
+    loop {
+        match solve::solve(catalog, &left, cancelled) {
+            Ok(choices) if problems.is_empty() => return Ok(choices),
+            Ok(_) => return Err(ResolveError::Unsatisfiable { problems }),
+            Err(Failure::Index(error)) => return Err(error.into()),
+            Err(Failure::Cancelled) => return Err(ResolveError::Cancelled),
+            Err(Failure::Unsatisfiable(tree)) => {
+                let (problem, at_fault) = explain::explain(catalog, &left, &tree);
+                problems.push(problem);
+                let before = left.len();
+                left.retain(|root| !at_fault.contains(&root.name));
+                if left.len() == before {
+                    return Err(ResolveError::Unsatisfiable { problems });
+                }
+            }
+        }
+    }
+}
+
+fn describe<I: Index>(
+    request: &ResolveRequest,
+    catalog: &Catalog<'_, I>,
+    roots: &[Root],
+    choices: &Choices,
+) -> Resolution {
+    let mut requests: BTreeMap<StageName, Vec<Request>> = BTreeMap::new();
+    let listed: BTreeSet<&StageName> = request.roots.iter().map(|root| &root.name).collect();
+    for root in roots {
+        let by = if listed.contains(&root.name) { Requester::Project } else { Requester::EveryBuild };
+        let requirement = root.requirement.clone();
+        requests.entry(root.name.clone()).or_default().push(Request { by, requirement });
+    }
+    let mut stages = Vec::with_capacity(choices.len());
+    for (id, position) in choices {
+        let known = catalog.known(*id);
+        let Some(usable) = known.at(*position) else { continue };
+        for (needed, requirement) in &usable.entry.deps {
+            let by = Requester::Stage(known.name.clone());
+            let requirement = Some(requirement.clone());
+            requests.entry(needed.clone()).or_default().push(Request { by, requirement });
+        }
+        stages.push(Resolved {
+            name: known.name.clone(),
+            version: usable.version.clone(),
+            source: usable.source.clone(),
+            entry: Arc::clone(&usable.entry),
+            requested_by: Vec::new(),
+        });
+    }
+    stages.sort_by(|a, b| a.name.cmp(&b.name));
+    for stage in &mut stages {
+        stage.requested_by = requests.remove(&stage.name).unwrap_or_default();
+        stage.requested_by.sort_by(|a, b| a.by.cmp(&b.by));
+    }
+    Resolution { stages }
+}
+
+fn check_update(request: &ResolveRequest, resolution: &Resolution) -> Result<(), ResolveError> {
+    let named: &[StageName] = match &request.update {
+        Update::None | Update::All => &[],
+        Update::Stages(names) => names,
+        Update::Precise(name, _) => std::slice::from_ref(name),
+    };
+    let Some(missing) = named.iter().find(|name| resolution.get(name).is_none()) else { return Ok(()) };
+    let present = resolution.stages.iter().map(|stage| stage.name.as_str());
+    let help = match suggest::nearest(missing.as_str(), present) {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!("Add it with `pib add {missing}`, or see what there is with `pib tree`."),
+    };
+    Err(ResolveError::NotInBuild { name: missing.clone(), help })
 }

@@ -1,0 +1,100 @@
+//! Why a resolution failed, in a person's words.
+
+use std::fmt;
+
+use miette::Diagnostic;
+
+use crate::id::StageName;
+use crate::index::IndexError;
+
+/// Says why no versions were chosen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// There is no choice of versions that fits; every problem that was found is told.
+    #[error("{}", all(problems))]
+    Unsatisfiable {
+        /// What is wrong; never empty.
+        problems: Vec<Problem>,
+    },
+    /// The index has no answer.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// An update names a stage that the build does not have.
+    #[error("stage `{name}` is not in the build, so there is nothing to update")]
+    NotInBuild {
+        /// The stage.
+        name: StageName,
+        /// What to do next.
+        help: String,
+    },
+    /// The caller asked to stop.
+    #[error("choosing versions was cancelled")]
+    Cancelled,
+}
+
+/// One thing that keeps the stages from being put together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[error("{}", self.text())]
+pub struct Problem {
+    /// What is wrong, in one line.
+    pub headline: String,
+    /// The facts that it follows from, each in one line: who asks for what, and what is wrong with each version.
+    pub facts: Vec<String>,
+    /// What to do next.
+    #[help]
+    pub help: Option<String>,
+    /// The project's own requests that take part in it, so that their lines in `pib.toml` can be shown.
+    pub requests: Vec<StageName>,
+}
+
+impl Problem {
+    fn text(&self) -> String {
+        let mut text = self.headline.clone();
+        for fact in &self.facts {
+            text.push_str("\n  - ");
+            text.push_str(fact);
+        }
+        text
+    }
+}
+
+impl ResolveError {
+    /// Returns the problems, where the requirements are what is wrong.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Unsatisfiable { problems } => problems,
+            Self::Index(_) | Self::NotInBuild { .. } | Self::Cancelled => &[],
+        }
+    }
+}
+
+impl Diagnostic for ResolveError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        match self {
+            // Where there are several, each one's help stands below it.
+            Self::Unsatisfiable { problems } => match problems.as_slice() {
+                [only] => only.help(),
+                _ => None,
+            },
+            Self::NotInBuild { help, .. } => Some(Box::new(help)),
+            Self::Index(_) | Self::Cancelled => None,
+        }
+    }
+}
+
+/// Returns the one problem's text, or all of them, each with its help, below a headline that counts them.
+fn all(problems: &[Problem]) -> String {
+    if let [only] = problems {
+        return only.text();
+    }
+    let mut text = format!("{} problems keep the stages from being put together", problems.len());
+    for problem in problems {
+        text.push_str("\n\n");
+        text.push_str(&problem.text());
+        if let Some(help) = &problem.help {
+            text.push_str("\n  help: ");
+            text.push_str(help);
+        }
+    }
+    text
+}
