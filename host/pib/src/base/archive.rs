@@ -46,11 +46,18 @@ pub(super) struct Context<'a> {
 }
 
 impl Suite {
-    /// Fetches the release file of `name` and verifies it.
+    /// Fetches and verifies the release file at `dists/<name>` and the list of packages for an architecture.
+    ///
+    /// The release must be `wanted`, by its code name or its suite's name.
     ///
     /// # Errors
-    /// When it cannot be fetched, is not signed as it must be, or is not the one that was asked for.
-    pub(super) async fn open(context: &Context<'_>, mirror: &Mirror, name: &str) -> Result<Self, BaseError> {
+    /// When a file cannot be fetched, is not signed or digested as it must be, or is not what was asked for.
+    pub(super) async fn open(
+        context: &Context<'_>,
+        mirror: &Mirror,
+        name: &str,
+        wanted: &str,
+    ) -> Result<Self, BaseError> {
         let url = mirror.join(&format!("dists/{name}/InRelease"))?;
         let bytes = context.http.bytes(&url, MAX_RELEASE).await?;
         let now = SystemTime::now();
@@ -62,59 +69,75 @@ impl Suite {
         let text = String::from_utf8(bytes).map_err(|_| signature("it is not text".to_owned()))?;
         let text = context.keyring.verify(&text, now).map_err(signature)?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let checked = Release::parse(&text).and_then(|release| {
-            release.check(name, seconds, context.dates).map(|warnings| (release, warnings))
-        });
-        let (release, warnings) =
-            checked.map_err(|reason| BaseError::Index { url: url.to_string(), reason })?;
-        for warning in warnings {
+        let index = |reason| BaseError::Index { url: url.to_string(), reason };
+        let release = Release::parse(&text).map_err(index)?;
+        for warning in release.check(wanted, seconds, context.dates).map_err(index)? {
             context.reporter.warn(format!("{url}: {warning}"));
         }
         Ok(Self { mirror: mirror.clone(), name: name.to_owned(), release })
     }
 
-    /// Fetches the list of packages for an architecture and adds them to `packages` as the archive `number`.
+    /// Returns the other name under which the mirror has the same release: `stable` for `trixie`.
+    pub(super) fn alias(&self) -> Option<&str> {
+        let names = [self.release.suite.as_str(), self.release.codename.as_str()];
+        names.into_iter().find(|name| !name.is_empty() && *name != self.name)
+    }
+
+    /// Fetches and verifies the compressed list of packages for an architecture.
     ///
     /// # Errors
-    /// When the index is missing, damaged or malformed.
-    pub(super) async fn add_packages(
+    /// When the index is missing or is not the one that the release names.
+    pub(super) async fn fetch_index(
         &self,
         context: &Context<'_>,
         architecture: &str,
-        mut packages: Packages,
-        number: usize,
-    ) -> Result<Packages, BaseError> {
-        let path = format!("main/binary-{architecture}/Packages.xz");
-        let folder = format!("dists/{}", self.name);
-        let url = self.mirror.join(&format!("{folder}/{path}"))?;
-        let index = self.release.index(&path).ok_or_else(|| BaseError::Index {
-            url: url.to_string(),
-            reason:
-                "the signed release file does not list it; the release may not exist for this architecture"
-                    .to_owned(),
+    ) -> Result<Vec<u8>, BaseError> {
+        let folder = format!("main/binary-{architecture}");
+        let url = self.mirror.join(&format!("dists/{}/{folder}/Packages.xz", self.name))?;
+        let problem = |reason: String| BaseError::Index { url: url.to_string(), reason };
+        let index = self.release.index(&format!("{folder}/Packages.xz")).ok_or_else(|| {
+            problem(
+                "the signed release file does not list it; Debian may not have this architecture".to_owned(),
+            )
         })?;
-        let by_hash = format!("{folder}/main/binary-{architecture}/by-hash/SHA256/{}", index.digest.hex());
-        let fetch_url = if self.release.by_hash { self.mirror.join(&by_hash)? } else { url.clone() };
-        let bytes = match context.http.bytes(&fetch_url, index.size.min(MAX_INDEX)).await {
-            Err(error) if error.is_not_found() && fetch_url != url => {
-                // A partial mirror may leave the second names of its files out.
-                context.http.bytes(&url, index.size.min(MAX_INDEX)).await?
+        if self.release.by_hash {
+            let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());
+            match context.http.bytes(&self.mirror.join(&path)?, MAX_INDEX).await {
+                Ok(bytes) if Digest::of(&bytes) == index.digest => return Ok(bytes),
+                // A mirror may leave these second names of its files out, or lag behind with them.
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
             }
-            other => other?,
+        }
+        let bytes = context.http.bytes(&url, MAX_INDEX).await?;
+        if Digest::of(&bytes) == index.digest {
+            return Ok(bytes);
+        }
+        Err(problem(format!(
+            "it has {} bytes and is not the file of {} bytes that the signed release file lists; the mirror is \
+             probably being updated: try again in some minutes, or set another `mirror`",
+            bytes.len(),
+            index.size
+        )))
+    }
+
+    /// Reads a compressed list of packages, which must have been verified, into `packages`. This blocks.
+    ///
+    /// # Errors
+    /// When the list is malformed.
+    pub(super) fn read_index(
+        &self,
+        bytes: &[u8],
+        packages: &mut Packages,
+        number: usize,
+    ) -> Result<(), BaseError> {
+        let mut read = || {
+            let stream = compress::decoder(Format::Xz, bytes)?;
+            packages
+                .add(BufReader::with_capacity(1 << 16, compress::bounded(stream, MAX_INDEX_UNPACKED)), number)
         };
-        let parse = move || {
-            let found = Digest::of(&bytes);
-            if found != index.digest {
-                return Err(BaseError::Mismatch { url: url.to_string(), expected: index.digest, found });
-            }
-            let read = || {
-                let stream = compress::decoder(Format::Xz, &bytes[..])?;
-                let stream = BufReader::with_capacity(1 << 16, compress::bounded(stream, MAX_INDEX_UNPACKED));
-                packages.add(stream, number)?;
-                Ok::<_, std::io::Error>(packages)
-            };
-            read().map_err(|error| BaseError::Index { url: url.to_string(), reason: error.to_string() })
-        };
-        tokio::task::spawn_blocking(parse).await.map_err(BaseError::Worker)?
+        let url = format!("{}/dists/{}", self.mirror.url, self.name);
+        read().map_err(|error| BaseError::Index { url, reason: format!("its list of packages: {error}") })
     }
 }

@@ -67,12 +67,9 @@ pub async fn prepare(
     let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
 
     reporter.detail(STEP, format!("checking Debian {} on {} ({})", recipe.release, main.url, main.origin));
-    let suites = open_suites(&context, recipe, &main, &security).await?;
+    let opened = open_suites(&context, recipe, architecture, &main, &security).await?;
+    let (suites, packages) = read_indexes(opened).await?;
     let epoch = suites[0].release.date;
-    let mut packages = Packages::default();
-    for (number, suite) in suites.iter().enumerate() {
-        packages = suite.add_packages(&context, architecture, packages, number).await?;
-    }
     let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
 
     let files = fetch_packages(&http, cache, &suites, &selection, recipe, reporter).await?;
@@ -106,15 +103,19 @@ fn check(recipe: &Bootstrap) -> Result<&'static str, BaseError> {
     arch.debian().ok_or(BaseError::UnsupportedArch { arch })
 }
 
+/// A verified suite and its verified, still compressed list of packages.
+type Opened = (Suite, Vec<u8>);
+
 /// Opens the release and, where there is one, its security updates.
 async fn open_suites(
     context: &Context<'_>,
     recipe: &Bootstrap,
+    architecture: &str,
     main: &Mirror,
     security: &[Mirror],
-) -> Result<Vec<Suite>, BaseError> {
+) -> Result<Vec<Opened>, BaseError> {
     let release = &recipe.release;
-    let first = Suite::open(context, main, release).await.map_err(|error| match error {
+    let first = open_suite(context, main, release, architecture).await.map_err(|error| match error {
         BaseError::Net(source) if source.is_not_found() => BaseError::NoRelease {
             mirror: main.url.to_string(),
             origin: main.origin.clone(),
@@ -123,31 +124,67 @@ async fn open_suites(
         },
         other => other,
     })?;
+    let has_security = !matches!(first.0.release.suite.as_str(), "unstable" | "experimental");
     let mut suites = vec![first];
-    if matches!(suites[0].release.suite.as_str(), "unstable" | "experimental") {
+    if !has_security {
         return Ok(suites);
     }
-    let mut missing = None;
+    let mut problem = None;
     for mirror in security {
-        match Suite::open(context, mirror, &format!("{release}-security")).await {
-            Ok(suite) => {
-                suites.push(suite);
+        match open_suite(context, mirror, &format!("{release}-security"), architecture).await {
+            Ok(opened) => {
+                suites.push(opened);
                 return Ok(suites);
             }
             // A mirror of the main archive alone: the next one may have it.
-            Err(BaseError::Net(error)) => missing = Some(error),
-            Err(other) => return Err(other),
+            Err(BaseError::Net(error)) if error.is_not_found() => {}
+            Err(error) => problem = problem.or(Some(error)),
         }
     }
-    match missing {
-        Some(error) if !error.is_not_found() => Err(error.into()),
-        _ => {
-            context
-                .reporter
-                .warn(format!("no mirror has security updates for Debian {release}; the base has none"));
-            Ok(suites)
-        }
+    if let Some(error) = problem {
+        return Err(error);
     }
+    context.reporter.warn(format!("no mirror has security updates for Debian {release}; the base has none"));
+    Ok(suites)
+}
+
+/// Opens a suite by its name or, where the files there do not fit each other, by its other name.
+///
+/// A mirror behind a cache, or one that is being updated, may have a new release file and an old list of
+/// packages; under the other name (`stable` for `trixie`) they may fit. It is the same release, equally signed.
+async fn open_suite(
+    context: &Context<'_>,
+    mirror: &Mirror,
+    name: &str,
+    architecture: &str,
+) -> Result<Opened, BaseError> {
+    let suite = Suite::open(context, mirror, name, name).await?;
+    let problem = match suite.fetch_index(context, architecture).await {
+        Ok(bytes) => return Ok((suite, bytes)),
+        Err(problem) => problem,
+    };
+    let Some(alias) = suite.alias() else { return Err(problem) };
+    let Ok(other) = Suite::open(context, mirror, alias, name).await else { return Err(problem) };
+    match other.fetch_index(context, architecture).await {
+        Ok(bytes) => {
+            context.reporter.warn(format!("using the mirror's `{alias}` of the same release: {problem}"));
+            Ok((other, bytes))
+        }
+        Err(_) => Err(problem),
+    }
+}
+
+/// Reads the lists of packages; the number of a suite in the list is that of its packages' archive.
+async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), BaseError> {
+    let read = move || {
+        let (mut suites, mut packages) = (Vec::new(), Packages::default());
+        for (number, (suite, bytes)) in opened.into_iter().enumerate() {
+            suite.read_index(&bytes, &mut packages, number)?;
+            suites.push(suite);
+        }
+        Ok((suites, packages))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
 }
 
 /// Downloads the chosen packages; the result has their paths beside them, the essential ones first.

@@ -16,8 +16,9 @@ pub(super) fn dockerfile() -> String {
 
 /// Returns the script that installs the packages and removes what only this needed.
 ///
-/// Two steps come before the rest: the packages that own the users and folders, then the essential ones. Up to
-/// there dependencies cannot hold yet, so that dpkg is told to go on; what follows must install cleanly.
+/// Two steps come before the rest: the packages that own the users and folders, then the essential ones. dpkg
+/// unpacks all packages of a step before it configures any, so that no pre-dependency can hold; it is told to go
+/// on, and still configures in the order of the dependencies. At the end every package must be whole.
 pub(super) fn script(selection: &Selection<'_>, epoch: u64) -> String {
     let is_first = |name: &str| matches!(name, "base-passwd" | "base-files");
     let list = |first: bool| {
@@ -39,7 +40,7 @@ install() {{
 }}
 install --force-depends --install {first}
 install --force-depends --install {essential}
-install --install {rest}
+install --force-depends --install {rest}
 dpkg --force-unsafe-io --configure --pending
 dpkg --force-unsafe-io --triggers-only --pending
 problems=$(dpkg --audit)
