@@ -171,11 +171,12 @@ fn is_dropped(path: &[u8], node: &Node) -> bool {
     let Ok(path) = std::str::from_utf8(path) else { return false };
     let kind = node.header.entry_type();
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    let is_engine = matches!(path, ".dockerenv" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
-        || ["dev", "proc", "sys", "run", "tmp", "var/tmp", super::second::FOLDER]
-            .iter()
-            .any(|folder| below(folder))
-        || path == super::second::FOLDER;
+    let is_engine =
+        matches!(path, ".dockerenv" | "etc/mtab" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
+            || ["dev", "proc", "sys", "run", "tmp", "var/tmp", super::second::FOLDER]
+                .iter()
+                .any(|folder| below(folder))
+            || path == super::second::FOLDER;
     let is_identity = matches!(path, "etc/machine-id" | "var/lib/dbus/machine-id");
     let is_cache = !kind.is_dir()
         && ["var/cache/apt", "var/lib/apt/lists", "var/cache/ldconfig"].iter().any(|folder| below(folder));

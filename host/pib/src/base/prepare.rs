@@ -7,6 +7,7 @@ use pib_plan::id::Arch;
 
 use super::archive::{Context, Suite};
 use super::cache::{BaseCache, CacheLock};
+use super::deb;
 use super::error::BaseError;
 use super::fetch::{self, Wanted};
 use super::keyring::Keyring;
@@ -76,6 +77,7 @@ pub async fn prepare(
     let plan = TreePlan {
         script: second::script(&selection, epoch),
         sources: second::sources(&recipe.release, suites.len() > 1),
+        states: second::extended_states(&selection, architecture),
         essential: selection.essential.len(),
         files,
         epoch,
@@ -214,6 +216,7 @@ async fn fetch_packages(
 struct TreePlan {
     script: String,
     sources: String,
+    states: String,
     /// How many of the files belong to essential packages.
     essential: usize,
     /// The packages' names in the tree and their paths on the host.
@@ -224,25 +227,30 @@ struct TreePlan {
 fn write_context(temp: &Path, plan: &TreePlan) -> Result<tempfile::TempDir, BaseError> {
     let folder = tempfile::TempDir::new_in(temp).map_err(BaseError::io("creating a folder in", temp))?;
     let path = folder.path().join(second::FIRST_TAR);
+    let write = || BaseError::io("writing", &path);
     let mut tree = Tree::create(&path, plan.epoch)?;
-    tree.merge_usr().map_err(BaseError::io("writing", &path))?;
-    for (_, deb) in &plan.files[..plan.essential] {
-        tree.add_package(deb)?;
+    tree.merge_usr().map_err(write())?;
+    for (number, (name, file)) in plan.files.iter().enumerate() {
+        let mut package = deb::Package::open(file, temp)?;
+        if number < plan.essential {
+            let files = package.files().map_err(BaseError::io("reading", file))?;
+            tree.add_package(files).map_err(|error| BaseError::archive(name, error))?;
+        }
+        let (size, bytes) = package.plain().map_err(BaseError::io("reading", file))?;
+        tree.add_file(&format!("{}/debs/{name}", second::FOLDER), 0o644, size, bytes).map_err(write())?;
     }
-    for (name, deb) in &plan.files {
-        tree.add_copy(&format!("{}/debs/{name}", second::FOLDER), 0o644, deb)?;
-    }
-    let own: [(&str, u32, &str); 5] = [
+    let own: [(&str, u32, &str); 6] = [
         (second::SCRIPT_PATH, 0o755, &plan.script),
         ("usr/sbin/policy-rc.d", 0o755, second::POLICY),
         ("etc/apt/sources.list.d/debian.sources", 0o644, &plan.sources),
+        ("var/lib/apt/extended_states", 0o644, &plan.states),
         ("var/lib/dpkg/status", 0o644, ""),
         ("var/lib/dpkg/available", 0o644, ""),
     ];
     for (name, mode, text) in own {
-        tree.add_file(name, mode, text.as_bytes()).map_err(BaseError::io("writing", &path))?;
+        tree.add_file(name, mode, text.len() as u64, text.as_bytes()).map_err(write())?;
     }
-    tree.finish().map_err(BaseError::io("writing", &path))?;
+    tree.finish().map_err(write())?;
     let dockerfile = folder.path().join("Dockerfile");
     std::fs::write(&dockerfile, second::dockerfile()).map_err(BaseError::io("writing", &dockerfile))?;
     Ok(folder)

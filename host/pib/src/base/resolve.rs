@@ -17,6 +17,8 @@ pub(super) struct Selection<'a> {
     pub essential: Vec<&'a Package>,
     /// Everything else.
     pub rest: Vec<&'a Package>,
+    /// The names of those that are there for their own sake, not because another one needs them.
+    pub wanted: BTreeSet<String>,
 }
 
 impl<'a> Selection<'a> {
@@ -54,26 +56,24 @@ pub(super) fn minimal<'a>(packages: &'a Packages, include: &[String]) -> Result<
         resolver.select(name, reason)?;
     }
     resolver.close()?;
-    Ok(split(&resolver.selected, &essential, &resolver))
+    let wanted = seeds.iter().map(|name| (*name).to_owned()).collect();
+    let (essential, rest) = split(&essential, &resolver);
+    Ok(Selection { essential, rest, wanted })
 }
 
 /// Orders the chosen packages; those that the essential ones need belong to them.
-fn split<'a>(
-    selected: &BTreeMap<&'a str, &'a Package>,
-    essential: &BTreeSet<&str>,
-    resolver: &Resolver<'a>,
-) -> Selection<'a> {
+fn split<'a>(essential: &BTreeSet<&str>, resolver: &Resolver<'a>) -> (Vec<&'a Package>, Vec<&'a Package>) {
     let mut order = Order { resolver, done: BTreeSet::new(), list: Vec::new() };
     // These two own the users and the folders that every other package's files refer to.
     for name in ["base-passwd", "base-files"].into_iter().chain(essential.iter().copied()) {
         order.visit(name);
     }
     let count = order.list.len();
-    for name in selected.keys() {
+    for name in resolver.selected.keys() {
         order.visit(name);
     }
     let rest = order.list.split_off(count);
-    Selection { essential: order.list, rest }
+    (order.list, rest)
 }
 
 struct Order<'r, 'a> {

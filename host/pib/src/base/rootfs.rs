@@ -11,7 +11,6 @@ use std::path::{Component, Path};
 
 use tar::{Builder, Entry, EntryType, Header};
 
-use super::deb;
 use super::error::BaseError;
 
 /// The folders at the top that are links into `usr`.
@@ -56,37 +55,22 @@ impl<W: Write> Tree<W> {
         Ok(())
     }
 
-    /// Adds the files of the package at `path`. What an earlier package brought stays.
-    pub(super) fn add_package(&mut self, path: &Path) -> Result<(), BaseError> {
-        let mut archive = tar::Archive::new(deb::open_data(path)?);
-        let fail = |error: io::Error| BaseError::archive(path.display().to_string(), error);
-        for entry in archive.entries().map_err(fail)? {
-            self.add_entry(entry.map_err(fail)?).map_err(fail)?;
+    /// Adds the files of a package, which come as a tar. What an earlier package brought stays.
+    pub(super) fn add_package(&mut self, files: impl Read) -> io::Result<()> {
+        let mut archive = tar::Archive::new(files);
+        for entry in archive.entries()? {
+            self.add_entry(entry?)?;
         }
         Ok(())
     }
 
-    /// Adds a file of our own.
-    pub(super) fn add_file(&mut self, path: &str, mode: u32, data: &[u8]) -> io::Result<()> {
+    /// Adds a file of our own, whose `size` bytes are read from `data`.
+    pub(super) fn add_file(&mut self, path: &str, mode: u32, size: u64, data: impl Read) -> io::Result<()> {
         self.add_parents(path)?;
         let mut header = self.header(EntryType::Regular, mode);
-        header.set_size(data.len() as u64);
+        header.set_size(size);
         self.kinds.insert(path.to_owned(), Kind::File);
         self.tar.append_data(&mut header, path, data)
-    }
-
-    /// Adds a copy of a file of the host.
-    pub(super) fn add_copy(&mut self, path: &str, mode: u32, from: &Path) -> Result<(), BaseError> {
-        let read = BaseError::io("reading", from);
-        let mut copy = || {
-            let file = File::open(from)?;
-            self.add_parents(path)?;
-            let mut header = self.header(EntryType::Regular, mode);
-            header.set_size(file.metadata()?.len());
-            self.kinds.insert(path.to_owned(), Kind::File);
-            self.tar.append_data(&mut header, path, file)
-        };
-        copy().map_err(read)
     }
 
     /// Ends the tar.

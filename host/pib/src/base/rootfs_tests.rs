@@ -31,9 +31,7 @@ fn tree(packages: &[&[Item]]) -> io::Result<Vec<String>> {
     let mut tree = Tree::new(Vec::new(), 5);
     tree.merge_usr()?;
     for items in packages {
-        for entry in tar::Archive::new(&tar(items)[..]).entries()? {
-            tree.add_entry(entry?)?;
-        }
+        tree.add_package(&tar(items)[..])?;
     }
     let bytes = tree.finish()?;
     let mut archive = tar::Archive::new(&bytes[..]);
@@ -107,9 +105,7 @@ fn owners_modes_and_times_are_kept_and_long_paths_work() {
     header.set_size(1);
     source.append_data(&mut header, &long, &b"x"[..]).unwrap();
     let source = source.into_inner().unwrap();
-    for entry in tar::Archive::new(&source[..]).entries().unwrap() {
-        tree.add_entry(entry.unwrap()).unwrap();
-    }
+    tree.add_package(&source[..]).unwrap();
     let bytes = tree.finish().unwrap();
     let mut archive = tar::Archive::new(&bytes[..]);
     let entry = archive

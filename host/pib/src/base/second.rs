@@ -1,5 +1,6 @@
 //! The second part of a bootstrap: what the target's own dpkg does, in the container engine.
 
+use super::packages::Package;
 use super::resolve::Selection;
 
 /// The folder of the tree that holds what only the second part needs. It removes it itself.
@@ -73,6 +74,18 @@ pub(super) fn sources(release: &str, has_security: bool) -> String {
     let main = paragraph(super::mirror::DEFAULT, &format!("{release} {release}-updates"));
     let security = paragraph(super::mirror::DEFAULT_SECURITY, &format!("{release}-security"));
     format!("{main}\n{security}")
+}
+
+/// Returns what apt knows of packages that are there only because others need them, so that `apt autoremove`
+/// works on the finished system as on any other.
+pub(super) fn extended_states(selection: &Selection<'_>, architecture: &str) -> String {
+    let automatic = selection.all().filter(|package| !selection.wanted.contains(package.name.as_str()));
+    let mut automatic: Vec<_> = automatic.collect();
+    automatic.sort_by(|a, b| a.name.cmp(&b.name));
+    let paragraph = |package: &&Package| {
+        format!("Package: {}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n", package.name)
+    };
+    automatic.iter().map(paragraph).collect()
 }
 
 /// The answer to every attempt to start a service while there is no init system: no.
