@@ -1,0 +1,95 @@
+//! Why stages have no order.
+
+use std::fmt::Write as _;
+
+use super::Edge;
+use crate::id::StageName;
+use crate::stage::Phase;
+
+/// Says why stages have no order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+pub enum OrderError {
+    /// Stages must each come before the other.
+    #[error("{}", cycles_text(cycles))]
+    #[diagnostic(help(
+        "Take one line of the circle out of its stage.toml, or one of the stages out of the build."
+    ))]
+    Cycle {
+        /// One for each group of stages that go round in circles; never empty.
+        cycles: Vec<Cycle>,
+    },
+    /// A stage must come after one of a later phase.
+    #[error("{}", phases_text(edges))]
+    #[diagnostic(help("Change the phase of one of the two in its stage.toml, or take the line out."))]
+    AgainstPhases {
+        /// What is asked for, with the phases of the two stages; never empty.
+        edges: Vec<(Edge, Phase, Phase)>,
+    },
+    /// A dependency is not in the build.
+    #[error("stage `{by}` depends on `{name}`, which is not in the build")]
+    #[diagnostic(help("Run `pib lock` to choose the stages anew."))]
+    Missing {
+        /// The stage that is not there.
+        name: StageName,
+        /// Who needs it.
+        by: StageName,
+    },
+    /// One stage is given twice.
+    #[error("stage `{name}` is in the build twice")]
+    #[diagnostic(help("Run `pib lock` to choose the stages anew."))]
+    Twice {
+        /// The stage.
+        name: StageName,
+    },
+}
+
+/// A circle of edges: each one's later stage is the next one's earlier, and the last leads to the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    /// The edges; never empty.
+    pub edges: Vec<Edge>,
+}
+
+fn cycles_text(cycles: &[Cycle]) -> String {
+    let mut text = String::new();
+    for cycle in cycles {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let names: Vec<String> = cycle.edges.iter().map(|edge| format!("`{}`", edge.first)).collect();
+        let _ = match names.as_slice() {
+            [only] => write!(text, "stage {only} would have to come before itself"),
+            several => write!(
+                text,
+                "stages {} would each have to come before the next, in a circle",
+                several.join(", ")
+            ),
+        };
+        for edge in &cycle.edges {
+            let _ = write!(text, "\n  - {edge}");
+        }
+    }
+    text
+}
+
+fn phases_text(edges: &[(Edge, Phase, Phase)]) -> String {
+    let mut text = "the order of stages contradicts their phases".to_owned();
+    for (edge, first, second) in edges {
+        let (first, second) = (phase_name(*first), phase_name(*second));
+        let _ = write!(
+            text,
+            "\n  - {edge}, but `{}` is of phase {first} and `{}` of phase {second}, which comes earlier",
+            edge.first, edge.second
+        );
+    }
+    text
+}
+
+/// Returns the phase as `stage.toml` spells it.
+pub(super) fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Init => "init",
+        Phase::Normal => "normal",
+        Phase::Cleanup => "cleanup",
+    }
+}
