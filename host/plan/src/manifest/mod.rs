@@ -109,7 +109,7 @@ impl ManifestError {
     }
 
     /// Returns what to do next, where that is known.
-    pub fn help(&self) -> Option<&str> {
+    pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 

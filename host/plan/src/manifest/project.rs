@@ -494,7 +494,7 @@ config.keys = ["a", "b"]
             let span = error.span().unwrap();
             assert!(text[span.clone()].contains(marked), "{bad}: {error}: marked {:?}", &text[span]);
             if help.is_some() {
-                assert_eq!(error.help(), help, "{bad}");
+                assert_eq!(error.advice(), help, "{bad}");
             }
         }
     }

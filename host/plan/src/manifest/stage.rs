@@ -232,7 +232,7 @@ max = 15
         let fails = |text: &str| StageManifest::parse("stage.toml", text).unwrap_err();
         let text = WATCHDOG.replace("version =", "verison =");
         let error = fails(&text);
-        assert_eq!(error.help(), Some("Did you mean `version`?"));
+        assert_eq!(error.advice(), Some("Did you mean `version`?"));
         assert_eq!(&text[error.span().unwrap()], "verison");
         let error = fails(&WATCHDOG.replace("max = 15", "max = 0"));
         assert!(error.to_string().contains("`timeout`"), "{error}");
