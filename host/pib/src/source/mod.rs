@@ -1,1 +1,257 @@
-//! See the crate documentation.
+//! Where stages come from: registries and folders, and the cache of what was fetched.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`registry`] | reads a static registry: embedded, in a folder, over HTTP |
+//! | [`path`] | takes a folder as a stage, also a bare one that has only a part |
+//! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
+//! | [`publish`] | adds stages to a registry that is a folder |
+//! | [`cache`] | unpacked stages by the digest of their content |
+//! | `files` | a stage's files and their canonical tar |
+//! | `package` | a stage on this machine, read and checked |
+//! | `entry` | what the index knows of a stage |
+//!
+//! Invariants: what comes out of [`Sources::fetch`] has the digests that the index and the lock promise; nothing
+//! a registry sends is parsed before its digest is checked, nor written outside the cache. Deliberately absent:
+//! choosing versions, which `pib_plan::resolve` does.
+
+pub mod archive;
+pub mod cache;
+mod entry;
+mod error;
+mod files;
+mod package;
+pub mod path;
+pub mod publish;
+pub mod registry;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{IndexFile, PathSource, SourceId};
+use pib_plan::lockfile::LockedStage;
+use pib_plan::resolve::Resolved;
+use pib_plan::suggest;
+
+use crate::net::Http;
+use archive::Promise;
+use cache::StageCache;
+use path::PathStage;
+use registry::Registry;
+
+pub use error::SourceError;
+pub use files::PackageFile;
+pub use package::Package;
+
+/// All the places that a project's stages may come from.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    cache: StageCache,
+    project: PathBuf,
+    registries: BTreeMap<String, String>,
+    /// Made when it is first needed: setting TLS up takes longer than everything else that needs no network.
+    http: Arc<OnceLock<Http>>,
+    offline: bool,
+}
+
+impl Sources {
+    /// Opens the sources of the project in `project_dir`, with the cache below `cache_root` and the registries
+    /// that the project names, by name.
+    pub fn new(cache_root: &Path, project_dir: &Path, registries: BTreeMap<String, String>) -> Self {
+        let (cache, project) = (StageCache::new(cache_root), project_dir.to_owned());
+        Self { cache, project, registries, http: Arc::default(), offline: false }
+    }
+
+    /// Sets whether the network may not be used.
+    #[must_use]
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// Returns the place of the registry that the project calls `name`; `None` is the bundled one.
+    ///
+    /// # Errors
+    /// When the project does not define it, or its address is none.
+    pub fn registry_source(&self, name: Option<&str>) -> Result<SourceId, SourceError> {
+        let Some(name) = name else { return Ok(SourceId::bundled()) };
+        let known = || self.registries.keys().map(String::as_str);
+        match self.registries.get(name) {
+            Some(url) => Ok(SourceId::registry(url)?),
+            None => Err(SourceError::UnknownRegistry {
+                name: name.to_owned(),
+                help: match suggest::nearest(name, known()) {
+                    Some(near) => format!("Did you mean `{near}`?"),
+                    None => format!("Add it to pib.toml: [registries.{name}] with index = \"https://...\"."),
+                },
+            }),
+        }
+    }
+
+    /// Returns every version of `name` at `source`; none where a registry does not have the stage.
+    ///
+    /// # Errors
+    /// When the source cannot be read, or a folder holds no stage or another one.
+    pub async fn candidates(&self, name: &StageName, source: &SourceId) -> Result<IndexFile, SourceError> {
+        match source {
+            SourceId::Registry(_) => {
+                let registry = self.registry(source)?;
+                self.check_network(&registry, || format!("the index of stage `{name}`"))?;
+                let file = registry.versions(name).await?;
+                if file.versions.is_empty() {
+                    // A wrong address is told apart from a stage that does not exist.
+                    registry.check().await?;
+                }
+                Ok(file)
+            }
+            SourceId::Path(path) => {
+                let candidate = self.path_stage(name, path).candidate(source)?;
+                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+            }
+            SourceId::Git(_) => Err(unsupported(name, source)),
+        }
+    }
+
+    /// Returns the names of the stages at `source`, as far as they can be listed, for suggestions and search.
+    pub fn names(&self, source: &SourceId) -> Vec<StageName> {
+        match source {
+            SourceId::Registry(_) => self.registry(source).map(|found| found.names()).unwrap_or_default(),
+            SourceId::Git(_) | SourceId::Path(_) => Vec::new(),
+        }
+    }
+
+    /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.
+    ///
+    /// `locked` is what the lock holds of this stage, if it does; it counts where it is about the same version
+    /// of the same source. A folder may change as it likes: it has no promise to keep.
+    ///
+    /// # Errors
+    /// When the stage cannot be had, or is not what the index or the lock promises.
+    pub async fn fetch(
+        &self,
+        resolved: &Resolved,
+        locked: Option<&LockedStage>,
+    ) -> Result<Package, SourceError> {
+        match &resolved.source {
+            SourceId::Registry(_) => self.fetch_from_registry(resolved, locked).await,
+            SourceId::Path(path) => {
+                let (this, name, path) = (self.clone(), resolved.name.clone(), path.clone());
+                blocking(move || this.path_stage(&name, &path).package()).await
+            }
+            SourceId::Git(_) => Err(unsupported(&resolved.name, &resolved.source)),
+        }
+    }
+
+    async fn fetch_from_registry(
+        &self,
+        resolved: &Resolved,
+        locked: Option<&LockedStage>,
+    ) -> Result<Package, SourceError> {
+        let entry = &resolved.entry;
+        let what = format!("{} {}", resolved.name, resolved.version);
+        let registry = self.registry(&resolved.source)?;
+        let (Some(checksum), Some(content)) = (entry.cksum, entry.content) else {
+            let reason = format!("its index line of {what} has no digests");
+            return Err(SourceError::BadRegistry { registry: resolved.source.describe(), reason });
+        };
+        if let Some(locked) = locked
+            && (&locked.version, &locked.source) == (&resolved.version, &resolved.source)
+        {
+            check_lock(resolved, "archive", locked.checksum, checksum)?;
+            check_lock(resolved, "content", locked.content, content)?;
+        }
+        let cache = self.cache.clone();
+        let cached = match blocking(move || cache.find(content)).await? {
+            Some(cached) => cached,
+            None => {
+                self.check_network(&registry, || format!("the archive of {what}"))?;
+                let archive = registry.archive(entry).await?;
+                let (cache, what) = (self.cache.clone(), what.clone());
+                blocking(move || cache.insert(&archive, &Promise { what: &what, checksum, content })).await?
+            }
+        };
+        let package =
+            blocking(move || Package::with_files(&cached.root, &what, cached.files, content)).await?;
+        check_identity(resolved, package)
+    }
+
+    fn registry(&self, source: &SourceId) -> Result<Registry, SourceError> {
+        match source {
+            SourceId::Registry(registry) => match registry.url() {
+                Some(url) => Registry::at(url, || self.http()),
+                None => Ok(Registry::bundled()),
+            },
+            SourceId::Git(_) | SourceId::Path(_) => Err(SourceError::BadRegistry {
+                registry: source.describe(),
+                reason: "it is no registry".to_owned(),
+            }),
+        }
+    }
+
+    fn http(&self) -> Result<Http, SourceError> {
+        if let Some(http) = self.http.get() {
+            return Ok(http.clone());
+        }
+        let http = Http::new().map_err(|source| SourceError::Net { what: "stages".to_owned(), source })?;
+        Ok(self.http.get_or_init(|| http).clone())
+    }
+
+    fn check_network(&self, registry: &Registry, what: impl Fn() -> String) -> Result<(), SourceError> {
+        match self.offline && registry.is_remote() {
+            true => Err(SourceError::Offline { what: what() }),
+            false => Ok(()),
+        }
+    }
+
+    fn path_stage<'a>(&self, name: &'a StageName, path: &'a PathSource) -> PathStage<'a> {
+        PathStage { name, shown: path.as_str(), root: self.project.join(path.as_str()) }
+    }
+}
+
+/// Checks that a digest is the locked one.
+fn check_lock(
+    resolved: &Resolved,
+    part: &str,
+    locked: Option<Digest>,
+    found: Digest,
+) -> Result<(), SourceError> {
+    match locked {
+        Some(locked) if locked != found => Err(SourceError::ChangedSinceLock {
+            what: format!("the {part} of {} {}", resolved.name, resolved.version),
+            name: resolved.name.clone(),
+            place: resolved.source.describe(),
+            locked,
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Checks that an archive holds the stage and the version that its index line says.
+fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, SourceError> {
+    if package.name == resolved.name && package.version == resolved.version {
+        return Ok(package);
+    }
+    Err(SourceError::BadArchive {
+        what: format!("{} {}", resolved.name, resolved.version),
+        reason: format!("it holds {} {}", package.name, package.version),
+    })
+}
+
+fn unsupported(name: &StageName, source: &SourceId) -> SourceError {
+    SourceError::Unsupported { name: name.clone(), place: source.describe() }
+}
+
+/// Runs what reads many files where it does not hold up other tasks.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
+    }
+}

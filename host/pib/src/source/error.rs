@@ -1,0 +1,257 @@
+//! What can go wrong with where stages come from, each with the way out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, NameError, StageName};
+use pib_plan::index::SourceIdError;
+use pib_plan::manifest::ManifestError;
+use semver::Version;
+
+use crate::net::NetError;
+
+/// Says why a stage cannot be had, packed or published, and what to do about it.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SourceError {
+    /// A file or folder could not be read or written.
+    #[error("{action} `{}` failed", path.display())]
+    #[diagnostic(help(
+        "Check that the file is there, that it may be accessed, and that the disk is not full."
+    ))]
+    Io {
+        /// What was being done, e.g. "reading".
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A `stage.toml` or a part is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A path source names nothing.
+    #[error("there is no folder `{}` for stage `{name}`", path.display())]
+    #[diagnostic(help("Correct the stage's `path` in pib.toml; it is relative to the project's folder."))]
+    NoFolder {
+        /// The stage that was asked for.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder is no stage.
+    #[error("the folder `{}` is not a stage: it has neither a stage.toml nor a Dockerfile.part", path.display())]
+    #[diagnostic(help(
+        "Name the folder that holds the stage's stage.toml or Dockerfile.part itself, not one above it."
+    ))]
+    NotAStage {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A stage has a manifest but nothing to build.
+    #[error("stage `{name}` at `{}` has no part", path.display())]
+    #[diagnostic(help("Add a Dockerfile.part, or a Dockerfile.OS.part for each operating system."))]
+    NoPart {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// A stage has no part for this system.
+    #[error("stage `{name}` has no part for os `{os}`: neither Dockerfile.{os}.part nor Dockerfile.part")]
+    #[diagnostic(help(
+        "Add one of the two files, or say under [support] in stage.toml which systems the stage is for."
+    ))]
+    NoPartForOs {
+        /// The stage.
+        name: StageName,
+        /// The operating system.
+        os: String,
+    },
+    /// A source holds another stage than the one that was asked for.
+    #[error("{place} holds stage `{found}`, not `{wanted}`")]
+    #[diagnostic(help("Ask for the stage by the name it has there: `{found}`."))]
+    WrongName {
+        /// The place, in a person's words.
+        place: String,
+        /// The name of the stage there.
+        found: StageName,
+        /// The name that was asked for.
+        wanted: StageName,
+    },
+    /// A bare folder's own name cannot be a stage's.
+    #[error("the folder `{}` has no stage.toml, so that its name would be the stage's", path.display())]
+    #[diagnostic(help("Rename the folder, or give it a stage.toml with a valid name and a version."))]
+    BadFolderName {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with the name.
+        #[source]
+        source: NameError,
+    },
+    /// A stage's folder holds what no stage may hold.
+    #[error("`{}` cannot be part of a stage: {reason}", path.display())]
+    #[diagnostic(help(
+        "A stage holds regular files and folders with plain UTF-8 names only. Make links in the part, with RUN \
+         ln -s; keep big data outside and fetch it in the part."
+    ))]
+    Unfit {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A hook is named but not there, or is no hook.
+    #[error("the hook `{}` of stage `{name}` cannot be used: {reason}", path.display())]
+    #[diagnostic(help("Build the hook as a component and set [hook] component in stage.toml to its file."))]
+    BadHook {
+        /// The stage.
+        name: StageName,
+        /// The component's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive is not one, or is a hostile one.
+    #[error("the archive of {what} was refused: {reason}")]
+    #[diagnostic(help(
+        "Nothing of it was kept. The archive is damaged or was not made by `pib publish`; tell whoever runs the \
+         registry."
+    ))]
+    BadArchive {
+        /// The stage and version.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Bytes are not those that the registry promised.
+    #[error("{what} does not have the digest that the registry promises: expected {expected}, found {found}")]
+    #[diagnostic(help(
+        "Nothing of it was kept. Try again; if it stays so, the registry is damaged or was tampered with."
+    ))]
+    WrongDigest {
+        /// What was checked.
+        what: String,
+        /// The digest that the index has.
+        expected: Digest,
+        /// The digest of what arrived.
+        found: Digest,
+    },
+    /// A source has something else under a version that is locked.
+    #[error("{what} changed since it was locked: pib.lock has {locked}, {place} now has {found}")]
+    #[diagnostic(help(
+        "A published version must never change. Find out why it did; if the new content is right, accept it with \
+         `pib update {name}`."
+    ))]
+    ChangedSinceLock {
+        /// What changed: the archive or the content of which stage.
+        what: String,
+        /// The stage, for the command that helps.
+        name: StageName,
+        /// The place, in a person's words.
+        place: String,
+        /// The digest in the lock.
+        locked: Digest,
+        /// The digest now.
+        found: Digest,
+    },
+    /// The index has a version whose archive is not there.
+    #[error("{registry} lists stage `{name}` {version} but has no archive of it")]
+    #[diagnostic(help("The registry is incomplete; tell whoever runs it, or choose another version."))]
+    NoArchive {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The stage.
+        name: StageName,
+        /// The version.
+        version: Version,
+    },
+    /// A place is not a registry.
+    #[error("{registry} cannot be used: {reason}")]
+    #[diagnostic(help(
+        "A registry is a folder, served as it is, that `pib publish` has written; check the address."
+    ))]
+    BadRegistry {
+        /// The registry, in a person's words.
+        registry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A manifest names a registry that it does not define.
+    #[error("there is no registry `{name}` in pib.toml")]
+    #[diagnostic(help("{help}"))]
+    UnknownRegistry {
+        /// The name.
+        name: String,
+        /// What to do.
+        help: String,
+    },
+    /// An address cannot be that of a source.
+    #[error(transparent)]
+    #[diagnostic(help("Give a registry as `https://...`, `http://...` or `file:///...`."))]
+    BadAddress(#[from] SourceIdError),
+    /// The network would be needed and may not be used.
+    #[error("{what} is not in the cache, and the network may not be used (--offline)")]
+    #[diagnostic(help("Run `pib fetch` once with the network, or leave --offline out."))]
+    Offline {
+        /// What is missing.
+        what: String,
+    },
+    /// Something could not be fetched.
+    #[error("fetching {what} failed")]
+    #[diagnostic(help(
+        "Check the network and the address; what is in the cache can be used with --offline."
+    ))]
+    Net {
+        /// What was being fetched.
+        what: String,
+        /// What the HTTP client found.
+        #[source]
+        source: NetError,
+    },
+    /// A kind of source that this pib cannot read.
+    #[error("stage `{name}` comes from {place}, which this pib cannot fetch from")]
+    #[diagnostic(help("Use a newer pib, or take the stage from a registry or a folder."))]
+    Unsupported {
+        /// The stage.
+        name: StageName,
+        /// The place, in a person's words.
+        place: String,
+    },
+    /// A version is published with another content.
+    #[error(
+        "stage `{name}` {version} is published already, with another content: published {published}, in `{}` {found}",
+        path.display()
+    )]
+    #[diagnostic(help(
+        "A published version never changes: bump the version in stage.toml, then publish again."
+    ))]
+    AlreadyPublished {
+        /// The stage.
+        name: StageName,
+        /// The version.
+        version: Version,
+        /// The stage's folder.
+        path: PathBuf,
+        /// The content digest in the registry.
+        published: Digest,
+        /// The content digest of the folder.
+        found: Digest,
+    },
+    /// A check found versions that are not published.
+    #[error("not published yet: {stages}")]
+    #[diagnostic(help("Publish them: run the same command without --check, and commit what it writes."))]
+    NotPublished {
+        /// The stages with their versions, joined for people.
+        stages: String,
+    },
+}
+
+impl SourceError {
+    /// Returns a function that wraps an IO error with what was being done to which file.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}

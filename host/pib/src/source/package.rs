@@ -1,0 +1,131 @@
+//! A stage's folder, read and checked: what the operations build from.
+
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, StageName};
+use pib_plan::manifest::{MAX_MANIFEST, stage, stage::StageManifest};
+use pib_plan::part::MAX_PART;
+use semver::Version;
+
+use super::files::{self, PackageFile};
+use super::{SourceError, entry};
+
+/// A stage that is on this machine, with all that a build needs of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Package {
+    /// The stage.
+    pub name: StageName,
+    /// Its version.
+    pub version: Version,
+    /// The folder that holds its files: in the cache, or the path stage's own.
+    pub root: PathBuf,
+    /// Its files, sorted by path.
+    pub files: Vec<PackageFile>,
+    /// The digest of its canonical tar.
+    pub content: Digest,
+    /// What it says of itself.
+    pub manifest: StageManifest,
+}
+
+impl Package {
+    /// Reads the stage in the folder `root`; messages call it `shown`.
+    pub(super) fn open(root: &Path, shown: &str) -> Result<Self, SourceError> {
+        let (files, content) = files::read(root)?;
+        Self::with_files(root, shown, files, content)
+    }
+
+    /// Completes a package whose files were read already.
+    pub(super) fn with_files(
+        root: &Path,
+        shown: &str,
+        files: Vec<PackageFile>,
+        content: Digest,
+    ) -> Result<Self, SourceError> {
+        let manifest = manifest(root, shown)?;
+        let package = Self {
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+            root: root.to_owned(),
+            files,
+            content,
+            manifest,
+        };
+        if package.parts().next().is_none() {
+            return Err(SourceError::NoPart { name: package.name, path: root.to_owned() });
+        }
+        if let Some(hook) = &package.manifest.hook
+            && package.file(&hook.component).is_none()
+        {
+            let reason = "the stage has no such file".to_owned();
+            return Err(entry::bad_hook(&package.manifest, root.join(&hook.component), reason));
+        }
+        Ok(package)
+    }
+
+    /// Returns the file at `path` within the stage's folder.
+    pub fn file(&self, path: &str) -> Option<&PackageFile> {
+        let position = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
+        self.files.get(position)
+    }
+
+    /// Returns whether `path` within the stage's folder is a file or a folder with files.
+    pub fn has(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        self.file(path).is_some() || self.files.iter().any(|file| file.path.starts_with(&below))
+    }
+
+    /// Returns the files that are parts: `Dockerfile.part` and those for one operating system.
+    pub fn parts(&self) -> impl Iterator<Item = &PackageFile> {
+        self.files.iter().filter(|file| is_part(&file.path))
+    }
+
+    /// Returns the part for `os`: its file's name and its text.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub fn part(&self, os: &str) -> Result<(String, String), SourceError> {
+        let names = StageManifest::part_names(os);
+        let name = names.into_iter().find(|name| self.file(name).is_some());
+        let missing = || SourceError::NoPartForOs { name: self.name.clone(), os: os.to_owned() };
+        let name = name.ok_or_else(missing)?;
+        let text = files::read_text(&self.root.join(&name), MAX_PART as u64)?.ok_or_else(missing)?;
+        Ok((name, text))
+    }
+}
+
+/// Reads what the stage in the folder `root` says of itself; messages call the folder `shown`.
+///
+/// A folder without a manifest but with a part is a stage that is named like it.
+pub(super) fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
+    let path = root.join(stage::FILE_NAME);
+    if let Some(text) = files::read_text(&path, MAX_MANIFEST as u64)? {
+        let file = if shown.is_empty() {
+            stage::FILE_NAME.to_owned()
+        } else {
+            format!("{shown}/{}", stage::FILE_NAME)
+        };
+        return Ok(StageManifest::parse(&file, &text)?);
+    }
+    if !has_part(root)? {
+        return Err(SourceError::NotAStage { path: root.to_owned() });
+    }
+    // `.` and links have another name than the folder they lead to, and the parts' COPY lines use that one.
+    let real = root.canonicalize().map_err(SourceError::io("reading", root))?;
+    let name = real.file_name().unwrap_or_default().to_string_lossy().parse();
+    let name = name.map_err(|source| SourceError::BadFolderName { path: root.to_owned(), source })?;
+    Ok(StageManifest::bare(name))
+}
+
+fn has_part(root: &Path) -> Result<bool, SourceError> {
+    for item in root.read_dir().map_err(SourceError::io("reading", root))? {
+        let item = item.map_err(SourceError::io("reading", root))?;
+        if item.file_name().to_str().is_some_and(is_part) && files::is_file(&item.path()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn is_part(path: &str) -> bool {
+    !path.contains('/') && path.starts_with("Dockerfile.") && path.ends_with(".part")
+}

@@ -1,0 +1,63 @@
+//! Path stages: folders on this machine, taken as they are.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pib_plan::id::StageName;
+use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
+
+use super::{Package, SourceError, entry, package};
+
+/// Returns what the stage in the folder `root` says of itself, as the resolver needs it; messages call the folder
+/// `shown`.
+///
+/// The folder has a `stage.toml`, or it is a bare one that has only a part: then it is a stage of version 0.0.0
+/// with the folder's name.
+///
+/// # Errors
+/// When the folder is no stage, or its manifest or hook cannot be read.
+pub fn describe(root: &Path, shown: &str) -> Result<IndexEntry, SourceError> {
+    entry::of(&package::manifest(root, shown)?, root)
+}
+
+/// One path source of a project.
+pub(super) struct PathStage<'a> {
+    /// The stage that was asked for.
+    pub(super) name: &'a StageName,
+    /// The folder as the project writes it.
+    pub(super) shown: &'a str,
+    /// The folder.
+    pub(super) root: PathBuf,
+}
+
+impl PathStage<'_> {
+    pub(super) fn candidate(&self, source: &SourceId) -> Result<Candidate, SourceError> {
+        self.check_folder()?;
+        let entry = describe(&self.root, self.shown)?;
+        self.check_name(&entry.name)?;
+        let version = entry.vers.clone();
+        Ok(Candidate { version, source: source.clone(), offer: Offer::Entry(Arc::new(entry)) })
+    }
+
+    pub(super) fn package(&self) -> Result<Package, SourceError> {
+        self.check_folder()?;
+        let package = Package::open(&self.root, self.shown)?;
+        self.check_name(&package.name)?;
+        Ok(package)
+    }
+
+    fn check_folder(&self) -> Result<(), SourceError> {
+        if self.root.is_dir() {
+            return Ok(());
+        }
+        Err(SourceError::NoFolder { name: self.name.to_string(), path: self.root.clone() })
+    }
+
+    fn check_name(&self, found: &StageName) -> Result<(), SourceError> {
+        if found == self.name {
+            return Ok(());
+        }
+        let place = format!("the folder `{}`", self.shown);
+        Err(SourceError::WrongName { place, found: found.clone(), wanted: self.name.clone() })
+    }
+}

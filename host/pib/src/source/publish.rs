@@ -1,0 +1,256 @@
+//! Adds stages to a registry that is a folder.
+//!
+//! A registry is append-only: what is published under a version stays as it is, so that an old lock builds with a
+//! new pib. Every stage is packed and checked before the first byte is written; an archive is in place before the
+//! line that tells of it; every file gets its name when it is whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{IndexEntry, IndexFile, Offer, shard_path};
+use pib_plan::manifest::stage;
+use pib_plan::part;
+use pib_plan::stage::ConfigType;
+use semver::Version;
+
+use super::archive::{Packed, pack};
+use super::registry::{CONFIG, Config, Registry, archive_path};
+use super::{Package, SourceError, entry, files};
+
+/// What became of one stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedStage {
+    /// The stage.
+    pub name: StageName,
+    /// Its version.
+    pub version: Version,
+    /// Whether it is new in the registry.
+    pub outcome: Outcome,
+}
+
+/// What publishing a stage did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The version was added.
+    New,
+    /// The version was there already, with the same content.
+    Unchanged,
+}
+
+/// A version that is to be added.
+struct NewVersion {
+    entry: IndexEntry,
+    archive: Vec<u8>,
+}
+
+/// Publishes the stages in `stage_dirs` to the registry in the folder `registry_dir`, which is created if need be.
+///
+/// With `check` nothing is written: it fails where something would be.
+///
+/// # Errors
+/// When a stage is not fit to be published, when its version is published with another content, or when the
+/// registry cannot be read or written. Nothing has been written then, unless the disk itself failed.
+pub fn publish(
+    stage_dirs: &[PathBuf],
+    registry_dir: &Path,
+    check: bool,
+) -> Result<Vec<PublishedStage>, SourceError> {
+    let _lock = if check { None } else { Some(lock(registry_dir)?) };
+    let registry = Registry::folder(registry_dir)?;
+    let mut new: Vec<NewVersion> = Vec::new();
+    let mut published = Vec::new();
+    for folder in stage_dirs {
+        let packed = pack(folder, &folder.display().to_string())?;
+        check_fit(&packed.package, folder)?;
+        let (name, version) = (packed.package.name.clone(), packed.package.version.clone());
+        let mut known = known_contents(&registry, registry_dir, &name)?;
+        known.extend(new.iter().filter(|other| other.entry.name == name).filter_map(|other| {
+            other.entry.content.map(|content| (without_build(&other.entry.vers), content))
+        }));
+        let outcome = match known.get(&without_build(&version)) {
+            Some(content) if *content == packed.package.content => Outcome::Unchanged,
+            Some(content) => {
+                let (published, found) = (*content, packed.package.content);
+                return Err(SourceError::AlreadyPublished {
+                    name,
+                    version,
+                    path: folder.clone(),
+                    published,
+                    found,
+                });
+            }
+            None => {
+                new.push(new_version(packed, folder)?);
+                Outcome::New
+            }
+        };
+        published.push(PublishedStage { name, version, outcome });
+    }
+    if check {
+        return check_all_published(published);
+    }
+    write_all(registry_dir, &new)?;
+    Ok(published)
+}
+
+fn check_all_published(published: Vec<PublishedStage>) -> Result<Vec<PublishedStage>, SourceError> {
+    let missing = published.iter().filter(|stage| stage.outcome == Outcome::New);
+    let missing: Vec<_> = missing.map(|stage| format!("{} {}", stage.name, stage.version)).collect();
+    match missing.is_empty() {
+        true => Ok(published),
+        false => Err(SourceError::NotPublished { stages: missing.join(", ") }),
+    }
+}
+
+/// Returns the content digest of every published version of `name`, after a look at its archives.
+fn known_contents(
+    registry: &Registry,
+    root: &Path,
+    name: &StageName,
+) -> Result<BTreeMap<Version, Digest>, SourceError> {
+    let path = root.join(shard_path(name));
+    let text = files::read_text(&path, super::registry::MAX_INDEX)?.unwrap_or_default();
+    let bad = |reason: String| SourceError::BadRegistry { registry: registry.source().describe(), reason };
+    let file = IndexFile::parse(name, registry.source(), &text);
+    if let Some(skipped) = file.skipped.first() {
+        return Err(bad(format!(
+            "line {} of `{}` cannot be read: {}",
+            skipped.line,
+            path.display(),
+            skipped.reason
+        )));
+    }
+    let mut known = BTreeMap::new();
+    for candidate in &file.versions {
+        let what = format!("{name} {}", candidate.version);
+        let entry = match &candidate.offer {
+            Offer::Entry(entry) => entry,
+            Offer::Unreadable(reason) => return Err(bad(format!("{what} {reason}"))),
+        };
+        let archive = root.join(archive_path(name, &candidate.version));
+        let bytes = match fs::read(&archive) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let registry = registry.source().describe();
+                let version = candidate.version.clone();
+                return Err(SourceError::NoArchive { registry, name: name.clone(), version });
+            }
+            Err(error) => return Err(SourceError::io("reading", &archive)(error)),
+        };
+        let found = Digest::of(&bytes);
+        match (entry.cksum, entry.content) {
+            (Some(expected), _) if expected != found => {
+                let what = format!("the archive of {what}");
+                return Err(SourceError::WrongDigest { what, expected, found });
+            }
+            (_, Some(content)) => known.insert(without_build(&candidate.version), content),
+            (_, None) => return Err(bad(format!("{what} has no content digest"))),
+        };
+    }
+    Ok(known)
+}
+
+/// Two versions that differ in build metadata only are one to the resolver, so they are one here.
+fn without_build(version: &Version) -> Version {
+    Version { build: semver::BuildMetadata::EMPTY, ..version.clone() }
+}
+
+fn new_version(packed: Packed, folder: &Path) -> Result<NewVersion, SourceError> {
+    let mut entry = entry::of(&packed.package.manifest, folder)?;
+    entry.cksum = Some(packed.checksum);
+    entry.content = Some(packed.package.content);
+    entry.size = Some(packed.archive.len() as u64);
+    Ok(NewVersion { entry, archive: packed.archive })
+}
+
+/// Checks what a stranger who builds the stage would stumble over.
+fn check_fit(package: &Package, folder: &Path) -> Result<(), SourceError> {
+    if package.file(stage::FILE_NAME).is_none() {
+        return Err(SourceError::Unfit {
+            path: folder.to_owned(),
+            reason: "it has no stage.toml, and only a stage with a name and a version can be published"
+                .to_owned(),
+        });
+    }
+    for file in package.parts() {
+        let path = folder.join(&file.path);
+        let shown = path.display().to_string();
+        let text = files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
+        part::check(&shown, &text)?.check_copies(&shown, |path| context_has(package, path))?;
+    }
+    Ok(())
+}
+
+/// Returns whether the context of a build with this stage surely has `path`.
+fn context_has(package: &Package, path: &str) -> bool {
+    let Some((stage, rest)) =
+        path.strip_prefix("stages/").map(|path| path.split_once('/').unwrap_or((path, "")))
+    else {
+        return false;
+    };
+    let manifest = &package.manifest;
+    if stage != package.name.as_str() {
+        return manifest.dependencies.keys().any(|name| name.as_str() == stage);
+    }
+    // The files that the project gives by config are below `config/KEY`.
+    let given = rest.strip_prefix("config/").map(|rest| rest.split('/').next().unwrap_or(rest));
+    let given = given.and_then(|key| manifest.config.get(key));
+    let is_given = given.is_some_and(|key| matches!(key.kind, ConfigType::Path | ConfigType::Paths));
+    // A hook may add any file to its stage's folder.
+    rest.is_empty() || is_given || manifest.hook.is_some() || package.has(rest)
+}
+
+fn lock(root: &Path) -> Result<File, SourceError> {
+    fs::create_dir_all(root).map_err(SourceError::io("creating", root))?;
+    // The folder itself is the lock, so that no lock file gets published.
+    let folder = File::open(root).map_err(SourceError::io("opening", root))?;
+    folder.lock().map_err(SourceError::io("locking", root))?;
+    Ok(folder)
+}
+
+fn write_all(root: &Path, new: &[NewVersion]) -> Result<(), SourceError> {
+    let unwritable = |error: serde_json::Error| SourceError::BadRegistry {
+        registry: format!("the registry `{}`", root.display()),
+        reason: format!("its files cannot be written ({error})"),
+    };
+    let config = root.join(CONFIG);
+    if !config.exists() {
+        let text = serde_json::to_string(&Config::current()).map_err(unwritable)?;
+        write_atomic(&config, format!("{text}\n").as_bytes())?;
+    }
+    for version in new {
+        let entry = &version.entry;
+        write_atomic(&root.join(archive_path(&entry.name, &entry.vers)), &version.archive)?;
+        let index = root.join(shard_path(&entry.name));
+        let mut text = files::read_text(&index, super::registry::MAX_INDEX)?.unwrap_or_default();
+        if !text.is_empty() && !text.ends_with('\n') {
+            text.push('\n');
+        }
+        text.push_str(&serde_json::to_string(entry).map_err(unwritable)?);
+        text.push('\n');
+        write_atomic(&index, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || {
+        fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".pib-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    };
+    write().map_err(SourceError::io("writing", path))
+}
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;

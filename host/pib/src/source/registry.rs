@@ -1,0 +1,239 @@
+//! Registries: static files, embedded in the binary, in a folder, or behind a web server.
+//!
+//! ```text
+//! config.json                             the schema of the rest
+//! wa/tc/watchdog                          one line per version (see `pib_plan::index`)
+//! archives/watchdog/watchdog-1.0.0.stage  the archives
+//! ```
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::SourceError;
+use super::archive::MAX_ARCHIVE;
+use crate::net::Http;
+
+/// The registry that is part of this program. Its folder is watched by the build script.
+static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
+
+/// The name of the file that says what the rest of a registry is.
+pub(super) const CONFIG: &str = "config.json";
+/// The folder of the archives.
+pub(super) const ARCHIVES: &str = "archives";
+/// The schema of a registry that this code reads and writes.
+const VERSION: u32 = 1;
+/// The largest index file that is read, in bytes.
+pub(super) const MAX_INDEX: u64 = 64 << 20;
+/// The largest `config.json` that is read, in bytes.
+const MAX_CONFIG: u64 = 64 << 10;
+
+/// `config.json`. Unknown fields are ignored; what an old pib must not overlook raises `v`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Config {
+    v: u32,
+}
+
+impl Config {
+    /// Returns the config of a registry that this code writes.
+    pub(super) fn current() -> Self {
+        Self { v: VERSION }
+    }
+}
+
+/// A registry that can be read.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    source: SourceId,
+    place: Place,
+}
+
+/// Where a registry's files are.
+#[derive(Debug, Clone)]
+enum Place {
+    Embedded(&'static Dir<'static>),
+    Folder(PathBuf),
+    Web { base: Url, http: Http },
+}
+
+impl Registry {
+    /// Returns the registry that is embedded in this program.
+    pub fn bundled() -> Self {
+        Self { source: SourceId::bundled(), place: Place::Embedded(&BUNDLED) }
+    }
+
+    /// Returns the registry in a folder.
+    ///
+    /// # Errors
+    /// When the folder's path cannot be written as a URL.
+    pub fn folder(path: &Path) -> Result<Self, SourceError> {
+        let absolute = std::path::absolute(path).map_err(SourceError::io("finding", path))?;
+        let url = Url::from_directory_path(&absolute).map_err(|()| SourceError::BadRegistry {
+            registry: format!("the registry `{}`", path.display()),
+            reason: "its path cannot be written as a URL".to_owned(),
+        })?;
+        Ok(Self { source: SourceId::registry(url.as_str())?, place: Place::Folder(absolute) })
+    }
+
+    /// Returns the registry at `url`; `http` gives the client for one behind a web server.
+    ///
+    /// # Errors
+    /// When the address is none of a registry.
+    pub fn at(url: &str, http: impl FnOnce() -> Result<Http, SourceError>) -> Result<Self, SourceError> {
+        let source = SourceId::registry(url)?;
+        let bad = |reason: String| SourceError::BadRegistry { registry: source.describe(), reason };
+        let base = Url::parse(&format!("{}/", url.trim_end_matches('/')))
+            .map_err(|error| bad(format!("`{url}` is not a URL ({error})")))?;
+        let place = match base.scheme() {
+            "file" => Place::Folder(base.to_file_path().map_err(|()| {
+                bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
+            })?),
+            "http" | "https" => Place::Web { base, http: http()? },
+            other => return Err(bad(format!("it cannot be reached by `{other}`"))),
+        };
+        Ok(Self { source, place })
+    }
+
+    /// Returns where this registry is, as the lock writes it.
+    pub fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    /// Returns whether reading it takes the network.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.place, Place::Web { .. })
+    }
+
+    /// Checks that there is a registry that this code can read.
+    ///
+    /// # Errors
+    /// When there is none, or it is written for a newer pib.
+    pub async fn check(&self) -> Result<(), SourceError> {
+        let bad = |reason: String| SourceError::BadRegistry { registry: self.source.describe(), reason };
+        let bytes = self.read(CONFIG, MAX_CONFIG).await?;
+        let bytes = bytes.ok_or_else(|| bad(format!("it has no {CONFIG}")))?;
+        let config: Config = serde_json::from_slice(&bytes)
+            .map_err(|error| bad(format!("its {CONFIG} cannot be read ({error})")))?;
+        if config.v > VERSION {
+            return Err(bad(format!("it has schema {}, this pib reads up to {VERSION}", config.v)));
+        }
+        Ok(())
+    }
+
+    /// Returns every version of `name`; none where the registry does not have the stage.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
+        let bytes = self.read(&shard_path(name), MAX_INDEX).await?.unwrap_or_default();
+        // A line that is no UTF-8 is told of as a line that cannot be read, the others stay.
+        Ok(IndexFile::parse(name, &self.source, &String::from_utf8_lossy(&bytes)))
+    }
+
+    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files.
+    pub fn names(&self) -> Vec<StageName> {
+        let mut names = Vec::new();
+        match &self.place {
+            Place::Embedded(folder) => embedded_names(folder, &mut names),
+            Place::Folder(folder) => folder_names(folder, &mut names),
+            Place::Web { .. } => {}
+        }
+        names.sort();
+        names
+    }
+
+    /// Returns the archive of a version, with the digest that its entry promises.
+    ///
+    /// # Errors
+    /// When it is not there, cannot be read, or has another digest.
+    pub async fn archive(&self, entry: &IndexEntry) -> Result<Vec<u8>, SourceError> {
+        let path = archive_path(&entry.name, &entry.vers);
+        let limit = entry.size.unwrap_or(MAX_ARCHIVE).min(MAX_ARCHIVE);
+        let bytes = self.read(&path, limit).await?.ok_or_else(|| SourceError::NoArchive {
+            registry: self.source.describe(),
+            name: entry.name.clone(),
+            version: entry.vers.clone(),
+        })?;
+        let found = Digest::of(&bytes);
+        match entry.cksum {
+            Some(expected) if expected != found => Err(SourceError::WrongDigest {
+                what: format!("the archive of {} {}", entry.name, entry.vers),
+                expected,
+                found,
+            }),
+            _ => Ok(bytes),
+        }
+    }
+
+    /// Returns the file at `path`, `None` where there is none.
+    async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        match &self.place {
+            Place::Embedded(folder) => Ok(folder.get_file(path).map(|file| file.contents().to_owned())),
+            Place::Folder(folder) => self.read_file(&folder.join(path), limit),
+            Place::Web { base, http } => {
+                let url = base.join(path).map_err(|error| SourceError::BadRegistry {
+                    registry: self.source.describe(),
+                    reason: format!("`{path}` cannot be added to its address ({error})"),
+                })?;
+                match http.bytes(&url, limit).await {
+                    Ok(bytes) => Ok(Some(bytes)),
+                    Err(error) if error.is_not_found() => Ok(None),
+                    Err(source) => {
+                        let what = format!("`{path}` of {}", self.source.describe());
+                        Err(SourceError::Net { what, source })
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_file(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(SourceError::io("opening", path)(error)),
+        };
+        let mut bytes = Vec::new();
+        file.take(limit + 1).read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
+        if bytes.len() as u64 > limit {
+            let reason = format!("`{}` is larger than the {limit} bytes expected at most", path.display());
+            return Err(SourceError::BadRegistry { registry: self.source.describe(), reason });
+        }
+        Ok(Some(bytes))
+    }
+}
+
+/// Returns where a registry keeps the archive of a version.
+pub(super) fn archive_path(name: &StageName, version: &Version) -> String {
+    format!("{ARCHIVES}/{name}/{name}-{version}.stage")
+}
+
+fn embedded_names(folder: &Dir<'_>, names: &mut Vec<StageName>) {
+    for file in folder.files() {
+        names.extend(name_at(file.path()));
+    }
+    for below in folder.dirs() {
+        embedded_names(below, names);
+    }
+}
+
+/// Collects what can be read of a folder; what cannot be is no more than a name that is not suggested.
+fn folder_names(root: &Path, names: &mut Vec<StageName>) {
+    let files = walkdir::WalkDir::new(root).max_depth(3).into_iter();
+    for entry in files.filter_entry(|entry| entry.file_name() != ARCHIVES).flatten() {
+        let path = entry.path().strip_prefix(root).ok().filter(|_| entry.file_type().is_file());
+        names.extend(path.and_then(name_at));
+    }
+}
+
+/// Returns the name of the stage whose index file this is, if it is one.
+fn name_at(path: &Path) -> Option<StageName> {
+    let name: StageName = path.file_name()?.to_str()?.parse().ok()?;
+    (path == Path::new(&shard_path(&name))).then_some(name)
+}

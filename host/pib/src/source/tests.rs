@@ -1,0 +1,228 @@
+use std::fs;
+
+use pib_plan::index::{Candidate, Offer};
+use pib_plan::resolve::{Request, Requester};
+use semver::Version;
+
+use super::testing::{stage, write};
+use super::*;
+
+struct Place {
+    temp: tempfile::TempDir,
+    sources: Sources,
+    registry: SourceId,
+}
+
+/// A project, a cache, and a registry with stage `os` 1.0.0.
+fn place() -> Place {
+    let temp = tempfile::tempdir().unwrap();
+    let root = temp.path();
+    fs::create_dir(root.join("project")).unwrap();
+    let registry = root.join("registry");
+    publish::publish(&[stage(&root.join("stages"), "os", "1.0.0")], &registry, false).unwrap();
+    let url = format!("file://{}", registry.display());
+    let registries = BTreeMap::from([("acme".to_owned(), url)]);
+    let sources = Sources::new(&root.join("cache"), &root.join("project"), registries);
+    let registry = sources.registry_source(Some("acme")).unwrap();
+    Place { sources: sources.offline(true), registry, temp }
+}
+
+fn name(text: &str) -> StageName {
+    text.parse().unwrap()
+}
+
+fn resolved(candidate: &Candidate) -> Resolved {
+    let Offer::Entry(entry) = &candidate.offer else { panic!("{candidate:?}") };
+    Resolved {
+        name: entry.name.clone(),
+        version: entry.vers.clone(),
+        source: candidate.source.clone(),
+        entry: Arc::clone(entry),
+        requested_by: vec![Request { by: Requester::Project, requirement: None }],
+    }
+}
+
+async fn resolve(place: &Place, stage: &str, source: &SourceId) -> Resolved {
+    let file = place.sources.candidates(&name(stage), source).await.unwrap();
+    resolved(file.versions.last().unwrap())
+}
+
+fn lock_of(resolved: &Resolved) -> LockedStage {
+    LockedStage {
+        name: resolved.name.clone(),
+        version: resolved.version.clone(),
+        source: resolved.source.clone(),
+        checksum: resolved.entry.cksum,
+        content: resolved.entry.content,
+        hook: None,
+        dependencies: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_stage_of_a_registry_is_fetched_once_and_then_found() {
+    let place = place();
+    assert_eq!(place.sources.names(&place.registry), [name("os")]);
+    let os = resolve(&place, "os", &place.registry).await;
+    let package = place.sources.fetch(&os, Some(&lock_of(&os))).await.unwrap();
+    assert_eq!(Some(package.content), os.entry.content);
+    let paths: Vec<_> = package.files.iter().map(|file| (file.path.as_str(), file.executable)).collect();
+    assert_eq!(paths, [("Dockerfile.part", false), ("files/usr/bin/os", true), ("stage.toml", false)]);
+    assert!(package.root.starts_with(place.temp.path().join("cache/stages")));
+    assert_eq!(package.part("debian").unwrap().0, "Dockerfile.part");
+    fs::remove_dir_all(place.temp.path().join("registry/archives")).unwrap();
+    assert_eq!(place.sources.fetch(&os, None).await.unwrap(), package);
+}
+
+#[tokio::test]
+async fn an_unknown_stage_is_an_empty_answer_and_a_wrong_address_an_error() {
+    let place = place();
+    let answer = place.sources.candidates(&name("nothing"), &place.registry).await.unwrap();
+    assert!(answer.versions.is_empty() && answer.skipped.is_empty());
+    let elsewhere = SourceId::registry(&format!("file://{}", place.temp.path().display())).unwrap();
+    let error = place.sources.candidates(&name("os"), &elsewhere).await.unwrap_err();
+    assert!(error.to_string().contains("no config.json"), "{error}");
+    let error = place.sources.registry_source(Some("acm")).unwrap_err();
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert_eq!(help, "Did you mean `acme`?");
+    let newer = write(&place.temp.path().join("newer"), &[("config.json", r#"{"v":2,"x":1}"#)]);
+    let newer = SourceId::registry(&format!("file://{}", newer.display())).unwrap();
+    let error = place.sources.candidates(&name("os"), &newer).await.unwrap_err();
+    assert!(error.to_string().contains("schema 2"), "{error}");
+    let remote = SourceId::registry("https://stages.example/").unwrap();
+    let error = place.sources.candidates(&name("os"), &remote).await.unwrap_err();
+    assert!(matches!(error, SourceError::Offline { .. }), "{error}");
+    let odd = SourceId::registry("ftp://stages.example/").unwrap();
+    let error = place.sources.candidates(&name("os"), &odd).await.unwrap_err();
+    assert!(error.to_string().contains("`ftp`"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_lock_holds_must_not_change() {
+    let place = place();
+    let os = resolve(&place, "os", &place.registry).await;
+    let other = Digest::of(b"other");
+    for lock in [
+        LockedStage { checksum: Some(other), ..lock_of(&os) },
+        LockedStage { content: Some(other), ..lock_of(&os) },
+    ] {
+        let error = place.sources.fetch(&os, Some(&lock)).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, SourceError::ChangedSinceLock { .. }), "{text}");
+        assert!(text.contains(&other.to_string()) && text.contains("os 1.0.0"), "{text}");
+        let moved = LockedStage { version: Version::new(0, 9, 0), ..lock };
+        place.sources.fetch(&os, Some(&moved)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_changed_archive_is_refused_and_leaves_nothing() {
+    let place = place();
+    let os = resolve(&place, "os", &place.registry).await;
+    let path = place.temp.path().join("registry/archives/os/os-1.0.0.stage");
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let error = place.sources.fetch(&os, None).await.unwrap_err();
+    let SourceError::WrongDigest { expected, .. } = error else { panic!("{error}") };
+    assert_eq!(Some(expected), os.entry.cksum);
+    assert!(!place.temp.path().join("cache/stages").join(os.entry.content.unwrap().hex()).exists());
+}
+
+#[tokio::test]
+async fn an_archive_of_another_stage_is_refused() {
+    let place = place();
+    let mut os = resolve(&place, "os", &place.registry).await;
+    // The registry claims that the same archive is another version too.
+    let root = place.temp.path().join("registry/archives/os");
+    fs::copy(root.join("os-1.0.0.stage"), root.join("os-2.0.0.stage")).unwrap();
+    let entry = Arc::make_mut(&mut os.entry);
+    entry.vers = Version::new(2, 0, 0);
+    os.version = entry.vers.clone();
+    let error = place.sources.fetch(&os, None).await.unwrap_err();
+    assert!(error.to_string().contains("it holds os 1.0.0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_folder_is_a_stage_as_it_is() {
+    let place = place();
+    let folder = stage(&place.temp.path().join("project/stages"), "mine", "0.3.0");
+    let source = SourceId::path("stages/mine").unwrap();
+    let mine = resolve(&place, "mine", &source).await;
+    assert_eq!(mine.entry.deps.keys().collect::<Vec<_>>(), [&name("base")]);
+    assert_eq!((mine.entry.cksum, mine.entry.content), (None, None));
+    let before = place.sources.fetch(&mine, None).await.unwrap();
+    write(&folder, &[("files/etc/mine.conf", "x=1\n")]);
+    let lock = LockedStage { content: Some(before.content), ..lock_of(&mine) };
+    let after = place.sources.fetch(&mine, Some(&lock)).await.unwrap();
+    assert_ne!(before.content, after.content);
+    assert!(after.has("files/etc") && after.has("files/etc/mine.conf") && !after.has("files/et"));
+}
+
+#[tokio::test]
+async fn a_bare_folder_with_a_part_is_a_stage_too() {
+    let place = place();
+    let tree = place.temp.path().join("pi-builder/stages/arch/ro");
+    write(&tree, &[("Dockerfile.part", "COPY stages/ro/x /x\n"), ("x", "")]);
+    let source = SourceId::path("../pi-builder/stages/arch/ro").unwrap();
+    let ro = resolve(&place, "ro", &source).await;
+    assert_eq!(ro.version, Version::new(0, 0, 0));
+    assert!(ro.entry.uses.contains(&"board".to_owned()));
+    let package = place.sources.fetch(&ro, None).await.unwrap();
+    assert_eq!(package.part("arch").unwrap().1, "COPY stages/ro/x /x\n");
+}
+
+#[tokio::test]
+async fn folders_that_are_no_stage_are_told_apart() {
+    let place = place();
+    let project = place.temp.path().join("project");
+    stage(&project, "mine", "1.0.0");
+    write(&project.join("Bad Name"), &[("Dockerfile.part", "RUN true\n")]);
+    write(&project.join("empty"), &[("README", "")]);
+    write(&project.join("broken"), &[("stage.toml", "[stage]\nnmae = \"broken\"\n")]);
+    let error = async |asked: &str, path: &str| {
+        let source = SourceId::path(path).unwrap();
+        place.sources.candidates(&name(asked), &source).await.unwrap_err()
+    };
+    assert!(matches!(error("gone", "gone").await, SourceError::NoFolder { .. }));
+    assert!(matches!(error("empty", "empty").await, SourceError::NotAStage { .. }));
+    assert!(matches!(error("bad", "Bad Name").await, SourceError::BadFolderName { .. }));
+    let wrong = error("other", "mine").await;
+    assert!(matches!(wrong, SourceError::WrongName { .. }) && wrong.to_string().contains("`mine`"));
+    let broken = error("broken", "broken").await;
+    let help = miette::Diagnostic::help(&broken).unwrap().to_string();
+    assert_eq!(help, "Did you mean `name`?");
+    assert!(broken.to_string().contains("broken/stage.toml"), "{broken}");
+}
+
+#[tokio::test]
+async fn a_stage_without_a_part_or_hook_is_refused() {
+    let place = place();
+    let project = place.temp.path().join("project");
+    let toml = "[stage]\nname = \"a\"\nversion = \"1.0.0\"\n";
+    write(&project.join("a"), &[("stage.toml", toml)]);
+    let source = SourceId::path("a").unwrap();
+    let a = resolve(&place, "a", &source).await;
+    assert!(matches!(place.sources.fetch(&a, None).await, Err(SourceError::NoPart { .. })));
+    write(&project.join("a"), &[("Dockerfile.arch.part", "RUN true\n")]);
+    let package = place.sources.fetch(&a, None).await.unwrap();
+    assert!(matches!(package.part("debian"), Err(SourceError::NoPartForOs { .. })));
+    let hooked = format!("{toml}[hook]\ncomponent = \"hook.wasm\"\n");
+    write(&project.join("a"), &[("stage.toml", &hooked)]);
+    let error = place.sources.candidates(&name("a"), &source).await.unwrap_err();
+    assert!(matches!(error, SourceError::BadHook { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_bundled_registry_can_be_read_and_every_archive_in_it_is_right() {
+    let place = place();
+    let bundled = SourceId::bundled();
+    Registry::bundled().check().await.unwrap();
+    for name in place.sources.names(&bundled) {
+        let file = place.sources.candidates(&name, &bundled).await.unwrap();
+        assert_eq!(file.skipped, [], "{name}");
+        for candidate in &file.versions {
+            place.sources.fetch(&resolved(candidate), None).await.unwrap();
+        }
+    }
+}
