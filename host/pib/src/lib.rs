@@ -6,6 +6,7 @@
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
 //! | `net` | the HTTP client that adapters share |
+//! | `pax` | reads tar streams with extended attributes |
 //! | `disk` | partition table, FAT, ext4, the image file |
 //! | `source` | where stages come from; the cache |
 
@@ -14,4 +15,5 @@ pub mod disk;
 pub mod engine;
 pub mod event;
 pub mod net;
+pub mod pax;
 pub mod source;

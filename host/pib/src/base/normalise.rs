@@ -12,10 +12,10 @@ use pib_plan::id::Digest;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
+use crate::pax::{self, Meta};
+
 /// The most entries that a tree may have.
 const MAX_ENTRIES: usize = 4_000_000;
-/// The prefix under which tar keeps extended attributes.
-const XATTR: &str = "SCHILY.xattr.";
 
 /// Reads the tar `input`, writes the normalised one to `output` and returns its digest and size.
 ///
@@ -39,12 +39,9 @@ pub(super) fn normalise(
 
 /// What a path holds; hard links share one.
 struct Node {
-    header: Header,
-    link: Option<Vec<u8>>,
-    xattrs: BTreeMap<String, Vec<u8>>,
+    meta: Meta,
     /// Where the data begins in the spool.
     offset: u64,
-    size: u64,
 }
 
 struct Tree {
@@ -54,38 +51,30 @@ struct Tree {
 
 impl Tree {
     fn read(input: impl Read, spool: &mut File) -> io::Result<Self> {
-        let mut archive = tar::Archive::new(input);
         let mut spool = BufWriter::with_capacity(1 << 20, spool);
         let mut tree = Self { nodes: Vec::new(), paths: BTreeMap::new() };
         let mut offset = 0;
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let kind = entry.header().entry_type();
-            if matches!(kind, EntryType::XGlobalHeader) {
-                continue;
-            }
-            let path = clean(&entry.path_bytes())?;
+        pax::for_each(input, |meta, data| {
+            let path = clean(&meta.path)?;
             if path.is_empty() {
-                continue;
+                return Ok(());
             }
             if tree.paths.len() >= MAX_ENTRIES {
                 return Err(invalid("the file tree has too many entries"));
             }
-            let link = entry.link_name_bytes().map(|link| link.into_owned());
-            if kind == EntryType::Link {
-                let target = clean(&link.unwrap_or_default())?;
+            if meta.kind == EntryType::Link {
+                let target = clean(&meta.link.unwrap_or_default())?;
                 let node = tree.paths.get(&target).copied();
                 let node = node.ok_or_else(|| invalid("a hard link's target did not come before it"))?;
                 tree.paths.insert(path, node);
-                continue;
+                return Ok(());
             }
-            let xattrs = xattrs(&mut entry)?;
-            let header = entry.header().clone();
-            let size = if kind.is_file() { io::copy(&mut entry, &mut spool)? } else { 0 };
-            tree.nodes.push(Node { header, link, xattrs, offset, size });
+            let size = if meta.kind.is_file() { io::copy(data, &mut spool)? } else { 0 };
+            tree.nodes.push(Node { meta: Meta { size, ..meta }, offset });
             tree.paths.insert(path, tree.nodes.len() - 1);
             offset += size;
-        }
+            Ok(())
+        })?;
         spool.flush()?;
         Ok(tree)
     }
@@ -94,66 +83,49 @@ impl Tree {
         let mut tar = Builder::new(output);
         let mut written: HashMap<usize, &[u8]> = HashMap::new();
         for (path, index) in &self.paths {
-            let node = &self.nodes[*index];
-            if is_dropped(path, node) {
+            let Node { meta, offset } = &self.nodes[*index];
+            if is_dropped(path, meta) {
                 continue;
             }
-            let mut header = self.header(node, epoch)?;
+            let mut header = header(meta, epoch)?;
             let name =
                 |path: &[u8]| String::from_utf8(path.to_vec()).map_err(|_| invalid("a path is not UTF-8"));
             if let Some(first) = written.get(index) {
                 header.set_entry_type(EntryType::Link);
-                header.set_size(0);
                 tar.append_link(&mut header, name(path)?, name(first)?)?;
                 continue;
             }
-            let kind = header.entry_type();
-            if kind.is_file() {
+            if meta.kind.is_file() {
                 written.insert(*index, path);
             }
-            let attributes = node.xattrs.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-            tar.append_pax_extensions(attributes)?;
-            if let Some(link) = node.link.as_ref().filter(|_| kind.is_symlink()) {
+            let records: Vec<_> = pax::xattr_records(&meta.xattrs).collect();
+            tar.append_pax_extensions(records.iter().map(|(key, value)| (key.as_str(), *value)))?;
+            if let Some(link) = meta.link.as_ref().filter(|_| meta.kind.is_symlink()) {
                 tar.append_link(&mut header, name(path)?, name(link)?)?;
             } else {
-                let path = name(path)? + if kind.is_dir() { "/" } else { "" };
-                spool.seek(SeekFrom::Start(node.offset))?;
-                header.set_size(node.size);
-                tar.append_data(&mut header, path, Read::take(&mut *spool, node.size))?;
+                let path = name(path)? + if meta.kind.is_dir() { "/" } else { "" };
+                spool.seek(SeekFrom::Start(*offset))?;
+                header.set_size(meta.size);
+                tar.append_data(&mut header, path, Read::take(&mut *spool, meta.size))?;
             }
         }
         tar.into_inner()?.flush()
     }
-
-    fn header(&self, node: &Node, epoch: u64) -> io::Result<Header> {
-        let mut header = Header::new_gnu();
-        let kind = match node.header.entry_type() {
-            EntryType::Continuous | EntryType::GNUSparse => EntryType::Regular,
-            other => other,
-        };
-        header.set_entry_type(kind);
-        header.set_mode(node.header.mode()? & 0o7777);
-        header.set_uid(node.header.uid()?);
-        header.set_gid(node.header.gid()?);
-        header.set_mtime(node.header.mtime()?.min(epoch));
-        header.set_size(0);
-        if kind.is_character_special() || kind.is_block_special() {
-            header.set_device_major(node.header.device_major()?.unwrap_or(0))?;
-            header.set_device_minor(node.header.device_minor()?.unwrap_or(0))?;
-        }
-        Ok(header)
-    }
 }
 
-fn xattrs(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<BTreeMap<String, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    for extension in entry.pax_extensions()?.into_iter().flatten() {
-        let extension = extension?;
-        if let Some(key) = extension.key().ok().filter(|key| key.starts_with(XATTR)) {
-            found.insert(key.to_owned(), extension.value_bytes().to_vec());
-        }
+fn header(meta: &Meta, epoch: u64) -> io::Result<Header> {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(meta.kind);
+    header.set_mode(meta.mode);
+    header.set_uid(meta.uid);
+    header.set_gid(meta.gid);
+    header.set_mtime(meta.mtime.min(epoch));
+    header.set_size(0);
+    if meta.kind.is_character_special() || meta.kind.is_block_special() {
+        header.set_device_major(meta.device.0)?;
+        header.set_device_minor(meta.device.1)?;
     }
-    Ok(found)
+    Ok(header)
 }
 
 /// Returns the path without `./` and slashes at its ends; refuses one that leads out of the tree.
@@ -167,9 +139,8 @@ fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// Returns whether what lies at the path is the engine's, or differs from run to run, or only takes up space.
-fn is_dropped(path: &[u8], node: &Node) -> bool {
+fn is_dropped(path: &[u8], meta: &Meta) -> bool {
     let Ok(path) = std::str::from_utf8(path) else { return false };
-    let kind = node.header.entry_type();
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     let is_engine =
         matches!(path, ".dockerenv" | "etc/mtab" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
@@ -178,10 +149,10 @@ fn is_dropped(path: &[u8], node: &Node) -> bool {
                 .any(|folder| below(folder))
             || path == super::second::FOLDER;
     let is_identity = matches!(path, "etc/machine-id" | "var/lib/dbus/machine-id");
-    let is_cache = !kind.is_dir()
+    let is_cache = !meta.kind.is_dir()
         && ["var/cache/apt", "var/lib/apt/lists", "var/cache/ldconfig"].iter().any(|folder| below(folder));
     // Empty logs stay: packages create them with the owner that their programs need.
-    let is_log = below("var/log") && kind.is_file() && node.size > 0;
+    let is_log = below("var/log") && meta.kind.is_file() && meta.size > 0;
     let is_backup = (below("var/lib/dpkg") || below("var/cache/debconf")) && path.ends_with("-old")
         || matches!(path, "var/lib/dpkg/lock" | "var/lib/dpkg/lock-frontend" | "var/lib/dpkg/triggers/Lock");
     is_engine || is_identity || is_cache || is_log || is_backup
