@@ -23,11 +23,23 @@ pub struct StageInput {
     /// Its version.
     pub version: Version,
     /// The arguments that its part sees, in the order in which they are declared.
-    pub args: Vec<(String, String)>,
+    pub args: Vec<Arg>,
     /// The part.
     pub part: Part,
     /// Its files, with their paths in the context.
     pub files: Vec<ContextFile>,
+}
+
+/// An argument that a part sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arg {
+    /// The name of the `ARG`.
+    pub name: String,
+    /// Its value.
+    pub value: String,
+    /// Whether the value is part of the stage's key. A mirror's address is not: it says where packages come
+    /// from, which differs between machines, and not what they are.
+    pub keyed: bool,
 }
 
 /// A file of the context.
@@ -135,8 +147,8 @@ pub fn assemble(
             }
         }
         let _ = writeln!(dockerfile, "# stage {} {}", stage.name, stage.version);
-        for (name, value) in &stage.args {
-            let _ = writeln!(dockerfile, "ARG {name}=\"{}\"", quoted(value));
+        for arg in &stage.args {
+            let _ = writeln!(dockerfile, "ARG {}=\"{}\"", arg.name, quoted(&arg.value));
         }
         let part_line = dockerfile.lines().count() + 1;
         dockerfile.push_str(&stage.part.text);
@@ -178,9 +190,10 @@ fn base_key(arch: Arch, digest: &Digest) -> Digest {
 fn stage_key(before: &Digest, stage: &StageInput) -> Digest {
     let mut hasher = KeyHasher::new("pib stage key 1");
     hasher.field(before.as_bytes()).field(stage.name.as_str()).field(&stage.part.text);
-    hasher.field((stage.args.len() as u64).to_le_bytes());
-    for (name, value) in &stage.args {
-        hasher.field(name).field(value);
+    let keyed = || stage.args.iter().filter(|arg| arg.keyed);
+    hasher.field((keyed().count() as u64).to_le_bytes());
+    for arg in keyed() {
+        hasher.field(&arg.name).field(&arg.value);
     }
     let mut files: Vec<&ContextFile> = stage.files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -226,7 +239,7 @@ mod tests {
         StageInput {
             name: name.parse().unwrap(),
             version: Version::new(1, 0, 0),
-            args: vec![("X".to_owned(), arg.to_owned())],
+            args: vec![Arg { name: "X".to_owned(), value: arg.to_owned(), keyed: true }],
             part: part::check("p", text).unwrap(),
             files: vec![],
         }
@@ -255,6 +268,11 @@ mod tests {
         let after = plan(&[stage("a", "1", "RUN a"), stage("b", "2", "RUN b"), stage("c", "1", "RUN c")]);
         let same: Vec<bool> = before.stages.iter().zip(&after.stages).map(|(a, b)| a.key == b.key).collect();
         assert_eq!(same, [true, false, false]);
+        let mut mirrored = stage("a", "1", "RUN a");
+        mirrored.args[0].keyed = false;
+        let one = plan(&[mirrored.clone()]).key;
+        mirrored.args[0].value = "2".to_owned();
+        assert_eq!(one, plan(&[mirrored]).key);
         let mut files = vec![stage("a", "1", "RUN a")];
         let plain = plan(&files).key;
         files[0].files.push(ContextFile {

@@ -15,6 +15,7 @@
 //! | [`lockfile`] | `pib.lock` |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
+//! | [`layout`] | which partitions an image has, and where |
 //! | [`suggest`] | "did you mean" |
 
 pub mod assemble;
@@ -22,6 +23,7 @@ pub mod board;
 pub mod config;
 pub mod id;
 pub mod index;
+pub mod layout;
 pub mod lockfile;
 pub mod manifest;
 pub mod order;

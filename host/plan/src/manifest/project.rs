@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::board;
 use crate::id::{Arch, Digest, StageName, check_name};
+use crate::layout::{Layout, PartitionSpec};
 use crate::stage::ConfigValue;
 use crate::variable::Variable;
 
@@ -107,6 +108,19 @@ pub struct ConfigEntry {
 pub struct ImageOptions {
     /// Whether a compressed copy is what the build leaves.
     pub compress: Compression,
+    /// The partitions, where they replace those that the operating system calls for.
+    #[serde(rename = "partition")]
+    pub partitions: Vec<PartitionSpec>,
+}
+
+impl ImageOptions {
+    /// Returns the layout of the image.
+    pub fn layout(&self, os: &str) -> Layout {
+        if self.partitions.is_empty() {
+            return Layout::default_for(os);
+        }
+        Layout { partitions: self.partitions.clone() }
+    }
 }
 
 /// How the finished image is compressed.

@@ -1,0 +1,235 @@
+//! The table of disk regions: which partitions an image has, and where each begins and ends.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::size::ByteSize;
+
+/// Partitions begin at multiples of this: the erase blocks of common SD cards.
+pub const ALIGNMENT: u64 = 4 << 20;
+/// A sector, the unit of the partition table.
+pub const SECTOR: u64 = 512;
+/// The most partitions that a master boot record has.
+pub const MAX_PARTITIONS: usize = 4;
+
+/// A file system that pib writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filesystem {
+    /// FAT32, which the board's firmware reads.
+    Vfat,
+    /// ext4 with a journal.
+    Ext4,
+}
+
+/// How large a partition is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum PartitionSize {
+    /// As large as its content asks for, and some room.
+    #[default]
+    Auto,
+    /// So many bytes.
+    Fixed(ByteSize),
+}
+
+/// One partition, as a project or the default layout asks for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartitionSpec {
+    /// The file system's label; boot and fstab find it by this.
+    pub label: String,
+    /// The file system.
+    pub filesystem: Filesystem,
+    /// Where its content is in the root file system: `/`, or the folder that is mounted from it.
+    pub mount: String,
+    /// Its size.
+    #[serde(default, deserialize_with = "size")]
+    pub size: PartitionSize,
+    /// The room that is left in it; for a size of `auto` only.
+    #[serde(default)]
+    pub free: Option<ByteSize>,
+}
+
+/// The partitions of an image, in the order of the table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Layout {
+    /// The partitions.
+    pub partitions: Vec<PartitionSpec>,
+}
+
+/// A partition's place in the image, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Region {
+    /// Where it begins.
+    pub offset: u64,
+    /// How long it is.
+    pub size: u64,
+}
+
+/// Says why partitions make no image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// The layout itself is wrong.
+    #[error("the image's layout {0}")]
+    Wrong(String),
+    /// The table cannot address so much.
+    #[error("the partitions need {} and a master boot record addresses at most 2TiB", ByteSize(*.0))]
+    TooLarge(u64),
+}
+
+impl Layout {
+    /// Returns the layout of an operating system: a FAT boot partition for the firmware and an ext4 root.
+    ///
+    /// The labels are what the first-party stages' fstab and kernel command line name.
+    pub fn default_for(os: &str) -> Self {
+        let mount = if os == "arch" { "/boot" } else { "/boot/firmware" };
+        Self {
+            partitions: vec![
+                PartitionSpec {
+                    label: "PIBOOT".to_owned(),
+                    filesystem: Filesystem::Vfat,
+                    mount: mount.to_owned(),
+                    size: PartitionSize::Fixed(ByteSize(512 << 20)),
+                    free: None,
+                },
+                PartitionSpec {
+                    label: "PIROOT".to_owned(),
+                    filesystem: Filesystem::Ext4,
+                    mount: "/".to_owned(),
+                    size: PartitionSize::Auto,
+                    free: None,
+                },
+            ],
+        }
+    }
+
+    /// Checks that the layout can be written.
+    ///
+    /// # Errors
+    /// When it has no root, a folder or label twice, too many partitions, or a name that its file system
+    /// does not take.
+    pub fn check(&self) -> Result<(), LayoutError> {
+        let wrong = |what: String| Err(LayoutError::Wrong(what));
+        if self.partitions.len() > MAX_PARTITIONS {
+            return wrong(format!("has {} partitions, and at most 4 are possible", self.partitions.len()));
+        }
+        if !self.partitions.iter().any(|part| part.mount == "/") {
+            return wrong("has no partition for `/`".to_owned());
+        }
+        for (number, part) in self.partitions.iter().enumerate() {
+            let others = &self.partitions[..number];
+            if others.iter().any(|other| other.mount == part.mount) {
+                return wrong(format!("has two partitions for `{}`", part.mount));
+            }
+            if others.iter().any(|other| other.label == part.label) {
+                return wrong(format!("has two partitions with the label `{}`", part.label));
+            }
+            let plain = part.mount == "/" || (part.mount.starts_with('/') && !part.mount.ends_with('/'));
+            if !plain || part.mount.split('/').any(|piece| piece == ".." || piece == ".") {
+                return wrong(format!("mounts a partition on `{}`, which is no absolute path", part.mount));
+            }
+            let longest = if part.filesystem == Filesystem::Vfat { 11 } else { 16 };
+            let fine = part.label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+            if part.label.is_empty() || part.label.len() > longest || !fine {
+                return wrong(format!(
+                    "has the label `{}`; labels have 1 to {longest} of A-Z, a-z, 0-9, `-` and `_`",
+                    part.label
+                ));
+            }
+            if part.filesystem == Filesystem::Vfat && part.mount == "/" {
+                return wrong("has a FAT root, which cannot hold owners and modes".to_owned());
+            }
+            if part.size != PartitionSize::Auto && part.free.is_some() {
+                return wrong(format!("gives `{}` both a fixed size and `free`", part.label));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Places partitions of these sizes one after the other, aligned; returns their regions and the image's size.
+///
+/// # Errors
+/// When the table cannot address the end.
+pub fn arrange(sizes: &[u64]) -> Result<(Vec<Region>, u64), LayoutError> {
+    let mut at = ALIGNMENT;
+    let mut regions = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        let size = size.checked_next_multiple_of(ALIGNMENT).unwrap_or(u64::MAX);
+        regions.push(Region { offset: at, size });
+        at = at.saturating_add(size);
+    }
+    if at / SECTOR > u64::from(u32::MAX) {
+        return Err(LayoutError::TooLarge(at));
+    }
+    Ok((regions, at))
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PartitionSize, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "auto" {
+        return Ok(PartitionSize::Auto);
+    }
+    text.parse().map(PartitionSize::Fixed).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn default_layouts_are_sound() {
+        for os in ["debian", "arch", "raspios"] {
+            assert_eq!(Layout::default_for(os).check(), Ok(()), "{os}");
+        }
+    }
+
+    #[test]
+    fn broken_layouts_are_refused() {
+        let change = |edit: fn(&mut Layout)| {
+            let mut layout = Layout::default_for("debian");
+            edit(&mut layout);
+            layout.check()
+        };
+        assert!(change(|layout| drop(layout.partitions.pop())).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "/".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "boot".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "/a/../b".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].label = "TWELVELETTER".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[1].label = "PIBOOT".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[1].filesystem = Filesystem::Vfat).is_err());
+        assert!(change(|layout| layout.partitions[0].free = Some(ByteSize(1))).is_err());
+    }
+
+    #[test]
+    fn specs_are_read() {
+        let spec: PartitionSpec = toml_like("label = 'R'\nfilesystem = 'ext4'\nmount = '/'\nfree = '1GiB'");
+        assert_eq!((spec.size, spec.free), (PartitionSize::Auto, Some(ByteSize(1 << 30))));
+        let spec: PartitionSpec = toml_like("label = 'R'\nfilesystem = 'vfat'\nmount = '/b'\nsize = '64MiB'");
+        assert_eq!(spec.size, PartitionSize::Fixed(ByteSize(64 << 20)));
+    }
+
+    fn toml_like(text: &str) -> PartitionSpec {
+        toml::from_str(text).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn regions_are_aligned_disjoint_and_large_enough(sizes in prop::collection::vec(1_u64..1 << 38, 1..=4)) {
+            let (regions, end) = arrange(&sizes).unwrap();
+            let mut at = ALIGNMENT;
+            for (region, size) in regions.iter().zip(&sizes) {
+                prop_assert!(region.offset >= at && region.offset % ALIGNMENT == 0);
+                prop_assert!(region.size >= *size && region.size - size < ALIGNMENT);
+                at = region.offset + region.size;
+            }
+            prop_assert_eq!(end, at);
+        }
+    }
+
+    #[test]
+    fn more_than_the_table_addresses_is_refused() {
+        assert!(matches!(arrange(&[3 << 40]), Err(LayoutError::TooLarge(_))));
+        assert!(matches!(arrange(&[u64::MAX]), Err(LayoutError::TooLarge(_))));
+    }
+}
