@@ -1,1 +1,244 @@
-//! See the crate documentation.
+//! From the root file system's tar stream to a bootable image file, without root, loop device or mount.
+//!
+//! The stream is read once. File contents go to a spool, an unlinked file beside the image; what is kept in
+//! memory is the tree: names, owners, modes, attributes. Then the tree is normalised, split over the
+//! partitions, and each file system is written straight into its region of the image.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `tree` | the file tree in memory |
+//! | `read` | tar stream to tree and spool |
+//! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
+//! | `ext4`, `fat` | writes a tree as a file system |
+//! | `mbr` | the partition table |
+//!
+//! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
+//! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
+
+mod error;
+mod ext4;
+mod fat;
+mod mbr;
+mod normalise;
+mod read;
+mod tree;
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region, arrange};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+pub use error::DiskError;
+
+use crate::event::{Reporter, ReporterExt as _};
+use tree::Tree;
+
+/// The id of the step in the events of this module. Whoever calls it starts and finishes the step.
+pub const STEP: &str = "image";
+
+/// What makes an image this device's, beside its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The host name.
+    pub hostname: String,
+    /// No file is newer than this, in seconds since 1970.
+    pub epoch: u64,
+    /// What all identifiers of file systems and disk derive from.
+    pub seed: Digest,
+}
+
+/// What an image consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// Its partitions, in the order of the table.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// One partition of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionInfo {
+    /// Its label.
+    pub label: String,
+    /// Its file system.
+    pub filesystem: Filesystem,
+    /// Where it is mounted.
+    pub mount: String,
+    /// Its place.
+    pub region: Region,
+    /// How many bytes its files have.
+    pub used: u64,
+    /// How many files, folders and other entries it has.
+    pub entries: u64,
+}
+
+/// Writes the image `out` from a root file system's tar stream.
+///
+/// # Errors
+/// When the stream breaks or is no tar, something in it has no place in its file system, it does not fit, or
+/// the disk is full; an earlier image is then as it was.
+pub fn write_image(
+    rootfs: impl Read,
+    layout: &Layout,
+    identity: &Identity,
+    out: &Path,
+    reporter: &dyn Reporter,
+) -> Result<ImageInfo, DiskError> {
+    layout.check()?;
+    let folder = out.parent().unwrap_or(Path::new("."));
+    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
+    reporter.detail(STEP, "reading the root file system");
+    let mut tree = read::read(rootfs, &spool, reporter)?;
+    normalise::normalise(&mut tree, identity);
+    let trees = split(tree, layout);
+    let sizes = layout
+        .partitions
+        .iter()
+        .zip(&trees)
+        .map(|(spec, tree)| size_of(spec, tree))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (regions, size) = arrange(&sizes)?;
+    let part = PartFile::create(out, size)?;
+    let job = Job { image: &part.file, spool: &spool, identity };
+    part.file.write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(part.failed())?;
+    let mut partitions = Vec::with_capacity(regions.len());
+    for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
+        reporter.detail(STEP, format!("writing {}", spec.label));
+        job.write(spec, tree, region).map_err(|error| error.on_image(out))?;
+        partitions.push(PartitionInfo {
+            label: spec.label.clone(),
+            filesystem: spec.filesystem,
+            mount: spec.mount.clone(),
+            region,
+            used: tree.bytes(),
+            entries: tree.len() as u64,
+        });
+    }
+    reporter.detail(STEP, "checking and keeping the image");
+    let digest = digest(&part.file, size).map_err(part.failed())?;
+    part.keep(out)?;
+    Ok(ImageInfo { size, digest, partitions })
+}
+
+/// What every file system's writer gets.
+struct Job<'a> {
+    image: &'a File,
+    spool: &'a File,
+    identity: &'a Identity,
+}
+
+impl Job<'_> {
+    fn write(&self, spec: &PartitionSpec, tree: &Tree, region: Region) -> Result<(), DiskError> {
+        match spec.filesystem {
+            Filesystem::Ext4 => ext4::write(self, spec, tree, region),
+            Filesystem::Vfat => fat::write(self, spec, tree, region),
+        }
+    }
+
+    /// Returns 16 bytes for an identifier, the same for the same seed, purpose and label.
+    fn uuid(&self, purpose: &str, label: &str) -> [u8; 16] {
+        derive(self.identity, purpose, label)
+    }
+}
+
+/// Derives an identifier in the form of a random UUID (RFC 9562, version 4).
+fn derive(identity: &Identity, purpose: &str, label: &str) -> [u8; 16] {
+    let mut hasher = KeyHasher::new(purpose);
+    hasher.field(identity.seed.as_bytes()).field(label);
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finish().as_bytes()[..16]);
+    bytes[6] = (bytes[6] & 0x0f) | 0x40;
+    bytes[8] = (bytes[8] & 0x3f) | 0x80;
+    bytes
+}
+
+/// Gives each partition the part of the tree that is mounted from it; deeper mounts take theirs first.
+fn split(mut tree: Tree, layout: &Layout) -> Vec<Tree> {
+    let mut order: Vec<usize> = (0..layout.partitions.len()).collect();
+    order.sort_by_key(|index| std::cmp::Reverse(layout.partitions[*index].mount.len()));
+    let mut trees: Vec<Tree> = layout.partitions.iter().map(|_| Tree::new()).collect();
+    for index in order {
+        let mount = layout.partitions[index].mount.trim_matches('/');
+        trees[index] = if mount.is_empty() { std::mem::take(&mut tree) } else { tree.cut(mount) };
+    }
+    trees
+}
+
+fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {
+    let free = spec.free.map(|free| free.0);
+    let needed = match spec.filesystem {
+        Filesystem::Ext4 => ext4::needed(tree, free),
+        Filesystem::Vfat => fat::needed(tree, free),
+    };
+    let least = match spec.filesystem {
+        Filesystem::Ext4 => ext4::needed(tree, Some(0)),
+        Filesystem::Vfat => fat::needed(tree, Some(0)),
+    };
+    match spec.size {
+        PartitionSize::Auto => Ok(needed),
+        PartitionSize::Fixed(size) if size.0 >= least => Ok(size.0),
+        PartitionSize::Fixed(size) => {
+            Err(DiskError::TooSmall { label: spec.label.clone(), size: size.0, needed: least })
+        }
+    }
+}
+
+/// The image while it is written: a file beside its final place, which vanishes unless it is kept.
+struct PartFile {
+    file: File,
+    path: PathBuf,
+    kept: bool,
+}
+
+impl PartFile {
+    fn create(out: &Path, size: u64) -> Result<Self, DiskError> {
+        let name = out.file_name().unwrap_or_default().to_string_lossy();
+        // The name is fixed, so that what a killed process left is overwritten and not added to.
+        let path = out.with_file_name(format!(".{name}.part"));
+        let open = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let part = Self { file: open.map_err(DiskError::io("create", &path))?, path, kept: false };
+        part.file.set_len(size).map_err(part.failed())?;
+        Ok(part)
+    }
+
+    fn failed(&self) -> impl FnOnce(std::io::Error) -> DiskError + '_ {
+        DiskError::io("write", &self.path)
+    }
+
+    fn keep(mut self, out: &Path) -> Result<(), DiskError> {
+        (&self.file).flush().and_then(|()| self.file.sync_all()).map_err(self.failed())?;
+        std::fs::rename(&self.path, out).map_err(DiskError::io("replace", out))?;
+        self.kept = true;
+        let folder = out.parent().unwrap_or(Path::new("."));
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::io("write", folder))
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn digest(file: &File, size: u64) -> std::io::Result<Digest> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < size {
+        let want = usize::try_from(size - at).unwrap_or(buffer.len()).min(buffer.len());
+        file.read_exact_at(&mut buffer[..want], at)?;
+        hasher.update(&buffer[..want]);
+        at += want as u64;
+    }
+    Ok(Digest::from_bytes(hasher.finalize().into()))
+}

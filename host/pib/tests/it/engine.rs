@@ -15,7 +15,7 @@ use pib::base::HostApt;
 use pib::engine::binfmt::{Binfmt, BinfmtStatus};
 use pib::engine::{Base, BuildRequest, BuilderChoice, ConnectOptions, Engine, EngineError, Secret};
 use pib::event::{Event, Reporter, Silent};
-use pib_plan::assemble::{BaseRef, BuildPlan, ContextFile, FileSource, StageInput, assemble};
+use pib_plan::assemble::{Arg, BaseRef, BuildPlan, ContextFile, FileSource, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
 use pib_plan::part;
 use semver::Version;
@@ -74,7 +74,7 @@ impl Lab {
             .map(|(name, text)| StageInput {
                 name: name.parse().unwrap(),
                 version: Version::new(1, 0, 0),
-                args: vec![("NONCE".to_owned(), self.nonce.clone())],
+                args: vec![Arg { name: "NONCE".to_owned(), value: self.nonce.clone(), keyed: true }],
                 part: part::check("part", text).unwrap(),
                 files: vec![],
             })

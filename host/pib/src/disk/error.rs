@@ -1,0 +1,109 @@
+//! What can go wrong on the way from a tar stream to an image.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use pib_plan::layout::LayoutError;
+use pib_plan::size::ByteSize;
+
+/// Says why there is no image.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum DiskError {
+    /// The layout is wrong.
+    #[error(transparent)]
+    #[diagnostic(help("Mend the [[image.partition]] tables in pib.toml."))]
+    Layout(#[from] LayoutError),
+    /// A partition's content does not fit into its fixed size.
+    #[error(
+        "the partition {label} has {} and its content needs {}", ByteSize(*size), ByteSize(*needed)
+    )]
+    #[diagnostic(help("Give it a larger `size` in [[image.partition]], or `size = \"auto\"`."))]
+    TooSmall {
+        /// The partition.
+        label: String,
+        /// The size it was given, in bytes.
+        size: u64,
+        /// The least that will do.
+        needed: u64,
+    },
+    /// The stream is no tar, or ends early.
+    #[error("could not read the root file system that the engine exported: {0}")]
+    #[diagnostic(help("See whether the engine still runs and has disk space, then build again."))]
+    Stream(#[source] io::Error),
+    /// An entry cannot be in any image.
+    #[error("the root file system has `{path}`, {reason}")]
+    Entry {
+        /// The entry's path.
+        path: String,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// An entry cannot be on the partition that its folder is mounted from.
+    #[error("`{path}` cannot be on the {filesystem} partition {label}: {reason}")]
+    Misplaced {
+        /// The entry's path within the partition.
+        path: String,
+        /// The partition.
+        label: String,
+        /// Its file system.
+        filesystem: &'static str,
+        /// Why it cannot be.
+        reason: String,
+    },
+    /// The disk is full.
+    #[error("there is no disk space left for `{}`", path.display())]
+    #[diagnostic(help(
+        "Free some: an image takes its own size, and its files once more while it is written."
+    ))]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("could not {action} `{}`: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file system could not be written, for a reason that is no fault of its content.
+    #[error("could not write the {filesystem} partition {label}: {reason}")]
+    Writer {
+        /// The partition.
+        label: String,
+        /// Its file system.
+        filesystem: &'static str,
+        /// What its writer said.
+        reason: String,
+    },
+}
+
+impl DiskError {
+    /// Returns what turns an IO error on `path` into this type.
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| {
+            let path = path.to_owned();
+            if source.kind() == io::ErrorKind::StorageFull {
+                return Self::DiskFull { path };
+            }
+            Self::Io { action, path, source }
+        }
+    }
+
+    /// Names the image in an error that a file system's writer could not name it in.
+    pub(super) fn on_image(self, out: &Path) -> Self {
+        match self {
+            Self::Io { action, path, source } if path.as_os_str().is_empty() => Self::io(action, out)(source),
+            other => other,
+        }
+    }
+
+    /// Returns an error on the image, whose path the caller adds.
+    pub(super) fn image(source: io::Error) -> Self {
+        Self::Io { action: "write", path: PathBuf::new(), source }
+    }
+}

@@ -1,0 +1,169 @@
+//! Makes the tree the device's own: its identity goes in, what differs from build to build goes out.
+
+use super::Identity;
+use super::tree::{Content, Kind, Node, Tree};
+
+/// Folders whose content belongs to a running system, with the modes that they have while it is off.
+const RUNTIME: [(&str, u16); 5] =
+    [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555), ("tmp", 0o1777)];
+/// Folders that keep nothing but copies of what is elsewhere.
+const CACHES: [&str; 2] = ["var/cache/ldconfig", "var/lib/apt/lists"];
+/// Files that the build leaves and no device needs.
+const LEFTOVERS: [&str; 4] = [
+    ".dockerenv",
+    "var/cache/apt/pkgcache.bin",
+    "var/cache/apt/srcpkgcache.bin",
+    "var/lib/systemd/random-seed",
+];
+
+/// Normalises the tree in place.
+pub(super) fn normalise(tree: &mut Tree, identity: &Identity) {
+    for (path, mode) in RUNTIME {
+        tree.remove(path);
+        tree.put(path, Node::new(Kind::Folder, mode));
+    }
+    for path in CACHES {
+        tree.remove_below(path);
+    }
+    for path in LEFTOVERS {
+        tree.remove(path);
+    }
+    remove_logs(tree);
+    remove_emulators(tree);
+    forget_identity(tree);
+    set_identity(tree, identity);
+    let epoch = identity.epoch;
+    tree.each(|node| node.mtime = node.mtime.min(epoch));
+    // What was put in by hand has no time of its own.
+    for (path, _) in RUNTIME {
+        if let Some(node) = tree.get(path).cloned() {
+            tree.put(path, Node { mtime: epoch, ..node });
+        }
+    }
+}
+
+/// Removes what was logged, and keeps the folders: programs expect those.
+fn remove_logs(tree: &mut Tree) {
+    for path in tree.below("var/log") {
+        if tree.get(&path).is_some_and(|node| node.kind != Kind::Folder) {
+            tree.remove(&path);
+        }
+    }
+}
+
+/// Removes the emulators that engines and other tools put in for the build.
+fn remove_emulators(tree: &mut Tree) {
+    for path in tree.below("usr/bin") {
+        let name = &path["usr/bin/".len()..];
+        if name.starts_with("qemu-") && name.ends_with("-static") {
+            tree.remove(&path);
+        }
+    }
+}
+
+/// Removes what no two devices may share.
+fn forget_identity(tree: &mut Tree) {
+    for path in tree.below("etc/ssh") {
+        if path.starts_with("etc/ssh/ssh_host_") {
+            tree.remove(&path);
+        }
+    }
+    // A link to /etc/machine-id is as good as none; a file of its own is a second identity.
+    if tree.get("var/lib/dbus/machine-id").is_some_and(|node| matches!(node.kind, Kind::File(_))) {
+        tree.remove("var/lib/dbus/machine-id");
+    }
+}
+
+fn set_identity(tree: &mut Tree, identity: &Identity) {
+    if tree.get("etc").is_none() {
+        return;
+    }
+    let hostname = &identity.hostname;
+    let short = hostname.split('.').next().unwrap_or(hostname);
+    let names = if short == hostname { hostname.clone() } else { format!("{hostname} {short}") };
+    let hosts = format!(
+        "127.0.0.1\tlocalhost\n127.0.1.1\t{names}\n\n::1\tlocalhost ip6-localhost ip6-loopback\n\
+         ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n"
+    );
+    let file = |text: &str, mode| Node {
+        mtime: identity.epoch,
+        ..Node::new(Kind::File(Content::Bytes(text.as_bytes().to_vec())), mode)
+    };
+    tree.put("etc/hostname", file(&format!("{hostname}\n"), 0o644));
+    tree.put("etc/hosts", file(&hosts, 0o644));
+    // Empty, and not absent: then systemd makes an id at the first boot, also where the root is read-only.
+    tree.put("etc/machine-id", file("", 0o444));
+    // The build's own resolver is of no use to the device.
+    let resolved = ["usr/lib/systemd/systemd-resolved", "lib/systemd/systemd-resolved"];
+    if resolved.iter().any(|path| tree.get(path).is_some()) {
+        let link = Kind::Symlink("/run/systemd/resolve/resolv.conf".to_owned());
+        tree.put("etc/resolv.conf", Node { mtime: identity.epoch, ..Node::new(link, 0o777) });
+    } else if !tree.get("etc/resolv.conf").is_some_and(|node| matches!(node.kind, Kind::Symlink(_))) {
+        tree.put("etc/resolv.conf", file("", 0o644));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pib_plan::id::Digest;
+
+    fn normalised(paths: &[&str]) -> Tree {
+        let mut tree = Tree::new();
+        for path in paths {
+            let node = Node::new(Kind::File(Content::Bytes(b"x".to_vec())), 0o600);
+            tree.put(path, Node { mtime: 50, ..node });
+        }
+        let identity = Identity { hostname: "pi.example.org".to_owned(), epoch: 20, seed: Digest::of(b"") };
+        normalise(&mut tree, &identity);
+        tree
+    }
+
+    fn text(tree: &Tree, path: &str) -> String {
+        match &tree.get(path).unwrap().kind {
+            Kind::File(Content::Bytes(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
+            other => panic!("{path} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn traces_of_the_build_go() {
+        let gone = [
+            ".dockerenv",
+            "dev/console",
+            "proc/1",
+            "run/lock/x",
+            "tmp/x",
+            "usr/bin/qemu-arm-static",
+            "etc/ssh/ssh_host_rsa_key",
+            "var/log/apt/term.log",
+            "var/lib/apt/lists/x",
+            "var/lib/dbus/machine-id",
+        ];
+        let tree = normalised(&[&gone[..], &["usr/bin/qemu-img", "etc/ssh/sshd_config"]].concat());
+        for path in gone {
+            assert!(tree.get(path).is_none(), "{path}");
+        }
+        for path in ["usr/bin/qemu-img", "etc/ssh/sshd_config", "var/log/apt", "dev", "tmp"] {
+            assert!(tree.get(path).is_some(), "{path}");
+        }
+        assert_eq!(tree.get("tmp").unwrap().mode, 0o1777);
+    }
+
+    #[test]
+    fn the_device_gets_its_name_and_no_id() {
+        let tree = normalised(&["etc/machine-id", "etc/hostname", "usr/lib/systemd/systemd-resolved"]);
+        assert_eq!(text(&tree, "etc/hostname"), "pi.example.org\n");
+        assert!(text(&tree, "etc/hosts").contains("127.0.1.1\tpi.example.org pi\n"));
+        assert_eq!(text(&tree, "etc/machine-id"), "");
+        let link = Kind::Symlink("/run/systemd/resolve/resolv.conf".to_owned());
+        assert_eq!(tree.get("etc/resolv.conf").unwrap().kind, link);
+    }
+
+    #[test]
+    fn no_entry_is_newer_than_the_epoch() {
+        let tree = normalised(&["etc/x", "a/b/c"]);
+        assert!(tree.unique().all(|node| node.mtime <= 20));
+        assert_eq!(tree.get("etc/x").unwrap().mtime, 20);
+    }
+}

@@ -1,0 +1,276 @@
+//! The image writer, judged by the tools of the file systems' own projects: e2fsck, debugfs, fsck.vfat, mtools.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pib::disk::{self, DiskError, Identity, ImageInfo};
+use pib::event::Silent;
+use pib_plan::id::Digest;
+use pib_plan::layout::{Layout, PartitionSize};
+use pib_plan::size::ByteSize;
+use tar::{EntryType, Header};
+
+const EPOCH: u64 = 1_700_000_000;
+
+/// `security.capability` of a program that may use raw sockets, revision 2 (linux/capability.h).
+const CAP_NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+fn identity() -> Identity {
+    Identity { hostname: "pi".to_owned(), epoch: EPOCH, seed: Digest::of(b"seed") }
+}
+
+fn layout() -> Layout {
+    let mut layout = Layout::default_for("debian");
+    layout.partitions[0].size = PartitionSize::Fixed(ByteSize(48 << 20));
+    layout.partitions[1].free = Some(ByteSize(8 << 20));
+    layout
+}
+
+/// A tar with everything in it that is easily lost.
+struct Nasty(tar::Builder<Vec<u8>>);
+
+impl Nasty {
+    fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(1000);
+        header.set_gid(1001);
+        header.set_mtime(EPOCH - 5);
+        header.set_size(size);
+        header
+    }
+
+    fn file(&mut self, path: &str, mode: u32, bytes: &[u8]) {
+        let mut header = Self::header(EntryType::Regular, mode, bytes.len() as u64);
+        self.0.append_data(&mut header, path, bytes).unwrap();
+    }
+
+    fn xattrs(&mut self, attributes: &[(&str, &[u8])]) {
+        let named: Vec<(String, &[u8])> =
+            attributes.iter().map(|(name, value)| (format!("SCHILY.xattr.{name}"), *value)).collect();
+        self.0.append_pax_extensions(named.iter().map(|(name, value)| (name.as_str(), *value))).unwrap();
+    }
+
+    fn link(&mut self, kind: EntryType, path: &str, target: &str) {
+        self.0.append_link(&mut Self::header(kind, 0o777, 0), path, target).unwrap();
+    }
+
+    fn device(&mut self, kind: EntryType, path: &str, major: u32, minor: u32) {
+        let mut header = Self::header(kind, 0o640, 0);
+        header.set_device_major(major).unwrap();
+        header.set_device_minor(minor).unwrap();
+        self.0.append_data(&mut header, path, std::io::empty()).unwrap();
+    }
+
+    fn build(reversed: bool) -> Vec<u8> {
+        let mut nasty = Self(tar::Builder::new(Vec::new()));
+        let mut steps: Vec<fn(&mut Self)> = vec![
+            |n| n.file("etc/hostname", 0o644, b"build-host\n"),
+            |n| n.file("usr/bin/su", 0o4755, b"setuid"),
+            |n| {
+                n.xattrs(&[("security.capability", &CAP_NET_RAW), ("user.note", b"kept")]);
+                n.file("usr/bin/ping", 0o755, b"ping");
+                n.link(EntryType::Link, "usr/bin/ping6", "usr/bin/ping");
+                n.link(EntryType::Link, "opt/deep/er/ping", "usr/bin/ping");
+            },
+            |n| {
+                // One named user may read, in the form of linux/posix_acl_xattr.h.
+                let acl: Vec<u8> = [
+                    &2_u32.to_le_bytes()[..],
+                    &[1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff],
+                    &[2, 0, 4, 0, 0xd2, 4, 0, 0],
+                    &[4, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+                    &[16, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+                    &[32, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+                ]
+                .concat();
+                n.xattrs(&[("system.posix_acl_access", &acl)]);
+                n.file("srv/shared", 0o640, b"acl");
+            },
+            |n| n.device(EntryType::Char, "opt/null", 1, 3),
+            |n| n.device(EntryType::Block, "opt/loop", 7, 300),
+            |n| n.device(EntryType::Fifo, "opt/pipe", 0, 0),
+            |n| n.link(EntryType::Symlink, "opt/short", "../usr"),
+            |n| n.link(EntryType::Symlink, "opt/long", &"x/".repeat(200)),
+            |n| n.file("opt/größe", 0o600, b"utf-8"),
+            |n| n.file("opt/empty", 0o644, b""),
+            |n| n.file("opt/large", 0o644, &vec![0x5a; 5_000_001]),
+            |n| {
+                for number in 0..3000 {
+                    n.file(&format!("opt/many/file-with-a-rather-long-name-{number:05}"), 0o644, b"m");
+                }
+            },
+            |n| n.file("boot/firmware/config.txt", 0o755, b"arm_64bit=1\n"),
+            |n| n.file("boot/firmware/overlays/a-long-overlay-name.dtbo", 0o644, &vec![7; 70_000]),
+            |n| n.file("etc/ssh/ssh_host_ed25519_key", 0o600, b"secret"),
+            |n| n.file(".dockerenv", 0o644, b""),
+        ];
+        if reversed {
+            steps.reverse();
+        }
+        steps.into_iter().for_each(|step| step(&mut nasty));
+        nasty.0.into_inner().unwrap()
+    }
+}
+
+struct Written {
+    folder: tempfile::TempDir,
+    image: PathBuf,
+    info: ImageInfo,
+}
+
+fn write(rootfs: &[u8]) -> Written {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let info = disk::write_image(rootfs, &layout(), &identity(), &image, &Silent).unwrap();
+    Written { folder, image, info }
+}
+
+impl Written {
+    fn partition(&self, index: usize) -> PathBuf {
+        let region = self.info.partitions[index].region;
+        let bytes = std::fs::read(&self.image).unwrap();
+        let path = self.folder.path().join(format!("part{index}"));
+        let range = region.offset as usize..(region.offset + region.size) as usize;
+        std::fs::write(&path, &bytes[range]).unwrap();
+        path
+    }
+}
+
+fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).env("PATH", path_with_sbin()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; run `cargo xtask setup`"));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {args:?}: {}\n{text}", output.status);
+    text
+}
+
+fn path_with_sbin() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+fn debugfs(image: &Path, request: &str) -> String {
+    run("debugfs", &["-R", request, image.to_str().unwrap()])
+}
+
+#[test]
+fn both_file_systems_are_clean_and_complete() {
+    let written = write(&Nasty::build(false));
+    let (boot, root) = (written.partition(0), written.partition(1));
+    run("e2fsck", &["-fn", root.to_str().unwrap()]);
+    run("fsck.vfat", &["-n", boot.to_str().unwrap()]);
+    let features = run("dumpe2fs", &["-h", root.to_str().unwrap()]);
+    assert!(features.contains("has_journal") && features.contains("PIROOT"), "{features}");
+
+    let stat = |path: &str| debugfs(&root, &format!("stat {path}"));
+    assert!(stat("/usr/bin/su").contains("Mode:  04755"), "{}", stat("/usr/bin/su"));
+    assert!(stat("/usr/bin/su").contains("User:  1000   Group:  1001"));
+    assert!(stat("/usr/bin/ping").contains("Links: 3"), "{}", stat("/usr/bin/ping"));
+    let inode = |path: &str| stat(path).split_whitespace().nth(1).map(str::to_owned);
+    assert_eq!(inode("/usr/bin/ping"), inode("/opt/deep/er/ping"));
+    assert!(debugfs(&root, "ea_list /usr/bin/ping").contains("user.note"));
+    assert!(debugfs(&root, "ea_list /usr/bin/ping").contains("security.capability (20)"));
+    assert!(debugfs(&root, "ea_list /srv/shared").contains("system.posix_acl_access"));
+    assert!(stat("/opt/null").contains("Type: character special"));
+    assert!(stat("/opt/pipe").contains("Type: FIFO"));
+    assert!(stat("/opt/short").contains("../usr"));
+    assert!(stat("/opt/large").contains("Size: 5000001"));
+    assert!(stat("/opt/große").contains("not found") && stat("/opt/größe").contains("Size: 5"));
+    assert!(debugfs(&root, "cat /etc/hostname").contains("pi\n"));
+    for gone in ["/etc/ssh/ssh_host_ed25519_key", "/.dockerenv", "/boot/firmware/config.txt"] {
+        assert!(stat(gone).contains("File not found"), "{gone}");
+    }
+    assert_eq!(debugfs(&root, "ls -p /opt/many").matches("file-with").count(), 3000);
+
+    let boot = boot.to_str().unwrap();
+    assert_eq!(run("mtype", &["-i", boot, "::/config.txt"]), "arm_64bit=1\n");
+    assert!(run("mdir", &["-i", boot, "::/overlays"]).contains("a-long-overlay-name.dtbo"));
+    assert!(run("mlabel", &["-s", "-i", boot, "::"]).contains("PIBOOT"));
+}
+
+/// The kernel's own reading of the file system, where this machine lets us mount it.
+#[test]
+fn the_kernel_reads_what_was_written() {
+    let written = write(&Nasty::build(false));
+    let root = written.partition(1);
+    let mount = written.folder.path().join("mnt");
+    std::fs::create_dir(&mount).unwrap();
+    let args = ["-o", "loop,ro,acl", root.to_str().unwrap(), mount.to_str().unwrap()];
+    let mounted = Command::new("mount").args(args).env("PATH", path_with_sbin()).output().unwrap();
+    if !mounted.status.success() {
+        eprintln!("no loop mount here: {}", String::from_utf8_lossy(&mounted.stderr));
+        return;
+    }
+    let found = std::panic::catch_unwind(|| {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = |path: &str| std::fs::symlink_metadata(mount.join(path)).unwrap();
+        assert_eq!((meta("usr/bin/su").mode() & 0o7777, meta("usr/bin/su").uid()), (0o4755, 1000));
+        assert_eq!(meta("usr/bin/ping").ino(), meta("usr/bin/ping6").ino());
+        assert_eq!(meta("opt/loop").rdev(), (7 << 8) | (300 & 0xff) | ((300 & !0xff) << 12));
+        assert_eq!(meta("opt/large").mtime(), EPOCH as i64 - 5);
+        assert_eq!(std::fs::read(mount.join("opt/large")).unwrap(), vec![0x5a; 5_000_001]);
+        assert_eq!(std::fs::read_link(mount.join("opt/long")).unwrap().as_os_str().len(), 400);
+        assert_eq!(std::fs::read_dir(mount.join("opt/many")).unwrap().count(), 3000);
+    });
+    run("umount", &[mount.to_str().unwrap()]);
+    found.unwrap();
+}
+
+#[test]
+fn the_same_tree_gives_the_same_bytes_in_whatever_order_it_arrives() {
+    let (one, two) = (write(&Nasty::build(false)), write(&Nasty::build(true)));
+    assert_eq!(one.info.digest, two.info.digest);
+    let mut other = identity();
+    other.seed = Digest::of(b"another");
+    let path = one.folder.path().join("b.img");
+    let info = disk::write_image(&Nasty::build(false)[..], &layout(), &other, &path, &Silent).unwrap();
+    assert_ne!(one.info.digest, info.digest, "identifiers derive from the seed");
+}
+
+#[test]
+fn a_failure_leaves_the_earlier_image_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    std::fs::write(&image, b"earlier").unwrap();
+    let whole = Nasty::build(false);
+    let write =
+        |rootfs: &[u8], layout: &Layout| disk::write_image(rootfs, layout, &identity(), &image, &Silent);
+    assert!(matches!(write(&whole[..whole.len() / 2], &layout()), Err(DiskError::Stream(_))));
+    let mut small = layout();
+    small.partitions[1].free = None;
+    small.partitions[1].size = PartitionSize::Fixed(ByteSize(4 << 20));
+    let error = write(&whole, &small).unwrap_err();
+    assert!(matches!(error, DiskError::TooSmall { .. }), "{error}");
+    let mut link = tar::Builder::new(Vec::new());
+    link.append_link(&mut Nasty::header(EntryType::Symlink, 0o777, 0), "boot/firmware/l", "x").unwrap();
+    let error = write(&link.into_inner().unwrap(), &layout()).unwrap_err();
+    assert!(error.to_string().contains("symbolic links"), "{error}");
+    assert_eq!(std::fs::read(&image).unwrap(), b"earlier");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_full_disk_is_said_so() {
+    // A file system of 8 MiB for the image's folder; without the right to mount one there is nothing to fill.
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["-t", "tmpfs", "-o", "size=8m", "pib-test", folder.path().to_str().unwrap()];
+    if !Command::new("mount").args(args).env("PATH", path_with_sbin()).status().unwrap().success() {
+        return;
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    let bytes = vec![1; 12 << 20];
+    tar.append_data(&mut Nasty::header(EntryType::Regular, 0o644, bytes.len() as u64), "f", &bytes[..])
+        .unwrap();
+    let rootfs = tar.into_inner().unwrap();
+    let outcome =
+        disk::write_image(&rootfs[..], &layout(), &identity(), &folder.path().join("a.img"), &Silent);
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    run("umount", &[folder.path().to_str().unwrap()]);
+    let error = outcome.unwrap_err();
+    assert!(matches!(error, DiskError::DiskFull { .. }), "{error:?}");
+    assert_eq!(left, 0);
+    std::io::stderr().flush().unwrap();
+}
