@@ -1,2 +1,41 @@
-//! Tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `setup`, `bench` and `index`.
+//!
+//! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
+
+mod bench;
+mod demo;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask TASK
+
+  demo    set up the machine, build pib, build the example project to a checked image
+  test    set up the machine; formatting, lints, every test, the engine's too
+  lint    formatting and lints alone
+  setup   install what is missing and start the container engine
+  bench   measure, as ratios to what a user would use instead
+  index   publish what is new in stages/ to registry-index/  [--check: only compare]";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest = args.get(1..).unwrap_or_default();
+    let outcome = match args.first().map(String::as_str) {
+        Some("demo") => setup::setup().and_then(|()| demo::demo()),
+        Some("test") => setup::setup().and_then(|()| test::test(rest)),
+        Some("lint") => test::lint(),
+        Some("setup") => setup::setup(),
+        Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
+        Some("index") => test::index(rest.iter().any(|arg| arg == "--check")),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

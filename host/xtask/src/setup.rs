@@ -1,0 +1,147 @@
+//! Makes a fresh Debian machine fit for the demo and the tests; does nothing where it is fit already.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::run::{Outcome, as_root, has, show, succeeds};
+
+/// A thing that must be there, and the Debian packages that bring it.
+struct Need {
+    what: &'static str,
+    there: fn() -> bool,
+    packages: &'static [&'static str],
+}
+
+const NEEDS: [Need; 7] = [
+    Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
+    Need {
+        what: "a container engine",
+        there: || engine_answers() || (has("dockerd") && has("iptables")),
+        packages: &["docker.io", "iptables"],
+    },
+    Need { what: "the docker client", there: || has("docker"), packages: &["docker.io"] },
+    Need {
+        what: "user emulation for ARM",
+        there: || has("qemu-aarch64-static") && has("qemu-arm-static") && has("update-binfmts"),
+        packages: &["qemu-user-static", "binfmt-support"],
+    },
+    Need {
+        what: "the tools that judge an image",
+        there: || ["e2fsck", "debugfs", "fsck.vfat", "mcopy"].iter().all(|tool| has(tool)),
+        packages: &["e2fsprogs", "dosfstools", "mtools"],
+    },
+    Need {
+        what: "a machine emulator for the boot test",
+        there: || has("qemu-system-aarch64") && has("qemu-system-arm"),
+        packages: &["qemu-system-arm", "ipxe-qemu"],
+    },
+    Need { what: "an ssh client", there: || has("ssh") && has("ssh-keygen"), packages: &["openssh-client"] },
+];
+
+/// Installs what is missing, registers the emulators and starts the engine.
+pub(crate) fn setup() -> Outcome {
+    install()?;
+    register_emulators()?;
+    start_engine()
+}
+
+fn install() -> Outcome {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().flat_map(|need| need.packages.iter().copied()).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let what: Vec<&str> = missing.iter().map(|need| need.what).collect();
+    eprintln!("Installing {}: {}", what.join(", "), packages.join(" "));
+    if !has("apt-get") {
+        return Err(format!(
+            "this machine has no apt-get; install by hand what brings: {}",
+            packages.join(" ")
+        ));
+    }
+    show(&mut as_root("apt-get", &["update", "--quiet"]))?;
+    let mut args = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--quiet"];
+    args.push("--no-install-recommends");
+    args.extend(packages);
+    show(&mut as_root("env", &args))?;
+    match NEEDS.iter().find(|need| !(need.there)()) {
+        Some(need) => Err(format!("{} is still missing after the installation", need.what)),
+        None => Ok(()),
+    }
+}
+
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+
+fn register_emulators() -> Outcome {
+    let registered = || {
+        ["qemu-aarch64", "qemu-arm"].iter().all(|name| {
+            // The flag F keeps the emulator open in the kernel, so that containers need no copy of it.
+            std::fs::read_to_string(format!("{BINFMT}/{name}")).is_ok_and(|text| {
+                text.starts_with("enabled") && text.contains("flags: ") && flags(&text).contains('F')
+            })
+        })
+    };
+    if registered() {
+        return Ok(());
+    }
+    if !Path::new(BINFMT).join("register").exists() {
+        show(&mut as_root("mount", &["-t", "binfmt_misc", "binfmt_misc", BINFMT]))?;
+    }
+    show(&mut as_root("update-binfmts", &["--enable"]))?;
+    if registered() {
+        Ok(())
+    } else {
+        Err(format!("the ARM emulators are not registered with flag F in {BINFMT}"))
+    }
+}
+
+fn flags(text: &str) -> &str {
+    text.lines().find_map(|line| line.strip_prefix("flags: ")).unwrap_or_default()
+}
+
+fn engine_answers() -> bool {
+    succeeds("docker", &["version", "--format", "{{.Server.Version}}"])
+}
+
+fn start_engine() -> Outcome {
+    if engine_answers() {
+        return Ok(());
+    }
+    eprintln!("Starting the container engine");
+    if Path::new("/run/systemd/system").is_dir() {
+        show(&mut as_root("systemctl", &["start", "docker"]))?;
+    } else {
+        start_daemon()?;
+    }
+    let since = Instant::now();
+    while !engine_answers() {
+        if since.elapsed() > Duration::from_secs(60) {
+            return Err(
+                "the container engine does not answer after a minute; its log is /var/log/dockerd.log"
+                    .to_owned(),
+            );
+        }
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    Ok(())
+}
+
+/// Starts dockerd in a session of its own, so that it outlives this task, with its output in a file.
+fn start_daemon() -> Outcome {
+    let log = "/var/log/dockerd.log";
+    let open = || {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .map_err(|error| format!("could not open {log}: {error}"))
+    };
+    let mut command = as_root("setsid", &["dockerd"]);
+    command.stdin(Stdio::null()).stdout(open()?).stderr(open()?).process_group(0);
+    command.spawn().map(drop).map_err(|error| format!("could not start dockerd: {error}"))
+}

@@ -1,0 +1,42 @@
+//! Formatting, lints and tests.
+
+use crate::run::{Outcome, cache, cargo, show};
+
+/// Checks formatting and lints.
+pub(crate) fn lint() -> Outcome {
+    show(&mut cargo(&["fmt", "--all", "--check"]))?;
+    show(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+/// Checks everything; `filter` goes to the test programs.
+pub(crate) fn test(filter: &[String]) -> Outcome {
+    lint()?;
+    index(true)?;
+    let mut tests = cargo(&["test", "--workspace", "--locked", "--"]);
+    tests.args(filter).env("PIB_TEST_CACHE", cache());
+    show(&mut tests)
+}
+
+/// Publishes what is new in `stages/` to the bundled registry, or checks that nothing is.
+pub(crate) fn index(check: bool) -> Outcome {
+    let mut publish =
+        cargo(&["run", "--quiet", "--locked", "-p", "pib", "--", "publish", "--index", "registry-index"]);
+    if check {
+        publish.arg("--check");
+    }
+    show(publish.args(stages()?))
+}
+
+fn stages() -> Outcome<Vec<String>> {
+    let folder = crate::run::root().join("stages");
+    let fail = |error| format!("could not list {}: {error}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        if entry.path().join("stage.toml").is_file() {
+            names.push(format!("stages/{}", entry.file_name().to_string_lossy()));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
