@@ -1,3 +1,7 @@
 //! The binary `pib`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,207 @@
+//! The command line: flags to options, and the results to standard output. Nothing else.
+
+mod add;
+mod binfmt;
+mod build;
+mod lock;
+mod new;
+mod plan;
+mod publish;
+mod remove;
+mod tree;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+
+use crate::ops::{Error, LockMode, Session};
+use crate::ui::{self, Style, Verbosity};
+
+/// Builds bootable Raspberry Pi images from versioned stages.
+#[derive(Debug, Parser)]
+#[command(name = "pib", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part or lock is wrong, \
+4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
+7 the image cannot be written, 8 a download or signature failed, 130 interrupted.";
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Work on the project in this folder instead of the current one
+    #[arg(short = 'C', long, global = true, value_name = "DIR")]
+    project: Option<PathBuf>,
+    /// Write results and events as JSON: results to standard output, events to standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say only warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also say what the programs inside the build print
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// How the lock is treated, and whether the network may be used.
+#[derive(Debug, Args)]
+struct LockArgs {
+    /// Fail if pib.lock would change
+    #[arg(long)]
+    locked: bool,
+    /// Use no network
+    #[arg(long)]
+    offline: bool,
+    /// Both --locked and --offline
+    #[arg(long)]
+    frozen: bool,
+}
+
+impl LockArgs {
+    fn mode(&self) -> LockMode {
+        LockMode { locked: self.locked || self.frozen, offline: self.offline || self.frozen }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    New(new::New),
+    Add(add::Add),
+    Remove(remove::Remove),
+    Lock(lock::Lock),
+    Plan(plan::Plan),
+    Build(build::Build),
+    Tree(tree::Tree),
+    Binfmt(binfmt::Binfmt),
+    Publish(publish::Publish),
+}
+
+/// Runs the program with the process's arguments and environment; returns its exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    install_error_style();
+    let outcome = session(&cli.global).and_then(|session| run(&session, cli.global.json, cli.command));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(cli.global.json, error),
+    }
+}
+
+/// Reads the environment, once: everything below gets it from the session.
+fn session(global: &Global) -> Result<Session, Error> {
+    let style = if global.json { Style::Json } else { Style::Auto };
+    let verbosity = match (global.quiet, global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let reporter: Arc<dyn crate::event::Reporter> = ui::reporter(style, verbosity);
+    Session::from_environment(global.project.clone(), reporter)
+}
+
+fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start the program's threads", "", error))?;
+    let work = async {
+        match command {
+            Command::New(args) => new::run(session, json, args),
+            Command::Add(args) => add::run(session, json, args).await,
+            Command::Remove(args) => remove::run(session, json, args).await,
+            Command::Lock(args) => lock::run(session, json, args).await,
+            Command::Plan(args) => plan::run(session, json, args).await,
+            Command::Build(args) => build::run(session, json, args).await,
+            Command::Tree(args) => tree::run(session, json, args).await,
+            Command::Binfmt(args) => binfmt::run(json, &args),
+            Command::Publish(args) => publish::run(session, json, args),
+        }
+    };
+    let outcome = runtime.block_on(async {
+        // Dropping the work is what stops it: every future below cleans up after itself when dropped.
+        tokio::select! {
+            outcome = work => outcome,
+            signal = interrupted() => Err(signal.err().unwrap_or(Error::Interrupted)),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    outcome
+}
+
+/// Waits for Ctrl-C or a request to terminate.
+async fn interrupted() -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |error| Error::io("listen for signals", "", error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(listen)?;
+    tokio::select! {
+        outcome = tokio::signal::ctrl_c() => outcome.map_err(listen),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+fn install_error_style() {
+    let colour = console::colors_enabled_stderr();
+    let width = usize::from(console::Term::stderr().size().1).clamp(60, 110);
+    let _ = miette::set_hook(Box::new(move |_| {
+        let theme = if colour { miette::GraphicalTheme::unicode() } else { plain_theme() };
+        Box::new(
+            miette::GraphicalReportHandler::new_themed(theme)
+                .with_width(width)
+                .with_links(false)
+                .with_context_lines(2),
+        )
+    }));
+}
+
+fn plain_theme() -> miette::GraphicalTheme {
+    miette::GraphicalTheme::none()
+}
+
+/// The one place that shows an error.
+#[expect(clippy::print_stderr, reason = "the one place that shows an error")]
+fn fail(json: bool, error: Error) -> ExitCode {
+    let code = error.exit_code();
+    if json {
+        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
+        let line = serde_json::json!({
+            "event": "error", "message": error.to_string(), "help": help, "exit-code": code,
+        });
+        eprintln!("{line}");
+    } else {
+        eprintln!("{:?}", miette::Report::new(error));
+    }
+    ExitCode::from(code)
+}
+
+/// Writes a result to standard output; a reader that went away ends the program quietly.
+fn print(text: impl AsRef<str>) -> Result<(), Error> {
+    let text = text.as_ref();
+    let mut out = std::io::stdout().lock();
+    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to standard output", "", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a result as JSON, or as text.
+fn print_as<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Error> {
+    if !json {
+        return print(text(value));
+    }
+    let document = serde_json::to_string_pretty(value).map_err(|error| {
+        Error::io("write the result as JSON", "", std::io::Error::other(error.to_string()))
+    })?;
+    print(document)
+}

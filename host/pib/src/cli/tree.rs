@@ -1,0 +1,18 @@
+//! `pib tree`
+
+use clap::Args;
+
+use super::{LockArgs, print_as};
+use crate::ops::{self, Error, Session};
+
+/// Show which stage depends on which
+#[derive(Debug, Args)]
+pub(super) struct Tree {
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Tree) -> Result<(), Error> {
+    let tree = ops::tree::tree(session, args.lock.mode()).await?;
+    print_as(json, &tree, ops::tree::Tree::to_text)
+}

@@ -1,0 +1,302 @@
+//! Adds stages to the project, configures them, and removes them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pib_plan::config;
+use pib_plan::id::StageName;
+use pib_plan::lockfile;
+use pib_plan::manifest::edit::{self, NewStage};
+use pib_plan::manifest::project::FILE_NAME;
+use pib_plan::resolve::{Resolution, Update};
+use pib_plan::stage::{ConfigType, ConfigValue};
+use semver::VersionReq;
+use serde::Serialize;
+
+use super::project::{self, Project};
+use super::{Error, LockMode, Session, files, graph};
+use crate::source::path_stage_name;
+
+/// What to add.
+#[derive(Debug, Clone, Default)]
+pub struct AddOptions {
+    /// Stages as `NAME` or `NAME@REQUIREMENT`; may be absent with `path`.
+    pub stages: Vec<String>,
+    /// A stage's folder.
+    pub path: Option<String>,
+    /// The registry, by its name in the project.
+    pub registry: Option<String>,
+    /// Config values as `STAGE.KEY=VALUE`.
+    pub config: Vec<String>,
+    /// Change nothing.
+    pub dry_run: bool,
+    /// Use no network.
+    pub offline: bool,
+}
+
+/// What was added.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Added {
+    /// The stages, as `name version`.
+    pub stages: Vec<String>,
+    /// How the lock changes, one line.
+    pub lock: String,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Removed {
+    /// The stages' names.
+    pub stages: Vec<String>,
+}
+
+/// Adds stages to `pib.toml` and `pib.lock`; both change, or neither.
+///
+/// # Errors
+/// When a stage does not exist or does not go with the others, or a value does not fit its key.
+pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error> {
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir)?;
+    let path = dir.join(FILE_NAME);
+    let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+    let mut wanted = wanted(session, &dir, options)?;
+    let mode = LockMode { locked: false, offline: options.offline };
+
+    // Without config first: which keys there are is known only when the stages are.
+    let mut text = edit_all(&old, &wanted)?;
+    let project = Project::with_manifest(session, dir.clone(), &text)?;
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    pin_open_requirements(&mut wanted, &graph.resolution);
+    configure(session, &dir, &mut wanted, &graph.resolution, &options.config)?;
+    text = edit_all(&old, &wanted)?;
+    let project = Project::with_manifest(session, dir.clone(), &text)?;
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+
+    let before = project.lock.clone().unwrap_or_default();
+    let lock = lockfile::describe_changes(&before, &graph.lock);
+    if !options.dry_run {
+        files::replace_text(&path, &text)?;
+        graph.write_lock(&project, mode)?;
+    }
+    let version = |name: &StageName| graph.resolution.get(name).map(|stage| stage.version.to_string());
+    let stages = wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
+    Ok(Added { stages: stages.collect(), lock, dry_run: options.dry_run })
+}
+
+/// Removes stages from `pib.toml` and from `pib.lock`.
+///
+/// # Errors
+/// When one is not there, or another stage needs it in a way that only the project's request satisfied.
+pub async fn remove(session: &Session, names: &[String], offline: bool) -> Result<Removed, Error> {
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir)?;
+    let path = dir.join(FILE_NAME);
+    let mut text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+    let listed = Project::with_manifest(session, dir.clone(), &text)?.manifest.stages;
+    for name in names {
+        let (shorter, found) = match name.parse() {
+            Ok(parsed) => edit::remove_stage(&text, &parsed)?,
+            Err(_) => (String::new(), false),
+        };
+        if !found {
+            let help = match pib_plan::suggest::nearest(name, listed.iter().map(|stage| stage.name.as_str())) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => "`pib tree` shows the stages of the project.".to_owned(),
+            };
+            return Err(Error::usage(format!("`{name}` is not among the project's stages"), help));
+        }
+        text = shorter;
+    }
+    let project = Project::with_manifest(session, dir, &text)?;
+    let mode = LockMode { locked: false, offline };
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    files::replace_text(&path, &text)?;
+    graph.write_lock(&project, mode)?;
+    Ok(Removed { stages: names.to_vec() })
+}
+
+fn edit_all(text: &str, stages: &[NewStage]) -> Result<String, Error> {
+    let mut text = text.to_owned();
+    for stage in stages {
+        text = edit::add_stage(&text, stage)?;
+    }
+    Ok(text)
+}
+
+/// Reads the stages of the command line; those of which only config is given are among the project's already.
+fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<NewStage>, Error> {
+    let blank = |name: StageName| NewStage { name, version: None, registry: None, path: None, config: Vec::new() };
+    let mut wanted = Vec::new();
+    for text in &options.stages {
+        let (name, requirement) = text.split_once('@').map_or((text.as_str(), None), |(n, r)| (n, Some(r)));
+        let name: StageName = name.parse().map_err(|error: pib_plan::id::NameError| {
+            Error::usage(error.to_string(), "Write a stage as NAME or NAME@REQUIREMENT, e.g. watchdog@1.")
+        })?;
+        let requirement = requirement.unwrap_or("*");
+        VersionReq::parse(requirement).map_err(|error| {
+            let message = format!("`{requirement}` is not a version requirement: {error}");
+            Error::usage(message, "Requirements look like 1, 1.2 or >=1.2,<3.")
+        })?;
+        let registry = options.registry.clone();
+        wanted.push(NewStage { version: Some(requirement.to_owned()), registry, ..blank(name) });
+    }
+    if let Some(path) = &options.path {
+        let full = session.path(path);
+        let name = path_stage_name(&full)?;
+        let relative = relative(&full, dir);
+        match wanted.as_mut_slice() {
+            [] => wanted.push(NewStage { path: Some(relative), ..blank(name) }),
+            [one] if one.name == name => (one.version, one.path) = (None, Some(relative)),
+            _ => {
+                let message = format!("the folder `{path}` holds the stage `{name}`");
+                return Err(Error::usage(message, "Give --path with no other stage's name."));
+            }
+        }
+    }
+    Ok(wanted)
+}
+
+/// Returns `path` as the manifest in `dir` names it: relative where they share a beginning.
+fn relative(path: &Path, dir: &Path) -> String {
+    let clean = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (path, dir) = (clean(path), clean(dir));
+    let shared = path.components().zip(dir.components()).take_while(|(a, b)| a == b).count();
+    if shared <= 1 {
+        return path.to_string_lossy().into_owned();
+    }
+    let up = dir.components().skip(shared).map(|_| "..".to_owned());
+    let down = path.components().skip(shared).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts: Vec<String> = up.chain(down).collect();
+    if parts.is_empty() { ".".to_owned() } else { parts.join("/") }
+}
+
+/// Writes what was resolved for a stage that was asked for without a requirement: its major version.
+fn pin_open_requirements(wanted: &mut [NewStage], resolution: &Resolution) {
+    for stage in wanted.iter_mut().filter(|stage| stage.version.as_deref() == Some("*")) {
+        if let Some(resolved) = resolution.get(&stage.name) {
+            let version = &resolved.version;
+            let text = match (version.major, version.minor) {
+                _ if !version.pre.is_empty() => version.to_string(),
+                (0, 0) => format!("0.0.{}", version.patch),
+                (0, minor) => format!("0.{minor}"),
+                (major, _) => major.to_string(),
+            };
+            stage.version = Some(text);
+        }
+    }
+}
+
+/// Puts the values of `--config` to their stages, each read by the type that the stage's schema gives it.
+fn configure(
+    session: &Session,
+    dir: &Path,
+    wanted: &mut Vec<NewStage>,
+    resolution: &Resolution,
+    config: &[String],
+) -> Result<(), Error> {
+    let mut by_stage: BTreeMap<StageName, Vec<(String, ConfigValue)>> = BTreeMap::new();
+    for text in config {
+        let (name, key, value) = split(text)?;
+        let (name, value) = judged(session, dir, resolution, name, key, value)?;
+        by_stage.entry(name).or_default().push((key.to_owned(), value));
+    }
+    for (name, values) in by_stage {
+        match wanted.iter_mut().find(|stage| stage.name == name) {
+            Some(stage) => stage.config = values,
+            None => wanted.push(NewStage { name, version: None, registry: None, path: None, config: values }),
+        }
+    }
+    Ok(())
+}
+
+fn split(text: &str) -> Result<(&str, &str, &str), Error> {
+    let parts = text.split_once('=').and_then(|(path, value)| {
+        let (stage, key) = path.split_once('.')?;
+        Some((stage, key, value))
+    });
+    parts.ok_or_else(|| {
+        let message = format!("`{text}` does not say which key of which stage it sets");
+        Error::usage(message, "Write --config STAGE.KEY=VALUE.")
+    })
+}
+
+fn judged(
+    session: &Session,
+    dir: &Path,
+    resolution: &Resolution,
+    stage: &str,
+    key: &str,
+    text: &str,
+) -> Result<(StageName, ConfigValue), Error> {
+    let known = || resolution.stages.iter().map(|stage| stage.name.as_str());
+    let resolved = stage.parse().ok().and_then(|name: StageName| resolution.get(&name));
+    let Some(resolved) = resolved else {
+        let near = pib_plan::suggest::nearest(stage, known()).map(|near| format!("Did you mean `{near}`?"));
+        let help = near.unwrap_or_else(|| format!("The build has {}.", pib_plan::suggest::list(known())));
+        return Err(Error::usage(format!("stage `{stage}` is not in the build"), help));
+    };
+    let schema = &resolved.entry.config;
+    let Some(entry) = schema.get(key) else {
+        let keys = || schema.keys().map(String::as_str);
+        let near = pib_plan::suggest::nearest(key, keys()).map(|near| format!("Did you mean `{near}`?"));
+        let help = near.unwrap_or_else(|| format!("It knows {}.", pib_plan::suggest::list(keys())));
+        return Err(Error::usage(format!("stage `{stage}` has no config key `{key}`"), help));
+    };
+    // A path on the command line is relative to where the person is; one in the manifest to the project.
+    let files = matches!(entry.kind, ConfigType::Path | ConfigType::Paths);
+    let text = if files {
+        let parts = text.split(',').filter(|part| !part.is_empty());
+        parts.map(|part| relative(&session.path(part), dir)).collect::<Vec<_>>().join(",")
+    } else {
+        text.to_owned()
+    };
+    let value = config::from_command_line(entry, &text).map_err(|what| {
+        let help = if entry.help.is_empty() { String::new() } else { format!("`{key}`: {}.", entry.help) };
+        Error::usage(format!("config key `{key}` of stage `{stage}` {what}"), help)
+    })?;
+    Ok((resolved.name.clone(), value))
+}
+
+impl Added {
+    /// Returns the result for people.
+    pub fn to_text(&self) -> String {
+        let how = if self.dry_run { "Would add" } else { "Added" };
+        let what = if self.stages.is_empty() { "nothing new".to_owned() } else { self.stages.join(", ") };
+        format!("{how} {what}\n{}", self.lock)
+    }
+}
+
+impl Removed {
+    /// Returns the result for people.
+    pub fn to_text(&self) -> String {
+        format!("Removed {}", self.stages.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_become_relative_to_the_project() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("project");
+        std::fs::create_dir_all(dir.join("keys")).unwrap();
+        std::fs::create_dir_all(folder.path().join("other")).unwrap();
+        assert_eq!(relative(&dir.join("keys"), &dir), "keys");
+        assert_eq!(relative(&folder.path().join("other"), &dir), "../other");
+        assert_eq!(relative(&dir, &dir), ".");
+        assert_eq!(relative(Path::new("/nonexistent/k"), &dir), "/nonexistent/k");
+    }
+
+    #[test]
+    fn config_is_split_at_the_first_dot_and_equals_sign() {
+        assert_eq!(split("a.b-c=d=e.f").unwrap(), ("a", "b-c", "d=e.f"));
+        assert!(split("a.b").is_err());
+        assert!(split("ab=c").is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! The error of operations: one enum above the adapters' own, with an exit code for each kind.
+
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use pib_plan::assemble::AssembleError;
+use pib_plan::id::Digest;
+use pib_plan::manifest::ManifestError;
+use thiserror::Error;
+
+use crate::base::BaseError;
+use crate::disk::DiskError;
+use crate::engine::EngineError;
+use crate::source::SourceError;
+
+/// What can go wrong in an operation.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The file system refused something.
+    #[error("could not {action}{}: {source}", shown(.path))]
+    Io {
+        /// What was being done.
+        action: String,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The user stopped the program.
+    #[error("interrupted")]
+    Interrupted,
+    /// There is no place for the cache.
+    #[error("could not find a folder for pib's cache")]
+    #[diagnostic(help("Set PIB_CACHE_DIR, or HOME."))]
+    NoCache,
+    /// No project here.
+    #[error("there is no pib.toml in `{}` or any folder above it", .0.display())]
+    #[diagnostic(help("Start a project with `pib new NAME`, or name its folder with `-C DIR`."))]
+    NoProject(PathBuf),
+    /// The command line asks for something that does not make sense.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do next.
+        #[help]
+        help: Option<String>,
+    },
+    /// A manifest or part is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Several things are wrong in manifests.
+    #[error("{} things are wrong with the project's stages", .0.len())]
+    Manifests(#[related] Vec<ManifestError>),
+    /// `pib.toml` cannot be edited.
+    #[error(transparent)]
+    Edit(#[from] pib_plan::manifest::edit::EditError),
+    /// A stage cannot be built.
+    #[error("{message}")]
+    Stage {
+        /// What is wrong.
+        message: String,
+        /// What to do next.
+        #[help]
+        help: Option<String>,
+    },
+    /// Stages cannot be assembled.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Assemble(#[from] AssembleError),
+    /// No versions fit together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Resolve(#[from] pib_plan::resolve::ResolveError),
+    /// The stages cannot be ordered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Order(#[from] pib_plan::order::OrderError),
+    /// The lock is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] pib_plan::lockfile::LockError),
+    /// The lock would change, and must not.
+    #[error("pib.lock would change, and --locked forbids it: {0}")]
+    #[diagnostic(help("Run `pib lock` and commit the new pib.lock."))]
+    Locked(String),
+    /// The base that the lock holds cannot be had again.
+    #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
+    #[diagnostic(help(
+        "Packages have moved on since the lock was written. Take the new base by removing the [[base]] entry \
+         from pib.lock, or copy the old one's file from the cache of a machine that has it."
+    ))]
+    BaseMoved {
+        /// What the lock holds.
+        locked: Digest,
+        /// What was made.
+        found: Digest,
+    },
+    /// A stage cannot be fetched.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] SourceError),
+    /// The base cannot be made.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Base(#[from] BaseError),
+    /// The engine is missing, unfit, or the build failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] EngineError),
+    /// The image cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Error {
+    /// Wraps what the file system said when `action` was done to `path`.
+    pub fn io(action: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action: action.to_owned(), path: path.as_ref().to_owned(), source }
+    }
+
+    /// Returns an error about the command line.
+    pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: Some(help.into()) }
+    }
+
+    /// Returns the process's exit code; the help of the command line lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::NoCache => 1,
+            Self::Usage { .. } => 2,
+            Self::NoProject(_) | Self::Manifest(_) | Self::Manifests(_) | Self::Edit(_) | Self::Stage { .. } => 3,
+            Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
+            Self::Resolve(_) | Self::Order(_) => 4,
+            Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
+            Self::Engine(_) => 5,
+            Self::Disk(_) => 7,
+            Self::Source(_) | Self::Base(_) => 8,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    if path.as_os_str().is_empty() { String::new() } else { format!(" `{}`", path.display()) }
+}

@@ -1,0 +1,195 @@
+//! From the manifest and the lock to one version of each stage, in order.
+
+use std::collections::BTreeMap;
+
+use pib_plan::id::StageName;
+use pib_plan::index::{MemoryIndex, SourceId};
+use pib_plan::lockfile::{self, LockedBase, LockedStage, Lockfile};
+use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
+use pib_plan::order::{self, OrderInput};
+use pib_plan::resolve::{self, Facts, LockedVersion, Prefetch, Resolution, ResolveRequest, Root, Update};
+
+use super::project::Project;
+use super::{Error, LockMode, Session, files};
+use crate::source::{Package, Sources};
+
+/// The resolved and ordered stages of a project.
+pub(super) struct Graph {
+    /// The choices, by name.
+    pub(super) resolution: Resolution,
+    /// The names, in build order.
+    pub(super) order: Vec<StageName>,
+    /// The lock that says so; its bases are those of the lock before.
+    pub(super) lock: Lockfile,
+    /// Where the stages come from.
+    pub(super) sources: Sources,
+}
+
+/// Resolves and orders the project's stages; what the lock holds stays where it fits.
+///
+/// # Errors
+/// When no versions fit together, the order has a cycle, an index cannot be read, or `mode` forbids what is
+/// needed.
+pub(super) async fn resolve(
+    session: &Session,
+    project: &Project,
+    mode: LockMode,
+    update: Update,
+) -> Result<Graph, Error> {
+    let manifest = &project.manifest;
+    let sources = Sources::new(&session.cache, &project.dir, mode.offline);
+    let request = request(project, update)?;
+    let index = prefetch(&sources, &request).await?;
+    let resolution = resolve::resolve(&request, &index)?;
+    let order = sort(manifest, &resolution)?;
+    let lock = lock(project, &resolution);
+    if mode.locked {
+        unchanged(project, &lock)?;
+    }
+    Ok(Graph { resolution, order, lock, sources })
+}
+
+impl Graph {
+    /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
+    pub(super) async fn packages(&self) -> Result<Vec<Package>, Error> {
+        let mut packages = Vec::with_capacity(self.order.len());
+        for name in &self.order {
+            if let Some(resolved) = self.resolution.get(name) {
+                packages.push(self.sources.fetch(resolved).await?);
+            }
+        }
+        Ok(packages)
+    }
+
+    /// Returns the locked base for the project's target.
+    pub(super) fn base(&self, manifest: &ProjectManifest) -> Option<&LockedBase> {
+        self.lock.bases.iter().find(|base| is_for(base, manifest))
+    }
+
+    /// Puts a base into the lock, in the place of the one for the same target.
+    pub(super) fn set_base(&mut self, manifest: &ProjectManifest, base: LockedBase) {
+        self.lock.bases.retain(|old| !is_for(old, manifest));
+        self.lock.bases.push(base);
+        self.lock.bases.sort();
+    }
+
+    /// Writes the lock, where it changed; `mode` may forbid that.
+    pub(super) fn write_lock(&self, project: &Project, mode: LockMode) -> Result<bool, Error> {
+        if project.lock.as_ref() == Some(&self.lock) {
+            return Ok(false);
+        }
+        if mode.locked {
+            unchanged(project, &self.lock)?;
+        }
+        files::replace_text(&project.dir.join(lockfile::FILE_NAME), &self.lock.to_text())?;
+        Ok(true)
+    }
+}
+
+fn is_for(base: &LockedBase, manifest: &ProjectManifest) -> bool {
+    let project = &manifest.project;
+    base.arch == project.arch && base.os == project.os && base.release == project.release
+}
+
+fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {
+    match &project.lock {
+        Some(old) if old == lock => Ok(()),
+        Some(old) => Err(Error::Locked(lockfile::describe_changes(old, lock))),
+        None => Err(Error::Locked("there is no pib.lock yet".to_owned())),
+    }
+}
+
+fn request(project: &Project, update: Update) -> Result<ResolveRequest, Error> {
+    let manifest = &project.manifest;
+    let roots = manifest.stages.iter().map(|stage| root(manifest, stage)).collect::<Result<_, _>>()?;
+    let mut patches = BTreeMap::new();
+    for patch in &manifest.patch {
+        if let Some(source) = root(manifest, patch)?.source {
+            patches.insert(patch.name.clone(), source);
+        }
+    }
+    let facts = Facts {
+        os: manifest.project.os.clone(),
+        arch: manifest.project.arch,
+        board: manifest.project.board.clone(),
+        pib: own_version(),
+    };
+    let locked = project.lock.iter().flat_map(|lock| &lock.stages).map(|stage| LockedVersion {
+        name: stage.name.clone(),
+        version: stage.version.clone(),
+        source: stage.source.clone(),
+    });
+    let locked = locked.collect();
+    Ok(ResolveRequest { roots, patches, default_source: SourceId::bundled(), facts, locked, update })
+}
+
+/// Returns the version of this pib.
+fn own_version() -> semver::Version {
+    semver::Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(semver::Version::new(0, 0, 0))
+}
+
+fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error> {
+    let blame = |message: String| Error::from(manifest.source.error(stage.span.clone(), message, "this stage"));
+    let (requirement, source) = match &stage.source {
+        RequestSource::Registry { version, registry: None } => (Some(version.clone()), None),
+        RequestSource::Registry { version, registry: Some(name) } => {
+            let url = manifest.registries.get(name).map(String::as_str).unwrap_or_default();
+            let source = SourceId::registry(url).map_err(|error| blame(error.to_string()))?;
+            (Some(version.clone()), Some(source))
+        }
+        RequestSource::Path(path) => {
+            (None, Some(SourceId::path(path).map_err(|error| blame(error.to_string()))?))
+        }
+    };
+    Ok(Root { name: stage.name.clone(), requirement, source })
+}
+
+/// Fetches all that the resolver can ask for, so that it need not wait for anything.
+async fn prefetch(sources: &Sources, request: &ResolveRequest) -> Result<MemoryIndex, Error> {
+    let mut index = MemoryIndex::new();
+    let mut prefetch = Prefetch::new(request);
+    loop {
+        let wanted = prefetch.take();
+        if wanted.is_empty() {
+            return Ok(index);
+        }
+        for (name, source) in wanted {
+            let candidates = sources.candidates(&name, &source).await?;
+            prefetch.answer(&candidates);
+            index.suggest(source.clone(), sources.names(&source));
+            index.insert(name, source, candidates);
+        }
+    }
+}
+
+fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<Vec<StageName>, Error> {
+    let listed = |name: &StageName| manifest.stages.iter().position(|stage| stage.name == *name);
+    let inputs: Vec<OrderInput> = resolution
+        .stages
+        .iter()
+        .map(|stage| OrderInput {
+            name: stage.name.clone(),
+            phase: stage.entry.phase,
+            dependencies: stage.entry.deps.keys().cloned().collect(),
+            after: stage.entry.order.after.clone(),
+            before: stage.entry.order.before.clone(),
+            listed: listed(&stage.name),
+        })
+        .collect();
+    Ok(order::order(&inputs)?)
+}
+
+fn lock(project: &Project, resolution: &Resolution) -> Lockfile {
+    let stages = resolution.stages.iter().map(|stage| LockedStage {
+        name: stage.name.clone(),
+        version: stage.version.clone(),
+        source: stage.source.clone(),
+        checksum: stage.entry.cksum,
+        content: stage.entry.content,
+        hook: stage.entry.hook.clone(),
+        dependencies: stage.entry.deps.keys().cloned().collect(),
+    });
+    let stages = stages.collect();
+    let (fetch, bases) = project.lock.as_ref().map(|lock| (lock.fetch, lock.bases.clone())).unwrap_or_default();
+    Lockfile { fetch, bases, stages }
+}

@@ -1,0 +1,242 @@
+//! Turns the resolved stages into what the assembler takes: packages fetched, config settled, files listed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pib_plan::assemble::{Arg, ContextFile, FileSource, StageInput};
+use pib_plan::config::{self, Setting};
+use pib_plan::id::Digest;
+use pib_plan::manifest::ManifestError;
+use pib_plan::manifest::project::{ProjectManifest, StageRequest};
+use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
+use pib_plan::part::{self, Part};
+use pib_plan::variable::Variable;
+
+use super::base::Mirrors;
+use super::project::Project;
+use super::{Error, files};
+use crate::source::Package;
+
+/// The most bytes that the files of one config key may have together: they are keys and small assets.
+const MAX_CONFIG_FILES: u64 = 256 << 20;
+
+/// Returns the stages of `packages`, which are in build order, ready to be assembled.
+pub(super) fn stage_inputs(
+    project: &Project,
+    mirrors: &Mirrors,
+    packages: &[Package],
+) -> Result<Vec<StageInput>, Error> {
+    let mut inputs = Vec::with_capacity(packages.len());
+    let mut problems = Vec::new();
+    for package in packages {
+        match stage_input(project, mirrors, package) {
+            Ok(input) => inputs.push(input),
+            // Mistakes in manifests are all told at once; anything else ends the work.
+            Err(Error::Manifest(error)) => problems.push(error),
+            Err(Error::Manifests(errors)) => problems.extend(errors),
+            Err(error) => return Err(error),
+        }
+    }
+    match (problems.len(), problems.pop()) {
+        (1, Some(only)) => Err(only.into()),
+        (_, Some(last)) => Err(Error::Manifests(problems.into_iter().chain([last]).collect())),
+        _ => Ok(inputs),
+    }
+}
+
+fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Result<StageInput, Error> {
+    let manifest = &package.manifest;
+    let request = project.manifest.stages.iter().find(|request| request.name == package.name);
+    let settings = settle(&project.manifest, manifest, request)?;
+    let mut args = variables(&project.manifest, mirrors, manifest);
+    let mut context = package_files(package);
+    for (key, setting) in &settings {
+        let value = match setting {
+            Setting::Text(text) => text.clone(),
+            Setting::Integer(number) => number.to_string(),
+            Setting::Boolean(value) => value.to_string(),
+            Setting::List(items) => items.join(" "),
+            Setting::Size(bytes) => bytes.to_string(),
+            Setting::Files { patterns, single } => {
+                let found = config_files(project, package, key, patterns, *single, request)?;
+                let paths = found.iter().map(|file| file.path.clone()).collect::<Vec<_>>().join(" ");
+                context.extend(found);
+                paths
+            }
+        };
+        args.push(Arg { name: arg_name(key), value, keyed: true });
+    }
+    let part = read_part(project, package, &context)?;
+    let (name, version) = (package.name.clone(), package.version.clone());
+    Ok(StageInput { name, version, args, part, files: context })
+}
+
+/// Judges the project's values, and shows each problem at its place in `pib.toml`.
+fn settle(
+    project: &ProjectManifest,
+    stage: &StageManifest,
+    request: Option<&StageRequest>,
+) -> Result<BTreeMap<String, Setting>, Error> {
+    let entries = request.map(|request| request.config.as_slice()).unwrap_or_default();
+    let values = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    config::settle(stage.name.as_str(), &stage.config, &values).map_err(|problems| {
+        let errors: Vec<ManifestError> = problems
+            .into_iter()
+            .map(|problem| {
+                let error = config_error(project, request, &problem.key, problem.to_string());
+                match problem.help {
+                    Some(help) => error.with_help(help),
+                    None => error,
+                }
+            })
+            .collect();
+        Error::Manifests(errors)
+    })
+}
+
+/// Returns an error that points at a config key's value in `pib.toml`, or at its stage, or at nothing where the
+/// project does not name the stage.
+fn config_error(
+    project: &ProjectManifest,
+    request: Option<&StageRequest>,
+    key: &str,
+    message: String,
+) -> ManifestError {
+    let entry = request.and_then(|request| request.config.iter().find(|entry| entry.key == key));
+    match (entry, request) {
+        (Some(entry), _) => project.source.error(entry.span.clone(), message, "this value"),
+        (None, Some(request)) => project.source.error(request.span.clone(), message, "this stage"),
+        (None, None) => project.source.error(0..0, message, ""),
+    }
+}
+
+fn arg_name(key: &str) -> String {
+    key.to_uppercase().replace('-', "_")
+}
+
+fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest) -> Vec<Arg> {
+    let uses = Variable::ALL.into_iter().filter(|variable| stage.uses.contains(variable));
+    uses.map(|variable| {
+        // Where this machine fetches packages from is no property of the image.
+        let keyed = !matches!(variable, Variable::Mirror | Variable::SecurityMirror);
+        let value = match variable {
+            Variable::Mirror => mirrors.build.as_str(),
+            Variable::SecurityMirror => mirrors.build_security.as_str(),
+            Variable::PublicMirror => mirrors.public.as_str(),
+            Variable::PublicSecurityMirror => mirrors.public_security.as_str(),
+            other => project.project.variable(other).unwrap_or_default(),
+        };
+        Arg { name: variable.arg().to_owned(), value: value.to_owned(), keyed }
+    })
+    .collect()
+}
+
+/// Lists what a stage's package brings into the context: all its files but those that only pib reads.
+fn package_files(package: &Package) -> Vec<ContextFile> {
+    let hook = package.manifest.hook.as_ref().map(|hook| hook.component.as_str());
+    let own = |path: &str| {
+        path == FILE_NAME || path.starts_with("README") || is_part(path) || Some(path) == hook
+    };
+    let files = package.files.iter().filter(|file| !own(&file.path));
+    files
+        .map(|file| ContextFile {
+            path: format!("stages/{}/{}", package.name, file.path),
+            source: FileSource::File(package.root.join(&file.path)),
+            digest: file.digest,
+            size: file.size,
+            executable: file.executable,
+        })
+        .collect()
+}
+
+fn is_part(path: &str) -> bool {
+    path.starts_with("Dockerfile.") && path.ends_with(".part") && !path.contains('/')
+}
+
+fn read_part(project: &Project, package: &Package, context: &[ContextFile]) -> Result<Part, Error> {
+    let os = &project.manifest.project.os;
+    let names = StageManifest::part_names(os);
+    let Some(name) = names.iter().find(|name| package.files.iter().any(|file| file.path == **name)) else {
+        return Err(Error::Stage {
+            message: format!("stage `{}` {} has no part for {os}", package.name, package.version),
+            help: Some(format!("Its folder needs a file `{}` or `{}`.", names[0], names[1])),
+        });
+    };
+    let path = package.root.join(name);
+    let text = files::read_text(&path)?
+        .ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
+    let shown = format!("{}/{name}", package.name);
+    let part = part::check(&shown, &text)?;
+    part.check_copies(&shown, |wanted| {
+        let below = format!("{wanted}/");
+        context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
+    })?;
+    Ok(part)
+}
+
+/// Lists the project's files that a config key names, with their places in the context.
+fn config_files(
+    project: &Project,
+    package: &Package,
+    key: &str,
+    patterns: &[String],
+    single: bool,
+    request: Option<&StageRequest>,
+) -> Result<Vec<ContextFile>, Error> {
+    let blame = |what: String| {
+        let message = format!("config key `{key}` of stage `{}` {what}", package.name);
+        Error::from(config_error(&project.manifest, request, key, message))
+    };
+    let mut paths = Vec::new();
+    for pattern in patterns {
+        paths.extend(expand(&project.dir, pattern).map_err(blame)?);
+    }
+    if single && paths.len() != 1 {
+        return Err(blame(format!("names {} files, expected one", paths.len())));
+    }
+    if let Some(schema) = package.manifest.config.get(key).filter(|_| !single) {
+        config::counted(schema, paths.len(), "files").map_err(blame)?;
+    }
+    let mut total = 0;
+    paths
+        .into_iter()
+        .enumerate()
+        .map(|(number, path)| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.chars().any(char::is_whitespace) {
+                return Err(blame(format!("names `{}`, and file names with white space cannot be passed on", path.display())));
+            }
+            let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            total += bytes.len() as u64;
+            if total > MAX_CONFIG_FILES {
+                return Err(blame("names files of more than 256 MiB".to_owned()));
+            }
+            Ok(ContextFile {
+                path: format!("stages/{}/config/{key}/{number:03}-{name}", package.name),
+                digest: Digest::of(&bytes),
+                size: bytes.len() as u64,
+                source: FileSource::Bytes(bytes),
+                executable: false,
+            })
+        })
+        .collect()
+}
+
+/// Returns the files that a name or glob stands for, sorted.
+fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let full = dir.join(pattern);
+    if full.is_file() {
+        return Ok(vec![full]);
+    }
+    if !pattern.contains(['*', '?', '[']) {
+        return Err(format!("names `{pattern}`, which is no file"));
+    }
+    let text = full.to_string_lossy();
+    let found = glob::glob(&text).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
+    let mut files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    if files.is_empty() {
+        return Err(format!("has the pattern `{pattern}`, which no file matches"));
+    }
+    files.sort();
+    Ok(files)
+}

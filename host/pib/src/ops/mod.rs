@@ -1,0 +1,27 @@
+//! One file for each operation; each reads as a list of named steps.
+//!
+//! An operation gets a [`Session`] and its options, reports events, and returns a result for `cli` to show. It
+//! is what puts `pib-plan`'s decisions and the adapters (`source`, `engine`, `base`, `disk`) together; those
+//! never see each other.
+
+pub mod add;
+mod base;
+pub mod binfmt;
+mod blocking;
+pub mod build;
+mod compress;
+mod engine;
+mod error;
+mod files;
+mod graph;
+mod inputs;
+pub mod lock;
+pub mod new;
+pub mod plan;
+mod project;
+pub mod publish;
+mod session;
+pub mod tree;
+
+pub use error::Error;
+pub use session::{LockMode, Session};

@@ -1,0 +1,97 @@
+//! Starts a project.
+
+use std::path::PathBuf;
+
+use pib_plan::board;
+use pib_plan::id::{Arch, check_name};
+use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
+use serde::Serialize;
+
+use super::{Error, Session, files};
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct NewOptions {
+    /// The folder to make.
+    pub path: PathBuf,
+    /// The board.
+    pub board: String,
+    /// The architecture, where not the board's best.
+    pub arch: Option<String>,
+    /// The operating system.
+    pub os: String,
+    /// Its release, where not the default.
+    pub release: Option<String>,
+}
+
+/// A project that was started.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewProject {
+    /// Its folder, as the command line named it.
+    pub path: PathBuf,
+    /// Its board.
+    pub board: String,
+    /// Its architecture.
+    pub arch: Arch,
+}
+
+/// The release of Debian that new projects get: the current stable one.
+const DEBIAN_RELEASE: &str = "trixie";
+
+/// Makes the folder and its `pib.toml`.
+///
+/// # Errors
+/// When the name, board or architecture is not known, or a project is there already.
+pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error> {
+    let folder = session.cwd.join(&options.path);
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    check_name(&name).map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
+    let board = board::find(&options.board)
+        .map_err(|help| Error::usage(format!("`{}` is no board that pib knows", options.board), help))?;
+    let arch = match &options.arch {
+        Some(text) => text.parse().map_err(|error: pib_plan::id::ArchError| Error::usage(error.to_string(), ""))?,
+        None => board.archs[0],
+    };
+    let release = match (&options.release, options.os.as_str()) {
+        (Some(release), _) => release.clone(),
+        (None, "debian") => DEBIAN_RELEASE.to_owned(),
+        (None, os) => {
+            let message = format!("pib knows no default release of `{os}`");
+            return Err(Error::usage(message, "Name one with --release."));
+        }
+    };
+    let text = manifest(&name, &options.os, &release, board.name, arch);
+    // What is written must be what `pib build` reads.
+    ProjectManifest::parse(FILE_NAME, &text)?;
+    let path = folder.join(FILE_NAME);
+    if path.exists() {
+        let message = format!("`{}` exists already", session.show(&path).display());
+        return Err(Error::usage(message, "Choose another folder, or edit that file."));
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
+    files::replace_text(&path, &text)?;
+    let ignore = folder.join(".gitignore");
+    if !ignore.exists() {
+        files::replace_text(&ignore, "/target\n")?;
+    }
+    Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
+}
+
+fn manifest(name: &str, os: &str, release: &str, board: &str, arch: Arch) -> String {
+    format!(
+        "[project]
+name = \"{name}\"
+os = \"{os}\"
+release = \"{release}\"
+board = \"{board}\"
+arch = \"{arch}\"
+hostname = \"{name}\"
+locale = \"en_US.UTF-8\"
+timezone = \"UTC\"
+
+[stages]
+os = \"1\"
+"
+    )
+}

@@ -1,0 +1,212 @@
+//! Says what a build would do: the order, the Dockerfile, or a whole context.
+
+use std::path::{Path, PathBuf};
+
+use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, FileSource};
+use pib_plan::id::Digest;
+use pib_plan::resolve::Update;
+use serde::Serialize;
+
+use super::base::{self, Mirrors};
+use super::graph::{self, Graph};
+use super::project::Project;
+use super::{Error, LockMode, Session, inputs};
+use crate::base::{BaseSource, StoredBase};
+use crate::source::Package;
+
+/// The stages of a build, in order, and its Dockerfile.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanSummary {
+    /// The base that the first stage starts from.
+    pub base: String,
+    /// The stages, in order.
+    pub stages: Vec<PlannedSummary>,
+    /// The Dockerfile.
+    pub dockerfile: String,
+}
+
+/// One stage of a plan.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedSummary {
+    /// The stage.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Where it comes from.
+    pub source: String,
+    /// The digest of everything that decides its result; absent before the base has been made.
+    pub key: Option<Digest>,
+}
+
+/// A context that was written.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WrittenContext {
+    /// Its folder.
+    pub path: PathBuf,
+    /// How many files it has, beside the Dockerfile.
+    pub files: usize,
+}
+
+/// A project, decided up to the Dockerfile.
+pub(super) struct Decided {
+    pub(super) project: Project,
+    pub(super) graph: Graph,
+    pub(super) packages: Vec<Package>,
+}
+
+/// Returns what a build of the project would do. Uses no engine and makes no base.
+///
+/// # Errors
+/// When a manifest, the resolution, the order, a package or a part is wrong.
+pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Error> {
+    let decided = decide(session, mode).await?;
+    decided.graph.write_lock(&decided.project, mode)?;
+    let digest = decided.base_digest();
+    let base = decided.base_ref(digest.as_ref());
+    let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")))?;
+    let source = |name| decided.graph.resolution.get(name).map(|stage| stage.source.describe());
+    let stages = plan.stages.iter().map(|stage| PlannedSummary {
+        name: stage.name.to_string(),
+        version: stage.version.to_string(),
+        source: source(&stage.name).unwrap_or_default(),
+        key: digest.map(|_| stage.key),
+    });
+    let BaseRef::ContainerImage(base) | BaseRef::ContextTar(base) = base;
+    Ok(PlanSummary { base, stages: stages.collect(), dockerfile: plan.dockerfile })
+}
+
+/// Writes a folder that a plain `docker build` accepts: Dockerfile, files and the base itself.
+///
+/// # Errors
+/// As [`plan`], and when the base cannot be made or the folder is not empty.
+pub async fn write_context(session: &Session, mode: LockMode, folder: &Path) -> Result<WrittenContext, Error> {
+    let folder = session.cwd.join(folder);
+    let occupied = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied {
+        let message = format!("the folder `{}` is not empty", session.show(&folder).display());
+        return Err(Error::usage(message, "Name a new folder, or empty this one."));
+    }
+    let mut decided = decide(session, mode).await?;
+    let (base, digest) = match decided.base_source()? {
+        BaseSource::ContainerImage { .. } => (None, decided.base_digest()),
+        source => {
+            let stored = decided.ensure_base(session, mode, &source).await?;
+            let digest = stored.digest;
+            (Some(stored), Some(digest))
+        }
+    };
+    decided.graph.write_lock(&decided.project, mode)?;
+    let base_ref = match &base {
+        Some(_) => BaseRef::ContextTar("base.tar".to_owned()),
+        None => decided.base_ref(digest.as_ref()),
+    };
+    let plan = decided.assemble(session, &base_ref, &digest.unwrap_or_else(|| Digest::of(b"")))?;
+    write_files(&folder, &plan, base.as_ref())?;
+    Ok(WrittenContext { path: folder, files: plan.context.len() })
+}
+
+/// Resolves, orders and fetches.
+pub(super) async fn decide(session: &Session, mode: LockMode) -> Result<Decided, Error> {
+    let project = Project::load(session)?;
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let packages = graph.packages().await?;
+    Ok(Decided { project, graph, packages })
+}
+
+impl Decided {
+    /// Returns the digest of the base, where it is known: locked, or named by the project.
+    pub(super) fn base_digest(&self) -> Option<Digest> {
+        if let Ok(BaseSource::ContainerImage { reference }) = self.base_source() {
+            return reference.split_once('@').and_then(|(_, digest)| digest.parse().ok());
+        }
+        self.graph.base(&self.project.manifest).map(|base| base.digest)
+    }
+
+    /// Returns where the base comes from.
+    pub(super) fn base_source(&self) -> Result<BaseSource, Error> {
+        let Some(init) = self.packages.iter().find(|package| package.name.as_str() == pib_plan::id::INIT) else {
+            return Err(Error::Stage { message: "the build has no init stage".to_owned(), help: None });
+        };
+        base::source(&self.project.manifest, &self.project.dir, init)
+    }
+
+    /// Returns what the engine calls the base.
+    pub(super) fn base_ref(&self, digest: Option<&Digest>) -> BaseRef {
+        match self.base_source() {
+            Ok(BaseSource::ContainerImage { reference }) => BaseRef::ContainerImage(reference),
+            _ => BaseRef::ContainerImage(base::tag(&self.project.manifest, digest)),
+        }
+    }
+
+    /// Gets the base and puts it into the lock.
+    pub(super) async fn ensure_base(
+        &mut self,
+        session: &Session,
+        mode: LockMode,
+        source: &BaseSource,
+    ) -> Result<StoredBase, Error> {
+        let manifest = &self.project.manifest;
+        let stored = base::ensure(session, mode, source, self.graph.base(manifest), manifest.project.arch).await?;
+        let locked = base::locked(manifest, source, &stored)?;
+        self.graph.set_base(manifest, locked);
+        Ok(stored)
+    }
+
+    /// Settles the config, checks the parts and assembles the plan.
+    pub(super) fn assemble(&self, session: &Session, base: &BaseRef, digest: &Digest) -> Result<BuildPlan, Error> {
+        let mirrors = Mirrors::of(session, &self.project.manifest);
+        let stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages)?;
+        Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages)?)
+    }
+}
+
+fn write_files(folder: &Path, plan: &BuildPlan, base: Option<&StoredBase>) -> Result<(), Error> {
+    let make = |path: &Path| std::fs::create_dir_all(path).map_err(|error| Error::io("create the folder", path, error));
+    make(folder)?;
+    for file in &plan.context {
+        let path = folder.join(&file.path);
+        make(path.parent().unwrap_or(folder))?;
+        write_file(&path, file)?;
+    }
+    if let Some(base) = base {
+        let path = folder.join("base.tar");
+        std::fs::copy(&base.path, &path).map_err(|error| Error::io("write", &path, error))?;
+    }
+    let path = folder.join("Dockerfile");
+    std::fs::write(&path, &plan.dockerfile).map_err(|error| Error::io("write", &path, error))
+}
+
+fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fail = |error| Error::io("write", path, error);
+    match &file.source {
+        FileSource::File(from) => drop(std::fs::copy(from, path).map_err(fail)?),
+        FileSource::Bytes(bytes) => std::fs::write(path, bytes).map_err(fail)?,
+    }
+    let mode = if file.executable { 0o755 } else { 0o644 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(fail)
+}
+
+impl PlanSummary {
+    /// Returns the plan for people.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("base {}\n", self.base);
+        for (number, stage) in self.stages.iter().enumerate() {
+            let key = stage.key.map(|key| key.hex()[..12].to_owned()).unwrap_or_default();
+            let line = format!("{:>3}  {} {}  {}  {key}", number + 1, stage.name, stage.version, stage.source);
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl WrittenContext {
+    /// Returns the result for people.
+    pub fn to_text(&self) -> String {
+        format!("Wrote {0}; build it with: docker build {0}", self.path.display())
+    }
+}

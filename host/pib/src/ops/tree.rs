@@ -1,0 +1,98 @@
+//! Shows which stage depends on which.
+
+use std::collections::BTreeMap;
+
+use pib_plan::resolve::{Requester, Update};
+use serde::Serialize;
+
+use super::project::Project;
+use super::{Error, LockMode, Session, graph};
+
+/// The stages of a build and their dependencies.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tree {
+    /// The project's name.
+    pub project: String,
+    /// The stages that the project or every build asks for.
+    pub roots: Vec<String>,
+    /// Every stage of the build, by name.
+    pub stages: BTreeMap<String, TreeStage>,
+}
+
+/// One stage of a tree.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TreeStage {
+    /// Its version.
+    pub version: String,
+    /// Where it comes from.
+    pub source: String,
+    /// The stages that it needs.
+    pub dependencies: Vec<String>,
+}
+
+/// Returns the project's tree.
+///
+/// # Errors
+/// When the stages cannot be resolved.
+pub async fn tree(session: &Session, mode: LockMode) -> Result<Tree, Error> {
+    let project = Project::load(session)?;
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let mut roots = Vec::new();
+    let mut stages = BTreeMap::new();
+    for stage in &graph.resolution.stages {
+        if stage.requested_by.iter().any(|request| !matches!(request.by, Requester::Stage(_))) {
+            roots.push(stage.name.to_string());
+        }
+        let dependencies = stage.entry.deps.keys().map(ToString::to_string).collect();
+        let (version, source) = (stage.version.to_string(), stage.source.describe());
+        stages.insert(stage.name.to_string(), TreeStage { version, source, dependencies });
+    }
+    Ok(Tree { project: project.manifest.project.name, roots, stages })
+}
+
+impl Tree {
+    /// Returns the tree for people; what is below a stage is shown once, and marked `(*)` after that.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{}\n", self.project);
+        let mut shown = Vec::new();
+        self.branch(&mut text, &self.roots, "", &mut shown);
+        text
+    }
+
+    fn branch<'a>(&'a self, text: &mut String, names: &'a [String], indent: &str, shown: &mut Vec<&'a str>) {
+        for (number, name) in names.iter().enumerate() {
+            let Some(stage) = self.stages.get(name) else { continue };
+            let last = number + 1 == names.len();
+            let (knot, next) = if last { ("└── ", "    ") } else { ("├── ", "│   ") };
+            let again = shown.contains(&name.as_str()) && !stage.dependencies.is_empty();
+            let mark = if again { " (*)" } else { "" };
+            text.push_str(&format!("{indent}{knot}{name} {} ({}){mark}\n", stage.version, stage.source));
+            if !again {
+                shown.push(name);
+                self.branch(text, &stage.dependencies, &format!("{indent}{next}"), shown);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_shown_is_not_shown_again() {
+        let stage = |dependencies: &[&str]| TreeStage {
+            version: "1.0.0".to_owned(),
+            source: "bundled".to_owned(),
+            dependencies: dependencies.iter().map(ToString::to_string).collect(),
+        };
+        let stages = [("a", stage(&["c"])), ("b", stage(&["c"])), ("c", stage(&["d"])), ("d", stage(&[]))];
+        let stages = stages.into_iter().map(|(name, stage)| (name.to_owned(), stage)).collect();
+        let tree = Tree { project: "p".to_owned(), roots: vec!["a".to_owned(), "b".to_owned()], stages };
+        let expected = "p\n├── a 1.0.0 (bundled)\n│   └── c 1.0.0 (bundled)\n│       └── d 1.0.0 (bundled)\n\
+            └── b 1.0.0 (bundled)\n    └── c 1.0.0 (bundled) (*)\n";
+        assert_eq!(tree.to_text(), expected);
+    }
+}

@@ -1,0 +1,87 @@
+//! Plain lines: for pipes, logs and `--verbose`.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use super::{Verbosity, elapsed, harmless};
+use crate::event::{Event, Reporter};
+
+pub(super) struct Lines {
+    verbosity: Verbosity,
+    running: Mutex<HashMap<String, (String, Instant)>>,
+}
+
+impl Lines {
+    pub(super) fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity, running: Mutex::new(HashMap::new()) }
+    }
+
+    fn line(&self, event: Event) -> Option<String> {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let normal = self.verbosity >= Verbosity::Normal;
+        match event {
+            Event::StepStarted { id, title } => {
+                let line = normal.then(|| format!("{title} ..."));
+                running.insert(id, (title, Instant::now()));
+                line
+            }
+            Event::StepFinished { id, cached } => {
+                let (title, since) = running.remove(&id)?;
+                let how = if cached { "already done".to_owned() } else { elapsed(since.elapsed()) };
+                normal.then(|| format!("{title}: {how}"))
+            }
+            Event::StepDetail { id, detail } if self.verbosity == Verbosity::Verbose => {
+                Some(format!("[{id}] {}", harmless(&detail)))
+            }
+            Event::Log { id, line } if self.verbosity == Verbosity::Verbose => {
+                Some(format!("[{id}] {}", harmless(&line)))
+            }
+            Event::Warning { message } => Some(format!("warning: {message}")),
+            Event::Note { message } if normal => Some(message),
+            _ => None,
+        }
+    }
+}
+
+impl Reporter for Lines {
+    fn report(&self, event: Event) {
+        if let Some(line) = self.line(event) {
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::ReporterExt as _;
+
+    fn lines(verbosity: Verbosity) -> Vec<String> {
+        let ui = Lines::new(verbosity);
+        let events = std::sync::Mutex::new(Vec::new());
+        struct Collect<'a>(&'a Mutex<Vec<Event>>);
+        impl Reporter for Collect<'_> {
+            fn report(&self, event: Event) {
+                self.0.lock().unwrap().push(event);
+            }
+        }
+        let collect = Collect(&events);
+        collect.started("base", "Making the base");
+        collect.progress("base", 1, Some(2));
+        collect.report(Event::Log { id: "base".into(), line: "noise".into() });
+        collect.finished("base", true);
+        collect.warn("odd");
+        collect.note("done");
+        events.into_inner().unwrap().into_iter().filter_map(|event| ui.line(event)).collect()
+    }
+
+    #[test]
+    fn each_verbosity_says_its_part() {
+        assert_eq!(lines(Verbosity::Quiet), ["warning: odd"]);
+        let normal = ["Making the base ...", "Making the base: already done", "warning: odd", "done"];
+        assert_eq!(lines(Verbosity::Normal), normal);
+        assert!(lines(Verbosity::Verbose).contains(&"[base] noise".to_owned()));
+    }
+}
