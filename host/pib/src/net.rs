@@ -233,3 +233,10 @@ fn redirect_policy() -> reqwest::redirect::Policy {
         }
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests;

@@ -255,3 +255,7 @@ fn write_context(temp: &Path, plan: &TreePlan) -> Result<tempfile::TempDir, Base
     std::fs::write(&dockerfile, second::dockerfile()).map_err(BaseError::io("writing", &dockerfile))?;
     Ok(folder)
 }
+
+#[cfg(test)]
+#[path = "prepare_tests.rs"]
+mod tests;

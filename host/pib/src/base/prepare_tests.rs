@@ -1,0 +1,194 @@
+use std::sync::Mutex;
+
+use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
+use pgp::composed::{SignedPublicKey, SignedSecretKey};
+use pgp::types::Password;
+use pib_plan::id::Digest;
+use rand::rngs::OsRng;
+use url::Url;
+
+use super::*;
+use crate::base::DatePolicy;
+use crate::base::packages::tests::paragraph;
+use crate::event::Event;
+use crate::net::testing::{Answer, Server};
+
+/// A mirror with suites that a key of its own signs.
+struct Archive {
+    server: Server,
+    key: SignedSecretKey,
+    http: Http,
+    keyring: Keyring,
+    warnings: Arc<Warnings>,
+    reporter: Arc<dyn Reporter>,
+}
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Reporter for Warnings {
+    fn report(&self, event: Event) {
+        if let Event::Warning { message } = event {
+            self.0.lock().unwrap().push(message);
+        }
+    }
+}
+
+fn key() -> SignedSecretKey {
+    let mut params = SecretKeyParamsBuilder::default();
+    params.key_type(KeyType::Ed25519Legacy).can_certify(true).can_sign(true);
+    params.primary_user_id("Test <test@example.org>".to_owned());
+    params.build().unwrap().generate(OsRng).unwrap()
+}
+
+impl Archive {
+    fn new() -> Self {
+        let key = key();
+        let public = SignedPublicKey::from(key.clone()).to_armored_string(ArmorOptions::default()).unwrap();
+        let warnings = Arc::new(Warnings::default());
+        Self {
+            server: Server::start(),
+            http: Http::new().unwrap(),
+            keyring: Keyring::parse(&public).unwrap(),
+            key,
+            reporter: warnings.clone(),
+            warnings,
+        }
+    }
+
+    fn mirror(&self, path: &str) -> Mirror {
+        Mirror { url: self.server.url(path), origin: "a test".to_owned() }
+    }
+
+    fn context(&self) -> Context<'_> {
+        let dates = DatePolicy::default();
+        Context { http: &self.http, keyring: &self.keyring, dates, reporter: &self.reporter }
+    }
+
+    /// Publishes a suite under the name, with one package of the given version; `listed` replaces what its
+    /// release file says of the index.
+    fn publish(&self, name: &str, codename: &str, suite: &str, version: &str, listed: Option<&[u8]>) {
+        let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+        std::io::Write::write_all(&mut encoder, paragraph("x", version, "").as_bytes()).unwrap();
+        let index = encoder.finish().unwrap();
+        let listed = listed.unwrap_or(&index);
+        let text = format!(
+            "Suite: {suite}\nCodename: {codename}\nDate: Sat, 01 Nov 2025 00:00:00 UTC\nSHA256:\n {} {} \
+             main/binary-arm64/Packages.xz\n",
+            Digest::of(listed).hex(),
+            listed.len()
+        );
+        self.sign(name, &text, &self.key);
+        self.server.set(&format!("{name}/main/binary-arm64/Packages.xz"), [Answer::file(index)]);
+    }
+
+    fn sign(&self, name: &str, text: &str, key: &SignedSecretKey) {
+        let message =
+            CleartextSignedMessage::sign(OsRng, text, &key.primary_key, &Password::empty()).unwrap();
+        let message = message.to_armored_string(ArmorOptions::default()).unwrap();
+        self.server.set(&format!("{name}/InRelease"), [Answer::file(message)]);
+    }
+
+    /// Opens trixie with its security updates, which are beside it.
+    async fn open(&self) -> Result<(Vec<Suite>, Packages), BaseError> {
+        let recipe = Bootstrap {
+            os: "debian".to_owned(),
+            release: "trixie".to_owned(),
+            arch: Arch::Arm64,
+            mirror: None,
+            include: Vec::new(),
+        };
+        let security = [self.mirror("none"), self.mirror("sec")];
+        let opened = open_suites(&self.context(), &recipe, "arm64", &self.mirror("deb"), &security).await?;
+        read_indexes(opened).await
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.0.lock().unwrap().clone()
+    }
+}
+
+const MAIN: &str = "deb/dists/trixie";
+const SECURITY: &str = "sec/dists/trixie-security";
+
+#[tokio::test]
+async fn a_security_update_replaces_the_releases_package() {
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "stable", "1.0-1", None);
+    archive.publish(SECURITY, "trixie-security", "stable-security", "1.0-1+deb13u1", None);
+    let (suites, packages) = archive.open().await.unwrap();
+    let package = packages.get("x").unwrap();
+    assert_eq!(
+        (package.version.as_str(), suites[package.archive].name.as_str()),
+        ("1.0-1+deb13u1", "trixie-security")
+    );
+    assert_eq!(archive.warnings(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_release_without_security_updates_is_used_with_a_warning() {
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "stable", "1", None);
+    assert_eq!(archive.open().await.unwrap().0.len(), 1);
+    assert!(archive.warnings()[0].contains("no mirror has security updates"), "{:?}", archive.warnings());
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "unstable", "1", None);
+    assert_eq!(archive.open().await.unwrap().0.len(), 1);
+    assert!(archive.warnings().is_empty());
+}
+
+#[tokio::test]
+async fn the_other_name_of_a_release_helps_where_the_files_do_not_fit() {
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "stable", "2", Some(b"a newer index"));
+    archive.publish("deb/dists/stable", "trixie", "stable", "1", None);
+    assert_eq!(archive.open().await.unwrap().1.get("x").unwrap().version, "1");
+    assert!(archive.warnings()[0].contains("`stable`"), "{:?}", archive.warnings());
+    // The other name may meanwhile be another release.
+    archive.publish("deb/dists/stable", "forky", "stable", "3", None);
+    let problem = archive.open().await.unwrap_err();
+    assert!(problem.to_string().contains("probably being updated"), "{problem}");
+}
+
+#[tokio::test]
+async fn an_unsigned_or_wrongly_signed_release_is_refused() {
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "stable", "1", None);
+    archive.sign(MAIN, "Suite: stable\n", &key());
+    let problem = archive.open().await.unwrap_err();
+    assert!(matches!(problem, BaseError::Signature { .. }), "{problem}");
+    assert!(problem.to_string().contains("not one that pib knows"), "{problem}");
+    archive.server.set("deb/dists/trixie/InRelease", [Answer::file("Suite: stable\n")]);
+    assert!(matches!(archive.open().await, Err(BaseError::Signature { .. })));
+    archive.server.set("deb/dists/trixie/InRelease", [Answer::status("404 Not Found")]);
+    let problem = archive.open().await.unwrap_err();
+    assert!(matches!(&problem, BaseError::NoRelease { release, .. } if release == "trixie"), "{problem}");
+}
+
+#[tokio::test]
+async fn damaged_security_updates_are_an_error_not_a_gap() {
+    let archive = Archive::new();
+    archive.publish(MAIN, "trixie", "stable", "1", None);
+    archive.publish(SECURITY, "trixie-security", "stable-security", "1", Some(b"another index"));
+    assert!(matches!(archive.open().await, Err(BaseError::Index { .. })));
+}
+
+#[tokio::test]
+async fn packages_are_fetched_once_and_checked() {
+    let server = Server::start();
+    server.set("good", [Answer::file("good")]);
+    server.set("bad", [Answer::file("evil")]);
+    let folder = tempfile::tempdir().unwrap();
+    let reporter: Arc<dyn Reporter> = Arc::new(Warnings::default());
+    let http = Http::new().unwrap();
+    let wanted = |url: Url, text: &str| Wanted { url, size: 4, digest: Digest::of(text.as_bytes()) };
+    for _ in 0..2 {
+        let paths = fetch::fetch(&http, folder.path(), vec![wanted(server.url("good"), "good")], &reporter);
+        assert_eq!(std::fs::read(&paths.await.unwrap()[0]).unwrap(), b"good");
+    }
+    assert_eq!(server.asked(), ["good"]);
+    let list = vec![wanted(server.url("bad"), "good!")];
+    let problem = fetch::fetch(&http, folder.path(), list, &reporter).await.unwrap_err();
+    assert!(matches!(problem, BaseError::Mismatch { .. }), "{problem}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

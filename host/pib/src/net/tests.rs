@@ -1,0 +1,80 @@
+use std::io::Read;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::testing::{Answer, Server};
+use super::*;
+
+async fn bytes(server: &Server, path: &str, limit: u64) -> Result<Vec<u8>, NetError> {
+    Http::new().unwrap().bytes(&server.url(path), limit).await
+}
+
+/// A body that ends before its announced length.
+fn cut() -> Answer {
+    Answer { head: "200 OK\r\nContent-Length: 100".to_owned(), body: b"half".to_vec() }
+}
+
+#[tokio::test]
+async fn what_fails_for_a_passing_reason_is_tried_again() {
+    let server = Server::start();
+    let busy = Answer::status("429 Too Many Requests\r\nRetry-After: 0");
+    server.set("x", [Answer::status("503 Service Unavailable"), busy, cut(), Answer::file("data")]);
+    assert_eq!(bytes(&server, "x", 10_000).await.unwrap(), b"data");
+    assert_eq!(server.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn what_will_not_change_is_not_tried_again() {
+    let server = Server::start();
+    let missing = bytes(&server, "nosuch", 10).await.unwrap_err();
+    assert!(missing.is_not_found() && missing.to_string().contains("/nosuch"), "{missing}");
+    server.set("no", [Answer::status("403 Forbidden")]);
+    let refused = bytes(&server, "no", 10).await.unwrap_err();
+    assert!(!refused.is_not_found() && refused.to_string().contains("403"), "{refused}");
+    assert_eq!(server.asked(), ["nosuch", "no"]);
+}
+
+#[tokio::test]
+async fn a_lasting_failure_ends() {
+    let server = Server::start();
+    server.set("x", [Answer::status("500 Internal Server Error\r\nRetry-After: 0")]);
+    assert!(matches!(bytes(&server, "x", 10).await, Err(NetError::Status { .. })));
+    assert_eq!(server.asked().len(), ATTEMPTS as usize);
+}
+
+#[tokio::test]
+async fn no_answer_is_longer_than_the_limit() {
+    let server = Server::start();
+    server.set("told", [Answer::file("12345")]);
+    server.set("untold", [Answer { head: "200 OK".to_owned(), body: b"12345".to_vec() }]);
+    for path in ["told", "untold"] {
+        assert_eq!(bytes(&server, path, 5).await.unwrap(), b"12345");
+        assert!(matches!(bytes(&server, path, 4).await, Err(NetError::TooLarge { limit: 4, .. })), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_download_starts_again_and_tells_its_digest() {
+    let server = Server::start();
+    server.set("x", [cut(), Answer::file("data")]);
+    let mut file = tempfile::tempfile().unwrap();
+    let moved = AtomicI64::new(0);
+    let count = |bytes| {
+        moved.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let digest = Http::new().unwrap().download(&server.url("x"), 100, &mut file, &count).await.unwrap();
+    assert_eq!((digest, moved.load(Ordering::Relaxed)), (Digest::of(b"data"), 4));
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "data");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_but_not_for_ever() {
+    let server = Server::start();
+    server.set("a", [Answer::status("302 Found\r\nLocation: /b")]);
+    server.set("b", [Answer::file("data")]);
+    server.set("loop", [Answer::status("302 Found\r\nLocation: /loop")]);
+    assert_eq!(bytes(&server, "a", 10).await.unwrap(), b"data");
+    assert!(matches!(bytes(&server, "loop", 10).await, Err(NetError::Transport { .. })));
+}
