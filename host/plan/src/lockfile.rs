@@ -1,9 +1,25 @@
 //! `pib.lock`: what a project's build consists of, exactly.
+//!
+//! The text is the same for the same contents: sorted, one fact on each line, LF. So the file changes only when the
+//! build does, and two people's changes merge line by line.
+
+mod diff;
+mod error;
+mod read;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 
+pub use diff::{Change, LockDiff, Unmet};
+pub use error::LockError;
+
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::resolve::{LockedVersion, Resolution, ResolveRequest};
 
 /// The name of the file, beside `pib.toml`.
 pub const FILE_NAME: &str = "pib.lock";
@@ -54,4 +70,141 @@ pub struct LockedStage {
     pub hook: Option<HookRef>,
     /// The stages that it needs, sorted; there is one version of each.
     pub dependencies: Vec<StageName>,
+}
+
+impl Lockfile {
+    /// Parses the text of a lock that was read from `file`.
+    ///
+    /// # Errors
+    /// When the text holds a merge conflict, is of a newer schema, or is no lock; each says where and what to do.
+    pub fn parse(file: &str, text: &str) -> Result<Self, LockError> {
+        read::parse(file, text)
+    }
+
+    /// Returns the text of the file.
+    pub fn to_text(&self) -> String {
+        write::text(self)
+    }
+
+    /// Returns the lock of a resolution; base and fetch digests are what `self` holds.
+    #[must_use]
+    pub fn with_stages(&self, resolution: &Resolution) -> Self {
+        let stage = |resolved: &crate::resolve::Resolved| LockedStage {
+            name: resolved.name.clone(),
+            version: resolved.version.clone(),
+            source: resolved.source.clone(),
+            checksum: resolved.entry.cksum,
+            content: resolved.entry.content,
+            hook: resolved.entry.hook.clone(),
+            dependencies: resolved.entry.deps.keys().cloned().collect(),
+        };
+        let mut lock = Self {
+            fetch: self.fetch,
+            bases: self.bases.clone(),
+            stages: resolution.stages.iter().map(stage).collect(),
+        };
+        lock.sort();
+        lock
+    }
+
+    /// Returns the stage `name`.
+    pub fn stage(&self, name: &StageName) -> Option<&LockedStage> {
+        self.stages.iter().find(|stage| stage.name == *name)
+    }
+
+    /// Returns the base for an architecture of a system's release.
+    pub fn base(&self, arch: Arch, os: &str, release: &str) -> Option<&LockedBase> {
+        self.bases
+            .iter()
+            .find(|base| (base.arch, base.os.as_str(), base.release.as_str()) == (arch, os, release))
+    }
+
+    /// Sets the base for its architecture, os and release.
+    pub fn set_base(&mut self, new: LockedBase) {
+        self.bases.retain(|base| base.key() != new.key());
+        self.bases.push(new);
+        self.sort();
+    }
+
+    /// Returns what a resolution should prefer.
+    pub fn versions(&self) -> Vec<LockedVersion> {
+        let version = |stage: &LockedStage| LockedVersion {
+            name: stage.name.clone(),
+            version: stage.version.clone(),
+            source: stage.source.clone(),
+        };
+        self.stages.iter().map(version).collect()
+    }
+
+    /// Returns what the project asks for that the lock does not hold, and what it holds in vain.
+    ///
+    /// An empty answer means that the lock fits the manifest as far as the two alone can tell. What the stages require
+    /// of each other is not in the lock; only a resolution checks it.
+    pub fn unmet(&self, request: &ResolveRequest) -> Vec<Unmet> {
+        let roots = request.all_roots();
+        let mut unmet = Vec::new();
+        for root in &roots {
+            match self.stage(&root.name) {
+                None => unmet.push(Unmet::Missing { name: root.name.clone() }),
+                Some(stage) => {
+                    if let Some(requirement) = &root.requirement
+                        && !requirement.matches(&stage.version)
+                    {
+                        unmet.push(Unmet::Version {
+                            name: root.name.clone(),
+                            requirement: requirement.clone(),
+                            locked: stage.version.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        for stage in &self.stages {
+            let root = roots.iter().find(|root| root.name == stage.name);
+            let wanted = request.source_of(&stage.name, root);
+            if !stage.source.satisfies(&wanted) {
+                let (name, locked) = (stage.name.clone(), stage.source.clone());
+                unmet.push(Unmet::Source { name, wanted, locked });
+            }
+        }
+        let needed = self.reachable(roots.into_iter().map(|root| root.name).collect());
+        let in_vain = self.stages.iter().filter(|stage| !needed.contains(&stage.name));
+        unmet.extend(in_vain.map(|stage| Unmet::Unneeded { name: stage.name.clone() }));
+        unmet
+    }
+
+    /// Returns what changes from `self` to `new`.
+    pub fn diff(&self, new: &Self) -> LockDiff {
+        diff::diff(self, new)
+    }
+
+    fn reachable(&self, mut pending: Vec<StageName>) -> BTreeSet<StageName> {
+        let by_name: BTreeMap<_, _> = self.stages.iter().map(|stage| (&stage.name, stage)).collect();
+        let mut reached = BTreeSet::new();
+        while let Some(name) = pending.pop() {
+            if let Some(stage) = by_name.get(&name)
+                && reached.insert(name)
+            {
+                pending.extend(stage.dependencies.iter().cloned());
+            }
+        }
+        reached
+    }
+
+    /// Brings everything in the order in which it is written.
+    fn sort(&mut self) {
+        self.bases.sort();
+        self.stages.sort_by(|a, b| a.name.cmp(&b.name));
+        for stage in &mut self.stages {
+            stage.dependencies.sort();
+            stage.dependencies.dedup();
+        }
+    }
+}
+
+impl LockedBase {
+    /// Returns what there is one base for.
+    fn key(&self) -> (Arch, &str, &str) {
+        (self.arch, &self.os, &self.release)
+    }
 }

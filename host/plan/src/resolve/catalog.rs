@@ -49,7 +49,7 @@ pub(super) enum Refusal {
     Pib { needed: String, own: String },
     /// It supports only others of a kind (os, arch or board).
     Unsupported { kind: &'static str, wanted: String, supported: Vec<String> },
-    /// It needs another version of itself, or excludes itself.
+    /// It depends on itself, and so could never come first, or excludes itself.
     Contradictory,
     /// Its publisher withdrew it.
     Yanked,
@@ -185,10 +185,9 @@ impl<'a, I: Index> Catalog<'a, I> {
             Offer::Unreadable(reason) => return Err(vec![Refusal::Unreadable(reason.clone())]),
         };
         let mut refusals = unsupported(entry, &self.request.facts);
-        let needs_other = entry.deps.get(name).is_some_and(|needed| !needed.matches(&candidate.version));
-        let excludes_self =
+        let excludes_itself =
             entry.conflicts.get(name).is_some_and(|other| excludes(other, &candidate.version));
-        if needs_other || excludes_self {
+        if excludes_itself || entry.deps.contains_key(name) {
             refusals.push(Refusal::Contradictory);
         }
         if entry.yanked && !asked_for {
@@ -244,7 +243,7 @@ impl fmt::Display for Refusal {
                 let only = suggest::list(supported.iter().map(String::as_str));
                 write!(f, "does not support {kind} `{wanted}`, only {only}")
             }
-            Self::Contradictory => f.write_str("needs another version of itself, or excludes itself"),
+            Self::Contradictory => f.write_str("depends on itself, or excludes itself"),
             Self::Yanked => f.write_str("yanked by its publisher"),
         }
     }

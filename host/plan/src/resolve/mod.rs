@@ -152,13 +152,13 @@ impl Resolution {
 
 impl ResolveRequest {
     /// Returns where `name` comes from in this build: a patch first, then what the project says, then the default.
-    fn source_of(&self, name: &StageName, root: Option<&Root>) -> SourceId {
+    pub(crate) fn source_of(&self, name: &StageName, root: Option<&Root>) -> SourceId {
         let own = root.and_then(|root| root.source.as_ref());
         self.patches.get(name).or(own).unwrap_or(&self.default_source).clone()
     }
 
     /// Returns what the project and every build ask for, by name.
-    fn all_roots(&self) -> Vec<Root> {
+    pub(crate) fn all_roots(&self) -> Vec<Root> {
         let mut roots = self.roots.clone();
         for name in [INIT, CLEANUP].into_iter().flat_map(str::parse::<StageName>) {
             if !roots.iter().any(|root| root.name == name) {

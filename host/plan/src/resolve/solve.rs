@@ -154,10 +154,6 @@ impl<I: Index> Provider<'_, I> {
         let Some(usable) = known.at(position) else { return Ok(Vec::new()) };
         let mut needs = Vec::new();
         for (name, requirement) in &usable.entry.deps {
-            // The solver takes no dependency on itself; the catalog has seen to it that this one holds.
-            if *name == known.name {
-                continue;
-            }
             let needed = self.catalog.id(name)?;
             needs.push((Node::Stage(needed), self.catalog.known(needed).picks(Some(requirement))));
         }

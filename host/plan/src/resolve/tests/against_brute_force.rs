@@ -122,7 +122,7 @@ type Build<'a> = BTreeMap<&'a StageName, &'a IndexEntry>;
 impl Case {
     fn is_usable(&self, entry: &IndexEntry) -> bool {
         let locked = self.request.locked.iter().any(|l| l.name == entry.name && l.version == entry.vers);
-        entry.support.arch.is_none() && (!entry.yanked || locked)
+        entry.support.arch.is_none() && (!entry.yanked || locked) && !entry.deps.contains_key(&entry.name)
     }
 
     /// Judges a build by the definition alone.

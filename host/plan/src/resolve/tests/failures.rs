@@ -192,11 +192,11 @@ help: Take another version of `a`, or have `__cleanup__` from a source with a ve
 fn a_version_that_contradicts_itself() {
     assert_failure(
         &request(&["a *"]),
-        &["a 1.0.0: a ^2", "a 1.1.0: !a *"],
+        &["a 1.0.0: a ^1", "a 1.1.0: !a *"],
         r"
 stage `a` has no version that this build can use
   - the project asks for `a`
-  - `a` 1.1.0 and 1.0.0: needs another version of itself, or excludes itself
+  - `a` 1.1.0 and 1.0.0: depends on itself, or excludes itself
 help: Ask for another version of `a`.",
     );
 }

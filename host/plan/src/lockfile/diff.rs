@@ -1,0 +1,217 @@
+//! What differs between two locks, or between a lock and its project.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use semver::{Version, VersionReq};
+
+use super::{LockedStage, Lockfile};
+use crate::id::{Arch, Digest, StageName};
+use crate::index::SourceId;
+
+/// Something that a project asks for and its lock does not hold, or the reverse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmet {
+    /// The stage is not in the lock.
+    Missing {
+        /// The stage.
+        name: StageName,
+    },
+    /// The locked version is not one that the project asks for.
+    Version {
+        /// The stage.
+        name: StageName,
+        /// What the project asks for.
+        requirement: VersionReq,
+        /// What the lock holds.
+        locked: Version,
+    },
+    /// The stage is locked from another place.
+    Source {
+        /// The stage.
+        name: StageName,
+        /// Where the project has it from.
+        wanted: SourceId,
+        /// Where the lock has it from.
+        locked: SourceId,
+    },
+    /// Nothing in the project needs the stage.
+    Unneeded {
+        /// The stage.
+        name: StageName,
+    },
+}
+
+/// What changes from one lock to another; its text is one line for each change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockDiff {
+    /// The changes: stages by name, then bases, then the fetch digest.
+    pub changes: Vec<Change>,
+}
+
+/// One change between two locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A stage is new.
+    Added {
+        /// The stage.
+        name: StageName,
+        /// Its version.
+        version: Version,
+    },
+    /// A stage is gone.
+    Removed {
+        /// The stage.
+        name: StageName,
+        /// The version that it had.
+        version: Version,
+    },
+    /// A stage has another version.
+    Version {
+        /// The stage.
+        name: StageName,
+        /// The version before.
+        old: Version,
+        /// The version now.
+        new: Version,
+    },
+    /// A stage comes from another place.
+    Source {
+        /// The stage.
+        name: StageName,
+        /// The place before.
+        old: SourceId,
+        /// The place now.
+        new: SourceId,
+    },
+    /// A stage of the same version and place holds something else.
+    Content {
+        /// The stage.
+        name: StageName,
+        /// Which of its facts differs: `checksum`, `content`, `hook` or `dependencies`.
+        what: &'static str,
+    },
+    /// The base of an architecture is another.
+    Base {
+        /// The architecture.
+        arch: Arch,
+        /// The system and its release.
+        system: String,
+        /// The digest before, if there was one.
+        old: Option<Digest>,
+        /// The digest now, if there is one.
+        new: Option<Digest>,
+    },
+    /// The recorded downloads are others.
+    Fetch,
+}
+
+impl LockDiff {
+    /// Returns whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+pub(super) fn diff(old: &Lockfile, new: &Lockfile) -> LockDiff {
+    let mut changes = Vec::new();
+    let names: BTreeSet<&StageName> = old.stages.iter().chain(&new.stages).map(|stage| &stage.name).collect();
+    for name in names {
+        match (old.stage(name), new.stage(name)) {
+            (Some(before), Some(now)) => changes.extend(stage_changes(before, now)),
+            (Some(before), None) => {
+                changes.push(Change::Removed { name: name.clone(), version: before.version.clone() });
+            }
+            (None, Some(now)) => {
+                changes.push(Change::Added { name: name.clone(), version: now.version.clone() });
+            }
+            (None, None) => {}
+        }
+    }
+    let keys: BTreeSet<_> = old.bases.iter().chain(&new.bases).map(|base| base.key()).collect();
+    for (arch, os, release) in keys {
+        let (before, now) = (old.base(arch, os, release), new.base(arch, os, release));
+        if before != now {
+            let (old, new) = (before.map(|base| base.digest), now.map(|base| base.digest));
+            changes.push(Change::Base { arch, system: format!("{os} {release}"), old, new });
+        }
+    }
+    if old.fetch != new.fetch {
+        changes.push(Change::Fetch);
+    }
+    LockDiff { changes }
+}
+
+fn stage_changes(old: &LockedStage, new: &LockedStage) -> Vec<Change> {
+    let name = || new.name.clone();
+    let mut changes = Vec::new();
+    if old.version != new.version {
+        changes.push(Change::Version { name: name(), old: old.version.clone(), new: new.version.clone() });
+    }
+    if old.source != new.source {
+        changes.push(Change::Source { name: name(), old: old.source.clone(), new: new.source.clone() });
+    }
+    if changes.is_empty() {
+        let facts = [
+            ("checksum", old.checksum != new.checksum),
+            ("content", old.content != new.content),
+            ("hook", old.hook != new.hook),
+            ("dependencies", old.dependencies != new.dependencies),
+        ];
+        let differing = facts.into_iter().filter(|(_, differs)| *differs);
+        changes.extend(differing.map(|(what, _)| Change::Content { name: name(), what }));
+    }
+    changes
+}
+
+impl fmt::Display for LockDiff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, change) in self.changes.iter().enumerate() {
+            if position > 0 {
+                f.write_str("\n")?;
+            }
+            change.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Added { name, version } => write!(f, "adds `{name}` {version}"),
+            Self::Removed { name, version } => write!(f, "removes `{name}` {version}"),
+            Self::Version { name, old, new } => {
+                let verb = if old.cmp(new) == Ordering::Less { "updates" } else { "downgrades" };
+                write!(f, "{verb} `{name}` {old} -> {new}")
+            }
+            Self::Source { name, old, new } => write!(f, "moves `{name}` from {old} to {new}"),
+            Self::Content { name, what } => write!(f, "changes the {what} of `{name}`"),
+            Self::Base { arch, system, old, new } => match (old, new) {
+                (None, Some(new)) => write!(f, "adds the base of {system} for {arch}, {new}"),
+                (Some(old), None) => write!(f, "removes the base of {system} for {arch}, {old}"),
+                (Some(old), Some(new)) if old != new => {
+                    write!(f, "changes the base of {system} for {arch} from {old} to {new}")
+                }
+                _ => write!(f, "changes where the base of {system} for {arch} comes from"),
+            },
+            Self::Fetch => f.write_str("changes the recorded downloads"),
+        }
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { name } => write!(f, "`{name}` is asked for, but not locked"),
+            Self::Version { name, requirement, locked } => {
+                write!(f, "`{name}` {requirement} is asked for, but {locked} is locked")
+            }
+            Self::Source { name, wanted, locked } => {
+                write!(f, "`{name}` is to come from {wanted}, but is locked from {locked}")
+            }
+            Self::Unneeded { name } => write!(f, "`{name}` is locked, but nothing needs it"),
+        }
+    }
+}

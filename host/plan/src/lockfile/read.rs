@@ -1,0 +1,217 @@
+//! Reads `pib.lock`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use semver::Version;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+
+use super::{LockError, LockedBase, LockedStage, Lockfile, VERSION};
+use crate::id::{Arch, Digest, StageName};
+use crate::index::{HookRef, SourceId};
+
+/// The largest lock that is read, in bytes: thousands of stages.
+const MAX_LOCK: usize = 16 << 20;
+
+const MAKE_ANEW: &str = "Get the file back from version control, or delete it and run `pib lock` to make it anew; \
+                         that may take newer versions.";
+
+/// The one key that every schema has.
+#[derive(Deserialize)]
+struct Probe {
+    version: Option<Spanned<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schema {
+    #[serde(rename = "version")]
+    _version: i64,
+    fetch: Option<Digest>,
+    #[serde(default)]
+    base: Vec<Spanned<BaseSchema>>,
+    #[serde(default)]
+    stage: Vec<StageSchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseSchema {
+    arch: Arch,
+    os: String,
+    release: String,
+    digest: Digest,
+    source: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct StageSchema {
+    name: Spanned<StageName>,
+    version: Version,
+    source: SourceId,
+    checksum: Option<Digest>,
+    content: Option<Digest>,
+    hook: Option<Digest>,
+    hook_world: Option<String>,
+    #[serde(default)]
+    dependencies: Vec<Spanned<StageName>>,
+}
+
+/// The text that is being read, and its name, for errors.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
+    let input = Input { file, text };
+    if text.len() > MAX_LOCK {
+        let message = format!("`{file}` is larger than 16 MiB and is surely no lock");
+        return Err(LockError::new((file, ""), None, "", message, MAKE_ANEW));
+    }
+    if let Some(span) = merge_conflict(text) {
+        let message = format!("`{file}` holds a merge conflict");
+        let help = "Settle `pib.toml` first. Then take either side whole, e.g. by `git checkout --ours pib.lock`, and \
+                    run `pib lock`: it adds what is missing and keeps the rest.";
+        return Err(input.error(span, "the conflict begins here", message, help));
+    }
+    check_version(input)?;
+    let schema: Schema = input.read()?;
+    check_bases(input, &schema.base)?;
+    check_stages(input, &schema.stage)?;
+    let mut lock = Lockfile {
+        fetch: schema.fetch,
+        bases: schema.base.into_iter().map(|base| base.into_inner().into()).collect(),
+        stages: schema.stage.into_iter().map(Into::into).collect(),
+    };
+    lock.sort();
+    Ok(lock)
+}
+
+impl Input<'_> {
+    fn error(
+        self,
+        span: Range<usize>,
+        label: &'static str,
+        message: String,
+        help: impl Into<String>,
+    ) -> LockError {
+        LockError::new((self.file, self.text), Some(span), label, message, help)
+    }
+
+    fn read<T: DeserializeOwned>(self) -> Result<T, LockError> {
+        toml::from_str(self.text).map_err(|error| {
+            let message =
+                format!("could not read `{}`: {}", self.file, error.message().trim().replace('\n', ", "));
+            LockError::new((self.file, self.text), error.span(), "here", message, MAKE_ANEW)
+        })
+    }
+}
+
+/// Returns where a version control system left a conflict in the text.
+fn merge_conflict(text: &str) -> Option<Range<usize>> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let bare = line.trim_end();
+        if ["<<<<<<<", ">>>>>>>", "|||||||"].iter().any(|mark| bare.starts_with(mark)) || bare == "=======" {
+            return Some(start..start + bare.len());
+        }
+        start += line.len();
+    }
+    None
+}
+
+fn check_version(input: Input<'_>) -> Result<(), LockError> {
+    let probe: Probe = input.read()?;
+    let Some(version) = probe.version else {
+        let message = format!("`{}` does not say its `version`", input.file);
+        return Err(input.error(0..0, "`version = 1` is missing", message, MAKE_ANEW));
+    };
+    let (span, version) = (version.span(), version.into_inner());
+    if version > i64::from(VERSION) {
+        let message = format!(
+            "`{}` was written by a newer pib: it has version {version}, this pib reads up to {VERSION}",
+            input.file
+        );
+        let help =
+            "Update pib. Deleting the file and running `pib lock` works too, but may take other versions.";
+        return Err(input.error(span, "this version", message, help));
+    }
+    if version < 1 {
+        let message = format!("`{}` has version {version}, which there never was", input.file);
+        return Err(input.error(span, "this version", message, MAKE_ANEW));
+    }
+    Ok(())
+}
+
+fn check_bases(input: Input<'_>, bases: &[Spanned<BaseSchema>]) -> Result<(), LockError> {
+    let mut seen = BTreeSet::new();
+    for base in bases {
+        let inner = base.get_ref();
+        if !seen.insert((inner.arch, &inner.os, &inner.release)) {
+            let message = format!(
+                "`{}` has two bases for {} {} on {}",
+                input.file, inner.os, inner.release, inner.arch
+            );
+            return Err(input.error(base.span(), "the second", message, MAKE_ANEW));
+        }
+    }
+    Ok(())
+}
+
+fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockError> {
+    let mut names = BTreeMap::new();
+    for stage in stages {
+        if names.insert(stage.name.get_ref(), ()).is_some() {
+            let message = format!("`{}` has stage `{}` twice", input.file, stage.name.get_ref());
+            return Err(input.error(stage.name.span(), "the second", message, MAKE_ANEW));
+        }
+        if stage.hook.is_some() != stage.hook_world.is_some() {
+            let message = format!(
+                "stage `{}` in `{}` has only one of `hook` and `hook-world`",
+                stage.name.get_ref(),
+                input.file
+            );
+            return Err(input.error(stage.name.span(), "this stage", message, MAKE_ANEW));
+        }
+    }
+    for stage in stages {
+        for needed in &stage.dependencies {
+            if !names.contains_key(needed.get_ref()) {
+                let message = format!(
+                    "stage `{}` in `{}` depends on `{}`, which the file does not have",
+                    stage.name.get_ref(),
+                    input.file,
+                    needed.get_ref()
+                );
+                return Err(input.error(needed.span(), "this one is missing", message, MAKE_ANEW));
+            }
+        }
+    }
+    Ok(())
+}
+
+impl From<BaseSchema> for LockedBase {
+    fn from(base: BaseSchema) -> Self {
+        let BaseSchema { arch, os, release, digest, source } = base;
+        Self { arch, os, release, digest, source }
+    }
+}
+
+impl From<StageSchema> for LockedStage {
+    fn from(stage: StageSchema) -> Self {
+        Self {
+            name: stage.name.into_inner(),
+            version: stage.version,
+            source: stage.source,
+            checksum: stage.checksum,
+            content: stage.content,
+            hook: stage.hook.zip(stage.hook_world).map(|(digest, world)| HookRef { digest, world }),
+            dependencies: stage.dependencies.into_iter().map(Spanned::into_inner).collect(),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+use miette::Diagnostic;
+use proptest::prelude::*;
+
+use super::*;
+use crate::index::{GitReference, GitSource};
+use crate::resolve::{Facts, Root, Update};
+
+fn name(text: &str) -> StageName {
+    text.parse().unwrap()
+}
+
+const SMALL: &str = r#"# This file is written by pib; it says exactly what the build consists of. Keep it in version control.
+# To change it, edit pib.toml and run `pib lock`, or run `pib update`.
+version = 1
+
+[[base]]
+arch = "arm64"
+os = "debian"
+release = "trixie"
+digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+[[stage]]
+name = "__cleanup__"
+version = "1.0.0"
+source = "bundled"
+
+[[stage]]
+name = "__init__"
+version = "1.0.0"
+source = "bundled"
+
+[[stage]]
+name = "os"
+version = "1.0.0"
+source = "bundled"
+checksum = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+[[stage]]
+name = "ro"
+version = "0.0.0"
+source = "path+../ro"
+hook = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+hook-world = "pib:stage@0.1.0"
+dependencies = [
+    "os",
+]
+"#;
+
+fn small() -> Lockfile {
+    Lockfile::parse(FILE_NAME, SMALL).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Returns the message, the text that is marked, and the help.
+fn failure(text: &str) -> (String, String, String) {
+    let error = Lockfile::parse(FILE_NAME, text).unwrap_err();
+    let marked = error.span().map(|span| text[span].to_owned()).unwrap_or_default();
+    (error.to_string(), marked, error.help().unwrap().to_string())
+}
+
+#[test]
+fn the_text_is_the_documented_one() {
+    assert_eq!(small().to_text(), SMALL);
+    assert_eq!(Lockfile::parse(FILE_NAME, &SMALL.replace('\n', "\r\n")).unwrap(), small());
+}
+
+#[test]
+fn a_newer_lock_is_refused_before_its_rest_is_read() {
+    let (message, marked, help) = failure("version = 2\n[[stage]]\nname = 'A NEW FORM'\n");
+    assert_eq!(message, "`pib.lock` was written by a newer pib: it has version 2, this pib reads up to 1");
+    assert_eq!(marked, "2");
+    assert!(help.starts_with("Update pib."), "{help}");
+    assert!(failure("version = 0\n").0.contains("there never was"));
+    assert!(failure("").0.contains("does not say its `version`"));
+    assert!(failure("version = 'one'\n").0.contains("could not read"));
+}
+
+#[test]
+fn a_merge_conflict_is_recognised() {
+    let text = SMALL.replace(
+        "name = \"os\"\n",
+        "name = \"os\"\n<<<<<<< HEAD\nversion = \"1.0.0\"\n=======\nversion = \"2.0.0\"\n>>>>>>> other\n",
+    );
+    let (message, marked, help) = failure(&text);
+    assert_eq!(message, "`pib.lock` holds a merge conflict");
+    assert_eq!(marked, "<<<<<<< HEAD");
+    assert!(help.contains("pib lock"), "{help}");
+}
+
+#[test]
+fn mistakes_are_shown_at_their_place() {
+    let (message, marked, _) =
+        failure(&SMALL.replace("source = \"bundled\"\nchecksum", "source = \"https://x\"\nchecksum"));
+    assert!(message.contains("`https://x` is not a source"), "{message}");
+    assert_eq!(marked, "\"https://x\"");
+    let (message, marked, _) = failure(&SMALL.replace("    \"os\",", "    \"oss\","));
+    assert_eq!(message, "stage `ro` in `pib.lock` depends on `oss`, which the file does not have");
+    assert_eq!(marked, "\"oss\"");
+    let (message, marked, _) = failure(&SMALL.replace("name = \"ro\"", "name = \"os\""));
+    assert_eq!((message.as_str(), marked.as_str()), ("`pib.lock` has stage `os` twice", "\"os\""));
+    let (message, ..) = failure(&SMALL.replace("hook-world = \"pib:stage@0.1.0\"\n", ""));
+    assert!(message.contains("only one of"), "{message}");
+    let (message, marked, _) = failure(&SMALL.replace("hook-world", "hook-word"));
+    assert!(message.contains("unknown field `hook-word`"), "{message}");
+    assert_eq!(marked, "hook-word");
+    let base = &SMALL[SMALL.find("[[base]]").unwrap()..SMALL.find("[[stage]]").unwrap()];
+    assert!(
+        failure(&SMALL.replace(base, &base.repeat(2))).0.contains("two bases for debian trixie on arm64")
+    );
+    assert!(failure(&"#".repeat((16 << 20) + 1)).0.contains("larger than"));
+    for cut in 0..SMALL.len() {
+        // A file that was cut anywhere is read or refused, and never makes the reader panic.
+        let _ = Lockfile::parse(FILE_NAME, &SMALL[..cut]);
+    }
+}
+
+fn request(roots: &[&str]) -> ResolveRequest {
+    let root = |text: &&str| {
+        let (stage, requirement) = text.split_once(' ').unwrap();
+        Root { name: name(stage), requirement: Some(requirement.parse().unwrap()), source: None }
+    };
+    ResolveRequest {
+        roots: roots.iter().map(root).collect(),
+        patches: [(name("ro"), SourceId::path("../ro").unwrap())].into(),
+        default_source: SourceId::bundled(),
+        facts: Facts {
+            os: "debian".into(),
+            arch: Arch::Arm64,
+            board: "rpi4".into(),
+            pib: Version::new(0, 1, 0),
+        },
+        locked: Vec::new(),
+        update: Update::None,
+    }
+}
+
+#[test]
+fn it_tells_what_the_lock_does_not_meet() {
+    let unmet = |request: &ResolveRequest| -> Vec<String> {
+        small().unmet(request).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(unmet(&request(&["ro *"])), Vec::<String>::new());
+    assert_eq!(unmet(&request(&["os ^1"])), ["`ro` is locked, but nothing needs it"]);
+    let mut other = request(&["ro *", "os ^2", "watchdog *"]);
+    other.patches.clear();
+    assert_eq!(
+        unmet(&other),
+        [
+            "`os` ^2 is asked for, but 1.0.0 is locked",
+            "`watchdog` is asked for, but not locked",
+            "`ro` is to come from bundled, but is locked from path+../ro",
+        ]
+    );
+}
+
+#[test]
+fn a_git_source_is_met_by_its_commit() {
+    let git = GitSource::new("https://example.org/ro", GitReference::Branch("main".into()), None).unwrap();
+    let mut lock = small();
+    lock.stages[3].source = git.clone().at_commit(&"a".repeat(40)).unwrap().into();
+    let mut request = request(&["ro *"]);
+    request.patches.insert(name("ro"), git.into());
+    assert_eq!(lock.unmet(&request), []);
+}
+
+#[test]
+fn a_diff_reads_as_sentences() {
+    let (old, mut new) = (small(), small());
+    assert!(old.diff(&new).is_empty());
+    new.stages[2].version = Version::new(1, 1, 0);
+    new.stages[3].source = SourceId::bundled();
+    new.stages[0].content = Some(Digest::of(b"other"));
+    new.stages.remove(1);
+    new.stages.push(LockedStage { name: name("watchdog"), ..old.stages[2].clone() });
+    new.set_base(LockedBase { digest: Digest::of(b"base"), ..old.bases[0].clone() });
+    new.fetch = Some(Digest::of(b"fetch"));
+    let expected = format!(
+        "changes the content of `__cleanup__`\nremoves `__init__` 1.0.0\nupdates `os` 1.0.0 -> 1.1.0\n\
+         moves `ro` from path+../ro to bundled\nadds `watchdog` 1.0.0\n\
+         changes the base of debian trixie for arm64 from {} to {}\nchanges the recorded downloads",
+        Digest::of(b""),
+        Digest::of(b"base")
+    );
+    assert_eq!(old.diff(&new).to_string(), expected);
+    assert!(new.diff(&old).to_string().contains("downgrades `os` 1.1.0 -> 1.0.0"));
+    assert_eq!(new.bases.len(), 1);
+}
+
+fn any_digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+fn any_lock() -> impl Strategy<Value = Lockfile> {
+    use proptest::option::of;
+    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", any_digest(), of("(?s).{0,12}")).prop_map(
+        |(arch, os, release, digest, source)| LockedBase {
+            arch: Arch::ALL[arch],
+            os,
+            release,
+            digest,
+            source,
+        },
+    );
+    let source = prop_oneof![
+        Just(SourceId::bundled()),
+        "[!-~]{1,12}[a-z]".prop_map(|url| SourceId::registry(&url).unwrap()),
+        "\\PC{1,12}".prop_map(|path| SourceId::path(&path).unwrap()),
+        "\\PC{1,8}".prop_map(|tag| GitSource::new("u", GitReference::Tag(tag), None).unwrap().into()),
+    ];
+    let version = (0..9_u64, 0..9_u64, any::<bool>()).prop_map(|(major, minor, is_pre)| {
+        format!("{major}.{minor}.0{}", if is_pre { "-rc.1+b" } else { "" }).parse::<Version>().unwrap()
+    });
+    let hook = (any_digest(), "\\PC{0,12}").prop_map(|(digest, world)| HookRef { digest, world });
+    let stage =
+        (version, source, of(any_digest()), of(any_digest()), of(hook), any::<proptest::sample::Selector>());
+    let stages = proptest::collection::btree_map("[a-z][a-z0-9-]{0,6}", stage, 0..6);
+    (of(any_digest()), proptest::collection::vec(base, 0..4), stages).prop_map(|(fetch, bases, stages)| {
+        let names: Vec<StageName> = stages.keys().map(|text| name(text)).collect();
+        let stage = |(own, (version, source, checksum, content, hook, selector)): (
+            String,
+            (_, _, _, _, _, proptest::sample::Selector),
+        )| {
+            let dependencies = selector.try_select(&names).cloned().into_iter().collect();
+            LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
+        };
+        let mut lock = Lockfile { fetch, bases: Vec::new(), stages: stages.into_iter().map(stage).collect() };
+        for base in bases {
+            lock.set_base(base);
+        }
+        lock
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_lock_round_trips(lock in any_lock(), seed in any::<proptest::sample::Index>()) {
+        let text = lock.to_text();
+        prop_assert_eq!(Lockfile::parse(FILE_NAME, &text).map_err(|error| error.to_string()), Ok(lock.clone()));
+        prop_assert!(!text.contains('\r'));
+        let mut turned = lock.clone();
+        if !turned.stages.is_empty() {
+            let by = seed.index(turned.stages.len());
+            turned.stages.rotate_left(by);
+        }
+        turned.bases.reverse();
+        prop_assert_eq!(turned.to_text(), text, "the text depends on the order in memory");
+        prop_assert!(lock.diff(&lock).is_empty());
+    }
+}
