@@ -15,7 +15,7 @@ use super::{Engine, EngineError};
 /// Where Linux shows its handlers.
 const PROC: &str = "/proc/sys/fs/binfmt_misc";
 /// The help that every failed check ends with.
-const HELP: &str = "Run `sudo pib binfmt`.";
+const HELP: &str = "Run `sudo pib binfmt` on the machine that the engine runs on.";
 
 /// What the kernel would do with a program of some architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,12 @@ fn check(status: &BinfmtStatus, arch: Arch) -> Result<(), EngineError> {
         BinfmtStatus::Missing => "no binfmt handler is registered for them".to_owned(),
         BinfmtStatus::NotMounted => "binfmt_misc is not mounted".to_owned(),
     };
-    Err(EngineError::Binfmt { arch, reason, help: HELP.to_owned() })
+    Err(cannot_run(arch, reason))
+}
+
+/// Returns the error for a target whose programs do not run.
+pub(super) fn cannot_run(arch: Arch, reason: String) -> EngineError {
+    EngineError::Binfmt { arch, reason, help: HELP.to_owned() }
 }
 
 impl Binfmt {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
+use bollard::errors::Error;
 use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -12,12 +13,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Engine;
 use super::build::BuildRequest;
 use super::error::EngineError;
 use super::filesync::content_time;
 use super::lines::{Lines, Mask};
-use super::progress::{Stages, exit_code, shorten};
+use super::place;
+use super::progress::{Stages, shorten, step_failed};
+use super::{Engine, solve};
 use crate::event::Reporter;
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
@@ -59,8 +61,8 @@ pub(super) async fn build(
                 }
             }
             Err(error) => {
-                let api = || EngineError::api("building", &error);
-                return Err(own(&failure).or_else(|| follower.failure(&error)).unwrap_or_else(api));
+                let refused = || refusal(request, &error);
+                return Err(own(&failure).or_else(|| follower.failure(&error)).unwrap_or_else(refused));
             }
         }
     }
@@ -71,6 +73,16 @@ pub(super) async fn build(
 fn own(failure: &OnceLock<String>) -> Option<EngineError> {
     let message = failure.get()?.clone();
     Some(EngineError::Api { doing: "sending the context".to_owned(), message })
+}
+
+/// Turns an answer that no instruction is to blame for into an error.
+fn refusal(request: &BuildRequest<'_>, error: &Error) -> EngineError {
+    match error {
+        Error::DockerStreamError { error: message } | Error::DockerResponseServerError { message, .. } => {
+            solve::refused(request.plan, message)
+        }
+        other => EngineError::api("building", other),
+    }
 }
 
 /// Streams the context as a tar: sorted as planned, owned by root, the times made from the contents.
@@ -164,9 +176,12 @@ impl Write for Pieces {
 
 /// Follows a build by what the classic builder says in words.
 struct Follower<'a> {
+    request: &'a BuildRequest<'a>,
     stages: Stages<'a>,
     mask: Mask,
     stage: Option<usize>,
+    /// The number of the current instruction: `3/7`.
+    number: String,
     /// The current instruction, and what it has printed.
     instruction: Option<String>,
     lines: Lines,
@@ -175,11 +190,13 @@ struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    fn new(request: &'a BuildRequest<'_>, reporter: &'a dyn Reporter) -> Self {
+    fn new(request: &'a BuildRequest<'a>, reporter: &'a dyn Reporter) -> Self {
         Self {
+            request,
             stages: Stages::new(request.plan, reporter),
             mask: request.mask(),
             stage: None,
+            number: String::new(),
             instruction: None,
             lines: Lines::default(),
             ran: false,
@@ -213,6 +230,7 @@ impl<'a> Follower<'a> {
             self.stages.detail(stage, format!("{number} {instruction}"));
         }
         self.instruction = Some(instruction);
+        number.clone_into(&mut self.number);
     }
 
     fn end_instruction(&mut self) {
@@ -234,21 +252,16 @@ impl<'a> Follower<'a> {
     }
 
     /// Returns the failure of the current instruction, where the engine speaks of one.
-    fn failure(&mut self, error: &bollard::errors::Error) -> Option<EngineError> {
-        let bollard::errors::Error::DockerStreamError { error } = error else { return None };
+    fn failure(&mut self, error: &Error) -> Option<EngineError> {
+        let Error::DockerStreamError { error } = error else { return None };
         let instruction = self.instruction.take()?;
         let (stages, stage) = (&self.stages, self.stage);
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
-        if error.contains("no space left on device") {
-            return Some(EngineError::DiskFull { doing: format!("building at `{instruction}`") });
-        }
-        Some(EngineError::BuildFailed {
-            stage: self.stage.and_then(|stage| self.stages.name(stage)),
-            instruction,
-            exit_code: exit_code(error),
-            message: self.mask.apply(error.trim().to_owned()),
-            log_tail: self.lines.tail(),
-        })
+        let plan = self.request.plan;
+        let line = place::of_number(plan, &self.number).map(|place| place.line);
+        let stage = self.stage.and_then(|stage| self.stages.name(stage));
+        let message = self.mask.apply(error.trim().to_owned());
+        Some(step_failed(plan, stage, line, instruction, message, self.lines.tail()))
     }
 }
 

@@ -75,10 +75,12 @@ pub enum EngineError {
         help: String,
     },
     /// An instruction of a part failed.
-    #[error("{}", build_failed(stage.as_deref(), instruction, *exit_code, message))]
+    #[error("{}", build_failed(stage.as_deref(), *line, instruction, *exit_code, message))]
     BuildFailed {
         /// The pib stage whose part failed, where that is known.
         stage: Option<String>,
+        /// The line of the part on which the instruction starts, counted from 1, where that is known.
+        line: Option<usize>,
         /// The instruction: `RUN apt-get install x`.
         instruction: String,
         /// The exit code, where a program failed.
@@ -89,8 +91,12 @@ pub enum EngineError {
         log_tail: Vec<String>,
     },
     /// The engine refused the build before it ran anything.
-    #[error("the container engine refused the build: {message}")]
+    #[error("{}the container engine refused the build: {message}", place(stage.as_deref(), *line))]
     BuildRefused {
+        /// The pib stage that it speaks of, where that is known.
+        stage: Option<String>,
+        /// The line of that stage's part, counted from 1.
+        line: Option<usize>,
         /// What the engine said.
         message: String,
     },
@@ -101,7 +107,7 @@ pub enum EngineError {
     ))]
     Disconnected {
         /// What was being done.
-        doing: &'static str,
+        doing: String,
         /// What happened.
         reason: String,
     },
@@ -154,14 +160,26 @@ pub enum EngineError {
 impl EngineError {
     /// Turns an answer of the API into an error; `doing` completes "failed while ...".
     pub(super) fn api(doing: impl Into<String>, error: &bollard::errors::Error) -> Self {
-        let message = match error {
-            bollard::errors::Error::DockerResponseServerError { status_code, message } => {
-                format!("{} (status {status_code})", message.trim())
-            }
-            bollard::errors::Error::DockerStreamError { error } => error.trim().to_owned(),
-            other => with_sources(other),
+        use bollard::errors::Error::{
+            DockerResponseServerError, DockerStreamError, HyperLegacyError, HyperResponseError, IOError,
+            RequestTimeoutError,
         };
-        Self::from_message(doing, message)
+        match error {
+            DockerResponseServerError { status_code, message } => {
+                Self::from_message(doing, format!("{} (status {status_code})", message.trim()))
+            }
+            DockerStreamError { error } => Self::from_message(doing, error.trim().to_owned()),
+            RequestTimeoutError => Self::disconnected(doing, "it took too long to answer".to_owned()),
+            HyperLegacyError { .. } | HyperResponseError { .. } | IOError { .. } => {
+                Self::disconnected(doing, with_sources(error))
+            }
+            other => Self::from_message(doing, with_sources(other)),
+        }
+    }
+
+    /// Returns the error of a connection that ended, for `reason`, while `doing` was under way.
+    pub(super) fn disconnected(doing: impl Into<String>, reason: String) -> Self {
+        Self::Disconnected { doing: doing.into(), reason }
     }
 
     /// Wraps what an engine said, and recognises the failures that have a remedy of their own.
@@ -188,10 +206,24 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn build_failed(stage: Option<&str>, instruction: &str, exit_code: Option<i64>, message: &str) -> String {
-    let place = stage.map_or_else(|| "the build failed".to_owned(), |stage| format!("stage {stage} failed"));
+fn build_failed(
+    stage: Option<&str>,
+    line: Option<usize>,
+    instruction: &str,
+    exit_code: Option<i64>,
+    message: &str,
+) -> String {
+    let place = place(stage, line);
     match exit_code {
-        Some(code) => format!("{place}: exit code {code} from `{instruction}`"),
-        None => format!("{place} at `{instruction}`: {message}"),
+        Some(code) => format!("{place}`{instruction}` failed with exit code {code}"),
+        None => format!("{place}`{instruction}` failed: {message}"),
+    }
+}
+
+fn place(stage: Option<&str>, line: Option<usize>) -> String {
+    match (stage, line) {
+        (Some(stage), Some(line)) => format!("stage {stage}, line {line} of its part: "),
+        (Some(stage), None) => format!("stage {stage}: "),
+        (None, _) => String::new(),
     }
 }

@@ -1,9 +1,11 @@
 //! Takes the root file system of a container image out of the engine, as a tar stream.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
 
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::{CreateContainerOptions, RemoveContainerOptions};
+use bollard::query_parameters::{CreateContainerOptions, ListContainersOptions, RemoveContainerOptions};
 use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
 use bollard_buildkit_proto::moby::filesync::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSend;
@@ -20,6 +22,10 @@ use super::{Engine, solve};
 
 /// How many pieces may wait for the reader; each is at most a few MiB, most are 32 KiB.
 const QUEUE: usize = 16;
+/// The label of containers that are there only for the time of an export.
+pub const TEMPORARY: &str = "org.pib.temporary";
+/// How long the removal of an abandoned container may take.
+const REMOVAL: Duration = Duration::from_secs(5);
 /// What the classic way loses, for people.
 const CLASSIC_LOSES: &str = "extended attributes other than security.capability are lost, among them ACLs; \
     etc/hosts, etc/hostname and etc/resolv.conf are empty; .dockerenv and dev/console are added";
@@ -82,6 +88,29 @@ impl Engine {
         Ok(RootfsTar { pieces, current: Bytes::new(), losses, _task: task })
     }
 
+    /// Removes containers that exports left behind more than `age` ago; returns how many there were.
+    ///
+    /// An export removes its container itself; one stays only where pib was killed or the engine vanished.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn remove_leftovers(&self, age: Duration) -> Result<usize, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![TEMPORARY.to_owned()])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let containers = self.quick().list_containers(Some(options)).await;
+        let containers = containers.map_err(|error| EngineError::api("listing containers", &error))?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let newest = i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(i64::MAX);
+        let mut count = 0;
+        for container in containers {
+            if let Some(id) = container.id.filter(|_| container.created.is_some_and(|made| made < newest)) {
+                remove_container(self, &id).await;
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
     async fn export_solve(
         &self,
         tag: &str,
@@ -104,7 +133,9 @@ impl Engine {
         };
         Ok(AbortOnDrop(tokio::spawn(async move {
             if let Err(status) = solve::follow(&mut session, order, |_| ()).await {
-                _ = sender.send(Err(solve::refusal("exporting", &status))).await;
+                let refused = || EngineError::from_message("exporting", status.message().trim().to_owned());
+                let error = solve::torn("exporting", &status).unwrap_or_else(refused);
+                _ = sender.send(Err(error)).await;
             }
         })))
     }
@@ -116,16 +147,17 @@ impl Engine {
     ) -> Result<AbortOnDrop, EngineError> {
         let body = ContainerCreateBody {
             image: Some(tag.to_owned()),
+            labels: Some([(TEMPORARY.to_owned(), tag.to_owned())].into()),
             // Never run, but without any command the engine refuses to create it.
             cmd: Some(vec!["/".to_owned()]),
             ..ContainerCreateBody::default()
         };
         let created = self.quick().create_container(None::<CreateContainerOptions>, body).await;
         let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
-        let container = TemporaryContainer { engine: self.clone(), id: created.id };
+        let mut container = TemporaryContainer { engine: self.clone(), id: Some(created.id.clone()) };
         Ok(AbortOnDrop(tokio::spawn(async move {
             let docker = container.engine.patient();
-            let mut stream = Box::pin(docker.export_container(&container.id));
+            let mut stream = Box::pin(docker.export_container(&created.id));
             while let Some(piece) = stream.next().await {
                 let piece = piece.map_err(|error| EngineError::api("exporting", &error));
                 let failed = piece.is_err();
@@ -133,6 +165,8 @@ impl Engine {
                     break;
                 }
             }
+            // Before the sender goes, so that the container is gone when the reader sees the end.
+            container.remove().await;
         })))
     }
 }
@@ -140,19 +174,38 @@ impl Engine {
 /// A container that is removed with its owner, also when the export is abandoned.
 struct TemporaryContainer {
     engine: Engine,
-    id: String,
+    id: Option<String>,
+}
+
+impl TemporaryContainer {
+    async fn remove(&mut self) {
+        if let Some(id) = self.id.clone() {
+            remove_container(&self.engine, &id).await;
+            // Only now: dropped in the middle of the removal, it is tried once more.
+            self.id = None;
+        }
+    }
 }
 
 impl Drop for TemporaryContainer {
     fn drop(&mut self) {
-        let (docker, id) = (self.engine.quick(), std::mem::take(&mut self.id));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-                _ = docker.remove_container(&id, Some(options)).await;
-            });
-        }
+        let Some(id) = self.id.take() else { return };
+        let engine = self.engine.clone();
+        // On a thread of its own, and waited for: the program may be about to end, and its runtime with it.
+        let removing = std::thread::spawn(move || {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                let removal = remove_container(&engine, &id);
+                _ = runtime.block_on(async { tokio::time::timeout(REMOVAL, removal).await });
+            }
+        });
+        _ = removing.join();
     }
+}
+
+/// Removes a container; what it fails to remove has a label by which it can be found.
+async fn remove_container(engine: &Engine, id: &str) {
+    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+    _ = engine.quick().remove_container(id, Some(options)).await;
 }
 
 /// Receives the tar that the engine exports.

@@ -22,6 +22,7 @@ pub mod export;
 mod filesync;
 pub mod image;
 mod lines;
+mod place;
 mod progress;
 mod session;
 mod solve;

@@ -7,12 +7,17 @@ use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
 use super::lines::{Lines, Mask, clean};
+use super::{binfmt, place};
 use crate::event::{Event, Reporter, ReporterExt};
 
 /// The longest instruction that is shown.
 const MAX_INSTRUCTION: usize = 200;
 /// The step that output without a stage belongs to.
 const BUILD: &str = "build";
+/// The step of what the engine does after the last stage: it takes seconds for a big result.
+const STORE: &str = "build:store";
+/// What BuildKit calls that.
+const EXPORTING: &str = "exporting to image";
 
 /// The stages of a plan as steps of the operation.
 pub(super) struct Stages<'a> {
@@ -109,6 +114,8 @@ struct Steps {
 
 struct Failure {
     stage: Option<usize>,
+    step: usize,
+    steps: usize,
     instruction: String,
     message: String,
     vertex: String,
@@ -156,6 +163,14 @@ impl<'a> Progress<'a> {
             let (mask, stages) = (&self.mask, &self.stages);
             known.lines.finish(mask, |line| stages.log(stage, line));
         }
+        if vertex.name == EXPORTING {
+            if starts {
+                self.stages.reporter.started(STORE, "Storing the container image");
+            }
+            if completed && vertex.error.is_empty() {
+                self.stages.reporter.finished(STORE, false);
+            }
+        }
         if let Some(stage) = stage {
             if starts && !vertex.cached {
                 self.stages.start(stage);
@@ -168,7 +183,8 @@ impl<'a> Progress<'a> {
         let cancelled = vertex.error.contains("context canceled");
         if !vertex.error.is_empty() && !cancelled && self.failure.is_none() {
             let message = self.mask.apply(vertex.error);
-            self.failure = Some(Failure { stage, instruction, message, vertex: vertex.digest });
+            let (step, steps) = (name.step, name.steps);
+            self.failure = Some(Failure { stage, step, steps, instruction, message, vertex: vertex.digest });
         }
     }
 
@@ -203,18 +219,39 @@ impl<'a> Progress<'a> {
             vertex.lines.finish(mask, |line| stages.log(failure.stage, line));
             vertex.lines.tail()
         });
-        let disk_full = failure.message.contains("no space left on device");
-        if disk_full || log_tail.iter().any(|line| line.contains("No space left on device")) {
-            return Some(EngineError::DiskFull { doing: format!("building at `{}`", failure.instruction) });
-        }
-        Some(EngineError::BuildFailed {
-            stage: failure.stage.and_then(|stage| self.stages.name(stage)),
-            instruction: failure.instruction,
-            exit_code: exit_code(&failure.message),
-            message: failure.message,
-            log_tail,
-        })
+        let plan = self.stages.plan;
+        let place = failure.stage.and_then(|stage| place::of_step(plan, stage, failure.step, failure.steps));
+        let stage = failure.stage.and_then(|stage| self.stages.name(stage));
+        let line = place.map(|place| place.line);
+        Some(step_failed(plan, stage, line, failure.instruction, failure.message, log_tail))
     }
+}
+
+/// Makes the error of an instruction that failed, and recognises causes that have a remedy of their own.
+pub(super) fn step_failed(
+    plan: &BuildPlan,
+    stage: Option<String>,
+    line: Option<usize>,
+    instruction: String,
+    message: String,
+    log_tail: Vec<String>,
+) -> EngineError {
+    let says = |is: fn(&str) -> bool| log_tail.iter().chain([&message]).any(|line| is(line));
+    if says(|line| line.to_lowercase().contains("no space left on device")) {
+        return EngineError::DiskFull { doing: format!("building at `{instruction}`") };
+    }
+    // The engine itself could not start the shell. A program that a part starts fails in the shell's words.
+    if says(|line| {
+        (line.contains("exec user process") || line.starts_with("exec /"))
+            && line.contains("exec format error")
+    }) {
+        return binfmt::cannot_run(
+            plan.arch,
+            "the engine got `exec format error` from its kernel".to_owned(),
+        );
+    }
+    let exit_code = exit_code(&message);
+    EngineError::BuildFailed { stage, line, instruction, exit_code, message, log_tail }
 }
 
 /// What a vertex's name tells: `[os 2/5] RUN x`, `[2/5] RUN x`, `[internal] load metadata`, `exporting`.
@@ -262,7 +299,126 @@ pub(super) fn exit_code(message: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use pib_plan::assemble::{BaseRef, StageInput, assemble};
+    use pib_plan::id::{Arch, Digest};
+
     use super::*;
+
+    fn plan() -> BuildPlan {
+        let stage = |name: &str, text: &str| StageInput {
+            name: name.parse().unwrap(),
+            version: semver::Version::new(1, 0, 0),
+            args: vec![],
+            part: pib_plan::part::check("part", text).unwrap(),
+            files: vec![],
+        };
+        let stages =
+            [stage("__init__", "RUN a\n"), stage("set", "ENV X=1\n"), stage("os", "\nRUN b\nRUN c\n")];
+        let base = BaseRef::ContainerImage("base:1".to_owned());
+        assemble(Arch::Arm64, &base, &Digest::of(b""), &stages).unwrap()
+    }
+
+    #[derive(Default)]
+    struct Recorder(std::sync::Mutex<Vec<String>>);
+
+    impl Reporter for Recorder {
+        fn report(&self, event: Event) {
+            let text = match event {
+                Event::StepStarted { id, .. } => format!("start {id}"),
+                Event::StepDetail { id, detail } => format!("detail {id} {detail}"),
+                Event::StepFinished { id, cached } => format!("finish {id} {cached}"),
+                Event::Log { id, line } => format!("log {id} {line}"),
+                other => panic!("{other:?}"),
+            };
+            self.0.lock().unwrap().push(text);
+        }
+    }
+
+    fn vertex(name: &str, state: &str) -> Vertex {
+        let now = Some(bollard_buildkit_proto::google::protobuf::Timestamp { seconds: 1, nanos: 0 });
+        Vertex {
+            digest: format!("digest of {name}"),
+            name: name.to_owned(),
+            cached: state == "cached",
+            started: if state == "known" { None } else { now },
+            completed: if matches!(state, "known" | "started") { None } else { now },
+            error: if state.starts_with("error") { state.to_owned() } else { String::new() },
+            ..Vertex::default()
+        }
+    }
+
+    fn vertexes(list: &[(&str, &str)]) -> StatusResponse {
+        let vertexes = list.iter().map(|(name, state)| vertex(name, state)).collect();
+        StatusResponse { vertexes, ..StatusResponse::default() }
+    }
+
+    fn log(name: &str, text: &str) -> StatusResponse {
+        let log = VertexLog {
+            vertex: format!("digest of {name}"),
+            msg: text.as_bytes().to_vec(),
+            ..VertexLog::default()
+        };
+        StatusResponse { logs: vec![log], ..StatusResponse::default() }
+    }
+
+    #[test]
+    fn a_build_is_told_stage_by_stage() {
+        let (plan, recorder) = (plan(), Recorder::default());
+        let mut progress = Progress::new(&plan, Mask::default(), &recorder);
+        let (from, a) = ("[init__ 1/2] FROM docker.io/library/base:1", "[init__ 2/2] RUN a");
+        progress.take(vertexes(&[("[internal] load build context", "done"), (from, "known"), (a, "known")]));
+        progress.take(vertexes(&[(from, "started"), (from, "done")]));
+        progress.take(vertexes(&[(a, "cached"), ("[os 1/2] RUN b", "started")]));
+        progress.take(log("[os 1/2] RUN b", "hello\nwor"));
+        progress.take(log("[os 1/2] RUN b", "ld"));
+        progress.take(vertexes(&[("[os 1/2] RUN b", "done"), ("[os 2/2] RUN c", "cached")]));
+        progress.take(vertexes(&[("exporting to image", "done")]));
+        progress.finish(None);
+        let expected = [
+            "start stage:__init__",
+            "detail stage:__init__ 1/2 FROM docker.io/library/base:1",
+            "finish stage:__init__ true",
+            "start stage:os",
+            "detail stage:os 1/2 RUN b",
+            "log stage:os hello",
+            "log stage:os world",
+            "finish stage:os false",
+            "start build:store",
+            "finish build:store false",
+            "start stage:set",
+            "finish stage:set true",
+        ];
+        assert_eq!(*recorder.0.lock().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_failure_names_its_place_and_known_causes() {
+        let plan = plan();
+        let fail = |output: &str, error: &str| {
+            let recorder = Recorder::default();
+            let mut progress = Progress::new(&plan, Mask::default(), &recorder);
+            progress.take(vertexes(&[("[os 2/2] RUN c", "started")]));
+            progress.take(log("[os 2/2] RUN c", output));
+            progress.take(vertexes(&[("[other] x", "error: context canceled"), ("[os 2/2] RUN c", error)]));
+            progress.failure().unwrap()
+        };
+        match fail("a\nb", "error: executor failed running [/bin/sh -c c]: exit code: 7") {
+            EngineError::BuildFailed { stage, line, instruction, exit_code, log_tail, .. } => {
+                assert_eq!((stage.as_deref(), line, exit_code), (Some("os"), Some(3), Some(7)));
+                assert_eq!((instruction.as_str(), log_tail), ("RUN c", vec!["a".to_owned(), "b".to_owned()]));
+            }
+            other => panic!("{other:?}"),
+        }
+        let error = fail("", "error: write /x: no space left on device");
+        assert!(matches!(error, EngineError::DiskFull { .. }), "{error:?}");
+        let error = fail(
+            "standard_init_linux.go:228: exec user process caused: exec format error\n",
+            "error: exit code: 1",
+        );
+        assert!(matches!(error, EngineError::Binfmt { .. }), "{error:?}");
+        let error = fail("/bin/sh: 1: tool: Exec format error\n", "error: exit code: 126");
+        assert!(matches!(error, EngineError::BuildFailed { .. }), "{error:?}");
+    }
 
     #[test]
     fn vertex_names_are_read() {

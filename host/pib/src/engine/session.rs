@@ -139,7 +139,7 @@ async fn control(engine: &Engine) -> Result<(ControlClient<Channel>, AbortOnDrop
 }
 
 fn lost(error: &dyn std::error::Error) -> EngineError {
-    EngineError::Disconnected { doing: "opening a build session", reason: with_sources(error) }
+    EngineError::disconnected("opening a build session", with_sources(error))
 }
 
 fn request(path: &str) -> http::request::Builder {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::{SolveRequest, StatusRequest, StatusResponse};
+use pib_plan::assemble::BuildPlan;
 use tonic::{Code, Status, Streaming};
 
-use super::Engine;
 use super::build::BuildRequest;
-use super::error::EngineError;
+use super::error::{EngineError, with_sources};
 use super::filesync::ContextServer;
 use super::progress::Progress;
 use super::session::{Services, Session, random_id};
+use super::{Engine, place};
 use crate::event::Reporter;
 
 /// How long the last messages of a build that has ended may take.
@@ -47,9 +48,9 @@ pub(super) async fn build(
             Ok(())
         }
         // Ours first: what the engine says of it is only an echo.
-        Err(status) => {
-            Err(own(&failure).or_else(|| progress.failure()).unwrap_or_else(|| refusal("building", &status)))
-        }
+        Err(status) => Err(own(&failure).or_else(|| progress.failure()).unwrap_or_else(|| {
+            torn("building", &status).unwrap_or_else(|| refused(request.plan, status.message()))
+        })),
     }
 }
 
@@ -58,7 +59,7 @@ fn own(failure: &std::sync::Arc<std::sync::OnceLock<EngineError>>) -> Option<Eng
         EngineError::ContextChanged { path } => {
             return Some(EngineError::ContextChanged { path: path.clone() });
         }
-        other => super::error::with_sources(other),
+        other => with_sources(other),
     };
     Some(EngineError::Api { doing: "sending the context".to_owned(), message: text })
 }
@@ -119,17 +120,25 @@ async fn next(messages: &mut Option<Streaming<StatusResponse>>) -> Option<Status
     messages.as_mut()?.message().await.ok().flatten()
 }
 
-/// Turns the engine's refusal into an error.
-pub(super) fn refusal(doing: &'static str, status: &Status) -> EngineError {
-    let message = status.message().trim().to_owned();
-    // A connection that ends in the middle shows as one of these, with a reason of the transport's.
-    let torn = matches!(status.code(), Code::Unavailable | Code::Cancelled)
-        || (status.code() == Code::Unknown && std::error::Error::source(status).is_some());
-    if torn {
-        return EngineError::Disconnected { doing, reason: message };
-    }
+/// Recognises a connection that ended in the middle: the engine is gone, or on its way.
+pub(super) fn torn(doing: &'static str, status: &Status) -> Option<EngineError> {
+    let by_transport = std::error::Error::source(status);
+    let torn = matches!(status.code(), Code::Unavailable | Code::Cancelled) || by_transport.is_some();
+    let reason = by_transport.map_or_else(|| status.message().trim().to_owned(), with_sources);
+    torn.then(|| EngineError::disconnected(doing, reason))
+}
+
+/// Turns what the engine says of a build that it does not start into an error.
+pub(super) fn refused(plan: &BuildPlan, message: &str) -> EngineError {
     if message.contains("no space left on device") {
-        return EngineError::DiskFull { doing: doing.to_owned() };
+        return EngineError::DiskFull { doing: "building".to_owned() };
     }
-    EngineError::BuildRefused { message }
+    let place = place::of_message(plan, message);
+    // Before that stands only which part of the engine passed the message on.
+    let message = message.find("dockerfile parse error").map_or(message, |start| &message[start..]);
+    EngineError::BuildRefused {
+        stage: place.as_ref().map(|place| place.stage.clone()),
+        line: place.map(|place| place.line),
+        message: message.trim().to_owned(),
+    }
 }

@@ -98,12 +98,18 @@ impl Drop for Lab {
         let cleaning = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                for _ in 0..3 {
-                    for image in engine.container_images(&label).await.unwrap_or_default() {
+                // A container of a build that was stopped may hold its image for a moment.
+                for _ in 0..50 {
+                    let images = engine.container_images(&label).await.unwrap_or_default();
+                    if images.is_empty() {
+                        break;
+                    }
+                    for image in images {
                         for tag in image.tags.iter().chain([&image.id]) {
                             _ = engine.remove_image(tag).await;
                         }
                     }
+                    tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             });
         });
@@ -399,7 +405,8 @@ async fn a_build_runs_foreign_programs_and_reports_its_stages() {
                 _ => None,
             })
             .collect();
-        assert_eq!(started.iter().collect::<BTreeSet<_>>().len(), 3, "{started:?}");
+        let stages = started.iter().filter(|id| id.starts_with("stage:"));
+        assert_eq!(stages.collect::<BTreeSet<_>>().len(), 3, "{started:?}");
         for stage in ["stage:__init__", "stage:os"] {
             let finished = Event::StepFinished { id: stage.to_owned(), cached: false };
             assert!(events.contains(&finished), "{builder:?} {events:#?}");
@@ -420,8 +427,11 @@ async fn a_build_runs_foreign_programs_and_reports_its_stages() {
         assert_eq!(exported["etc/one"].owner, (0, 0));
 
         lab.engine.build(&request, &recorder).await.unwrap();
-        let finished: Vec<Event> =
-            recorder.take().into_iter().filter(|event| matches!(event, Event::StepFinished { .. })).collect();
+        let finished: Vec<Event> = recorder
+            .take()
+            .into_iter()
+            .filter(|event| matches!(event, Event::StepFinished { id, .. } if id.starts_with("stage:")))
+            .collect();
         let cached = |event: &Event| matches!(event, Event::StepFinished { cached: true, .. });
         assert!(finished.len() == 3 && finished.iter().all(cached), "{builder:?} {finished:?}");
     }
@@ -456,7 +466,7 @@ async fn a_failing_instruction_is_told_with_its_own_output() {
     let plan = lab.plan(
         &[
             ("good", "RUN echo fine"),
-            ("bad", "RUN seq 1 100 && printf 'b\\377d' && exit 3"),
+            ("bad", "ENV X=1\nRUN seq 1 100 && printf 'b\\377d' && exit 3"),
             ("never", "RUN echo no"),
         ],
         vec![],
@@ -466,14 +476,27 @@ async fn a_failing_instruction_is_told_with_its_own_output() {
         let mut request = lab.request(&plan, &tag);
         request.builder = builder;
         let error = lab.engine.build(&request, &Silent).await.unwrap_err();
-        let EngineError::BuildFailed { stage, instruction, exit_code, log_tail, .. } = &error else {
+        let EngineError::BuildFailed { stage, line, instruction, exit_code, log_tail, .. } = &error else {
             panic!("{builder:?} {error:?}");
         };
-        assert_eq!((stage.as_deref(), *exit_code), (Some("bad"), Some(3)), "{builder:?}");
+        assert_eq!((stage.as_deref(), *line, *exit_code), (Some("bad"), Some(2), Some(3)), "{builder:?}");
         assert!(instruction.starts_with("RUN seq 1 100"), "{builder:?} {instruction}");
         assert_eq!(log_tail.len(), 40, "{builder:?} {log_tail:?}");
         assert_eq!(log_tail[38..], ["100", "b\u{fffd}d"], "{builder:?}");
         assert_eq!(lab.engine.container_image(&tag).await.unwrap(), None, "{builder:?}");
+    }
+    for builder in BOTH {
+        let mut plan = lab.plan(&[("good", "RUN echo fine"), ("bad", "RUN true\nRUN false")], vec![]);
+        plan.dockerfile = plan.dockerfile.replace("RUN false", "FLY away");
+        let tag = lab.tag("refused");
+        let mut request = lab.request(&plan, &tag);
+        request.builder = builder;
+        let error = lab.engine.build(&request, &Silent).await.unwrap_err();
+        let EngineError::BuildRefused { stage, line, message } = &error else {
+            panic!("{builder:?} {error:?}");
+        };
+        assert_eq!((stage.as_deref(), *line), (Some("bad"), Some(2)), "{builder:?} {message}");
+        assert!(message.contains("FLY"), "{builder:?} {message}");
     }
     let plan = lab.plan(&[("bad", "COPY stages/bad/none /x")], vec![]);
     let tag = lab.tag("failed");
@@ -588,4 +611,165 @@ async fn a_build_stops_at_its_target_and_big_files_arrive_whole() {
         let error = lab.engine.build(&request, &Silent).await.unwrap_err();
         assert!(error.to_string().contains("changed while it was sent"), "{builder:?} {error:?}");
     }
+}
+
+/// Stands between pib and the engine, so that a test can cut the connection.
+struct Proxy {
+    _folder: tempfile::TempDir,
+    host: String,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    fn new() -> Self {
+        let engine = options().host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+        let engine = engine.strip_prefix("unix://").unwrap().to_owned();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let accepting = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                let engine = engine.clone();
+                connections.spawn(async move {
+                    let mut far = tokio::net::UnixStream::connect(engine).await.unwrap();
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { host: format!("unix://{}", path.display()), _folder: folder, accepting }
+    }
+
+    /// Cuts every connection, and takes no new one.
+    async fn cut(&mut self) {
+        self.accepting.abort();
+        _ = (&mut self.accepting).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_vanishes_is_an_error_and_not_a_hang() {
+    let lab = Lab::new("vanish").await;
+    for (builder, seconds) in [(BuilderChoice::Best, "31179"), (BuilderChoice::Classic, "31180")] {
+        let mut proxy = Proxy::new();
+        let options = ConnectOptions { host: Some(proxy.host.clone()), ..ConnectOptions::default() };
+        let engine = Engine::connect(&options).await.unwrap();
+        let plan = lab.plan(&[("first", "RUN true"), ("os", &format!("RUN sleep {seconds}"))], vec![]);
+        let tag = lab.tag("vanished");
+        let mut request = lab.request(&plan, &tag);
+        request.builder = builder;
+        let cutting = async {
+            until("start", Duration::from_secs(60), || runs(seconds)).await;
+            proxy.cut().await;
+            Instant::now()
+        };
+        let (result, cut) = tokio::join!(engine.build(&request, &Silent), cutting);
+        assert!(cut.elapsed() < Duration::from_secs(5), "{builder:?} {:?}", cut.elapsed());
+        let error = result.unwrap_err();
+        assert!(matches!(error, EngineError::Disconnected { .. }), "{builder:?} {error:?}");
+        until("stop", Duration::from_secs(5), || !runs(seconds)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_or_abandoned_export_is_never_taken_for_a_whole_one() {
+    let lab = Lab::new("cut").await;
+    let plan = lab.plan(&[("os", "RUN head -c 50000000 /dev/zero > /big")], vec![]);
+    let tag = lab.tag("big");
+    lab.engine.build(&lab.request(&plan, &tag), &Silent).await.unwrap();
+    for builder in BOTH {
+        let mut proxy = Proxy::new();
+        let options = ConnectOptions { host: Some(proxy.host.clone()), ..ConnectOptions::default() };
+        let engine = Engine::connect(&options).await.unwrap();
+        let mut tar = engine.export(&tag, builder).await.unwrap();
+        let (mut tar, read) = tokio::task::spawn_blocking(move || {
+            let mut start = vec![0; 1_000_000];
+            let read = tar.read_exact(&mut start);
+            (tar, read)
+        })
+        .await
+        .unwrap();
+        read.unwrap();
+        proxy.cut().await;
+        let rest = tokio::task::spawn_blocking(move || std::io::copy(&mut tar, &mut std::io::sink()));
+        let error = rest.await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("lost the connection"), "{builder:?} {error}");
+    }
+    let abandoned = lab.engine.export(&tag, BuilderChoice::Classic).await.unwrap();
+    drop(abandoned);
+    // The export that was cut could not remove its container, for there was no engine to ask. It is known by
+    // its label, and is not taken away from under an export that may be under way.
+    let docker = bollard::Docker::connect_with_host(&lab.engine.info().address).unwrap();
+    let label = format!("{}={tag}", pib::engine::export::TEMPORARY);
+    let options = bollard::query_parameters::ListContainersOptions {
+        all: true,
+        filters: Some([("label".to_owned(), vec![label])].into()),
+        ..Default::default()
+    };
+    let start = Instant::now();
+    let left = loop {
+        let left = docker.list_containers(Some(options.clone())).await.unwrap();
+        if left.len() <= 1 {
+            break left;
+        }
+        assert!(start.elapsed() < Duration::from_secs(5), "{left:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    lab.engine.remove_leftovers(Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(docker.list_containers(Some(options)).await.unwrap().len(), left.len());
+    for container in left {
+        docker.remove_container(&container.id.unwrap(), None).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_binary_output_is_bounded() {
+    let lab = Lab::new("flood").await;
+    let plan = lab.plan(
+        &[("first", "RUN true"), ("os", "RUN head -c 3000000 /dev/zero && echo end && exit 1")],
+        vec![],
+    );
+    for builder in BOTH {
+        let recorder = Recorder::default();
+        let tag = lab.tag("flood");
+        let mut request = lab.request(&plan, &tag);
+        request.builder = builder;
+        let error = lab.engine.build(&request, &recorder).await.unwrap_err();
+        let EngineError::BuildFailed { log_tail, .. } = &error else { panic!("{builder:?} {error:?}") };
+        assert!(log_tail.len() <= 40 && log_tail.iter().all(|line| line.len() <= 4096), "{builder:?}");
+        for event in recorder.take() {
+            if let Event::Log { line, .. } = event {
+                assert!(line.len() <= 4096 && !line.contains('\0'), "{builder:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_builds_at_once_do_not_disturb_each_other() {
+    let lab = Lab::new("twice").await;
+    let build = async |text: &str| {
+        let files = vec![bytes_file("stages/os/file", text, false)];
+        let plan =
+            lab.plan(&[("os", "COPY stages/os/file /etc/file"), ("after", "RUN cat /etc/file")], files);
+        let tag = lab.tag(text);
+        lab.engine.build(&lab.request(&plan, &tag), &Silent).await.unwrap();
+        String::from_utf8(export(&lab, &tag, BuilderChoice::Best).await["etc/file"].content.clone()).unwrap()
+    };
+    let (one, two, three) = tokio::join!(build("one"), build("two"), build("three"));
+    assert_eq!((one.as_str(), two.as_str(), three.as_str()), ("one", "two", "three"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_base_is_refused() {
+    let lab = Lab::new("broken").await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("base.tar");
+    std::fs::write(&path, vec![7; 100_000]).unwrap();
+    let (tag, labels) = (lab.tag("broken"), BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]));
+    let base = Base { rootfs_tar: &path, tag: &tag, arch: Arch::Arm64, labels: &labels };
+    let error = lab.engine.load_base(&base, &Silent).await.unwrap_err();
+    assert!(error.to_string().contains("loading the base"), "{error:?}");
+    assert_eq!(lab.engine.container_image(&tag).await.unwrap(), None);
 }

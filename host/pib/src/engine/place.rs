@@ -1,0 +1,136 @@
+//! Finds the line of a part that an engine's message speaks of.
+//!
+//! Engines know only the assembled Dockerfile, and old ones not even its lines: they number the steps.
+
+use pib_plan::assemble::BuildPlan;
+
+/// A line of a stage's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) stage: String,
+    /// Counted from 1.
+    pub(super) line: usize,
+}
+
+/// An instruction of a Dockerfile: its line, counted from 1, and its keyword in capitals.
+struct Instruction {
+    line: usize,
+    keyword: String,
+}
+
+impl Instruction {
+    /// Returns whether BuildKit counts it as a step: whether it makes a layer.
+    fn makes_layer(&self) -> bool {
+        matches!(self.keyword.as_str(), "RUN" | "COPY" | "ADD" | "WORKDIR")
+    }
+}
+
+/// Returns the place of a line of the assembled Dockerfile, where it belongs to a part.
+pub(super) fn of_line(plan: &BuildPlan, line: usize) -> Option<Place> {
+    let stage = plan.stages.iter().rev().find(|stage| stage.part_line <= line)?;
+    Some(Place { stage: stage.name.to_string(), line: line - stage.part_line + 1 })
+}
+
+/// Returns the place that a message like `dockerfile parse error line 12: unknown instruction` names.
+pub(super) fn of_message(plan: &BuildPlan, message: &str) -> Option<Place> {
+    let (_, rest) = message.split_once("parse error")?;
+    let (_, rest) = rest.split_once("line ")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    of_line(plan, digits.parse().ok()?)
+}
+
+/// Returns the place of the classic builder's step `number` (`Step 3/7`): it counts every instruction.
+pub(super) fn of_number(plan: &BuildPlan, number: &str) -> Option<Place> {
+    let number: usize = number.split_once('/')?.0.parse().ok()?;
+    let instructions = instructions(&plan.dockerfile);
+    of_line(plan, instructions.get(number.checked_sub(1)?)?.line)
+}
+
+/// Returns the place of BuildKit's step `[os 2/5]` of the stage with the index `stage`.
+///
+/// BuildKit counts what makes layers, and FROM where that is not another stage.
+pub(super) fn of_step(plan: &BuildPlan, stage: usize, step: usize, steps: usize) -> Option<Place> {
+    let start = plan.stages.get(stage)?.part_line;
+    // The next part starts after a FROM line of its own, so that instruction ends this stage.
+    let layers: Vec<usize> = instructions(&plan.dockerfile)
+        .into_iter()
+        .filter(|instruction| instruction.line >= start)
+        .take_while(|instruction| instruction.keyword != "FROM")
+        .filter(Instruction::makes_layer)
+        .map(|instruction| instruction.line)
+        .collect();
+    let before = steps.checked_sub(layers.len()).filter(|&before| before <= 1)?;
+    of_line(plan, *layers.get(step.checked_sub(before + 1)?)?)
+}
+
+fn instructions(dockerfile: &str) -> Vec<Instruction> {
+    let mut found = Vec::new();
+    let mut continues = false;
+    for (index, line) in dockerfile.lines().enumerate() {
+        let text = line.trim();
+        // Comments and empty lines neither end an instruction nor are part of one.
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        if !continues {
+            let keyword = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            found.push(Instruction { line: index + 1, keyword });
+        }
+        continues = text.ends_with('\\');
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use pib_plan::assemble::{BaseRef, StageInput, assemble};
+    use pib_plan::id::{Arch, Digest};
+
+    use super::*;
+
+    fn plan(base: &BaseRef) -> BuildPlan {
+        let stage = |name: &str, text: &str| StageInput {
+            name: name.parse().unwrap(),
+            version: semver::Version::new(1, 0, 0),
+            args: vec![("A".to_owned(), "1".to_owned())],
+            part: pib_plan::part::check("part", text).unwrap(),
+            files: vec![],
+        };
+        let stages = [
+            stage("one", "# comment\nENV X=1\nRUN a \\\n  # inside\n\n  && b\nRUN c\n"),
+            stage("two", "RUN d\nCOPY stages/x /x\n"),
+        ];
+        assemble(Arch::Arm64, base, &Digest::of(b""), &stages).unwrap()
+    }
+
+    fn place(stage: &str, line: usize) -> Option<Place> {
+        Some(Place { stage: stage.to_owned(), line })
+    }
+
+    #[test]
+    fn steps_lead_to_lines() {
+        for base in [BaseRef::ContainerImage("b".to_owned()), BaseRef::ContextTar("base.tar".to_owned())] {
+            let plan = plan(&base);
+            assert_eq!(of_step(&plan, 0, 1, 3), None);
+            assert_eq!(of_step(&plan, 0, 2, 3), place("one", 3));
+            assert_eq!(of_step(&plan, 0, 3, 3), place("one", 7));
+            assert_eq!(of_step(&plan, 1, 1, 2), place("two", 1));
+            assert_eq!(of_step(&plan, 1, 2, 2), place("two", 2));
+            assert_eq!(of_step(&plan, 1, 2, 9), None);
+            assert_eq!(of_step(&plan, 5, 0, 0), None);
+        }
+    }
+
+    #[test]
+    fn numbers_and_messages_lead_to_lines() {
+        let plan = plan(&BaseRef::ContainerImage("b".to_owned()));
+        // FROM, ARG, ENV, RUN, RUN, FROM, ARG, RUN, COPY.
+        assert_eq!(of_number(&plan, "4/9"), place("one", 3));
+        assert_eq!(of_number(&plan, "9/9"), place("two", 2));
+        assert_eq!(of_number(&plan, "10/10"), None);
+        let line = plan.stages[1].part_line + 1;
+        let message = format!("dockerfile parse error line {line}: unknown instruction: FOO");
+        assert_eq!(of_message(&plan, &message), place("two", 2));
+        assert_eq!(of_message(&plan, "something else on line 3"), None);
+    }
+}
