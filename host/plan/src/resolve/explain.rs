@@ -236,7 +236,7 @@ fn version_sentences(id: StageId, known: &Known, asks: &[Ask]) -> Vec<String> {
 enum DeadEnd<'a> {
     /// A stage that is not there.
     Unknown(StageId),
-    /// A request that no usable version satisfies.
+    /// The first request for a stage that no usable version satisfies.
     Unusable(&'a Ask),
     /// Two stages that exclude each other.
     Conflict(StageId, StageId),
@@ -251,13 +251,18 @@ fn headline<I: Index>(catalog: &Catalog<'_, I>, asks: &[Ask]) -> (String, String
         [DeadEnd::Unknown(id)] => unknown(catalog, &catalog.known(*id)),
         [DeadEnd::Unusable(ask)] => {
             let known = catalog.known(ask.of);
+            let only = wanted_of(asks, ask.of).all(|other| other.requirement == ask.requirement);
             let headline = match &ask.requirement {
-                Some(requirement) if *requirement != VersionReq::STAR => {
+                Some(requirement) if only && *requirement != VersionReq::STAR => {
                     format!("stage `{}` has no version {requirement} that this build can use", known.name)
                 }
                 _ => format!("stage `{}` has no version that this build can use", known.name),
             };
             let help = match &ask.by {
+                _ if !known.source.is_registry() && !known.usable.is_empty() => format!(
+                    "{} decides the version: set a fitting one in its stage.toml, or ask for the one that it has.",
+                    capitalised(&known.source.describe())
+                ),
                 None => advice(&known, ask),
                 Some((by, _)) => format!(
                     "Take another version of `{}`, or have `{}` from a source with a version that fits.",
@@ -284,7 +289,7 @@ fn headline<I: Index>(catalog: &Catalog<'_, I>, asks: &[Ask]) -> (String, String
 /// Returns the places where the facts lead nowhere; one of them alone makes a clear headline.
 fn dead_ends<'a, I: Index>(catalog: &Catalog<'_, I>, asks: &'a [Ask]) -> Vec<DeadEnd<'a>> {
     let mut ends = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut unusable) = (BTreeSet::new(), BTreeSet::new());
     for ask in asks {
         let known = catalog.known(ask.of);
         let picks = known.picks(ask.requirement.as_ref());
@@ -297,10 +302,11 @@ fn dead_ends<'a, I: Index>(catalog: &Catalog<'_, I>, asks: &'a [Ask]) -> Vec<Dea
                 ends.push(DeadEnd::Unknown(ask.of));
             }
         } else if picks == Picks::empty() {
-            ends.push(DeadEnd::Unusable(ask));
+            if unusable.insert(ask.of) {
+                ends.push(DeadEnd::Unusable(ask));
+            }
         } else {
-            let mut others = asks.iter().filter(|other| other.of == ask.of && !other.excluded);
-            let apart = others.any(|other| {
+            let apart = wanted_of(asks, ask.of).any(|other| {
                 let others = known.picks(other.requirement.as_ref());
                 others != Picks::empty() && others.is_disjoint(&picks)
             });
@@ -310,6 +316,11 @@ fn dead_ends<'a, I: Index>(catalog: &Catalog<'_, I>, asks: &'a [Ask]) -> Vec<Dea
         }
     }
     ends
+}
+
+/// Returns the requests for a stage.
+fn wanted_of(asks: &[Ask], of: StageId) -> impl Iterator<Item = &Ask> {
+    asks.iter().filter(move |ask| ask.of == of && !ask.excluded)
 }
 
 fn unknown<I: Index>(catalog: &Catalog<'_, I>, known: &Known) -> (String, String) {
@@ -355,6 +366,11 @@ fn advice(known: &Known, ask: &Ask) -> String {
         ),
         _ => format!("Ask for another version of `{}`.", known.name),
     }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// Returns "1.2.0 and 1.0.0", or the first few and the number of the rest.

@@ -232,3 +232,23 @@ fn an_index_without_an_answer() {
         "looking up the versions of stage `__cleanup__` in the bundled registry: its versions were not fetched"
     );
 }
+
+#[test]
+fn a_folder_of_another_version() {
+    let mut index = index(SMALL);
+    let folder = SourceId::path("../os").unwrap();
+    index.push(entry("os 0.0.0"), folder.clone());
+    let mut request = request(&["ro *", "watchdog ^1"]);
+    request.patches.insert(name("os"), folder);
+    let error = resolve(&request, &index).unwrap_err();
+    let problem = &error.problems()[0];
+    assert_eq!(
+        problem.to_string(),
+        "stage `os` has no version that this build can use\n  - the project asks for `watchdog` ^1\n  \
+         - `watchdog` 1.0.0 asks for `os` ^1\n  - `watchdog` 1.1.0 asks for `os` ^1.1\n  \
+         - `watchdog` 1.2.0: yanked by its publisher\n  - the folder `../os` has `os` 0.0.0"
+    );
+    assert_eq!(problem.requests, [name("watchdog")]);
+    let help = "The folder `../os` decides the version: set a fitting one in its stage.toml, or ask for the one that it has.";
+    assert_eq!(problem.help.as_deref(), Some(help));
+}
