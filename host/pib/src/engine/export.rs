@@ -23,7 +23,7 @@ use super::{Engine, solve};
 /// How many pieces may wait for the reader; each is at most a few MiB, most are 32 KiB.
 const QUEUE: usize = 16;
 /// The label of containers that are there only for the time of an export.
-pub const TEMPORARY: &str = "org.pib.temporary";
+pub const TEMPORARY: &str = "dev.pib.temporary";
 /// How long the removal of an abandoned container may take.
 const REMOVAL: Duration = Duration::from_secs(5);
 /// What the classic way loses, for people.

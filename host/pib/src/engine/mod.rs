@@ -20,6 +20,7 @@ pub mod connect;
 mod error;
 pub mod export;
 mod filesync;
+mod handler;
 pub mod image;
 mod lines;
 mod place;

@@ -83,7 +83,7 @@ fn instructions(dockerfile: &str) -> Vec<Instruction> {
 
 #[cfg(test)]
 mod tests {
-    use pib_plan::assemble::{BaseRef, StageInput, assemble};
+    use pib_plan::assemble::{Arg, BaseRef, StageInput, assemble};
     use pib_plan::id::{Arch, Digest};
 
     use super::*;
@@ -92,7 +92,7 @@ mod tests {
         let stage = |name: &str, text: &str| StageInput {
             name: name.parse().unwrap(),
             version: semver::Version::new(1, 0, 0),
-            args: vec![("A".to_owned(), "1".to_owned())],
+            args: vec![Arg { name: "A".to_owned(), value: "1".to_owned(), keyed: true }],
             part: pib_plan::part::check("part", text).unwrap(),
             files: vec![],
         };
