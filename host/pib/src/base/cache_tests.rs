@@ -9,6 +9,7 @@ fn recipe() -> Bootstrap {
         release: "trixie".to_owned(),
         arch: Arch::Arm64,
         mirror: None,
+        security_mirror: None,
         include: vec!["b".to_owned(), "a".to_owned()],
     }
 }

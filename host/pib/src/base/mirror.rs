@@ -65,8 +65,12 @@ impl HostApt {
 /// Returns the mirrors of Debian's main archive and, in the order of preference, of its security archive.
 ///
 /// # Errors
-/// When the project's own address is not usable.
-pub(super) fn choose(project: Option<&str>, host: &HostApt) -> Result<(Mirror, Vec<Mirror>), BaseError> {
+/// When an address of the project's own is not usable.
+pub(super) fn choose(
+    project: Option<&str>,
+    project_security: Option<&str>,
+    host: &HostApt,
+) -> Result<(Mirror, Vec<Mirror>), BaseError> {
     let named = |url: &Url, origin: &str| Mirror { url: url.clone(), origin: origin.to_owned() };
     let fixed = |text: &str| parse_url(text).map(|url| named(&url, "pib's default"));
     let mut security = Vec::new();
@@ -83,6 +87,9 @@ pub(super) fn choose(project: Option<&str>, host: &HostApt) -> Result<(Mirror, V
         (None, Some(url)) => named(url, "this host's apt sources"),
         (None, None) => fixed(DEFAULT)?,
     };
+    if let Some(text) = project_security {
+        return Ok((main, vec![named(&parse_url(text)?, "the project's `security_mirror`")]));
+    }
     security.extend(host.security.iter().map(|url| named(url, "this host's apt sources")));
     security.push(fixed(DEFAULT_SECURITY)?);
     let mut seen = Vec::new();

@@ -101,7 +101,7 @@ fn the_projects_mirror_wins_then_the_hosts_then_the_default() {
         all.map(|mirror| mirror.url.to_string()).collect::<Vec<_>>()
     };
     assert_eq!(
-        urls(choose(Some("http://mine.example/x/debian/"), &apt).unwrap()),
+        urls(choose(Some("http://mine.example/x/debian/"), None, &apt).unwrap()),
         [
             "http://mine.example/x/debian",
             "http://mine.example/x/debian-security",
@@ -110,11 +110,14 @@ fn the_projects_mirror_wins_then_the_hosts_then_the_default() {
         ]
     );
     assert_eq!(
-        urls(choose(None, &apt).unwrap()),
+        urls(choose(None, None, &apt).unwrap()),
         ["http://near.example/debian", "http://near.example/security", DEFAULT_SECURITY]
     );
-    assert_eq!(urls(choose(None, &HostApt::default()).unwrap()), [DEFAULT, DEFAULT_SECURITY]);
+    assert_eq!(urls(choose(None, None, &HostApt::default()).unwrap()), [DEFAULT, DEFAULT_SECURITY]);
+    let own = choose(None, Some("http://mine.example/sec/"), &apt).unwrap();
+    assert_eq!(urls(own), ["http://near.example/debian", "http://mine.example/sec"]);
     for bad in ["", "debian", "ftp://x/debian", "http://x/debian?a=b"] {
-        assert!(choose(Some(bad), &apt).is_err(), "{bad}");
+        assert!(choose(Some(bad), None, &apt).is_err(), "{bad}");
+        assert!(choose(None, Some(bad), &apt).is_err(), "{bad}");
     }
 }

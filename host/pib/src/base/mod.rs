@@ -83,6 +83,8 @@ pub struct Bootstrap {
     pub arch: Arch,
     /// The project's mirror, if it names one.
     pub mirror: Option<String>,
+    /// The project's mirror of the security updates, if it names one.
+    pub security_mirror: Option<String>,
     /// Packages on top of the minimal system.
     pub include: Vec<String>,
 }

@@ -17,6 +17,9 @@ use crate::pax::{self, Meta};
 /// The most entries that a tree may have.
 const MAX_ENTRIES: usize = 4_000_000;
 
+/// The folders over which engines mount something while a program runs; what is below them is not kept.
+const MOUNT_POINTS: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "var/tmp"];
+
 /// Reads the tar `input`, writes the normalised one to `output` and returns its digest and size.
 ///
 /// `spool` is an empty file that holds the data in between.
@@ -88,6 +91,10 @@ impl Tree {
                 continue;
             }
             let mut header = header(meta, epoch)?;
+            if MOUNT_POINTS.iter().any(|point| path == point.as_bytes()) {
+                // Engines touch these, each in its own way.
+                header.set_mtime(epoch);
+            }
             let name =
                 |path: &[u8]| String::from_utf8(path.to_vec()).map_err(|_| invalid("a path is not UTF-8"));
             if let Some(first) = written.get(index) {
@@ -142,12 +149,10 @@ fn clean(path: &[u8]) -> io::Result<Vec<u8>> {
 fn is_dropped(path: &[u8], meta: &Meta) -> bool {
     let Ok(path) = std::str::from_utf8(path) else { return false };
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
-    let is_engine =
-        matches!(path, ".dockerenv" | "etc/mtab" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
-            || ["dev", "proc", "sys", "run", "tmp", "var/tmp", super::second::FOLDER]
-                .iter()
-                .any(|folder| below(folder))
-            || path == super::second::FOLDER;
+    let is_engine = MOUNT_POINTS.iter().any(|folder| below(folder))
+        || matches!(path, ".dockerenv" | "etc/mtab" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
+        || path == super::second::FOLDER
+        || below(super::second::FOLDER);
     let is_identity = matches!(path, "etc/machine-id" | "var/lib/dbus/machine-id");
     let is_cache = !meta.kind.is_dir()
         && ["var/cache/apt", "var/lib/apt/lists", "var/cache/ldconfig"].iter().any(|folder| below(folder));

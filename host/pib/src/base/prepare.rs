@@ -62,7 +62,7 @@ pub async fn prepare(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, BaseError> {
     let architecture = check(recipe)?;
-    let (main, security) = mirror::choose(recipe.mirror.as_deref(), host)?;
+    let (main, security) = mirror::choose(recipe.mirror.as_deref(), recipe.security_mirror.as_deref(), host)?;
     let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
     let http = Http::new()?;
     let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };

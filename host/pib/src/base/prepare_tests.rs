@@ -96,6 +96,7 @@ impl Archive {
             release: "trixie".to_owned(),
             arch: Arch::Arm64,
             mirror: None,
+            security_mirror: None,
             include: Vec::new(),
         };
         let security = [self.mirror("none"), self.mirror("sec")];

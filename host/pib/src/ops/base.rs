@@ -68,6 +68,7 @@ pub(super) fn source(manifest: &ProjectManifest, dir: &std::path::Path, init: &P
                 release: project.release.clone(),
                 arch: project.arch,
                 mirror: project.mirror.clone(),
+                security_mirror: project.security_mirror.clone(),
                 include: recipe.include.clone(),
             }))
         }

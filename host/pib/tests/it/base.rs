@@ -27,6 +27,7 @@ fn recipe(arch: Arch) -> Bootstrap {
         release: "trixie".to_owned(),
         arch,
         mirror: None,
+        security_mirror: None,
         include: Vec::new(),
     }
 }
