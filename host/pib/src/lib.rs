@@ -2,6 +2,9 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `cli` | flags to options, results to standard output |
+//! | `ops` | one file for each operation |
+//! | `ui` | draws what operations report |
 //! | `event` | what operations report while they run |
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
@@ -11,9 +14,12 @@
 //! | `source` | where stages come from; the cache |
 
 pub mod base;
+pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod event;
 pub mod net;
+pub mod ops;
 pub mod pax;
 pub mod source;
+pub mod ui;

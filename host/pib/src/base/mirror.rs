@@ -10,9 +10,9 @@ use super::error::BaseError;
 use super::release::DatePolicy;
 
 /// Debian's own mirror network.
-pub(super) const DEFAULT: &str = "http://deb.debian.org/debian";
+pub const DEFAULT: &str = "http://deb.debian.org/debian";
 /// Debian's own security mirror network.
-pub(super) const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+pub const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
 
 /// A mirror and where its address was found, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]

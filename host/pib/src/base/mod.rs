@@ -46,7 +46,7 @@ use url::Url;
 
 pub use cache::{BaseCache, CacheLock, StoredBase};
 pub use error::BaseError;
-pub use mirror::HostApt;
+pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use prepare::{Prepared, prepare};
 pub use release::DatePolicy;
 

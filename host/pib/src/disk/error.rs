@@ -27,7 +27,7 @@ pub enum DiskError {
         needed: u64,
     },
     /// The stream is no tar, or ends early.
-    #[error("could not read the root file system that the engine exported: {0}")]
+    #[error("could not read the root file system that the engine exported")]
     #[diagnostic(help("See whether the engine still runs and has disk space, then build again."))]
     Stream(#[source] io::Error),
     /// An entry cannot be in any image.
@@ -60,7 +60,7 @@ pub enum DiskError {
         path: PathBuf,
     },
     /// The file system refused.
-    #[error("could not {action} `{}`: {source}", path.display())]
+    #[error("could not {action} `{}`", path.display())]
     Io {
         /// What was being done.
         action: &'static str,

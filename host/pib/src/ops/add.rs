@@ -5,7 +5,6 @@ use std::path::Path;
 
 use pib_plan::config;
 use pib_plan::id::StageName;
-use pib_plan::lockfile;
 use pib_plan::manifest::edit::{self, NewStage};
 use pib_plan::manifest::project::FILE_NAME;
 use pib_plan::resolve::{Resolution, Update};
@@ -15,7 +14,7 @@ use serde::Serialize;
 
 use super::project::{self, Project};
 use super::{Error, LockMode, Session, files, graph};
-use crate::source::path_stage_name;
+use crate::source::path;
 
 /// What to add.
 #[derive(Debug, Clone, Default)]
@@ -77,7 +76,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
 
     let before = project.lock.clone().unwrap_or_default();
-    let lock = lockfile::describe_changes(&before, &graph.lock);
+    let lock = before.diff(&graph.lock).to_string();
     if !options.dry_run {
         files::replace_text(&path, &text)?;
         graph.write_lock(&project, mode)?;
@@ -144,15 +143,15 @@ fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<New
         let registry = options.registry.clone();
         wanted.push(NewStage { version: Some(requirement.to_owned()), registry, ..blank(name) });
     }
-    if let Some(path) = &options.path {
-        let full = session.path(path);
-        let name = path_stage_name(&full)?;
+    if let Some(given) = &options.path {
+        let full = session.path(given);
+        let name = path::describe(&full, given)?.name;
         let relative = relative(&full, dir);
         match wanted.as_mut_slice() {
             [] => wanted.push(NewStage { path: Some(relative), ..blank(name) }),
             [one] if one.name == name => (one.version, one.path) = (None, Some(relative)),
             _ => {
-                let message = format!("the folder `{path}` holds the stage `{name}`");
+                let message = format!("the folder `{given}` holds the stage `{name}`");
                 return Err(Error::usage(message, "Give --path with no other stage's name."));
             }
         }

@@ -10,7 +10,7 @@ use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
 
 use super::{Error, LockMode, Session, blocking, engine, files};
 use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
-use crate::engine::{BuildRequest, Engine};
+use crate::engine::{BuildRequest, BuilderChoice, Engine};
 use crate::event::ReporterExt as _;
 use crate::source::Package;
 
@@ -210,7 +210,7 @@ async fn bootstrap(
     let mut request = BuildRequest::new(&plan, &tag);
     request.labels = BTreeMap::from([(LABEL.to_owned(), "bootstrap".to_owned())]);
     engine.build(&request, &*session.reporter).await?;
-    let tree = engine.export(&tag, &*session.reporter).await?;
+    let tree = engine.export(&tag, BuilderChoice::Best).await?;
     let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), prepared.epoch);
     let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &recipe, epoch);
     let stored = blocking::read(tree, store).await;

@@ -15,7 +15,7 @@ use super::project::{self, Project};
 use super::{Error, LockMode, Session, blocking, compress, engine, files};
 use crate::base::{BaseSource, StoredBase};
 use crate::disk::{self, Identity, ImageInfo};
-use crate::engine::{Base, BuildRequest, Engine};
+use crate::engine::{Base, BuildRequest, BuilderChoice, Engine};
 use crate::event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
@@ -206,7 +206,7 @@ async fn write_image(session: &Session, engine: &Engine, job: &Job) -> Result<Im
     const STEP: &str = "image";
     let name = job.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     session.reporter.started(STEP, format!("Writing {name}"));
-    let tree = engine.export(&job.tag, &*session.reporter).await?;
+    let tree = engine.export(&job.tag, BuilderChoice::Best).await?;
     if let Some(losses) = tree.losses() {
         session.reporter.warn(format!("this engine cannot export everything: {losses}"));
     }

@@ -11,13 +11,14 @@ use thiserror::Error;
 use crate::base::BaseError;
 use crate::disk::DiskError;
 use crate::engine::EngineError;
+use crate::engine::binfmt::BinfmtError;
 use crate::source::SourceError;
 
 /// What can go wrong in an operation.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Error {
     /// The file system refused something.
-    #[error("could not {action}{}: {source}", shown(.path))]
+    #[error("could not {action}{}", shown(.path))]
     Io {
         /// What was being done.
         action: String,
@@ -103,12 +104,15 @@ pub enum Error {
     Source(#[from] SourceError),
     /// The base cannot be made.
     #[error(transparent)]
-    #[diagnostic(transparent)]
     Base(#[from] BaseError),
     /// The engine is missing, unfit, or the build failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Engine(#[from] EngineError),
+    /// A handler for ARM programs cannot be registered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Binfmt(#[from] BinfmtError),
     /// The image cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -135,7 +139,7 @@ impl Error {
             Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
             Self::Resolve(_) | Self::Order(_) => 4,
             Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
-            Self::Engine(_) => 5,
+            Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(_) => 7,
             Self::Source(_) | Self::Base(_) => 8,
             Self::Interrupted => 130,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
-use pib_plan::lockfile::{self, LockedBase, LockedStage, Lockfile};
+use pib_plan::lockfile::{self, LockedBase, Lockfile};
 use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, OrderInput};
-use pib_plan::resolve::{self, Facts, LockedVersion, Prefetch, Resolution, ResolveRequest, Root, Update};
+use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Root, Update};
 
 use super::project::Project;
 use super::{Error, LockMode, Session, files};
@@ -22,7 +22,9 @@ pub(super) struct Graph {
     /// The lock that says so; its bases are those of the lock before.
     pub(super) lock: Lockfile,
     /// Where the stages come from.
-    pub(super) sources: Sources,
+    sources: Sources,
+    /// The lock before; empty where there was none.
+    before: Lockfile,
 }
 
 /// Resolves and orders the project's stages; what the lock holds stays where it fits.
@@ -37,16 +39,17 @@ pub(super) async fn resolve(
     update: Update,
 ) -> Result<Graph, Error> {
     let manifest = &project.manifest;
-    let sources = Sources::new(&session.cache, &project.dir, mode.offline);
+    let sources = Sources::new(&session.cache, &project.dir, manifest.registries.clone()).offline(mode.offline);
     let request = request(project, update)?;
     let index = prefetch(&sources, &request).await?;
     let resolution = resolve::resolve(&request, &index)?;
     let order = sort(manifest, &resolution)?;
-    let lock = lock(project, &resolution);
+    let before = project.lock.clone().unwrap_or_default();
+    let lock = before.with_stages(&resolution);
     if mode.locked {
         unchanged(project, &lock)?;
     }
-    Ok(Graph { resolution, order, lock, sources })
+    Ok(Graph { resolution, order, lock, sources, before })
 }
 
 impl Graph {
@@ -55,7 +58,7 @@ impl Graph {
         let mut packages = Vec::with_capacity(self.order.len());
         for name in &self.order {
             if let Some(resolved) = self.resolution.get(name) {
-                packages.push(self.sources.fetch(resolved).await?);
+                packages.push(self.sources.fetch(resolved, self.before.stage(name)).await?);
             }
         }
         Ok(packages)
@@ -63,14 +66,13 @@ impl Graph {
 
     /// Returns the locked base for the project's target.
     pub(super) fn base(&self, manifest: &ProjectManifest) -> Option<&LockedBase> {
-        self.lock.bases.iter().find(|base| is_for(base, manifest))
+        let project = &manifest.project;
+        self.lock.base(project.arch, &project.os, &project.release)
     }
 
     /// Puts a base into the lock, in the place of the one for the same target.
-    pub(super) fn set_base(&mut self, manifest: &ProjectManifest, base: LockedBase) {
-        self.lock.bases.retain(|old| !is_for(old, manifest));
-        self.lock.bases.push(base);
-        self.lock.bases.sort();
+    pub(super) fn set_base(&mut self, base: LockedBase) {
+        self.lock.set_base(base);
     }
 
     /// Writes the lock, where it changed; `mode` may forbid that.
@@ -86,15 +88,10 @@ impl Graph {
     }
 }
 
-fn is_for(base: &LockedBase, manifest: &ProjectManifest) -> bool {
-    let project = &manifest.project;
-    base.arch == project.arch && base.os == project.os && base.release == project.release
-}
-
 fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {
     match &project.lock {
         Some(old) if old == lock => Ok(()),
-        Some(old) => Err(Error::Locked(lockfile::describe_changes(old, lock))),
+        Some(old) => Err(Error::Locked(old.diff(lock).to_string())),
         None => Err(Error::Locked("there is no pib.lock yet".to_owned())),
     }
 }
@@ -114,12 +111,7 @@ fn request(project: &Project, update: Update) -> Result<ResolveRequest, Error> {
         board: manifest.project.board.clone(),
         pib: own_version(),
     };
-    let locked = project.lock.iter().flat_map(|lock| &lock.stages).map(|stage| LockedVersion {
-        name: stage.name.clone(),
-        version: stage.version.clone(),
-        source: stage.source.clone(),
-    });
-    let locked = locked.collect();
+    let locked = project.lock.as_ref().map(Lockfile::versions).unwrap_or_default();
     Ok(ResolveRequest { roots, patches, default_source: SourceId::bundled(), facts, locked, update })
 }
 
@@ -154,7 +146,7 @@ async fn prefetch(sources: &Sources, request: &ResolveRequest) -> Result<MemoryI
             return Ok(index);
         }
         for (name, source) in wanted {
-            let candidates = sources.candidates(&name, &source).await?;
+            let candidates = sources.candidates(&name, &source).await?.versions;
             prefetch.answer(&candidates);
             index.suggest(source.clone(), sources.names(&source));
             index.insert(name, source, candidates);
@@ -176,20 +168,5 @@ fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<Vec<Stage
             listed: listed(&stage.name),
         })
         .collect();
-    Ok(order::order(&inputs)?)
-}
-
-fn lock(project: &Project, resolution: &Resolution) -> Lockfile {
-    let stages = resolution.stages.iter().map(|stage| LockedStage {
-        name: stage.name.clone(),
-        version: stage.version.clone(),
-        source: stage.source.clone(),
-        checksum: stage.entry.cksum,
-        content: stage.entry.content,
-        hook: stage.entry.hook.clone(),
-        dependencies: stage.entry.deps.keys().cloned().collect(),
-    });
-    let stages = stages.collect();
-    let (fetch, bases) = project.lock.as_ref().map(|lock| (lock.fetch, lock.bases.clone())).unwrap_or_default();
-    Lockfile { fetch, bases, stages }
+    Ok(order::order(&inputs)?.into_names())
 }

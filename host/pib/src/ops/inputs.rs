@@ -14,7 +14,7 @@ use pib_plan::variable::Variable;
 
 use super::base::Mirrors;
 use super::project::Project;
-use super::{Error, files};
+use super::Error;
 use crate::source::Package;
 
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
@@ -154,17 +154,7 @@ fn is_part(path: &str) -> bool {
 }
 
 fn read_part(project: &Project, package: &Package, context: &[ContextFile]) -> Result<Part, Error> {
-    let os = &project.manifest.project.os;
-    let names = StageManifest::part_names(os);
-    let Some(name) = names.iter().find(|name| package.files.iter().any(|file| file.path == **name)) else {
-        return Err(Error::Stage {
-            message: format!("stage `{}` {} has no part for {os}", package.name, package.version),
-            help: Some(format!("Its folder needs a file `{}` or `{}`.", names[0], names[1])),
-        });
-    };
-    let path = package.root.join(name);
-    let text = files::read_text(&path)?
-        .ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
+    let (name, text) = package.part(&project.manifest.project.os)?;
     let shown = format!("{}/{name}", package.name);
     let part = part::check(&shown, &text)?;
     part.check_copies(&shown, |wanted| {

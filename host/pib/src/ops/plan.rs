@@ -74,7 +74,7 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
         source: source(&stage.name).unwrap_or_default(),
         key: digest.map(|_| stage.key),
     });
-    let BaseRef::ContainerImage(base) | BaseRef::ContextTar(base) = base;
+    let (BaseRef::ContainerImage(base) | BaseRef::ContextTar(base)) = base;
     Ok(PlanSummary { base, stages: stages.collect(), dockerfile: plan.dockerfile })
 }
 
@@ -151,7 +151,7 @@ impl Decided {
         let manifest = &self.project.manifest;
         let stored = base::ensure(session, mode, source, self.graph.base(manifest), manifest.project.arch).await?;
         let locked = base::locked(manifest, source, &stored)?;
-        self.graph.set_base(manifest, locked);
+        self.graph.set_base(locked);
         Ok(stored)
     }
 
