@@ -49,6 +49,8 @@ pub struct LockedBase {
     pub release: String,
     /// The digest of its root file system.
     pub digest: Digest,
+    /// No file of an image is newer than this: the time of the base's newest, in seconds since 1970.
+    pub epoch: u64,
     /// Where it came from, if pib did not make it itself.
     pub source: Option<String>,
 }

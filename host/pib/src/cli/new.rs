@@ -35,5 +35,7 @@ pub(super) fn run(session: &Session, json: bool, args: New) -> Result<(), Error>
         release: args.release,
     };
     let made = ops::new::new(session, &options)?;
-    print_as(json, &made, |made| format!("Created {} for {} ({})", made.path.display(), made.board, made.arch))
+    print_as(json, &made, |made| {
+        format!("Created {} for {} ({})", made.path.display(), made.board, made.arch)
+    })
 }

@@ -26,5 +26,9 @@ pub(super) async fn run(session: &Session, json: bool, args: Plan) -> Result<(),
         return print_as(json, &written, ops::plan::WrittenContext::to_text);
     }
     let plan = ops::plan::plan(session, args.lock.mode()).await?;
-    if args.dockerfile { print(plan.dockerfile) } else { print_as(json, &plan, ops::plan::PlanSummary::to_text) }
+    if args.dockerfile {
+        print(plan.dockerfile)
+    } else {
+        print_as(json, &plan, ops::plan::PlanSummary::to_text)
+    }
 }

@@ -82,7 +82,8 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
         graph.write_lock(&project, mode)?;
     }
     let version = |name: &StageName| graph.resolution.get(name).map(|stage| stage.version.to_string());
-    let stages = wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
+    let stages =
+        wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
     Ok(Added { stages: stages.collect(), lock, dry_run: options.dry_run })
 }
 
@@ -102,7 +103,8 @@ pub async fn remove(session: &Session, names: &[String], offline: bool) -> Resul
             Err(_) => (String::new(), false),
         };
         if !found {
-            let help = match pib_plan::suggest::nearest(name, listed.iter().map(|stage| stage.name.as_str())) {
+            let help = match pib_plan::suggest::nearest(name, listed.iter().map(|stage| stage.name.as_str()))
+            {
                 Some(near) => format!("Did you mean `{near}`?"),
                 None => "`pib tree` shows the stages of the project.".to_owned(),
             };
@@ -128,7 +130,8 @@ fn edit_all(text: &str, stages: &[NewStage]) -> Result<String, Error> {
 
 /// Reads the stages of the command line; those of which only config is given are among the project's already.
 fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<NewStage>, Error> {
-    let blank = |name: StageName| NewStage { name, version: None, registry: None, path: None, config: Vec::new() };
+    let blank =
+        |name: StageName| NewStage { name, version: None, registry: None, path: None, config: Vec::new() };
     let mut wanted = Vec::new();
     for text in &options.stages {
         let (name, requirement) = text.split_once('@').map_or((text.as_str(), None), |(n, r)| (n, Some(r)));

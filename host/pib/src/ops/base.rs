@@ -47,7 +47,11 @@ impl Mirrors {
 }
 
 /// Returns where the project's base comes from: its own `[base]`, or what its init stage asks for.
-pub(super) fn source(manifest: &ProjectManifest, dir: &std::path::Path, init: &Package) -> Result<BaseSource, Error> {
+pub(super) fn source(
+    manifest: &ProjectManifest,
+    dir: &std::path::Path,
+    init: &Package,
+) -> Result<BaseSource, Error> {
     let project = &manifest.project;
     match &manifest.base {
         Some(BaseRequest::Url { url, digest }) => {
@@ -60,7 +64,9 @@ pub(super) fn source(manifest: &ProjectManifest, dir: &std::path::Path, init: &P
         Some(BaseRequest::Path { path, digest }) => {
             Ok(BaseSource::Tarball { location: Location::Path(dir.join(path)), digest: *digest })
         }
-        Some(BaseRequest::Image(reference)) => Ok(BaseSource::ContainerImage { reference: reference.clone() }),
+        Some(BaseRequest::Image(reference)) => {
+            Ok(BaseSource::ContainerImage { reference: reference.clone() })
+        }
         None => {
             let recipe = recipe(&init.manifest, &project.os, &project.release)?;
             Ok(BaseSource::Bootstrap(Bootstrap {
@@ -78,7 +84,10 @@ pub(super) fn source(manifest: &ProjectManifest, dir: &std::path::Path, init: &P
 fn recipe<'a>(init: &'a StageManifest, os: &str, release: &str) -> Result<&'a BaseRecipe, Error> {
     let Some(recipe) = init.base.get(os) else {
         return Err(Error::Stage {
-            message: format!("stage `{}` {} does not say how to make a base of {os}", init.name, init.version),
+            message: format!(
+                "stage `{}` {} does not say how to make a base of {os}",
+                init.name, init.version
+            ),
             help: Some("Give the project a [base] with a tarball or a container image.".to_owned()),
         });
     };
@@ -129,7 +138,9 @@ pub(super) async fn ensure(
     let reporter = session.reporter.clone();
     reporter.started(base::STEP, "Making the base");
     let waiting = (cache.clone(), reporter.clone());
-    let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1)).await.map_err(blocking::worker)??;
+    let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
+        .await
+        .map_err(blocking::worker)??;
     // Another pib may have made it while this one waited.
     let made = match (find(&cache, source, locked), source) {
         (Some(found), _) => found,
@@ -166,7 +177,11 @@ fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> 
 }
 
 /// Returns what the lock says of a base.
-pub(super) fn locked(manifest: &ProjectManifest, source: &BaseSource, stored: &StoredBase) -> Result<LockedBase, Error> {
+pub(super) fn locked(
+    manifest: &ProjectManifest,
+    source: &BaseSource,
+    stored: &StoredBase,
+) -> Result<LockedBase, Error> {
     let project = &manifest.project;
     let source = match source {
         BaseSource::Bootstrap(_) => None,
@@ -234,7 +249,8 @@ fn first_plan(prepared: &base::Prepared, arch: Arch) -> Result<BuildPlan, Error>
         let path = path.to_string_lossy().into_owned();
         context.push(ContextFile { path, source: FileSource::File(full), digest, size, executable: false });
     }
-    let name = "base".parse().map_err(|error: pib_plan::id::NameError| Error::usage(error.to_string(), ""))?;
+    let name =
+        "base".parse().map_err(|error: pib_plan::id::NameError| Error::usage(error.to_string(), ""))?;
     let key = hasher.finish();
     let stage = PlannedStage {
         name,

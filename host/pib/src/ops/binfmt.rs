@@ -37,8 +37,12 @@ pub fn binfmt(status_only: bool, replace: bool) -> Result<BinfmtReport, Error> {
             status(kernel.status(arch))
         } else {
             match kernel.install(arch, replace)? {
-                Installed::Already { interpreter } => (true, format!("registered already: {}", interpreter.display())),
-                Installed::Registered { interpreter } => (true, format!("registered {}", interpreter.display())),
+                Installed::Already { interpreter } => {
+                    (true, format!("registered already: {}", interpreter.display()))
+                }
+                Installed::Registered { interpreter } => {
+                    (true, format!("registered {}", interpreter.display()))
+                }
             }
         };
         Ok(BinfmtLine { arch, ready, state })
@@ -51,7 +55,9 @@ pub fn binfmt(status_only: bool, replace: bool) -> Result<BinfmtReport, Error> {
 fn status(status: BinfmtStatus) -> (bool, String) {
     match status {
         BinfmtStatus::Registered { interpreter } => (true, format!("ready: {}", interpreter.display())),
-        BinfmtStatus::NotFixed { name } => (false, format!("the handler {name} lacks flag F: useless in containers")),
+        BinfmtStatus::NotFixed { name } => {
+            (false, format!("the handler {name} lacks flag F: useless in containers"))
+        }
         BinfmtStatus::Disabled { name } => (false, format!("the handler {name} is switched off")),
         BinfmtStatus::Missing => (false, "no handler".to_owned()),
         BinfmtStatus::NotMounted => (false, "binfmt_misc is not mounted".to_owned()),

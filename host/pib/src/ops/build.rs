@@ -132,7 +132,11 @@ fn seed(decided: &Decided) -> Digest {
 /// Returns the report of an earlier build, if all that decides the image is as it was and the file too.
 ///
 /// This asks neither the engine nor the network.
-fn finished(session: &Session, decided: &Decided, options: &BuildOptions) -> Result<Option<BuildReport>, Error> {
+fn finished(
+    session: &Session,
+    decided: &Decided,
+    options: &BuildOptions,
+) -> Result<Option<BuildReport>, Error> {
     if options.no_cache || decided.base_digest().is_none() {
         return Ok(None);
     }
@@ -142,7 +146,8 @@ fn finished(session: &Session, decided: &Decided, options: &BuildOptions) -> Res
         return Ok(None);
     };
     let file = job.image.with_extension(extension(job.compress));
-    let same = report.key == job.key && report.image == file && state(&file) == Some((report.size, report.written));
+    let same =
+        report.key == job.key && report.image == file && state(&file) == Some((report.size, report.written));
     report.up_to_date = same;
     Ok(same.then_some(report))
 }
@@ -162,7 +167,11 @@ fn extension(compress: Compression) -> &'static str {
     }
 }
 
-async fn get_base(session: &Session, decided: &mut Decided, mode: LockMode) -> Result<Option<StoredBase>, Error> {
+async fn get_base(
+    session: &Session,
+    decided: &mut Decided,
+    mode: LockMode,
+) -> Result<Option<StoredBase>, Error> {
     match decided.base_source()? {
         BaseSource::ContainerImage { .. } => Ok(None),
         source => Ok(Some(decided.ensure_base(session, mode, &source).await?)),
@@ -195,7 +204,8 @@ async fn build_stages(
         return Ok(());
     }
     let mut request = BuildRequest::new(&job.plan, &job.tag);
-    request.labels = BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), ("dev.pib.key".to_owned(), key)]);
+    request.labels =
+        BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), ("dev.pib.key".to_owned(), key)]);
     request.no_cache = options.no_cache;
     engine.build(&request, &*session.reporter).await?;
     Ok(())
@@ -236,16 +246,8 @@ fn finish(session: &Session, job: &Job, info: ImageInfo) -> Result<BuildReport, 
     let (size, written) =
         state(&image).ok_or_else(|| Error::io("read", &image, std::io::ErrorKind::NotFound.into()))?;
     let stages = job.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();
-    let report = BuildReport {
-        image,
-        digest,
-        size,
-        key: job.key,
-        stages,
-        layout: info,
-        written,
-        up_to_date: false,
-    };
+    let report =
+        BuildReport { image, digest, size, key: job.key, stages, layout: info, written, up_to_date: false };
     let text = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::io("write", &job.report, std::io::Error::other(error.to_string())))?;
     files::replace_text(&job.report, &format!("{text}\n"))?;

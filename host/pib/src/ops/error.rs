@@ -135,7 +135,11 @@ impl Error {
         match self {
             Self::Io { .. } | Self::NoCache => 1,
             Self::Usage { .. } => 2,
-            Self::NoProject(_) | Self::Manifest(_) | Self::Manifests(_) | Self::Edit(_) | Self::Stage { .. } => 3,
+            Self::NoProject(_)
+            | Self::Manifest(_)
+            | Self::Manifests(_)
+            | Self::Edit(_)
+            | Self::Stage { .. } => 3,
             Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
             Self::Resolve(_) | Self::Order(_) => 4,
             Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,

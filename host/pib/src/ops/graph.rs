@@ -39,7 +39,8 @@ pub(super) async fn resolve(
     update: Update,
 ) -> Result<Graph, Error> {
     let manifest = &project.manifest;
-    let sources = Sources::new(&session.cache, &project.dir, manifest.registries.clone()).offline(mode.offline);
+    let sources =
+        Sources::new(&session.cache, &project.dir, manifest.registries.clone()).offline(mode.offline);
     let request = request(project, update)?;
     let index = prefetch(&sources, &request).await?;
     let resolution = resolve::resolve(&request, &index)?;
@@ -121,7 +122,8 @@ fn own_version() -> semver::Version {
 }
 
 fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error> {
-    let blame = |message: String| Error::from(manifest.source.error(stage.span.clone(), message, "this stage"));
+    let blame =
+        |message: String| Error::from(manifest.source.error(stage.span.clone(), message, "this stage"));
     let (requirement, source) = match &stage.source {
         RequestSource::Registry { version, registry: None } => (Some(version.clone()), None),
         RequestSource::Registry { version, registry: Some(name) } => {

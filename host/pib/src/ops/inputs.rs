@@ -12,9 +12,9 @@ use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
 use pib_plan::part::{self, Part};
 use pib_plan::variable::Variable;
 
+use super::Error;
 use super::base::Mirrors;
 use super::project::Project;
-use super::Error;
 use crate::source::Package;
 
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
@@ -134,9 +134,8 @@ fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest
 /// Lists what a stage's package brings into the context: all its files but those that only pib reads.
 fn package_files(package: &Package) -> Vec<ContextFile> {
     let hook = package.manifest.hook.as_ref().map(|hook| hook.component.as_str());
-    let own = |path: &str| {
-        path == FILE_NAME || path.starts_with("README") || is_part(path) || Some(path) == hook
-    };
+    let own =
+        |path: &str| path == FILE_NAME || path.starts_with("README") || is_part(path) || Some(path) == hook;
     let files = package.files.iter().filter(|file| !own(&file.path));
     files
         .map(|file| ContextFile {
@@ -194,7 +193,10 @@ fn config_files(
         .map(|(number, path)| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.chars().any(char::is_whitespace) {
-                return Err(blame(format!("names `{}`, and file names with white space cannot be passed on", path.display())));
+                return Err(blame(format!(
+                    "names `{}`, and file names with white space cannot be passed on",
+                    path.display()
+                )));
             }
             let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
             total += bytes.len() as u64;

@@ -46,11 +46,14 @@ const DEBIAN_RELEASE: &str = "trixie";
 pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error> {
     let folder = session.cwd.join(&options.path);
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    check_name(&name).map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
+    check_name(&name)
+        .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
     let board = board::find(&options.board)
         .map_err(|help| Error::usage(format!("`{}` is no board that pib knows", options.board), help))?;
     let arch = match &options.arch {
-        Some(text) => text.parse().map_err(|error: pib_plan::id::ArchError| Error::usage(error.to_string(), ""))?,
+        Some(text) => {
+            text.parse().map_err(|error: pib_plan::id::ArchError| Error::usage(error.to_string(), ""))?
+        }
         None => board.archs[0],
     };
     let release = match (&options.release, options.os.as_str()) {

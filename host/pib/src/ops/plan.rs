@@ -82,7 +82,11 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
 ///
 /// # Errors
 /// As [`plan`], and when the base cannot be made or the folder is not empty.
-pub async fn write_context(session: &Session, mode: LockMode, folder: &Path) -> Result<WrittenContext, Error> {
+pub async fn write_context(
+    session: &Session,
+    mode: LockMode,
+    folder: &Path,
+) -> Result<WrittenContext, Error> {
     let folder = session.cwd.join(folder);
     let occupied = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
     if occupied {
@@ -127,7 +131,8 @@ impl Decided {
 
     /// Returns where the base comes from.
     pub(super) fn base_source(&self) -> Result<BaseSource, Error> {
-        let Some(init) = self.packages.iter().find(|package| package.name.as_str() == pib_plan::id::INIT) else {
+        let Some(init) = self.packages.iter().find(|package| package.name.as_str() == pib_plan::id::INIT)
+        else {
             return Err(Error::Stage { message: "the build has no init stage".to_owned(), help: None });
         };
         base::source(&self.project.manifest, &self.project.dir, init)
@@ -149,14 +154,20 @@ impl Decided {
         source: &BaseSource,
     ) -> Result<StoredBase, Error> {
         let manifest = &self.project.manifest;
-        let stored = base::ensure(session, mode, source, self.graph.base(manifest), manifest.project.arch).await?;
+        let stored =
+            base::ensure(session, mode, source, self.graph.base(manifest), manifest.project.arch).await?;
         let locked = base::locked(manifest, source, &stored)?;
         self.graph.set_base(locked);
         Ok(stored)
     }
 
     /// Settles the config, checks the parts and assembles the plan.
-    pub(super) fn assemble(&self, session: &Session, base: &BaseRef, digest: &Digest) -> Result<BuildPlan, Error> {
+    pub(super) fn assemble(
+        &self,
+        session: &Session,
+        base: &BaseRef,
+        digest: &Digest,
+    ) -> Result<BuildPlan, Error> {
         let mirrors = Mirrors::of(session, &self.project.manifest);
         let stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages)?;
         Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages)?)
@@ -164,7 +175,9 @@ impl Decided {
 }
 
 fn write_files(folder: &Path, plan: &BuildPlan, base: Option<&StoredBase>) -> Result<(), Error> {
-    let make = |path: &Path| std::fs::create_dir_all(path).map_err(|error| Error::io("create the folder", path, error));
+    let make = |path: &Path| {
+        std::fs::create_dir_all(path).map_err(|error| Error::io("create the folder", path, error))
+    };
     make(folder)?;
     for file in &plan.context {
         let path = folder.join(&file.path);
@@ -196,7 +209,8 @@ impl PlanSummary {
         let mut text = format!("base {}\n", self.base);
         for (number, stage) in self.stages.iter().enumerate() {
             let key = stage.key.map(|key| key.hex()[..12].to_owned()).unwrap_or_default();
-            let line = format!("{:>3}  {} {}  {}  {key}", number + 1, stage.name, stage.version, stage.source);
+            let line =
+                format!("{:>3}  {} {}  {}  {key}", number + 1, stage.name, stage.version, stage.source);
             text.push_str(line.trim_end());
             text.push('\n');
         }

@@ -22,7 +22,12 @@ pub struct Published {
 /// # Errors
 /// When a stage is not valid, differs from its published version, or the registry cannot be written; with
 /// `check` also when one is not published.
-pub fn publish(session: &Session, folders: &[PathBuf], index: &Path, check: bool) -> Result<Published, Error> {
+pub fn publish(
+    session: &Session,
+    folders: &[PathBuf],
+    index: &Path,
+    check: bool,
+) -> Result<Published, Error> {
     let folders: Vec<PathBuf> = folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let done = publish_all(&folders, &session.cwd.join(index), check)?;
     let (mut published, mut unchanged) = (Vec::new(), Vec::new());

@@ -45,7 +45,8 @@ fn spinner() -> ProgressStyle {
 }
 
 fn counting() -> ProgressStyle {
-    let style = ProgressStyle::with_template("{spinner} {prefix} [{bar:24}] {bytes}/{total_bytes} {wide_msg:.dim}");
+    let style =
+        ProgressStyle::with_template("{spinner} {prefix} [{bar:24}] {bytes}/{total_bytes} {wide_msg:.dim}");
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 

@@ -43,6 +43,7 @@ struct BaseSchema {
     os: String,
     release: String,
     digest: Digest,
+    epoch: u64,
     source: Option<String>,
 }
 
@@ -197,8 +198,8 @@ fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockErro
 
 impl From<BaseSchema> for LockedBase {
     fn from(base: BaseSchema) -> Self {
-        let BaseSchema { arch, os, release, digest, source } = base;
-        Self { arch, os, release, digest, source }
+        let BaseSchema { arch, os, release, digest, epoch, source } = base;
+        Self { arch, os, release, digest, epoch, source }
     }
 }
 

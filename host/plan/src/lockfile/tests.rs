@@ -18,6 +18,7 @@ arch = "arm64"
 os = "debian"
 release = "trixie"
 digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+epoch = 1700000000
 
 [[stage]]
 name = "__cleanup__"
@@ -191,15 +192,15 @@ fn any_digest() -> impl Strategy<Value = Digest> {
 
 fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
-    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", any_digest(), of("(?s).{0,12}")).prop_map(
-        |(arch, os, release, digest, source)| LockedBase {
+    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", any_digest(), 0..1_u64 << 40, of("(?s).{0,12}"))
+        .prop_map(|(arch, os, release, digest, epoch, source)| LockedBase {
             arch: Arch::ALL[arch],
             os,
             release,
             digest,
+            epoch,
             source,
-        },
-    );
+        });
     let source = prop_oneof![
         Just(SourceId::bundled()),
         "[!-~]{1,12}[a-z]".prop_map(|url| SourceId::registry(&url).unwrap()),

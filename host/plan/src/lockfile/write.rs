@@ -27,6 +27,7 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
         string(out, "os", &base.os)?;
         string(out, "release", &base.release)?;
         string(out, "digest", &base.digest)?;
+        writeln!(out, "epoch = {}", base.epoch)?;
         option(out, "source", base.source.as_ref())?;
     }
     for stage in &lock.stages {
