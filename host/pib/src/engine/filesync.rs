@@ -48,7 +48,7 @@ pub(super) struct ContextServer {
 #[derive(Debug, Clone)]
 struct Entry {
     path: String,
-    file: Option<ContextFile>,
+    file: Option<Arc<ContextFile>>,
 }
 
 impl ContextServer {
@@ -84,7 +84,8 @@ fn entries(files: &[ContextFile]) -> Vec<Entry> {
         }
         all.insert(parts, Some(file));
     }
-    all.into_iter().map(|(parts, file)| Entry { path: parts.join("/"), file: file.cloned() }).collect()
+    let shared = |file: &ContextFile| Arc::new(file.clone());
+    all.into_iter().map(|(parts, file)| Entry { path: parts.join("/"), file: file.map(shared) }).collect()
 }
 
 impl Entry {
@@ -221,7 +222,7 @@ impl Sending {
 
     async fn answer(&self, id: u32) -> Result<(), Gone> {
         let entry = usize::try_from(id).ok().and_then(|index| self.entries.get(index));
-        let Some(file) = entry.and_then(|entry| entry.file.as_ref()) else {
+        let Some(file) = entry.and_then(|entry| entry.file.as_deref()) else {
             return self.fail(Status::invalid_argument("no such file in the list")).await;
         };
         match &file.source {

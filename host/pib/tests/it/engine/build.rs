@@ -1,13 +1,14 @@
 //! Builds that succeed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pib::engine::{BuilderChoice, EngineError, Secret};
+use pib::engine::{Base, BuilderChoice, EngineError, Secret};
 use pib::event::{Event, Silent};
 use pib_plan::assemble::{ContextFile, FileSource};
-use pib_plan::id::Digest;
+use pib_plan::id::{Arch, Digest};
 
 use super::lab::{BOTH, LABEL, Lab, Recorder, bytes_file, export};
+use super::rootfs::{CAPABILITY, base_tar};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_runs_foreign_programs_and_reports_its_stages() {
@@ -169,4 +170,56 @@ async fn two_builds_at_once_do_not_disturb_each_other() {
     };
     let (one, two, three) = tokio::join!(build("one"), build("two"), build("three"));
     assert_eq!((one.as_str(), two.as_str(), three.as_str()), ("one", "two", "three"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_platform_is_built_as_itself() {
+    let lab = Lab::new("platform").await;
+    let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
+    for arch in [Arch::Armv7, Arch::Armv6] {
+        let from = lab.tag(&format!("base-{arch}"));
+        let base = Base { rootfs_tar: base_tar(), tag: &from, arch, labels: &labels };
+        lab.engine.load_base(&base, &Silent).await.unwrap();
+        let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![]);
+        plan.dockerfile = plan.dockerfile.replace(&lab.base(), &from);
+        plan.arch = arch;
+        for builder in BOTH {
+            let tag = lab.tag(&format!("{arch}-{builder:?}").to_lowercase());
+            let mut request = lab.request(&plan, &tag);
+            request.builder = builder;
+            lab.engine.build(&request, &Silent).await.unwrap();
+            let image = lab.engine.container_image(&tag).await.unwrap().unwrap();
+            assert_eq!(image.platform, arch.platform(), "{builder:?}");
+            assert_eq!(export(&lab, &tag, builder).await["etc/x"].content, b"x\n", "{builder:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_in_the_context_is_unpacked_with_all_that_its_files_have() {
+    let lab = Lab::new("scratch").await;
+    let bytes = std::fs::read(base_tar()).unwrap();
+    let base = ContextFile {
+        path: "base.tar".to_owned(),
+        source: FileSource::File(base_tar().to_owned()),
+        digest: Digest::of(&bytes),
+        size: bytes.len() as u64,
+        executable: false,
+    };
+    let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![base]);
+    let from = format!("FROM {} AS first", lab.base());
+    assert!(plan.dockerfile.contains(&from));
+    plan.dockerfile = plan.dockerfile.replace(&from, "FROM scratch AS first\nADD base.tar /");
+    for builder in BOTH {
+        let tag = lab.tag(&format!("{builder:?}").to_lowercase());
+        let mut request = lab.request(&plan, &tag);
+        request.builder = builder;
+        lab.engine.build(&request, &Silent).await.unwrap();
+        let image = lab.engine.container_image(&tag).await.unwrap().unwrap();
+        assert_eq!(image.platform, "linux/arm64", "{builder:?}");
+        let exported = export(&lab, &tag, BuilderChoice::Best).await;
+        assert_eq!(exported["etc/x"].content, b"x\n", "{builder:?}");
+        assert_eq!(exported["special/setuid"].mode & 0o7777, 0o4755, "{builder:?}");
+        assert_eq!(exported["special/capability"].xattrs["security.capability"], CAPABILITY, "{builder:?}");
+    }
 }
