@@ -2,3 +2,4 @@
 mod base;
 mod disk;
 mod engine;
+mod main_job;

@@ -1,0 +1,312 @@
+//! The main job with everything real: Debian's archive, the engine, ARM programs, an image, a boot.
+//!
+//! The base and the container images of earlier runs are used where they are, as a person's would be.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+#[path = "../../../xtask/src/judge.rs"]
+mod judge;
+
+use judge::Wanted;
+
+/// A folder for projects, and the real binary in it.
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn pib(&self, folder: &str, args: &[&str]) -> Command {
+        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+        pib.args(args).current_dir(self.path(folder)).env("PIB_CACHE_DIR", cache()).stdin(Stdio::null());
+        pib
+    }
+
+    fn run(&self, folder: &str, args: &[&str]) -> String {
+        let output = self.pib(folder, args).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pib {args:?}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup.
+    fn tiny(&self, name: &str, part: &str) {
+        self.run(".", &["new", name]);
+        self.run(name, &["remove", "os"]);
+        let stage = self.path(name).join("stages/mine");
+        std::fs::create_dir_all(&stage).unwrap();
+        std::fs::write(stage.join("Dockerfile.part"), part).unwrap();
+        self.run(name, &["add", "--path", "stages/mine"]);
+    }
+}
+
+/// The cache that `cargo xtask test` names, so that a base is made once, or one beside the build's other files.
+fn cache() -> PathBuf {
+    let named = std::env::var_os("PIB_TEST_CACHE").map(PathBuf::from);
+    named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../pib-cache"))
+}
+
+fn docker(args: &[&str]) -> String {
+    judge::tool("docker", args).unwrap()
+}
+
+/// Removes the container images of a project when a test ends, however it ends.
+struct Images(&'static str);
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        let ids = judge::tool("docker", &["images", "-q", &format!("pib/{}", self.0)]).unwrap_or_default();
+        for id in ids.lines() {
+            let _ = judge::tool("docker", &["rmi", "-f", id]);
+        }
+    }
+}
+
+#[test]
+fn from_nothing_to_an_image_that_boots() {
+    let world = World::new();
+    let _images = Images("mainjob");
+    let key = make_key(&world);
+    world.run(".", &["new", "mainjob"]);
+    let config = format!("rootssh.authorized-keys={}.pub", key.display());
+    world.run(
+        "mainjob",
+        &["add", "watchdog", "ro", "rootssh", "--config", &config, "--config", "watchdog.timeout=10"],
+    );
+    world.run("mainjob", &["build"]);
+
+    let image = world.path("mainjob/target/mainjob-rpi4-arm64.img");
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    let wanted = Wanted { hostname: "mainjob", key: public.trim(), watchdog_timeout: 10 };
+    judge::check(&image, &wanted).unwrap();
+    nothing_changed(&world);
+    only_the_image_changes(&world, &image);
+    boots(&world, &image, &key);
+}
+
+/// A second build asks nobody anything: it works with an engine that does not exist, and at once.
+fn nothing_changed(world: &World) {
+    let mut build = world.pib("mainjob", &["build", "--frozen", "--json"]);
+    let since = Instant::now();
+    let output = build.env("DOCKER_HOST", "unix:///nonexistent/engine.sock").output().unwrap();
+    let took = since.elapsed();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(took < Duration::from_secs(5), "a build of nothing took {took:?}");
+}
+
+/// A missing image is written again from what the engine has, and is the same, byte for byte.
+fn only_the_image_changes(world: &World, image: &Path) {
+    let sum = || std::fs::read_to_string(image.with_extension("img.sha256")).unwrap();
+    let before = sum();
+    std::fs::remove_file(image).unwrap();
+    let since = Instant::now();
+    world.run("mainjob", &["build", "--locked"]);
+    assert_eq!(sum(), before);
+    // Exporting and writing takes seconds; building the stages takes minutes.
+    assert!(since.elapsed() < Duration::from_secs(180), "the stages were built again: {:?}", since.elapsed());
+}
+
+fn make_key(world: &World) -> PathBuf {
+    let key = world.path("key");
+    let path = key.to_str().unwrap();
+    judge::tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", path]).unwrap();
+    key
+}
+
+/// A QEMU that runs an image, and ends with the test.
+struct Machine {
+    qemu: Child,
+    port: u16,
+    key: PathBuf,
+    console: PathBuf,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}
+
+impl Machine {
+    /// Starts the image with its own kernel, initramfs and command line; only the console is QEMU's.
+    fn start(world: &World, image: &Path, key: &Path) -> Self {
+        let parts = judge::extract(image, world.folder.path()).unwrap();
+        let boot = parts.boot.to_str().unwrap();
+        let names = judge::tool("mdir", &["-b", "-i", boot, "::/"]).unwrap();
+        let file = |start: &str| {
+            let name = names.lines().find(|line| line.starts_with(&format!("::/{start}"))).unwrap().trim();
+            let to = world.path(start);
+            judge::tool("mcopy", &["-n", "-i", boot, name, to.to_str().unwrap()]).unwrap();
+            to
+        };
+        let (kernel, initrd) = (file("vmlinuz"), file("initrd"));
+        let line = std::fs::read_to_string(file("cmdline.txt")).unwrap();
+        let line: Vec<&str> = line.split_whitespace().filter(|word| !word.starts_with("console=")).collect();
+        assert!(line.contains(&"ro"), "{line:?}");
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let console = world.path("console.log");
+        let mut qemu = Command::new("qemu-system-aarch64");
+        qemu.args(["-M", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-display", "none"])
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .arg("-append")
+            .arg(format!("{} console=ttyAMA0", line.join(" ")))
+            .arg("-drive")
+            // A copy on write, so that what the device writes does not change the image.
+            .arg(format!("if=none,id=card,format=raw,snapshot=on,file={}", image.display()))
+            .args(["-device", "virtio-blk-pci,drive=card", "-device", "i6300esb"])
+            .arg("-netdev")
+            .arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"))
+            .args(["-device", "virtio-net-pci,netdev=net,romfile="])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()))
+            .args(["-monitor", "none"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let qemu = qemu.spawn().unwrap_or_else(|error| panic!("qemu: {error}; run `cargo xtask setup`"));
+        Self { qemu, port, key: key.to_owned(), console }
+    }
+
+    fn ssh(&self, command: &str) -> Output {
+        Command::new("ssh")
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "BatchMode=yes",
+            ])
+            .args(["-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR", "-p", &self.port.to_string(), "-i"])
+            .arg(&self.key)
+            .args(["root@127.0.0.1", command])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn say(&self, command: &str) -> String {
+        String::from_utf8_lossy(&self.ssh(command).stdout).trim().to_owned()
+    }
+
+    /// Waits until the login works; a loaded machine takes minutes.
+    fn wait_for_login(&mut self) {
+        let since = Instant::now();
+        while !self.ssh("true").status.success() {
+            let ended = self.qemu.try_wait().unwrap();
+            if ended.is_some() || since.elapsed() > Duration::from_secs(900) {
+                let console = std::fs::read(&self.console).unwrap_or_default();
+                let tail =
+                    String::from_utf8_lossy(&console[console.len().saturating_sub(4000)..]).into_owned();
+                panic!(
+                    "no login after {:?} (qemu ended: {ended:?}); the console's end:\n{tail}",
+                    since.elapsed()
+                );
+            }
+            std::thread::sleep(Duration::from_secs(2));
+        }
+    }
+}
+
+fn boots(world: &World, image: &Path, key: &Path) {
+    let mut machine = Machine::start(world, image, key);
+    machine.wait_for_login();
+    let state = machine.say("systemctl is-system-running --wait");
+    assert_eq!(state, "running", "{}", machine.say("systemctl --failed --no-legend"));
+    assert!(machine.say("findmnt -n -o OPTIONS /").split(',').any(|option| option == "ro"));
+    assert!(!machine.ssh("touch /x").status.success());
+    assert!(machine.ssh("rw && touch /x && rm /x && ro").status.success());
+    assert!(!machine.ssh("touch /x").status.success());
+    assert!(machine.ssh("touch /tmp/x /var/tmp/x /var/log/x").status.success());
+    assert_eq!(machine.say("hostname"), "mainjob");
+    assert_eq!(machine.say("systemctl is-active watchdog"), "active");
+    assert_eq!(machine.say("passwd --status root | cut -d' ' -f2"), "L");
+    let keys = machine.say("ls /etc/ssh/ssh_host_*_key | wc -l");
+    assert_eq!(keys, "3", "the device made its own host keys");
+    assert_eq!(machine.say("wc -c < /etc/machine-id"), "33");
+    assert_eq!(machine.say("dpkg --audit"), "");
+}
+
+#[test]
+fn the_plain_client_builds_the_written_context() {
+    let world = World::new();
+    world.tiny("plainjob", "ARG ARCH\nRUN echo \"for $ARCH\" > /etc/mine\n");
+    world.run("plainjob", &["plan", "--context", "context"]);
+    let context = world.path("plainjob/context");
+    docker(&["build", "-q", "-t", "pib/plainjob:plain", context.to_str().unwrap()]);
+    let _images = Images("plainjob");
+    assert_eq!(
+        docker(&["run", "--rm", "--network=none", "pib/plainjob:plain", "cat", "/etc/mine"]),
+        "for arm64\n"
+    );
+}
+
+#[test]
+fn a_failing_part_is_shown_and_harms_nothing() {
+    let world = World::new();
+    let _images = Images("failjob");
+    world.tiny("failjob", "RUN true\n");
+    let image = world.path("failjob/target/failjob-rpi4-arm64.img");
+    std::fs::write(&image, "earlier").unwrap();
+    let lock = world.path("failjob/pib.lock");
+    world.run("failjob", &["plan"]);
+    std::fs::write(
+        world.path("failjob/stages/mine/Dockerfile.part"),
+        "RUN echo first\nRUN echo all is lost >&2; exit 7\n",
+    )
+    .unwrap();
+    let output = world.pib("failjob", &["build"]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    for part in ["mine", "all is lost", "exit code 7"] {
+        assert!(errors.contains(part), "no `{part}` in:\n{errors}");
+    }
+    assert_eq!(std::fs::read(&image).unwrap(), b"earlier");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    assert!(text.contains("[[base]]") && text.contains("name = \"mine\""), "{text}");
+}
+
+#[test]
+fn ctrl_c_stops_the_build_and_leaves_nothing_running() {
+    let world = World::new();
+    let _images = Images("stopjob");
+    world.tiny("stopjob", "RUN echo is-sleeping-now && sleep 600\n");
+    let log = std::fs::File::create(world.path("log")).unwrap();
+    let mut build = world.pib("stopjob", &["build", "--verbose"]);
+    let mut build = build.stderr(log).stdout(Stdio::null()).spawn().unwrap();
+    let since = Instant::now();
+    while !std::fs::read_to_string(world.path("log")).unwrap().contains("] is-sleeping-now") {
+        assert!(
+            build.try_wait().unwrap().is_none(),
+            "{}",
+            std::fs::read_to_string(world.path("log")).unwrap()
+        );
+        assert!(since.elapsed() < Duration::from_secs(900));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    judge::tool("kill", &["-INT", &build.id().to_string()]).unwrap();
+    let stopped = Instant::now();
+    assert_eq!(build.wait().unwrap().code(), Some(130));
+    assert!(stopped.elapsed() < Duration::from_secs(10));
+    let sleeping = || judge::tool("pgrep", &["-f", "sleep 600"]).is_ok();
+    while sleeping() {
+        assert!(stopped.elapsed() < Duration::from_secs(30), "the step still runs");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(world.path("stopjob/target")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, [".pib-lock"]);
+}
