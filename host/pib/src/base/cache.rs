@@ -12,7 +12,7 @@
 //! Every file gets its name when it is whole, so that a pib that is killed leaves nothing half-done.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, KeyHasher};
@@ -85,7 +85,7 @@ impl BaseCache {
         }
         let temp = self.temp();
         match fs::remove_dir_all(&temp) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(BaseError::io("emptying", &temp)(error));
             }
             _ => fs::create_dir_all(&temp).map_err(BaseError::io("creating", &temp))?,
@@ -108,8 +108,14 @@ impl BaseCache {
         let mut output =
             tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
         let mut spool = tempfile::tempfile_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
-        let (digest, _size) =
-            normalise::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(BaseError::Stream)?;
+        let (digest, _size) = normalise::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(
+            |error| match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    BaseError::io("writing to", &temp)(error)
+                }
+                _ => BaseError::Stream(error),
+            },
+        )?;
         let base = self.keep(output, digest)?;
         self.remember(recipe, digest)?;
         Ok(base)

@@ -99,12 +99,6 @@ pub enum BaseError {
         /// What was found.
         reason: String,
     },
-    /// Something must be fetched, but the network may not be used.
-    #[error("{what} is not in the cache, and the network may not be used; run once without --offline")]
-    Offline {
-        /// What is missing.
-        what: String,
-    },
     /// The file system refused.
     #[error("{action} {path} failed")]
     Io {

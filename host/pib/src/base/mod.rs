@@ -50,7 +50,9 @@ pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY
 pub use prepare::{Prepared, prepare};
 pub use release::DatePolicy;
 
-/// The id of the step in the events of this module. Whoever calls it starts and finishes the step.
+/// The id of the step in the events of this module.
+///
+/// Whoever calls it starts and finishes the step; a download starts it anew under a title of its own.
 pub const STEP: &str = "base";
 
 /// Where a project's base comes from.

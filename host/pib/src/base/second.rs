@@ -90,3 +90,64 @@ pub(super) fn extended_states(selection: &Selection<'_>, architecture: &str) -> 
 
 /// The answer to every attempt to start a service while there is no init system: no.
 pub(super) const POLICY: &str = "#!/bin/sh\nexit 101\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> Package {
+        Package {
+            name: name.to_owned(),
+            version: "1:2~3".to_owned(),
+            architecture: "all".to_owned(),
+            ..Package::default()
+        }
+    }
+
+    #[test]
+    fn the_script_installs_every_package_once_and_in_order() {
+        let (files, passwd, libc, apt) =
+            (package("base-files"), package("base-passwd"), package("libc6"), package("apt"));
+        let selection = Selection {
+            essential: vec![&libc, &passwd, &files],
+            rest: vec![&apt],
+            wanted: ["apt", "base-files", "base-passwd"].map(str::to_owned).into(),
+        };
+        let script = script(&selection, 77);
+        let installed: Vec<&str> = script
+            .lines()
+            .filter_map(|line| line.strip_prefix("install --force-depends --install "))
+            .collect();
+        assert_eq!(
+            installed,
+            [
+                "base-passwd_1%3a2~3_all.deb base-files_1%3a2~3_all.deb",
+                "libc6_1%3a2~3_all.deb",
+                "apt_1%3a2~3_all.deb"
+            ]
+        );
+        assert!(script.contains("SOURCE_DATE_EPOCH=77\n") && script.contains("rm -rf /.pib-bootstrap "));
+        let states = extended_states(&selection, "arm64");
+        assert_eq!(states, "Package: libc6\nArchitecture: arm64\nAuto-Installed: 1\n\n");
+    }
+
+    #[test]
+    fn the_script_is_one_that_a_shell_accepts() {
+        let apt = package("apt");
+        let selection = Selection { rest: vec![&apt], ..Selection::default() };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        std::fs::write(&path, script(&selection, 0)).unwrap();
+        let status = std::process::Command::new("sh").arg("-n").arg(&path).status().unwrap();
+        assert!(status.success());
+    }
+
+    #[test]
+    fn the_sources_name_debians_own_network() {
+        assert_eq!(sources("sid", false).matches("URIs:").count(), 1);
+        let both = sources("trixie", true);
+        for text in ["Suites: trixie trixie-updates\n", "Suites: trixie-security\n", "debian-security\n"] {
+            assert!(both.contains(text), "{text}: {both}");
+        }
+    }
+}
