@@ -46,6 +46,16 @@ pub(super) fn stage_inputs(
 
 fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Result<StageInput, Error> {
     let manifest = &package.manifest;
+    if manifest.hook.is_some() {
+        // Built without its hook, the stage would be another than its author made.
+        return Err(Error::Stage {
+            message: format!(
+                "stage `{}` {} has a hook, and this pib does not run hooks yet",
+                package.name, package.version
+            ),
+            help: Some("Use a version of the stage without one, or a newer pib.".to_owned()),
+        });
+    }
     let request = project.manifest.stages.iter().find(|request| request.name == package.name);
     let settings = settle(&project.manifest, manifest, request)?;
     let mut args = variables(&project.manifest, mirrors, manifest);
