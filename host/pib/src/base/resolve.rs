@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use super::packages::{Package, Packages};
 use super::version;
 
+/// The package that says that `/usr` is merged already, as it is in every tree that pib lays out. Where it is an
+/// alternative, the first one is a converter that needs half of Perl.
+const MERGED_USR: &str = "usr-is-merged";
+
 /// The packages of a system, each list in an order in which dpkg can install it.
 #[derive(Debug, Default)]
 pub(super) struct Selection<'a> {
@@ -144,7 +148,9 @@ impl<'a> Resolver<'a> {
                 if clause.iter().any(|wanted| self.chosen(wanted).is_some()) {
                     continue;
                 }
-                let found = clause.iter().find_map(|wanted| self.available(wanted)).ok_or_else(|| {
+                let merged = clause.iter().find(|wanted| wanted.name == MERGED_USR);
+                let found = merged.into_iter().chain(&clause).find_map(|wanted| self.available(wanted));
+                let found = found.ok_or_else(|| {
                     let wanted: Vec<String> = clause.iter().map(ToString::to_string).collect();
                     format!(
                         "`{}` needs `{}`, which the archive does not have",

@@ -49,6 +49,16 @@ fn an_alternative_that_is_there_already_wins_else_the_first_that_can_be_had() {
 }
 
 #[test]
+fn no_converter_is_chosen_for_a_tree_that_is_merged_already() {
+    let packages = index(&[
+        ("sh", "1", "Essential: yes\nDepends: usrmerge | usr-is-merged\n"),
+        ("usrmerge", "1", "Depends: perl\n"),
+        ("usr-is-merged", "1", ""),
+    ]);
+    assert_eq!(names(&minimal(&packages, &[]).unwrap().essential), ["usr-is-merged", "sh"]);
+}
+
+#[test]
 fn virtual_packages_are_provided() {
     let packages = index(&[
         ("sh", "1", "Essential: yes\nPre-Depends: awk\nDepends: api (>= 2), lib:any\n"),
