@@ -174,19 +174,32 @@ impl Write for Pieces {
     }
 }
 
-/// Follows a build by what the classic builder says in words.
+/// Follows a build by what the classic builder, or Podman, says in words.
 struct Follower<'a> {
     request: &'a BuildRequest<'a>,
     stages: Stages<'a>,
     mask: Mask,
     stage: Option<usize>,
-    /// The number of the current instruction: `3/7`.
-    number: String,
-    /// The current instruction, and what it has printed.
+    /// How many instructions there were so far.
+    count: usize,
     instruction: Option<String>,
+    /// Whether the engine had the current instruction's result already.
+    cached: bool,
+    output: Output,
     lines: Lines,
     /// Whether an instruction of the current stage was executed.
     ran: bool,
+}
+
+/// Whose words come next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    /// The line break that Docker sends after what it announces.
+    Announced,
+    /// The instruction's own.
+    Printing,
+    /// The engine's, since the instruction has ended.
+    Ended,
 }
 
 impl<'a> Follower<'a> {
@@ -196,8 +209,10 @@ impl<'a> Follower<'a> {
             stages: Stages::new(request.plan, reporter),
             mask: request.mask(),
             stage: None,
-            number: String::new(),
+            count: 0,
             instruction: None,
+            cached: false,
+            output: Output::Ended,
             lines: Lines::default(),
             ran: false,
         }
@@ -207,12 +222,18 @@ impl<'a> Follower<'a> {
         if let Some((number, instruction)) = step(text) {
             self.end_instruction();
             self.instruction(number, instruction);
-        } else if text.starts_with(" ---> Running in ") {
-            self.ran = true;
-        } else if !text.starts_with(" ---> ")
-            && !text.starts_with("Removing intermediate container ")
-            && text != "\n"
-        {
+        } else if let Some(word) = text.strip_prefix(" ---> ").or_else(|| text.strip_prefix("--> ")) {
+            self.cached |= word.starts_with("Using cache");
+            if word.starts_with("Running in ") {
+                self.output = Output::Announced;
+            } else if word.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                // The id of what the instruction made.
+                self.output = Output::Ended;
+            }
+        } else if text == "\n" && self.output == Output::Announced {
+            self.output = Output::Printing;
+        } else if self.output != Output::Ended && !text.starts_with("Removing intermediate container ") {
+            self.output = Output::Printing;
             let (stages, stage) = (&self.stages, self.stage);
             self.lines.push(text.as_bytes(), &self.mask, |line| stages.log(stage, line));
         }
@@ -229,14 +250,18 @@ impl<'a> Follower<'a> {
             self.stages.start(stage);
             self.stages.detail(stage, format!("{number} {instruction}"));
         }
+        self.count += 1;
+        // Nobody says of FROM that it was cached, and it never costs anything here.
+        self.cached = instruction.starts_with("FROM ");
+        self.output = Output::Announced;
         self.instruction = Some(instruction);
-        number.clone_into(&mut self.number);
     }
 
     fn end_instruction(&mut self) {
         let (stages, stage) = (&self.stages, self.stage);
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
         self.lines = Lines::default();
+        self.ran |= self.instruction.take().is_some() && !self.cached;
     }
 
     fn end_stage(&mut self) {
@@ -247,6 +272,7 @@ impl<'a> Follower<'a> {
     }
 
     fn finish(mut self, last: Option<&str>) {
+        self.end_instruction();
         self.end_stage();
         self.stages.finish_all(last);
     }
@@ -258,16 +284,23 @@ impl<'a> Follower<'a> {
         let (stages, stage) = (&self.stages, self.stage);
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
         let plan = self.request.plan;
-        let line = place::of_number(plan, &self.number).map(|place| place.line);
+        let line = place::of_number(plan, self.count).map(|place| place.line);
         let stage = self.stage.and_then(|stage| self.stages.name(stage));
         let message = self.mask.apply(error.trim().to_owned());
         Some(step_failed(plan, stage, line, instruction, message, self.lines.tail()))
     }
 }
 
-/// Reads `Step 3/7 : RUN x`.
+/// Reads Docker's `Step 3/7 : RUN x` and Podman's `[1/2] STEP 3/4: RUN x`.
 fn step(text: &str) -> Option<(&str, &str)> {
-    let (number, instruction) = text.trim_end().strip_prefix("Step ")?.split_once(" : ")?;
+    let text = text.trim_end();
+    let text = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once("] ")?.1,
+        None => text,
+    };
+    let rest = text.strip_prefix("Step ").or_else(|| text.strip_prefix("STEP "))?;
+    let (number, instruction) = rest.split_once(": ")?;
+    let number = number.trim_end();
     let (step, steps) = number.split_once('/')?;
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     (is_number(step) && is_number(steps)).then_some((number, instruction))
@@ -280,7 +313,9 @@ mod tests {
     #[test]
     fn steps_are_told_from_output() {
         assert_eq!(step("Step 3/7 : RUN a : b\n"), Some(("3/7", "RUN a : b")));
-        assert_eq!(step("Step by step : x"), None);
-        assert_eq!(step("Step 1 of 2"), None);
+        assert_eq!(step("[1/2] STEP 4/4: RUN a: b\n"), Some(("4/4", "RUN a: b")));
+        for output in ["Step by step : x", "Step 1 of 2", "[1/2] COMMIT x", "[", "STEP 1: x"] {
+            assert_eq!(step(output), None, "{output}");
+        }
     }
 }

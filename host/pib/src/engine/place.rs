@@ -39,9 +39,8 @@ pub(super) fn of_message(plan: &BuildPlan, message: &str) -> Option<Place> {
     of_line(plan, digits.parse().ok()?)
 }
 
-/// Returns the place of the classic builder's step `number` (`Step 3/7`): it counts every instruction.
-pub(super) fn of_number(plan: &BuildPlan, number: &str) -> Option<Place> {
-    let number: usize = number.split_once('/')?.0.parse().ok()?;
+/// Returns the place of the instruction `number`, counted from 1 over the whole Dockerfile.
+pub(super) fn of_number(plan: &BuildPlan, number: usize) -> Option<Place> {
     let instructions = instructions(&plan.dockerfile);
     of_line(plan, instructions.get(number.checked_sub(1)?)?.line)
 }
@@ -125,9 +124,9 @@ mod tests {
     fn numbers_and_messages_lead_to_lines() {
         let plan = plan(&BaseRef::ContainerImage("b".to_owned()));
         // FROM, ARG, ENV, RUN, RUN, FROM, ARG, RUN, COPY.
-        assert_eq!(of_number(&plan, "4/9"), place("one", 3));
-        assert_eq!(of_number(&plan, "9/9"), place("two", 2));
-        assert_eq!(of_number(&plan, "10/10"), None);
+        assert_eq!(of_number(&plan, 4), place("one", 3));
+        assert_eq!(of_number(&plan, 9), place("two", 2));
+        assert_eq!(of_number(&plan, 10), None);
         let line = plan.stages[1].part_line + 1;
         let message = format!("dockerfile parse error line {line}: unknown instruction: FOO");
         assert_eq!(of_message(&plan, &message), place("two", 2));

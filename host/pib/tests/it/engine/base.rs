@@ -32,7 +32,9 @@ async fn a_base_is_loaded_once_and_is_the_same_everywhere() {
     let armv7 = lab.tag("armv7");
     lab.engine.load_base(&Base { tag: &armv7, arch: Arch::Armv7, ..base.clone() }, &Silent).await.unwrap();
     let image = lab.engine.container_image(&armv7).await.unwrap().unwrap();
-    assert_eq!(image.platform, "linux/arm/v7");
+    // Podman's answer leaves the variant out.
+    let short = lab.engine.info().name == "Podman" && image.platform == "linux/arm";
+    assert!(short || image.platform == "linux/arm/v7", "{}", image.platform);
 
     let missing = Base { rootfs_tar: Path::new("/nonexistent.tar"), tag: "pib-test:none", ..base };
     let error = lab.engine.load_base(&missing, &Silent).await.unwrap_err();

@@ -7,7 +7,7 @@ use pib::event::{Event, Silent};
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::id::{Arch, Digest};
 
-use super::lab::{BOTH, LABEL, Lab, Recorder, bytes_file, export};
+use super::lab::{LABEL, Lab, Recorder, bytes_file, export};
 use super::rootfs::{CAPABILITY, base_tar};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,7 @@ async fn a_build_runs_foreign_programs_and_reports_its_stages() {
         ("os", "RUN echo said aloud && cat /etc/one > /etc/two"),
     ];
     let plan = lab.plan(&stages, files);
-    for builder in BOTH {
+    for &builder in lab.builders() {
         let recorder = Recorder::default();
         let tag = lab.tag(&format!("{builder:?}").to_lowercase());
         let mut request = lab.request(&plan, &tag);
@@ -95,6 +95,9 @@ async fn a_changed_file_is_sent_and_only_its_stage_is_built_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_reaches_its_instruction_and_nothing_else() {
     let lab = Lab::new("secret").await;
+    if !lab.engine.info().buildkit {
+        return;
+    }
     let plan = lab.plan(
         &[("os", "RUN --mount=type=secret,id=token cat /run/secrets/token && test -s /run/secrets/token")],
         vec![],
@@ -133,7 +136,7 @@ async fn a_build_stops_at_its_target_and_big_files_arrive_whole() {
     };
     let plan = lab.plan(&[("a", "COPY stages/a/big /big"), ("b", "RUN exit 1")], vec![big]);
     let target = "a".parse().unwrap();
-    for builder in BOTH {
+    for &builder in lab.builders() {
         let tag = lab.tag("target");
         let mut request = lab.request(&plan, &tag);
         (request.builder, request.target, request.no_cache) = (builder, Some(&target), true);
@@ -148,7 +151,7 @@ async fn a_build_stops_at_its_target_and_big_files_arrive_whole() {
     let mut plan = plan;
     plan.context[0].path = "stages/a/other".to_owned();
     plan.dockerfile = plan.dockerfile.replace("stages/a/big", "stages/a/other");
-    for builder in BOTH {
+    for &builder in lab.builders() {
         let tag = lab.tag("changed");
         let mut request = lab.request(&plan, &tag);
         (request.builder, request.target) = (builder, Some(&target));
@@ -183,13 +186,15 @@ async fn every_platform_is_built_as_itself() {
         let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![]);
         plan.dockerfile = plan.dockerfile.replace(&lab.base(), &from);
         plan.arch = arch;
-        for builder in BOTH {
+        for &builder in lab.builders() {
             let tag = lab.tag(&format!("{arch}-{builder:?}").to_lowercase());
             let mut request = lab.request(&plan, &tag);
             request.builder = builder;
             lab.engine.build(&request, &Silent).await.unwrap();
             let image = lab.engine.container_image(&tag).await.unwrap().unwrap();
-            assert_eq!(image.platform, arch.platform(), "{builder:?}");
+            // Podman's answer leaves the variant out.
+            assert!(arch.platform().starts_with(&image.platform), "{builder:?} {}", image.platform);
+            assert!(image.platform == arch.platform() || lab.engine.info().name == "Podman", "{builder:?}");
             assert_eq!(export(&lab, &tag, builder).await["etc/x"].content, b"x\n", "{builder:?}");
         }
     }
@@ -210,7 +215,7 @@ async fn a_base_in_the_context_is_unpacked_with_all_that_its_files_have() {
     let from = format!("FROM {} AS first", lab.base());
     assert!(plan.dockerfile.contains(&from));
     plan.dockerfile = plan.dockerfile.replace(&from, "FROM scratch AS first\nADD base.tar /");
-    for builder in BOTH {
+    for &builder in lab.builders() {
         let tag = lab.tag(&format!("{builder:?}").to_lowercase());
         let mut request = lab.request(&plan, &tag);
         request.builder = builder;

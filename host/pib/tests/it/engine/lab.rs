@@ -19,8 +19,6 @@ use super::rootfs::base_tar;
 /// The label of everything that these tests make.
 pub(super) const LABEL: &str = "dev.pib.test";
 
-pub(super) const BOTH: [BuilderChoice; 2] = [BuilderChoice::Best, BuilderChoice::Classic];
-
 /// Keeps the events, so that a test can look at them.
 #[derive(Default)]
 pub(super) struct Recorder(pub(super) Mutex<Vec<Event>>);
@@ -54,6 +52,27 @@ impl Lab {
         let base = Base { rootfs_tar: base_tar(), tag: &lab.base(), arch: Arch::Arm64, labels: &labels };
         lab.engine.load_base(&base, &Silent).await.unwrap();
         lab
+    }
+
+    /// Returns the engine's builders.
+    pub(super) fn builders(&self) -> &'static [BuilderChoice] {
+        if self.engine.info().buildkit {
+            &[BuilderChoice::Best, BuilderChoice::Classic]
+        } else {
+            &[BuilderChoice::Classic]
+        }
+    }
+
+    /// Returns whether the builder is BuildKit.
+    pub(super) fn is_buildkit(&self, builder: BuilderChoice) -> bool {
+        self.engine.info().buildkit && builder == BuilderChoice::Best
+    }
+
+    /// Returns a number of seconds that no other test sleeps for, so that its process can be found by it.
+    pub(super) fn seconds(&self, builder: BuilderChoice) -> String {
+        let digest = Digest::of(format!("{} {builder:?}", self.nonce).as_bytes());
+        let [a, b, c, ..] = *digest.as_bytes();
+        (100_000 + u32::from_le_bytes([a, b, c, 0])).to_string()
     }
 
     pub(super) fn base(&self) -> String {
@@ -131,7 +150,7 @@ pub(super) struct Exported {
 
 pub(super) async fn export(lab: &Lab, tag: &str, builder: BuilderChoice) -> BTreeMap<String, Exported> {
     let tar = lab.engine.export(tag, builder).await.unwrap();
-    assert_eq!(tar.losses().is_some(), builder == BuilderChoice::Classic);
+    assert_eq!(tar.losses().is_none(), lab.is_buildkit(builder));
     tokio::task::spawn_blocking(move || {
         let mut found = BTreeMap::new();
         let mut archive = tar::Archive::new(tar);
