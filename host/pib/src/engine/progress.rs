@@ -290,9 +290,9 @@ pub(super) fn shorten(instruction: &str) -> String {
 
 /// Finds the exit code in what an engine says of a failed command.
 pub(super) fn exit_code(message: &str) -> Option<i64> {
-    // BuildKit says "exit code: 1", the classic builder "returned a non-zero code: 1".
-    let at =
-        ["exit code: ", "non-zero code: "].iter().find_map(|key| Some(message.rfind(key)? + key.len()))?;
+    // Said by BuildKit, by the classic builder ("returned a non-zero code: 1"), and by Podman.
+    let keys = ["exit code: ", "non-zero code: ", "exit status "];
+    let at = keys.iter().find_map(|key| Some(message.rfind(key)? + key.len()))?;
     let digits = message[at..].split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
 }

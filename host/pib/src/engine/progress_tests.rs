@@ -135,6 +135,7 @@ fn exit_codes_are_found() {
     assert_eq!(exit_code("executor failed running [/bin/sh -c exit 3]: exit code: 3"), Some(3));
     assert_eq!(exit_code("The command '/bin/sh -c false' returned a non-zero code: 137"), Some(137));
     assert_eq!(exit_code("process \"x\" did not complete successfully: exit code: 1"), Some(1));
+    assert_eq!(exit_code("building at STEP \"RUN x\": while running runtime: exit status 3"), Some(3));
     assert_eq!(exit_code("failed to compute cache key"), None);
 }
 
