@@ -66,7 +66,16 @@ async fn fetch_one(
     }
     let mut temp =
         tempfile::NamedTempFile::new_in(folder).map_err(BaseError::io("creating a file in", folder))?;
-    let found = http.download(&wanted.url, wanted.size, temp.as_file_mut(), moved).await?;
+    let found = http.download(&wanted.url, wanted.size, temp.as_file_mut(), moved).await;
+    let found = found.map_err(|error| match error.is_not_found() {
+        true => BaseError::Index {
+            url: wanted.url.to_string(),
+            reason: "the signed list of packages names it, but the mirror does not have it; the mirror is \
+                probably being updated: try again in some minutes, or set another `mirror`"
+                .to_owned(),
+        },
+        false => error.into(),
+    })?;
     if found != wanted.digest {
         return Err(BaseError::Mismatch { url: wanted.url.to_string(), expected: wanted.digest, found });
     }

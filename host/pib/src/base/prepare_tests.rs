@@ -191,5 +191,8 @@ async fn packages_are_fetched_once_and_checked() {
     let list = vec![wanted(server.url("bad"), "good!")];
     let problem = fetch::fetch(&http, folder.path(), list, &reporter).await.unwrap_err();
     assert!(matches!(problem, BaseError::Mismatch { .. }), "{problem}");
+    let list = vec![wanted(server.url("nosuch"), "gone")];
+    let problem = fetch::fetch(&http, folder.path(), list, &reporter).await.unwrap_err();
+    assert!(problem.to_string().contains("does not have it"), "{problem}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }
