@@ -76,6 +76,7 @@ pub enum EngineError {
     },
     /// An instruction of a part failed.
     #[error("{}", build_failed(stage.as_deref(), *line, instruction, *exit_code, message))]
+    #[diagnostic(help("{}", last_words(log_tail)))]
     BuildFailed {
         /// The pib stage whose part failed, where that is known.
         stage: Option<String>,
@@ -225,5 +226,36 @@ fn place(stage: Option<&str>, line: Option<usize>) -> String {
         (Some(stage), Some(line)) => format!("stage {stage}, line {line} of its part: "),
         (Some(stage), None) => format!("stage {stage}: "),
         (None, _) => String::new(),
+    }
+}
+
+/// Shows what a failed instruction printed, so that nobody has to look for it in a log.
+fn last_words(log_tail: &[String]) -> String {
+    if log_tail.is_empty() {
+        return "It printed nothing.".to_owned();
+    }
+    format!("The last that it printed:\n{}", log_tail.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+
+    use super::*;
+
+    #[test]
+    fn a_failed_instruction_shows_what_it_printed() {
+        let error = EngineError::BuildFailed {
+            stage: Some("os".to_owned()),
+            line: Some(7),
+            instruction: "RUN apt-get install x".to_owned(),
+            exit_code: Some(100),
+            message: "exit code: 100".to_owned(),
+            log_tail: vec!["Reading package lists...".to_owned(), "E: Unable to locate package x".to_owned()],
+        };
+        let expected = "stage os, line 7 of its part: `RUN apt-get install x` failed with exit code 100";
+        assert_eq!(error.to_string(), expected);
+        let help = error.help().unwrap().to_string();
+        assert!(help.ends_with("Reading package lists...\nE: Unable to locate package x"), "{help}");
     }
 }

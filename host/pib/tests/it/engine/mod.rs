@@ -4,6 +4,7 @@
 //! here is emulated as in a user's build.
 
 mod base;
+mod binfmt;
 mod build;
 mod connect;
 mod export;
