@@ -52,6 +52,7 @@ mod config;
 #[doc(hidden)]
 pub mod guest;
 pub mod host;
+#[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
 pub use config::ConfigError;

@@ -88,12 +88,10 @@ pub fn logged() -> Vec<(Level, String)> {
     CURRENT.with_borrow(|state| state.log.clone())
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn log(level: Level, message: &str) {
     CURRENT.with_borrow_mut(|state| state.log.push((level, message.to_owned())));
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn read_file(path: &str) -> Result<Vec<u8>, String> {
     CURRENT
         .with_borrow(|state| state.files.get(path).cloned())

@@ -1,4 +1,8 @@
 //! Integration tests of the real binary and its adapters: one binary, one module per area.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
+
 mod base;
 mod disk;
 mod engine;
