@@ -1,15 +1,21 @@
-//! Writes a tree as a FAT32 file system, by fatfs.
+//! Writes a tree as a FAT32 file system.
+//!
+//! Everything is known before the first byte is written, so each file and folder gets one run of clusters, in the
+//! order of the paths. Format: Microsoft's "FAT File System Specification". (The crate fatfs 0.3.6 gives folders
+//! long names for `.` and a wrong `..`, which fsck.vfat and some firmware refuse.)
 
-use std::collections::HashSet;
+mod names;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use pib_plan::layout::{PartitionSpec, Region, SECTOR};
 
 use super::tree::{Content, Kind, Node, Tree};
 use super::{DiskError, Job};
+use names::SLOT;
 
 const NAME: &str = "FAT";
 /// FAT32 has at least this many clusters (Microsoft's FAT specification, section 3.5); some to be safe.
@@ -51,45 +57,235 @@ pub(super) fn write(
     tree: &Tree,
     region: Region,
 ) -> Result<(), DiskError> {
-    let misplaced = |path: &str, reason: String| DiskError::Misplaced {
-        path: path.to_owned(),
+    check(tree).map_err(|(path, reason)| DiskError::Misplaced {
+        path,
         label: spec.label.clone(),
         filesystem: NAME,
         reason,
-    };
-    check(tree).map_err(|(path, reason)| misplaced(&path, reason))?;
+    })?;
+    let geometry = Geometry::new(region.size);
+    let placed = Placed::new(tree, geometry.cluster);
+    if placed.end > geometry.clusters + FIRST_CLUSTER {
+        return Err(DiskError::Writer {
+            label: spec.label.clone(),
+            filesystem: NAME,
+            reason: format!("it has {} clusters and needs {}", geometry.clusters, placed.end - FIRST_CLUSTER),
+        });
+    }
+    let id = job.uuid("pib fat", &spec.label);
     let mut label = [b' '; 11];
     label[..spec.label.len()].copy_from_slice(spec.label.as_bytes());
-    let id = job.uuid("pib fat", &spec.label);
-    let options = FormatVolumeOptions::new()
-        .fat_type(FatType::Fat32)
-        .bytes_per_cluster(cluster_size(region.size))
-        .total_sectors(u32::try_from(region.size / SECTOR).unwrap_or(u32::MAX))
-        .volume_label(label)
-        .volume_id(u32::from_le_bytes([id[0], id[1], id[2], id[3]]));
-    let mut disk = ImageRegion { file: job.image, region, at: 0 };
-    fatfs::format_volume(&mut disk, options).map_err(DiskError::image)?;
-    // Without a clock of the host's, folders get FAT's first day, 1980-01-01.
-    let volume =
-        FileSystem::new(disk, FsOptions::new().update_accessed_date(false)).map_err(DiskError::image)?;
-    let root = volume.root_dir();
-    for (path, _, node) in tree.entries().filter(|(path, ..)| !path.is_empty()) {
-        let fail = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull => DiskError::image(error),
-            _ => misplaced(path, error.to_string()),
-        };
+    let volume = Volume { file: job.image, region, geometry };
+    volume.write_head(&label, [id[0], id[1], id[2], id[3]], placed.end).map_err(DiskError::image)?;
+    volume.write_tables(&placed).map_err(DiskError::image)?;
+    for (path, _, node) in tree.entries() {
+        let at = volume.cluster_offset(placed.start(path));
         match &node.kind {
-            Kind::File(content) => {
-                let mut file = root.create_file(path).map_err(fail)?;
-                copy(job, content, &mut file).map_err(fail)?;
-                stamp(&mut file, node);
-                file.flush().map_err(fail)?;
-            }
-            _ => drop(root.create_dir(path).map_err(fail)?),
+            Kind::File(Content::Bytes(bytes)) => job.image.write_all_at(bytes, at),
+            Kind::File(Content::Spool { offset, size }) => copy(job, *offset, *size, at),
+            _ => job.image.write_all_at(&folder(tree, path, node, &placed, &label), at),
         }
+        .map_err(DiskError::image)?;
     }
-    drop(root);
-    volume.unmount().map_err(DiskError::image)
+    Ok(())
+}
+
+/// The number of the first cluster; 0 and 1 mean other things.
+const FIRST_CLUSTER: u32 = 2;
+/// The sectors before the first table, as other tools have them.
+const RESERVED: u64 = 32;
+/// The tables: one, and its copy.
+const TABLES: u64 = 2;
+/// The end of a chain.
+const END: u32 = 0x0fff_ffff;
+/// Where the copy of the boot sector is.
+const BACKUP: u64 = 6;
+
+/// The sizes of a file system's pieces.
+#[derive(Debug, Clone, Copy)]
+struct Geometry {
+    /// The size of a cluster in bytes.
+    cluster: u32,
+    /// How many clusters there are.
+    clusters: u32,
+    /// The size of one table in sectors.
+    table: u64,
+}
+
+impl Geometry {
+    fn new(size: u64) -> Self {
+        let cluster = cluster_size(size);
+        let per_cluster = u64::from(cluster) / SECTOR;
+        let sectors = size / SECTOR - RESERVED;
+        // A table's sector describes 128 clusters. Counted as if the tables took no room, one is a little too
+        // large, which the format allows.
+        let table = (sectors / per_cluster + 2).div_ceil(128);
+        let clusters = (sectors - TABLES * table) / per_cluster;
+        Self { cluster, clusters: u32::try_from(clusters).unwrap_or(END - 16), table }
+    }
+}
+
+/// Where each entry's clusters begin.
+struct Placed<'a> {
+    starts: HashMap<&'a str, u32>,
+    /// The first and last cluster of each entry.
+    runs: Vec<(u32, u32)>,
+    /// The first cluster that is free.
+    end: u32,
+}
+
+impl<'a> Placed<'a> {
+    fn new(tree: &'a Tree, cluster: u32) -> Self {
+        let mut slots: BTreeMap<&str, usize> = BTreeMap::new();
+        for (path, _, node) in tree.entries() {
+            if !path.is_empty() {
+                let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+                *slots.entry(parent).or_default() += names::slots(name);
+            }
+            if node.kind == Kind::Folder {
+                // A folder's `.` and `..`, or the root's label.
+                *slots.entry(path).or_default() += 2;
+            }
+        }
+        let mut placed = Self { starts: HashMap::new(), runs: Vec::new(), end: FIRST_CLUSTER };
+        for (path, _, node) in tree.entries() {
+            let bytes = match &node.kind {
+                Kind::File(content) => content.size(),
+                _ => (slots.get(path).copied().unwrap_or(0) * SLOT) as u64,
+            };
+            let count = u32::try_from(bytes.div_ceil(u64::from(cluster))).unwrap_or(u32::MAX);
+            if count > 0 {
+                placed.starts.insert(path, placed.end);
+                let next = placed.end.saturating_add(count);
+                placed.runs.push((placed.end, next - 1));
+                placed.end = next;
+            }
+        }
+        placed
+    }
+
+    /// Returns the first cluster of an entry; 0 for an empty file, which has none.
+    fn start(&self, path: &str) -> u32 {
+        self.starts.get(path).copied().unwrap_or(0)
+    }
+}
+
+/// The file system's place in the image.
+struct Volume<'a> {
+    file: &'a File,
+    region: Region,
+    geometry: Geometry,
+}
+
+impl Volume<'_> {
+    fn write_at(&self, bytes: &[u8], sector: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, self.region.offset + sector * SECTOR)
+    }
+
+    fn cluster_offset(&self, cluster: u32) -> u64 {
+        let data = (RESERVED + TABLES * self.geometry.table) * SECTOR;
+        let before = u64::from(cluster.saturating_sub(FIRST_CLUSTER)) * u64::from(self.geometry.cluster);
+        self.region.offset + data + before
+    }
+
+    /// Writes the boot sector and the sector with the free space, and the copies of both.
+    fn write_head(&self, label: &[u8; 11], id: [u8; 4], end: u32) -> io::Result<()> {
+        let mut boot = [0; SECTOR as usize];
+        let mut put = |at: usize, bytes: &[u8]| boot[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &[0xeb, 0x58, 0x90]);
+        put(3, b"MSWIN4.1");
+        put(11, &512_u16.to_le_bytes());
+        put(13, &[u8::try_from(u64::from(self.geometry.cluster) / SECTOR).unwrap_or(1)]);
+        put(14, &(RESERVED as u16).to_le_bytes());
+        put(16, &[TABLES as u8]);
+        put(21, &[0xf8]);
+        // What a disk's heads and tracks would be; nothing reads these any more.
+        put(24, &[63, 0, 255, 0]);
+        let sectors = |bytes: u64| u32::try_from(bytes / SECTOR).unwrap_or(u32::MAX).to_le_bytes();
+        put(28, &sectors(self.region.offset));
+        put(32, &sectors(self.region.size));
+        put(36, &u32::try_from(self.geometry.table).unwrap_or(u32::MAX).to_le_bytes());
+        put(44, &FIRST_CLUSTER.to_le_bytes());
+        put(48, &1_u16.to_le_bytes());
+        put(50, &(BACKUP as u16).to_le_bytes());
+        put(64, &[0x80, 0, 0x29]);
+        put(67, &id);
+        put(71, label);
+        put(82, b"FAT32   ");
+        put(510, &[0x55, 0xaa]);
+        let mut info = [0; SECTOR as usize];
+        let mut put = |at: usize, bytes: &[u8]| info[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, b"RRaA");
+        put(484, b"rrAa");
+        put(488, &(self.geometry.clusters + FIRST_CLUSTER - end).to_le_bytes());
+        put(492, &end.to_le_bytes());
+        put(510, &[0x55, 0xaa]);
+        for start in [0, BACKUP] {
+            self.write_at(&boot, start)?;
+            self.write_at(&info, start + 1)?;
+        }
+        Ok(())
+    }
+
+    /// Writes both tables up to the last cluster in use; the rest is zero, as the image is.
+    fn write_tables(&self, placed: &Placed<'_>) -> io::Result<()> {
+        let mut table = Vec::with_capacity(placed.end as usize * 4);
+        table.extend(0x0fff_fff8_u32.to_le_bytes());
+        table.extend(END.to_le_bytes());
+        for (first, last) in &placed.runs {
+            (first + 1..=*last).for_each(|next| table.extend(next.to_le_bytes()));
+            table.extend(END.to_le_bytes());
+        }
+        (0..TABLES).try_for_each(|number| self.write_at(&table, RESERVED + number * self.geometry.table))
+    }
+}
+
+/// Returns the bytes of a folder.
+fn folder(tree: &Tree, path: &str, node: &Node, placed: &Placed<'_>, label: &[u8; 11]) -> Vec<u8> {
+    const FOLDER: u8 = 0x10;
+    const ARCHIVE: u8 = 0x20;
+    const LABEL: u8 = 0x08;
+    let mut out = Vec::new();
+    if path.is_empty() {
+        slot(&mut out, label, LABEL, node, 0, 0);
+    } else {
+        // The root counts as cluster 0 where a folder names it as its parent.
+        let parent = path.rsplit_once('/').map_or(0, |(parent, _)| placed.start(parent));
+        slot(&mut out, b".          ", FOLDER, node, placed.start(path), 0);
+        slot(&mut out, b"..         ", FOLDER, node, parent, 0);
+    }
+    let mut taken = HashSet::new();
+    let start = if path.is_empty() { String::new() } else { format!("{path}/") };
+    for child in tree.below(path) {
+        let (name, Some(entry)) = (&child[start.len()..], tree.get(&child)) else { continue };
+        if name.contains('/') {
+            continue;
+        }
+        let short = names::shorten(name, &mut taken);
+        names::push_long(&mut out, name, &short);
+        let (kind, size) = match &entry.kind {
+            Kind::File(content) => (ARCHIVE, u32::try_from(content.size()).unwrap_or(u32::MAX)),
+            _ => (FOLDER, 0),
+        };
+        slot(&mut out, &short, kind, entry, placed.start(&child), size);
+    }
+    out
+}
+
+fn slot(out: &mut Vec<u8>, name: &[u8; 11], kind: u8, node: &Node, cluster: u32, size: u32) {
+    let (date, time) = date_time(node.mtime);
+    let mut slot = [0; SLOT];
+    slot[..11].copy_from_slice(name);
+    slot[11] = kind;
+    slot[14..16].copy_from_slice(&time.to_le_bytes());
+    slot[16..18].copy_from_slice(&date.to_le_bytes());
+    slot[18..20].copy_from_slice(&date.to_le_bytes());
+    slot[20..22].copy_from_slice(&cluster.to_le_bytes()[2..]);
+    slot[22..24].copy_from_slice(&time.to_le_bytes());
+    slot[24..26].copy_from_slice(&date.to_le_bytes());
+    slot[26..28].copy_from_slice(&cluster.to_le_bytes()[..2]);
+    slot[28..].copy_from_slice(&size.to_le_bytes());
+    out.extend(slot);
 }
 
 /// Finds what FAT cannot hold: it has files and folders only, and takes `A` and `a` for one name.
@@ -103,6 +299,7 @@ fn check(tree: &Tree) -> Result<(), (String, String)> {
             Kind::Symlink(_) => Some("FAT has no symbolic links"),
             _ => Some("FAT has no devices or pipes"),
         };
+        let what = what.or_else(|| names::refuse(path.rsplit('/').next().unwrap_or(path)));
         if let Some(what) = what {
             return Err((path.to_owned(), what.to_owned()));
         }
@@ -116,35 +313,23 @@ fn check(tree: &Tree) -> Result<(), (String, String)> {
     Ok(())
 }
 
-fn copy(job: &Job<'_>, content: &Content, to: &mut impl Write) -> io::Result<()> {
-    match content {
-        Content::Bytes(bytes) => to.write_all(bytes),
-        Content::Spool { offset, size } => {
-            let mut buffer = vec![0; 1 << 16];
-            let mut done = 0;
-            while done < *size {
-                let want = usize::try_from(size - done).unwrap_or(buffer.len()).min(buffer.len());
-                job.spool.read_exact_at(&mut buffer[..want], offset + done)?;
-                to.write_all(&buffer[..want])?;
-                done += want as u64;
-            }
-            Ok(())
-        }
+/// Copies a file from the spool to its place in the image.
+fn copy(job: &Job<'_>, from: u64, size: u64, to: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 18];
+    let mut done = 0;
+    while done < size {
+        let want = usize::try_from(size - done).unwrap_or(buffer.len()).min(buffer.len());
+        job.spool.read_exact_at(&mut buffer[..want], from + done)?;
+        job.image.write_all_at(&buffer[..want], to + done)?;
+        done += want as u64;
     }
-}
-
-#[expect(deprecated, reason = "the crate's clock is one for the whole program; these set a file's own time")]
-fn stamp<T: fatfs::ReadWriteSeek>(file: &mut fatfs::File<'_, T>, node: &Node) {
-    let time = date_time(node.mtime);
-    file.set_created(time);
-    file.set_modified(time);
-    file.set_accessed(time.date);
+    Ok(())
 }
 
 /// Turns seconds since 1970 into FAT's calendar, which begins in 1980 and ends in 2107.
 ///
 /// Days to civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn date_time(seconds: u64) -> fatfs::DateTime {
+fn date_time(seconds: u64) -> (u16, u16) {
     const FIRST: u64 = 315_532_800;
     const LAST: u64 = 4_354_819_198;
     let seconds = seconds.clamp(FIRST, LAST);
@@ -159,63 +344,9 @@ fn date_time(seconds: u64) -> fatfs::DateTime {
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let part = |value: u64| u16::try_from(value).unwrap_or(0);
     let of_day = seconds % 86_400;
-    fatfs::DateTime {
-        date: fatfs::Date { year: part(year), month: part(month), day: part(day) },
-        time: fatfs::Time {
-            hour: part(of_day / 3600),
-            min: part(of_day / 60 % 60),
-            // FAT counts in steps of two seconds; an odd one would be rounded anyway.
-            sec: part(of_day % 60) & !1,
-            millis: 0,
-        },
-    }
-}
-
-/// A region of the image as fatfs wants it: something to read, write and seek in.
-struct ImageRegion<'a> {
-    file: &'a File,
-    region: Region,
-    at: u64,
-}
-
-impl ImageRegion<'_> {
-    fn left(&self, wanted: usize) -> usize {
-        usize::try_from(self.region.size.saturating_sub(self.at)).unwrap_or(usize::MAX).min(wanted)
-    }
-}
-
-impl Read for ImageRegion<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let want = self.left(buffer.len());
-        let read = self.file.read_at(&mut buffer[..want], self.region.offset + self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Write for ImageRegion<'_> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let want = self.left(buffer.len());
-        let written = self.file.write_at(&buffer[..want], self.region.offset + self.at)?;
-        self.at += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for ImageRegion<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-            SeekFrom::End(by) => self.region.size.checked_add_signed(by),
-        };
-        self.at = at.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        Ok(self.at)
-    }
+    let date = part((year - 1980) << 9 | month << 5 | day);
+    // FAT counts in steps of two seconds.
+    (date, part(of_day / 3600 << 11 | (of_day / 60 % 60) << 5 | of_day % 60 / 2))
 }
 
 #[cfg(test)]
@@ -225,10 +356,13 @@ mod tests {
     #[test]
     fn seconds_become_dates() {
         let text = |seconds| {
-            let fatfs::DateTime { date, time } = date_time(seconds);
+            let (date, time) = date_time(seconds);
+            let (year, month, day) = (1980 + (date >> 9), date >> 5 & 15, date & 31);
             format!(
-                "{}-{:02}-{:02} {:02}:{:02}:{:02}",
-                date.year, date.month, date.day, time.hour, time.min, time.sec
+                "{year}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+                time >> 11,
+                time >> 5 & 63,
+                (time & 31) * 2
             )
         };
         assert_eq!(text(0), "1980-01-01 00:00:00");
@@ -251,10 +385,13 @@ mod tests {
     }
 
     #[test]
-    fn every_size_makes_a_fat32() {
+    fn every_size_makes_a_fat32_that_fits() {
         for size in [40_u64 << 20, 64 << 20, 128 << 20, 256 << 20, 512 << 20, 4 << 30] {
-            let clusters = (size - 64 * SECTOR) / (u64::from(cluster_size(size)) + 8);
-            assert!(clusters >= LEAST_CLUSTERS, "{size}: {clusters}");
+            let geometry = Geometry::new(size);
+            assert!(u64::from(geometry.clusters) >= LEAST_CLUSTERS - 64, "{size}: {geometry:?}");
+            let data = u64::from(geometry.clusters) * u64::from(geometry.cluster);
+            assert!((RESERVED + TABLES * geometry.table) * SECTOR + data <= size, "{size}: {geometry:?}");
+            assert!(geometry.table * 128 >= u64::from(geometry.clusters) + 2, "{size}: {geometry:?}");
         }
     }
 }

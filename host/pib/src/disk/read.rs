@@ -3,14 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
-use tar::{Archive, Entry, EntryType};
+use tar::EntryType;
 
 use super::tree::{Content, Kind, Node, Tree};
 use super::{DiskError, STEP};
 use crate::event::{Reporter, ReporterExt as _};
+use crate::pax::{self, Meta};
 
-/// How extended attributes are named in PAX headers, by GNU tar, libarchive and BuildKit alike.
-const XATTR: &str = "SCHILY.xattr.";
 /// The longest path, as Linux has it.
 const MAX_PATH: usize = 4096;
 /// The most entries that are read: a full desktop system has a third of a million.
@@ -23,27 +22,30 @@ const TICK: u64 = 16 << 20;
 /// # Errors
 /// When the stream breaks, is no tar, or has an entry that no image can have.
 pub(super) fn read(stream: impl Read, spool: &File, reporter: &dyn Reporter) -> Result<Tree, DiskError> {
-    let mut archive = Archive::new(stream);
     let mut tree = Tree::new();
     let mut spool = Spool { file: io::BufWriter::with_capacity(1 << 20, spool), size: 0 };
     let mut told = 0;
-    for entry in archive.entries().map_err(DiskError::Stream)? {
-        let mut entry = entry.map_err(DiskError::Stream)?;
-        add(&mut tree, &mut entry, &mut spool)?;
-        if tree.len() > MAX_ENTRIES {
-            let reason = format!("and more than {MAX_ENTRIES} other entries");
-            return Err(DiskError::Entry {
-                path: String::from_utf8_lossy(&entry.path_bytes()).into(),
-                reason,
-            });
-        }
+    // The tar's reader knows IO errors only; what else is wrong is kept here, and stops it by an error of its own.
+    let mut refused = None;
+    let outcome = pax::for_each(stream, |meta, data| {
+        let added = add(&mut tree, meta, data, &mut spool);
         if spool.size >= told + TICK {
             told = spool.size;
             reporter.progress(STEP, told, None);
         }
+        added.map_err(|error| {
+            refused = Some(error);
+            io::Error::other("an entry was refused")
+        })
+    });
+    match (refused, outcome) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(DiskError::Stream(error)),
+        (None, Ok(())) => {
+            spool.file.flush().map_err(spool_error)?;
+            Ok(tree)
+        }
     }
-    spool.file.flush().map_err(spool_error)?;
-    Ok(tree)
 }
 
 struct Spool<'a> {
@@ -55,87 +57,55 @@ fn spool_error(source: io::Error) -> DiskError {
     DiskError::io("write", std::path::Path::new("the spool beside the image"))(source)
 }
 
-fn add<R: Read>(tree: &mut Tree, entry: &mut Entry<'_, R>, spool: &mut Spool<'_>) -> Result<(), DiskError> {
-    let path = clean(&entry.path_bytes())?;
-    let kind = entry.header().entry_type();
-    if matches!(kind, EntryType::XGlobalHeader) {
-        return Ok(());
-    }
+fn add(tree: &mut Tree, meta: Meta, data: &mut dyn Read, spool: &mut Spool<'_>) -> Result<(), DiskError> {
+    let path = clean(&meta.path)?;
     let refuse = |reason: String| DiskError::Entry { path: path.clone(), reason };
-    let mut node = describe(entry)?;
-    node.kind = match kind {
+    if tree.len() > MAX_ENTRIES {
+        return Err(refuse(format!("and more than {MAX_ENTRIES} other entries")));
+    }
+    let (major, minor) = meta.device;
+    let kind = match meta.kind {
         EntryType::Directory => Kind::Folder,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File(store(entry, spool)?),
-        EntryType::Symlink => Kind::Symlink(target(entry, &path)?),
+        EntryType::Regular | EntryType::Continuous => Kind::File(store(meta.size, data, spool)?),
+        EntryType::Symlink => Kind::Symlink(target(&meta, &path)?),
         EntryType::Link => {
-            let target = clean(target(entry, &path)?.as_bytes())?;
+            let target = clean(target(&meta, &path)?.as_bytes())?;
             if !tree.link(&path, &target) {
                 return Err(refuse(format!("a hard link to `{target}`, which is no file before it")));
             }
             return Ok(());
         }
-        EntryType::Char | EntryType::Block => {
-            let number = |field: io::Result<Option<u32>>| {
-                field.map_err(DiskError::Stream).map(Option::unwrap_or_default)
-            };
-            let major = number(entry.header().device_major())?;
-            let minor = number(entry.header().device_minor())?;
-            if kind == EntryType::Char {
-                Kind::CharDevice { major, minor }
-            } else {
-                Kind::BlockDevice { major, minor }
-            }
-        }
+        EntryType::Char => Kind::CharDevice { major, minor },
+        EntryType::Block => Kind::BlockDevice { major, minor },
         EntryType::Fifo => Kind::Fifo,
         other => {
             return Err(refuse(format!("an entry of the unknown type {:?}", char::from(other.as_byte()))));
         }
     };
-    if path.is_empty() && node.kind != Kind::Folder {
+    if path.is_empty() && kind != Kind::Folder {
         return Err(refuse("an entry without a name".to_owned()));
     }
+    let number =
+        |id: u64| u32::try_from(id).map_err(|_| refuse(format!("whose owner {id} is no number of Linux's")));
+    let node = Node {
+        kind,
+        mode: u16::try_from(meta.mode & 0o7777).unwrap_or(0),
+        uid: number(meta.uid)?,
+        gid: number(meta.gid)?,
+        mtime: meta.mtime,
+        xattrs: meta.xattrs,
+    };
     tree.put(&path, node);
     Ok(())
 }
 
-/// Returns a node with the entry's owner, mode, time and attributes; its kind is filled in later.
-fn describe<R: Read>(entry: &mut Entry<'_, R>) -> Result<Node, DiskError> {
-    let header = entry.header();
-    let mode = header.mode().map_err(DiskError::Stream)? & 0o7777;
-    let mut node = Node::new(Kind::Fifo, u16::try_from(mode).unwrap_or(0));
-    let id =
-        |id: io::Result<u64>| id.map(|id| u32::try_from(id).unwrap_or(u32::MAX)).map_err(DiskError::Stream);
-    node.uid = id(header.uid())?;
-    node.gid = id(header.gid())?;
-    node.mtime = header.mtime().map_err(DiskError::Stream)?;
-    let Some(extensions) = entry.pax_extensions().map_err(DiskError::Stream)? else { return Ok(node) };
-    for extension in extensions {
-        let extension = extension.map_err(DiskError::Stream)?;
-        let Ok(key) = extension.key() else { continue };
-        let value = extension.value_bytes();
-        let number =
-            || std::str::from_utf8(value).ok().and_then(|text| text.split('.').next()?.parse::<u64>().ok());
-        match key {
-            "uid" => node.uid = number().and_then(|id| u32::try_from(id).ok()).unwrap_or(node.uid),
-            "gid" => node.gid = number().and_then(|id| u32::try_from(id).ok()).unwrap_or(node.gid),
-            "mtime" => node.mtime = number().unwrap_or(node.mtime),
-            _ => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    node.xattrs.insert(name.to_owned(), value.to_vec());
-                }
-            }
-        }
-    }
-    Ok(node)
-}
-
-fn store<R: Read>(entry: &mut Entry<'_, R>, spool: &mut Spool<'_>) -> Result<Content, DiskError> {
-    let (offset, size) = (spool.size, entry.size());
+fn store(size: u64, data: &mut dyn Read, spool: &mut Spool<'_>) -> Result<Content, DiskError> {
+    let offset = spool.size;
     let mut buffer = [0; 1 << 16];
     let mut left = size;
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(buffer.len()).min(buffer.len());
-        let read = entry.read(&mut buffer[..want]).map_err(DiskError::Stream)?;
+        let read = data.read(&mut buffer[..want]).map_err(DiskError::Stream)?;
         if read == 0 {
             return Err(DiskError::Stream(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -146,13 +116,13 @@ fn store<R: Read>(entry: &mut Entry<'_, R>, spool: &mut Spool<'_>) -> Result<Con
     Ok(Content::Spool { offset, size })
 }
 
-fn target<R: Read>(entry: &Entry<'_, R>, path: &str) -> Result<String, DiskError> {
+fn target(meta: &Meta, path: &str) -> Result<String, DiskError> {
     let refuse = |reason: &str| DiskError::Entry { path: path.to_owned(), reason: reason.to_owned() };
-    let bytes = entry.link_name_bytes().ok_or_else(|| refuse("a link to nothing"))?;
+    let bytes = meta.link.as_deref().ok_or_else(|| refuse("a link to nothing"))?;
     if bytes.len() >= MAX_PATH {
         return Err(refuse("a link whose target is longer than 4095 bytes"));
     }
-    String::from_utf8(bytes.into_owned()).map_err(|_| refuse("a link whose target is not UTF-8"))
+    String::from_utf8(bytes.to_owned()).map_err(|_| refuse("a link whose target is not UTF-8"))
 }
 
 /// Returns a path without `.` pieces and slashes at its ends.
@@ -208,7 +178,7 @@ mod tests {
     fn attributes_arrive() {
         let bytes = tar(|builder| {
             builder
-                .append_pax_extensions([("SCHILY.xattr.user.a", &b"x\0y"[..]), ("uid", b"3000000")])
+                .append_pax_extensions([("SCHILY.xattr.user.a", &b"x\0\ny"[..]), ("uid", b"3000000")])
                 .unwrap();
             builder.append_data(&mut header(EntryType::Regular, 2), "./a/b", &b"hi"[..]).unwrap();
             builder.append_link(&mut header(EntryType::Symlink, 0), "l", "/a/b").unwrap();
@@ -217,7 +187,7 @@ mod tests {
         let tree = read_all(&bytes).unwrap();
         let node = tree.get("a/b").unwrap();
         assert_eq!((node.mode, node.uid, node.gid, node.mtime), (0o4755, 3_000_000, 8, 9));
-        assert_eq!(node.xattrs["user.a"], b"x\0y");
+        assert_eq!(node.xattrs["user.a"], b"x\0\ny");
         assert_eq!(tree.get("h"), Some(node));
         assert_eq!(tree.get("l").unwrap().kind, Kind::Symlink("/a/b".to_owned()));
         assert_eq!(tree.get("a").unwrap().kind, Kind::Folder);

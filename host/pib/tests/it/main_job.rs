@@ -243,7 +243,7 @@ fn boots(world: &World, image: &Path, key: &Path) {
 #[test]
 fn the_plain_client_builds_the_written_context() {
     let world = World::new();
-    world.tiny("plainjob", "ARG ARCH\nRUN echo \"for $ARCH\" > /etc/mine\n");
+    world.tiny("plainjob", "RUN echo \"for $ARCH\" > /etc/mine\n");
     world.run("plainjob", &["plan", "--context", "context"]);
     let context = world.path("plainjob/context");
     docker(&["build", "-q", "-t", "pib/plainjob:plain", context.to_str().unwrap()]);
