@@ -33,7 +33,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part or lock is wrong, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
-7 the image cannot be written, 8 a download or signature failed, 130 interrupted.";
+7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, 130 interrupted.";
 
 #[derive(Debug, Args)]
 struct Global {

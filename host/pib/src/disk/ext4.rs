@@ -1,5 +1,7 @@
 //! Writes a tree as an ext4 file system, by mkext4.
 
+mod acl;
+
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -138,7 +140,12 @@ fn declare<'a>(builder: &mut FsBuilder, tree: &'a Tree) -> Result<Files<'a>, (St
             create(builder, parent, name, node, meta).map_err(place)?
         };
         for (name, value) in &node.xattrs {
-            builder.set_xattr(handle, name, value).map_err(place)?;
+            match acl::on_disk(name, value) {
+                None => builder.set_xattr(handle, name, value),
+                Some(Ok(value)) => builder.set_xattr(handle, name, &value),
+                Some(Err(reason)) => Err(mkext4::Error::Invalid(reason)),
+            }
+            .map_err(place)?;
         }
         match &node.kind {
             Kind::Folder => drop(folders.insert(path, handle)),

@@ -344,9 +344,9 @@ fn date_time(seconds: u64) -> (u16, u16) {
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let part = |value: u64| u16::try_from(value).unwrap_or(0);
     let of_day = seconds % 86_400;
-    let date = part((year - 1980) << 9 | month << 5 | day);
+    let date = part(((year - 1980) << 9) | (month << 5) | day);
     // FAT counts in steps of two seconds.
-    (date, part(of_day / 3600 << 11 | (of_day / 60 % 60) << 5 | of_day % 60 / 2))
+    (date, part(((of_day / 3600) << 11) | ((of_day / 60 % 60) << 5) | (of_day % 60 / 2)))
 }
 
 #[cfg(test)]

@@ -168,6 +168,8 @@ fn split(mut tree: Tree, layout: &Layout) -> Vec<Tree> {
     for index in order {
         let mount = layout.partitions[index].mount.trim_matches('/');
         trees[index] = if mount.is_empty() { std::mem::take(&mut tree) } else { tree.cut(mount) };
+        // Every ext4 has one of its own; what a base brought along was another file system's.
+        trees[index].remove("lost+found");
     }
     trees
 }

@@ -61,6 +61,8 @@ pub async fn build(session: &Session, options: &BuildOptions) -> Result<BuildRep
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir)?;
     let mut decided = decide(session, options.lock).await?;
+    // A mistake in a part or a setting is told before minutes are spent on the base.
+    Job::new(session, &decided)?;
     decided.graph.write_lock(&decided.project, options.lock)?;
     if let Some(report) = finished(session, &decided, options)? {
         return Ok(report);

@@ -145,9 +145,36 @@ impl Error {
             Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(_) => 7,
-            Self::Source(_) | Self::Base(_) => 8,
+            Self::Source(error) => source_code(error),
+            Self::Base(error) => base_code(error),
             Self::Interrupted => 130,
         }
+    }
+}
+
+/// Tells what is wrong on this machine from what did not arrive, or not as promised.
+fn source_code(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Io { .. } => 1,
+        SourceError::Net { .. }
+        | SourceError::Offline { .. }
+        | SourceError::WrongDigest { .. }
+        | SourceError::ChangedSinceLock { .. }
+        | SourceError::BadArchive { .. }
+        | SourceError::NoArchive { .. }
+        | SourceError::BadRegistry { .. } => 8,
+        _ => 3,
+    }
+}
+
+fn base_code(error: &BaseError) -> u8 {
+    match error {
+        BaseError::Io { .. } | BaseError::Worker(_) => 1,
+        BaseError::UnsupportedOs { .. }
+        | BaseError::UnsupportedArch { .. }
+        | BaseError::BadRelease { .. }
+        | BaseError::BadMirror { .. } => 3,
+        _ => 8,
     }
 }
 

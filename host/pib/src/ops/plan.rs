@@ -63,10 +63,11 @@ pub(super) struct Decided {
 /// When a manifest, the resolution, the order, a package or a part is wrong.
 pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Error> {
     let decided = decide(session, mode).await?;
-    decided.graph.write_lock(&decided.project, mode)?;
     let digest = decided.base_digest();
     let base = decided.base_ref(digest.as_ref());
     let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")))?;
+    // Only what can be built is locked.
+    decided.graph.write_lock(&decided.project, mode)?;
     let source = |name| decided.graph.resolution.get(name).map(|stage| stage.source.describe());
     let stages = plan.stages.iter().map(|stage| PlannedSummary {
         name: stage.name.to_string(),

@@ -16,6 +16,19 @@ const EPOCH: u64 = 1_700_000_000;
 /// `security.capability` of a program that may use raw sockets, revision 2 (linux/capability.h).
 const CAP_NET_RAW: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
+/// An ACL by which one named user may read, in the form of linux/posix_acl_xattr.h.
+fn acl() -> Vec<u8> {
+    [
+        &2_u32.to_le_bytes()[..],
+        &[1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff],
+        &[2, 0, 4, 0, 0xd2, 4, 0, 0],
+        &[4, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+        &[16, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
+        &[32, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
+    ]
+    .concat()
+}
+
 fn identity() -> Identity {
     Identity { hostname: "pi".to_owned(), epoch: EPOCH, seed: Digest::of(b"seed") }
 }
@@ -76,17 +89,7 @@ impl Nasty {
                 n.link(EntryType::Link, "opt/deep/er/ping", "usr/bin/ping");
             },
             |n| {
-                // One named user may read, in the form of linux/posix_acl_xattr.h.
-                let acl: Vec<u8> = [
-                    &2_u32.to_le_bytes()[..],
-                    &[1, 0, 6, 0, 0xff, 0xff, 0xff, 0xff],
-                    &[2, 0, 4, 0, 0xd2, 4, 0, 0],
-                    &[4, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
-                    &[16, 0, 4, 0, 0xff, 0xff, 0xff, 0xff],
-                    &[32, 0, 0, 0, 0xff, 0xff, 0xff, 0xff],
-                ]
-                .concat();
-                n.xattrs(&[("system.posix_acl_access", &acl)]);
+                n.xattrs(&[("system.posix_acl_access", &acl())]);
                 n.file("srv/shared", 0o640, b"acl");
             },
             |n| n.device(EntryType::Char, "opt/null", 1, 3),
@@ -106,6 +109,7 @@ impl Nasty {
             |n| n.file("boot/firmware/overlays/a-long-overlay-name.dtbo", 0o644, &vec![7; 70_000]),
             |n| n.file("etc/ssh/ssh_host_ed25519_key", 0o600, b"secret"),
             |n| n.file(".dockerenv", 0o644, b""),
+            |n| n.file("lost+found/fragment", 0o600, b"of another file system"),
         ];
         if reversed {
             steps.reverse();
@@ -214,6 +218,15 @@ fn the_kernel_reads_what_was_written() {
         assert_eq!(std::fs::read(mount.join("opt/large")).unwrap(), vec![0x5a; 5_000_001]);
         assert_eq!(std::fs::read_link(mount.join("opt/long")).unwrap().as_os_str().len(), 400);
         assert_eq!(std::fs::read_dir(mount.join("opt/many")).unwrap().count(), 3000);
+        let attribute = |path: &str, name: &str| {
+            let mut value = vec![0; 256];
+            let size = rustix::fs::getxattr(mount.join(path), name, &mut value[..]).unwrap();
+            value.truncate(size);
+            value
+        };
+        assert_eq!(attribute("srv/shared", "system.posix_acl_access"), acl());
+        assert_eq!(attribute("usr/bin/ping6", "security.capability"), CAP_NET_RAW);
+        assert_eq!(attribute("opt/deep/er/ping", "user.note"), b"kept");
     });
     run("umount", &[mount.to_str().unwrap()]);
     found.unwrap();

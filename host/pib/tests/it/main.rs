@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
 
 mod base;
+mod cli;
 mod disk;
 mod engine;
 mod main_job;
+mod rules;

@@ -1,13 +1,12 @@
 //! `pib.toml`: one device image, described by its project.
 
+mod schema;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
 use semver::VersionReq;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
@@ -16,6 +15,7 @@ use crate::id::{Arch, Digest, StageName, check_name};
 use crate::layout::{Layout, PartitionSpec};
 use crate::stage::ConfigValue;
 use crate::variable::Variable;
+use schema::{BaseSchema, ProjectSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
 pub const FILE_NAME: &str = "pib.toml";
@@ -155,122 +155,6 @@ pub enum BaseRequest {
     },
     /// A container image that the engine has or can pull, named with its digest.
     Image(String),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Schema {
-    project: ProjectSchema,
-    #[serde(default)]
-    stages: Stages,
-    #[serde(default)]
-    patch: Stages,
-    #[serde(default)]
-    image: ImageOptions,
-    base: Option<Spanned<BaseSchema>>,
-    #[serde(default)]
-    registries: BTreeMap<String, RegistrySchema>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ProjectSchema {
-    name: Spanned<String>,
-    os: Spanned<String>,
-    release: Spanned<String>,
-    board: Spanned<String>,
-    arch: Spanned<Arch>,
-    hostname: Option<Spanned<String>>,
-    #[serde(default = "default_locale")]
-    locale: Spanned<String>,
-    #[serde(default = "default_timezone")]
-    timezone: Spanned<String>,
-    mirror: Option<Spanned<String>>,
-    #[serde(rename = "security-mirror")]
-    security_mirror: Option<Spanned<String>>,
-}
-
-fn default_locale() -> Spanned<String> {
-    Spanned::new(0..0, "en_US.UTF-8".to_owned())
-}
-
-fn default_timezone() -> Spanned<String> {
-    Spanned::new(0..0, "UTC".to_owned())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BaseSchema {
-    url: Option<String>,
-    path: Option<String>,
-    image: Option<String>,
-    digest: Option<Digest>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegistrySchema {
-    index: String,
-}
-
-/// `[stages]` in the order in which it is written.
-#[derive(Default)]
-struct Stages(Vec<(Spanned<String>, Spanned<StageSchema>)>);
-
-impl<'de> Deserialize<'de> for Stages {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Stages;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table of stages")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stages, A::Error> {
-                let mut stages = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    stages.push(entry);
-                }
-                Ok(Stages(stages))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StageTable {
-    version: Option<Spanned<VersionReq>>,
-    registry: Option<Spanned<String>>,
-    path: Option<Spanned<String>>,
-    #[serde(default)]
-    config: BTreeMap<Spanned<String>, Spanned<ConfigValue>>,
-}
-
-/// `"1"` or a table.
-struct StageSchema(StageTable);
-
-impl<'de> Deserialize<'de> for StageSchema {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrTable;
-        impl<'de> Visitor<'de> for TextOrTable {
-            type Value = StageSchema;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a version requirement such as \"1\", or a table")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<StageSchema, E> {
-                let version = VersionReq::deserialize(text.into_deserializer())?;
-                Ok(StageSchema(StageTable {
-                    version: Some(Spanned::new(0..0, version)),
-                    ..StageTable::default()
-                }))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StageSchema, A::Error> {
-                StageTable::deserialize(MapAccessDeserializer::new(map)).map(StageSchema)
-            }
-        }
-        deserializer.deserialize_any(TextOrTable)
-    }
 }
 
 impl ProjectManifest {

@@ -1,0 +1,266 @@
+//! The real binary on good and bad input, in an environment of its own: no engine, no network, no home.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const PROJECT: &str = r#"# a router
+[project]
+name = "router"
+os = "debian"
+release = "trixie"
+board = "rpi4"
+arch = "arm64"
+
+[stages]
+os = "1"
+watchdog = { version = "1", config = { timeout = 10 } }
+"#;
+
+/// A folder with a project, and a machine without anything else.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+/// What a run of the program left.
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    errors: String,
+}
+
+impl Bench {
+    fn new(manifest: &str) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        bench.write("pib.toml", manifest);
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("project").join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    fn stage(&self, name: &str, manifest: &str, part: Option<&str>) {
+        let head = format!("[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+        self.write(&format!("stages/{name}/stage.toml"), &format!("{head}{manifest}"));
+        if let Some(part) = part {
+            self.write(&format!("stages/{name}/Dockerfile.part"), part);
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+        pib.args(args)
+            .current_dir(self.path(""))
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PIB_CACHE_DIR", self.folder.path().join("cache"))
+            .env("PIB_HOST_ROOT", self.folder.path())
+            .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
+            .env("NO_COLOR", "1");
+        let output = pib.output().unwrap();
+        let shown = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            // Messages are wrapped to the terminal's width; tests speak of their words.
+            text.replace(&*self.folder.path().to_string_lossy(), "TEMP")
+        };
+        Ran { code: output.status.code(), out: shown(&output.stdout), errors: shown(&output.stderr) }
+    }
+
+    /// Runs what must fail with this exit code, say these things, and change no file of the project.
+    fn fails(&self, args: &[&str], code: i32, say: &[&str]) {
+        self.write("target/router-rpi4-arm64.img", "earlier");
+        let before = self.files();
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(code), "{args:?}: {}{}", ran.out, ran.errors);
+        let words: Vec<&str> =
+            ran.errors.split_whitespace().filter(|word| !["│", "|"].contains(word)).collect();
+        let flat = words.join(" ");
+        for part in say {
+            assert!(flat.contains(part), "no `{part}` in:\n{}", ran.errors);
+        }
+        assert!(!ran.errors.contains('\u{1b}'), "colour although NO_COLOR is set");
+        assert_eq!(self.files(), before, "{args:?} changed the project");
+    }
+
+    fn files(&self) -> Vec<(PathBuf, String)> {
+        fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match std::fs::read_to_string(&path) {
+                    // What the program locks itself by is not the project's.
+                    _ if path.ends_with(".pib-lock") => {}
+                    Ok(text) => found.push((path, text)),
+                    Err(_) => walk(&path, found),
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.path(""), &mut found);
+        found.sort();
+        found
+    }
+}
+
+#[test]
+fn a_project_grows_from_nothing() {
+    let bench = Bench::new("");
+    std::fs::remove_file(bench.path("pib.toml")).unwrap();
+    bench.write("key.pub", "ssh-ed25519 AAAA me\n");
+    assert_eq!(bench.run(&["new", "router", "--board", "rpi3"]).out, "Created router for rpi3 (arm64)\n");
+    let args =
+        ["-C", "router", "add", "watchdog", "ro", "rootssh", "--config", "rootssh.authorized-keys=key.pub"];
+    let added = bench.run(&args);
+    assert!(added.out.starts_with("Added watchdog 1.0.0, ro 1.0.0, rootssh 1.0.0\n"), "{}", added.errors);
+    let manifest = std::fs::read_to_string(bench.path("router/pib.toml")).unwrap();
+    assert!(manifest.ends_with(
+        "[stages]\nos = \"1\"\nwatchdog = \"1\"\nro = \"1\"\n\
+         rootssh = { version = \"1\", config = { authorized-keys = [\"../key.pub\"] } }\n"
+    ));
+    let plan = bench.run(&["-C", "router", "plan"]).out;
+    let order: Vec<&str> = plan.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(order, ["__init__", "os", "watchdog", "rootssh", "ro", "__cleanup__"]);
+    let tree = bench.run(&["-C", "router", "tree"]).out;
+    assert!(tree.contains("└── watchdog 1.0.0") && tree.contains("    └── os 1.0.0"), "{tree}");
+    assert_eq!(bench.run(&["-C", "router", "remove", "watchdog"]).out, "Removed watchdog\n");
+    let lock = std::fs::read_to_string(bench.path("router/pib.lock")).unwrap();
+    assert!(!lock.contains("watchdog") && lock.contains("rootssh"), "{lock}");
+}
+
+#[test]
+fn a_plan_is_the_same_twice_and_speaks_json() {
+    let bench = Bench::new(PROJECT);
+    let first = bench.run(&["plan", "--json"]);
+    let plan: serde_json::Value = serde_json::from_str(&first.out).unwrap();
+    assert_eq!(plan["stages"][0]["name"], "__init__");
+    let time = std::fs::metadata(bench.path("pib.lock")).unwrap().modified().unwrap();
+    assert_eq!(bench.run(&["plan", "--json", "--frozen"]).out, first.out);
+    assert_eq!(std::fs::metadata(bench.path("pib.lock")).unwrap().modified().unwrap(), time);
+    let dockerfile = bench.run(&["plan", "--dockerfile"]).out;
+    assert!(dockerfile.contains("FROM os AS watchdog\n") && dockerfile.contains("ARG TIMEOUT=\"10\"\n"));
+}
+
+#[test]
+fn mistakes_in_the_manifest_are_shown_at_their_place() {
+    let change = |from: &str, to: &str| Bench::new(&PROJECT.replace(from, to));
+    change("release =", "relaese =").fails(
+        &["plan"],
+        3,
+        &["unknown key `relaese`", "Did you mean `release`?", "pib.toml:5:1"],
+    );
+    change("\"rpi4\"", "\"rpi44\"").fails(&["plan"], 3, &["no board that pib knows", "Did you mean `rpi4`?"]);
+    change("\"arm64\"", "\"armv5\"").fails(&["plan"], 3, &["armv5", "arm64, armv7 or armv6"]);
+    change("rpi4", "rpi5").run(&["plan"]);
+    change("\"rpi4\"\narch = \"arm64\"", "\"rpi5\"\narch = \"armv7\"").fails(
+        &["plan"],
+        3,
+        &["the Raspberry Pi 5 cannot run armv7"],
+    );
+    change("[stages]", "[stages").fails(&["plan"], 3, &["could not read", "pib.toml:9"]);
+    change("timeout = 10", "timeout = 99").fails(
+        &["plan"],
+        3,
+        &["is 99, above the greatest of 15", "timeout = 99"],
+    );
+    change("timeout = 10", "timeuot = 10").fails(&["plan"], 3, &["Did you mean `timeout`?"]);
+    change("timeout = 10", "timeout = \"10\"").fails(&["plan"], 3, &["expected an integer"]);
+    change("os = \"1\"", "rootssh = \"1\"").fails(&["plan"], 3, &["authorized-keys", "is required"]);
+}
+
+#[test]
+fn what_cannot_be_resolved_is_explained() {
+    let change = |from: &str, to: &str| Bench::new(&PROJECT.replace(from, to));
+    change("os = \"1\"", "watchdgo = \"1\"").fails(&["plan"], 4, &["watchdgo", "watchdog"]);
+    change("os = \"1\"", "os = \"7\"").fails(&["plan"], 4, &["os", "7", "1.0.0"]);
+    let armv6 = PROJECT.replace("\"arm64\"", "\"armv6\"");
+    Bench::new(&armv6).fails(&["plan"], 4, &["armv6"]);
+}
+
+#[test]
+fn stages_of_ones_own_are_checked() {
+    let with = |names: &[&str]| {
+        let lines: String =
+            names.iter().map(|name| format!("{name} = {{ path = \"stages/{name}\" }}\n")).collect();
+        Bench::new(&format!("{PROJECT}{lines}"))
+    };
+    let bench = with(&["one"]);
+    bench.fails(&["plan"], 3, &["stages/one"]);
+    bench.stage("one", "", None);
+    bench.fails(&["plan"], 3, &["one", "part"]);
+    bench.stage("one", "", Some("RUN true\nFROM debian\n"));
+    bench.fails(&["plan"], 3, &["has a FROM of its own", "COPY --from"]);
+    bench.stage("one", "", Some("COPY stages/one/missing /\n"));
+    bench.fails(&["plan"], 3, &["copies `stages/one/missing`"]);
+    bench.stage("one", "vresion = 1\n", Some("RUN true\n"));
+    bench.fails(&["plan"], 3, &["unknown key `vresion`", "Did you mean `version`?"]);
+    bench.stage("one", "[hook]\ncomponent = \"hook.wasm\"\n", Some("RUN true\n"));
+    bench.fails(&["plan"], 3, &["hook.wasm", "no such file"]);
+
+    let bench = with(&["one", "two"]);
+    bench.stage("one", "[order]\nafter = [\"two\"]\n", Some("RUN true\n"));
+    bench.stage("two", "[order]\nafter = [\"one\"]\n", Some("RUN true\n"));
+    bench.fails(&["plan"], 4, &["one", "two"]);
+    bench.stage("two", "", Some("RUN true\n"));
+    let plan = bench.run(&["plan"]);
+    assert_eq!(plan.code, Some(0), "{}", plan.errors);
+}
+
+#[test]
+fn locks_are_obeyed() {
+    let bench = Bench::new(PROJECT);
+    bench.fails(&["plan", "--locked"], 3, &["--locked", "pib lock"]);
+    assert_eq!(bench.run(&["lock"]).out, "Locked 4 stages\n");
+    assert_eq!(bench.run(&["lock", "--frozen"]).out, "pib.lock is up to date: 4 stages\n");
+    bench.write("pib.toml", &format!("{PROJECT}ro = \"1\"\n"));
+    bench.fails(&["plan", "--locked"], 3, &["adds `ro` 1.0.0"]);
+    let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    bench.write("pib.lock", &lock.replace("version = 1\n", "version = 99\n"));
+    bench.fails(&["plan"], 3, &["99"]);
+    bench.write("pib.lock", &format!("<<<<<<< ours\n{lock}=======\n{lock}>>>>>>> theirs\n"));
+    bench.fails(&["plan"], 3, &["conflict"]);
+    bench.write("pib.lock", &lock.replace("content = \"sha256:", "content = \"sha256:00"));
+    bench.fails(&["plan"], 3, &["pib.lock"]);
+}
+
+#[test]
+fn without_an_engine_the_remedy_is_told_before_anything_is_fetched() {
+    let bench = Bench::new(PROJECT);
+    bench.run(&["lock"]);
+    bench.fails(&["build"], 5, &["/nonexistent/engine.sock"]);
+    assert!(!bench.folder.path().join("cache/debs").exists(), "packages were fetched for nothing");
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    let bench = Bench::new(PROJECT);
+    bench.fails(&["biuld"], 2, &["unrecognized subcommand", "build"]);
+    bench.fails(&["new", "."], 2, &["`pib.toml` exists already"]);
+    bench.fails(&["new", "Bad_Name"], 2, &["not a valid name"]);
+    bench.fails(&["new", "x", "--board", "rpi9"], 2, &["no board"]);
+    bench.fails(&["add", "Watchdog"], 2, &["not a valid name"]);
+    bench.fails(&["add", "watchdog@one"], 2, &["not a version requirement"]);
+    bench.fails(&["add", "nothing-like-it"], 4, &["nothing-like-it"]);
+    bench.fails(&["add", "watchdog", "--config", "watchdog.timeuot=3"], 2, &["Did you mean `timeout`?"]);
+    bench.fails(&["add", "watchdog", "--config", "watchdog.timeout=99"], 2, &["above the greatest of 15"]);
+    bench.fails(&["remove", "watchdgo"], 2, &["Did you mean `watchdog`?"]);
+    bench.fails(&["plan", "--context", "target"], 2, &["is not empty"]);
+    let nowhere = tempfile::tempdir().unwrap();
+    let ran = bench.run(&["-C", nowhere.path().to_str().unwrap(), "plan"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.errors);
+    assert!(ran.errors.contains("pib new"), "{}", ran.errors);
+}
+
+#[test]
+fn errors_are_json_too() {
+    let bench = Bench::new(&PROJECT.replace("rpi4", "rpi44"));
+    let ran = bench.run(&["plan", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(ran.errors.lines().last().unwrap()).unwrap();
+    assert_eq!((line["event"].as_str(), line["exit-code"].as_i64()), (Some("error"), Some(3)));
+    assert_eq!(line["help"], "Did you mean `rpi4`?");
+    assert_eq!(ran.out, "");
+}
