@@ -1,6 +1,6 @@
 //! Formatting, lints and tests.
 
-use crate::run::{Outcome, cache, cargo, show};
+use crate::run::{Outcome, cache, capture, cargo, command, show};
 
 /// Checks formatting and lints.
 pub(crate) fn lint() -> Outcome {
@@ -14,7 +14,22 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
     index(true)?;
     let mut tests = cargo(&["test", "--workspace", "--locked", "--"]);
     tests.args(filter).env("PIB_TEST_CACHE", cache());
-    show(&mut tests)
+    let before = images()?;
+    let outcome = show(&mut tests);
+    // Tests share the base that the first of them loads, so it is taken away when all have ended.
+    for image in images()?.iter().filter(|image| !before.contains(image)) {
+        capture(&mut command("docker", &["rmi", "--force", image]))?;
+    }
+    outcome
+}
+
+/// Returns the ids of the container images that pib has made in the engine.
+fn images() -> Outcome<Vec<String>> {
+    let list = ["images", "--quiet", "--no-trunc", "--filter", "label=dev.pib"];
+    let mut ids: Vec<String> = capture(&mut command("docker", &list))?.lines().map(str::to_owned).collect();
+    ids.sort();
+    ids.dedup();
+    Ok(ids)
 }
 
 /// Publishes what is new in `stages/` to the bundled registry, or checks that nothing is.
