@@ -11,7 +11,6 @@ pub(crate) fn lint() -> Outcome {
 /// Checks everything; `filter` goes to the test programs.
 pub(crate) fn test(filter: &[String]) -> Outcome {
     lint()?;
-    index(true)?;
     let mut tests = cargo(&["test", "--workspace", "--locked", "--"]);
     tests.args(filter).env("PIB_TEST_CACHE", cache());
     let before = images()?;

@@ -264,3 +264,14 @@ fn errors_are_json_too() {
     assert_eq!(line["help"], "Did you mean `rpi4`?");
     assert_eq!(ran.out, "");
 }
+
+/// What is published never changes: a stage whose folder changed needs a new version, and `cargo xtask index`.
+#[test]
+fn the_bundled_registry_holds_what_the_folders_do() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut publish = Command::new(env!("CARGO_BIN_EXE_pib"));
+    publish.current_dir(&root).args(["publish", "--check", "--index", "registry-index"]);
+    let stages = std::fs::read_dir(root.join("stages")).unwrap().map(|entry| entry.unwrap().path());
+    let output = publish.args(stages).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
