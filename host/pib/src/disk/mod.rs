@@ -175,21 +175,19 @@ fn split(mut tree: Tree, layout: &Layout) -> Vec<Tree> {
 }
 
 fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {
-    let free = spec.free.map(|free| free.0);
-    let needed = match spec.filesystem {
+    let needed = |free| match spec.filesystem {
         Filesystem::Ext4 => ext4::needed(tree, free),
         Filesystem::Vfat => fat::needed(tree, free),
     };
-    let least = match spec.filesystem {
-        Filesystem::Ext4 => ext4::needed(tree, Some(0)),
-        Filesystem::Vfat => fat::needed(tree, Some(0)),
+    let size = match spec.size {
+        PartitionSize::Auto => return Ok(needed(spec.free.map(|free| free.0))),
+        PartitionSize::Fixed(size) => size.0,
     };
-    match spec.size {
-        PartitionSize::Auto => Ok(needed),
-        PartitionSize::Fixed(size) if size.0 >= least => Ok(size.0),
-        PartitionSize::Fixed(size) => {
-            Err(DiskError::TooSmall { label: spec.label.clone(), size: size.0, needed: least })
-        }
+    let least = needed(Some(0));
+    if size >= least {
+        Ok(size)
+    } else {
+        Err(DiskError::TooSmall { label: spec.label.clone(), size, needed: least })
     }
 }
 

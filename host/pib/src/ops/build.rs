@@ -62,9 +62,9 @@ pub async fn build(session: &Session, options: &BuildOptions) -> Result<BuildRep
     let _exclusive = Project::exclusive(session, &dir)?;
     let mut decided = decide(session, options.lock).await?;
     // A mistake in a part or a setting is told before minutes are spent on the base.
-    Job::new(session, &decided)?;
+    let job = Job::new(session, &decided)?;
     decided.graph.write_lock(&decided.project, options.lock)?;
-    if let Some(report) = finished(session, &decided, options)? {
+    if let Some(report) = finished(&job, &decided, options) {
         return Ok(report);
     }
     let base = get_base(session, &mut decided, options.lock).await?;
@@ -134,24 +134,16 @@ fn seed(decided: &Decided) -> Digest {
 /// Returns the report of an earlier build, if all that decides the image is as it was and the file too.
 ///
 /// This asks neither the engine nor the network.
-fn finished(
-    session: &Session,
-    decided: &Decided,
-    options: &BuildOptions,
-) -> Result<Option<BuildReport>, Error> {
+fn finished(job: &Job, decided: &Decided, options: &BuildOptions) -> Option<BuildReport> {
     if options.no_cache || decided.base_digest().is_none() {
-        return Ok(None);
+        return None;
     }
-    let job = Job::new(session, decided)?;
-    let text = files::read_text(&job.report).ok().flatten();
-    let Some(mut report) = text.and_then(|text| serde_json::from_str::<BuildReport>(&text).ok()) else {
-        return Ok(None);
-    };
+    let text = files::read_text(&job.report).ok().flatten()?;
+    let report: BuildReport = serde_json::from_str(&text).ok()?;
     let file = job.image.with_extension(extension(job.compress));
     let same =
         report.key == job.key && report.image == file && state(&file) == Some((report.size, report.written));
-    report.up_to_date = same;
-    Ok(same.then_some(report))
+    same.then_some(BuildReport { up_to_date: true, ..report })
 }
 
 /// Returns a file's size and the time of its last change in nanoseconds.
