@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::id::{Arch, CLEANUP, Digest, INIT, KeyHasher, StageName};
+use crate::native::Native;
 use crate::part::Part;
 
 /// The most file system layers that engines take (overlay2 allows 128), less those of the base.
@@ -28,6 +29,8 @@ pub struct StageInput {
     pub part: Part,
     /// Its files, with their paths in the context.
     pub files: Vec<ContextFile>,
+    /// Whether native programs may stand in for the target's while its part runs.
+    pub native: bool,
 }
 
 /// An argument that a part sees.
@@ -122,7 +125,8 @@ pub enum AssembleError {
     },
 }
 
-/// Assembles the stages, which start from `base`, whose content is `base_digest`.
+/// Assembles the stages, which start from `base`, whose content is `base_digest`; with `native`, native programs
+/// stand in for the target's where they can, which changes no key: the result is the same.
 ///
 /// # Errors
 /// When there is no stage, or the stages have more layers than engines take.
@@ -131,11 +135,13 @@ pub fn assemble(
     base: &BaseRef,
     base_digest: &Digest,
     stages: &[StageInput],
+    native: Option<&Native>,
 ) -> Result<BuildPlan, AssembleError> {
     check_layers(stages)?;
     let mut key = base_key(arch, base_digest);
     let mut dockerfile = String::from("# Written by pib. Changes here are lost.\n");
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
+    let mut tools = native.map(|native| native.begin(&mut dockerfile));
     for stage in stages {
         let target = target_name(&stage.name);
         dockerfile.push('\n');
@@ -150,11 +156,20 @@ pub fn assemble(
         for arg in &stage.args {
             let _ = writeln!(dockerfile, "ARG {}=\"{}\"", arg.name, quoted(&arg.value));
         }
+        if let Some(tools) = &mut tools {
+            tools.shell(&mut dockerfile, stage.native);
+        }
         let part_line = dockerfile.lines().count() + 1;
-        dockerfile.push_str(&stage.part.text);
+        match &mut tools {
+            Some(tools) => tools.part(&mut dockerfile, &stage.part, stage.native),
+            None => dockerfile.push_str(&stage.part.text),
+        }
         key = stage_key(&key, stage);
         let (name, version) = (stage.name.clone(), stage.version.clone());
         planned.push(PlannedStage { name, version, target, key, part_line });
+    }
+    if let Some(tools) = tools {
+        tools.end(&mut dockerfile);
     }
     let mut context: Vec<ContextFile> = stages.iter().flat_map(|stage| stage.files.iter().cloned()).collect();
     context.sort_by(|a, b| a.path.cmp(&b.path));
@@ -242,12 +257,13 @@ mod tests {
             args: vec![Arg { name: "X".to_owned(), value: arg.to_owned(), keyed: true }],
             part: part::check("p", text).unwrap(),
             files: vec![],
+            native: true,
         }
     }
 
     fn plan(stages: &[StageInput]) -> BuildPlan {
         let base = BaseRef::ContainerImage("pib-base:1".to_owned());
-        assemble(Arch::Arm64, &base, &Digest::of(b"base"), stages).unwrap()
+        assemble(Arch::Arm64, &base, &Digest::of(b"base"), stages, None).unwrap()
     }
 
     #[test]
@@ -292,7 +308,7 @@ mod tests {
     fn the_engines_limit_is_told_before_the_engine_does() {
         let many = "RUN true\n".repeat(MAX_LAYERS + 1);
         let base = BaseRef::ContainerImage("x".to_owned());
-        let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", &many)]).unwrap_err();
+        let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", &many)], None).unwrap_err();
         assert!(error.to_string().contains("121"), "{error}");
     }
 }

@@ -26,6 +26,7 @@ pub mod index;
 pub mod layout;
 pub mod lockfile;
 pub mod manifest;
+pub mod native;
 pub mod order;
 pub mod part;
 pub mod resolve;

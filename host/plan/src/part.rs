@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use parse_dockerfile::{Instruction, Source};
+use parse_dockerfile::{Command, Instruction, Source};
 
 use crate::manifest::{ManifestError, ManifestText};
 
@@ -21,6 +21,28 @@ pub struct Part {
     pub layers: usize,
     /// The paths in the context that it copies from.
     pub copies: Vec<CopySource>,
+    /// Where native tools are put in, in the order of the text.
+    pub places: Vec<NativePlace>,
+    /// The shell that the part leaves for the parts after it, as a JSON list, if it chooses one.
+    pub shell: Option<String>,
+}
+
+/// A place in a part's text at which an instruction is told of native tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NativePlace {
+    /// The byte offset.
+    pub offset: usize,
+    /// What belongs there.
+    pub what: NativeWord,
+}
+
+/// What tells an instruction of native tools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NativeWord {
+    /// The mounts, behind the word `RUN`.
+    Mounts,
+    /// The program that runs the command, as the first item of a JSON list.
+    Runner,
 }
 
 /// A path in the context that a `COPY` or `ADD` names.
@@ -48,7 +70,7 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
         let at = offset(text, error.line().saturating_sub(1), error.column());
         source.error(at..at, format!("could not read the part `{file}`: {error}"), "here")
     })?;
-    let mut part = Part { text: format!("{}\n", text.trim_end()), layers: 0, copies: Vec::new() };
+    let mut part = Part { text: format!("{}\n", text.trim_end()), layers: 0, copies: vec![], places: vec![], shell: None };
     for instruction in dockerfile.instructions.iter().skip(1) {
         match instruction {
             Instruction::From(from) => {
@@ -68,7 +90,23 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
                 part.layers += 1;
                 part.copies.extend(paths(&add.src, text));
             }
-            Instruction::Run(_) | Instruction::Workdir(_) => part.layers += 1,
+            Instruction::Run(run) => {
+                part.layers += 1;
+                part.place(own(&run.run.span, text).end, NativeWord::Mounts);
+                if let Command::Exec(list) = &run.arguments {
+                    part.place(own(&list.span, text).start + 1, NativeWord::Runner);
+                }
+            }
+            Instruction::Shell(shell) => {
+                let list = own(&shell.shell.span, text).end..text.len();
+                if let Some(at) = text[list.clone()].find('[') {
+                    part.place(list.start + at + 1, NativeWord::Runner);
+                }
+                let words: Vec<String> =
+                    shell.arguments.iter().map(|word| json_string(&word.value)).collect();
+                part.shell = Some(format!("[{}]", words.join(", ")));
+            }
+            Instruction::Workdir(_) => part.layers += 1,
             _ => {}
         }
     }
@@ -80,6 +118,10 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
 }
 
 impl Part {
+    fn place(&mut self, offset: usize, what: NativeWord) {
+        self.places.push(NativePlace { offset, what });
+    }
+
     /// Checks that the context has what the part copies; `has` tells whether a path, a file or a folder, is there.
     ///
     /// # Errors
@@ -98,6 +140,20 @@ impl Part {
         }
         Ok(())
     }
+}
+
+/// Returns a string as JSON writes it.
+fn json_string(text: &str) -> String {
+    let mut json = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => json.push(c),
+        }
+    }
+    json.push('"');
+    json
 }
 
 fn paths<'a>(sources: &'a [Source<'a>], text: &'a str) -> impl Iterator<Item = CopySource> + 'a {

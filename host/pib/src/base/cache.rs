@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/bases/<hex>.tar          a base, named by the digest of its bytes
 //! <root>/bases/recipes/<hex>      the digest of the base that a recipe made last
+//! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
 //! <root>/bases/lock               held while a base is being made
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use pib_plan::id::{Digest, KeyHasher};
 
 use super::error::BaseError;
-use super::{Bootstrap, STEP, normalise};
+use super::{Bootstrap, CompanionRecipe, STEP, normalise};
 use crate::event::{Reporter, ReporterExt};
 
 /// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
@@ -91,6 +92,28 @@ impl BaseCache {
             _ => fs::create_dir_all(&temp).map_err(BaseError::io("creating", &temp))?,
         }
         Ok(CacheLock { _file: file })
+    }
+
+    /// Returns the companion that the recipe made last, if it is still there.
+    pub fn find_companion(&self, recipe: &CompanionRecipe) -> Option<StoredBase> {
+        let text = fs::read_to_string(self.companion_path(recipe)).ok()?;
+        self.find(text.trim().parse().ok()?)
+    }
+
+    /// Keeps a finished companion as what `recipe` made.
+    pub(super) fn store_companion(
+        &self,
+        file: tempfile::NamedTempFile,
+        recipe: &CompanionRecipe,
+    ) -> Result<StoredBase, BaseError> {
+        let digest = digest_file(file.path())?;
+        let stored = self.keep(file, digest)?;
+        self.note(self.companion_path(recipe), digest)?;
+        Ok(stored)
+    }
+
+    fn companion_path(&self, recipe: &CompanionRecipe) -> PathBuf {
+        self.bases().join("companions").join(recipe.key().hex())
     }
 
     /// Normalises the file tree that the engine exported and keeps it as what `recipe` made. This blocks.

@@ -12,15 +12,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | `mirror` | where to fetch from |
-//! | `archive`, `keyring`, `release` | indexes, and whether Debian signed them |
+//! | `suites`, `archive`, `keyring`, `release` | indexes, and whether Debian signed them |
 //! | `deb822`, `packages`, `version`, `resolve` | which packages make a minimal system |
 //! | `fetch`, `deb`, `compress` | the packages themselves |
 //! | `rootfs`, `second` | the two parts |
+//! | `companion`, `native` | native tools for builds on another processor: making them, and which there are |
 //! | `cache`, `normalise` | what is kept |
 //! | `tarball` | a base that someone else made |
 
 mod archive;
 mod cache;
+mod companion;
 mod compress;
 mod deb;
 mod deb822;
@@ -28,6 +30,7 @@ mod error;
 mod fetch;
 mod keyring;
 mod mirror;
+mod native;
 mod normalise;
 mod packages;
 mod prepare;
@@ -35,6 +38,7 @@ mod release;
 mod resolve;
 mod rootfs;
 mod second;
+mod suites;
 pub mod tarball;
 mod time;
 mod version;
@@ -45,6 +49,7 @@ use pib_plan::id::{Arch, Digest};
 use url::Url;
 
 pub use cache::{BaseCache, CacheLock, StoredBase};
+pub use companion::{CompanionRecipe, companion};
 pub use error::BaseError;
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use prepare::{Prepared, prepare};

@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pib_plan::id::Arch;
+use pib_plan::native::Native;
 
-use super::archive::{Context, Suite};
+use super::archive::Context;
 use super::cache::{BaseCache, CacheLock};
 use super::deb;
 use super::error::BaseError;
-use super::fetch::{self, Wanted};
 use super::keyring::Keyring;
-use super::mirror::{self, HostApt, Mirror};
-use super::packages::{Package, Packages};
-use super::resolve::{self, Selection};
+use super::mirror::{self, HostApt};
+use super::packages::Package;
+use super::resolve;
 use super::rootfs::Tree;
-use super::{Bootstrap, STEP, second};
+use super::{Bootstrap, STEP, second, suites};
 use crate::event::{Reporter, ReporterExt};
 use crate::net::Http;
 
@@ -36,8 +36,10 @@ impl Prepared {
     }
 
     /// Returns the text of the `Dockerfile`, which is for the target's platform and needs no network.
-    pub fn dockerfile(&self) -> String {
-        second::dockerfile()
+    ///
+    /// With `native`, native tools stand in for the target's where they can.
+    pub fn dockerfile(&self, native: Option<&Native>) -> String {
+        second::dockerfile(native)
     }
 
     /// Returns the paths of the files that the `Dockerfile` adds, relative to the context.
@@ -68,12 +70,13 @@ pub async fn prepare(
     let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
 
     reporter.detail(STEP, format!("checking Debian {} on {} ({})", recipe.release, main.url, main.origin));
-    let opened = open_suites(&context, recipe, architecture, &main, &security).await?;
-    let (suites, packages) = read_indexes(opened).await?;
+    let (suites, packages) = suites::open(&context, &recipe.release, architecture, &main, &security).await?;
     let epoch = suites[0].release.date;
     let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
 
-    let files = fetch_packages(&http, cache, &suites, &selection, recipe, reporter).await?;
+    let chosen: Vec<&Package> = selection.all().collect();
+    let what = format!("Debian {} ({})", recipe.release, recipe.arch);
+    let files = suites::fetch(&http, cache, &suites, &chosen, &what, reporter).await?;
     let plan = TreePlan {
         script: second::script(&selection, epoch),
         sources: second::sources(&recipe.release, suites.len() > 1),
@@ -103,113 +106,6 @@ fn check(recipe: &Bootstrap) -> Result<&'static str, BaseError> {
     }
     let arch: Arch = recipe.arch;
     arch.debian().ok_or(BaseError::UnsupportedArch { arch })
-}
-
-/// A verified suite and its verified, still compressed list of packages.
-type Opened = (Suite, Vec<u8>);
-
-/// Opens the release and, where there is one, its security updates.
-async fn open_suites(
-    context: &Context<'_>,
-    recipe: &Bootstrap,
-    architecture: &str,
-    main: &Mirror,
-    security: &[Mirror],
-) -> Result<Vec<Opened>, BaseError> {
-    let release = &recipe.release;
-    let first = open_suite(context, main, release, architecture).await.map_err(|error| match error {
-        BaseError::Net(source) if source.is_not_found() => BaseError::NoRelease {
-            mirror: main.url.to_string(),
-            origin: main.origin.clone(),
-            release: release.clone(),
-            source,
-        },
-        other => other,
-    })?;
-    let has_security = !matches!(first.0.release.suite.as_str(), "unstable" | "experimental");
-    let mut suites = vec![first];
-    if !has_security {
-        return Ok(suites);
-    }
-    let mut problem = None;
-    for mirror in security {
-        match open_suite(context, mirror, &format!("{release}-security"), architecture).await {
-            Ok(opened) => {
-                suites.push(opened);
-                return Ok(suites);
-            }
-            // A mirror of the main archive alone: the next one may have it.
-            Err(BaseError::Net(error)) if error.is_not_found() => {}
-            Err(error) => problem = problem.or(Some(error)),
-        }
-    }
-    if let Some(error) = problem {
-        return Err(error);
-    }
-    context.reporter.warn(format!("no mirror has security updates for Debian {release}; the base has none"));
-    Ok(suites)
-}
-
-/// Opens a suite by its name or, where the files there do not fit each other, by its other name.
-///
-/// A mirror behind a cache, or one that is being updated, may have a new release file and an old list of
-/// packages; under the other name (`stable` for `trixie`) they may fit. It is the same release, equally signed.
-async fn open_suite(
-    context: &Context<'_>,
-    mirror: &Mirror,
-    name: &str,
-    architecture: &str,
-) -> Result<Opened, BaseError> {
-    let suite = Suite::open(context, mirror, name, name).await?;
-    let problem = match suite.fetch_index(context, architecture).await {
-        Ok(bytes) => return Ok((suite, bytes)),
-        Err(problem) => problem,
-    };
-    let Some(alias) = suite.alias() else { return Err(problem) };
-    let Ok(other) = Suite::open(context, mirror, alias, name).await else { return Err(problem) };
-    match other.fetch_index(context, architecture).await {
-        Ok(bytes) => {
-            context.reporter.warn(format!("using the mirror's `{alias}` of the same release: {problem}"));
-            Ok((other, bytes))
-        }
-        Err(_) => Err(problem),
-    }
-}
-
-/// Reads the lists of packages; the number of a suite in the list is that of its packages' archive.
-async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), BaseError> {
-    let read = move || {
-        let (mut suites, mut packages) = (Vec::new(), Packages::default());
-        for (number, (suite, bytes)) in opened.into_iter().enumerate() {
-            suite.read_index(&bytes, &mut packages, number)?;
-            suites.push(suite);
-        }
-        Ok((suites, packages))
-    };
-    tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
-}
-
-/// Downloads the chosen packages; the result has their paths beside them, the essential ones first.
-async fn fetch_packages(
-    http: &Http,
-    cache: &BaseCache,
-    suites: &[Suite],
-    selection: &Selection<'_>,
-    recipe: &Bootstrap,
-    reporter: &Arc<dyn Reporter>,
-) -> Result<Vec<(String, PathBuf)>, BaseError> {
-    let wanted = |package: &Package| {
-        let digest = package.digest.ok_or_else(|| {
-            BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
-        })?;
-        let url = suites[package.archive].mirror.join(&package.filename)?;
-        Ok(Wanted { url, size: package.size, digest })
-    };
-    let wanted = selection.all().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
-    let (release, arch) = (&recipe.release, recipe.arch);
-    reporter.started(STEP, format!("Downloading {} packages of Debian {release} ({arch})", wanted.len()));
-    let paths = fetch::fetch(http, &cache.debs(), wanted, reporter).await?;
-    Ok(selection.all().map(Package::file_name).zip(paths).collect())
 }
 
 /// What goes into the tar of the first part.
@@ -252,10 +148,6 @@ fn write_context(temp: &Path, plan: &TreePlan) -> Result<tempfile::TempDir, Base
     }
     tree.finish().map_err(write())?;
     let dockerfile = folder.path().join("Dockerfile");
-    std::fs::write(&dockerfile, second::dockerfile()).map_err(BaseError::io("writing", &dockerfile))?;
+    std::fs::write(&dockerfile, second::dockerfile(None)).map_err(BaseError::io("writing", &dockerfile))?;
     Ok(folder)
 }
-
-#[cfg(test)]
-#[path = "prepare_tests.rs"]
-mod tests;

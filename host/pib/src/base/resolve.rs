@@ -65,6 +65,19 @@ pub(super) fn minimal<'a>(packages: &'a Packages, include: &[String]) -> Result<
     Ok(Selection { essential, rest, wanted })
 }
 
+/// Chooses those of `names` that the release has, and everything that they depend on, sorted by name.
+///
+/// # Errors
+/// When a package that is depended on is not to be had.
+pub(super) fn closure<'a>(packages: &'a Packages, names: &[&str]) -> Result<Vec<&'a Package>, String> {
+    let mut resolver = Resolver::new(packages);
+    for name in names.iter().filter(|name| packages.get(name).is_some()) {
+        resolver.select(name, "native tools need it")?;
+    }
+    resolver.close()?;
+    Ok(resolver.selected.into_values().collect())
+}
+
 /// Orders the chosen packages; those that the essential ones need belong to them.
 fn split<'a>(essential: &BTreeSet<&str>, resolver: &Resolver<'a>) -> (Vec<&'a Package>, Vec<&'a Package>) {
     let mut order = Order { resolver, done: BTreeSet::new(), list: Vec::new() };

@@ -40,6 +40,13 @@ impl Tree<BufWriter<File>> {
         let file = File::create_new(path).map_err(BaseError::io("creating", path))?;
         Ok(Self::new(BufWriter::with_capacity(1 << 20, file), epoch))
     }
+
+    /// Starts the tree in the file at `path`, which is there and empty.
+    pub(super) fn replace(path: &Path, epoch: u64) -> Result<Self, BaseError> {
+        let file = File::options().write(true).truncate(true).open(path);
+        let file = file.map_err(BaseError::io("opening", path))?;
+        Ok(Self::new(BufWriter::with_capacity(1 << 20, file), epoch))
+    }
 }
 
 impl<W: Write> Tree<W> {
@@ -73,6 +80,19 @@ impl<W: Write> Tree<W> {
         self.tar.append_data(&mut header, path, data)
     }
 
+    /// Returns whether something is at the path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.kinds.contains_key(path)
+    }
+
+    /// Adds a symbolic link of our own.
+    pub(super) fn add_link(&mut self, path: &str, target: &str) -> io::Result<()> {
+        self.add_parents(path)?;
+        self.kinds.insert(path.to_owned(), Kind::Link);
+        let mut header = self.header(EntryType::Symlink, 0o777);
+        self.tar.append_link(&mut header, path, target)
+    }
+
     /// Ends the tar.
     pub(super) fn finish(self) -> io::Result<W> {
         let mut output = self.tar.into_inner()?;
@@ -80,7 +100,8 @@ impl<W: Write> Tree<W> {
         Ok(output)
     }
 
-    fn add_entry(&mut self, entry: Entry<'_, impl Read>) -> io::Result<()> {
+    /// Adds one entry of a package, unless an earlier package brought it.
+    pub(super) fn add_entry(&mut self, entry: Entry<'_, impl Read>) -> io::Result<()> {
         let Some(path) = inside(&entry.path()?)? else { return Ok(()) };
         let kind = entry.header().entry_type();
         // Newer packages bring the links of the merged folders themselves.
@@ -172,7 +193,7 @@ impl<W: Write> Tree<W> {
 }
 
 /// Returns the path without `./`, or nothing for the root itself; refuses one that leads out of the tree.
-fn inside(path: &Path) -> io::Result<Option<String>> {
+pub(super) fn inside(path: &Path) -> io::Result<Option<String>> {
     let mut parts = Vec::new();
     for component in path.components() {
         match component {
@@ -187,7 +208,7 @@ fn inside(path: &Path) -> io::Result<Option<String>> {
 }
 
 /// Returns where the path is once `/bin`, `/sbin` and `/lib*` are links into `usr`.
-fn merged(path: &str) -> String {
+pub(super) fn merged(path: &str) -> String {
     let top = path.split('/').next().unwrap_or_default();
     if MERGED.contains(&top) { format!("usr/{path}") } else { path.to_owned() }
 }

@@ -1,5 +1,7 @@
 //! The second part of a bootstrap: what the target's own dpkg does, in the container engine.
 
+use pib_plan::native::{Native, ROOT};
+
 use super::packages::Package;
 use super::resolve::Selection;
 
@@ -11,8 +13,13 @@ pub(super) const FIRST_TAR: &str = "first.tar";
 pub(super) const SCRIPT_PATH: &str = ".pib-bootstrap/run";
 
 /// Returns the Dockerfile that turns the first part's tar into the base. It needs no network.
-pub(super) fn dockerfile() -> String {
-    format!("FROM scratch\nADD {FIRST_TAR} /\nRUN [\"/bin/sh\", \"/{SCRIPT_PATH}\"]\n")
+pub(super) fn dockerfile(native: Option<&Native>) -> String {
+    let start = format!("FROM scratch\nADD {FIRST_TAR} /\n");
+    let Some(native) = native else { return format!("{start}RUN [\"/bin/sh\", \"/{SCRIPT_PATH}\"]\n") };
+    let (stage, mounts, tidy) = (native.stage(), native.mounts(), native.tidy());
+    // There is no package database yet: every program is one that pib has just laid out.
+    let run = format!("[\"{ROOT}/run\", \"--fresh\", \"/bin/sh\", \"/{SCRIPT_PATH}\"]");
+    format!("{stage}{start}RUN {mounts} {run}\n{tidy}")
 }
 
 /// Returns the script that installs the packages and removes what only this needed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-use pib_plan::id::{Arch, Digest};
+use pib_plan::id::Digest;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -38,12 +38,12 @@ pub(super) fn measure(path: &Path) -> io::Result<(u64, Digest)> {
 /// The config's digest is the container image's id, so nothing in it may depend on when or where it is made.
 pub(super) fn frame(
     tag: &str,
-    arch: Arch,
+    platform: &str,
     labels: &BTreeMap<String, String>,
     layer: &Digest,
     size: u64,
 ) -> io::Result<Frame> {
-    let config = config(arch, labels, layer).to_string();
+    let config = config(platform, labels, layer).to_string();
     let config_name = format!("{}.json", Digest::of(config.as_bytes()).hex());
     let manifest = json!([{ "Config": config_name, "RepoTags": [tag], "Layers": ["layer.tar"] }]).to_string();
     let mut head = tar::Builder::new(Vec::new());
@@ -71,8 +71,8 @@ fn header(size: u64) -> tar::Header {
     header
 }
 
-fn config(arch: Arch, labels: &BTreeMap<String, String>, layer: &Digest) -> serde_json::Value {
-    let mut platform = arch.platform().split('/').skip(1);
+fn config(platform: &str, labels: &BTreeMap<String, String>, layer: &Digest) -> serde_json::Value {
+    let mut platform = platform.split('/').skip(1);
     let mut config = json!({
         "architecture": platform.next(),
         "os": "linux",
@@ -96,7 +96,7 @@ mod tests {
         for size in [0_usize, 1, 511, 512, 513] {
             let layer = vec![7; size];
             let digest = Digest::of(&layer);
-            let frame = frame("pib-base:x", Arch::Armv7, &BTreeMap::new(), &digest, size as u64).unwrap();
+            let frame = frame("pib-base:x", "linux/arm/v7", &BTreeMap::new(), &digest, size as u64).unwrap();
             let bytes = [frame.head, layer.clone(), frame.tail].concat();
             assert_eq!(bytes.len() % BLOCK as usize, 0);
             let mut archive = tar::Archive::new(&bytes[..]);

@@ -10,7 +10,6 @@ use bollard::models::ImageInspect;
 use bollard::query_parameters::{ImportImageOptions, ListImagesOptions, RemoveImageOptions};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use pib_plan::id::Arch;
 use tokio::io::AsyncReadExt;
 
 use super::archive::{self, Frame};
@@ -44,8 +43,8 @@ pub struct Base<'a> {
     pub rootfs_tar: &'a Path,
     /// What to call the container image; name it by the tarball's digest.
     pub tag: &'a str,
-    /// The processor architecture of its programs.
-    pub arch: Arch,
+    /// The platform of its programs, e.g. `linux/arm64`.
+    pub platform: &'a str,
     /// The labels to give it.
     pub labels: &'a BTreeMap<String, String>,
 }
@@ -160,7 +159,7 @@ async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
     let path = base.rootfs_tar.to_owned();
     let measured = tokio::task::spawn_blocking(move || archive::measure(&path)).await;
     let (size, digest) = measured.map_err(|error| unreadable(error.into()))?.map_err(unreadable)?;
-    let frame = archive::frame(base.tag, base.arch, base.labels, &digest, size).map_err(unreadable)?;
+    let frame = archive::frame(base.tag, base.platform, base.labels, &digest, size).map_err(unreadable)?;
     Ok((frame, size))
 }
 

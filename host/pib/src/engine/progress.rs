@@ -280,7 +280,9 @@ impl<'a> Name<'a> {
 
 /// Returns an instruction on one line, not too long.
 pub(super) fn shorten(instruction: &str) -> String {
-    let words: Vec<&str> = instruction.split_whitespace().filter(|word| *word != "\\").collect();
+    // The mounts of native tools are pib's own, and longer than the instruction.
+    let own = |word: &str| word == "\\" || word.starts_with("--mount=type=bind,from=native__");
+    let words: Vec<&str> = instruction.split_whitespace().filter(|word| !own(word)).collect();
     let line = clean(words.join(" ").as_bytes());
     if line.chars().count() <= MAX_INSTRUCTION {
         return line;

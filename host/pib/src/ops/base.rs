@@ -7,8 +7,9 @@ use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
 use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
+use pib_plan::native::Native;
 
-use super::{Error, LockMode, Session, blocking, engine, files};
+use super::{Error, LockMode, Session, blocking, engine, files, native};
 use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
 use crate::engine::{BuildRequest, BuilderChoice, Engine};
 use crate::event::ReporterExt as _;
@@ -119,7 +120,8 @@ pub(super) async fn ensure(
     mode: LockMode,
     source: &BaseSource,
     locked: Option<&LockedBase>,
-    arch: Arch,
+    manifest: &ProjectManifest,
+    native: bool,
 ) -> Result<StoredBase, Error> {
     let cache = BaseCache::new(&session.cache);
     if let Some(found) = find(&cache, source, locked) {
@@ -131,10 +133,11 @@ pub(super) async fn ensure(
             help: Some("Run the build once with the network.".to_owned()),
         });
     }
-    if matches!(source, BaseSource::Bootstrap(_)) {
+    let native = match source {
         // Minutes of downloads are not spent before it is known that the engine can finish the work.
-        engine::connect(session, arch).await?;
-    }
+        BaseSource::Bootstrap(_) => Some(tools(session, manifest, native).await?),
+        _ => None,
+    };
     let reporter = session.reporter.clone();
     reporter.started(base::STEP, "Making the base");
     let waiting = (cache.clone(), reporter.clone());
@@ -145,8 +148,7 @@ pub(super) async fn ensure(
     let made = match (find(&cache, source, locked), source) {
         (Some(found), _) => found,
         (None, BaseSource::Bootstrap(recipe)) => {
-            let engine = engine::connect(session, arch).await?;
-            bootstrap(session, &cache, lock, recipe, &engine).await?
+            bootstrap(session, &cache, lock, recipe, native.as_ref()).await?
         }
         (None, BaseSource::Tarball { location, digest }) => {
             base::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
@@ -210,17 +212,34 @@ fn newest_file(tarball: &std::path::Path) -> Result<u64, Error> {
     Ok(newest)
 }
 
+/// Connects to the engine, and gets native tools where they are wanted.
+async fn tools(
+    session: &Session,
+    manifest: &ProjectManifest,
+    native: bool,
+) -> Result<(Engine, Option<Native>), Error> {
+    let engine = engine::connect(session, manifest.project.arch).await?;
+    let native = match native {
+        true => native::get(session, &engine, manifest, false).await?,
+        false => None,
+    };
+    Ok((engine, native))
+}
+
 /// Runs both parts of a bootstrap: the packages are laid out here, and installed in the engine.
 async fn bootstrap(
     session: &Session,
     cache: &BaseCache,
     lock: base::CacheLock,
     recipe: &Bootstrap,
-    engine: &Engine,
+    tools: Option<&(Engine, Option<Native>)>,
 ) -> Result<StoredBase, Error> {
+    let Some((engine, native)) = tools else {
+        return Err(Error::Stage { message: "a bootstrap needs a container engine".to_owned(), help: None });
+    };
     let host = HostApt::read(&session.host_root);
     let prepared = base::prepare(cache, &lock, recipe, &host, &session.reporter).await?;
-    let plan = first_plan(&prepared, recipe.arch)?;
+    let plan = first_plan(&prepared, recipe.arch, native.as_ref())?;
     let tag = format!("pib-bootstrap:{}", &plan.key.hex()[..16]);
     let mut request = BuildRequest::new(&plan, &tag);
     request.labels = BTreeMap::from([(LABEL.to_owned(), "bootstrap".to_owned())]);
@@ -237,10 +256,15 @@ async fn bootstrap(
 }
 
 /// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
-fn first_plan(prepared: &base::Prepared, arch: Arch) -> Result<BuildPlan, Error> {
+fn first_plan(
+    prepared: &base::Prepared,
+    arch: Arch,
+    native: Option<&Native>,
+) -> Result<BuildPlan, Error> {
     let mut hasher = KeyHasher::new("pib bootstrap 1");
     let mut context = Vec::new();
-    hasher.field(prepared.dockerfile());
+    let dockerfile = prepared.dockerfile(native);
+    hasher.field(&dockerfile);
     for path in prepared.files() {
         let full = prepared.context().join(&path);
         let size = std::fs::metadata(&full).map_err(|error| Error::io("read", &full, error))?.len();
@@ -259,5 +283,5 @@ fn first_plan(prepared: &base::Prepared, arch: Arch) -> Result<BuildPlan, Error>
         key,
         part_line: 1,
     };
-    Ok(BuildPlan { dockerfile: prepared.dockerfile(), context, stages: vec![stage], key, arch })
+    Ok(BuildPlan { dockerfile, context, stages: vec![stage], key, arch })
 }

@@ -7,12 +7,13 @@ use pib_plan::assemble::{BaseRef, BuildPlan};
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
 use pib_plan::manifest::project::Compression;
+use pib_plan::native::Native;
 use serde::{Deserialize, Serialize};
 
 use super::base::LABEL;
 use super::plan::{Decided, decide};
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, blocking, compress, engine, files};
+use super::{Error, LockMode, Session, blocking, compress, engine, files, native};
 use crate::base::{BaseSource, StoredBase};
 use crate::disk::{self, Identity, ImageInfo};
 use crate::engine::{Base, BuildRequest, BuilderChoice, Engine};
@@ -20,12 +21,16 @@ use crate::event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
 const IMAGE_VERSION: &str = "pib image 1";
+/// The label that tells the key of a container image's last stage.
+const KEY_LABEL: &str = "dev.pib.key";
 
 /// How to build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildOptions {
     /// Build every stage anew.
     pub no_cache: bool,
+    /// Emulate everything.
+    pub no_native: bool,
     /// How the lock is treated.
     pub lock: LockMode,
 }
@@ -62,18 +67,25 @@ pub async fn build(session: &Session, options: &BuildOptions) -> Result<BuildRep
     let _exclusive = Project::exclusive(session, &dir)?;
     let mut decided = decide(session, options.lock).await?;
     // A mistake in a part or a setting is told before minutes are spent on the base.
-    let job = Job::new(session, &decided)?;
+    let job = Job::new(session, &decided, None)?;
     decided.graph.write_lock(&decided.project, options.lock)?;
     if let Some(report) = finished(&job, &decided, options) {
         return Ok(report);
     }
-    let base = get_base(session, &mut decided, options.lock).await?;
+    let base = get_base(session, &mut decided, options).await?;
     decided.graph.write_lock(&decided.project, options.lock)?;
-    let job = Job::new(session, &decided)?;
     let arch = decided.project.manifest.project.arch;
     let engine = engine::connect(session, arch).await?;
-    load_base(session, &engine, &job, base.as_ref()).await?;
-    build_stages(session, &engine, &job, options).await?;
+    let mut job = Job::new(session, &decided, None)?;
+    if !built(session, &engine, &job, options).await? {
+        if decided.native(options) {
+            let manifest = &decided.project.manifest;
+            let native = native::get(session, &engine, manifest, options.lock.offline).await?;
+            job = Job::new(session, &decided, native.as_ref())?;
+        }
+        load_base(session, &engine, &job, base.as_ref()).await?;
+        build_stages(session, &engine, &job, options).await?;
+    }
     let info = write_image(session, &engine, &job).await?;
     finish(session, &job, info)
 }
@@ -95,12 +107,19 @@ struct Job {
     report: PathBuf,
 }
 
+impl Decided {
+    /// Returns whether native tools are wanted.
+    fn native(&self, options: &BuildOptions) -> bool {
+        self.project.manifest.build.native && !options.no_native
+    }
+}
+
 impl Job {
-    fn new(session: &Session, decided: &Decided) -> Result<Self, Error> {
+    fn new(session: &Session, decided: &Decided, native: Option<&Native>) -> Result<Self, Error> {
         let manifest = &decided.project.manifest;
         let digest = decided.base_digest().unwrap_or_else(|| Digest::of(b""));
         let base = decided.base_ref(Some(&digest));
-        let plan = decided.assemble(session, &base, &digest)?;
+        let plan = decided.assemble(session, &base, &digest, native)?;
         let layout = manifest.image.layout(&manifest.project.os);
         let epoch = decided.graph.base(manifest).map_or(0, |base| base.epoch);
         let identity = Identity { hostname: manifest.project.hostname.clone(), epoch, seed: seed(decided) };
@@ -164,11 +183,14 @@ fn extension(compress: Compression) -> &'static str {
 async fn get_base(
     session: &Session,
     decided: &mut Decided,
-    mode: LockMode,
+    options: &BuildOptions,
 ) -> Result<Option<StoredBase>, Error> {
     match decided.base_source()? {
         BaseSource::ContainerImage { .. } => Ok(None),
-        source => Ok(Some(decided.ensure_base(session, mode, &source).await?)),
+        source => {
+            let native = decided.native(options);
+            Ok(Some(decided.ensure_base(session, options.lock, &source, native).await?))
+        }
     }
 }
 
@@ -180,11 +202,27 @@ async fn load_base(
 ) -> Result<(), Error> {
     let (Some(stored), BaseRef::ContainerImage(tag)) = (stored, &job.base) else { return Ok(()) };
     let labels = BTreeMap::from([(LABEL.to_owned(), "base".to_owned())]);
-    let base = Base { rootfs_tar: &stored.path, tag, arch: job.plan.arch, labels: &labels };
+    let base = Base { rootfs_tar: &stored.path, tag, platform: job.plan.arch.platform(), labels: &labels };
     Ok(engine.load_base(&base, &*session.reporter).await?)
 }
 
-/// Has the engine build the stages, unless it has the result already.
+/// Returns whether the engine has the stages' result already.
+async fn built(
+    session: &Session,
+    engine: &Engine,
+    job: &Job,
+    options: &BuildOptions,
+) -> Result<bool, Error> {
+    let key = job.plan.key.to_string();
+    let there = engine.container_image(&job.tag).await?;
+    let built = !options.no_cache && there.is_some_and(|image| image.labels.get(KEY_LABEL) == Some(&key));
+    if built {
+        session.reporter.note(format!("{} has built these stages already", engine.info().name));
+    }
+    Ok(built)
+}
+
+/// Has the engine build the stages.
 async fn build_stages(
     session: &Session,
     engine: &Engine,
@@ -192,14 +230,9 @@ async fn build_stages(
     options: &BuildOptions,
 ) -> Result<(), Error> {
     let key = job.plan.key.to_string();
-    let there = engine.container_image(&job.tag).await?;
-    if !options.no_cache && there.is_some_and(|image| image.labels.get("dev.pib.key") == Some(&key)) {
-        session.reporter.note(format!("{} has built these stages already", engine.info().name));
-        return Ok(());
-    }
     let mut request = BuildRequest::new(&job.plan, &job.tag);
     request.labels =
-        BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), ("dev.pib.key".to_owned(), key)]);
+        BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), (KEY_LABEL.to_owned(), key)]);
     request.no_cache = options.no_cache;
     engine.build(&request, &*session.reporter).await?;
     Ok(())

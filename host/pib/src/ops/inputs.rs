@@ -78,7 +78,7 @@ fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Resul
     }
     let part = read_part(project, package, &context)?;
     let (name, version) = (package.name.clone(), package.version.clone());
-    Ok(StageInput { name, version, args, part, files: context })
+    Ok(StageInput { name, version, args, part, files: context, native: manifest.native })
 }
 
 /// Judges the project's values, and shows each problem at its place in `pib.toml`.

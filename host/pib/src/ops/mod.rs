@@ -16,6 +16,7 @@ mod files;
 mod graph;
 mod inputs;
 pub mod lock;
+mod native;
 pub mod new;
 pub mod plan;
 mod project;

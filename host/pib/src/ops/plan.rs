@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, FileSource};
 use pib_plan::id::Digest;
+use pib_plan::native::Native;
 use pib_plan::resolve::Update;
 use serde::Serialize;
 
 use super::base::{self, Mirrors};
 use super::graph::{self, Graph};
 use super::project::Project;
-use super::{Error, LockMode, Session, inputs};
+use super::{Error, LockMode, Session, inputs, native};
 use crate::base::{BaseSource, StoredBase};
 use crate::source::Package;
 
@@ -65,7 +66,9 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let decided = decide(session, mode).await?;
     let digest = decided.base_digest();
     let base = decided.base_ref(digest.as_ref());
-    let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")))?;
+    let native = native::planned(session, &decided.project.manifest);
+    let plan =
+        decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")), native.as_ref())?;
     // Only what can be built is locked.
     decided.graph.write_lock(&decided.project, mode)?;
     let source = |name| decided.graph.resolution.get(name).map(|stage| stage.source.describe());
@@ -98,7 +101,7 @@ pub async fn write_context(
     let (base, digest) = match decided.base_source()? {
         BaseSource::ContainerImage { .. } => (None, decided.base_digest()),
         source => {
-            let stored = decided.ensure_base(session, mode, &source).await?;
+            let stored = decided.ensure_base(session, mode, &source, decided.project.manifest.build.native).await?;
             let digest = stored.digest;
             (Some(stored), Some(digest))
         }
@@ -108,7 +111,8 @@ pub async fn write_context(
         Some(_) => BaseRef::ContextTar("base.tar".to_owned()),
         None => decided.base_ref(digest.as_ref()),
     };
-    let plan = decided.assemble(session, &base_ref, &digest.unwrap_or_else(|| Digest::of(b"")))?;
+    // A plain client may have no BuildKit, so everything is emulated there.
+    let plan = decided.assemble(session, &base_ref, &digest.unwrap_or_else(|| Digest::of(b"")), None)?;
     write_files(&folder, &plan, base.as_ref())?;
     Ok(WrittenContext { path: folder, files: plan.context.len() })
 }
@@ -153,10 +157,11 @@ impl Decided {
         session: &Session,
         mode: LockMode,
         source: &BaseSource,
+        native: bool,
     ) -> Result<StoredBase, Error> {
         let manifest = &self.project.manifest;
         let stored =
-            base::ensure(session, mode, source, self.graph.base(manifest), manifest.project.arch).await?;
+            base::ensure(session, mode, source, self.graph.base(manifest), manifest, native).await?;
         let locked = base::locked(manifest, source, &stored)?;
         self.graph.set_base(locked);
         Ok(stored)
@@ -168,10 +173,11 @@ impl Decided {
         session: &Session,
         base: &BaseRef,
         digest: &Digest,
+        native: Option<&Native>,
     ) -> Result<BuildPlan, Error> {
         let mirrors = Mirrors::of(session, &self.project.manifest);
         let stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages)?;
-        Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages)?)
+        Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages, native)?)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct ProjectManifest {
     pub patch: Vec<StageRequest>,
     /// How the image is written.
     pub image: ImageOptions,
+    /// How the stages are built.
+    pub build: BuildOptions,
     /// A base of the project's own, instead of the one that the init stage asks for.
     pub base: Option<BaseRequest>,
     /// Registries by the name that this project gives them: their index URLs.
@@ -100,6 +102,20 @@ pub struct ConfigEntry {
     pub span: Range<usize>,
     /// The value.
     pub value: ConfigValue,
+}
+
+/// How the stages are built. Nothing here changes what comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BuildOptions {
+    /// Whether native programs stand in for the target's where they can.
+    pub native: bool,
+}
+
+impl Default for BuildOptions {
+    fn default() -> Self {
+        Self { native: true }
+    }
 }
 
 /// How the image is written.
@@ -174,7 +190,7 @@ impl ProjectManifest {
         };
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
-        Ok(Self { project, stages, patch, image: schema.image, base, registries, source })
+        Ok(Self { project, stages, patch, image: schema.image, build: schema.build, base, registries, source })
     }
 }
 

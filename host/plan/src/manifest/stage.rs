@@ -34,6 +34,8 @@ pub struct StageManifest {
     pub uses: Vec<Variable>,
     /// The host versions that the stage needs.
     pub pib: Option<VersionReq>,
+    /// Whether native programs may stand in for the target's while its part runs.
+    pub native: bool,
     /// What it can be built for.
     pub support: Support,
     /// The stages that it needs.
@@ -113,6 +115,12 @@ struct Meta {
     #[serde(default)]
     uses: Vec<Variable>,
     pib: Option<VersionReq>,
+    #[serde(default = "yes")]
+    native: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl StageManifest {
@@ -129,7 +137,7 @@ impl StageManifest {
                 source.error(key.span(), format!("config key `{}`: {problem}", key.get_ref()), "defined here")
             })?;
         }
-        let Meta { name, version, description, license, phase, uses, pib } = schema.stage;
+        let Meta { name, version, description, license, phase, uses, pib, native } = schema.stage;
         let itself = schema.dependencies.contains_key(&name)
             || schema.conflicts.contains_key(&name)
             || schema.order.after.contains(&name)
@@ -149,6 +157,7 @@ impl StageManifest {
             phase,
             uses,
             pib,
+            native,
             support: schema.support,
             dependencies: schema.dependencies,
             order: schema.order,
@@ -174,6 +183,7 @@ impl StageManifest {
             phase,
             uses: Variable::ALL.to_vec(),
             pib: None,
+            native: true,
             support: Support::default(),
             dependencies: Requirements::new(),
             order: Order::default(),

@@ -181,7 +181,7 @@ async fn every_platform_is_built_as_itself() {
     let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
     for arch in [Arch::Armv7, Arch::Armv6] {
         let from = lab.tag(&format!("base-{arch}"));
-        let base = Base { rootfs_tar: base_tar(), tag: &from, arch, labels: &labels };
+        let base = Base { rootfs_tar: base_tar(), tag: &from, platform: arch.platform(), labels: &labels };
         lab.engine.load_base(&base, &Silent).await.unwrap();
         let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![]);
         plan.dockerfile = plan.dockerfile.replace(&lab.base(), &from);

@@ -9,7 +9,7 @@ use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::ImageOptions;
+use super::{BuildOptions, ImageOptions};
 use crate::id::{Arch, Digest};
 use crate::stage::ConfigValue;
 
@@ -23,6 +23,8 @@ pub(super) struct Schema {
     pub(super) patch: Stages,
     #[serde(default)]
     pub(super) image: ImageOptions,
+    #[serde(default)]
+    pub(super) build: BuildOptions,
     pub(super) base: Option<Spanned<BaseSchema>>,
     #[serde(default)]
     pub(super) registries: BTreeMap<String, RegistrySchema>,

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::*;
 use crate::base::DatePolicy;
+use crate::base::keyring::Keyring;
 use crate::base::packages::tests::paragraph;
 use crate::event::Event;
 use crate::net::testing::{Answer, Server};
@@ -91,17 +92,8 @@ impl Archive {
 
     /// Opens trixie with its security updates, which are beside it.
     async fn open(&self) -> Result<(Vec<Suite>, Packages), BaseError> {
-        let recipe = Bootstrap {
-            os: "debian".to_owned(),
-            release: "trixie".to_owned(),
-            arch: Arch::Arm64,
-            mirror: None,
-            security_mirror: None,
-            include: Vec::new(),
-        };
         let security = [self.mirror("none"), self.mirror("sec")];
-        let opened = open_suites(&self.context(), &recipe, "arm64", &self.mirror("deb"), &security).await?;
-        read_indexes(opened).await
+        open(&self.context(), "trixie", "arm64", &self.mirror("deb"), &security).await
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -1,0 +1,229 @@
+//! Decides on one `execve`: which file it means, whether that has a twin, and what the call is changed to.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::ROOT;
+use crate::owned::Owned;
+use crate::sys::{Memory, Pid, Registers};
+use crate::tools::{Call, Tools};
+
+/// The longest path that is looked at.
+const MAX_PATH: usize = 4096;
+/// How many arguments a call may have; one with more is left alone.
+const MAX_ARGUMENTS: usize = 1 << 16;
+/// How much of the stack below a process's frame belongs to the function that runs (x86-64's red zone).
+const RED_ZONE: u64 = 128;
+
+/// Decides which calls are redirected.
+pub(crate) struct Decider {
+    tools: Tools,
+    owned: Owned,
+}
+
+/// A call, as it will be made.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    /// The twin.
+    program: PathBuf,
+    /// What stands before the second of the old arguments; empty where they stay as they are.
+    head: Vec<Vec<u8>>,
+}
+
+impl Decider {
+    pub(crate) fn new(tools: Tools, owned: Owned) -> Self {
+        Self { tools, owned }
+    }
+
+    /// Returns the registers with which the call goes to a twin, or `None` to leave it alone.
+    ///
+    /// Whatever cannot be read or is out of the ordinary is left alone: then the kernel does what it always did.
+    pub(crate) fn redirect(&mut self, pid: Pid, registers: &Registers) -> Option<Registers> {
+        let memory = Memory::of(pid)?;
+        let path = string(&memory, registers.rdi)?;
+        let arguments = pointers(&memory, registers.rsi)?;
+        let change = self.decide(pid, &memory, &path, &arguments)?;
+        apply(&memory, registers, &change, &arguments)
+    }
+
+    fn decide(&mut self, pid: Pid, memory: &Memory, path: &[u8], arguments: &[u64]) -> Option<Change> {
+        let file = resolve(pid, path)?;
+        if self.tools.has(&file) {
+            let call = |from: usize| strings(memory, arguments, from);
+            return self.twin(&file, &|| Call::Program(call(1))).map(|program| Change { program, head: vec![] });
+        }
+        let (interpreter, option) = shebang(&file)?;
+        let real = resolve(pid, interpreter.as_bytes())?;
+        let given = OsStr::from_bytes(path).to_owned();
+        let call = || Call::Script { option: option.clone(), file: file.clone() };
+        let program = self.twin(&real, &call)?;
+        let mut head = vec![interpreter.into_vec()];
+        head.extend(option.clone().map(OsString::into_vec));
+        head.push(given.into_vec());
+        Some(Change { program, head })
+    }
+
+    /// Returns the twin of the tool at `file`, if it may stand in for it in this call.
+    fn twin(&mut self, file: &Path, call: &dyn Fn() -> Call) -> Option<PathBuf> {
+        let tool = self.tools.get(file)?;
+        (tool.fits(call) && self.owned.is_original(file, tool)).then(|| {
+            let below = file.strip_prefix("/").unwrap_or(file);
+            Path::new(ROOT).join(below)
+        })
+    }
+}
+
+/// Writes what the new call needs below the stack of the process.
+fn apply(memory: &Memory, before: &Registers, change: &Change, arguments: &[u64]) -> Option<Registers> {
+    let mut bytes = change.program.as_os_str().as_bytes().to_vec();
+    bytes.push(0);
+    let mut offsets = Vec::with_capacity(change.head.len());
+    for word in &change.head {
+        offsets.push(bytes.len() as u64);
+        bytes.extend(word);
+        bytes.push(0);
+    }
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let array = bytes.len() as u64;
+    let rest = arguments.get(1..).unwrap_or_default();
+    let count = if change.head.is_empty() { 0 } else { change.head.len() + rest.len() + 1 };
+    let start = (before.rsp.checked_sub(RED_ZONE + array + 8 * count as u64)?) & !15;
+    if !change.head.is_empty() {
+        let pointers = offsets.iter().map(|offset| start + offset).chain(rest.iter().copied()).chain([0]);
+        bytes.extend(pointers.flat_map(u64::to_le_bytes));
+    }
+    let mut after = *before;
+    after.rdi = start;
+    if !change.head.is_empty() {
+        after.rsi = start + array;
+    }
+    memory.write(start, &bytes).then_some(after)
+}
+
+/// Returns the file that a path means to a process, with all links followed.
+fn resolve(pid: Pid, path: &[u8]) -> Option<PathBuf> {
+    let path = Path::new(OsStr::from_bytes(path));
+    // `/proc/self` would be this process; and what is in the companion is native already.
+    if path.starts_with("/proc") || path.starts_with(ROOT) {
+        return None;
+    }
+    if fs::read_link(format!("/proc/{pid}/root")).ok()? != Path::new("/") {
+        return None;
+    }
+    let whole = match path.is_absolute() {
+        true => path.to_owned(),
+        false => fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(path),
+    };
+    let file = fs::canonicalize(whole).ok()?;
+    let metadata = fs::metadata(&file).ok()?;
+    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !file.starts_with(ROOT)).then_some(file)
+}
+
+/// Returns the interpreter that a script names in its first line, and the one argument that it may have.
+fn shebang(file: &Path) -> Option<(OsString, Option<OsString>)> {
+    let mut start = Vec::with_capacity(256);
+    fs::File::open(file).ok()?.take(256).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?;
+    // A line that does not end here may be cut off in the middle of a path.
+    let end = line.iter().position(|byte| *byte == b'\n')?;
+    let line = line[..end].trim_ascii();
+    let split = line.iter().position(|byte| matches!(byte, b' ' | b'\t'));
+    let (interpreter, option) = line.split_at(split.unwrap_or(line.len()));
+    let word = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+    let option = option.trim_ascii();
+    (!interpreter.is_empty()).then(|| (word(interpreter), (!option.is_empty()).then(|| word(option))))
+}
+
+/// Reads a string of a process.
+fn string(memory: &Memory, address: u64) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut at = address;
+    while text.len() < MAX_PATH {
+        // Never across a page: the next one may not be there.
+        let mut piece = [0; 256];
+        let room = 256.min(4096 - at % 4096) as usize;
+        let count = memory.read(at, &mut piece[..room]);
+        if count == 0 {
+            return None;
+        }
+        match piece[..count].iter().position(|byte| *byte == 0) {
+            Some(end) => {
+                text.extend(&piece[..end]);
+                return Some(text);
+            }
+            None => text.extend(&piece[..count]),
+        }
+        at += count as u64;
+    }
+    None
+}
+
+/// Reads the list of pointers to the arguments.
+fn pointers(memory: &Memory, address: u64) -> Option<Vec<u64>> {
+    let mut list = Vec::new();
+    let mut at = address;
+    while list.len() < MAX_ARGUMENTS {
+        let mut piece = [0; 512];
+        let room = 512.min(4096 - at % 4096) as usize;
+        let count = memory.read(at, &mut piece[..room]) / 8 * 8;
+        if count == 0 {
+            return None;
+        }
+        for pointer in piece[..count].chunks_exact(8) {
+            match u64::from_le_bytes(pointer.try_into().ok()?) {
+                0 => return Some(list),
+                pointer => list.push(pointer),
+            }
+        }
+        at += count as u64;
+    }
+    None
+}
+
+/// Reads the first of the arguments; that is where options and scripts stand.
+fn strings(memory: &Memory, arguments: &[u64], from: usize) -> Vec<OsString> {
+    const LOOKED_AT: usize = 16;
+    let words = arguments.iter().skip(from).take(LOOKED_AT);
+    words.map_while(|address| string(memory, *address).map(OsString::from_vec)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_line(text: &[u8]) -> Option<(String, Option<String>)> {
+        static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("pib-native-{}-{number}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        let found = shebang(&path);
+        fs::remove_file(&path).unwrap();
+        found.map(|(a, b)| (a.into_string().unwrap(), b.map(|b| b.into_string().unwrap())))
+    }
+
+    #[test]
+    fn the_first_line_is_read_as_the_kernel_reads_it() {
+        let plain = |name: &str| Some((name.to_owned(), None));
+        assert_eq!(first_line(b"#!/bin/sh\nx"), plain("/bin/sh"));
+        assert_eq!(first_line(b"#! /bin/sh  \nx"), plain("/bin/sh"));
+        let both = Some(("/usr/bin/perl".to_owned(), Some("-w -T".to_owned())));
+        assert_eq!(first_line(b"#!/usr/bin/perl -w -T\n"), both);
+        for other in [&b"\x7fELF"[..], b"", b"#!", b"#!\n", b"echo\n", &[b"#!/".to_vec(), vec![b'x'; 400]].concat()] {
+            assert_eq!(first_line(other), None);
+        }
+    }
+
+    #[test]
+    fn this_process_can_read_its_own_memory() {
+        let (text, memory) = (c"some text", Memory::of(std::process::id().try_into().unwrap()).unwrap());
+        assert_eq!(string(&memory, text.as_ptr() as u64).unwrap(), b"some text");
+        let list = [text.as_ptr() as u64, text.as_ptr() as u64, 0];
+        assert_eq!(pointers(&memory, list.as_ptr() as u64).unwrap(), list[..2]);
+        assert_eq!(strings(&memory, &list[..2], 1), ["some text"]);
+        assert_eq!(string(&memory, 8), None);
+    }
+}

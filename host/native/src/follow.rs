@@ -1,0 +1,58 @@
+//! The loop over all processes of the command.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+
+use crate::exec::Decider;
+use crate::sys::{self, Pid, Registers, Resume, Stop};
+
+/// Runs the command to its end and returns its exit code. What it left in the background ends with it.
+pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
+    let main = match sys::start(command) {
+        Ok(pid) => pid,
+        Err(error) => {
+            crate::say(&format!("native tools are off: this engine lets no process be followed: {error}"));
+            let error = sys::become_command(command);
+            crate::say(&format!("could not run {}: {error}", command[0].display()));
+            return 127;
+        }
+    };
+    // What the registers were before a call was changed: a call that fails must leave them so.
+    let mut changed: HashMap<Pid, Registers> = HashMap::new();
+    while let Some((pid, stop)) = sys::wait() {
+        let resume = match stop {
+            Stop::Ended(code) if pid == main => return code,
+            Stop::Ended(_) => {
+                changed.remove(&pid);
+                continue;
+            }
+            Stop::Exec => exec(pid, decider, &mut changed),
+            Stop::Returned => {
+                restore(pid, changed.remove(&pid));
+                Resume::Run(0)
+            }
+            Stop::Group => Resume::Listen,
+            Stop::Signal(signal) => Resume::Run(signal),
+        };
+        sys::resume(pid, resume);
+    }
+    0
+}
+
+fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Registers>) -> Resume {
+    let Some(before) = sys::registers(pid).filter(Registers::is_execve) else { return Resume::Run(0) };
+    let Some(after) = decider.redirect(pid, &before) else { return Resume::Run(0) };
+    if !sys::set_registers(pid, &after) {
+        return Resume::Run(0);
+    }
+    changed.insert(pid, before);
+    Resume::UntilReturn
+}
+
+fn restore(pid: Pid, before: Option<Registers>) {
+    let (Some(before), Some(mut now)) = (before, sys::registers(pid)) else { return };
+    if now.failed() {
+        (now.rdi, now.rsi) = (before.rdi, before.rsi);
+        sys::set_registers(pid, &now);
+    }
+}

@@ -1,0 +1,65 @@
+//! Runs a command in a root file system of another processor, and has native programs take the place of those that
+//! have a native twin in the companion at `/.pib`.
+//!
+//! ```text
+//! /.pib/run [--fresh] COMMAND [ARGUMENT...]
+//! ```
+//!
+//! It is the first process of a `RUN` instruction. It follows every process below it and looks at each `execve`:
+//! where the file is a tool that the companion has, of the same package and version and with the contents that
+//! the package database vouches for, the call is pointed at the twin. Everything else is left alone and runs under
+//! the kernel's emulation. Nothing is ever written to the root file system, so nothing has to be taken out again,
+//! and a tool that the build upgrades, replaces, diverts or removes is the target's own from that moment on.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `sys` | the system calls |
+//! | `follow` | the loop over all processes |
+//! | `exec` | decides on one `execve` |
+//! | `tools` | which tools there are, and their rules |
+//! | `owned` | whether a file is the one that its package brought |
+//! | `md5` | what the package database's checksums are made with |
+//!
+//! It is compiled on its own by the build script of `pib`, linked statically, and has no dependencies: it must run
+//! in any root file system.
+
+mod exec;
+mod follow;
+mod md5;
+mod owned;
+mod sys;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Where the companion is mounted.
+const ROOT: &str = "/.pib";
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let fresh = arguments.first().is_some_and(|argument| argument == "--fresh");
+    if fresh {
+        arguments.remove(0);
+    }
+    if arguments.is_empty() {
+        say("usage: run [--fresh] COMMAND [ARGUMENT...]");
+        return ExitCode::from(125);
+    }
+    let tools = match tools::Tools::read(std::path::Path::new(ROOT)) {
+        Ok(tools) => tools,
+        Err(error) => {
+            say(&format!("native tools are off: could not read {ROOT}/tools: {error}"));
+            tools::Tools::default()
+        }
+    };
+    let owned = if fresh { owned::Owned::everything() } else { owned::Owned::new("/var/lib/dpkg") };
+    let code = follow::run(&arguments, &mut exec::Decider::new(tools, owned));
+    ExitCode::from(code)
+}
+
+/// Says something to whoever reads the build's log.
+#[allow(clippy::print_stderr)]
+fn say(text: &str) {
+    eprintln!("pib: {text}");
+}

@@ -1,0 +1,310 @@
+//! The companion of a base: programs of the building machine's own processor, of the same distribution and release.
+//!
+//! It is no system: nothing in it is installed or configured, and it is never started by itself. Programs are taken
+//! out of their packages and given a loader at a path where no target has one; their libraries lie where Debian puts
+//! those of a foreign architecture. All other files that a program reads are the target's.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pib_plan::id::{Arch, Digest, KeyHasher};
+use pib_plan::native::Machine;
+
+use super::archive::Context;
+use super::cache::{BaseCache, CacheLock, StoredBase};
+use super::deb;
+use super::error::BaseError;
+use super::keyring::Keyring;
+use super::mirror::{self, HostApt};
+use super::native::{Native, Rule};
+use super::packages::Package;
+use super::rootfs::{Tree, inside, merged};
+use super::{Bootstrap, resolve, suites};
+use crate::event::Reporter;
+use crate::net::Http;
+
+/// Raise it when the same list would give another companion.
+const VERSION: &str = "pib companion 1";
+/// The largest program that is taken.
+const MAX_PROGRAM: u64 = 64 << 20;
+/// Where the programs find their loader. It fits in the place of the usual one, which is longer.
+const LOADER: &[u8] = b"/.pib/loader";
+
+/// The recipe of a companion.
+#[derive(Debug, Clone)]
+pub struct CompanionRecipe {
+    /// The base that it accompanies.
+    pub base: Bootstrap,
+    /// The machine that builds.
+    pub machine: Machine,
+    /// The program that starts commands: `run`.
+    pub runner: &'static [u8],
+}
+
+impl CompanionRecipe {
+    /// Returns the recipe, where pib has native tools for the base's distribution on this machine.
+    pub fn of(base: &Bootstrap, machine: Machine, runner: &'static [u8]) -> Option<Self> {
+        let known = matches!(Native::of(&base.os), Ok(Some(_))) && base.arch.debian().is_some();
+        (known && !runner.is_empty() && machine.emulates(base.arch))
+            .then(|| Self { base: base.clone(), machine, runner })
+    }
+
+    /// Returns the digest of all that decides the companion but the archive's state.
+    pub(super) fn key(&self) -> Digest {
+        let mut key = KeyHasher::new(VERSION);
+        key.field(&self.base.os).field(&self.base.release).field(self.base.arch.as_str());
+        key.field(self.machine.platform()).field(Native::text()).field(self.runner);
+        key.finish()
+    }
+}
+
+/// Makes the companion and keeps it in the cache.
+///
+/// # Errors
+/// When the mirror cannot be reached or is not trustworthy, or the cache cannot be written.
+pub async fn companion(
+    cache: &BaseCache,
+    _lock: &CacheLock,
+    recipe: &CompanionRecipe,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<StoredBase, BaseError> {
+    let base = &recipe.base;
+    let list = Native::of(&base.os).map_err(|error| BaseError::Resolve(error.to_string()))?;
+    let list = list.ok_or_else(|| BaseError::UnsupportedOs { os: base.os.clone() })?;
+    let (main, security) = mirror::choose(base.mirror.as_deref(), base.security_mirror.as_deref(), host)?;
+    let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
+    let http = Http::new()?;
+    let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
+    let architecture = recipe.machine.debian();
+    let (suites, packages) = suites::open(&context, &base.release, architecture, &main, &security).await?;
+    let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
+    let chosen = resolve::closure(&packages, &names).map_err(BaseError::Resolve)?;
+    let what = format!("Debian {} ({architecture}), for native tools", base.release);
+    let files = suites::fetch(&http, cache, &suites, &chosen, &what, reporter).await?;
+
+    let debs: Vec<(Package, PathBuf)> =
+        chosen.into_iter().cloned().zip(files.into_iter().map(|(_, path)| path)).collect();
+    let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), suites[0].release.date);
+    let write = move || {
+        let temp = cache.temp();
+        let file = tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
+        Writer::new(file.path(), &recipe, &list, epoch)?.write(&debs, &temp, &recipe)?;
+        cache.store_companion(file, &recipe)
+    };
+    tokio::task::spawn_blocking(write).await.map_err(BaseError::Worker)?
+}
+
+/// Writes the companion's tar.
+struct Writer<'a> {
+    tree: Tree<std::io::BufWriter<std::fs::File>>,
+    path: PathBuf,
+    list: &'a Native,
+    /// The list of tools, as `run` reads it.
+    tools: String,
+    /// The folder of the libraries, without the leading slash.
+    libraries: &'static str,
+    /// The architecture's name, and the target's.
+    names: (&'static str, &'static str),
+}
+
+impl<'a> Writer<'a> {
+    fn new(path: &Path, recipe: &CompanionRecipe, list: &'a Native, epoch: u64) -> Result<Self, BaseError> {
+        let arch: Arch = recipe.base.arch;
+        let target = arch.debian().ok_or(BaseError::UnsupportedArch { arch })?;
+        Ok(Self {
+            tree: Tree::replace(path, epoch)?,
+            path: path.to_owned(),
+            list,
+            tools: String::new(),
+            libraries: recipe.machine.libraries().trim_start_matches('/'),
+            names: (recipe.machine.debian(), target),
+        })
+    }
+
+    fn write(
+        mut self,
+        debs: &[(Package, PathBuf)],
+        temp: &Path,
+        recipe: &CompanionRecipe,
+    ) -> Result<(), BaseError> {
+        for (package, path) in debs {
+            let mut deb = deb::Package::open(path, temp)?;
+            let files = deb.files().map_err(BaseError::io("reading", path))?;
+            self.add(package, files).map_err(|error| BaseError::archive(package.file_name(), error))?;
+        }
+        let path = self.path.clone();
+        let finish = move || {
+            let loader = format!("{}/ld-linux-x86-64.so.2", self.libraries);
+            self.tree.add_link("loader", &loader)?;
+            let (run, tools) = (recipe.runner, std::mem::take(&mut self.tools));
+            self.tree.add_file("run", 0o755, run.len() as u64, run)?;
+            self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
+            self.tree.finish()?.flush()
+        };
+        finish().map_err(BaseError::io("writing", &path))
+    }
+
+    /// Takes what is needed out of a package: its libraries, and the programs that the list names.
+    fn add(&mut self, package: &Package, files: impl Read) -> std::io::Result<()> {
+        let list = self.list;
+        let rule = list.rule(&package.name);
+        let mut archive = tar::Archive::new(files);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let Some(listed) = inside(&entry.path()?)? else { continue };
+            let path = merged(&listed);
+            let is_library = path.starts_with(self.libraries);
+            let rule = rule.filter(|rule| if is_library { rule.renames(&path) } else { rule.takes(&path) });
+            let regular = entry.header().entry_type().is_file() && !self.tree.has(&path);
+            match rule {
+                Some(rule) if regular => {
+                    let size = entry.size();
+                    if size > MAX_PROGRAM {
+                        continue;
+                    }
+                    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+                    entry.read_to_end(&mut bytes)?;
+                    self.add_program(package, rule, (&path, &listed), bytes, is_library)?;
+                }
+                _ if is_library => self.tree.add_entry(entry)?,
+                Some(rule) if entry.header().entry_type().is_hard_link() => {
+                    let target = entry.link_name()?.as_deref().map(inside).transpose()?.flatten();
+                    if target.is_some_and(|target| self.tree.has(&merged(&target))) {
+                        self.tree.add_entry(entry)?;
+                        rule.write(&mut self.tools, &path, &package.version, &listed);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn add_program(
+        &mut self,
+        package: &Package,
+        rule: &Rule,
+        (path, listed): (&str, &str),
+        mut bytes: Vec<u8>,
+        is_library: bool,
+    ) -> std::io::Result<()> {
+        if rule.renames(path) && !rename(&mut bytes, self.names) {
+            return Ok(());
+        }
+        if is_library {
+            return self.tree.add_file(path, 0o644, bytes.len() as u64, bytes.as_slice());
+        }
+        if !relocate(&mut bytes) {
+            return Ok(());
+        }
+        rule.write(&mut self.tools, path, &package.version, listed);
+        self.tree.add_file(path, 0o755, bytes.len() as u64, bytes.as_slice())
+    }
+}
+
+/// Puts the target's name in the place of the architecture's, wherever it stands by itself. Returns false, with
+/// nothing changed, where it cannot be done.
+fn rename(bytes: &mut [u8], (from, to): (&str, &str)) -> bool {
+    if from.len() != to.len() {
+        return false;
+    }
+    let word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_/.".contains(byte));
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let places: Vec<usize> = (0..bytes.len().saturating_sub(from.len()))
+        .filter(|at| bytes[*at..].starts_with(from))
+        .filter(|at| !word(at.checked_sub(1).and_then(|at| bytes.get(at))) && !word(bytes.get(at + from.len())))
+        .collect();
+    for at in &places {
+        bytes[*at..at + to.len()].copy_from_slice(to);
+    }
+    !places.is_empty()
+}
+
+/// Has an x86-64 program use the companion's loader. Returns false where the file is no such program.
+///
+/// The offsets are those of ELF64: the header's `e_phoff`, `e_phentsize` and `e_phnum`, and a program header's
+/// `p_type`, `p_offset` and `p_filesz`.
+fn relocate(bytes: &mut [u8]) -> bool {
+    const INTERPRETER: u32 = 3; // PT_INTERP
+    const X86_64: u16 = 62; // EM_X86_64
+    let number = |bytes: &[u8], at: usize, size: usize| -> Option<usize> {
+        let mut wide = [0; 8];
+        wide[..size].copy_from_slice(bytes.get(at..at.checked_add(size)?)?);
+        usize::try_from(u64::from_le_bytes(wide)).ok()
+    };
+    let place = |bytes: &[u8]| -> Option<Option<(usize, usize)>> {
+        if !bytes.starts_with(b"\x7fELF\x02\x01") || number(bytes, 18, 2)? != usize::from(X86_64) {
+            return None;
+        }
+        let (table, size, count) = (number(bytes, 32, 8)?, number(bytes, 54, 2)?, number(bytes, 56, 2)?);
+        for index in 0..count {
+            let at = table.checked_add(index * size)?;
+            if number(bytes, at, 4)? == INTERPRETER as usize {
+                return Some(Some((number(bytes, at.checked_add(8)?, 8)?, number(bytes, at.checked_add(32)?, 8)?)));
+            }
+        }
+        Some(None)
+    };
+    match place(bytes) {
+        None => false,
+        // Linked statically: there is no loader to be found.
+        Some(None) => true,
+        Some(Some((start, length))) => {
+            let end = start.saturating_add(length);
+            match bytes.get_mut(start..end) {
+                Some(path) if length > LOADER.len() => {
+                    path.fill(0);
+                    path[..LOADER.len()].copy_from_slice(LOADER);
+                    true
+                }
+                _ => false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_architectures_name_is_replaced_where_it_stands_alone() {
+        let mut bytes = b"x\0amd64\0 (amd64) linux-amd64 amd64s x86_64\0".to_vec();
+        assert!(rename(&mut bytes, ("amd64", "armhf")));
+        assert_eq!(bytes, b"x\0armhf\0 (armhf) linux-amd64 amd64s x86_64\0");
+        assert!(!rename(&mut bytes, ("amd64", "riscv64")));
+        assert!(!rename(&mut b"nothing here at all".to_vec(), ("amd64", "armhf")));
+    }
+
+    /// Returns an ELF file of one program header.
+    fn program(kind: u32, machine: u8, path: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 120];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        (bytes[18], bytes[32], bytes[54], bytes[56]) = (machine, 64, 56, 1);
+        bytes[64..68].copy_from_slice(&kind.to_le_bytes());
+        bytes[72] = 120;
+        bytes[96..104].copy_from_slice(&(path.len() as u64).to_le_bytes());
+        bytes.extend(path);
+        bytes
+    }
+
+    #[test]
+    fn a_program_is_given_the_companions_loader() {
+        let usual = b"/lib64/ld-linux-x86-64.so.2\0";
+        let mut bytes = program(3, 62, usual);
+        assert!(relocate(&mut bytes));
+        assert_eq!(bytes[120..], [&LOADER[..], &vec![0; usual.len() - LOADER.len()]].concat());
+        let mut alone = program(1, 62, usual);
+        let before = alone.clone();
+        assert!(relocate(&mut alone));
+        assert_eq!(alone, before);
+        for mut other in [program(3, 183, usual), program(3, 62, b"/x\0"), b"#!/bin/sh\n".to_vec(), vec![]] {
+            assert!(!relocate(&mut other));
+        }
+        let mut cut = program(3, 62, usual);
+        cut.truncate(130);
+        assert!(!relocate(&mut cut));
+    }
+}

@@ -1,0 +1,140 @@
+//! A release's suites, its security updates among them: their lists of packages, and the packages themselves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::STEP;
+use super::archive::{Context, Suite};
+use super::cache::BaseCache;
+use super::error::BaseError;
+use super::fetch::{self, Wanted};
+use super::mirror::Mirror;
+use super::packages::{Package, Packages};
+use crate::event::{Reporter, ReporterExt};
+use crate::net::Http;
+
+/// Opens a release's suites and reads their lists of packages; a package tells the number of its suite.
+///
+/// # Errors
+/// When a mirror cannot be reached or is not trustworthy.
+pub(super) async fn open(
+    context: &Context<'_>,
+    release: &str,
+    architecture: &str,
+    main: &Mirror,
+    security: &[Mirror],
+) -> Result<(Vec<Suite>, Packages), BaseError> {
+    read_indexes(open_suites(context, release, architecture, main, security).await?).await
+}
+
+/// A verified suite and its verified, still compressed list of packages.
+type Opened = (Suite, Vec<u8>);
+
+/// Opens the release and, where there is one, its security updates.
+async fn open_suites(
+    context: &Context<'_>,
+    release: &str,
+    architecture: &str,
+    main: &Mirror,
+    security: &[Mirror],
+) -> Result<Vec<Opened>, BaseError> {
+    let first = open_suite(context, main, release, architecture).await.map_err(|error| match error {
+        BaseError::Net(source) if source.is_not_found() => BaseError::NoRelease {
+            mirror: main.url.to_string(),
+            origin: main.origin.clone(),
+            release: release.to_owned(),
+            source,
+        },
+        other => other,
+    })?;
+    let has_security = !matches!(first.0.release.suite.as_str(), "unstable" | "experimental");
+    let mut suites = vec![first];
+    if !has_security {
+        return Ok(suites);
+    }
+    let mut problem = None;
+    for mirror in security {
+        match open_suite(context, mirror, &format!("{release}-security"), architecture).await {
+            Ok(opened) => {
+                suites.push(opened);
+                return Ok(suites);
+            }
+            // A mirror of the main archive alone: the next one may have it.
+            Err(BaseError::Net(error)) if error.is_not_found() => {}
+            Err(error) => problem = problem.or(Some(error)),
+        }
+    }
+    if let Some(error) = problem {
+        return Err(error);
+    }
+    context.reporter.warn(format!("no mirror has security updates for Debian {release}; the base has none"));
+    Ok(suites)
+}
+
+/// Opens a suite by its name or, where the files there do not fit each other, by its other name.
+///
+/// A mirror behind a cache, or one that is being updated, may have a new release file and an old list of
+/// packages; under the other name (`stable` for `trixie`) they may fit. It is the same release, equally signed.
+async fn open_suite(
+    context: &Context<'_>,
+    mirror: &Mirror,
+    name: &str,
+    architecture: &str,
+) -> Result<Opened, BaseError> {
+    let suite = Suite::open(context, mirror, name, name).await?;
+    let problem = match suite.fetch_index(context, architecture).await {
+        Ok(bytes) => return Ok((suite, bytes)),
+        Err(problem) => problem,
+    };
+    let Some(alias) = suite.alias() else { return Err(problem) };
+    let Ok(other) = Suite::open(context, mirror, alias, name).await else { return Err(problem) };
+    match other.fetch_index(context, architecture).await {
+        Ok(bytes) => {
+            context.reporter.warn(format!("using the mirror's `{alias}` of the same release: {problem}"));
+            Ok((other, bytes))
+        }
+        Err(_) => Err(problem),
+    }
+}
+
+/// Reads the lists of packages; the number of a suite in the list is that of its packages' archive.
+async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), BaseError> {
+    let read = move || {
+        let (mut suites, mut packages) = (Vec::new(), Packages::default());
+        for (number, (suite, bytes)) in opened.into_iter().enumerate() {
+            suite.read_index(&bytes, &mut packages, number)?;
+            suites.push(suite);
+        }
+        Ok((suites, packages))
+    };
+    tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
+}
+
+/// Downloads the chosen packages of `what`; the result has their names in a tree and their paths, in the same order.
+///
+/// # Errors
+/// When a package cannot be fetched, or is not the one that the signed list names.
+pub(super) async fn fetch(
+    http: &Http,
+    cache: &BaseCache,
+    suites: &[Suite],
+    chosen: &[&Package],
+    what: &str,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Vec<(String, PathBuf)>, BaseError> {
+    let wanted = |package: &&Package| {
+        let digest = package.digest.ok_or_else(|| {
+            BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
+        })?;
+        let url = suites[package.archive].mirror.join(&package.filename)?;
+        Ok(Wanted { url, size: package.size, digest })
+    };
+    let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
+    reporter.started(STEP, format!("Downloading {} packages of {what}", wanted.len()));
+    let paths = fetch::fetch(http, &cache.debs(), wanted, reporter).await?;
+    Ok(chosen.iter().map(|package| package.file_name()).zip(paths).collect())
+}
+
+#[cfg(test)]
+#[path = "suites_tests.rs"]
+mod tests;

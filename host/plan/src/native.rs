@@ -1,0 +1,218 @@
+//! Tells a Dockerfile of native tools: programs of the building machine's own processor that stand in for the
+//! target's while a `RUN` instruction runs.
+//!
+//! The tools are a container image of their own, the *companion*. It is mounted, never copied, so that no layer
+//! holds anything of it. Its program `run` starts each command and decides which programs it stands in for.
+
+use std::fmt::Write as _;
+
+use crate::id::Arch;
+use crate::part::{NativeWord, Part};
+
+/// Where the companion is mounted.
+pub const ROOT: &str = "/.pib";
+/// The name of the companion's build stage; no pib stage's name holds a `_`.
+const STAGE: &str = "native__";
+/// The shell of a Dockerfile that chooses none.
+const DEFAULT_SHELL: &str = r#"["/bin/sh", "-c"]"#;
+
+/// The companion of a base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Native {
+    /// What the engine calls the companion.
+    pub image: String,
+    /// Its platform.
+    pub machine: Machine,
+}
+
+/// A machine that builds: a processor architecture whose programs can stand in for a target's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// 64-bit x86.
+    Amd64,
+}
+
+impl Machine {
+    /// Returns the machine that an engine calls `arch` (Go's words), if pib has tools for it.
+    pub fn of(arch: &str) -> Option<Self> {
+        matches!(arch, "amd64" | "x86_64").then_some(Self::Amd64)
+    }
+
+    /// Returns its platform, as container engines write it.
+    pub fn platform(self) -> &'static str {
+        match self {
+            Self::Amd64 => "linux/amd64",
+        }
+    }
+
+    /// Returns Debian's name of the architecture.
+    pub fn debian(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+        }
+    }
+
+    /// Returns the folder in which the architecture's libraries lie, on systems with Debian's multiarch paths. The
+    /// target has its own elsewhere, so that both can be there at once.
+    pub fn libraries(self) -> &'static str {
+        match self {
+            Self::Amd64 => "/usr/lib/x86_64-linux-gnu",
+        }
+    }
+
+    /// Returns whether the target's programs need emulation here.
+    pub fn emulates(self, _target: Arch) -> bool {
+        match self {
+            Self::Amd64 => true,
+        }
+    }
+}
+
+/// What has been written of native tools so far.
+pub(crate) struct Tools<'a> {
+    native: &'a Native,
+    /// The shell of the parts, as a JSON list.
+    shell: String,
+    /// Whether the Dockerfile's shell starts the companion's program now.
+    on: bool,
+}
+
+impl Native {
+    /// Returns the mounts of an instruction.
+    pub fn mounts(&self) -> String {
+        let libraries = self.machine.libraries();
+        format!(
+            "--mount=type=bind,from={STAGE},target={ROOT} \
+             --mount=type=bind,from={STAGE},source={libraries},target={libraries}"
+        )
+    }
+
+    /// Returns the instruction that makes the companion known.
+    pub fn stage(&self) -> String {
+        format!("FROM --platform={} {} AS {STAGE}\n", self.machine.platform(), self.image)
+    }
+
+    /// Returns the instruction that removes the empty folders that some engines leave at the places of mounts.
+    pub fn tidy(&self) -> String {
+        format!("RUN rmdir {ROOT} {} 2>/dev/null || true\n", self.machine.libraries())
+    }
+
+    /// Starts a Dockerfile with native tools.
+    pub(crate) fn begin(&self, dockerfile: &mut String) -> Tools<'_> {
+        dockerfile.push('\n');
+        dockerfile.push_str(&self.stage());
+        Tools { native: self, shell: DEFAULT_SHELL.to_owned(), on: false }
+    }
+}
+
+impl Tools<'_> {
+    /// Writes the shell of the part that follows, where it differs from the one before.
+    pub(crate) fn shell(&mut self, dockerfile: &mut String, native: bool) {
+        if native != self.on {
+            let start = if native { runner() } else { String::new() };
+            let _ = writeln!(dockerfile, "SHELL [{start}{}", &self.shell[1..]);
+            self.on = native;
+        }
+    }
+
+    /// Writes a part, its instructions told of native tools where `native`.
+    pub(crate) fn part(&mut self, dockerfile: &mut String, part: &Part, native: bool) {
+        if let Some(shell) = &part.shell {
+            self.shell.clone_from(shell);
+        }
+        if !native {
+            dockerfile.push_str(&part.text);
+            return;
+        }
+        let mut written = 0;
+        for place in &part.places {
+            dockerfile.push_str(&part.text[written..place.offset]);
+            match place.what {
+                NativeWord::Mounts => _ = write!(dockerfile, " {}", self.native.mounts()),
+                NativeWord::Runner => dockerfile.push_str(&runner()),
+            }
+            written = place.offset;
+        }
+        dockerfile.push_str(&part.text[written..]);
+    }
+
+    /// Ends the Dockerfile.
+    pub(crate) fn end(mut self, dockerfile: &mut String) {
+        dockerfile.push_str("\n# The end of native tools: nothing of them stays.\n");
+        self.shell(dockerfile, false);
+        dockerfile.push_str(&self.native.tidy());
+    }
+}
+
+fn runner() -> String {
+    format!("\"{ROOT}/run\", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::{BaseRef, StageInput, assemble};
+    use crate::id::Digest;
+    use crate::part;
+
+    fn plan(parts: &[(&str, bool)], native: bool) -> crate::assemble::BuildPlan {
+        let names = ["a", "b", "c"];
+        let stages: Vec<StageInput> = parts
+            .iter()
+            .zip(names)
+            .map(|((text, native), name)| StageInput {
+                name: name.parse().unwrap(),
+                version: semver::Version::new(1, 0, 0),
+                args: vec![],
+                part: part::check("p", text).unwrap(),
+                files: vec![],
+                native: *native,
+            })
+            .collect();
+        let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64 };
+        let base = BaseRef::ContainerImage("base".to_owned());
+        assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, native.then_some(&tools)).unwrap()
+    }
+
+    fn lines<'a>(plan: &'a crate::assemble::BuildPlan, start: &str) -> Vec<&'a str> {
+        plan.dockerfile.lines().filter(|line| line.starts_with(start)).collect()
+    }
+
+    #[test]
+    fn every_form_of_an_instruction_is_told_of_the_tools() {
+        let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY x /\n";
+        let plan = plan(&[(text, true), ("RUN g", false), ("RUN h", true)], true);
+        let mounts = Native { image: String::new(), machine: Machine::Amd64 }.mounts();
+        let expected = [
+            format!("RUN {mounts} a"),
+            format!("RUN {mounts} [\"/.pib/run\", \"c\", \"d\"]"),
+            format!("RUN {mounts} e\\"),
+            "RUN g".to_owned(),
+            format!("RUN {mounts} h"),
+            "RUN rmdir /.pib /usr/lib/x86_64-linux-gnu 2>/dev/null || true".to_owned(),
+        ];
+        assert_eq!(lines(&plan, "RUN"), expected, "{}", plan.dockerfile);
+        assert_eq!(lines(&plan, "run"), [format!("run {mounts} --network=none b")]);
+        let shells = [
+            r#"SHELL ["/.pib/run", "/bin/sh", "-c"]"#,
+            r#"SHELL ["/.pib/run",  "/bin/bash", "-c" ]"#,
+            r#"SHELL ["/bin/bash", "-c"]"#,
+            r#"SHELL ["/.pib/run", "/bin/bash", "-c"]"#,
+            r#"SHELL ["/bin/bash", "-c"]"#,
+        ];
+        assert_eq!(lines(&plan, "SHELL"), shells);
+        assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS native__");
+    }
+
+    #[test]
+    fn the_keys_and_the_lines_of_the_parts_stay_right() {
+        let parts = [("RUN a", true), ("RUN b", false)];
+        let (with, without) = (plan(&parts, true), plan(&parts, false));
+        assert_eq!(with.key, without.key);
+        for stage in &with.stages {
+            let line = with.dockerfile.lines().nth(stage.part_line - 1).unwrap();
+            assert!(line.ends_with(stage.name.as_str()), "{line}");
+        }
+        assert!(!without.dockerfile.contains("pib/run"));
+    }
+}
