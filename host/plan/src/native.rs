@@ -52,11 +52,15 @@ impl Machine {
         }
     }
 
-    /// Returns the folder in which the architecture's libraries lie, on systems with Debian's multiarch paths. The
-    /// target has its own elsewhere, so that both can be there at once.
-    pub fn libraries(self) -> &'static str {
+    /// Returns the folders in which Debian's programs look for the architecture's libraries, and where they lie
+    /// in a build, below [`ROOT`]: each path as long as the one that it takes the place of, so that it can be put
+    /// into programs. Where they usually are, a part that searches all libraries would find them.
+    pub fn libraries(self) -> [(&'static str, &'static str); 2] {
         match self {
-            Self::Amd64 => "/usr/lib/x86_64-linux-gnu",
+            Self::Amd64 => [
+                ("/usr/lib/x86_64-linux-gnu", "/.pib/lib/86_64-linux-gnu"),
+                ("/lib/x86_64-linux-gnu", "/.pib/86_64-linux-gnu"),
+            ],
         }
     }
 
@@ -78,13 +82,9 @@ pub(crate) struct Tools<'a> {
 }
 
 impl Native {
-    /// Returns the mounts of an instruction.
-    pub fn mounts(&self) -> String {
-        let libraries = self.machine.libraries();
-        format!(
-            "--mount=type=bind,from={STAGE},target={ROOT} \
-             --mount=type=bind,from={STAGE},source={libraries},target={libraries}"
-        )
+    /// Returns the mount of an instruction.
+    pub fn mount(&self) -> String {
+        format!("--mount=type=bind,from={STAGE},target={ROOT}")
     }
 
     /// Returns the instruction that makes the companion known.
@@ -92,9 +92,9 @@ impl Native {
         format!("FROM --platform={} {} AS {STAGE}\n", self.machine.platform(), self.image)
     }
 
-    /// Returns the instruction that removes the empty folders that some engines leave at the places of mounts.
+    /// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
     pub fn tidy(&self) -> String {
-        format!("RUN rmdir {ROOT} {} 2>/dev/null || true\n", self.machine.libraries())
+        format!("RUN [ ! -d {ROOT} ] || rmdir {ROOT}\n")
     }
 
     /// Starts a Dockerfile with native tools.
@@ -128,7 +128,7 @@ impl Tools<'_> {
         for place in &part.places {
             dockerfile.push_str(&part.text[written..place.offset]);
             match place.what {
-                NativeWord::Mounts => _ = write!(dockerfile, " {}", self.native.mounts()),
+                NativeWord::Mount => _ = write!(dockerfile, " {}", self.native.mount()),
                 NativeWord::Runner => dockerfile.push_str(&runner()),
             }
             written = place.offset;
@@ -182,14 +182,14 @@ mod tests {
     fn every_form_of_an_instruction_is_told_of_the_tools() {
         let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY x /\n";
         let plan = plan(&[(text, true), ("RUN g", false), ("RUN h", true)], true);
-        let mounts = Native { image: String::new(), machine: Machine::Amd64 }.mounts();
+        let mounts = Native { image: String::new(), machine: Machine::Amd64 }.mount();
         let expected = [
             format!("RUN {mounts} a"),
             format!("RUN {mounts} [\"/.pib/run\", \"c\", \"d\"]"),
             format!("RUN {mounts} e\\"),
             "RUN g".to_owned(),
             format!("RUN {mounts} h"),
-            "RUN rmdir /.pib /usr/lib/x86_64-linux-gnu 2>/dev/null || true".to_owned(),
+            "RUN [ ! -d /.pib ] || rmdir /.pib".to_owned(),
         ];
         assert_eq!(lines(&plan, "RUN"), expected, "{}", plan.dockerfile);
         assert_eq!(lines(&plan, "run"), [format!("run {mounts} --network=none b")]);
@@ -202,6 +202,14 @@ mod tests {
         ];
         assert_eq!(lines(&plan, "SHELL"), shells);
         assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS native__");
+    }
+
+    #[test]
+    fn libraries_move_to_places_with_names_as_long() {
+        for (from, to) in Machine::Amd64.libraries() {
+            assert_eq!(from.len(), to.len());
+            assert!(to.starts_with("/.pib/"));
+        }
     }
 
     #[test]

@@ -39,8 +39,8 @@ pub struct NativePlace {
 /// What tells an instruction of native tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NativeWord {
-    /// The mounts, behind the word `RUN`.
-    Mounts,
+    /// The mount, behind the word `RUN`.
+    Mount,
     /// The program that runs the command, as the first item of a JSON list.
     Runner,
 }
@@ -92,7 +92,7 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
             }
             Instruction::Run(run) => {
                 part.layers += 1;
-                part.place(own(&run.run.span, text).end, NativeWord::Mounts);
+                part.place(own(&run.run.span, text).end, NativeWord::Mount);
                 if let Command::Exec(list) = &run.arguments {
                     part.place(own(&list.span, text).start + 1, NativeWord::Runner);
                 }

@@ -1,15 +1,15 @@
 //! The companion of a base: programs of the building machine's own processor, of the same distribution and release.
 //!
 //! It is no system: nothing in it is installed or configured, and it is never started by itself. Programs are taken
-//! out of their packages and given a loader at a path where no target has one; their libraries lie where Debian puts
-//! those of a foreign architecture. All other files that a program reads are the target's.
+//! out of their packages and told to find their loader and their libraries below `/.pib`, where no part looks for the
+//! target's. All other files that a program reads are the target's.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pib_plan::id::{Arch, Digest, KeyHasher};
-use pib_plan::native::Machine;
+use pib_plan::native::{Machine, ROOT};
 
 use super::archive::Context;
 use super::cache::{BaseCache, CacheLock, StoredBase};
@@ -25,7 +25,7 @@ use crate::event::Reporter;
 use crate::net::Http;
 
 /// Raise it when the same list would give another companion.
-const VERSION: &str = "pib companion 1";
+const VERSION: &str = "pib companion 2";
 /// The largest program that is taken.
 const MAX_PROGRAM: u64 = 64 << 20;
 /// Where the programs find their loader. It fits in the place of the usual one, which is longer.
@@ -103,8 +103,8 @@ struct Writer<'a> {
     list: &'a Native,
     /// The list of tools, as `run` reads it.
     tools: String,
-    /// The folder of the libraries, without the leading slash.
-    libraries: &'static str,
+    /// The folders of the libraries, and where they lie in the companion.
+    libraries: [(&'static str, &'static str); 2],
     /// The architecture's name, and the target's.
     names: (&'static str, &'static str),
 }
@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
             path: path.to_owned(),
             list,
             tools: String::new(),
-            libraries: recipe.machine.libraries().trim_start_matches('/'),
+            libraries: recipe.machine.libraries(),
             names: (recipe.machine.debian(), target),
         })
     }
@@ -136,8 +136,9 @@ impl<'a> Writer<'a> {
         }
         let path = self.path.clone();
         let finish = move || {
-            let loader = format!("{}/ld-linux-x86-64.so.2", self.libraries);
-            self.tree.add_link("loader", &loader)?;
+            let [(_, libraries), (_, short)] = self.libraries.map(|(from, to)| (from, below_root(to)));
+            self.tree.add_link(short, libraries)?;
+            self.tree.add_link("loader", &format!("{libraries}/ld-linux-x86-64.so.2"))?;
             let (run, tools) = (recipe.runner, std::mem::take(&mut self.tools));
             self.tree.add_file("run", 0o755, run.len() as u64, run)?;
             self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
@@ -148,60 +149,112 @@ impl<'a> Writer<'a> {
 
     /// Takes what is needed out of a package: its libraries, and the programs that the list names.
     fn add(&mut self, package: &Package, files: impl Read) -> std::io::Result<()> {
-        let list = self.list;
-        let rule = list.rule(&package.name);
+        let rule = self.list.rule(&package.name);
         let mut archive = tar::Archive::new(files);
         for entry in archive.entries()? {
             let mut entry = entry?;
             let Some(listed) = inside(&entry.path()?)? else { continue };
             let path = merged(&listed);
-            let is_library = path.starts_with(self.libraries);
-            let rule = rule.filter(|rule| if is_library { rule.renames(&path) } else { rule.takes(&path) });
-            let regular = entry.header().entry_type().is_file() && !self.tree.has(&path);
-            match rule {
-                Some(rule) if regular => {
-                    let size = entry.size();
-                    if size > MAX_PROGRAM {
-                        continue;
-                    }
-                    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-                    entry.read_to_end(&mut bytes)?;
-                    self.add_program(package, rule, (&path, &listed), bytes, is_library)?;
+            let kind = entry.header().entry_type();
+            if let Some(place) = self.library(&path) {
+                self.add_library(rule, &place, entry)?;
+                continue;
+            }
+            let Some(rule) = rule.filter(|rule| rule.takes(&path) && !self.tree.has(&path)) else { continue };
+            if kind.is_file() && entry.size() <= MAX_PROGRAM {
+                let bytes = contents(&mut entry)?;
+                if self.add_program(rule, &path, bytes)? {
+                    rule.write(&mut self.tools, &path, &package.version, &listed);
                 }
-                _ if is_library => self.tree.add_entry(entry)?,
-                Some(rule) if entry.header().entry_type().is_hard_link() => {
-                    let target = entry.link_name()?.as_deref().map(inside).transpose()?.flatten();
-                    if target.is_some_and(|target| self.tree.has(&merged(&target))) {
-                        self.tree.add_entry(entry)?;
-                        rule.write(&mut self.tools, &path, &package.version, &listed);
-                    }
+            } else if kind.is_hard_link() {
+                let target = entry.link_name()?.as_deref().map(inside).transpose()?.flatten();
+                if target.is_some_and(|target| self.tree.has(&merged(&target))) {
+                    self.tree.add_entry(entry)?;
+                    rule.write(&mut self.tools, &path, &package.version, &listed);
                 }
-                _ => {}
             }
         }
         Ok(())
     }
 
-    fn add_program(
-        &mut self,
-        package: &Package,
-        rule: &Rule,
-        (path, listed): (&str, &str),
-        mut bytes: Vec<u8>,
-        is_library: bool,
-    ) -> std::io::Result<()> {
-        if rule.renames(path) && !rename(&mut bytes, self.names) {
-            return Ok(());
-        }
-        if is_library {
-            return self.tree.add_file(path, 0o644, bytes.len() as u64, bytes.as_slice());
-        }
-        if !relocate(&mut bytes) {
-            return Ok(());
-        }
-        rule.write(&mut self.tools, path, &package.version, listed);
-        self.tree.add_file(path, 0o755, bytes.len() as u64, bytes.as_slice())
+    /// Returns where a library lies in the companion, for a path in its package.
+    fn library(&self, path: &str) -> Option<String> {
+        let (from, to) = self.libraries[0];
+        let rest = path.strip_prefix(from.trim_start_matches('/'))?;
+        rest.starts_with('/').then(|| format!("{}{rest}", below_root(to)))
     }
+
+    fn add_library(
+        &mut self,
+        rule: Option<&Rule>,
+        place: &str,
+        mut entry: tar::Entry<'_, impl Read>,
+    ) -> std::io::Result<()> {
+        if self.tree.has(place) {
+            return Ok(());
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_file() {
+            let mode = entry.header().mode()? & 0o755;
+            let mut bytes = contents(&mut entry)?;
+            if rule.is_some_and(|rule| rule.renames(place)) && !rename(&mut bytes, self.names) {
+                return Ok(());
+            }
+            self.move_libraries(&mut bytes);
+            return self.tree.add_file(place, mode, bytes.len() as u64, bytes.as_slice());
+        }
+        // Links of libraries stay in their folder; one that leads elsewhere leads to what is not taken.
+        let link = entry.link_name()?;
+        match link.as_deref().and_then(Path::to_str).filter(|link| !link.contains('/')) {
+            Some(link) if kind.is_symlink() => self.tree.add_link(place, link),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a program; returns false where it is none for this machine, or cannot be told the target's name.
+    fn add_program(&mut self, rule: &Rule, path: &str, mut bytes: Vec<u8>) -> std::io::Result<bool> {
+        if (rule.renames(path) && !rename(&mut bytes, self.names)) || !relocate(&mut bytes) {
+            return Ok(false);
+        }
+        self.move_libraries(&mut bytes);
+        self.tree.add_file(path, 0o755, bytes.len() as u64, bytes.as_slice())?;
+        Ok(true)
+    }
+
+    /// Has a file look for libraries in the companion.
+    fn move_libraries(&self, bytes: &mut [u8]) {
+        for (from, to) in self.libraries {
+            replace(bytes, from.as_bytes(), to.as_bytes(), |_, _| true);
+        }
+    }
+}
+
+fn contents(entry: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    entry.take(MAX_PROGRAM).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Returns a path of a build as one of the companion, which is mounted at [`ROOT`].
+fn below_root(path: &str) -> &str {
+    path.strip_prefix(ROOT).unwrap_or(path).trim_start_matches('/')
+}
+
+/// Replaces `from` by `to`, which is as long, wherever `fits` likes the bytes before and after; returns how often.
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8], fits: impl Fn(Option<u8>, Option<u8>) -> bool) -> usize {
+    let mut count = 0;
+    let mut at = 0;
+    while let Some(found) = memchr::memmem::find(&bytes[at..], from) {
+        let start = at + found;
+        let end = start + from.len();
+        let before = start.checked_sub(1).map(|before| bytes[before]);
+        if fits(before, bytes.get(end).copied()) {
+            bytes[start..end].copy_from_slice(to);
+            count += 1;
+        }
+        at = end;
+    }
+    count
 }
 
 /// Puts the target's name in the place of the architecture's, wherever it stands by itself. Returns false, with
@@ -210,16 +263,8 @@ fn rename(bytes: &mut [u8], (from, to): (&str, &str)) -> bool {
     if from.len() != to.len() {
         return false;
     }
-    let word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_/.".contains(byte));
-    let (from, to) = (from.as_bytes(), to.as_bytes());
-    let places: Vec<usize> = (0..bytes.len().saturating_sub(from.len()))
-        .filter(|at| bytes[*at..].starts_with(from))
-        .filter(|at| !word(at.checked_sub(1).and_then(|at| bytes.get(at))) && !word(bytes.get(at + from.len())))
-        .collect();
-    for at in &places {
-        bytes[*at..at + to.len()].copy_from_slice(to);
-    }
-    !places.is_empty()
+    let part = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_/.".contains(&byte));
+    replace(bytes, from.as_bytes(), to.as_bytes(), |before, after| !part(before) && !part(after)) > 0
 }
 
 /// Has an x86-64 program use the companion's loader. Returns false where the file is no such program.

@@ -16,10 +16,10 @@ pub(super) const SCRIPT_PATH: &str = ".pib-bootstrap/run";
 pub(super) fn dockerfile(native: Option<&Native>) -> String {
     let start = format!("FROM scratch\nADD {FIRST_TAR} /\n");
     let Some(native) = native else { return format!("{start}RUN [\"/bin/sh\", \"/{SCRIPT_PATH}\"]\n") };
-    let (stage, mounts, tidy) = (native.stage(), native.mounts(), native.tidy());
+    let (stage, mount, tidy) = (native.stage(), native.mount(), native.tidy());
     // There is no package database yet: every program is one that pib has just laid out.
     let run = format!("[\"{ROOT}/run\", \"--fresh\", \"/bin/sh\", \"/{SCRIPT_PATH}\"]");
-    format!("{stage}{start}RUN {mounts} {run}\n{tidy}")
+    format!("{stage}{start}RUN {mount} {run}\n{tidy}")
 }
 
 /// Returns the script that installs the packages and removes what only this needed.

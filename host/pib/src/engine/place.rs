@@ -94,12 +94,13 @@ mod tests {
             args: vec![Arg { name: "A".to_owned(), value: "1".to_owned(), keyed: true }],
             part: pib_plan::part::check("part", text).unwrap(),
             files: vec![],
+            native: true,
         };
         let stages = [
             stage("one", "# comment\nENV X=1\nRUN a \\\n  # inside\n\n  && b\nRUN c\n"),
             stage("two", "RUN d\nCOPY stages/x /x\n"),
         ];
-        assemble(Arch::Arm64, base, &Digest::of(b""), &stages).unwrap()
+        assemble(Arch::Arm64, base, &Digest::of(b""), &stages, None).unwrap()
     }
 
     fn place(stage: &str, line: usize) -> Option<Place> {

@@ -10,10 +10,11 @@ fn plan() -> BuildPlan {
         args: vec![],
         part: pib_plan::part::check("part", text).unwrap(),
         files: vec![],
+        native: true,
     };
     let stages = [stage("__init__", "RUN a\n"), stage("set", "ENV X=1\n"), stage("os", "\nRUN b\nRUN c\n")];
     let base = BaseRef::ContainerImage("base:1".to_owned());
-    assemble(Arch::Arm64, &base, &Digest::of(b""), &stages).unwrap()
+    assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, None).unwrap()
 }
 
 #[derive(Default)]

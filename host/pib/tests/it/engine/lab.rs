@@ -92,11 +92,12 @@ impl Lab {
                 args: vec![Arg { name: "NONCE".to_owned(), value: self.nonce.clone(), keyed: true }],
                 part: part::check("part", text).unwrap(),
                 files: vec![],
+                native: true,
             })
             .collect();
         inputs[0].files = files;
         let base = BaseRef::ContainerImage(self.base());
-        assemble(Arch::Arm64, &base, &Digest::of(b"base"), &inputs).unwrap()
+        assemble(Arch::Arm64, &base, &Digest::of(b"base"), &inputs, None).unwrap()
     }
 
     pub(super) fn request<'a>(&self, plan: &'a BuildPlan, tag: &'a str) -> BuildRequest<'a> {
