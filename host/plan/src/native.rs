@@ -111,6 +111,9 @@ impl Tools<'_> {
         if native != self.on {
             let start = if native { runner() } else { String::new() };
             let _ = writeln!(dockerfile, "SHELL [{start}{}", &self.shell[1..]);
+            if !native {
+                dockerfile.push_str(&self.native.tidy());
+            }
             self.on = native;
         }
     }
@@ -140,7 +143,6 @@ impl Tools<'_> {
     pub(crate) fn end(mut self, dockerfile: &mut String) {
         dockerfile.push_str("\n# The end of native tools: nothing of them stays.\n");
         self.shell(dockerfile, false);
-        dockerfile.push_str(&self.native.tidy());
     }
 }
 
@@ -187,6 +189,7 @@ mod tests {
             format!("RUN {mounts} a"),
             format!("RUN {mounts} [\"/.pib/run\", \"c\", \"d\"]"),
             format!("RUN {mounts} e\\"),
+            "RUN [ ! -d /.pib ] || rmdir /.pib".to_owned(),
             "RUN g".to_owned(),
             format!("RUN {mounts} h"),
             "RUN [ ! -d /.pib ] || rmdir /.pib".to_owned(),

@@ -8,4 +8,6 @@ mod cli;
 mod disk;
 mod engine;
 mod main_job;
+mod native;
 mod rules;
+mod world;

@@ -6,70 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-#[path = "../../../xtask/src/judge.rs"]
-mod judge;
-
-use judge::Wanted;
-
-/// A folder for projects, and the real binary in it.
-struct World {
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn pib(&self, folder: &str, args: &[&str]) -> Command {
-        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
-        pib.args(args).current_dir(self.path(folder)).env("PIB_CACHE_DIR", cache()).stdin(Stdio::null());
-        pib
-    }
-
-    fn run(&self, folder: &str, args: &[&str]) -> String {
-        let output = self.pib(folder, args).output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "pib {args:?}: {}\n{errors}", output.status);
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup.
-    fn tiny(&self, name: &str, part: &str) {
-        self.run(".", &["new", name]);
-        self.run(name, &["remove", "os"]);
-        let stage = self.path(name).join("stages/mine");
-        std::fs::create_dir_all(&stage).unwrap();
-        std::fs::write(stage.join("Dockerfile.part"), part).unwrap();
-        self.run(name, &["add", "--path", "stages/mine"]);
-    }
-}
-
-/// The cache that `cargo xtask test` names, so that a base is made once, or one beside the build's other files.
-fn cache() -> PathBuf {
-    let named = std::env::var_os("PIB_TEST_CACHE").map(PathBuf::from);
-    named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../pib-cache"))
-}
-
-fn docker(args: &[&str]) -> String {
-    judge::tool("docker", args).unwrap()
-}
-
-/// Removes the container images of a project when a test ends, however it ends.
-struct Images(&'static str);
-
-impl Drop for Images {
-    fn drop(&mut self) {
-        let ids = judge::tool("docker", &["images", "-q", &format!("pib/{}", self.0)]).unwrap_or_default();
-        for id in ids.lines() {
-            let _ = judge::tool("docker", &["rmi", "-f", id]);
-        }
-    }
-}
+use crate::native::rootfs;
+use crate::world::judge::{self, Wanted};
+use crate::world::{Images, World, docker};
 
 #[test]
 fn from_nothing_to_an_image_that_boots() {
@@ -88,6 +27,7 @@ fn from_nothing_to_an_image_that_boots() {
     let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
     let wanted = Wanted { hostname: "mainjob", key: public.trim(), watchdog_timeout: 10 };
     judge::check(&image, &wanted).unwrap();
+    rootfs::no_program_of_this_machine("mainjob");
     nothing_changed(&world);
     only_the_image_changes(&world, &image);
     boots(&world, &image, &key);
@@ -140,7 +80,7 @@ impl Drop for Machine {
 impl Machine {
     /// Starts the image with its own kernel, initramfs and command line; only the console is QEMU's.
     fn start(world: &World, image: &Path, key: &Path) -> Self {
-        let parts = judge::extract(image, world.folder.path()).unwrap();
+        let parts = judge::extract(image, &world.path(".")).unwrap();
         let boot = parts.boot.to_str().unwrap();
         let names = judge::tool("mdir", &["-b", "-i", boot, "::/"]).unwrap();
         let file = |start: &str| {

@@ -1,0 +1,5 @@
+//! Native tools: the same comes of a build with and without them, and parts get the target's answers.
+
+mod answers;
+pub(crate) mod rootfs;
+mod same;

@@ -1,0 +1,90 @@
+//! Builds a root file system twice, with native tools and wholly emulated, bases included, and compares everything.
+
+use std::path::Path;
+
+use super::rootfs;
+use crate::world::{self, Images, World};
+
+/// What the part installs: packages whose scripts make users, units, caches, certificates, locales and bytecode.
+const PART: &str = r#"
+RUN apt-get install --yes systemd-sysv udev dbus libpam-systemd openssh-server locales ca-certificates kmod \
+      python3-minimal zstd xz-utils adduser libcap2-bin tzdata
+RUN adduser --quiet --system --group --home /var/lib/thing thing; \
+    useradd --create-home --shell /bin/bash person; echo person:secret | chpasswd --crypt-method NONE; \
+    chown thing: /var/lib/thing; \
+    echo "en_US.UTF-8 UTF-8" > /etc/locale.gen; locale-gen; \
+    systemctl enable ssh systemd-networkd; systemctl mask apt-daily.timer; \
+    cp /usr/bin/sleep /usr/bin/nap; setcap cap_net_raw+ep /usr/bin/nap; \
+    update-alternatives --install /usr/bin/thing thing /usr/bin/nap 10; \
+    dpkg-divert --quiet --local --rename --divert /usr/bin/rev.distrib --add /usr/bin/rev; \
+    apt-get remove --yes --purge zstd; apt-get install --yes --reinstall sed; \
+    python3 -c 'print("made by python")' | gzip -9n > /made.gz; \
+    sort /etc/passwd | awk -F: '{ print $1 }' | xz > /users.xz; ldconfig; \
+    sed -i 's/^person:[^:]*:[0-9]*:/person:x:1:/' /etc/shadow
+"#;
+
+/// Files that two emulated builds have different contents in: they hold times.
+const TIMES: [&str; 0] = [];
+
+fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
+    let _images = Images(project);
+    let shared = world::cache();
+    let own = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(shared.join("debs")).unwrap();
+    // The packages are downloaded once; the bases are made apart.
+    std::os::unix::fs::symlink(std::fs::canonicalize(shared.join("debs")).unwrap(), own.path().join("debs")).unwrap();
+    let native = prepared(World::new(), project, release, arch, board);
+    let emulated = prepared(World::with_cache(own.path().to_owned()), project, release, arch, board);
+
+    native.run(project, &["build"]);
+    let with = rootfs::items(project, &mut |path, contents| _ = rootfs::check(path, contents));
+    drop(Images(project));
+    let log = emulated.pib(project, &["build", "--no-native"]).output().unwrap();
+    assert!(log.status.success(), "{}", String::from_utf8_lossy(&log.stderr));
+    let without = rootfs::items(project, &mut |_, _| ());
+
+    let base = |world: &World| {
+        let lock = std::fs::read_to_string(world.path(project).join("pib.lock")).unwrap();
+        lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap().to_owned()
+    };
+    assert_eq!(base(&native), base(&emulated), "the bases differ");
+    let mut differences: Vec<String> = Vec::new();
+    for path in with.keys().chain(without.keys().filter(|path| !with.contains_key(*path))) {
+        if with.get(path) != without.get(path) && !TIMES.contains(&path.as_str()) {
+            differences.push(format!("/{path}\n  native   {:?}\n  emulated {:?}", with.get(path), without.get(path)));
+        }
+    }
+    println!("{arch}: {} paths compared, {} differ", with.len(), differences.len());
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn prepared(world: World, project: &str, release: &str, arch: &str, board: &str) -> World {
+    world.tiny(project, PART);
+    let manifest = world.path(project).join("pib.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| match line.split(" = ").next() {
+            Some("release") => format!("release = \"{release}\""),
+            Some("arch") => format!("arch = \"{arch}\""),
+            Some("board") => format!("board = \"{board}\""),
+            _ => line.to_owned(),
+        })
+        .collect();
+    write(&manifest, &text.join("\n"));
+    world
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn an_arm64_system_is_the_same_without_native_tools() {
+    compare("samearm64", "trixie", "arm64", "rpi4");
+}
+
+#[test]
+fn an_armv7_system_is_the_same_without_native_tools() {
+    compare("samearmv7", "bookworm", "armv7", "rpi3");
+}

@@ -1,0 +1,74 @@
+//! What tests of whole builds share: a folder for projects, the real binary, and container images that go away.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[path = "../../../xtask/src/judge.rs"]
+pub(crate) mod judge;
+
+/// A folder for projects, and the real binary in it.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    /// The cache that the binary uses.
+    cache: PathBuf,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with_cache(cache())
+    }
+
+    /// Uses a cache of its own.
+    pub(crate) fn with_cache(cache: PathBuf) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), cache }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn pib(&self, folder: &str, args: &[&str]) -> Command {
+        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+        pib.args(args).current_dir(self.path(folder)).env("PIB_CACHE_DIR", &self.cache).stdin(Stdio::null());
+        pib
+    }
+
+    pub(crate) fn run(&self, folder: &str, args: &[&str]) -> String {
+        let output = self.pib(folder, args).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pib {args:?}: {}\n{errors}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup.
+    pub(crate) fn tiny(&self, name: &str, part: &str) {
+        self.run(".", &["new", name]);
+        self.run(name, &["remove", "os"]);
+        let stage = self.path(name).join("stages/mine");
+        std::fs::create_dir_all(&stage).unwrap();
+        std::fs::write(stage.join("Dockerfile.part"), part).unwrap();
+        self.run(name, &["add", "--path", "stages/mine"]);
+    }
+}
+
+/// The cache that `cargo xtask test` names, so that a base is made once, or one beside the build's other files.
+pub(crate) fn cache() -> PathBuf {
+    let named = std::env::var_os("PIB_TEST_CACHE").map(PathBuf::from);
+    named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../pib-cache"))
+}
+
+pub(crate) fn docker(args: &[&str]) -> String {
+    judge::tool("docker", args).unwrap()
+}
+
+/// Removes the container images of a project when a test ends, however it ends.
+pub(crate) struct Images(pub(crate) &'static str);
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        let ids = judge::tool("docker", &["images", "-q", &format!("pib/{}", self.0)]).unwrap_or_default();
+        for id in ids.lines() {
+            let _ = judge::tool("docker", &["rmi", "-f", id]);
+        }
+    }
+}
