@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[expect(clippy::disallowed_methods, reason = "this is how cargo talks to a build script")]
 fn main() {
     println!("cargo::rerun-if-changed=../../registry-index");
     println!("cargo::rerun-if-changed=build.rs");
@@ -14,7 +15,9 @@ fn main() {
     let known = variable("CARGO_CFG_TARGET_ARCH") == "x86_64" && variable("CARGO_CFG_TARGET_OS") == "linux";
     if !(known && compile(&variable("RUSTC"), &variable("TARGET"), &runner)) {
         if known {
-            println!("cargo::warning=native tools are left out: their starter could not be linked statically");
+            println!(
+                "cargo::warning=native tools are left out: their starter could not be linked statically"
+            );
         }
         if let Err(error) = std::fs::write(&runner, "") {
             println!("cargo::error=could not write {}: {error}", runner.display());
@@ -24,7 +27,8 @@ fn main() {
 
 /// Compiles the program, linked statically: it runs in any root file system, in which no library may be counted on.
 fn compile(rustc: &str, target: &str, output: &Path) -> bool {
-    let options = ["--edition=2024", "--crate-name=pib_native", "--crate-type=bin", "-Copt-level=s", "-Clto=fat"];
+    let options =
+        ["--edition=2024", "--crate-name=pib_native", "--crate-type=bin", "-Copt-level=s", "-Clto=fat"];
     let more = ["-Cpanic=abort", "-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Ccodegen-units=1"];
     let status = Command::new(rustc)
         .args(options)

@@ -54,7 +54,9 @@ impl Decider {
         let file = resolve(pid, path)?;
         if self.tools.has(&file) {
             let call = |from: usize| strings(memory, arguments, from);
-            return self.twin(&file, &|| Call::Program(call(1))).map(|program| Change { program, head: vec![] });
+            return self
+                .twin(&file, &|| Call::Program(call(1)))
+                .map(|program| Change { program, head: vec![] });
         }
         let (interpreter, option) = shebang(&file)?;
         let real = resolve(pid, interpreter.as_bytes())?;
@@ -120,7 +122,8 @@ fn resolve(pid: Pid, path: &[u8]) -> Option<PathBuf> {
     };
     let file = fs::canonicalize(whole).ok()?;
     let metadata = fs::metadata(&file).ok()?;
-    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !file.starts_with(ROOT)).then_some(file)
+    (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !file.starts_with(ROOT))
+        .then_some(file)
 }
 
 /// Returns the interpreter that a script names in its first line, and the one argument that it may have.
@@ -212,7 +215,9 @@ mod tests {
         assert_eq!(first_line(b"#! /bin/sh  \nx"), plain("/bin/sh"));
         let both = Some(("/usr/bin/perl".to_owned(), Some("-w -T".to_owned())));
         assert_eq!(first_line(b"#!/usr/bin/perl -w -T\n"), both);
-        for other in [&b"\x7fELF"[..], b"", b"#!", b"#!\n", b"echo\n", &[b"#!/".to_vec(), vec![b'x'; 400]].concat()] {
+        for other in
+            [&b"\x7fELF"[..], b"", b"#!", b"#!\n", b"echo\n", &[b"#!/".to_vec(), vec![b'x'; 400]].concat()]
+        {
             assert_eq!(first_line(other), None);
         }
     }

@@ -27,12 +27,7 @@ pub(crate) struct Owned {
 impl Owned {
     /// Opens the database in the folder.
     pub(crate) fn new(database: impl Into<PathBuf>) -> Self {
-        Self {
-            database: Some(database.into()),
-            status: None,
-            versions: HashMap::new(),
-            sums: HashMap::new(),
-        }
+        Self { database: Some(database.into()), status: None, versions: HashMap::new(), sums: HashMap::new() }
     }
 
     /// Believes every file: for a tree that pib has just laid out itself, before there is a database.
@@ -116,7 +111,8 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("pib-native-owned-{}", std::process::id()));
         fs::create_dir_all(folder.join("info")).unwrap();
         let status = |version: &str| {
-            let text = format!("Package: sed\nStatus: install ok installed\nVersion: {version}\n\nPackage: tar\n");
+            let text =
+                format!("Package: sed\nStatus: install ok installed\nVersion: {version}\n\nPackage: tar\n");
             fs::write(folder.join("status"), text).unwrap();
         };
         status("4.9-2+b1");
@@ -146,7 +142,9 @@ mod tests {
 
     #[test]
     fn a_rebuild_is_the_same_version() {
-        for (version, source) in [("1-2+b3", "1-2"), ("1-2+b", "1-2+b"), ("1-2+beta", "1-2+beta"), ("1+b2-1", "1+b2-1")] {
+        for (version, source) in
+            [("1-2+b3", "1-2"), ("1-2+b", "1-2+b"), ("1-2+beta", "1-2+beta"), ("1+b2-1", "1+b2-1")]
+        {
             assert_eq!(without_rebuild(version), source);
         }
     }

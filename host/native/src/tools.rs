@@ -68,7 +68,9 @@ impl Tools {
                 (["first", word], Some((_, tool))) => _ = tool.first.insert((*word).to_owned()),
                 (["script", path], Some((_, tool))) => tool.scripts.push((*path).to_owned()),
                 (["without", word], Some((_, tool))) => tool.without.push((*word).to_owned()),
-                _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("strange line `{line}`"))),
+                _ => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, format!("strange line `{line}`")));
+                }
             }
         }
         Ok(Self { tools: tools.into_iter().collect() })
@@ -184,7 +186,10 @@ mod tests {
     #[test]
     fn a_list_is_read() {
         let plain = tool("");
-        assert_eq!((plain.package.as_str(), plain.version.as_str(), plain.listed.as_str()), ("x", "1-1", "bin/x"));
+        assert_eq!(
+            (plain.package.as_str(), plain.version.as_str(), plain.listed.as_str()),
+            ("x", "1-1", "bin/x")
+        );
         assert!(plain.fits(&|| program(&[])));
         assert!(Tools::parse("first\tx\n").is_err());
         assert!(Tools::parse("tool\tx\n").is_err());
@@ -208,7 +213,8 @@ mod tests {
         assert!(tool.fits(&|| program(&["-m", "py_compile", "-"])));
         assert!(tool.fits(&|| Call::Script { option: Some("-w".into()), file: real.clone() }));
         assert!(!tool.fits(&|| Call::Script { option: Some("-Mlib=x".into()), file: real.clone() }));
-        for other in [&["-c", "print()"][..], &["-m", "pip"], &[], &["/etc/passwd"], &["-e", "/usr/bin/env"]] {
+        for other in [&["-c", "print()"][..], &["-m", "pip"], &[], &["/etc/passwd"], &["-e", "/usr/bin/env"]]
+        {
             assert!(!tool.fits(&|| program(other)), "{other:?}");
         }
     }

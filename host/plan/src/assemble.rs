@@ -308,7 +308,8 @@ mod tests {
     fn the_engines_limit_is_told_before_the_engine_does() {
         let many = "RUN true\n".repeat(MAX_LAYERS + 1);
         let base = BaseRef::ContainerImage("x".to_owned());
-        let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", &many)], None).unwrap_err();
+        let error =
+            assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", &many)], None).unwrap_err();
         assert!(error.to_string().contains("121"), "{error}");
     }
 }

@@ -128,6 +128,11 @@ impl Lockfile {
         self.sort();
     }
 
+    /// Removes the base of an architecture of a system's release.
+    pub fn drop_base(&mut self, arch: Arch, os: &str, release: &str) {
+        self.bases.retain(|base| (base.arch, base.os.as_str(), base.release.as_str()) != (arch, os, release));
+    }
+
     /// Returns what a resolution should prefer.
     pub fn versions(&self) -> Vec<LockedVersion> {
         let version = |stage: &LockedStage| LockedVersion {

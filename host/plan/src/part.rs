@@ -70,7 +70,13 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
         let at = offset(text, error.line().saturating_sub(1), error.column());
         source.error(at..at, format!("could not read the part `{file}`: {error}"), "here")
     })?;
-    let mut part = Part { text: format!("{}\n", text.trim_end()), layers: 0, copies: vec![], places: vec![], shell: None };
+    let mut part = Part {
+        text: format!("{}\n", text.trim_end()),
+        layers: 0,
+        copies: vec![],
+        places: vec![],
+        shell: None,
+    };
     for instruction in dockerfile.instructions.iter().skip(1) {
         match instruction {
             Instruction::From(from) => {

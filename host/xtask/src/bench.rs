@@ -1,5 +1,7 @@
 //! Measurements, as ratios to what a person would use instead, in one run.
 
+mod native;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,13 +10,18 @@ use std::time::{Duration, Instant};
 use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
-pub(crate) fn bench(_args: &[String]) -> Outcome {
+///
+/// `native` alone, as an argument, measures native tools: half an hour, and it empties the engine's build cache.
+pub(crate) fn bench(args: &[String]) -> Outcome {
     show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
     let project = root().join("target/demo/router");
     if !project.join("target/router-rpi4-arm64.json").exists() {
         return Err("nothing to measure yet: run `cargo xtask demo` first".to_owned());
     }
     let pib = root().join("target/release/pib");
+    if args.iter().any(|arg| arg == "native") {
+        return native::native(&pib);
+    }
     plan(&pib, &project)?;
     no_op(&pib, &project)?;
     export(&pib, &project)

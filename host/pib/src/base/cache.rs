@@ -64,6 +64,18 @@ impl BaseCache {
         self.find(text.trim().parse().ok()?)
     }
 
+    /// Forgets which base the recipe made last, so that it is made anew; the base itself stays.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn forget(&self, recipe: &Bootstrap) -> Result<(), BaseError> {
+        let path = self.recipe_path(recipe);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(BaseError::io("removing", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Waits until no other process makes a base, and removes what a killed one left.
     ///
     /// Look again for the base when this returns: another process may have made it meanwhile. This blocks.

@@ -46,8 +46,11 @@ impl CompanionRecipe {
     /// Returns the recipe, where pib has native tools for the base's distribution on this machine.
     pub fn of(base: &Bootstrap, machine: Machine, runner: &'static [u8]) -> Option<Self> {
         let known = matches!(Native::of(&base.os), Ok(Some(_))) && base.arch.debian().is_some();
-        (known && !runner.is_empty() && machine.emulates(base.arch))
-            .then(|| Self { base: base.clone(), machine, runner })
+        (known && !runner.is_empty() && machine.emulates(base.arch)).then(|| Self {
+            base: base.clone(),
+            machine,
+            runner,
+        })
     }
 
     /// Returns the digest of all that decides the companion but the archive's state.
@@ -73,7 +76,10 @@ pub async fn companion(
     let base = &recipe.base;
     let list = Native::of(&base.os).map_err(|error| BaseError::Resolve(error.to_string()))?;
     let list = list.ok_or_else(|| BaseError::UnsupportedOs { os: base.os.clone() })?;
-    let (main, security) = mirror::choose(base.mirror.as_deref(), base.security_mirror.as_deref(), host)?;
+    // A relative of Debian has its own archive, without this machine's processor: the programs are Debian's then.
+    let own = |mirror: &Option<String>| mirror.clone().filter(|_| base.os == "debian");
+    let (main, security) =
+        mirror::choose(own(&base.mirror).as_deref(), own(&base.security_mirror).as_deref(), host)?;
     let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
     let http = Http::new()?;
     let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
@@ -82,18 +88,19 @@ pub async fn companion(
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
     let chosen = resolve::closure(&packages, &names).map_err(BaseError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);
-    let files = suites::fetch(&http, cache, &suites, &chosen, &what, reporter).await?;
-
-    let debs: Vec<(Package, PathBuf)> =
-        chosen.into_iter().cloned().zip(files.into_iter().map(|(_, path)| path)).collect();
-    let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), suites[0].release.date);
-    let write = move || {
-        let temp = cache.temp();
-        let file = tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
-        Writer::new(file.path(), &recipe, &list, epoch)?.write(&debs, &temp, &recipe)?;
-        cache.store_companion(file, &recipe)
+    let packages: Vec<Package> = chosen.iter().map(|package| (*package).clone()).collect();
+    let (into, recipe, epoch) = (cache.clone(), recipe.clone(), suites[0].release.date);
+    let write = move |files: &mut dyn Iterator<Item = PathBuf>| {
+        let temp = into.temp();
+        let file =
+            tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
+        Writer::new(file.path(), &recipe, &list, epoch)?.write(packages.iter().zip(files), &temp, &recipe)?;
+        Ok((file, recipe))
     };
-    tokio::task::spawn_blocking(write).await.map_err(BaseError::Worker)?
+    let (file, recipe) = suites::fetch(&http, cache, &suites, &chosen, &what, reporter, write).await?;
+    let cache = cache.clone();
+    let store = move || cache.store_companion(file, &recipe);
+    tokio::task::spawn_blocking(store).await.map_err(BaseError::Worker)?
 }
 
 /// Writes the companion's tar.
@@ -125,13 +132,13 @@ impl<'a> Writer<'a> {
 
     fn write(
         mut self,
-        debs: &[(Package, PathBuf)],
+        debs: impl Iterator<Item = (&'a Package, PathBuf)>,
         temp: &Path,
         recipe: &CompanionRecipe,
     ) -> Result<(), BaseError> {
         for (package, path) in debs {
-            let mut deb = deb::Package::open(path, temp)?;
-            let files = deb.files().map_err(BaseError::io("reading", path))?;
+            let mut deb = deb::Package::open(&path, temp)?;
+            let files = deb.files().map_err(BaseError::io("reading", &path))?;
             self.add(package, files).map_err(|error| BaseError::archive(package.file_name(), error))?;
         }
         let path = self.path.clone();
@@ -263,7 +270,8 @@ fn rename(bytes: &mut [u8], (from, to): (&str, &str)) -> bool {
     if from.len() != to.len() {
         return false;
     }
-    let part = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_/.".contains(&byte));
+    let part =
+        |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_/.".contains(&byte));
     replace(bytes, from.as_bytes(), to.as_bytes(), |before, after| !part(before) && !part(after)) > 0
 }
 
@@ -287,7 +295,10 @@ fn relocate(bytes: &mut [u8]) -> bool {
         for index in 0..count {
             let at = table.checked_add(index * size)?;
             if number(bytes, at, 4)? == INTERPRETER as usize {
-                return Some(Some((number(bytes, at.checked_add(8)?, 8)?, number(bytes, at.checked_add(32)?, 8)?)));
+                return Some(Some((
+                    number(bytes, at.checked_add(8)?, 8)?,
+                    number(bytes, at.checked_add(32)?, 8)?,
+                )));
             }
         }
         Some(None)
@@ -340,7 +351,7 @@ mod tests {
         let usual = b"/lib64/ld-linux-x86-64.so.2\0";
         let mut bytes = program(3, 62, usual);
         assert!(relocate(&mut bytes));
-        assert_eq!(bytes[120..], [&LOADER[..], &vec![0; usual.len() - LOADER.len()]].concat());
+        assert_eq!(bytes[120..], [LOADER, &vec![0; usual.len() - LOADER.len()]].concat());
         let mut alone = program(1, 62, usual);
         let before = alone.clone();
         assert!(relocate(&mut alone));

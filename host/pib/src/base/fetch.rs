@@ -28,7 +28,8 @@ pub(super) struct Wanted {
     pub digest: Digest,
 }
 
-/// Fetches what is not in `folder` yet and returns the files' paths in the order of `wanted`.
+/// Fetches what is not in `folder` yet and hands the files' paths to `ready`, in the order of `wanted`, each as soon as
+/// it and those before it are there.
 ///
 /// A file has its final name only once its digest was checked, so that an interrupted download leaves nothing
 /// that looks whole.
@@ -40,7 +41,8 @@ pub(super) async fn fetch(
     folder: &Path,
     wanted: Vec<Wanted>,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Vec<PathBuf>, BaseError> {
+    mut ready: impl FnMut(PathBuf),
+) -> Result<(), BaseError> {
     fs::create_dir_all(folder).map_err(BaseError::io("creating", folder))?;
     let total = wanted.iter().map(|file| file.size).sum();
     let done = AtomicI64::new(0);
@@ -50,7 +52,11 @@ pub(super) async fn fetch(
     };
     let moved: &(dyn Fn(i64) + Send + Sync) = &moved;
     let downloads = wanted.into_iter().map(|file| fetch_one(http, folder, file, moved));
-    futures_util::stream::iter(downloads).buffered(AT_ONCE).try_collect().await
+    let mut paths = futures_util::stream::iter(downloads).buffered(AT_ONCE);
+    while let Some(path) = paths.try_next().await? {
+        ready(path);
+    }
+    Ok(())
 }
 
 async fn fetch_one(

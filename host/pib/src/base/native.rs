@@ -12,7 +12,10 @@ const LIST: &str = include_str!("native.toml");
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Native {
+    #[serde(default)]
     pub(super) package: Vec<Rule>,
+    /// The distribution whose list and whose programs serve this one, too.
+    like: Option<String>,
 }
 
 /// Which programs of one package may run natively, and when.
@@ -40,7 +43,11 @@ impl Native {
     /// Returns the list of a distribution, or `None` where pib has no native tools for it.
     pub(super) fn of(os: &str) -> Result<Option<Self>, toml::de::Error> {
         let mut lists: BTreeMap<String, Self> = toml::from_str(LIST)?;
-        Ok(lists.remove(os))
+        let found = lists.remove(os);
+        Ok(match found.as_ref().and_then(|list| list.like.as_deref()) {
+            Some(other) => lists.remove(other),
+            None => found,
+        })
     }
 
     /// Returns the rule of a package.
@@ -100,13 +107,19 @@ mod tests {
     fn the_list_holds_what_it_promises() {
         let list = Native::of("debian").unwrap().unwrap();
         assert!(Native::of("arch").unwrap().is_none());
+        assert_eq!(Native::of("raspios").unwrap().unwrap().package.len(), list.package.len());
         assert!(list.package.iter().all(|rule| !rule.reason.is_empty()));
         let rule = |name: &str| list.rule(name).unwrap();
         assert!(rule("coreutils").takes("usr/bin/sort") && !rule("coreutils").takes("usr/bin/uname"));
         assert!(rule("kmod").takes("usr/bin/kmod") && !rule("udev").takes("usr/bin/udevadm"));
-        assert!(!rule("libapt-pkg7.0").takes("usr/lib/x") && rule("libapt-pkg7.0").renames("x/libapt-pkg.so.7.0.0"));
+        assert!(
+            !rule("libapt-pkg7.0").takes("usr/lib/x")
+                && rule("libapt-pkg7.0").renames("x/libapt-pkg.so.7.0.0")
+        );
         let mut text = String::new();
         rule("openssl").write(&mut text, "usr/bin/openssl", "3.5.1-1+b2", "usr/bin/openssl");
-        assert!(text.starts_with("tool\t/usr/bin/openssl\topenssl\t3.5.1-1\tusr/bin/openssl\nfirst\trehash\n"));
+        assert!(
+            text.starts_with("tool\t/usr/bin/openssl\topenssl\t3.5.1-1\tusr/bin/openssl\nfirst\trehash\n")
+        );
     }
 }

@@ -75,23 +75,21 @@ pub async fn prepare(
     let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
 
     let chosen: Vec<&Package> = selection.all().collect();
-    let what = format!("Debian {} ({})", recipe.release, recipe.arch);
-    let files = suites::fetch(&http, cache, &suites, &chosen, &what, reporter).await?;
     let plan = TreePlan {
         script: second::script(&selection, epoch),
         sources: second::sources(&recipe.release, suites.len() > 1),
         states: second::extended_states(&selection, architecture),
         essential: selection.essential.len(),
-        files,
+        names: chosen.iter().map(|package| package.file_name()).collect(),
         epoch,
     };
     let mut list: Vec<_> = selection.all().map(|p| (p.name.clone(), p.version.clone())).collect();
     list.sort();
 
-    reporter.detail(STEP, "laying out the file tree");
+    let what = format!("Debian {} ({})", recipe.release, recipe.arch);
     let temp = cache.temp();
-    let write = move || write_context(&temp, &plan);
-    let folder = tokio::task::spawn_blocking(write).await.map_err(BaseError::Worker)??;
+    let write = move |files: &mut dyn Iterator<Item = PathBuf>| write_context(&temp, &plan, files);
+    let folder = suites::fetch(&http, cache, &suites, &chosen, &what, reporter, write).await?;
     Ok(Prepared { folder, packages: list, epoch })
 }
 
@@ -115,24 +113,29 @@ struct TreePlan {
     states: String,
     /// How many of the files belong to essential packages.
     essential: usize,
-    /// The packages' names in the tree and their paths on the host.
-    files: Vec<(String, PathBuf)>,
+    /// The packages' names in the tree.
+    names: Vec<String>,
     epoch: u64,
 }
 
-fn write_context(temp: &Path, plan: &TreePlan) -> Result<tempfile::TempDir, BaseError> {
+/// Writes the first part while its packages arrive; `files` are their paths.
+fn write_context(
+    temp: &Path,
+    plan: &TreePlan,
+    files: &mut dyn Iterator<Item = PathBuf>,
+) -> Result<tempfile::TempDir, BaseError> {
     let folder = tempfile::TempDir::new_in(temp).map_err(BaseError::io("creating a folder in", temp))?;
     let path = folder.path().join(second::FIRST_TAR);
     let write = || BaseError::io("writing", &path);
     let mut tree = Tree::create(&path, plan.epoch)?;
     tree.merge_usr().map_err(write())?;
-    for (number, (name, file)) in plan.files.iter().enumerate() {
-        let mut package = deb::Package::open(file, temp)?;
+    for (number, (name, file)) in plan.names.iter().zip(files).enumerate() {
+        let mut package = deb::Package::open(&file, temp)?;
         if number < plan.essential {
-            let files = package.files().map_err(BaseError::io("reading", file))?;
+            let files = package.files().map_err(BaseError::io("reading", &file))?;
             tree.add_package(files).map_err(|error| BaseError::archive(name, error))?;
         }
-        let (size, bytes) = package.plain().map_err(BaseError::io("reading", file))?;
+        let (size, bytes) = package.plain().map_err(BaseError::io("reading", &file))?;
         tree.add_file(&format!("{}/debs/{name}", second::FOLDER), 0o644, size, bytes).map_err(write())?;
     }
     let own: [(&str, u32, &str); 6] = [

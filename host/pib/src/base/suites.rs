@@ -110,18 +110,20 @@ async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), Bas
     tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
 }
 
-/// Downloads the chosen packages of `what`; the result has their names in a tree and their paths, in the same order.
+/// Downloads the chosen packages of `what` and has `work` go through them meanwhile: it gets each package's path in their
+/// order, as soon as that package is there.
 ///
 /// # Errors
-/// When a package cannot be fetched, or is not the one that the signed list names.
-pub(super) async fn fetch(
+/// When a package cannot be fetched, or is not the one that the signed list names; and whatever `work` says.
+pub(super) async fn fetch<T: Send + 'static>(
     http: &Http,
     cache: &BaseCache,
     suites: &[Suite],
     chosen: &[&Package],
     what: &str,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Vec<(String, PathBuf)>, BaseError> {
+    work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, BaseError> + Send + 'static,
+) -> Result<T, BaseError> {
     let wanted = |package: &&Package| {
         let digest = package.digest.ok_or_else(|| {
             BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
@@ -130,9 +132,16 @@ pub(super) async fn fetch(
         Ok(Wanted { url, size: package.size, digest })
     };
     let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
-    reporter.started(STEP, format!("Downloading {} packages of {what}", wanted.len()));
-    let paths = fetch::fetch(http, &cache.debs(), wanted, reporter).await?;
-    Ok(chosen.iter().map(|package| package.file_name()).zip(paths).collect())
+    let count = wanted.len();
+    reporter.started(STEP, format!("Downloading {count} packages of {what}"));
+    let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
+    let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
+    // One that has failed takes no more; why, it says itself.
+    let fetched = fetch::fetch(http, &cache.debs(), wanted, reporter, |path| _ = sender.send(path)).await;
+    drop(sender);
+    let worked = worker.await.map_err(BaseError::Worker)?;
+    // Without all packages what was made of them is incomplete, whatever the worker thinks.
+    fetched.and(worked)
 }
 
 #[cfg(test)]

@@ -176,15 +176,16 @@ async fn packages_are_fetched_once_and_checked() {
     let http = Http::new().unwrap();
     let wanted = |url: Url, text: &str| Wanted { url, size: 4, digest: Digest::of(text.as_bytes()) };
     for _ in 0..2 {
-        let paths = fetch::fetch(&http, folder.path(), vec![wanted(server.url("good"), "good")], &reporter);
-        assert_eq!(std::fs::read(&paths.await.unwrap()[0]).unwrap(), b"good");
+        let (list, mut paths) = (vec![wanted(server.url("good"), "good")], vec![]);
+        fetch::fetch(&http, folder.path(), list, &reporter, |path| paths.push(path)).await.unwrap();
+        assert_eq!(std::fs::read(&paths[0]).unwrap(), b"good");
     }
     assert_eq!(server.asked(), ["good"]);
     let list = vec![wanted(server.url("bad"), "good!")];
-    let problem = fetch::fetch(&http, folder.path(), list, &reporter).await.unwrap_err();
+    let problem = fetch::fetch(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
     assert!(matches!(problem, BaseError::Mismatch { .. }), "{problem}");
     let list = vec![wanted(server.url("nosuch"), "gone")];
-    let problem = fetch::fetch(&http, folder.path(), list, &reporter).await.unwrap_err();
+    let problem = fetch::fetch(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
     assert!(problem.to_string().contains("does not have it"), "{problem}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

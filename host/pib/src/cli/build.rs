@@ -19,7 +19,11 @@ pub(super) struct Build {
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<(), Error> {
-    let options = ops::build::BuildOptions { no_cache: args.no_cache, no_native: args.no_native, lock: args.lock.mode() };
+    let options = ops::build::BuildOptions {
+        no_cache: args.no_cache,
+        no_native: args.no_native,
+        lock: args.lock.mode(),
+    };
     let report = ops::build::build(session, &options).await?;
     print_as(json, &report, ops::build::BuildReport::to_text)
 }

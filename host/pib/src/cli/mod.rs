@@ -9,6 +9,7 @@ mod plan;
 mod publish;
 mod remove;
 mod tree;
+mod update;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -80,6 +81,7 @@ enum Command {
     Plan(plan::Plan),
     Build(build::Build),
     Tree(tree::Tree),
+    Update(update::Update),
     Binfmt(binfmt::Binfmt),
     Publish(publish::Publish),
 }
@@ -122,6 +124,7 @@ fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
             Command::Plan(args) => plan::run(session, json, args).await,
             Command::Build(args) => build::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,
+            Command::Update(args) => update::run(session, json, args).await,
             Command::Binfmt(args) => binfmt::run(json, &args),
             Command::Publish(args) => publish::run(session, json, args),
         }

@@ -256,11 +256,7 @@ async fn bootstrap(
 }
 
 /// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
-fn first_plan(
-    prepared: &base::Prepared,
-    arch: Arch,
-    native: Option<&Native>,
-) -> Result<BuildPlan, Error> {
+fn first_plan(prepared: &base::Prepared, arch: Arch, native: Option<&Native>) -> Result<BuildPlan, Error> {
     let mut hasher = KeyHasher::new("pib bootstrap 1");
     let mut context = Vec::new();
     let dockerfile = prepared.dockerfile(native);

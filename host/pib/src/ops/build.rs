@@ -207,12 +207,7 @@ async fn load_base(
 }
 
 /// Returns whether the engine has the stages' result already.
-async fn built(
-    session: &Session,
-    engine: &Engine,
-    job: &Job,
-    options: &BuildOptions,
-) -> Result<bool, Error> {
+async fn built(session: &Session, engine: &Engine, job: &Job, options: &BuildOptions) -> Result<bool, Error> {
     let key = job.plan.key.to_string();
     let there = engine.container_image(&job.tag).await?;
     let built = !options.no_cache && there.is_some_and(|image| image.labels.get(KEY_LABEL) == Some(&key));
@@ -231,8 +226,7 @@ async fn build_stages(
 ) -> Result<(), Error> {
     let key = job.plan.key.to_string();
     let mut request = BuildRequest::new(&job.plan, &job.tag);
-    request.labels =
-        BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), (KEY_LABEL.to_owned(), key)]);
+    request.labels = BTreeMap::from([(LABEL.to_owned(), "build".to_owned()), (KEY_LABEL.to_owned(), key)]);
     request.no_cache = options.no_cache;
     engine.build(&request, &*session.reporter).await?;
     Ok(())

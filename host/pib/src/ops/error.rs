@@ -89,8 +89,8 @@ pub enum Error {
     /// The base that the lock holds cannot be had again.
     #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
     #[diagnostic(help(
-        "Packages have moved on since the lock was written. Take the new base by removing the [[base]] entry \
-         from pib.lock, or copy the old one's file from the cache of a machine that has it."
+        "Packages have moved on since the lock was written. Take the new base with `pib update --base`, \
+         or copy the old one's file from the cache of a machine that has it."
     ))]
     BaseMoved {
         /// What the lock holds.

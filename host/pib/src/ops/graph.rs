@@ -41,11 +41,11 @@ pub(super) async fn resolve(
     let manifest = &project.manifest;
     let sources =
         Sources::new(&session.cache, &project.dir, manifest.registries.clone()).offline(mode.offline);
+    let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
     let request = request(project, update)?;
     let index = prefetch(&sources, &request).await?;
     let resolution = resolve::resolve(&request, &index)?;
     let order = sort(manifest, &resolution)?;
-    let before = project.lock.clone().unwrap_or_default();
     let lock = before.with_stages(&resolution);
     if mode.locked {
         unchanged(project, &lock)?;
@@ -76,6 +76,12 @@ impl Graph {
         self.lock.set_base(base);
     }
 
+    /// Takes the base for the project's target out of the lock.
+    pub(super) fn drop_base(&mut self, manifest: &ProjectManifest) {
+        let project = &manifest.project;
+        self.lock.drop_base(project.arch, &project.os, &project.release);
+    }
+
     /// Writes the lock, where it changed; `mode` may forbid that.
     pub(super) fn write_lock(&self, project: &Project, mode: LockMode) -> Result<bool, Error> {
         if project.lock.as_ref() == Some(&self.lock) {
@@ -87,6 +93,17 @@ impl Graph {
         files::replace_text(&project.dir.join(lockfile::FILE_NAME), &self.lock.to_text())?;
         Ok(true)
     }
+}
+
+/// Returns what of the lock is held to: an updated stage may have another content, also in the same version.
+fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
+    match update {
+        Update::None => {}
+        Update::All => lock.stages.clear(),
+        Update::Stages(names) => lock.stages.retain(|stage| !names.contains(&stage.name)),
+        Update::Precise(name, _) => lock.stages.retain(|stage| stage.name != *name),
+    }
+    lock
 }
 
 fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {

@@ -23,6 +23,7 @@ mod project;
 pub mod publish;
 mod session;
 pub mod tree;
+pub mod update;
 
 pub use error::Error;
 pub use session::{LockMode, Session};

@@ -27,7 +27,8 @@ fn recipe(manifest: &ProjectManifest, arch: &str) -> Option<CompanionRecipe> {
         include: Vec::new(),
     };
     // The program is for this machine's processor, so an engine elsewhere must have the same.
-    let machine = Machine::of(arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine))?;
+    let machine =
+        Machine::of(arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine))?;
     CompanionRecipe::of(&base, machine, RUNNER)
 }
 
@@ -70,7 +71,9 @@ pub(super) async fn get(
         None => match make(session, &recipe).await {
             Ok(stored) => stored,
             Err(error) => {
-                session.reporter.warn(format!("could not make native tools, so everything is emulated: {error}"));
+                session
+                    .reporter
+                    .warn(format!("could not make native tools, so everything is emulated: {error}"));
                 return Ok(None);
             }
         },

@@ -101,7 +101,8 @@ pub async fn write_context(
     let (base, digest) = match decided.base_source()? {
         BaseSource::ContainerImage { .. } => (None, decided.base_digest()),
         source => {
-            let stored = decided.ensure_base(session, mode, &source, decided.project.manifest.build.native).await?;
+            let stored =
+                decided.ensure_base(session, mode, &source, decided.project.manifest.build.native).await?;
             let digest = stored.digest;
             (Some(stored), Some(digest))
         }
@@ -160,8 +161,7 @@ impl Decided {
         native: bool,
     ) -> Result<StoredBase, Error> {
         let manifest = &self.project.manifest;
-        let stored =
-            base::ensure(session, mode, source, self.graph.base(manifest), manifest, native).await?;
+        let stored = base::ensure(session, mode, source, self.graph.base(manifest), manifest, native).await?;
         let locked = base::locked(manifest, source, &stored)?;
         self.graph.set_base(locked);
         Ok(stored)

@@ -275,3 +275,70 @@ fn the_bundled_registry_holds_what_the_folders_do() {
     let output = publish.args(stages).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn update_moves_what_it_is_told_to() {
+    let bench = Bench::new(PROJECT);
+    let publish = |version: &str| {
+        bench.stage("camera", "", Some("RUN true\n"));
+        let manifest = format!("[stage]\nname = \"camera\"\nversion = \"{version}\"\n");
+        bench.write("stages/camera/stage.toml", &manifest);
+        let ran = bench.run(&["publish", "--index", "registry", "stages/camera"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.errors);
+    };
+    let locked = || {
+        let tree = bench.run(&["tree"]).out;
+        let line = tree.lines().find(|line| line.contains(" camera ")).unwrap_or_default().to_owned();
+        line.split(" camera ").nth(1).unwrap_or_default().split(' ').next().unwrap_or_default().to_owned()
+    };
+    publish("1.0.0");
+    let url = format!("file://{}", bench.path("registry").display());
+    let manifest = format!(
+        "{PROJECT}camera = {{ version = \"1\", registry = \"acme\" }}\n\n[registries.acme]\nindex = \"{url}\"\n"
+    );
+    bench.write("pib.toml", &manifest);
+    assert_eq!(bench.run(&["lock"]).code, Some(0));
+    publish("1.1.0");
+    publish("1.2.0");
+    assert_eq!(bench.run(&["lock"]).code, Some(0));
+    assert_eq!(locked(), "1.0.0", "what is locked stays");
+
+    let shown = bench.run(&["update", "--dry-run"]);
+    assert!(shown.out.contains("1.2.0") && shown.out.contains("Nothing was written"), "{}", shown.out);
+    assert_eq!(locked(), "1.0.0");
+    let moved = bench.run(&["update", "camera", "--precise", "1.1.0"]);
+    assert!(moved.out.contains("1.0.0") && moved.out.contains("1.1.0"), "{}{}", moved.out, moved.errors);
+    assert_eq!(locked(), "1.1.0");
+    assert_eq!(bench.run(&["update", "watchdog"]).out.trim(), "Nothing to update.");
+    assert_eq!(locked(), "1.1.0");
+    assert_eq!(bench.run(&["update", "--json"]).code, Some(0));
+    assert_eq!(locked(), "1.2.0");
+
+    // A base in the lock is dropped by a whole update and by `--base`, and by nothing else.
+    let base = "\n[[base]]\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\
+                digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\nepoch = 1\n";
+    let lock = bench.path("pib.lock");
+    for (args, stays) in
+        [(&["update", "camera"][..], true), (&["update", "--base"], false), (&["update"], false)]
+    {
+        let text = std::fs::read_to_string(&lock).unwrap();
+        if !text.contains("[[base]]") {
+            let at = text.find("\n[[stage]]").unwrap();
+            std::fs::write(&lock, format!("{}{base}{}", &text[..at], &text[at..])).unwrap();
+        }
+        let ran = bench.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+        assert_eq!(std::fs::read_to_string(&lock).unwrap().contains("[[base]]"), stays, "{args:?}");
+    }
+    let before = std::fs::read_to_string(&lock).unwrap();
+    for (args, code, say) in [
+        (&["update", "camera", "--precise", "one"][..], 2, "is no version"),
+        (&["update", "camera", "--precise", "9.0.0"], 4, "9.0.0"),
+        (&["update", "kamera"], 4, "camera"),
+    ] {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, Some(code), "{args:?}: {}{}", ran.out, ran.errors);
+        assert!(ran.errors.contains(say), "{}", ran.errors);
+    }
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), before);
+}

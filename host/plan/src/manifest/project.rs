@@ -190,7 +190,16 @@ impl ProjectManifest {
         };
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
-        Ok(Self { project, stages, patch, image: schema.image, build: schema.build, base, registries, source })
+        Ok(Self {
+            project,
+            stages,
+            patch,
+            image: schema.image,
+            build: schema.build,
+            base,
+            registries,
+            source,
+        })
     }
 }
 

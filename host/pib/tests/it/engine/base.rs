@@ -29,7 +29,10 @@ async fn a_base_is_loaded_once_and_is_the_same_everywhere() {
     assert_eq!(lab.engine.container_image(&again).await.unwrap().unwrap().id, first.id);
 
     let armv7 = lab.tag("armv7");
-    lab.engine.load_base(&Base { tag: &armv7, platform: "linux/arm/v7", ..base.clone() }, &Silent).await.unwrap();
+    lab.engine
+        .load_base(&Base { tag: &armv7, platform: "linux/arm/v7", ..base.clone() }, &Silent)
+        .await
+        .unwrap();
     let image = lab.engine.container_image(&armv7).await.unwrap().unwrap();
     // Podman's answer leaves the variant out.
     let short = lab.engine.info().name == "Podman" && image.platform == "linux/arm";

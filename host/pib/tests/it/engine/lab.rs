@@ -49,7 +49,8 @@ impl Lab {
         let nonce = format!("{:?}", SystemTime::now());
         let lab = Self { engine, name: format!("pib-test-{test}-{}", std::process::id()), nonce };
         let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
-        let base = Base { rootfs_tar: base_tar(), tag: &lab.base(), platform: "linux/arm64", labels: &labels };
+        let base =
+            Base { rootfs_tar: base_tar(), tag: &lab.base(), platform: "linux/arm64", labels: &labels };
         lab.engine.load_base(&base, &Silent).await.unwrap();
         lab
     }

@@ -1,0 +1,33 @@
+//! `pib update`
+
+use clap::Args;
+
+use super::print_as;
+use crate::ops::{self, Error, Session};
+
+/// Move pib.lock to newer versions: all stages and the base, or those named
+#[derive(Debug, Args)]
+pub(super) struct Update {
+    /// The stages that may move; all, and the base, where none is named
+    #[arg(value_name = "STAGE")]
+    stages: Vec<String>,
+    /// Have the next build make the base anew; alone, no stage moves
+    #[arg(long, conflicts_with = "precise")]
+    base: bool,
+    /// Move the stage to exactly this version
+    #[arg(long, value_name = "VERSION", requires = "stages")]
+    precise: Option<String>,
+    /// Show what would change and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Use no network
+    #[arg(long)]
+    offline: bool,
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Update) -> Result<(), Error> {
+    let Update { stages, base, precise, dry_run, offline } = args;
+    let options = ops::update::UpdateOptions { stages, base, precise, dry_run, offline };
+    let updated = ops::update::update(session, &options).await?;
+    print_as(json, &updated, ops::update::Updated::to_text)
+}

@@ -1,0 +1,289 @@
+//! What native tools save: the same installs native and emulated, and on a machine of this one's own kind.
+//!
+//! Processor time is that of the whole machine, since the engine's is nobody's child: run this with nothing else going
+//! on. Everything that the engine keeps of earlier builds is thrown away first.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::run_pib;
+use crate::run::{Outcome, as_root, cache, capture, command, has, root, show};
+
+/// Packages with many scripts: 30 and, with what they need, 100 come to be installed.
+const SETS: [(&str, &str); 2] = [
+    ("about 30 packages", "openssh-server ca-certificates locales tzdata nano"),
+    (
+        "about 100 packages",
+        "openssh-server ca-certificates locales tzdata nano systemd-sysv udev dbus libpam-systemd python3 git curl \
+         initramfs-tools man-db vim-tiny rsync tmux",
+    ),
+];
+
+/// Wall and processor time.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// Measures installs, the bootstrap and the demo image.
+pub(super) fn native(pib: &Path) -> Outcome {
+    let work = root().join("target/bench/native");
+    let _ = fs::remove_dir_all(&work);
+    fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
+    installs(pib, &work)?;
+    bootstrap(pib, &work)?;
+    demo(pib, &work)?;
+    let _ = fs::remove_dir_all(&work);
+    Ok(())
+}
+
+fn installs(pib: &Path, work: &Path) -> Outcome {
+    own_base(work)?;
+    for (title, packages) in SETS {
+        let usual = own_install(work, packages)?;
+        println!("install of {title}, this machine's own kind   {}", text(usual));
+        for (arch, board) in [("arm64", "rpi4"), ("armv7", "rpi3")] {
+            let project = work.join("install");
+            make_project(pib, &project, arch, board, packages)?;
+            let native = stage(pib, &project, &[])?;
+            let emulated = stage(pib, &project, &["--no-native"])?;
+            println!(
+                "  {arch}: native {}   emulated {}   {:.1} times the processor time, {:.1} times the wall time; \
+                 native is {:.2} of this machine's own in wall time",
+                text(native),
+                text(emulated),
+                ratio(emulated.cpu, native.cpu),
+                ratio(emulated.wall, native.wall),
+                ratio(native.wall, usual.wall),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The release that is measured: every mirror has all of its architectures.
+const RELEASE: &str = "bookworm";
+
+fn make_project(pib: &Path, project: &Path, arch: &str, board: &str, packages: &str) -> Outcome {
+    let _ = fs::remove_dir_all(project);
+    let write = |name: &str, text: String| {
+        let path = project.join(name);
+        let folder = path.parent().unwrap_or(project).to_owned();
+        fs::create_dir_all(folder).and_then(|()| fs::write(&path, text)).map_err(|error| error.to_string())
+    };
+    write(
+        "pib.toml",
+        format!(
+            "[project]\nname = \"install\"\nos = \"debian\"\nrelease = \"{RELEASE}\"\nboard = \"{board}\"\n\
+             arch = \"{arch}\"\n\n[stages]\n__init__ = {{ path = \"stages/__init__\" }}\n\
+             mine = {{ path = \"stages/mine\" }}\n"
+        ),
+    )?;
+    copy(&root().join("stages/__init__"), &project.join("stages/__init__"))?;
+    // Without the security updates: mirrors have them for armv7 in a state that apt refuses, at times.
+    let part = project.join("stages/__init__/Dockerfile.debian.part");
+    let text = fs::read_to_string(&part).map_err(|error| error.to_string())?;
+    let first = "sed -i '/^$/,$d' /etc/apt/sources.list.d/debian.sources; apt-get update; \
+                 apt-get install --yes --download-only $(cat /tmp/packages)";
+    let text = text.replace("apt-get update", first);
+    fs::write(&part, text.replacen("COPY ", &format!("RUN echo {packages} > /tmp/packages\nCOPY "), 1))
+        .map_err(|error| error.to_string())?;
+    write("stages/mine/Dockerfile.part", format!("RUN apt-get install --yes {packages}\n"))?;
+    // The base and the package lists are there when the clock starts.
+    capture(run_pib(pib, project).arg("build"))?;
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let folder = to.parent().unwrap_or(to).to_string_lossy().into_owned();
+    capture(&mut command("cp", &["-r", &from.to_string_lossy(), &folder])).map(drop)
+}
+
+/// Builds a project anew and returns what its stage `mine` cost.
+fn stage(pib: &Path, project: &Path, options: &[&str]) -> Outcome<Cost> {
+    forget("pib/install")?;
+    let mut build = command(&pib.to_string_lossy(), &["--json", "build", "--no-cache"]);
+    build.args(options).current_dir(project).env("PIB_CACHE_DIR", cache());
+    let mut child = build
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not run pib: {error}"))?;
+    let events = child.stderr.take().ok_or("pib has no standard error")?;
+    let (mut start, mut cost) = (None, None);
+    for line in BufReader::new(events).lines() {
+        let line = line.map_err(|error| error.to_string())?;
+        if !line.contains("\"id\":\"stage:mine\"") {
+            continue;
+        }
+        if line.contains("step-started") {
+            start = start.or(Some((Instant::now(), busy()?)));
+        } else if line.contains("step-finished")
+            && let Some((since, before)) = start
+        {
+            cost = Some(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) });
+        }
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    match cost {
+        Some(cost) if status.success() => Ok(cost),
+        _ => Err(format!("pib build failed ({status})")),
+    }
+}
+
+/// Makes a base of this machine's own kind, with the package lists and the packages of both sets in it.
+fn own_base(work: &Path) -> Outcome {
+    if !has("mmdebstrap") || !has("arch-test") {
+        let packages = ["install", "--yes", "--no-install-recommends", "mmdebstrap", "arch-test"];
+        show(&mut as_root("apt-get", &packages))?;
+    }
+    let tar = work.join("own.tar");
+    show(&mut as_root("mmdebstrap", &["--quiet", "--variant=minbase", RELEASE, &tar.to_string_lossy()]))?;
+    capture(&mut command("docker", &["import", &tar.to_string_lossy(), "pib-bench:own"])).map(drop)
+}
+
+fn own_install(work: &Path, packages: &str) -> Outcome<Cost> {
+    let folder = work.join("own");
+    fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+    let dockerfile = |last: &str| {
+        format!(
+            "FROM pib-bench:own\nENV DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n\
+             RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && \
+             echo 'APT::Install-Recommends \"false\";' > /etc/apt/apt.conf.d/90 && \
+             echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/90 && \
+             apt-get update && apt-get install --yes --download-only {packages}\n{last}"
+        )
+    };
+    let build = |last: &str| {
+        fs::write(folder.join("Dockerfile"), dockerfile(last)).map_err(|error| error.to_string())?;
+        let folder = folder.to_string_lossy();
+        capture(&mut command("docker", &["build", "--quiet", "--tag", "pib-bench:installed", &folder]))
+            .map(drop)
+    };
+    build("")?;
+    let (since, before) = (Instant::now(), busy()?);
+    build(&format!("RUN apt-get install --yes {packages}\n"))?;
+    Ok(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) })
+}
+
+/// A minimal base from nothing, downloads included, beside the usual tool.
+fn bootstrap(pib: &Path, work: &Path) -> Outcome {
+    let tar = work.join("theirs.tar");
+    let theirs = timed(|| {
+        let args = ["--quiet", "--variant=minbase", "--arch=arm64", "trixie", &tar.to_string_lossy()];
+        show(&mut as_root("mmdebstrap", &args))
+    })?;
+    for (title, options) in [("native", &[][..]), ("emulated", &["--no-native"][..])] {
+        let project = work.join("base");
+        let _ = fs::remove_dir_all(&project);
+        fs::create_dir_all(project.join("stages/mine")).map_err(|error| error.to_string())?;
+        capture(command(&pib.to_string_lossy(), &["--quiet", "new", "base"]).current_dir(work))?;
+        let fresh = work.join("fresh");
+        let _ = fs::remove_dir_all(&fresh);
+        empty_engine()?;
+        let mut build = command(&pib.to_string_lossy(), &["--json", "build"]);
+        build.args(options).current_dir(&project).env("PIB_CACHE_DIR", &fresh);
+        let ours = until(&mut build, "\"id\":\"base:load\"")?;
+        println!(
+            "bootstrap of a minimal trixie for arm64, {title}   {}   mmdebstrap {}   {:.1} times pib's wall time",
+            text(ours),
+            text(theirs),
+            ratio(theirs.wall, ours.wall)
+        );
+    }
+    Ok(())
+}
+
+/// Runs pib until it tells of an event, and stops it. The first loading is of native tools, where there are any.
+fn until(build: &mut std::process::Command, event: &str) -> Outcome<Cost> {
+    let (since, before) = (Instant::now(), busy()?);
+    let mut child = build
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("could not run pib: {error}"))?;
+    let events = child.stderr.take().ok_or("pib has no standard error")?;
+    let mut cost = None;
+    for line in BufReader::new(events).lines() {
+        let line = line.map_err(|error| error.to_string())?;
+        if line.contains(event) && line.contains("pib-base:") {
+            cost = Some(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) });
+            break;
+        }
+    }
+    capture(&mut command("kill", &["-INT", &child.id().to_string()]))?;
+    child.wait().map_err(|error| error.to_string())?;
+    cost.ok_or_else(|| "pib ended before the base was made".to_owned())
+}
+
+/// The example from nothing to the image.
+fn demo(pib: &Path, work: &Path) -> Outcome {
+    let project = root().join("target/demo/router");
+    let mut costs = Vec::new();
+    for options in [&[][..], &["--no-native"][..]] {
+        let fresh = work.join("fresh");
+        let _ = fs::remove_dir_all(&fresh);
+        let copy_of: PathBuf = work.join("router");
+        let _ = fs::remove_dir_all(&copy_of);
+        copy(&project, &copy_of)?;
+        let _ = fs::remove_dir_all(copy_of.join("target"));
+        let _ = fs::remove_file(copy_of.join("pib.lock"));
+        empty_engine()?;
+        costs.push(timed(|| {
+            let mut build = run_pib(pib, &copy_of);
+            capture(build.arg("build").args(options).env("PIB_CACHE_DIR", &fresh)).map(drop)
+        })?);
+    }
+    println!(
+        "the example from nothing, base included   native {}   emulated {}   {:.1} times the wall time",
+        text(costs[0]),
+        text(costs[1]),
+        ratio(costs[1].wall, costs[0].wall)
+    );
+    Ok(())
+}
+
+/// Throws away what the engine keeps of pib's builds.
+fn empty_engine() -> Outcome {
+    for name in ["pib/base", "pib/router", "pib/install", "pib-base", "pib-native"] {
+        forget(name)?;
+    }
+    capture(&mut command("docker", &["builder", "prune", "--all", "--force"])).map(drop)
+}
+
+fn forget(name: &str) -> Outcome {
+    let list = capture(&mut command("docker", &["images", "--format", "{{.Repository}}:{{.Tag}}", name]))?;
+    for tag in list.lines() {
+        capture(&mut command("docker", &["rmi", "--force", tag]))?;
+    }
+    Ok(())
+}
+
+fn timed(work: impl FnOnce() -> Outcome) -> Outcome<Cost> {
+    let (since, before) = (Instant::now(), busy()?);
+    work()?;
+    Ok(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) })
+}
+
+/// Returns how long the machine's processors have worked since it started: the first line of `/proc/stat` without
+/// its fourth and fifth numbers, in hundredths of a second.
+fn busy() -> Outcome<Duration> {
+    let text =
+        fs::read_to_string("/proc/stat").map_err(|error| format!("could not read /proc/stat: {error}"))?;
+    let numbers = text.lines().next().unwrap_or_default().split_whitespace().skip(1).take(8);
+    let numbers = numbers.enumerate().filter(|(index, _)| !matches!(index, 3 | 4 | 7));
+    let ticks: u64 = numbers.filter_map(|(_, number)| number.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn text(cost: Cost) -> String {
+    format!("{:.1} s ({:.1} s of processor time)", cost.wall.as_secs_f64(), cost.cpu.as_secs_f64())
+}
+
+fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64().max(0.001)
+}
