@@ -220,7 +220,8 @@ async fn tools(
 ) -> Result<(Engine, Option<Native>), Error> {
     let engine = engine::connect(session, manifest.project.arch).await?;
     let native = match native {
-        true => native::get(session, &engine, manifest, false).await?,
+        // Why there are none is told once, by the build that follows.
+        true => native::get(session, &engine, manifest, false, |_| ()).await?,
         false => None,
     };
     Ok((engine, native))

@@ -80,7 +80,8 @@ pub async fn build(session: &Session, options: &BuildOptions) -> Result<BuildRep
     if !built(session, &engine, &job, options).await? {
         if decided.native(options) {
             let manifest = &decided.project.manifest;
-            let native = native::get(session, &engine, manifest, options.lock.offline).await?;
+            let say = |why: &str| session.reporter.warn(format!("everything is emulated: {why}"));
+            let native = native::get(session, &engine, manifest, options.lock.offline, say).await?;
             job = Job::new(session, &decided, native.as_ref())?;
         }
         load_base(session, &engine, &job, base.as_ref()).await?;

@@ -39,41 +39,35 @@ pub(super) fn planned(session: &Session, manifest: &ProjectManifest) -> Option<N
     Some(named(&recipe, stored.map(|stored| stored.digest).as_ref()))
 }
 
-/// Makes the companion where it is not in the cache, and loads it into the engine. Where there can be none, says so
-/// and returns nothing: the same comes of a build without, only later.
+/// Makes the companion where it is not in the cache, and loads it into the engine. Where there can be none, `say` hears
+/// why, and nothing is returned: the same comes of a build without, only later.
 pub(super) async fn get(
     session: &Session,
     engine: &Engine,
     manifest: &ProjectManifest,
     offline: bool,
+    say: impl Fn(&str),
 ) -> Result<Option<Native>, Error> {
-    let info = engine.info();
+    let (info, project) = (engine.info(), &manifest.project);
     let Some(recipe) = recipe(manifest, &info.arch) else {
-        session.reporter.note(format!(
-            "there are no native tools for {} {} on {}: everything is emulated",
-            manifest.project.os, manifest.project.release, info.arch
-        ));
+        let (os, release) = (&project.os, &project.release);
+        say(&format!("there are no native tools for {os} {release} on {}", info.arch));
         return Ok(None);
     };
     if !info.buildkit {
-        session.reporter.note(format!(
-            "{} {} has no BuildKit, which native tools need: everything is emulated",
-            info.name, info.version
-        ));
+        say(&format!("{} {} has no BuildKit, which native tools need", info.name, info.version));
         return Ok(None);
     }
     let stored = match BaseCache::new(&session.cache).find_companion(&recipe) {
         Some(stored) => stored,
         None if offline => {
-            session.reporter.note("native tools are not in the cache: everything is emulated");
+            say("native tools are not in the cache, and the network is not to be used");
             return Ok(None);
         }
         None => match make(session, &recipe).await {
             Ok(stored) => stored,
             Err(error) => {
-                session
-                    .reporter
-                    .warn(format!("could not make native tools, so everything is emulated: {error}"));
+                say(&format!("native tools cannot be made: {error}"));
                 return Ok(None);
             }
         },

@@ -1,20 +1,20 @@
 //! `pib.toml`: one device image, described by its project.
 
+mod options;
 mod schema;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use semver::VersionReq;
-use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
 use crate::board;
 use crate::id::{Arch, Digest, StageName, check_name};
-use crate::layout::{Layout, PartitionSpec};
 use crate::stage::ConfigValue;
 use crate::variable::Variable;
+pub use options::{BuildOptions, Compression, ImageOptions};
 use schema::{BaseSchema, ProjectSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
@@ -102,54 +102,6 @@ pub struct ConfigEntry {
     pub span: Range<usize>,
     /// The value.
     pub value: ConfigValue,
-}
-
-/// How the stages are built. Nothing here changes what comes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BuildOptions {
-    /// Whether native programs stand in for the target's where they can.
-    pub native: bool,
-}
-
-impl Default for BuildOptions {
-    fn default() -> Self {
-        Self { native: true }
-    }
-}
-
-/// How the image is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ImageOptions {
-    /// Whether a compressed copy is what the build leaves.
-    pub compress: Compression,
-    /// The partitions, where they replace those that the operating system calls for.
-    #[serde(rename = "partition")]
-    pub partitions: Vec<PartitionSpec>,
-}
-
-impl ImageOptions {
-    /// Returns the layout of the image.
-    pub fn layout(&self, os: &str) -> Layout {
-        if self.partitions.is_empty() {
-            return Layout::default_for(os);
-        }
-        Layout { partitions: self.partitions.clone() }
-    }
-}
-
-/// How the finished image is compressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// By xz: smallest.
-    Xz,
-    /// By Zstandard: quickest.
-    Zstd,
 }
 
 /// A base of the project's own.

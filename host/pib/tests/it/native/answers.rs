@@ -1,5 +1,7 @@
 //! What a part asks for must be the target's answer, and what it changes must count from then on.
 
+use pib_plan::id::Digest;
+
 use crate::world::{Images, World, docker};
 
 /// Each instruction fails where it gets an answer of the building machine.
@@ -85,4 +87,31 @@ fn a_stage_that_says_so_is_emulated() {
         let path = docker(&["run", "--rm", "--network=none", tag, "cat", "/native"]);
         assert_eq!(path.trim(), "/usr/bin/readlink");
     }
+}
+
+#[test]
+fn a_release_without_native_tools_is_told_once_and_emulated() {
+    let world = World::new();
+    let _images = Images("unknown");
+    world.tiny("unknown", "RUN [ ! -e /.pib ] && echo done > /mine\n");
+    world.run("unknown", &["plan", "--context", "context"]);
+    // A base of one's own, of a release that no archive knows.
+    let base = world.path("unknown/context/base.tar");
+    let digest = Digest::of(&std::fs::read(&base).unwrap());
+    let manifest = world.path("unknown/pib.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap().replace("\"trixie\"", "\"nosuchrelease\"");
+    let text = format!("{text}\n[base]\npath = \"context/base.tar\"\ndigest = \"{digest}\"\n");
+    std::fs::write(&manifest, text).unwrap();
+    for name in ["__init__", "__cleanup__"] {
+        let stage = world.path("unknown/stages").join(name);
+        std::fs::create_dir_all(&stage).unwrap();
+        std::fs::write(stage.join("Dockerfile.part"), "RUN true\n").unwrap();
+        world.run("unknown", &["add", "--path", &format!("stages/{name}")]);
+    }
+    let output = world.pib("unknown", &["build"]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors.matches("everything is emulated").count(), 1, "{errors}");
+    let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/unknown"]);
+    assert_eq!(docker(&["run", "--rm", "--network=none", tag.trim(), "cat", "/mine"]), "done\n");
 }
