@@ -11,16 +11,17 @@ use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
 ///
-/// `native` alone, as an argument, measures native tools: half an hour, and it empties the engine's build cache.
+/// `native`, as an argument, measures native tools: half an hour, and it empties the engine's build cache. What is
+/// named after it (`install`, `bootstrap`, `demo`) is measured alone.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
+    let pib = root().join("target/release/pib");
+    if args.iter().any(|arg| arg == "native") {
+        return native::native(&pib, args);
+    }
     let project = root().join("target/demo/router");
     if !project.join("target/router-rpi4-arm64.json").exists() {
         return Err("nothing to measure yet: run `cargo xtask demo` first".to_owned());
-    }
-    let pib = root().join("target/release/pib");
-    if args.iter().any(|arg| arg == "native") {
-        return native::native(&pib);
     }
     plan(&pib, &project)?;
     no_op(&pib, &project)?;

@@ -3,13 +3,17 @@
 mod add;
 mod binfmt;
 mod build;
+mod info;
 mod lock;
 mod new;
+mod outdated;
 mod plan;
 mod publish;
 mod remove;
+mod search;
 mod tree;
 mod update;
+mod why;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -82,6 +86,10 @@ enum Command {
     Build(build::Build),
     Tree(tree::Tree),
     Update(update::Update),
+    Outdated(outdated::Outdated),
+    Why(why::Why),
+    Search(search::Search),
+    Info(info::Info),
     Binfmt(binfmt::Binfmt),
     Publish(publish::Publish),
 }
@@ -125,6 +133,10 @@ fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
             Command::Build(args) => build::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,
             Command::Update(args) => update::run(session, json, args).await,
+            Command::Outdated(args) => outdated::run(session, json, args).await,
+            Command::Why(args) => why::run(session, json, args).await,
+            Command::Search(args) => search::run(session, json, args).await,
+            Command::Info(args) => info::run(session, json, args).await,
             Command::Binfmt(args) => binfmt::run(json, &args),
             Command::Publish(args) => publish::run(session, json, args),
         }

@@ -16,6 +16,9 @@ pub(super) struct Plan {
     /// Write a folder that a plain `docker build DIR` accepts
     #[arg(long, value_name = "DIR")]
     context: Option<PathBuf>,
+    /// Tell why one of two stages is built before the other
+    #[arg(long, num_args = 2, value_names = ["STAGE", "STAGE"], conflicts_with_all = ["dockerfile", "context"])]
+    why: Option<Vec<String>>,
     #[command(flatten)]
     lock: LockArgs,
 }
@@ -24,6 +27,10 @@ pub(super) async fn run(session: &Session, json: bool, args: Plan) -> Result<(),
     if let Some(folder) = &args.context {
         let written = ops::plan::write_context(session, args.lock.mode(), folder).await?;
         return print_as(json, &written, ops::plan::WrittenContext::to_text);
+    }
+    if let Some([one, other]) = args.why.as_deref() {
+        let reason = ops::plan::why(session, args.lock.mode(), [one, other]).await?;
+        return print_as(json, &reason, ops::plan::OrderReason::to_text);
     }
     let plan = ops::plan::plan(session, args.lock.mode()).await?;
     if args.dockerfile {

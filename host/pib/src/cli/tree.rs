@@ -8,11 +8,14 @@ use crate::ops::{self, Error, Session};
 /// Show which stage depends on which
 #[derive(Debug, Args)]
 pub(super) struct Tree {
+    /// Show below each stage those that need it
+    #[arg(long)]
+    invert: bool,
     #[command(flatten)]
     lock: LockArgs,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Tree) -> Result<(), Error> {
-    let tree = ops::tree::tree(session, args.lock.mode()).await?;
+    let tree = ops::tree::tree(session, args.lock.mode(), args.invert).await?;
     print_as(json, &tree, ops::tree::Tree::to_text)
 }

@@ -6,7 +6,7 @@ use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{self, LockedBase, Lockfile};
 use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
-use pib_plan::order::{self, OrderInput};
+use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Root, Update};
 
 use super::project::Project;
@@ -17,8 +17,8 @@ use crate::source::{Package, Sources};
 pub(super) struct Graph {
     /// The choices, by name.
     pub(super) resolution: Resolution,
-    /// The names, in build order.
-    pub(super) order: Vec<StageName>,
+    /// The stages, in build order.
+    pub(super) order: BuildOrder,
     /// The lock that says so; its bases are those of the lock before.
     pub(super) lock: Lockfile,
     /// Where the stages come from.
@@ -56,8 +56,8 @@ pub(super) async fn resolve(
 impl Graph {
     /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
     pub(super) async fn packages(&self) -> Result<Vec<Package>, Error> {
-        let mut packages = Vec::with_capacity(self.order.len());
-        for name in &self.order {
+        let mut packages = Vec::with_capacity(self.order.names().len());
+        for name in self.order.names() {
             if let Some(resolved) = self.resolution.get(name) {
                 packages.push(self.sources.fetch(resolved, self.before.stage(name)).await?);
             }
@@ -173,7 +173,7 @@ async fn prefetch(sources: &Sources, request: &ResolveRequest) -> Result<MemoryI
     }
 }
 
-fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<Vec<StageName>, Error> {
+fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<BuildOrder, Error> {
     let listed = |name: &StageName| manifest.stages.iter().position(|stage| stage.name == *name);
     let inputs: Vec<OrderInput> = resolution
         .stages
@@ -187,5 +187,5 @@ fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<Vec<Stage
             listed: listed(&stage.name),
         })
         .collect();
-    Ok(order::order(&inputs)?.into_names())
+    Ok(order::order(&inputs)?)
 }

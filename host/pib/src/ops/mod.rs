@@ -8,6 +8,7 @@ pub mod add;
 mod base;
 pub mod binfmt;
 mod blocking;
+pub mod browse;
 pub mod build;
 mod compress;
 mod engine;
@@ -24,6 +25,7 @@ pub mod publish;
 mod session;
 pub mod tree;
 pub mod update;
+pub mod why;
 
 pub use error::Error;
 pub use session::{LockMode, Session};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, FileSource};
-use pib_plan::id::Digest;
+use pib_plan::id::{Digest, StageName};
 use pib_plan::native::Native;
 use pib_plan::resolve::Update;
 use serde::Serialize;
@@ -80,6 +80,44 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     });
     let (BaseRef::ContainerImage(base) | BaseRef::ContextTar(base)) = base;
     Ok(PlanSummary { base, stages: stages.collect(), dockerfile: plan.dockerfile })
+}
+
+/// Why one stage is built before another.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OrderReason {
+    /// The stage that comes first.
+    pub first: String,
+    /// The stage that comes later.
+    pub second: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Returns which of two stages of the build comes first, and why.
+///
+/// # Errors
+/// When the stages cannot be resolved or ordered, or one is not in the build.
+pub async fn why(session: &Session, mode: LockMode, names: [&str; 2]) -> Result<OrderReason, Error> {
+    let project = Project::load(session)?;
+    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let find = |text: &str| -> Result<StageName, Error> {
+        let name: StageName = text.parse().map_err(|error: pib_plan::id::NameError| {
+            Error::usage(error.to_string(), "`pib search` lists stages.")
+        })?;
+        match graph.resolution.get(&name) {
+            Some(_) => Ok(name),
+            None => Err(super::why::no_stage(&graph.resolution, &name)),
+        }
+    };
+    let (one, other) = (find(names[0])?, find(names[1])?);
+    let reason = |first: &StageName, second: &StageName| {
+        let why = graph.order.why(first, second)?.to_string();
+        Some(OrderReason { first: first.to_string(), second: second.to_string(), why })
+    };
+    reason(&one, &other)
+        .or_else(|| reason(&other, &one))
+        .ok_or_else(|| Error::usage("these are the same stage".to_owned(), "Name two stages."))
 }
 
 /// Writes a folder that a plain `docker build` accepts: Dockerfile, files and the base itself.
@@ -222,6 +260,13 @@ impl PlanSummary {
             text.push('\n');
         }
         text
+    }
+}
+
+impl OrderReason {
+    /// Returns the reason for people.
+    pub fn to_text(&self) -> String {
+        format!("{} comes before {}: {}", self.first, self.second, self.why)
     }
 }
 

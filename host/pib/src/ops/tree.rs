@@ -32,11 +32,11 @@ pub struct TreeStage {
     pub dependencies: Vec<String>,
 }
 
-/// Returns the project's tree.
+/// Returns the project's tree; inverted, below each stage are those that need it.
 ///
 /// # Errors
 /// When the stages cannot be resolved.
-pub async fn tree(session: &Session, mode: LockMode) -> Result<Tree, Error> {
+pub async fn tree(session: &Session, mode: LockMode, invert: bool) -> Result<Tree, Error> {
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let mut roots = Vec::new();
@@ -49,10 +49,28 @@ pub async fn tree(session: &Session, mode: LockMode) -> Result<Tree, Error> {
         let (version, source) = (stage.version.to_string(), stage.source.describe());
         stages.insert(stage.name.to_string(), TreeStage { version, source, dependencies });
     }
-    Ok(Tree { project: project.manifest.project.name, roots, stages })
+    let tree = Tree { project: project.manifest.project.name, roots, stages };
+    Ok(if invert { tree.inverted() } else { tree })
 }
 
 impl Tree {
+    /// Returns the tree upside down: it starts from the stages that need no other.
+    fn inverted(self) -> Self {
+        let mut stages = self.stages.clone();
+        for stage in stages.values_mut() {
+            stage.dependencies.clear();
+        }
+        for (name, stage) in &self.stages {
+            for needed in &stage.dependencies {
+                if let Some(found) = stages.get_mut(needed) {
+                    found.dependencies.push(name.clone());
+                }
+            }
+        }
+        let leaf = |(name, stage): (&String, &TreeStage)| stage.dependencies.is_empty().then(|| name.clone());
+        Self { project: self.project, roots: self.stages.iter().filter_map(leaf).collect(), stages }
+    }
+
     /// Returns the tree for people; what is below a stage is shown once, and marked `(*)` after that.
     pub fn to_text(&self) -> String {
         let mut text = format!("{}\n", self.project);

@@ -303,6 +303,7 @@ fn update_moves_what_it_is_told_to() {
     assert_eq!(bench.run(&["lock"]).code, Some(0));
     assert_eq!(locked(), "1.0.0", "what is locked stays");
 
+    assert_eq!(bench.run(&["outdated"]).out, "camera 1.0.0 -> 1.2.0\n");
     let shown = bench.run(&["update", "--dry-run"]);
     assert!(shown.out.contains("1.2.0") && shown.out.contains("Nothing was written"), "{}", shown.out);
     assert_eq!(locked(), "1.0.0");
@@ -341,4 +342,53 @@ fn update_moves_what_it_is_told_to() {
         assert!(ran.errors.contains(say), "{}", ran.errors);
     }
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), before);
+}
+
+#[test]
+fn a_build_explains_itself() {
+    let bench = Bench::new(&format!("{PROJECT}ro = \"1\"\n"));
+    let says = |args: &[&str]| {
+        let ran = bench.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+        ran.out
+    };
+    let why = "os 1.0.0 (the bundled registry)\n├── pib.toml asks for ^1\n├── stage ro 1.0.0 asks for ^1\n\
+               │   └── pib.toml asks for ^1\n└── stage watchdog 1.0.0 asks for ^1\n    └── pib.toml asks for ^1\n";
+    assert_eq!(says(&["why", "os"]), why);
+    assert!(says(&["why", "__init__"]).contains("every build"));
+    assert!(says(&["why", "os", "--json"]).contains("\"asked-by\""));
+    let order = says(&["plan", "--why", "ro", "watchdog"]);
+    assert!(order.starts_with("watchdog comes before ro: "), "{order}");
+    assert!(says(&["plan", "--why", "__cleanup__", "os"]).contains("phase"));
+    let inverted = says(&["tree", "--invert"]);
+    assert!(inverted.contains("\n└── os 1.0.0") && inverted.contains("\n    ├── ro 1.0.0"), "{inverted}");
+
+    let found = says(&["search", "READ-ONLY"]);
+    assert!(found.starts_with("ro 1.0.0 ") && found.lines().count() == 1, "{found}");
+    assert!(says(&["search"]).lines().count() >= 6);
+    assert_eq!(says(&["search", "nothing-is-called-so"]), "No stage matches.\n");
+    let info = says(&["info", "watchdog"]);
+    for part in
+        ["watchdog 1.0.0: ", "versions:", "needs:      os ^1", "timeout (integer, 2 to 15, default 15)"]
+    {
+        assert!(info.contains(part), "no `{part}` in:\n{info}");
+    }
+    assert!(says(&["info", "rootssh"]).contains("authorized-keys (paths, at least 1, required)"));
+    assert_eq!(says(&["outdated"]), "Every stage has its newest version.\n");
+    for (args, code, say) in [
+        (&["why", "rootssh"][..], 2, "there is no stage `rootssh` in this build"),
+        (&["why", "Ro"], 2, "`Ro`"),
+        (&["plan", "--why", "ro", "ro"], 2, "the same stage"),
+        (&["plan", "--why", "ro", "watchdogs"], 2, "Did you mean `watchdog`?"),
+        (&["info", "wathdog"], 2, "Did you mean `watchdog`?"),
+        (&["info", "ro", "--registry", "acme"], 3, "acme"),
+    ] {
+        let ran = bench.run(args);
+        assert!(
+            ran.code == Some(code) && ran.errors.contains(say),
+            "{args:?}: {:?} {}",
+            ran.code,
+            ran.errors
+        );
+    }
 }

@@ -29,14 +29,22 @@ struct Cost {
     cpu: Duration,
 }
 
-/// Measures installs, the bootstrap and the demo image.
-pub(super) fn native(pib: &Path) -> Outcome {
+/// Measures installs, the bootstrap and the demo image, or those of them that are named.
+pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
+    let all = args.len() < 2;
+    let wanted = |name: &str| all || args.iter().any(|arg| arg == name);
     let work = root().join("target/bench/native");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
-    installs(pib, &work)?;
-    bootstrap(pib, &work)?;
-    demo(pib, &work)?;
+    if wanted("install") {
+        installs(pib, &work)?;
+    }
+    if wanted("bootstrap") {
+        bootstrap(pib, &work)?;
+    }
+    if wanted("demo") {
+        demo(pib, &work)?;
+    }
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }
@@ -222,7 +230,10 @@ fn until(build: &mut std::process::Command, event: &str) -> Outcome<Cost> {
 
 /// The example from nothing to the image.
 fn demo(pib: &Path, work: &Path) -> Outcome {
-    let project = root().join("target/demo/router");
+    let project = root().join("host/examples/router");
+    let key = work.join("key");
+    let key_path = key.to_string_lossy();
+    capture(&mut command("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key_path]))?;
     let mut costs = Vec::new();
     for options in [&[][..], &["--no-native"][..]] {
         let fresh = work.join("fresh");
@@ -230,8 +241,9 @@ fn demo(pib: &Path, work: &Path) -> Outcome {
         let copy_of: PathBuf = work.join("router");
         let _ = fs::remove_dir_all(&copy_of);
         copy(&project, &copy_of)?;
-        let _ = fs::remove_dir_all(copy_of.join("target"));
-        let _ = fs::remove_file(copy_of.join("pib.lock"));
+        fs::create_dir_all(copy_of.join("keys"))
+            .and_then(|()| fs::copy(key.with_extension("pub"), copy_of.join("keys/owner.pub")))
+            .map_err(|error| format!("could not write the key: {error}"))?;
         empty_engine()?;
         costs.push(timed(|| {
             let mut build = run_pib(pib, &copy_of);

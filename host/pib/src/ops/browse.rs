@@ -1,0 +1,292 @@
+//! Looks at what registries offer: `pib search`, `pib info`, `pib outdated`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use pib_plan::id::StageName;
+use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
+use pib_plan::resolve::Update;
+use pib_plan::stage::{ConfigKey, ConfigSchema, ConfigValue};
+use semver::VersionReq;
+use serde::Serialize;
+
+use super::project::Project;
+use super::{Error, LockMode, Session, graph, project};
+use crate::source::Sources;
+
+/// A stage that was found.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    /// Its newest version.
+    pub version: String,
+    /// One line on what it adds.
+    pub description: String,
+    /// The registry that has it.
+    pub registry: String,
+}
+
+/// All that a registry says of a stage.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Info {
+    /// Its newest version, in full.
+    pub newest: IndexEntry,
+    /// All versions, the newest first, those that were yanked marked so.
+    pub versions: Vec<Version>,
+    /// The registry.
+    pub registry: String,
+}
+
+/// A version of a stage.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Version {
+    /// The version.
+    pub version: String,
+    /// Whether it is hidden from new resolution.
+    pub yanked: bool,
+    /// Why this pib cannot use it, if so.
+    pub unreadable: Option<String>,
+}
+
+/// A stage of which there is a newer version than the locked one.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outdated {
+    /// The stage.
+    pub name: String,
+    /// The version in the lock.
+    pub locked: String,
+    /// The newest that the project and the other stages allow; what `pib update` would take.
+    pub compatible: String,
+    /// The newest of all.
+    pub newest: String,
+}
+
+/// Returns the sources of the project, or of nothing but the bundled registry outside of one.
+fn sources(session: &Session, offline: bool) -> Result<(Sources, BTreeMap<String, String>), Error> {
+    let (dir, registries) = match project::find(session) {
+        Ok(_) => {
+            let project = Project::load(session)?;
+            (project.dir, project.manifest.registries)
+        }
+        Err(_) => (session.cwd.clone(), BTreeMap::new()),
+    };
+    Ok((Sources::new(&session.cache, &dir, registries.clone()).offline(offline), registries))
+}
+
+/// Returns the stages whose name or description has all the words, by name.
+///
+/// Registries behind a web server have no list of their stages, so they are not searched.
+///
+/// # Errors
+/// When the project or a registry cannot be read.
+pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, Error> {
+    let (sources, registries) = sources(session, true)?;
+    let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    let mut found = Vec::new();
+    for name in std::iter::once(None).chain(registries.keys().map(|name| Some(name.as_str()))) {
+        let source = sources.registry_source(name)?;
+        for stage in sources.names(&source) {
+            let file = sources.candidates(&stage, &source).await?;
+            let Some(entry) = newest(&file.versions) else { continue };
+            let text = format!("{stage} {}", entry.description).to_lowercase();
+            if words.iter().all(|word| text.contains(word)) {
+                found.push(Found {
+                    name: stage.to_string(),
+                    version: entry.vers.to_string(),
+                    description: entry.description.clone(),
+                    registry: source.describe(),
+                });
+            }
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// Returns what a registry says of a stage.
+///
+/// # Errors
+/// When the registry has no such stage, or cannot be read.
+pub async fn info(
+    session: &Session,
+    stage: &str,
+    registry: Option<&str>,
+    offline: bool,
+) -> Result<Info, Error> {
+    let name: StageName = stage.parse().map_err(|error: pib_plan::id::NameError| {
+        Error::usage(error.to_string(), "`pib search` lists stages.")
+    })?;
+    let (sources, _) = sources(session, offline)?;
+    let source = sources.registry_source(registry)?;
+    let file = sources.candidates(&name, &source).await?;
+    let Some(entry) = newest(&file.versions) else {
+        let names = sources.names(&source);
+        let help = match pib_plan::suggest::nearest(name.as_str(), names.iter().map(StageName::as_str)) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => "`pib search WORD` looks for stages.".to_owned(),
+        };
+        let message = format!("{} has no stage `{name}` that this pib can read", source.describe());
+        return Err(Error::usage(message, help));
+    };
+    let mut candidates: Vec<&Candidate> = file.versions.iter().collect();
+    candidates.sort_by(|a, b| b.version.cmp(&a.version));
+    let versions = candidates.into_iter().map(|candidate| {
+        let (yanked, unreadable) = match &candidate.offer {
+            Offer::Entry(entry) => (entry.yanked, None),
+            Offer::Unreadable(reason) => (false, Some(reason.clone())),
+        };
+        Version { version: candidate.version.to_string(), yanked, unreadable }
+    });
+    Ok(Info { newest: entry.clone(), versions: versions.collect(), registry: source.describe() })
+}
+
+/// Returns the stages of the build that have a newer version, by name.
+///
+/// # Errors
+/// When the stages cannot be resolved.
+pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>, Error> {
+    let mode = LockMode { locked: false, offline };
+    let project = Project::load(session)?;
+    let now = graph::resolve(session, &project, mode, Update::None).await?;
+    let updated = graph::resolve(session, &project, mode, Update::All).await?;
+    let sources =
+        Sources::new(&session.cache, &project.dir, project.manifest.registries.clone()).offline(offline);
+    let mut list = Vec::new();
+    for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
+        let file = sources.candidates(&stage.name, &stage.source).await?;
+        let newest = newest(&file.versions).map_or(&stage.version, |entry| &entry.vers);
+        let compatible = updated.resolution.get(&stage.name).map_or(&stage.version, |found| &found.version);
+        if *newest > stage.version || *compatible > stage.version {
+            list.push(Outdated {
+                name: stage.name.to_string(),
+                locked: stage.version.to_string(),
+                compatible: compatible.to_string(),
+                newest: newest.to_string(),
+            });
+        }
+    }
+    Ok(list)
+}
+
+/// Returns the newest version that a new project could take; a pre-release only where there is nothing else.
+fn newest(versions: &[Candidate]) -> Option<&IndexEntry> {
+    let entries = versions.iter().filter_map(|candidate| match &candidate.offer {
+        Offer::Entry(entry) if !entry.yanked => Some(&**entry),
+        _ => None,
+    });
+    entries.max_by(|a, b| (a.vers.pre.is_empty(), &a.vers).cmp(&(b.vers.pre.is_empty(), &b.vers)))
+}
+
+/// Returns found stages for people, a line each.
+pub fn found_text(found: &[Found]) -> String {
+    if found.is_empty() {
+        return "No stage matches.".to_owned();
+    }
+    let width = found.iter().map(|stage| stage.name.len() + stage.version.len()).max().unwrap_or(0) + 1;
+    let line = |stage: &Found| {
+        let name = format!("{} {}", stage.name, stage.version);
+        format!("{name:<width$}  {}\n", stage.description)
+    };
+    found.iter().map(line).collect()
+}
+
+/// Returns outdated stages for people, a line each.
+pub fn outdated_text(list: &[Outdated]) -> String {
+    if list.is_empty() {
+        return "Every stage has its newest version.".to_owned();
+    }
+    let line = |stage: &Outdated| {
+        let Outdated { name, locked, compatible, newest } = stage;
+        match compatible == newest {
+            true => format!("{name} {locked} -> {compatible}\n"),
+            false => format!("{name} {locked} -> {compatible} (the newest is {newest})\n"),
+        }
+    };
+    list.iter().map(line).collect()
+}
+
+impl Info {
+    /// Returns all of it for people.
+    pub fn to_text(&self) -> String {
+        let entry = &self.newest;
+        let mut text = format!("{} {}", entry.name, entry.vers);
+        if !entry.description.is_empty() {
+            let _ = write!(text, ": {}", entry.description);
+        }
+        text.push('\n');
+        let mut line = |title: &str, value: String| {
+            if !value.is_empty() {
+                let _ = writeln!(text, "{:<12}{value}", format!("{title}:"));
+            }
+        };
+        line("licence", entry.license.clone());
+        line("registry", self.registry.clone());
+        let versions: Vec<String> = self.versions.iter().map(Version::to_text).collect();
+        line("versions", versions.join(", "));
+        line("os", entry.support.os.clone().unwrap_or_default().join(", "));
+        let archs = entry.support.arch.iter().flatten().map(|arch| arch.as_str()).collect::<Vec<_>>();
+        line("arch", archs.join(", "));
+        line("boards", entry.support.boards.clone().unwrap_or_default().join(", "));
+        line("pib", entry.pib.as_ref().map(ToString::to_string).unwrap_or_default());
+        line("needs", requirements(&entry.deps));
+        line("conflicts", requirements(&entry.conflicts));
+        config_text(&mut text, &entry.config);
+        text
+    }
+}
+
+impl Version {
+    fn to_text(&self) -> String {
+        match (self.yanked, &self.unreadable) {
+            (true, _) => format!("{} (yanked)", self.version),
+            (_, Some(reason)) => format!("{} ({reason})", self.version),
+            _ => self.version.clone(),
+        }
+    }
+}
+
+fn requirements(list: &BTreeMap<StageName, VersionReq>) -> String {
+    list.iter().map(|(name, wanted)| format!("{name} {wanted}")).collect::<Vec<_>>().join(", ")
+}
+
+fn config_text(text: &mut String, config: &ConfigSchema) {
+    if config.is_empty() {
+        return;
+    }
+    text.push_str("config:\n");
+    for (key, schema) in config {
+        let _ = writeln!(text, "  {key} ({})", facts(schema));
+        if !schema.help.is_empty() {
+            let _ = writeln!(text, "      {}", schema.help);
+        }
+    }
+}
+
+/// Returns what a value may be, in a few words.
+fn facts(key: &ConfigKey) -> String {
+    let kind = serde_json::to_value(key.kind).ok();
+    let mut facts = vec![kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()];
+    if !key.values.is_empty() {
+        facts.push(format!("one of {}", key.values.join(", ")));
+    }
+    match (key.min, key.max) {
+        (Some(min), Some(max)) => facts.push(format!("{min} to {max}")),
+        (Some(min), None) => facts.push(format!("at least {min}")),
+        (None, Some(max)) => facts.push(format!("at most {max}")),
+        (None, None) => {}
+    }
+    match &key.default {
+        Some(ConfigValue::Boolean(value)) => facts.push(format!("default {value}")),
+        Some(ConfigValue::Integer(value)) => facts.push(format!("default {value}")),
+        Some(ConfigValue::String(value)) => facts.push(format!("default \"{value}\"")),
+        Some(ConfigValue::List(values)) => facts.push(format!("default [{}]", values.join(", "))),
+        None if key.required => facts.push("required".to_owned()),
+        None => {}
+    }
+    facts.join(", ")
+}
