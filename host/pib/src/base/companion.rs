@@ -25,7 +25,7 @@ use crate::event::Reporter;
 use crate::net::Http;
 
 /// Raise it when the same list would give another companion.
-const VERSION: &str = "pib companion 2";
+const VERSION: &str = "pib companion 3";
 /// The largest program that is taken.
 const MAX_PROGRAM: u64 = 64 << 20;
 /// Where the programs find their loader. It fits in the place of the usual one, which is longer.
@@ -108,8 +108,10 @@ struct Writer<'a> {
     tree: Tree<std::io::BufWriter<std::fs::File>>,
     path: PathBuf,
     list: &'a Native,
-    /// The list of tools, as `run` reads it.
-    tools: String,
+    /// The lists of the packages' tools, as `run` reads them, by package, with what the package depends on.
+    tools: Vec<(String, String)>,
+    /// The packages with a library that cannot be told the target's name.
+    broken: Vec<String>,
     /// The folders of the libraries, and where they lie in the companion.
     libraries: [(&'static str, &'static str); 2],
     /// The architecture's name, and the target's.
@@ -124,7 +126,8 @@ impl<'a> Writer<'a> {
             tree: Tree::replace(path, epoch)?,
             path: path.to_owned(),
             list,
-            tools: String::new(),
+            tools: Vec::new(),
+            broken: Vec::new(),
             libraries: recipe.machine.libraries(),
             names: (recipe.machine.debian(), target),
         })
@@ -146,7 +149,7 @@ impl<'a> Writer<'a> {
             let [(_, libraries), (_, short)] = self.libraries.map(|(from, to)| (from, below_root(to)));
             self.tree.add_link(short, libraries)?;
             self.tree.add_link("loader", &format!("{libraries}/ld-linux-x86-64.so.2"))?;
-            let (run, tools) = (recipe.runner, std::mem::take(&mut self.tools));
+            let (run, tools) = (recipe.runner, usable(&self.tools, &self.broken));
             self.tree.add_file("run", 0o755, run.len() as u64, run)?;
             self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
             self.tree.finish()?.flush()
@@ -157,6 +160,7 @@ impl<'a> Writer<'a> {
     /// Takes what is needed out of a package: its libraries, and the programs that the list names.
     fn add(&mut self, package: &Package, files: impl Read) -> std::io::Result<()> {
         let rule = self.list.rule(&package.name);
+        let mut tools = String::new();
         let mut archive = tar::Archive::new(files);
         for entry in archive.entries()? {
             let mut entry = entry?;
@@ -171,16 +175,17 @@ impl<'a> Writer<'a> {
             if kind.is_file() && entry.size() <= MAX_PROGRAM {
                 let bytes = contents(&mut entry)?;
                 if self.add_program(rule, &path, bytes)? {
-                    rule.write(&mut self.tools, &path, &package.version, &listed);
+                    rule.write(&mut tools, &path, &package.version, &listed);
                 }
             } else if kind.is_hard_link() {
                 let target = entry.link_name()?.as_deref().map(inside).transpose()?.flatten();
                 if target.is_some_and(|target| self.tree.has(&merged(&target))) {
                     self.tree.add_entry(entry)?;
-                    rule.write(&mut self.tools, &path, &package.version, &listed);
+                    rule.write(&mut tools, &path, &package.version, &listed);
                 }
             }
         }
+        self.tools.push((package.depends.clone(), tools));
         Ok(())
     }
 
@@ -204,7 +209,10 @@ impl<'a> Writer<'a> {
         if kind.is_file() {
             let mode = entry.header().mode()? & 0o755;
             let mut bytes = contents(&mut entry)?;
-            if rule.is_some_and(|rule| rule.renames(place)) && !rename(&mut bytes, self.names) {
+            if let Some(rule) = rule.filter(|rule| rule.renames(place))
+                && !rename(&mut bytes, self.names)
+            {
+                self.broken.push(rule.name.clone());
                 return Ok(());
             }
             self.move_libraries(&mut bytes);
@@ -234,6 +242,13 @@ impl<'a> Writer<'a> {
             replace(bytes, from.as_bytes(), to.as_bytes(), |_, _| true);
         }
     }
+}
+
+/// Returns the list of the tools that need no broken package. A compiler may have made a name part of its code instead
+/// of keeping it as text; then what uses that library stays emulated.
+fn usable(tools: &[(String, String)], broken: &[String]) -> String {
+    let needs = |depends: &str| broken.iter().any(|name| depends.contains(name.as_str()));
+    tools.iter().filter(|(depends, _)| !needs(depends)).map(|(_, lines)| lines.as_str()).collect()
 }
 
 fn contents(entry: &mut impl Read) -> std::io::Result<Vec<u8>> {
@@ -332,6 +347,14 @@ mod tests {
         assert_eq!(bytes, b"x\0armhf\0 (armhf) linux-amd64 amd64s x86_64\0");
         assert!(!rename(&mut bytes, ("amd64", "riscv64")));
         assert!(!rename(&mut b"nothing here at all".to_vec(), ("amd64", "armhf")));
+    }
+
+    #[test]
+    fn what_needs_a_library_that_cannot_be_told_the_name_is_left_out() {
+        let tools = [("libc6, libapt-pkg6.0 (>= 2)", "apt\n"), ("libc6", "sed\n")];
+        let tools = tools.map(|(depends, lines)| (depends.to_owned(), lines.to_owned()));
+        assert_eq!(usable(&tools, &["libapt-pkg6.0".to_owned()]), "sed\n");
+        assert_eq!(usable(&tools, &[]), "apt\nsed\n");
     }
 
     /// Returns an ELF file of one program header.

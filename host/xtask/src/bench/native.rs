@@ -91,6 +91,7 @@ fn make_project(pib: &Path, project: &Path, arch: &str, board: &str, packages: &
              mine = {{ path = \"stages/mine\" }}\n"
         ),
     )?;
+    write("stages/mine/Dockerfile.part", format!("RUN apt-get install --yes {packages}\n"))?;
     copy(&root().join("stages/__init__"), &project.join("stages/__init__"))?;
     // Without the security updates: mirrors have them for armv7 in a state that apt refuses, at times.
     let part = project.join("stages/__init__/Dockerfile.debian.part");
@@ -100,7 +101,6 @@ fn make_project(pib: &Path, project: &Path, arch: &str, board: &str, packages: &
     let text = text.replace("apt-get update", first);
     fs::write(&part, text.replacen("COPY ", &format!("RUN echo {packages} > /tmp/packages\nCOPY "), 1))
         .map_err(|error| error.to_string())?;
-    write("stages/mine/Dockerfile.part", format!("RUN apt-get install --yes {packages}\n"))?;
     // The base and the package lists are there when the clock starts.
     capture(run_pib(pib, project).arg("build"))?;
     Ok(())
