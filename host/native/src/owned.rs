@@ -39,7 +39,8 @@ impl Owned {
     pub(crate) fn is_original(&mut self, file: &Path, tool: &Tool) -> bool {
         let Some(database) = self.database.clone() else { return true };
         self.refresh(&database.join("status"));
-        if self.versions.get(&tool.package) != Some(&tool.version) {
+        let own = self.versions.get(&tool.package).map(|version| without_rebuild(version));
+        if own != Some(without_rebuild(&tool.version)) {
             return false;
         }
         let list = database.join("info").join(format!("{}.md5sums", tool.package));
@@ -80,7 +81,7 @@ fn mark(file: &Path) -> Option<Mark> {
     Some((data.dev(), data.ino(), data.size(), modified.0, modified.1, changed.0, changed.1))
 }
 
-/// Reads packages and their versions, without the numbers of rebuilds, from dpkg's `status`.
+/// Reads packages and their versions from dpkg's `status`.
 fn versions(status: &str) -> HashMap<String, String> {
     let mut versions = HashMap::new();
     let mut package = None;
@@ -88,13 +89,14 @@ fn versions(status: &str) -> HashMap<String, String> {
         if let Some(name) = line.strip_prefix("Package: ") {
             package = Some(name);
         } else if let (Some(version), Some(name)) = (line.strip_prefix("Version: "), package) {
-            versions.insert(name.to_owned(), without_rebuild(version).to_owned());
+            versions.insert(name.to_owned(), version.to_owned());
         }
     }
     versions
 }
 
-/// Returns the version of the source: a rebuild for one architecture alone appends `+b` and a number.
+/// Returns the version of the source: a rebuild for one architecture alone appends `+b` and a number, so that two
+/// architectures may differ in it.
 fn without_rebuild(version: &str) -> &str {
     match version.rsplit_once("+b") {
         Some((source, number)) if !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) => source,

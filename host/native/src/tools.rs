@@ -31,7 +31,7 @@ pub(crate) struct Tools {
 pub(crate) struct Tool {
     /// The package that brings it.
     pub(crate) package: String,
-    /// The package's version, without the number of a rebuild.
+    /// The package's version.
     pub(crate) version: String,
     /// How the package's list of checksums calls the file.
     pub(crate) listed: String,

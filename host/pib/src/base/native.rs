@@ -77,7 +77,7 @@ impl Rule {
     /// Writes a program's lines of the list that the companion's `run` reads: where it is, which package of which
     /// version brings it, how the package's checksums call it, and when it may be used.
     pub(super) fn write(&self, list: &mut String, path: &str, version: &str, listed: &str) {
-        let _ = writeln!(list, "tool\t/{path}\t{}\t{}\t{listed}", self.name, without_rebuild(version));
+        let _ = writeln!(list, "tool\t/{path}\t{}\t{}\t{listed}", self.name, version);
         let rules = [("first", &self.first), ("script", &self.scripts), ("without", &self.without)];
         for (rule, words) in rules {
             for word in words {
@@ -89,14 +89,6 @@ impl Rule {
 
 fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
-}
-
-/// Returns the version of the source: a rebuild for one architecture alone appends `+b` and a number.
-fn without_rebuild(version: &str) -> &str {
-    match version.rsplit_once("+b") {
-        Some((source, number)) if !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) => source,
-        _ => version,
-    }
 }
 
 #[cfg(test)]
@@ -119,7 +111,7 @@ mod tests {
         let mut text = String::new();
         rule("openssl").write(&mut text, "usr/bin/openssl", "3.5.1-1+b2", "usr/bin/openssl");
         assert!(
-            text.starts_with("tool\t/usr/bin/openssl\topenssl\t3.5.1-1\tusr/bin/openssl\nfirst\trehash\n")
+            text.starts_with("tool\t/usr/bin/openssl\topenssl\t3.5.1-1+b2\tusr/bin/openssl\nfirst\trehash\n")
         );
     }
 }
