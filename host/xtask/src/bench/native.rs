@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::run_pib;
@@ -116,31 +116,37 @@ fn stage(pib: &Path, project: &Path, options: &[&str]) -> Outcome<Cost> {
     forget("pib/install")?;
     let mut build = command(&pib.to_string_lossy(), &["--json", "build", "--no-cache"]);
     build.args(options).current_dir(project).env("PIB_CACHE_DIR", cache());
+    let mut clock = Clock::start()?;
+    let mut cost = None;
+    let (_, status) = watch(&mut build, |line| {
+        let mine = line.contains("\"id\":\"stage:mine\"");
+        if mine && line.contains("step-started") {
+            clock = Clock::start()?;
+        } else if mine && line.contains("step-finished") {
+            cost = Some(clock.read()?);
+        }
+        Ok(true)
+    })?;
+    cost.filter(|_| status.success()).ok_or_else(|| format!("pib build failed ({status})"))
+}
+
+/// Runs pib and hands its events on, a line each, until `each` has enough; then pib is stopped. Returns whether it was.
+fn watch(build: &mut Command, mut each: impl FnMut(&str) -> Outcome<bool>) -> Outcome<(bool, ExitStatus)> {
     let mut child = build
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| format!("could not run pib: {error}"))?;
     let events = child.stderr.take().ok_or("pib has no standard error")?;
-    let (mut start, mut cost) = (None, None);
+    let mut enough = false;
     for line in BufReader::new(events).lines() {
-        let line = line.map_err(|error| error.to_string())?;
-        if !line.contains("\"id\":\"stage:mine\"") {
-            continue;
-        }
-        if line.contains("step-started") {
-            start = start.or(Some((Instant::now(), busy()?)));
-        } else if line.contains("step-finished")
-            && let Some((since, before)) = start
-        {
-            cost = Some(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) });
+        if !each(&line.map_err(|error| error.to_string())?)? {
+            capture(&mut command("kill", &["-INT", &child.id().to_string()]))?;
+            enough = true;
+            break;
         }
     }
-    let status = child.wait().map_err(|error| error.to_string())?;
-    match cost {
-        Some(cost) if status.success() => Ok(cost),
-        _ => Err(format!("pib build failed ({status})")),
-    }
+    Ok((enough, child.wait().map_err(|error| error.to_string())?))
 }
 
 /// Makes a base of this machine's own kind, with the package lists and the packages of both sets in it.
@@ -173,9 +179,7 @@ fn own_install(work: &Path, packages: &str) -> Outcome<Cost> {
             .map(drop)
     };
     build("")?;
-    let (since, before) = (Instant::now(), busy()?);
-    build(&format!("RUN apt-get install --yes {packages}\n"))?;
-    Ok(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) })
+    timed(|| build(&format!("RUN apt-get install --yes {packages}\n")))
 }
 
 /// A minimal base from nothing, downloads included, beside the usual tool.
@@ -195,7 +199,15 @@ fn bootstrap(pib: &Path, work: &Path) -> Outcome {
         empty_engine()?;
         let mut build = command(&pib.to_string_lossy(), &["--json", "build"]);
         build.args(options).current_dir(&project).env("PIB_CACHE_DIR", &fresh);
-        let ours = until(&mut build, "\"id\":\"base:load\"")?;
+        let clock = Clock::start()?;
+        let mut ours = None;
+        // What is loaded first are native tools, where there are any; the base is there when it is loaded itself.
+        watch(&mut build, |line| {
+            let made = line.contains("\"id\":\"base:load\"") && line.contains("pib-base:");
+            ours = if made { Some(clock.read()?) } else { None };
+            Ok(!made)
+        })?;
+        let ours = ours.ok_or("pib ended before the base was made")?;
         println!(
             "bootstrap of a minimal trixie for arm64, {title}   {}   mmdebstrap {}   {:.1} times pib's wall time",
             text(ours),
@@ -204,28 +216,6 @@ fn bootstrap(pib: &Path, work: &Path) -> Outcome {
         );
     }
     Ok(())
-}
-
-/// Runs pib until it tells of an event, and stops it. The first loading is of native tools, where there are any.
-fn until(build: &mut std::process::Command, event: &str) -> Outcome<Cost> {
-    let (since, before) = (Instant::now(), busy()?);
-    let mut child = build
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("could not run pib: {error}"))?;
-    let events = child.stderr.take().ok_or("pib has no standard error")?;
-    let mut cost = None;
-    for line in BufReader::new(events).lines() {
-        let line = line.map_err(|error| error.to_string())?;
-        if line.contains(event) && line.contains("pib-base:") {
-            cost = Some(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) });
-            break;
-        }
-    }
-    capture(&mut command("kill", &["-INT", &child.id().to_string()]))?;
-    child.wait().map_err(|error| error.to_string())?;
-    cost.ok_or_else(|| "pib ended before the base was made".to_owned())
 }
 
 /// The example from nothing to the image.
@@ -276,9 +266,25 @@ fn forget(name: &str) -> Outcome {
 }
 
 fn timed(work: impl FnOnce() -> Outcome) -> Outcome<Cost> {
-    let (since, before) = (Instant::now(), busy()?);
+    let clock = Clock::start()?;
     work()?;
-    Ok(Cost { wall: since.elapsed(), cpu: busy()?.saturating_sub(before) })
+    clock.read()
+}
+
+/// Measures from its start on.
+struct Clock {
+    since: Instant,
+    before: Duration,
+}
+
+impl Clock {
+    fn start() -> Outcome<Self> {
+        Ok(Self { since: Instant::now(), before: busy()? })
+    }
+
+    fn read(&self) -> Outcome<Cost> {
+        Ok(Cost { wall: self.since.elapsed(), cpu: busy()?.saturating_sub(self.before) })
+    }
 }
 
 /// Returns how long the machine's processors have worked since it started: the first line of `/proc/stat` without
