@@ -146,21 +146,15 @@ fn string(memory: &Memory, address: u64) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let mut at = address;
     while text.len() < MAX_PATH {
-        // Never across a page: the next one may not be there.
-        let mut piece = [0; 256];
-        let room = 256.min(4096 - at % 4096) as usize;
-        let count = memory.read(at, &mut piece[..room]);
-        if count == 0 {
-            return None;
-        }
-        match piece[..count].iter().position(|byte| *byte == 0) {
+        let piece = piece(memory, at)?;
+        match piece.iter().position(|byte| *byte == 0) {
             Some(end) => {
                 text.extend(&piece[..end]);
                 return Some(text);
             }
-            None => text.extend(&piece[..count]),
+            None => text.extend(&piece),
         }
-        at += count as u64;
+        at += piece.len() as u64;
     }
     None
 }
@@ -168,23 +162,26 @@ fn string(memory: &Memory, address: u64) -> Option<Vec<u8>> {
 /// Reads the list of pointers to the arguments.
 fn pointers(memory: &Memory, address: u64) -> Option<Vec<u64>> {
     let mut list = Vec::new();
-    let mut at = address;
+    // A pointer that lies across two pieces is nothing that a compiler makes.
+    let mut at = address.is_multiple_of(8).then_some(address)?;
     while list.len() < MAX_ARGUMENTS {
-        let mut piece = [0; 512];
-        let room = 512.min(4096 - at % 4096) as usize;
-        let count = memory.read(at, &mut piece[..room]) / 8 * 8;
-        if count == 0 {
-            return None;
-        }
-        for pointer in piece[..count].chunks_exact(8) {
+        let piece = piece(memory, at)?;
+        for pointer in piece.chunks_exact(8) {
             match u64::from_le_bytes(pointer.try_into().ok()?) {
                 0 => return Some(list),
                 pointer => list.push(pointer),
             }
         }
-        at += count as u64;
+        at += piece.len() as u64;
     }
     None
+}
+
+/// Reads some bytes, a multiple of eight where the address is one; none of another page, which may not be there.
+fn piece(memory: &Memory, address: u64) -> Option<Vec<u8>> {
+    const PAGE: u64 = 4096;
+    let mut piece = vec![0; 256.min(PAGE - address % PAGE) as usize];
+    (memory.read(address, &mut piece) == piece.len()).then_some(piece)
 }
 
 /// Reads the first of the arguments; that is where options and scripts stand.
@@ -230,5 +227,6 @@ mod tests {
         assert_eq!(pointers(&memory, list.as_ptr() as u64).unwrap(), list[..2]);
         assert_eq!(strings(&memory, &list[..2], 1), ["some text"]);
         assert_eq!(string(&memory, 8), None);
+        assert_eq!(pointers(&memory, list.as_ptr() as u64 + 4), None);
     }
 }
