@@ -11,18 +11,16 @@ use std::sync::Arc;
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::native::{Machine, ROOT};
 
-use super::archive::Context;
 use super::cache::{BaseCache, CacheLock, StoredBase};
 use super::deb;
 use super::error::BaseError;
-use super::keyring::Keyring;
-use super::mirror::{self, HostApt};
+use super::mirror::HostApt;
 use super::native::{Native, Rule};
 use super::packages::Package;
 use super::rootfs::{Tree, inside, merged};
-use super::{Bootstrap, resolve, suites};
+use super::suites::Distribution;
+use super::{Bootstrap, resolve};
 use crate::event::Reporter;
-use crate::net::Http;
 
 /// Raise it when the same list would give another companion.
 const VERSION: &str = "pib companion 3";
@@ -77,19 +75,18 @@ pub async fn companion(
     let list = Native::of(&base.os).map_err(|error| BaseError::Resolve(error.to_string()))?;
     let list = list.ok_or_else(|| BaseError::UnsupportedOs { os: base.os.clone() })?;
     // A relative of Debian has its own archive, without this machine's processor: the programs are Debian's then.
-    let own = |mirror: &Option<String>| mirror.clone().filter(|_| base.os == "debian");
-    let (main, security) =
-        mirror::choose(own(&base.mirror).as_deref(), own(&base.security_mirror).as_deref(), host)?;
-    let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
-    let http = Http::new()?;
-    let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
+    let mirrors = match base.os.as_str() {
+        "debian" => (base.mirror.as_deref(), base.security_mirror.as_deref()),
+        _ => (None, None),
+    };
     let architecture = recipe.machine.debian();
-    let (suites, packages) = suites::open(&context, &base.release, architecture, &main, &security).await?;
+    let (distribution, packages) =
+        Distribution::open(&base.release, architecture, mirrors, host, reporter).await?;
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
     let chosen = resolve::closure(&packages, &names).map_err(BaseError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);
     let packages: Vec<Package> = chosen.iter().map(|package| (*package).clone()).collect();
-    let (into, recipe, epoch) = (cache.clone(), recipe.clone(), suites[0].release.date);
+    let (into, recipe, epoch) = (cache.clone(), recipe.clone(), distribution.epoch);
     let write = move |files: &mut dyn Iterator<Item = PathBuf>| {
         let temp = into.temp();
         let file =
@@ -97,7 +94,7 @@ pub async fn companion(
         Writer::new(file.path(), &recipe, &list, epoch)?.write(packages.iter().zip(files), &temp, &recipe)?;
         Ok((file, recipe))
     };
-    let (file, recipe) = suites::fetch(&http, cache, &suites, &chosen, &what, reporter, write).await?;
+    let (file, recipe) = distribution.fetch(cache, &chosen, &what, reporter, write).await?;
     let cache = cache.clone();
     let store = move || cache.store_companion(file, &recipe);
     tokio::task::spawn_blocking(store).await.map_err(BaseError::Worker)?

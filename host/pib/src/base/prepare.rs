@@ -6,18 +6,16 @@ use std::sync::Arc;
 use pib_plan::id::Arch;
 use pib_plan::native::Native;
 
-use super::archive::Context;
 use super::cache::{BaseCache, CacheLock};
 use super::deb;
 use super::error::BaseError;
-use super::keyring::Keyring;
-use super::mirror::{self, HostApt};
+use super::mirror::HostApt;
 use super::packages::Package;
 use super::resolve;
 use super::rootfs::Tree;
-use super::{Bootstrap, STEP, second, suites};
-use crate::event::{Reporter, ReporterExt};
-use crate::net::Http;
+use super::suites::Distribution;
+use super::{Bootstrap, second};
+use crate::event::Reporter;
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
 #[derive(Debug)]
@@ -64,20 +62,16 @@ pub async fn prepare(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, BaseError> {
     let architecture = check(recipe)?;
-    let (main, security) = mirror::choose(recipe.mirror.as_deref(), recipe.security_mirror.as_deref(), host)?;
-    let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
-    let http = Http::new()?;
-    let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
-
-    reporter.detail(STEP, format!("checking Debian {} on {} ({})", recipe.release, main.url, main.origin));
-    let (suites, packages) = suites::open(&context, &recipe.release, architecture, &main, &security).await?;
-    let epoch = suites[0].release.date;
+    let mirrors = (recipe.mirror.as_deref(), recipe.security_mirror.as_deref());
+    let (distribution, packages) =
+        Distribution::open(&recipe.release, architecture, mirrors, host, reporter).await?;
+    let epoch = distribution.epoch;
     let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
 
     let chosen: Vec<&Package> = selection.all().collect();
     let plan = TreePlan {
         script: second::script(&selection, epoch),
-        sources: second::sources(&recipe.release, suites.len() > 1),
+        sources: second::sources(&recipe.release, distribution.has_security),
         states: second::extended_states(&selection, architecture),
         essential: selection.essential.len(),
         names: chosen.iter().map(|package| package.file_name()).collect(),
@@ -89,7 +83,7 @@ pub async fn prepare(
     let what = format!("Debian {} ({})", recipe.release, recipe.arch);
     let temp = cache.temp();
     let write = move |files: &mut dyn Iterator<Item = PathBuf>| write_context(&temp, &plan, files);
-    let folder = suites::fetch(&http, cache, &suites, &chosen, &what, reporter, write).await?;
+    let folder = distribution.fetch(cache, &chosen, &what, reporter, write).await?;
     Ok(Prepared { folder, packages: list, epoch })
 }
 

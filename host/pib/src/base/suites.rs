@@ -8,16 +8,51 @@ use super::archive::{Context, Suite};
 use super::cache::BaseCache;
 use super::error::BaseError;
 use super::fetch::{self, Wanted};
-use super::mirror::Mirror;
+use super::keyring::Keyring;
+use super::mirror::{self, HostApt, Mirror};
 use super::packages::{Package, Packages};
 use crate::event::{Reporter, ReporterExt};
 use crate::net::Http;
+
+/// A release of Debian for one architecture, verified, and what fetching its packages needs.
+pub(super) struct Distribution {
+    http: Http,
+    suites: Vec<Suite>,
+    /// The time of the release, in seconds since 1970.
+    pub(super) epoch: u64,
+    /// Whether security updates are among the packages.
+    pub(super) has_security: bool,
+}
+
+impl Distribution {
+    /// Finds a release on the mirrors that the project names, else on the host's, else on Debian's own; with all of
+    /// its packages.
+    ///
+    /// # Errors
+    /// When no mirror can be reached, or what one has is not trustworthy.
+    pub(super) async fn open(
+        name: &str,
+        architecture: &str,
+        mirrors: (Option<&str>, Option<&str>),
+        host: &HostApt,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<(Self, Packages), BaseError> {
+        let (main, security) = mirror::choose(mirrors.0, mirrors.1, host)?;
+        let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
+        let http = Http::new()?;
+        let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
+        reporter.detail(STEP, format!("checking Debian {name} on {} ({})", main.url, main.origin));
+        let (suites, packages) = open(&context, name, architecture, &main, &security).await?;
+        let (epoch, has_security) = (suites[0].release.date, suites.len() > 1);
+        Ok((Self { http, suites, epoch, has_security }, packages))
+    }
+}
 
 /// Opens a release's suites and reads their lists of packages; a package tells the number of its suite.
 ///
 /// # Errors
 /// When a mirror cannot be reached or is not trustworthy.
-pub(super) async fn open(
+async fn open(
     context: &Context<'_>,
     release: &str,
     architecture: &str,
@@ -110,38 +145,40 @@ async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), Bas
     tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
 }
 
-/// Downloads the chosen packages of `what` and has `work` go through them meanwhile: it gets each package's path in their
-/// order, as soon as that package is there.
-///
-/// # Errors
-/// When a package cannot be fetched, or is not the one that the signed list names; and whatever `work` says.
-pub(super) async fn fetch<T: Send + 'static>(
-    http: &Http,
-    cache: &BaseCache,
-    suites: &[Suite],
-    chosen: &[&Package],
-    what: &str,
-    reporter: &Arc<dyn Reporter>,
-    work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, BaseError> + Send + 'static,
-) -> Result<T, BaseError> {
-    let wanted = |package: &&Package| {
-        let digest = package.digest.ok_or_else(|| {
-            BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
-        })?;
-        let url = suites[package.archive].mirror.join(&package.filename)?;
-        Ok(Wanted { url, size: package.size, digest })
-    };
-    let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
-    let count = wanted.len();
-    reporter.started(STEP, format!("Downloading {count} packages of {what}"));
-    let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
-    let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
-    // One that has failed takes no more; why, it says itself.
-    let fetched = fetch::fetch(http, &cache.debs(), wanted, reporter, |path| _ = sender.send(path)).await;
-    drop(sender);
-    let worked = worker.await.map_err(BaseError::Worker)?;
-    // Without all packages what was made of them is incomplete, whatever the worker thinks.
-    fetched.and(worked)
+impl Distribution {
+    /// Downloads the chosen packages of `what` and has `work` go through them meanwhile: it gets each package's path in their
+    /// order, as soon as that package is there.
+    ///
+    /// # Errors
+    /// When a package cannot be fetched, or is not the one that the signed list names; and whatever `work` says.
+    pub(super) async fn fetch<T: Send + 'static>(
+        &self,
+        cache: &BaseCache,
+        chosen: &[&Package],
+        what: &str,
+        reporter: &Arc<dyn Reporter>,
+        work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, BaseError> + Send + 'static,
+    ) -> Result<T, BaseError> {
+        let wanted = |package: &&Package| {
+            let digest = package.digest.ok_or_else(|| {
+                BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
+            })?;
+            let url = self.suites[package.archive].mirror.join(&package.filename)?;
+            Ok(Wanted { url, size: package.size, digest })
+        };
+        let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
+        let count = wanted.len();
+        reporter.started(STEP, format!("Downloading {count} packages of {what}"));
+        let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
+        let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
+        // One that has failed takes no more; why, it says itself.
+        let fetched =
+            fetch::fetch(&self.http, &cache.debs(), wanted, reporter, |path| _ = sender.send(path)).await;
+        drop(sender);
+        let worked = worker.await.map_err(BaseError::Worker)?;
+        // Without all packages what was made of them is incomplete, whatever the worker thinks.
+        fetched.and(worked)
+    }
 }
 
 #[cfg(test)]
