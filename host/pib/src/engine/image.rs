@@ -70,7 +70,7 @@ impl Engine {
     /// When the tarball cannot be read or the engine refuses it.
     pub async fn load_base(&self, base: &Base<'_>, reporter: &dyn Reporter) -> Result<(), EngineError> {
         const STEP: &str = "base:load";
-        reporter.started(STEP, format!("Loading the base {} into {}", base.tag, self.info().name));
+        reporter.started(STEP, format!("Loading {} into {}", base.tag, self.info().name));
         if self.container_image(base.tag).await?.is_some() {
             reporter.finished(STEP, true);
             return Ok(());
