@@ -69,11 +69,15 @@ impl BaseCache {
     /// # Errors
     /// When the cache cannot be written.
     pub fn forget(&self, recipe: &Bootstrap) -> Result<(), BaseError> {
-        let path = self.recipe_path(recipe);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(BaseError::io("removing", &path)(error)),
-            _ => Ok(()),
-        }
+        remove(&self.recipe_path(recipe))
+    }
+
+    /// Forgets which companion the recipe made last, so that it is made anew; the companion itself stays.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn forget_companion(&self, recipe: &CompanionRecipe) -> Result<(), BaseError> {
+        remove(&self.companion_path(recipe))
     }
 
     /// Waits until no other process makes a base, and removes what a killed one left.
@@ -210,6 +214,14 @@ impl BaseCache {
 
     fn recipe_path(&self, recipe: &Bootstrap) -> PathBuf {
         self.bases().join("recipes").join(recipe_key(recipe).hex())
+    }
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), BaseError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(BaseError::io("removing", path)(error)),
+        _ => Ok(()),
     }
 }
 

@@ -71,3 +71,23 @@ fn the_lock_excludes_others_and_clears_what_a_killed_process_left() {
     let _lock = cache.lock(&Silent).unwrap();
     assert!(!cache.temp().join("left-over").exists());
 }
+
+#[test]
+fn what_is_forgotten_is_made_anew_and_still_found_by_its_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = BaseCache::new(folder.path());
+    let lock = cache.lock(&Silent).unwrap();
+    let base = cache.store(&lock, &tree()[..], &recipe(), 9).unwrap();
+    let machine = pib_plan::native::Machine::Amd64;
+    let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap();
+    let mut file = tempfile::NamedTempFile::new_in(cache.temp()).unwrap();
+    file.write_all(b"tar").unwrap();
+    let stored = cache.store_companion(file, &companion).unwrap();
+    assert_eq!(cache.find_companion(&companion), Some(stored.clone()));
+    for _ in 0..2 {
+        cache.forget(&recipe()).unwrap();
+        cache.forget_companion(&companion).unwrap();
+    }
+    assert_eq!((cache.find_recipe(&recipe()), cache.find_companion(&companion)), (None, None));
+    assert_eq!((cache.find(base.digest), cache.find(stored.digest)), (Some(base), Some(stored)));
+}

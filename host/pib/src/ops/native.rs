@@ -75,6 +75,15 @@ pub(super) async fn get(
     load(session, engine, &recipe, &stored).await.map(Some)
 }
 
+/// Has the next build make the companion anew: a new base has new versions, and a program stands in only for one of
+/// its own version.
+pub(super) fn forget(session: &Session, manifest: &ProjectManifest) -> Result<(), Error> {
+    if let Some(recipe) = recipe(manifest, std::env::consts::ARCH) {
+        BaseCache::new(&session.cache).forget_companion(&recipe)?;
+    }
+    Ok(())
+}
+
 async fn make(session: &Session, recipe: &CompanionRecipe) -> Result<StoredBase, Error> {
     let (cache, reporter) = (BaseCache::new(&session.cache), session.reporter.clone());
     reporter.started(base::STEP, "Making native tools");

@@ -7,7 +7,7 @@ use semver::Version;
 use serde::Serialize;
 
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, base, graph};
+use super::{Error, LockMode, Session, base, graph, native};
 use crate::base::{BaseCache, BaseSource};
 
 /// What may move.
@@ -97,6 +97,7 @@ async fn forget_base(session: &Session, project: &Project, graph: &graph::Graph)
     let source = init.and_then(|init| base::source(&project.manifest, &project.dir, init).ok());
     if let Some(BaseSource::Bootstrap(recipe)) = source {
         BaseCache::new(&session.cache).forget(&recipe)?;
+        native::forget(session, &project.manifest)?;
     }
     Ok(())
 }
