@@ -51,6 +51,20 @@ fn a_part_gets_the_targets_answers() {
     world.run("answers", &["build"]);
 }
 
+/// Bookworm's libapt has the architecture in its code, where it cannot be replaced: its apt is emulated, and works.
+#[test]
+fn a_library_that_cannot_be_told_the_name_takes_its_programs_with_it() {
+    let world = World::new();
+    let _images = Images("older");
+    let part = "RUN apt-get install --yes nano && [ \"$(dpkg --print-architecture)\" = arm64 ] && \\\n    \
+                eval \"$(apt-config shell A APT::Architecture)\" && [ \"$A\" = arm64 ] && nano --version\n";
+    world.tiny("older", part);
+    let manifest = world.path("older/pib.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap().replace("\"trixie\"", "\"bookworm\"");
+    std::fs::write(&manifest, text).unwrap();
+    world.run("older", &["build"]);
+}
+
 #[test]
 fn what_a_part_replaces_counts_from_then_on() {
     let world = World::new();

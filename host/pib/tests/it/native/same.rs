@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pib_plan::native::ROOT;
+
 use super::rootfs;
 use crate::world::{self, Images, World};
 
@@ -9,7 +11,8 @@ use crate::world::{self, Images, World};
 const PART: &str = r#"
 RUN apt-get install --yes systemd-sysv udev dbus libpam-systemd openssh-server locales ca-certificates kmod \
       python3-minimal zstd xz-utils adduser libcap2-bin tzdata
-RUN adduser --quiet --system --group --home /var/lib/thing thing; \
+RUN echo "runs $(readlink /proc/self/exe)"; \
+    adduser --quiet --system --group --home /var/lib/thing thing; \
     useradd --create-home --shell /bin/bash person; echo person:secret | chpasswd --crypt-method NONE; \
     chown thing: /var/lib/thing; \
     echo "en_US.UTF-8 UTF-8" > /etc/locale.gen; locale-gen; \
@@ -23,9 +26,6 @@ RUN adduser --quiet --system --group --home /var/lib/thing thing; \
     sed -i 's/^person:[^:]*:[0-9]*:/person:x:1:/' /etc/shadow
 "#;
 
-/// Files that two emulated builds have different contents in: they hold times.
-const TIMES: [&str; 0] = [];
-
 fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
     let _images = Images(project);
     let shared = world::cache();
@@ -37,11 +37,12 @@ fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
     let native = prepared(World::new(), project, release, arch, board);
     let emulated = prepared(World::with_cache(own.path().to_owned()), project, release, arch, board);
 
-    native.run(project, &["build"]);
+    let log = build(&native, project, &[]);
+    assert!(log.contains(&format!("runs {ROOT}/usr/bin/readlink")), "native tools were not used:\n{log}");
     let with = rootfs::items(project, &mut |path, contents| _ = rootfs::check(path, contents));
     drop(Images(project));
-    let log = emulated.pib(project, &["build", "--no-native"]).output().unwrap();
-    assert!(log.status.success(), "{}", String::from_utf8_lossy(&log.stderr));
+    let log = build(&emulated, project, &["--no-native"]);
+    assert!(log.contains("runs /usr/bin/readlink"), "native tools were used:\n{log}");
     let without = rootfs::items(project, &mut |_, _| ());
 
     let base = |world: &World| {
@@ -51,7 +52,7 @@ fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
     assert_eq!(base(&native), base(&emulated), "the bases differ");
     let mut differences: Vec<String> = Vec::new();
     for path in with.keys().chain(without.keys().filter(|path| !with.contains_key(*path))) {
-        if with.get(path) != without.get(path) && !TIMES.contains(&path.as_str()) {
+        if with.get(path) != without.get(path) {
             differences.push(format!(
                 "/{path}\n  native   {:?}\n  emulated {:?}",
                 with.get(path),
@@ -61,6 +62,14 @@ fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
     }
     eprintln!("{arch}: {} paths compared, {} differ", with.len(), differences.len());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// Builds the project and returns what its programs printed.
+fn build(world: &World, project: &str, options: &[&str]) -> String {
+    let output = world.pib(project, &["build", "--verbose"]).args(options).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    log
 }
 
 fn prepared(world: World, project: &str, release: &str, arch: &str, board: &str) -> World {
