@@ -50,22 +50,22 @@ pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
 }
 
 fn installs(pib: &Path, work: &Path) -> Outcome {
-    own_base(work)?;
-    for (title, packages) in SETS {
-        let usual = own_install(work, packages)?;
-        println!("install of {title}, this machine's own kind   {}", text(usual));
-        for (arch, board) in [("arm64", "rpi4"), ("armv7", "rpi3")] {
+    for (arch, board, release) in TARGETS {
+        own_base(work, release)?;
+        for (title, packages) in SETS {
+            let usual = own_install(work, packages)?;
             let project = work.join("install");
-            make_project(pib, &project, arch, board, packages)?;
+            make_project(pib, &project, (arch, board, release), packages)?;
             let native = stage(pib, &project, &[])?;
             let emulated = stage(pib, &project, &["--no-native"])?;
             println!(
-                "  {arch}: native {}   emulated {}   {:.1} times the processor time, {:.1} times the wall time; \
-                 native is {:.2} of this machine's own in wall time",
+                "install of {title}, {arch} {release}   native {}   emulated {}   {:.1} times the processor time, \
+                 {:.1} times the wall time   this machine's own kind {}   native is {:.2} of it in wall time",
                 text(native),
                 text(emulated),
                 ratio(emulated.cpu, native.cpu),
                 ratio(emulated.wall, native.wall),
+                text(usual),
                 ratio(native.wall, usual.wall),
             );
         }
@@ -73,10 +73,11 @@ fn installs(pib: &Path, work: &Path) -> Outcome {
     Ok(())
 }
 
-/// The release that is measured: every mirror has all of its architectures.
-const RELEASE: &str = "bookworm";
+/// What is installed into: the newest release of which mirrors have lists that fit their signatures, for each.
+const TARGETS: [(&str, &str, &str); 2] = [("arm64", "rpi4", "trixie"), ("armv7", "rpi3", "bookworm")];
 
-fn make_project(pib: &Path, project: &Path, arch: &str, board: &str, packages: &str) -> Outcome {
+fn make_project(pib: &Path, project: &Path, target: (&str, &str, &str), packages: &str) -> Outcome {
+    let (arch, board, release) = target;
     let _ = fs::remove_dir_all(project);
     let write = |name: &str, text: String| {
         let path = project.join(name);
@@ -86,7 +87,7 @@ fn make_project(pib: &Path, project: &Path, arch: &str, board: &str, packages: &
     write(
         "pib.toml",
         format!(
-            "[project]\nname = \"install\"\nos = \"debian\"\nrelease = \"{RELEASE}\"\nboard = \"{board}\"\n\
+            "[project]\nname = \"install\"\nos = \"debian\"\nrelease = \"{release}\"\nboard = \"{board}\"\n\
              arch = \"{arch}\"\n\n[stages]\n__init__ = {{ path = \"stages/__init__\" }}\n\
              mine = {{ path = \"stages/mine\" }}\n"
         ),
@@ -150,13 +151,13 @@ fn watch(build: &mut Command, mut each: impl FnMut(&str) -> Outcome<bool>) -> Ou
 }
 
 /// Makes a base of this machine's own kind, with the package lists and the packages of both sets in it.
-fn own_base(work: &Path) -> Outcome {
+fn own_base(work: &Path, release: &str) -> Outcome {
     if !has("mmdebstrap") || !has("arch-test") {
         let packages = ["install", "--yes", "--no-install-recommends", "mmdebstrap", "arch-test"];
         show(&mut as_root("apt-get", &packages))?;
     }
     let tar = work.join("own.tar");
-    show(&mut as_root("mmdebstrap", &["--quiet", "--variant=minbase", RELEASE, &tar.to_string_lossy()]))?;
+    show(&mut as_root("mmdebstrap", &["--quiet", "--variant=minbase", release, &tar.to_string_lossy()]))?;
     capture(&mut command("docker", &["import", &tar.to_string_lossy(), "pib-bench:own"])).map(drop)
 }
 
