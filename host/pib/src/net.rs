@@ -105,6 +105,11 @@ impl Http {
         Ok(Self { client })
     }
 
+    /// Returns the client itself, for a protocol that is more than fetching a file.
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
     /// Returns the bytes at `url`, which must be no more than `limit`.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use pib_plan::config;
 use pib_plan::id::StageName;
+pub use pib_plan::index::GitReference;
 use pib_plan::manifest::edit::{self, NewStage};
 use pib_plan::manifest::project::FILE_NAME;
 use pib_plan::resolve::{Resolution, Update};
@@ -13,16 +14,18 @@ use semver::VersionReq;
 use serde::Serialize;
 
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, files, graph};
+use super::{Error, LockMode, Session, files, graph, repository};
 use crate::source::path;
 
 /// What to add.
 #[derive(Debug, Clone, Default)]
 pub struct AddOptions {
-    /// Stages as `NAME` or `NAME@REQUIREMENT`; may be absent with `path`.
+    /// Stages as `NAME` or `NAME@REQUIREMENT`; may be absent with `path` or `git`.
     pub stages: Vec<String>,
-    /// A stage's folder.
+    /// A stage's folder; with `git` inside the repository.
     pub path: Option<String>,
+    /// A git repository, and what to take of it.
+    pub git: Option<(String, GitReference)>,
     /// The registry, by its name in the project.
     pub registry: Option<String>,
     /// Config values as `STAGE.KEY=VALUE`.
@@ -62,8 +65,11 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let _exclusive = Project::exclusive(session, &dir)?;
     let path = dir.join(FILE_NAME);
     let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
-    let mut wanted = wanted(session, &dir, options)?;
     let mode = LockMode { locked: false, offline: options.offline };
+    let mut wanted = match &options.git {
+        Some(git) => vec![repository::stage(session, &dir, git, options).await?],
+        None => wanted(session, &dir, options)?,
+    };
 
     // Without config first: which keys there are is known only when the stages are.
     let mut text = edit_all(&old, &wanted)?;
@@ -130,28 +136,24 @@ fn edit_all(text: &str, stages: &[NewStage]) -> Result<String, Error> {
 
 /// Reads the stages of the command line; those of which only config is given are among the project's already.
 fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<NewStage>, Error> {
-    let blank =
-        |name: StageName| NewStage { name, version: None, registry: None, path: None, config: Vec::new() };
     let mut wanted = Vec::new();
     for text in &options.stages {
         let (name, requirement) = text.split_once('@').map_or((text.as_str(), None), |(n, r)| (n, Some(r)));
-        let name: StageName = name.parse().map_err(|error: pib_plan::id::NameError| {
-            Error::usage(error.to_string(), "Write a stage as NAME or NAME@REQUIREMENT, e.g. watchdog@1.")
-        })?;
+        let name = stage_name(name)?;
         let requirement = requirement.unwrap_or("*");
         VersionReq::parse(requirement).map_err(|error| {
             let message = format!("`{requirement}` is not a version requirement: {error}");
             Error::usage(message, "Requirements look like 1, 1.2 or >=1.2,<3.")
         })?;
         let registry = options.registry.clone();
-        wanted.push(NewStage { version: Some(requirement.to_owned()), registry, ..blank(name) });
+        wanted.push(NewStage { version: Some(requirement.to_owned()), registry, ..NewStage::new(name) });
     }
     if let Some(given) = &options.path {
         let full = session.path(given);
         let name = path::describe(&full, given)?.name;
         let relative = relative(&full, dir);
         match wanted.as_mut_slice() {
-            [] => wanted.push(NewStage { path: Some(relative), ..blank(name) }),
+            [] => wanted.push(NewStage { path: Some(relative), ..NewStage::new(name) }),
             [one] if one.name == name => (one.version, one.path) = (None, Some(relative)),
             _ => {
                 let message = format!("the folder `{given}` holds the stage `{name}`");
@@ -160,6 +162,12 @@ fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<New
         }
     }
     Ok(wanted)
+}
+
+pub(super) fn stage_name(text: &str) -> Result<StageName, Error> {
+    text.parse().map_err(|error: pib_plan::id::NameError| {
+        Error::usage(error.to_string(), "Write a stage as NAME or NAME@REQUIREMENT, e.g. watchdog@1.")
+    })
 }
 
 /// Returns `path` as the manifest in `dir` names it: relative where they share a beginning.
@@ -209,7 +217,7 @@ fn configure(
     for (name, values) in by_stage {
         match wanted.iter_mut().find(|stage| stage.name == name) {
             Some(stage) => stage.config = values,
-            None => wanted.push(NewStage { name, version: None, registry: None, path: None, config: values }),
+            None => wanted.push(NewStage { config: values, ..NewStage::new(name) }),
         }
     }
     Ok(())

@@ -13,6 +13,7 @@ use crate::disk::DiskError;
 use crate::engine::EngineError;
 use crate::engine::binfmt::BinfmtError;
 use crate::source::SourceError;
+use crate::source::git::GitError;
 
 /// What can go wrong in an operation.
 #[derive(Debug, Error, Diagnostic)]
@@ -155,7 +156,10 @@ impl Error {
 /// Tells what is wrong on this machine from what did not arrive, or not as promised.
 fn source_code(error: &SourceError) -> u8 {
     match error {
-        SourceError::Io { .. } => 1,
+        SourceError::Io { .. } | SourceError::Git(GitError::Database { .. }) => 1,
+        SourceError::Git(error) if error.is_content() => 3,
+        SourceError::Git(GitError::Interrupted { .. }) => 130,
+        SourceError::Git(_) => 8,
         SourceError::Net { .. }
         | SourceError::Offline { .. }
         | SourceError::WrongDigest { .. }

@@ -1,6 +1,7 @@
 //! From the manifest and the lock to one version of each stage, in order.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
@@ -39,9 +40,8 @@ pub(super) async fn resolve(
     update: Update,
 ) -> Result<Graph, Error> {
     let manifest = &project.manifest;
-    let sources =
-        Sources::new(&session.cache, &project.dir, manifest.registries.clone()).offline(mode.offline);
     let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
+    let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
     let request = request(project, update)?;
     let index = prefetch(&sources, &request).await?;
     let resolution = resolve::resolve(&request, &index)?;
@@ -51,6 +51,13 @@ pub(super) async fn resolve(
         unchanged(project, &lock)?;
     }
     Ok(Graph { resolution, order, lock, sources, before })
+}
+
+/// Returns the places that the project's stages may come from.
+pub(super) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest, mode: LockMode) -> Sources {
+    Sources::new(&session.cache, dir, manifest.registries.clone())
+        .offline(mode.offline)
+        .git(session.git.clone())
 }
 
 impl Graph {
@@ -151,6 +158,7 @@ fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error>
         RequestSource::Path(path) => {
             (None, Some(SourceId::path(path).map_err(|error| blame(error.to_string()))?))
         }
+        RequestSource::Git(git) => (None, Some(git.clone().into())),
     };
     Ok(Root { name: stage.name.clone(), requirement, source })
 }

@@ -22,6 +22,7 @@ pub mod new;
 pub mod plan;
 mod project;
 pub mod publish;
+mod repository;
 mod session;
 pub mod tree;
 pub mod update;

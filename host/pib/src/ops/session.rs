@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Error;
 use crate::event::Reporter;
+use crate::source::git::GitOptions;
 
 /// The environment of one run. Read once, at the start; nothing below reads environment variables.
 #[derive(Clone)]
@@ -21,6 +22,8 @@ pub struct Session {
     pub runtime_dir: Option<PathBuf>,
     /// The engine's address, where `DOCKER_HOST` gives one.
     pub engine_host: Option<String>,
+    /// What git repositories are reached with.
+    pub git: GitOptions,
     /// The root of the file system whose apt sources name a Debian mirror; `/` but in tests.
     pub host_root: PathBuf,
     /// Takes what operations report.
@@ -52,9 +55,11 @@ impl Session {
         };
         let runtime_dir = set("XDG_RUNTIME_DIR").map(PathBuf::from);
         let engine_host = set("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
+        let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
+        let git = GitOptions::new(ssh);
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
-        Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, host_root, reporter })
+        Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, git, host_root, reporter })
     }
 
     /// Returns a path of the command line, with `~` for the home folder, in full.

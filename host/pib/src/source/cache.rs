@@ -69,7 +69,28 @@ impl StageCache {
     pub(super) fn insert(&self, archive: &[u8], promise: &Promise<'_>) -> Result<CachedStage, SourceError> {
         let temp = self.temp_folder()?;
         let files = archive::unpack(archive, promise, temp.path())?;
-        let root = self.folder(promise.content);
+        self.put(temp, files, promise.content)
+    }
+
+    /// Takes in the stage that `fill` writes into a folder; returns it and the digest of its content.
+    pub(super) fn insert_folder<E: From<SourceError>>(
+        &self,
+        fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(CachedStage, Digest), E> {
+        let temp = self.temp_folder()?;
+        fill(temp.path())?;
+        let (files, content) = files::read(temp.path())?;
+        Ok((self.put(temp, files, content)?, content))
+    }
+
+    /// Gives a whole folder its name, unless another process has done so meanwhile.
+    fn put(
+        &self,
+        temp: tempfile::TempDir,
+        files: Vec<PackageFile>,
+        content: Digest,
+    ) -> Result<CachedStage, SourceError> {
+        let root = self.folder(content);
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -80,7 +101,7 @@ impl StageCache {
                     return Ok(CachedStage { root, files });
                 }
                 Err(error) if is_occupied(&error) && attempt < ATTEMPTS => {
-                    if let Some(stage) = self.find(promise.content)? {
+                    if let Some(stage) = self.find(content)? {
                         return Ok(stage);
                     }
                 }

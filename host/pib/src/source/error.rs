@@ -8,6 +8,7 @@ use pib_plan::index::SourceIdError;
 use pib_plan::manifest::ManifestError;
 use semver::Version;
 
+use super::git::GitError;
 use crate::net::NetError;
 
 /// Says why a stage cannot be had, packed or published, and what to do about it.
@@ -210,15 +211,10 @@ pub enum SourceError {
         #[source]
         source: NetError,
     },
-    /// A kind of source that this pib cannot read.
-    #[error("stage `{name}` comes from {place}, which this pib cannot fetch from")]
-    #[diagnostic(help("Use a newer pib, or take the stage from a registry or a folder."))]
-    Unsupported {
-        /// The stage.
-        name: StageName,
-        /// The place, in a person's words.
-        place: String,
-    },
+    /// A git repository does not give a stage.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Git(#[from] GitError),
     /// A version is published with another content.
     #[error(
         "stage `{name}` {version} is published already, with another content: published {published}, in `{}` {found}",

@@ -131,7 +131,9 @@ fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
     let mut collisions = Collisions::default();
     let mut bytes = 0;
     let entries = walkdir::WalkDir::new(root).min_depth(1).follow_root_links(true).into_iter();
-    for entry in entries.filter_entry(|entry| !is_left_out(entry)) {
+    let part_of_it =
+        |entry: &walkdir::DirEntry| !is_left_out(&entry.file_name().to_string_lossy(), entry.depth() == 1);
+    for entry in entries.filter_entry(part_of_it) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
             SourceError::Io { action: "reading", path, source: error.into() }
@@ -166,9 +168,9 @@ fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
     Ok(found)
 }
 
-fn is_left_out(entry: &walkdir::DirEntry) -> bool {
-    let name = entry.file_name().as_encoded_bytes();
-    name == b".git" || (entry.depth() == 1 && (name.starts_with(b".") || name == b"target"))
+/// Returns whether a name is no part of a stage.
+pub(super) fn is_left_out(name: &str, at_the_top: bool) -> bool {
+    name == ".git" || (at_the_top && (name.starts_with('.') || name == "target"))
 }
 
 /// Returns the paths and those of all folders above them, the latter with a slash at the end.

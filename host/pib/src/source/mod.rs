@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`registry`] | reads a static registry: embedded, in a folder, over HTTP |
 //! | [`path`] | takes a folder as a stage, also a bare one that has only a part |
+//! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`publish`] | adds stages to a registry that is a folder |
 //! | [`cache`] | unpacked stages by the digest of their content |
@@ -20,6 +21,7 @@ pub mod cache;
 mod entry;
 mod error;
 mod files;
+pub mod git;
 mod package;
 pub mod path;
 pub mod publish;
@@ -34,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::{IndexFile, PathSource, SourceId};
+use pib_plan::index::{GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::Resolved;
 use pib_plan::suggest;
@@ -42,6 +44,7 @@ use pib_plan::suggest;
 use crate::net::Http;
 use archive::Promise;
 use cache::StageCache;
+use git::{Git, GitOptions};
 use path::PathStage;
 use registry::Registry;
 
@@ -58,6 +61,10 @@ pub struct Sources {
     /// Made when it is first needed: setting TLS up takes longer than everything else that needs no network.
     http: Arc<OnceLock<Http>>,
     offline: bool,
+    git: GitOptions,
+    /// The copies of git repositories.
+    git_root: PathBuf,
+    locked: Arc<[LockedStage]>,
 }
 
 impl Sources {
@@ -65,7 +72,16 @@ impl Sources {
     /// that the project names, by name.
     pub fn new(cache_root: &Path, project_dir: &Path, registries: BTreeMap<String, String>) -> Self {
         let (cache, project) = (StageCache::new(cache_root), project_dir.to_owned());
-        Self { cache, project, registries, http: Arc::default(), offline: false }
+        Self {
+            cache,
+            project,
+            registries,
+            http: Arc::default(),
+            offline: false,
+            git: GitOptions::default(),
+            git_root: cache_root.join("git"),
+            locked: Arc::default(),
+        }
     }
 
     /// Sets whether the network may not be used.
@@ -73,6 +89,31 @@ impl Sources {
     pub fn offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
+    }
+
+    /// Sets what git repositories are reached with.
+    #[must_use]
+    pub fn git(mut self, options: GitOptions) -> Self {
+        self.git = options;
+        self
+    }
+
+    /// Sets what the lock holds to: a git stage stays at its commit.
+    #[must_use]
+    pub fn locked(mut self, stages: &[LockedStage]) -> Self {
+        self.locked = stages.into();
+        self
+    }
+
+    /// Returns the stages of a git repository: their names, and their folders inside it; `None` is its root.
+    ///
+    /// # Errors
+    /// When the repository cannot be had.
+    pub async fn git_stages(
+        &self,
+        source: &GitSource,
+    ) -> Result<Vec<(StageName, Option<String>)>, SourceError> {
+        self.repositories().list(source.clone()).await
     }
 
     /// Returns the place of the registry that the project calls `name`; `None` is the bundled one.
@@ -114,7 +155,11 @@ impl Sources {
                 let candidate = self.path_stage(name, path).candidate(source)?;
                 Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
             }
-            SourceId::Git(_) => Err(unsupported(name, source)),
+            SourceId::Git(git) => {
+                let locked = self.locked.iter().find(|stage| stage.name == *name).cloned();
+                let candidate = self.repositories().candidate(name.clone(), git.clone(), locked).await?;
+                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+            }
         }
     }
 
@@ -144,7 +189,10 @@ impl Sources {
                 let (this, name, path) = (self.clone(), resolved.name.clone(), path.clone());
                 blocking(move || this.path_stage(&name, &path).package()).await
             }
-            SourceId::Git(_) => Err(unsupported(&resolved.name, &resolved.source)),
+            SourceId::Git(git) => {
+                let (name, content) = (resolved.name.clone(), resolved.entry.content);
+                self.repositories().package(name, git.clone(), content).await
+            }
         }
     }
 
@@ -179,6 +227,16 @@ impl Sources {
         let package =
             blocking(move || Package::with_files(&cached.root, &what, cached.files, content)).await?;
         check_identity(resolved, package)
+    }
+
+    fn repositories(&self) -> Git {
+        Git {
+            root: self.git_root.clone(),
+            stages: self.cache.clone(),
+            offline: self.offline,
+            options: self.git.clone(),
+            http: Arc::clone(&self.http),
+        }
     }
 
     fn registry(&self, source: &SourceId) -> Result<Registry, SourceError> {
@@ -242,10 +300,6 @@ fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, Sour
         what: format!("{} {}", resolved.name, resolved.version),
         reason: format!("it holds {} {}", package.name, package.version),
     })
-}
-
-fn unsupported(name: &StageName, source: &SourceId) -> SourceError {
-    SourceError::Unsupported { name: name.clone(), place: source.describe() }
 }
 
 /// Runs what reads many files where it does not hold up other tasks.

@@ -41,7 +41,16 @@ impl Package {
         files: Vec<PackageFile>,
         content: Digest,
     ) -> Result<Self, SourceError> {
-        let manifest = manifest(root, shown)?;
+        Self::with_manifest(root, manifest(root, shown)?, files, content)
+    }
+
+    /// Completes a package whose files and manifest were read already.
+    pub(super) fn with_manifest(
+        root: &Path,
+        manifest: StageManifest,
+        files: Vec<PackageFile>,
+        content: Digest,
+    ) -> Result<Self, SourceError> {
         let package = Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
@@ -97,6 +106,40 @@ impl Package {
 ///
 /// A folder without a manifest but with a part is a stage that is named like it.
 pub(super) fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
+    if let Some(manifest) = written(root, shown)? {
+        return Ok(manifest);
+    }
+    if !has_part(root)? {
+        return Err(SourceError::NotAStage { path: root.to_owned() });
+    }
+    // `.` and links have another name than the folder they lead to, and the parts' COPY lines use that one.
+    let real = root.canonicalize().map_err(SourceError::io("reading", root))?;
+    bare(&real.file_name().unwrap_or_default().to_string_lossy(), root)
+}
+
+/// Reads what the stage in the folder `root` says of itself; `None` where it is no stage.
+///
+/// The folder is in the cache: a bare stage has the name that its folder had, `name`.
+pub(super) fn cached_manifest(
+    root: &Path,
+    shown: &str,
+    name: &str,
+) -> Result<Option<StageManifest>, SourceError> {
+    match written(root, shown)? {
+        Some(manifest) => Ok(Some(manifest)),
+        None if has_part(root)? => bare(name, Path::new(shown)).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Returns the manifest of a folder that has none but its name.
+fn bare(name: &str, root: &Path) -> Result<StageManifest, SourceError> {
+    let name = name.parse();
+    let name = name.map_err(|source| SourceError::BadFolderName { path: root.to_owned(), source })?;
+    Ok(StageManifest::bare(name))
+}
+
+fn written(root: &Path, shown: &str) -> Result<Option<StageManifest>, SourceError> {
     let path = root.join(stage::FILE_NAME);
     if let Some(text) = files::read_text(&path, MAX_MANIFEST as u64)? {
         let file = if shown.is_empty() {
@@ -104,16 +147,9 @@ pub(super) fn manifest(root: &Path, shown: &str) -> Result<StageManifest, Source
         } else {
             format!("{shown}/{}", stage::FILE_NAME)
         };
-        return Ok(StageManifest::parse(&file, &text)?);
+        return Ok(Some(StageManifest::parse(&file, &text)?));
     }
-    if !has_part(root)? {
-        return Err(SourceError::NotAStage { path: root.to_owned() });
-    }
-    // `.` and links have another name than the folder they lead to, and the parts' COPY lines use that one.
-    let real = root.canonicalize().map_err(SourceError::io("reading", root))?;
-    let name = real.file_name().unwrap_or_default().to_string_lossy().parse();
-    let name = name.map_err(|source| SourceError::BadFolderName { path: root.to_owned(), source })?;
-    Ok(StageManifest::bare(name))
+    Ok(None)
 }
 
 fn has_part(root: &Path) -> Result<bool, SourceError> {

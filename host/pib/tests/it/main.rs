@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
 
 mod base;
+mod bench;
 mod cli;
 mod disk;
 mod engine;
+mod git;
 mod main_job;
 mod native;
 mod rules;

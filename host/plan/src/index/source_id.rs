@@ -56,7 +56,7 @@ pub enum GitReference {
     Branch(String),
     /// A tag.
     Tag(String),
-    /// A commit, or anything else that `git rev-parse` takes.
+    /// A commit or its first digits, or the full name of a reference such as `refs/pull/3/head`.
     Rev(String),
 }
 

@@ -3,6 +3,7 @@
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 use crate::id::StageName;
+use crate::index::{GitReference, GitSource};
 use crate::stage::ConfigValue;
 
 /// A stage as `pib add` writes it.
@@ -14,10 +15,19 @@ pub struct NewStage {
     pub version: Option<String>,
     /// the registry's name in `[registries]`, beside the version, or
     pub registry: Option<String>,
-    /// the folder.
+    /// the folder, or
     pub path: Option<String>,
+    /// the git repository and what to take of it.
+    pub git: Option<GitSource>,
     /// Values for config keys.
     pub config: Vec<(String, ConfigValue)>,
+}
+
+impl NewStage {
+    /// Returns a stage of which nothing is said yet: as it stands, only its config would change.
+    pub fn new(name: StageName) -> Self {
+        Self { name, version: None, registry: None, path: None, git: None, config: Vec::new() }
+    }
 }
 
 /// Says that the text cannot be edited.
@@ -43,16 +53,15 @@ pub fn add_stage(text: &str, stage: &NewStage) -> Result<String, EditError> {
     let name = stage.name.as_str();
     let earlier = stages.get(name).cloned();
     let mut entry = earlier.as_ref().and_then(as_inline).unwrap_or_default();
-    if stage.version.is_some() || stage.path.is_some() {
-        for key in ["version", "registry", "path"] {
+    let source = source_keys(stage);
+    if !source.is_empty() {
+        for key in ["version", "registry", "git", "branch", "tag", "rev", "path"] {
             entry.remove(key);
         }
     }
     let mut fresh = InlineTable::new();
-    for (key, text) in [("version", &stage.version), ("registry", &stage.registry), ("path", &stage.path)] {
-        if let Some(text) = text {
-            fresh.insert(key, Value::from(text.as_str()));
-        }
+    for (key, text) in source {
+        fresh.insert(key, Value::from(text));
     }
     for (key, value) in entry.iter() {
         fresh.insert(key, value.clone());
@@ -74,6 +83,25 @@ pub fn add_stage(text: &str, stage: &NewStage) -> Result<String, EditError> {
         None => drop(stages.insert(name, Item::Value(value))),
     }
     Ok(document.to_string())
+}
+
+/// Returns the keys that say where a stage comes from; none where only its config is given.
+fn source_keys(stage: &NewStage) -> Vec<(&'static str, &str)> {
+    let mut keys = Vec::new();
+    if let Some(git) = &stage.git {
+        keys.push(("git", git.url()));
+        match git.reference() {
+            GitReference::Default => {}
+            GitReference::Branch(text) => keys.push(("branch", text)),
+            GitReference::Tag(text) => keys.push(("tag", text)),
+            GitReference::Rev(text) => keys.push(("rev", text)),
+        }
+        keys.extend(git.path().map(|path| ("path", path)));
+        return keys;
+    }
+    let plain = [("version", &stage.version), ("registry", &stage.registry), ("path", &stage.path)];
+    keys.extend(plain.into_iter().filter_map(|(key, text)| Some((key, text.as_deref()?))));
+    keys
 }
 
 /// Returns `text` without the stage, and whether it was there.
@@ -139,13 +167,7 @@ mod tests {
     const TEXT: &str = "# head\n[stages]\nos = \"1\"  # the system\n\n# tail\n[image]\ncompress = \"none\"\n";
 
     fn stage(name: &str, version: Option<&str>) -> NewStage {
-        NewStage {
-            name: name.parse().unwrap(),
-            version: version.map(str::to_owned),
-            registry: None,
-            path: None,
-            config: vec![],
-        }
+        NewStage { version: version.map(str::to_owned), ..NewStage::new(name.parse().unwrap()) }
     }
 
     #[test]
@@ -175,6 +197,22 @@ mod tests {
         new.path = Some("../os".into());
         let text = add_stage(TEXT, &new).unwrap();
         assert!(text.contains("os = { path = \"../os\" }"), "{text}");
+    }
+
+    #[test]
+    fn a_repository_replaces_what_was_there() {
+        let mut new = stage("os", None);
+        new.path = Some("../os".into());
+        let text = add_stage(TEXT, &new).unwrap();
+        let git = |reference, path| GitSource::new("https://example.org/os.git", reference, path).unwrap();
+        new.path = None;
+        new.git = Some(git(GitReference::Tag("v1".into()), Some("stages/os")));
+        let text = add_stage(&text, &new).unwrap();
+        let url = "git = \"https://example.org/os.git\"";
+        assert!(text.contains(&format!("os = {{ {url}, tag = \"v1\", path = \"stages/os\" }}")), "{text}");
+        new.git = Some(git(GitReference::Default, None));
+        let text = add_stage(&text, &new).unwrap();
+        assert!(text.contains(&format!("os = {{ {url} }}")), "{text}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod options;
 mod schema;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::board;
 use crate::id::{Arch, Digest, StageName, check_name};
+use crate::index::GitSource;
 use crate::stage::ConfigValue;
 use crate::variable::Variable;
 pub use options::{BuildOptions, Compression, ImageOptions};
@@ -91,6 +93,8 @@ pub enum RequestSource {
     },
     /// A folder, relative to the project's.
     Path(String),
+    /// A git repository, or a folder in it.
+    Git(GitSource),
 }
 
 /// A value for a config key of a stage.
@@ -276,35 +280,12 @@ fn request(
     stage: Spanned<StageSchema>,
 ) -> Result<StageRequest, ManifestError> {
     let span = name.span().start..stage.span().end.max(name.span().end);
-    let table = stage.into_inner().0;
+    let mut table = stage.into_inner().0;
     let parsed: StageName = name
         .get_ref()
         .parse()
         .map_err(|error| source.error(name.span(), format!("stage name: {error}"), "this stage"))?;
-    let fail = |message: String, help: &str| Err(source.error(span.clone(), message, "here").with_help(help));
-    let origin = match (table.version, table.path, table.registry) {
-        (None, Some(path), None) => RequestSource::Path(path.into_inner()),
-        (Some(version), None, registry) => {
-            if let Some(registry) = registry.as_ref().filter(|name| !registries.contains_key(name.get_ref()))
-            {
-                let message =
-                    format!("registry `{}` is not described in `{}`", registry.get_ref(), source.file);
-                let help = format!("Add a table [registries.{}] with its `index`.", registry.get_ref());
-                return Err(source.error(registry.span(), message, "this registry").with_help(help));
-            }
-            let registry = registry.map(Spanned::into_inner);
-            RequestSource::Registry { version: version.into_inner(), registry }
-        }
-        (None, None, _) => {
-            return fail(format!("stage `{parsed}` has no source"), "Give it a `version` or a `path`.");
-        }
-        (_, Some(_), _) => {
-            return fail(
-                format!("stage `{parsed}` has two sources"),
-                "Give it either `path`, or `version` and perhaps `registry`.",
-            );
-        }
-    };
+    let origin = sources::origin(source, registries, &parsed, &span, &mut table)?;
     let config = table
         .config
         .into_iter()

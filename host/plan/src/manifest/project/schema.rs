@@ -100,6 +100,10 @@ impl<'de> Deserialize<'de> for Stages {
 pub(super) struct StageTable {
     pub(super) version: Option<Spanned<VersionReq>>,
     pub(super) registry: Option<Spanned<String>>,
+    pub(super) git: Option<Spanned<String>>,
+    pub(super) branch: Option<Spanned<String>>,
+    pub(super) tag: Option<Spanned<String>>,
+    pub(super) rev: Option<Spanned<String>>,
     pub(super) path: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) config: BTreeMap<Spanned<String>, Spanned<ConfigValue>>,

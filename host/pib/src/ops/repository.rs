@@ -1,0 +1,97 @@
+//! Finds the stage of a git repository that is to be added.
+
+use std::path::Path;
+
+use pib_plan::id::StageName;
+use pib_plan::index::{GitReference, GitSource};
+use pib_plan::manifest::edit::NewStage;
+use pib_plan::manifest::project::FILE_NAME;
+
+use super::add::{self, AddOptions};
+use super::project::Project;
+use super::{Error, LockMode, Session, files, graph};
+
+/// Returns the stage of a git repository that the command line means: by its name, its folder, or as the only one.
+pub(super) async fn stage(
+    session: &Session,
+    dir: &Path,
+    (url, reference): &(String, GitReference),
+    options: &AddOptions,
+) -> Result<NewStage, Error> {
+    let source = |path: Option<&str>| {
+        GitSource::new(&repository_url(session, url), reference.clone(), path)
+            .map_err(|error| Error::usage(error.to_string(), "Give the address that git clones from."))
+    };
+    let name = match options.stages.as_slice() {
+        [] => None,
+        [one] => Some(add::stage_name(one)?),
+        _ => {
+            let help = "Add them one after the other; each has a folder of its own in the repository.";
+            return Err(Error::usage("--git takes one stage at a time", help));
+        }
+    };
+    let path = options.path.as_deref().map(|path| path.trim_matches('/'));
+    if let (Some(name), Some(_)) = (&name, path) {
+        return Ok(NewStage { git: Some(source(path)?), ..NewStage::new(name.clone()) });
+    }
+    let mode = LockMode { locked: false, offline: options.offline };
+    let text = files::read_text(&dir.join(FILE_NAME))?.unwrap_or_default();
+    let project = Project::with_manifest(session, dir.to_owned(), &text)?;
+    let sources = graph::sources(session, dir, &project.manifest, mode);
+    let found = sources.git_stages(&source(None)?).await?;
+    let (name, folder) = choose(&found, name.as_ref(), path)?;
+    Ok(NewStage { git: Some(source(folder)?), ..NewStage::new(name.clone()) })
+}
+
+/// Returns the stage with this name, in this folder, at the root, or the only one.
+fn choose<'a>(
+    found: &'a [(StageName, Option<String>)],
+    name: Option<&StageName>,
+    path: Option<&str>,
+) -> Result<(&'a StageName, Option<&'a str>), Error> {
+    let fits = |stage: &&(StageName, Option<String>)| {
+        name.is_none_or(|name| stage.0 == *name) && path.is_none_or(|path| stage.1.as_deref() == Some(path))
+    };
+    let mut fitting: Vec<_> = found.iter().filter(fits).collect();
+    if fitting.iter().any(|stage| stage.1.is_none()) {
+        fitting.retain(|stage| stage.1.is_none());
+    }
+    let shown = |stages: &[&(StageName, Option<String>)]| {
+        let lines = stages.iter().map(|stage| match &stage.1 {
+            Some(folder) => format!("{} --path {folder}", stage.0),
+            None => stage.0.to_string(),
+        });
+        pib_plan::suggest::list(lines.collect::<Vec<_>>().iter().map(String::as_str))
+    };
+    match fitting.as_slice() {
+        [(name, folder)] => Ok((name, folder.as_deref())),
+        [] if found.is_empty() => Err(Error::usage(
+            "the repository has no stage",
+            "A stage is a folder with a stage.toml or a Dockerfile.part.",
+        )),
+        [] => {
+            let wanted = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+            let place = path.map(|path| format!(" at `{path}`")).unwrap_or_default();
+            let all: Vec<_> = found.iter().collect();
+            let help = format!("It has {}.", shown(&all));
+            Err(Error::usage(format!("the repository has no stage{wanted}{place}"), help))
+        }
+        several => {
+            let help = format!("Say which: {}.", shown(several));
+            Err(Error::usage(format!("the repository has {} stages that fit", several.len()), help))
+        }
+    }
+}
+
+/// Returns the address of a repository; a folder on the command line is relative to where the person is.
+fn repository_url(session: &Session, text: &str) -> String {
+    let folder = session.path(text);
+    if !text.contains("://")
+        && folder.is_dir()
+        && let Ok(folder) = folder.canonicalize()
+        && let Ok(url) = url::Url::from_file_path(&folder)
+    {
+        return url.into();
+    }
+    text.to_owned()
+}

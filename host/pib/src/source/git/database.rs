@@ -1,0 +1,336 @@
+//! The copies of repositories in the cache: one bare repository for each address.
+//!
+//! ```text
+//! <cache>/git/<name>-<hash>/        the repository
+//! <cache>/git/<name>-<hash>.lock    held while something is fetched into it
+//! ```
+//!
+//! Objects are only ever added, so that reading takes no lock. `refs/pib/commits/<commit>` says that everything
+//! below a commit has arrived; `refs/pib/seen/...` what a tag or branch was when it was last fetched, for
+//! `--offline`. A process may be killed at any moment: what has no reference yet is fetched again.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use git2::{AutotagOption, Direction, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{GitReference, GitSource};
+
+use super::GitError;
+use super::address::{Address, Place};
+use super::link::Link;
+use super::wanted::{self, Head, Target};
+
+/// The most bytes that are fetched of one repository at once.
+const MAX_RECEIVED: u64 = 2 << 30;
+/// The depth that stands for a whole history, also where an earlier fetch cut it off.
+const WHOLE: i32 = i32::MAX;
+/// How often a wait for another process looks whether the program is being stopped.
+const TICK: Duration = Duration::from_millis(50);
+
+/// One repository's copy.
+pub(super) struct Database {
+    address: Address,
+    folder: PathBuf,
+}
+
+/// What is fetched, and how much of its history.
+struct Fetch {
+    specs: Vec<String>,
+    depth: i32,
+}
+
+impl Database {
+    /// Returns the copy of the repository at `address` below the folder `root`, which need not be there yet.
+    pub(super) fn new(root: &Path, address: &Address) -> Self {
+        let hash = Digest::of(address.text().as_bytes()).hex();
+        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let name: String = address.short_name().chars().filter(|c| fine(*c)).take(40).collect();
+        let folder = root.join(format!("{}-{}", name.trim_start_matches('.'), &hash[..16]));
+        Self { address: address.clone(), folder }
+    }
+
+    /// Opens the copy for reading, if it is there.
+    pub(super) fn open(&self) -> Result<Repository, git2::Error> {
+        Repository::open_bare(&self.folder)
+    }
+
+    /// Returns the error for a copy whose objects cannot be read.
+    pub(super) fn damaged(&self, source: git2::Error) -> GitError {
+        self.failed("reading")(source)
+    }
+
+    /// Returns whether the copy has all of a commit.
+    pub(super) fn has(&self, commit: &str) -> bool {
+        self.open().is_ok_and(|repository| has(&repository, commit))
+    }
+
+    /// Returns what a reference was when it was last fetched.
+    pub(super) fn seen(&self, reference: &GitReference) -> Option<String> {
+        let commit = self.open().ok()?.find_reference(&seen_name(reference)?).ok()?.target()?.to_string();
+        self.has(&commit).then_some(commit)
+    }
+
+    /// Fetches what `reference` stands for now; returns the commit.
+    pub(super) fn fetch(&self, reference: &GitReference, link: &Arc<Link>) -> Result<String, GitError> {
+        let _lock = self.lock(link)?;
+        let repository = self.create()?;
+        let heads = self.heads(&repository, link)?;
+        let commit = match wanted::find(&self.address, reference, &heads)? {
+            Target::Head { commit, .. } if has(&repository, &commit.to_string()) => commit.to_string(),
+            Target::Head { name, oid, .. } => {
+                self.transfer(&repository, link, &[name])?;
+                self.commit_of(&repository, reference, oid)?
+            }
+            Target::Commit(commit) => self.fetch_commit(&repository, &commit, &heads, link)?,
+            Target::Prefix(prefix) => {
+                self.fetch_all(&repository, link)?;
+                let found = repository.revparse_single(&prefix).and_then(|object| object.peel_to_commit());
+                let missing = |_| wanted::missing(&self.address, reference, &heads);
+                found.map_err(missing)?.id().to_string()
+            }
+        };
+        self.keep(&repository, &commit, Some(reference))?;
+        Ok(commit)
+    }
+
+    /// Fetches a locked commit, unless it is there.
+    ///
+    /// # Errors
+    /// When it cannot be had, or is that of a tag which names another one by now.
+    pub(super) fn fetch_locked(
+        &self,
+        name: &StageName,
+        source: &GitSource,
+        commit: &str,
+        link: &Arc<Link>,
+    ) -> Result<(), GitError> {
+        let _lock = self.lock(link)?;
+        let repository = self.create()?;
+        if has(&repository, commit) {
+            return Ok(());
+        }
+        let heads = self.heads(&repository, link)?;
+        if let GitReference::Tag(tag) = source.reference() {
+            wanted::check_tag(&self.address, name, tag, commit, &heads)?;
+        }
+        let gone = |error: GitError| match error {
+            GitError::NoReference { .. } => GitError::CommitGone {
+                name: name.clone(),
+                url: self.address.to_string(),
+                commit: commit.to_owned(),
+            },
+            other => other,
+        };
+        self.fetch_commit(&repository, commit, &heads, link).map_err(gone)?;
+        self.keep(&repository, commit, None)
+    }
+
+    /// Fetches a commit of a submodule, unless it is there.
+    pub(super) fn fetch_exactly(&self, commit: &str, link: &Arc<Link>) -> Result<(), GitError> {
+        let _lock = self.lock(link)?;
+        let repository = self.create()?;
+        if !has(&repository, commit) {
+            let heads = self.heads(&repository, link)?;
+            self.fetch_commit(&repository, commit, &heads, link)?;
+            self.keep(&repository, commit, None)?;
+        }
+        Ok(())
+    }
+
+    /// Throws the copy away: it is damaged, and will be fetched anew.
+    pub(super) fn discard(&self, link: &Arc<Link>) -> Result<(), GitError> {
+        let _lock = self.lock(link)?;
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("removing")(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fetches a commit with as little of its history as the server can leave out.
+    fn fetch_commit(
+        &self,
+        repository: &Repository,
+        commit: &str,
+        heads: &[Head],
+        link: &Arc<Link>,
+    ) -> Result<String, GitError> {
+        let oid = Oid::from_str(commit).map_err(self.failed("reading"))?;
+        let named = heads.iter().find(|head| head.commit() == oid).map(|head| head.name.clone());
+        let spec = named.unwrap_or_else(|| commit.to_owned());
+        let outcome = self.transfer(repository, link, &[spec]);
+        if repository.find_commit(oid).is_err() {
+            // Not every server gives a commit that no reference names; all references together lead to it.
+            match outcome {
+                Err(fault @ (GitError::TimedOut { .. } | GitError::Interrupted { .. })) => return Err(fault),
+                _ => self.fetch_all(repository, link)?,
+            }
+        }
+        match repository.find_commit(oid) {
+            Ok(found) => Ok(found.id().to_string()),
+            Err(_) => Err(wanted::missing(&self.address, &GitReference::Rev(commit.to_owned()), heads)),
+        }
+    }
+
+    fn fetch_all(&self, repository: &Repository, link: &Arc<Link>) -> Result<(), GitError> {
+        let depth = if repository.is_shallow() { WHOLE } else { 0 };
+        // The right side is never written: only objects are taken.
+        let specs = ["heads", "tags"].map(|kind| format!("refs/{kind}/*:refs/pib/all/{kind}/*")).to_vec();
+        self.download(repository, link, &Fetch { specs, depth })
+    }
+
+    /// Fetches without history where that is possible: not from a folder, and not from every server.
+    fn transfer(&self, repository: &Repository, link: &Arc<Link>, specs: &[String]) -> Result<(), GitError> {
+        let depth = if self.address.place == Place::File { 0 } else { 1 };
+        match self.download(repository, link, &Fetch { specs: specs.to_vec(), depth }) {
+            Err(GitError::Fetch { .. }) if depth > 0 => {
+                let depth = if repository.is_shallow() { WHOLE } else { 0 };
+                self.download(repository, link, &Fetch { specs: specs.to_vec(), depth })
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Returns what the repository offers.
+    fn heads(&self, repository: &Repository, link: &Arc<Link>) -> Result<Vec<Head>, GitError> {
+        link.run(|| {
+            let mut remote = repository.remote_anonymous(self.address.text())?;
+            let connection = remote.connect_auth(Direction::Fetch, None, None)?;
+            let raw = connection.list()?.iter().map(|head| (head.name().to_owned(), head.oid()));
+            Ok(wanted::collect(raw))
+        })
+    }
+
+    fn download(&self, repository: &Repository, link: &Arc<Link>, fetch: &Fetch) -> Result<(), GitError> {
+        let mut too_large = false;
+        let outcome = link.run(|| {
+            let mut remote = repository.remote_anonymous(self.address.text())?;
+            let mut callbacks = RemoteCallbacks::new();
+            callbacks.transfer_progress(|progress| {
+                too_large |= progress.received_bytes() as u64 > MAX_RECEIVED;
+                !too_large && !link.stop.is_cancelled()
+            });
+            let mut options = FetchOptions::new();
+            options.remote_callbacks(callbacks).download_tags(AutotagOption::None).depth(fetch.depth);
+            remote.download(&fetch.specs, Some(&mut options))
+        });
+        if too_large {
+            return Err(GitError::TooLarge { url: self.address.to_string(), limit: MAX_RECEIVED });
+        }
+        outcome
+    }
+
+    fn commit_of(
+        &self,
+        repository: &Repository,
+        reference: &GitReference,
+        oid: Oid,
+    ) -> Result<String, GitError> {
+        match repository.find_object(oid, None).and_then(|object| object.peel_to_commit()) {
+            Ok(commit) => Ok(commit.id().to_string()),
+            Err(error) if error.code() == ErrorCode::NotFound => Err(self.failed("reading")(error)),
+            // A tag may name a file or a tree.
+            _ => Err(GitError::NoReference {
+                url: self.address.to_string(),
+                wanted: format!("commit behind its {}", wanted::describe(reference)),
+                help: "The name leads to something else. Choose a tag or branch that names a commit."
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// Remembers that a commit is there, and what named it.
+    fn keep(
+        &self,
+        repository: &Repository,
+        commit: &str,
+        reference: Option<&GitReference>,
+    ) -> Result<(), GitError> {
+        let oid = Oid::from_str(commit).map_err(self.failed("reading"))?;
+        repository
+            .reference(&keep_name(commit), oid, true, "pib: fetched")
+            .map_err(self.failed("writing"))?;
+        if let Some(name) = reference.and_then(seen_name) {
+            // Only `--offline` misses it, e.g. where a name is a folder of another by now.
+            let _ = repository.reference(&name, oid, true, "pib: fetched");
+        }
+        Ok(())
+    }
+
+    /// Opens the copy for writing; one that cannot be opened was not finished, and is made anew.
+    fn create(&self) -> Result<Repository, GitError> {
+        if let Ok(repository) = self.open() {
+            self.remove_stale_locks();
+            return Ok(repository);
+        }
+        match fs::remove_dir_all(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(self.failed("removing")(error));
+            }
+            _ => {}
+        }
+        let mut options = git2::RepositoryInitOptions::new();
+        options.bare(true).external_template(false);
+        Repository::init_opts(&self.folder, &options).map_err(self.failed("creating"))
+    }
+
+    /// Removes the lock files that a killed process left: whoever gets here holds the lock that counts.
+    fn remove_stale_locks(&self) {
+        for entry in walkdir::WalkDir::new(self.folder.join("refs/pib")).into_iter().flatten() {
+            if entry.file_type().is_file() && entry.path().extension().is_some_and(|end| end == "lock") {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        for name in ["shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock"] {
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+
+    /// Waits until no other process fetches into the copy. The lock ends with the file, also by a kill.
+    fn lock(&self, link: &Link) -> Result<File, GitError> {
+        let path = self.folder.with_added_extension("lock");
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(self.failed("creating a folder for"))?;
+        }
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(self.failed("locking"))?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(self.failed("locking")(error)),
+                Err(TryLockError::WouldBlock) if link.stop.is_cancelled() => return Err(link.interrupted()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(TICK),
+            }
+        }
+    }
+
+    fn failed<E>(&self, action: &'static str) -> impl FnOnce(E) -> GitError
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (url, path) = (self.address.to_string(), self.folder.clone());
+        move |source| GitError::Database { action, url, path, source: source.into() }
+    }
+}
+
+fn has(repository: &Repository, commit: &str) -> bool {
+    repository.find_reference(&keep_name(commit)).is_ok()
+}
+
+fn keep_name(commit: &str) -> String {
+    format!("refs/pib/commits/{commit}")
+}
+
+/// Returns the name for what a reference was; `None` where it cannot be one.
+fn seen_name(reference: &GitReference) -> Option<String> {
+    let name = match reference {
+        GitReference::Default => "refs/pib/seen/default".to_owned(),
+        GitReference::Branch(name) => format!("refs/pib/seen/branch/{name}"),
+        GitReference::Tag(name) => format!("refs/pib/seen/tag/{name}"),
+        GitReference::Rev(name) => format!("refs/pib/seen/rev/{name}"),
+    };
+    git2::Reference::is_valid_name(&name).then_some(name)
+}

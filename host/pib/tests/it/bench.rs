@@ -1,0 +1,114 @@
+//! The environment of tests that run the real binary: a project, and a machine without anything else.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) const PROJECT: &str = r#"# a router
+[project]
+name = "router"
+os = "debian"
+release = "trixie"
+board = "rpi4"
+arch = "arm64"
+
+[stages]
+os = "1"
+watchdog = { version = "1", config = { timeout = 10 } }
+"#;
+
+/// A folder with a project, and a machine without anything else.
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// What a run of the program left.
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) errors: String,
+}
+
+impl Bench {
+    pub(crate) fn new(manifest: &str) -> Self {
+        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        bench.write("pib.toml", manifest);
+        bench
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("project").join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn stage(&self, name: &str, manifest: &str, part: Option<&str>) {
+        let head = format!("[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\n");
+        self.write(&format!("stages/{name}/stage.toml"), &format!("{head}{manifest}"));
+        if let Some(part) = part {
+            self.write(&format!("stages/{name}/Dockerfile.part"), part);
+        }
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.run_with(args, &[])
+    }
+
+    /// Runs the program with further variables in its environment.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+        pib.args(args)
+            .current_dir(self.path(""))
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("PIB_CACHE_DIR", self.folder.path().join("cache"))
+            .env("PIB_HOST_ROOT", self.folder.path())
+            .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
+            .env("NO_COLOR", "1")
+            .envs(variables.iter().copied());
+        let output = pib.output().unwrap();
+        let shown = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            // Messages are wrapped to the terminal's width; tests speak of their words.
+            text.replace(&*self.folder.path().to_string_lossy(), "TEMP")
+        };
+        Ran { code: output.status.code(), out: shown(&output.stdout), errors: shown(&output.stderr) }
+    }
+
+    /// Runs what must fail with this exit code, say these things, and change no file of the project.
+    pub(crate) fn fails(&self, args: &[&str], code: i32, say: &[&str]) {
+        self.write("target/router-rpi4-arm64.img", "earlier");
+        let before = self.files();
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(code), "{args:?}: {}{}", ran.out, ran.errors);
+        let words: Vec<&str> =
+            ran.errors.split_whitespace().filter(|word| !["│", "|"].contains(word)).collect();
+        let flat = words.join(" ");
+        for part in say {
+            assert!(flat.contains(part), "no `{part}` in:\n{}", ran.errors);
+        }
+        assert!(!ran.errors.contains('\u{1b}'), "colour although NO_COLOR is set");
+        assert_eq!(self.files(), before, "{args:?} changed the project");
+    }
+
+    pub(crate) fn files(&self) -> Vec<(PathBuf, String)> {
+        fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match std::fs::read_to_string(&path) {
+                    // What the program locks itself by is not the project's.
+                    _ if path.ends_with(".pib-lock") => {}
+                    Ok(text) => found.push((path, text)),
+                    Err(_) => walk(&path, found),
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(&self.path(""), &mut found);
+        found.sort();
+        found
+    }
+}
