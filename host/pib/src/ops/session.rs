@@ -56,7 +56,7 @@ impl Session {
         let runtime_dir = set("XDG_RUNTIME_DIR").map(PathBuf::from);
         let engine_host = set("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
         let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
-        let git = GitOptions::new(ssh);
+        let git = GitOptions::new(ssh, Arc::clone(&reporter));
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
         Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, git, host_root, reporter })

@@ -7,6 +7,7 @@
 //! | `database` | the copies of repositories in the cache |
 //! | `wanted` | finds what a manifest asks for among what a repository offers |
 //! | `link` | the transports that libgit2 uses, and why one failed |
+//! | `meter` | watches a transfer |
 //! | `web`, `login` | over HTTP; who the user is there |
 //! | `ssh` | through the user's own ssh |
 //! | `checkout`, `modules` | writes a stage's files, with those of submodules |
@@ -21,6 +22,7 @@ mod database;
 mod error;
 mod link;
 mod login;
+mod meter;
 mod modules;
 mod ssh;
 mod wanted;
@@ -28,6 +30,7 @@ mod web;
 mod work;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -40,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{CachedStage, StageCache};
 use super::{Package, SourceError, entry};
+use crate::event::{Reporter, Silent};
 use crate::net::Http;
 use address::Address;
 use work::{Work, bare_name, stage_folders};
@@ -47,17 +51,31 @@ use work::{Work, bare_name, stage_folders};
 pub use error::GitError;
 
 /// What the user's environment says about git, and what this run of the program has fetched.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct GitOptions {
     /// The command that stands for ssh, where the user has set one.
     ssh: Option<String>,
+    reporter: Arc<dyn Reporter>,
     fetched: Fetched,
 }
 
 impl GitOptions {
-    /// Returns the options of a run whose user has perhaps set a command that stands for ssh.
-    pub fn new(ssh: Option<String>) -> Self {
-        Self { ssh, fetched: Fetched::default() }
+    /// Returns the options of a run whose user has perhaps set a command that stands for ssh; `reporter` takes
+    /// how far transfers are.
+    pub fn new(ssh: Option<String>, reporter: Arc<dyn Reporter>) -> Self {
+        Self { ssh, reporter, fetched: Fetched::default() }
+    }
+}
+
+impl Default for GitOptions {
+    fn default() -> Self {
+        Self::new(None, Arc::new(Silent))
+    }
+}
+
+impl fmt::Debug for GitOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitOptions").field("ssh", &self.ssh).finish_non_exhaustive()
     }
 }
 

@@ -448,6 +448,42 @@ fn passwords_come_from_the_users_helpers_and_go_to_one_host_only() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_no_obstacle() {
+    let bench = bench("");
+    let (repo, first, _) = kvm(&bench);
+    run(&bench, &["add", "--git", &repo.url()]);
+    let copies = std::fs::read_dir(bench.folder.path().join("cache/git")).unwrap();
+    let copy = copies.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    // It was writing that a commit is there.
+    std::fs::write(copy.join(format!("refs/pib/commits/{first}.lock")), "").unwrap();
+    std::fs::write(copy.join("objects/pack/pack_git2_Xyz"), "half a pack").unwrap();
+    run(&bench, &["add", "--git", &repo.url(), "--tag", "v1"]);
+    // It was only just making the copy.
+    std::fs::remove_file(copy.join("HEAD")).unwrap();
+    std::fs::remove_dir_all(bench.folder.path().join("cache/stages")).unwrap();
+    run(&bench, &["plan", "--locked"]);
+}
+
+#[test]
+fn a_patch_may_come_from_git_and_a_reference_asked_twice_is_fetched_once() {
+    let bench = bench("watchdog = \"1\"\n");
+    let repo = repo(&bench, "mine");
+    repo.stage("a", "watchdog", "9.0.0");
+    repo.stage("b", "other", "1.0.0");
+    repo.commit();
+    let forge = Forge::start(&bench.folder.path().join("repos"), Manners::default());
+    let url = format!("{}/mine/.git", forge.address);
+    let stages = format!(
+        "watchdog = \"1\"\nother = {{ git = \"{url}\", path = \"b\" }}\n\n[patch]\nwatchdog = {{ git = \"{url}\", path = \"a\" }}\n"
+    );
+    bench.write("pib.toml", &format!("{HEAD}{stages}").replace("watchdog = \"1\"", "watchdog = \"9\""));
+    run(&bench, &["lock"]);
+    assert!(read(&bench, "pib.lock").contains("version = \"9.0.0\""));
+    let asked = forge.asked.lock().unwrap();
+    assert_eq!(asked.iter().filter(|(method, ..)| method == "GET").count(), 1, "{asked:?}");
+}
+
+#[test]
 fn many_at_once_share_one_copy() {
     let bench = bench("");
     let (repo, ..) = kvm(&bench);

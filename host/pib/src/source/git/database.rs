@@ -15,17 +15,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use git2::{AutotagOption, Direction, ErrorCode, FetchOptions, Oid, RemoteCallbacks, Repository};
+use git2::{Direction, ErrorCode, Oid, Repository};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{GitReference, GitSource};
 
 use super::GitError;
-use super::address::{Address, Place};
+use super::address::Address;
 use super::link::Link;
+use super::meter::Meter;
 use super::wanted::{self, Head, Target};
 
-/// The most bytes that are fetched of one repository at once.
-const MAX_RECEIVED: u64 = 2 << 30;
 /// The depth that stands for a whole history, also where an earlier fetch cut it off.
 const WHOLE: i32 = i32::MAX;
 /// How often a wait for another process looks whether the program is being stopped.
@@ -37,10 +36,12 @@ pub(super) struct Database {
     folder: PathBuf,
 }
 
-/// What is fetched, and how much of its history.
-struct Fetch {
-    specs: Vec<String>,
-    depth: i32,
+/// What came of a conversation with a repository.
+struct Heard {
+    /// What it offers.
+    heads: Vec<Head>,
+    /// Whether what was chosen of it has arrived.
+    outcome: Result<(), GitError>,
 }
 
 impl Database {
@@ -78,20 +79,34 @@ impl Database {
     pub(super) fn fetch(&self, reference: &GitReference, link: &Arc<Link>) -> Result<String, GitError> {
         let _lock = self.lock(link)?;
         let repository = self.create()?;
-        let heads = self.heads(&repository, link)?;
-        let commit = match wanted::find(&self.address, reference, &heads)? {
-            Target::Head { commit, .. } if has(&repository, &commit.to_string()) => commit.to_string(),
-            Target::Head { name, oid, .. } => {
-                self.transfer(&repository, link, &[name])?;
+        let mut target = None;
+        let heard = self.converse(&repository, link, |heads| {
+            let found = target.insert(wanted::find(&self.address, reference, heads)?);
+            Ok(match found {
+                Target::Head { commit, .. } if has(&repository, &commit.to_string()) => None,
+                Target::Head { name, .. } => Some(name.clone()),
+                Target::Commit(commit) if has(&repository, commit) => None,
+                Target::Commit(commit) => Some(spec_of(commit, heads)),
+                Target::Prefix(_) => None,
+            })
+        })?;
+        let commit = match target {
+            Some(Target::Head { commit, .. }) if has(&repository, &commit.to_string()) => commit.to_string(),
+            Some(Target::Head { name, oid, .. }) => {
+                if let Err(fault) = heard.outcome {
+                    self.again(&repository, link, name, fault)?;
+                }
                 self.commit_of(&repository, reference, oid)?
             }
-            Target::Commit(commit) => self.fetch_commit(&repository, &commit, &heads, link)?,
-            Target::Prefix(prefix) => {
+            Some(Target::Commit(commit)) if has(&repository, &commit) => commit,
+            Some(Target::Commit(commit)) => self.complete(&repository, &commit, heard, link)?,
+            Some(Target::Prefix(prefix)) => {
                 self.fetch_all(&repository, link)?;
                 let found = repository.revparse_single(&prefix).and_then(|object| object.peel_to_commit());
-                let missing = |_| wanted::missing(&self.address, reference, &heads);
+                let missing = |_| wanted::missing(&self.address, reference, &heard.heads);
                 found.map_err(missing)?.id().to_string()
             }
+            None => return Err(wanted::missing(&self.address, reference, &heard.heads)),
         };
         self.keep(&repository, &commit, Some(reference))?;
         Ok(commit)
@@ -108,37 +123,39 @@ impl Database {
         commit: &str,
         link: &Arc<Link>,
     ) -> Result<(), GitError> {
-        let _lock = self.lock(link)?;
-        let repository = self.create()?;
-        if has(&repository, commit) {
-            return Ok(());
-        }
-        let heads = self.heads(&repository, link)?;
-        if let GitReference::Tag(tag) = source.reference() {
-            wanted::check_tag(&self.address, name, tag, commit, &heads)?;
-        }
-        let gone = |error: GitError| match error {
+        let check = |heads: &[Head]| match source.reference() {
+            GitReference::Tag(tag) => wanted::check_tag(&self.address, name, tag, commit, heads),
+            _ => Ok(()),
+        };
+        self.fetch_commit(commit, link, check).map_err(|error| match error {
             GitError::NoReference { .. } => GitError::CommitGone {
                 name: name.clone(),
                 url: self.address.to_string(),
                 commit: commit.to_owned(),
             },
             other => other,
-        };
-        self.fetch_commit(&repository, commit, &heads, link).map_err(gone)?;
-        self.keep(&repository, commit, None)
+        })
     }
 
-    /// Fetches a commit of a submodule, unless it is there.
-    pub(super) fn fetch_exactly(&self, commit: &str, link: &Arc<Link>) -> Result<(), GitError> {
+    /// Fetches a commit, unless it is there, with as little of its history as the server can leave out; `check`
+    /// may object to what the repository offers.
+    pub(super) fn fetch_commit(
+        &self,
+        commit: &str,
+        link: &Arc<Link>,
+        check: impl FnOnce(&[Head]) -> Result<(), GitError>,
+    ) -> Result<(), GitError> {
         let _lock = self.lock(link)?;
         let repository = self.create()?;
-        if !has(&repository, commit) {
-            let heads = self.heads(&repository, link)?;
-            self.fetch_commit(&repository, commit, &heads, link)?;
-            self.keep(&repository, commit, None)?;
+        if has(&repository, commit) {
+            return Ok(());
         }
-        Ok(())
+        let heard = self.converse(&repository, link, |heads| {
+            check(heads)?;
+            Ok(Some(spec_of(commit, heads)))
+        })?;
+        self.complete(&repository, commit, heard, link)?;
+        self.keep(&repository, commit, None)
     }
 
     /// Throws the copy away: it is damaged, and will be fetched anew.
@@ -150,77 +167,88 @@ impl Database {
         }
     }
 
-    /// Fetches a commit with as little of its history as the server can leave out.
-    fn fetch_commit(
+    /// Returns the commit that was asked for alone, or with all that the repository has.
+    fn complete(
         &self,
         repository: &Repository,
         commit: &str,
-        heads: &[Head],
+        heard: Heard,
         link: &Arc<Link>,
     ) -> Result<String, GitError> {
         let oid = Oid::from_str(commit).map_err(self.failed("reading"))?;
-        let named = heads.iter().find(|head| head.commit() == oid).map(|head| head.name.clone());
-        let spec = named.unwrap_or_else(|| commit.to_owned());
-        let outcome = self.transfer(repository, link, &[spec]);
         if repository.find_commit(oid).is_err() {
             // Not every server gives a commit that no reference names; all references together lead to it.
-            match outcome {
-                Err(fault @ (GitError::TimedOut { .. } | GitError::Interrupted { .. })) => return Err(fault),
+            match heard.outcome {
+                Err(fault) if !matches!(fault, GitError::Fetch { .. }) => return Err(fault),
                 _ => self.fetch_all(repository, link)?,
             }
         }
-        match repository.find_commit(oid) {
-            Ok(found) => Ok(found.id().to_string()),
-            Err(_) => Err(wanted::missing(&self.address, &GitReference::Rev(commit.to_owned()), heads)),
-        }
+        let reference = GitReference::Rev(commit.to_owned());
+        let found = repository.find_commit(oid);
+        let missing = |_| wanted::missing(&self.address, &reference, &heard.heads);
+        Ok(found.map_err(missing)?.id().to_string())
     }
 
     fn fetch_all(&self, repository: &Repository, link: &Arc<Link>) -> Result<(), GitError> {
-        let depth = if repository.is_shallow() { WHOLE } else { 0 };
         // The right side is never written: only objects are taken.
-        let specs = ["heads", "tags"].map(|kind| format!("refs/{kind}/*:refs/pib/all/{kind}/*")).to_vec();
-        self.download(repository, link, &Fetch { specs, depth })
+        let specs = ["heads", "tags"].map(|kind| format!("refs/{kind}/*:refs/pib/all/{kind}/*"));
+        self.download(repository, link, &specs)
     }
 
-    /// Fetches without history where that is possible: not from a folder, and not from every server.
-    fn transfer(&self, repository: &Repository, link: &Arc<Link>, specs: &[String]) -> Result<(), GitError> {
-        let depth = if self.address.place == Place::File { 0 } else { 1 };
-        match self.download(repository, link, &Fetch { specs: specs.to_vec(), depth }) {
-            Err(GitError::Fetch { .. }) if depth > 0 => {
-                let depth = if repository.is_shallow() { WHOLE } else { 0 };
-                self.download(repository, link, &Fetch { specs: specs.to_vec(), depth })
-            }
-            outcome => outcome,
+    /// Fetches with its history what a server did not give without.
+    fn again(
+        &self,
+        repository: &Repository,
+        link: &Arc<Link>,
+        name: String,
+        fault: GitError,
+    ) -> Result<(), GitError> {
+        match fault {
+            GitError::Fetch { .. } if self.address.is_remote() => self.download(repository, link, &[name]),
+            other => Err(other),
         }
     }
 
-    /// Returns what the repository offers.
-    fn heads(&self, repository: &Repository, link: &Arc<Link>) -> Result<Vec<Head>, GitError> {
-        link.run(|| {
-            let mut remote = repository.remote_anonymous(self.address.text())?;
-            let connection = remote.connect_auth(Direction::Fetch, None, None)?;
-            let raw = connection.list()?.iter().map(|head| (head.name().to_owned(), head.oid()));
-            Ok(wanted::collect(raw))
-        })
-    }
-
-    fn download(&self, repository: &Repository, link: &Arc<Link>, fetch: &Fetch) -> Result<(), GitError> {
-        let mut too_large = false;
+    /// Asks what the repository offers and fetches what `choose` makes of that, over one connection.
+    ///
+    /// Fetched is without history, where that is possible: libgit2 cannot leave it out of a folder's repository.
+    fn converse(
+        &self,
+        repository: &Repository,
+        link: &Arc<Link>,
+        choose: impl FnOnce(&[Head]) -> Result<Option<String>, GitError>,
+    ) -> Result<Heard, GitError> {
+        let depth = if self.address.is_remote() { 1 } else { 0 };
+        let mut heads = None;
+        let mut chosen = Ok(None);
+        let mut meter = Meter::new(link);
         let outcome = link.run(|| {
             let mut remote = repository.remote_anonymous(self.address.text())?;
-            let mut callbacks = RemoteCallbacks::new();
-            callbacks.transfer_progress(|progress| {
-                too_large |= progress.received_bytes() as u64 > MAX_RECEIVED;
-                !too_large && !link.stop.is_cancelled()
-            });
-            let mut options = FetchOptions::new();
-            options.remote_callbacks(callbacks).download_tags(AutotagOption::None).depth(fetch.depth);
-            remote.download(&fetch.specs, Some(&mut options))
+            let mut connection = remote.connect_auth(Direction::Fetch, None, None)?;
+            let listed = connection.list()?.iter().map(|head| (head.name().to_owned(), head.oid()));
+            let heads = heads.insert(wanted::collect(listed));
+            chosen = choose(heads);
+            match &chosen {
+                Ok(Some(spec)) => meter.download(connection.remote(), std::slice::from_ref(spec), depth),
+                _ => Ok(()),
+            }
         });
-        if too_large {
-            return Err(GitError::TooLarge { url: self.address.to_string(), limit: MAX_RECEIVED });
+        let outcome = meter.judge(outcome);
+        chosen?;
+        match heads {
+            Some(heads) => Ok(Heard { heads, outcome }),
+            // It did not come to a conversation; without an error it would have.
+            None => outcome.map(|()| Heard { heads: Vec::new(), outcome: Ok(()) }),
         }
-        outcome
+    }
+
+    /// Fetches with the whole history.
+    fn download(&self, repository: &Repository, link: &Arc<Link>, specs: &[String]) -> Result<(), GitError> {
+        let depth = if repository.is_shallow() { WHOLE } else { 0 };
+        let mut meter = Meter::new(link);
+        let outcome =
+            link.run(|| meter.download(&mut repository.remote_anonymous(self.address.text())?, specs, depth));
+        meter.judge(outcome)
     }
 
     fn commit_of(
@@ -314,6 +342,12 @@ impl Database {
         let (url, path) = (self.address.to_string(), self.folder.clone());
         move |source| GitError::Database { action, url, path, source: source.into() }
     }
+}
+
+/// Returns how to ask for a commit: by a name of it, if it has one.
+fn spec_of(commit: &str, heads: &[Head]) -> String {
+    let named = heads.iter().find(|head| head.commit().to_string() == commit);
+    named.map_or_else(|| commit.to_owned(), |head| head.name.clone())
 }
 
 fn has(repository: &Repository, commit: &str) -> bool {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Address, Place};
 use super::{GitError, ssh, web};
+use crate::event::Reporter;
 use crate::net::Http;
 
 /// How long nothing may arrive before the other side counts as dead.
@@ -34,7 +35,10 @@ pub(super) struct Link {
     pub(super) patience: Duration,
     /// Says that nobody waits for the result any more.
     pub(super) stop: CancellationToken,
-    fault: Mutex<Option<GitError>>,
+    /// Takes how far a transfer is.
+    pub(super) reporter: Arc<dyn Reporter>,
+    /// Why a stream failed: libgit2 passes on a text at most.
+    pub(super) fault: Mutex<Option<GitError>>,
 }
 
 thread_local! {
@@ -42,18 +46,6 @@ thread_local! {
 }
 
 impl Link {
-    /// Returns a link to the repository at `url`.
-    pub(super) fn new(
-        url: &Address,
-        runtime: Handle,
-        http: Arc<OnceLock<Http>>,
-        ssh: Option<String>,
-        patience: Duration,
-        stop: CancellationToken,
-    ) -> Arc<Self> {
-        Arc::new(Self { url: url.to_string(), runtime, http, ssh, patience, stop, fault: Mutex::default() })
-    }
-
     /// Runs what uses libgit2's remotes, over this link.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! One operation on repositories: which commit, which files, and what to say when there are none.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository};
@@ -179,7 +179,7 @@ impl Work {
         let database = self.database(address);
         if !database.has(commit) {
             self.check_network(address, || format!("commit {commit} of the submodule {address}"))?;
-            database.fetch_exactly(commit, &self.link(address))?;
+            database.fetch_commit(commit, &self.link(address), |_| Ok(()))?;
         }
         self.open(address)
     }
@@ -221,14 +221,18 @@ impl Work {
     }
 
     fn link(&self, address: &Address) -> Arc<Link> {
-        Link::new(
-            address,
-            self.runtime.clone(),
-            Arc::clone(&self.git.http),
-            self.git.options.ssh.clone(),
-            patience(),
-            self.stop.clone(),
-        )
+        let config = git2::Config::open_default().and_then(|mut config| config.snapshot()).ok();
+        let set = config.as_ref().and_then(|config| config.get_string("core.sshCommand").ok());
+        Arc::new(Link {
+            url: address.to_string(),
+            runtime: self.runtime.clone(),
+            http: Arc::clone(&self.git.http),
+            ssh: self.git.options.ssh.clone().or(set),
+            patience: patience(config.as_ref()),
+            stop: self.stop.clone(),
+            reporter: Arc::clone(&self.git.options.reporter),
+            fault: Mutex::default(),
+        })
     }
 
     /// A repository in a folder of this machine takes no network.
@@ -245,9 +249,8 @@ impl Work {
 }
 
 /// Returns how long nothing may arrive: git's own setting, or ours.
-fn patience() -> Duration {
-    let config = git2::Config::open_default().and_then(|mut config| config.snapshot());
-    let seconds = config.and_then(|config| config.get_i64("http.lowSpeedTime")).ok();
+fn patience(config: Option<&git2::Config>) -> Duration {
+    let seconds = config.and_then(|config| config.get_i64("http.lowSpeedTime").ok());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
     seconds.map_or(link::PATIENCE, |seconds| Duration::from_secs(seconds.min(LONGEST_PATIENCE)))
 }
