@@ -2,14 +2,18 @@
 //!
 //! Invariants: a response is never read past the caller's limit; a redirect never leaves TLS; what fails for a
 //! passing reason (a dropped connection, 429, 5xx) is tried again a few times before it becomes an error.
-//! Deliberately absent: caching and digests of a protocol's own; callers know what they expect.
+//! A token goes to the origin that it is for and, after a redirect, to no other. Deliberately absent: keeping what was
+//! fetched, and digests of a protocol's own; callers know what they expect.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pib_plan::id::Digest;
 use reqwest::{Response, StatusCode, header};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
@@ -77,10 +81,30 @@ impl NetError {
     }
 }
 
+/// What a server says of a file's state, to ask it later whether the file has changed (RFC 9110, section 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Validators {
+    /// `ETag`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// `Last-Modified`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+}
+
 /// The shared HTTP client; cloning it is cheap and shares its connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Http {
     client: reqwest::Client,
+    /// What lets the user in at the one server that this clone speaks to.
+    token: Option<Arc<str>>,
+}
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").field("token", &self.token.is_some()).finish_non_exhaustive()
+    }
 }
 
 impl Http {
@@ -102,7 +126,13 @@ impl Http {
         // are; what it asks for over TLS then fails with the server's name.
         let without_tls = |_| builder().tls_backend_preconfigured(trusting_nobody()).build();
         let client = builder().build().or_else(without_tls).map_err(NetError::Client)?;
-        Ok(Self { client })
+        Ok(Self { client, token: None })
+    }
+
+    /// Returns the same client with a token for the one server that it is then used for.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { client: self.client.clone(), token: Some(token.into()) }
     }
 
     /// Returns the client itself, for a protocol that is more than fetching a file.
@@ -115,6 +145,22 @@ impl Http {
     /// # Errors
     /// When the file cannot be fetched or is too large.
     pub async fn bytes(&self, url: &Url, limit: u64) -> Result<Vec<u8>, NetError> {
+        let changed = self.changed(url, limit, &Validators::default()).await?;
+        // Whoever knows nothing of a file is not told that it is as it was: `stream` sees to that.
+        Ok(changed.map(|(bytes, _)| bytes).unwrap_or_default())
+    }
+
+    /// Returns the bytes at `url`, no more than `limit`, and what tells them from others later; `None` where they are
+    /// still those that `known` is about.
+    ///
+    /// # Errors
+    /// When the file cannot be fetched or is too large.
+    pub async fn changed(
+        &self,
+        url: &Url,
+        limit: u64,
+        known: &Validators,
+    ) -> Result<Option<(Vec<u8>, Validators)>, NetError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -123,8 +169,8 @@ impl Http {
                 body.extend_from_slice(chunk);
                 Ok(())
             };
-            match self.stream(url, limit, sink).await {
-                Ok(()) => return Ok(body),
+            match self.stream(url, limit, known, sink).await {
+                Ok(answer) => return Ok(answer.map(|validators| (body, validators))),
                 Err(failure) => failure.pause_or_fail(attempt).await?,
             }
         }
@@ -156,8 +202,8 @@ impl Http {
                 moved(chunk.len() as i64);
                 file.write_all(chunk)
             };
-            match self.stream(url, limit, sink).await {
-                Ok(()) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+            match self.stream(url, limit, &Validators::default(), sink).await {
+                Ok(_) => return Ok(Digest::from_bytes(hasher.finalize().into())),
                 Err(failure) => {
                     moved(-count);
                     failure.pause_or_fail(attempt).await?;
@@ -166,19 +212,38 @@ impl Http {
         }
     }
 
-    /// Makes one attempt and hands every chunk to `sink`.
+    /// Makes one attempt and hands every chunk to `sink`; `None` where the file is the `known` one.
     async fn stream(
         &self,
         url: &Url,
         limit: u64,
+        known: &Validators,
         sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Validators>, Failure> {
         let transport = |source: reqwest::Error| NetError::Transport {
             url: url.clone().into(),
             // The URL is in our own message already.
             source: source.without_url(),
         };
-        let mut response = self.client.get(url.clone()).send().await.map_err(transport)?;
+        let mut request = self.client.get(url.clone());
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let conditions = [
+            (header::IF_NONE_MATCH, known.etag.as_ref()),
+            (header::IF_MODIFIED_SINCE, known.last_modified.as_ref()),
+        ];
+        let mut conditional = false;
+        for (name, value) in conditions {
+            if let Some(value) = value {
+                conditional = true;
+                request = request.header(name, value);
+            }
+        }
+        let mut response = request.send().await.map_err(transport)?;
+        if response.status() == StatusCode::NOT_MODIFIED && conditional {
+            return Ok(None);
+        }
         if !response.status().is_success() {
             let error = NetError::Status { url: url.clone().into(), status: response.status() };
             return Err(Failure { error, retry_after: retry_after(&response) });
@@ -192,7 +257,8 @@ impl Http {
             left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
             sink(&chunk).map_err(|source| NetError::Write { url: url.clone().into(), source })?;
         }
-        Ok(())
+        let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        Ok(Some(Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) }))
     }
 }
 

@@ -160,6 +160,31 @@ impl BaseCache {
         Ok(base)
     }
 
+    /// Compares every base and package with the digest that is its name; returns how many fit, and the paths of those
+    /// that do not and are gone now. This blocks.
+    ///
+    /// # Errors
+    /// When the cache cannot be read, or what is damaged cannot be removed.
+    pub fn verify(&self) -> Result<(usize, Vec<PathBuf>), BaseError> {
+        let (mut whole, mut damaged) = (0, Vec::new());
+        for (folder, end) in [(self.bases(), "tar"), (self.debs(), "deb")] {
+            for item in folder.read_dir().into_iter().flatten().flatten() {
+                let path = item.path();
+                if path.extension().is_none_or(|extension| extension != end) {
+                    continue;
+                }
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                if digest_file(&path)?.hex() == name {
+                    whole += 1;
+                } else {
+                    remove(&path)?;
+                    damaged.push(path);
+                }
+            }
+        }
+        Ok((whole, damaged))
+    }
+
     /// Gives a finished file its name.
     pub(super) fn keep(
         &self,

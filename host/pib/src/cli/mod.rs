@@ -3,6 +3,8 @@
 mod add;
 mod binfmt;
 mod build;
+mod cache;
+mod fetch;
 mod info;
 mod lock;
 mod new;
@@ -88,6 +90,8 @@ enum Command {
     Update(update::Update),
     Outdated(outdated::Outdated),
     Why(why::Why),
+    Fetch(fetch::Fetch),
+    Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
     Binfmt(binfmt::Binfmt),
@@ -135,6 +139,8 @@ fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
             Command::Update(args) => update::run(session, json, args).await,
             Command::Outdated(args) => outdated::run(session, json, args).await,
             Command::Why(args) => why::run(session, json, args).await,
+            Command::Fetch(args) => fetch::run(session, json, args).await,
+            Command::Cache(args) => cache::run(session, json, args).await,
             Command::Search(args) => search::run(session, json, args).await,
             Command::Info(args) => info::run(session, json, args).await,
             Command::Binfmt(args) => binfmt::run(json, &args),

@@ -125,6 +125,7 @@ pub(super) async fn ensure(
 ) -> Result<StoredBase, Error> {
     let cache = BaseCache::new(&session.cache);
     if let Some(found) = find(&cache, source, locked) {
+        super::cache::used(&found.path);
         return Ok(found);
     }
     if mode.offline {

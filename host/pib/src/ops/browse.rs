@@ -75,7 +75,10 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, BTreeMap<String
         }
         Err(_) => (session.cwd.clone(), BTreeMap::new()),
     };
-    Ok((Sources::new(&session.cache, &dir, registries.clone()).offline(offline), registries))
+    let sources = Sources::new(&session.cache, &dir, registries.clone())
+        .offline(offline)
+        .tokens(&session.tokens_for(registries.keys()));
+    Ok((sources, registries))
 }
 
 /// Returns the stages whose name or description has all the words, by name.
@@ -154,8 +157,7 @@ pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>,
     let project = Project::load(session)?;
     let now = graph::resolve(session, &project, mode, Update::None).await?;
     let updated = graph::resolve(session, &project, mode, Update::All).await?;
-    let sources =
-        Sources::new(&session.cache, &project.dir, project.manifest.registries.clone()).offline(offline);
+    let sources = graph::sources(session, &project.dir, &project.manifest, mode);
     let mut list = Vec::new();
     for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
         let file = sources.candidates(&stage.name, &stage.source).await?;

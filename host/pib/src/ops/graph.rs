@@ -1,18 +1,23 @@
 //! From the manifest and the lock to one version of each stage, in order.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 
+use futures_util::{StreamExt as _, stream};
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{self, LockedBase, Lockfile};
 use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
-use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Root, Update};
+use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resolved, Root, Update};
 
 use super::project::Project;
-use super::{Error, LockMode, Session, files};
+use super::{Error, LockMode, Session, cache, files};
 use crate::source::{Package, Sources};
+
+/// How many stages are asked for, or fetched, at once.
+const AT_ONCE: usize = 32;
 
 /// The resolved and ordered stages of a project.
 pub(super) struct Graph {
@@ -26,6 +31,8 @@ pub(super) struct Graph {
     sources: Sources,
     /// The lock before; empty where there was none.
     before: Lockfile,
+    /// Keeps what is used in the cache.
+    _cache: Option<File>,
 }
 
 /// Resolves and orders the project's stages; what the lock holds stays where it fits.
@@ -39,18 +46,37 @@ pub(super) async fn resolve(
     mode: LockMode,
     update: Update,
 ) -> Result<Graph, Error> {
+    let held = cache::hold(session);
     let manifest = &project.manifest;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
     let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
     let request = request(project, update)?;
-    let index = prefetch(&sources, &request).await?;
-    let resolution = resolve::resolve(&request, &index)?;
+    let mut resolved = choose(&sources, &request).await;
+    // What is kept of an index does for what the lock holds. Anything else is decided on what there is now.
+    if sources.assumed() && !resolved.as_ref().is_ok_and(|found| is_locked(found, &before)) {
+        resolved = choose(&sources.fresh(), &request).await;
+    }
+    let resolution = resolved?;
     let order = sort(manifest, &resolution)?;
     let lock = before.with_stages(&resolution);
     if mode.locked {
         unchanged(project, &lock)?;
     }
-    Ok(Graph { resolution, order, lock, sources, before })
+    Ok(Graph { resolution, order, lock, sources, before, _cache: held })
+}
+
+async fn choose(sources: &Sources, request: &ResolveRequest) -> Result<Resolution, Error> {
+    let index = prefetch(sources, request).await?;
+    Ok(resolve::resolve(request, &index)?)
+}
+
+/// Returns whether all that comes from a registry is what the lock holds.
+fn is_locked(resolution: &Resolution, lock: &Lockfile) -> bool {
+    let held = |stage: &Resolved| {
+        let locked = lock.stage(&stage.name);
+        locked.is_some_and(|locked| (&locked.version, &locked.source) == (&stage.version, &stage.source))
+    };
+    resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))).all(held)
 }
 
 /// Returns the places that the project's stages may come from.
@@ -58,16 +84,25 @@ pub(super) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest,
     Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
         .git(session.git.clone())
+        .tokens(&session.tokens_for(manifest.registries.keys()))
 }
 
 impl Graph {
     /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
     pub(super) async fn packages(&self) -> Result<Vec<Package>, Error> {
+        let stages = self.order.names().iter().filter_map(|name| self.resolution.get(name));
+        let fetched = stages.map(|stage| self.sources.fetch(stage, self.before.stage(&stage.name)));
+        let mut fetched = stream::iter(fetched).buffered(AT_ONCE);
         let mut packages = Vec::with_capacity(self.order.names().len());
-        for name in self.order.names() {
-            if let Some(resolved) = self.resolution.get(name) {
-                packages.push(self.sources.fetch(resolved, self.before.stage(name)).await?);
+        while let Some(package) = fetched.next().await {
+            let package = package?;
+            if !matches!(
+                self.resolution.get(&package.name).map(|stage| &stage.source),
+                Some(SourceId::Path(_))
+            ) {
+                cache::used(&package.root);
             }
+            packages.push(package);
         }
         Ok(packages)
     }
@@ -172,8 +207,13 @@ async fn prefetch(sources: &Sources, request: &ResolveRequest) -> Result<MemoryI
         if wanted.is_empty() {
             return Ok(index);
         }
-        for (name, source) in wanted {
-            let candidates = sources.candidates(&name, &source).await?.versions;
+        let asked = wanted.into_iter().map(async |(name, source)| {
+            let file = sources.candidates(&name, &source).await;
+            (name, source, file)
+        });
+        let mut answers = stream::iter(asked).buffered(AT_ONCE);
+        while let Some((name, source, file)) = answers.next().await {
+            let candidates = file?.versions;
             prefetch.answer(&candidates);
             index.suggest(source.clone(), sources.names(&source));
             index.insert(name, source, candidates);

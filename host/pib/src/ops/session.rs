@@ -1,5 +1,6 @@
 //! What every operation gets: the frozen facts about this run of the program.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Session {
     pub engine_host: Option<String>,
     /// What git repositories are reached with.
     pub git: GitOptions,
+    /// What lets the user in at registries: `PIB_REGISTRIES_NAME_TOKEN`, by the name in capitals, `_` for `-`.
+    pub tokens: BTreeMap<String, String>,
     /// The root of the file system whose apt sources name a Debian mirror; `/` but in tests.
     pub host_root: PathBuf,
     /// Takes what operations report.
@@ -57,9 +60,23 @@ impl Session {
         let engine_host = set("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
         let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
         let git = GitOptions::new(ssh, Arc::clone(&reporter));
+        let tokens = std::env::vars_os().filter_map(|(name, token)| {
+            let name = name.to_str()?.strip_prefix("PIB_REGISTRIES_")?.strip_suffix("_TOKEN")?.to_owned();
+            Some((name, token.into_string().ok().filter(|token| !token.is_empty())?))
+        });
+        let tokens = tokens.collect();
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
-        Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, git, host_root, reporter })
+        Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, git, tokens, host_root, reporter })
+    }
+
+    /// Returns the tokens for registries that a project calls by these names.
+    pub fn tokens_for<'a>(&self, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
+        let token = |name: &String| {
+            let variable = name.to_uppercase().replace('-', "_");
+            Some((name.clone(), self.tokens.get(&variable)?.clone()))
+        };
+        names.filter_map(token).collect()
     }
 
     /// Returns a path of the command line, with `~` for the home folder, in full.

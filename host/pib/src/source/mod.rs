@@ -11,6 +11,7 @@
 //! | `files` | a stage's files and their canonical tar |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
+//! | `kept` | index files of web servers, asked for again only if they have changed |
 //!
 //! Invariants: what comes out of [`Sources::fetch`] has the digests that the index and the lock promise; nothing
 //! a registry sends is parsed before its digest is checked, nor written outside the cache. Deliberately absent:
@@ -22,6 +23,7 @@ mod entry;
 mod error;
 mod files;
 pub mod git;
+mod kept;
 mod package;
 pub mod path;
 pub mod publish;
@@ -30,13 +32,15 @@ pub mod registry;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::{GitSource, IndexFile, PathSource, SourceId};
+use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::Resolved;
 use pib_plan::suggest;
@@ -51,6 +55,7 @@ use registry::Registry;
 pub use error::SourceError;
 pub use files::PackageFile;
 pub use package::Package;
+pub use verify::verify;
 
 /// All the places that a project's stages may come from.
 #[derive(Debug, Clone)]
@@ -62,9 +67,16 @@ pub struct Sources {
     http: Arc<OnceLock<Http>>,
     offline: bool,
     git: GitOptions,
-    /// The copies of git repositories.
-    git_root: PathBuf,
+    cache_root: PathBuf,
     locked: Arc<[LockedStage]>,
+    /// What lets the user in at registries, by the names that the project gives them.
+    tokens: BTreeMap<String, String>,
+    /// Whether web servers are asked even where the lock and what is kept of them would do.
+    fresh: bool,
+    /// Whether some were not asked.
+    assumed: Arc<AtomicBool>,
+    /// Held by the one question about git repositories: those after it find what it has fetched.
+    git_turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Sources {
@@ -79,8 +91,12 @@ impl Sources {
             http: Arc::default(),
             offline: false,
             git: GitOptions::default(),
-            git_root: cache_root.join("git"),
+            cache_root: cache_root.to_owned(),
             locked: Arc::default(),
+            tokens: BTreeMap::new(),
+            fresh: false,
+            assumed: Arc::default(),
+            git_turn: Arc::default(),
         }
     }
 
@@ -103,6 +119,24 @@ impl Sources {
     pub fn locked(mut self, stages: &[LockedStage]) -> Self {
         self.locked = stages.into();
         self
+    }
+
+    /// Sets what lets the user in at registries, by the names that the project gives them.
+    #[must_use]
+    pub fn tokens(mut self, tokens: &BTreeMap<String, String>) -> Self {
+        self.tokens = tokens.clone();
+        self
+    }
+
+    /// Returns sources that ask every web server, also about what the lock holds.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self { fresh: true, ..self.clone() }
+    }
+
+    /// Returns whether an answer was what had been kept of a web server which may have more by now.
+    pub fn assumed(&self) -> bool {
+        self.assumed.load(Ordering::Relaxed)
     }
 
     /// Returns the stages of a git repository: their names, and their folders inside it; `None` is its root.
@@ -143,6 +177,9 @@ impl Sources {
         match source {
             SourceId::Registry(_) => {
                 let registry = self.registry(source)?;
+                if let Some(file) = self.kept(&registry, name) {
+                    return Ok(file);
+                }
                 self.check_network(&registry, || format!("the index of stage `{name}`"))?;
                 let file = registry.versions(name).await?;
                 if file.versions.is_empty() {
@@ -156,6 +193,7 @@ impl Sources {
                 Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
             }
             SourceId::Git(git) => {
+                let _turn = self.git_turn.lock().await;
                 let locked = self.locked.iter().find(|stage| stage.name == *name).cloned();
                 let candidate = self.repositories().candidate(name.clone(), git.clone(), locked).await?;
                 Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
@@ -190,6 +228,7 @@ impl Sources {
                 blocking(move || this.path_stage(&name, &path).package()).await
             }
             SourceId::Git(git) => {
+                let _turn = self.git_turn.lock().await;
                 let (name, content) = (resolved.name.clone(), resolved.entry.content);
                 self.repositories().package(name, git.clone(), content).await
             }
@@ -229,9 +268,26 @@ impl Sources {
         check_identity(resolved, package)
     }
 
+    /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the
+    /// lock holds a version that was there.
+    fn kept(&self, registry: &Registry, name: &StageName) -> Option<IndexFile> {
+        let file = registry.kept_versions(name).filter(|_| !self.fresh || self.offline)?;
+        let holds = |candidate: &Candidate| {
+            let locked = |stage: &LockedStage| {
+                (&stage.name, &stage.source, &stage.version) == (name, &candidate.source, &candidate.version)
+            };
+            self.locked.iter().any(locked)
+        };
+        if !self.offline && !file.versions.iter().any(holds) {
+            return None;
+        }
+        self.assumed.fetch_or(!self.offline, Ordering::Relaxed);
+        Some(file)
+    }
+
     fn repositories(&self) -> Git {
         Git {
-            root: self.git_root.clone(),
+            root: self.cache_root.join("git"),
             stages: self.cache.clone(),
             offline: self.offline,
             options: self.git.clone(),
@@ -242,7 +298,7 @@ impl Sources {
     fn registry(&self, source: &SourceId) -> Result<Registry, SourceError> {
         match source {
             SourceId::Registry(registry) => match registry.url() {
-                Some(url) => Registry::at(url, || self.http()),
+                Some(url) => Registry::at(url, &self.cache_root, self.token(source), || self.http()),
                 None => Ok(Registry::bundled()),
             },
             SourceId::Git(_) | SourceId::Path(_) => Err(SourceError::BadRegistry {
@@ -250,6 +306,13 @@ impl Sources {
                 reason: "it is no registry".to_owned(),
             }),
         }
+    }
+
+    /// Returns what lets the user in at a registry.
+    fn token(&self, source: &SourceId) -> Option<&str> {
+        let same = |url: &String| SourceId::registry(url).is_ok_and(|registry| registry == *source);
+        let name = self.registries.iter().find(|(name, url)| self.tokens.contains_key(*name) && same(url))?.0;
+        self.tokens.get(name).map(String::as_str)
     }
 
     fn http(&self) -> Result<Http, SourceError> {

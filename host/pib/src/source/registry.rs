@@ -18,7 +18,8 @@ use url::Url;
 
 use super::SourceError;
 use super::archive::MAX_ARCHIVE;
-use crate::net::Http;
+use super::kept::KeptIndex;
+use crate::net::{Http, NetError};
 
 /// The registry that is part of this program. Its folder is watched by the build script.
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
@@ -59,7 +60,7 @@ pub struct Registry {
 enum Place {
     Embedded(&'static Dir<'static>),
     Folder(PathBuf),
-    Web { base: Url, http: Http },
+    Web { base: Url, http: Http, kept: KeptIndex },
 }
 
 impl Registry {
@@ -81,11 +82,17 @@ impl Registry {
         Ok(Self { source: SourceId::registry(url.as_str())?, place: Place::Folder(absolute) })
     }
 
-    /// Returns the registry at `url`; `http` gives the client for one behind a web server.
+    /// Returns the registry at `url`; `http` gives the client for one behind a web server, whose index files are kept
+    /// in the cache below `cache_root`, and `token` lets the user in there.
     ///
     /// # Errors
-    /// When the address is none of a registry.
-    pub fn at(url: &str, http: impl FnOnce() -> Result<Http, SourceError>) -> Result<Self, SourceError> {
+    /// When the address is none of a registry, or a token would travel unprotected.
+    pub fn at(
+        url: &str,
+        cache_root: &Path,
+        token: Option<&str>,
+        http: impl FnOnce() -> Result<Http, SourceError>,
+    ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
         let bad = |reason: String| SourceError::BadRegistry { registry: source.describe(), reason };
         let base = Url::parse(&format!("{}/", url.trim_end_matches('/')))
@@ -94,7 +101,14 @@ impl Registry {
             "file" => Place::Folder(base.to_file_path().map_err(|()| {
                 bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
             })?),
-            "http" | "https" => Place::Web { base, http: http()? },
+            "http" if token.is_some() && !is_this_machine(&base) => {
+                return Err(bad("a token would be sent to it over plain http; use https".to_owned()));
+            }
+            "http" | "https" => {
+                let http = http()?;
+                let http = token.map_or_else(|| http.clone(), |token| http.with_token(token));
+                Place::Web { kept: KeptIndex::new(cache_root, &base), base, http }
+            }
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
         };
         Ok(Self { source, place })
@@ -131,9 +145,59 @@ impl Registry {
     /// # Errors
     /// When the registry cannot be read.
     pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
-        let bytes = self.read(&shard_path(name), MAX_INDEX).await?.unwrap_or_default();
+        let path = shard_path(name);
+        let bytes = match &self.place {
+            Place::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
+            _ => self.read(&path, MAX_INDEX).await?,
+        };
+        Ok(self.parse(name, &bytes.unwrap_or_default()))
+    }
+
+    /// Returns every version of `name` as the web server had it when it was last asked; `None` where it never was.
+    pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
+        let Place::Web { kept, .. } = &self.place else { return None };
+        Some(self.parse(name, &kept.get(&shard_path(name))?.bytes))
+    }
+
+    fn parse(&self, name: &StageName, bytes: &[u8]) -> IndexFile {
         // A line that is no UTF-8 is told of as a line that cannot be read, the others stay.
-        Ok(IndexFile::parse(name, &self.source, &String::from_utf8_lossy(&bytes)))
+        IndexFile::parse(name, &self.source, &String::from_utf8_lossy(bytes))
+    }
+
+    /// Returns the index file at `path`, `None` where there is none; the server sends it only if it has changed.
+    async fn revalidate(
+        &self,
+        base: &Url,
+        http: &Http,
+        kept: &KeptIndex,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let before = kept.get(path);
+        let known = before.as_ref().map(|kept| kept.validators.clone()).unwrap_or_default();
+        let url = self.url(base, path)?;
+        match http.changed(&url, MAX_INDEX, &known).await {
+            Ok(Some((bytes, validators))) => {
+                kept.put(path, &bytes, &validators)?;
+                Ok(Some(bytes))
+            }
+            Ok(None) => Ok(before.map(|kept| kept.bytes)),
+            Err(error) if error.is_not_found() => {
+                kept.forget(path);
+                Ok(None)
+            }
+            Err(source) => Err(self.unreachable(path, source)),
+        }
+    }
+
+    fn url(&self, base: &Url, path: &str) -> Result<Url, SourceError> {
+        base.join(path).map_err(|error| SourceError::BadRegistry {
+            registry: self.source.describe(),
+            reason: format!("`{path}` cannot be added to its address ({error})"),
+        })
+    }
+
+    fn unreachable(&self, path: &str, source: NetError) -> SourceError {
+        SourceError::Net { what: format!("`{path}` of {}", self.source.describe()), source }
     }
 
     /// Returns the names of all stages, sorted; none for a web server, which cannot list its files.
@@ -176,20 +240,11 @@ impl Registry {
         match &self.place {
             Place::Embedded(folder) => Ok(folder.get_file(path).map(|file| file.contents().to_owned())),
             Place::Folder(folder) => self.read_file(&folder.join(path), limit),
-            Place::Web { base, http } => {
-                let url = base.join(path).map_err(|error| SourceError::BadRegistry {
-                    registry: self.source.describe(),
-                    reason: format!("`{path}` cannot be added to its address ({error})"),
-                })?;
-                match http.bytes(&url, limit).await {
-                    Ok(bytes) => Ok(Some(bytes)),
-                    Err(error) if error.is_not_found() => Ok(None),
-                    Err(source) => {
-                        let what = format!("`{path}` of {}", self.source.describe());
-                        Err(SourceError::Net { what, source })
-                    }
-                }
-            }
+            Place::Web { base, http, .. } => match http.bytes(&self.url(base, path)?, limit).await {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(source) => Err(self.unreachable(path, source)),
+            },
         }
     }
 
@@ -206,6 +261,16 @@ impl Registry {
             return Err(SourceError::BadRegistry { registry: self.source.describe(), reason });
         }
         Ok(Some(bytes))
+    }
+}
+
+/// Returns whether what is sent to `url` stays on this machine.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

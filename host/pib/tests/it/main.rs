@@ -11,5 +11,6 @@ mod engine;
 mod git;
 mod main_job;
 mod native;
+mod registry;
 mod rules;
 mod world;

@@ -1,0 +1,18 @@
+//! `pib fetch`
+
+use clap::Args;
+
+use super::{LockArgs, print_as};
+use crate::ops::{self, Error, Session};
+
+/// Fetch all stages into the cache, so that they need no network later
+#[derive(Debug, Args)]
+pub(super) struct Fetch {
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Fetch) -> Result<(), Error> {
+    let summary = ops::fetch::fetch(session, args.lock.mode()).await?;
+    print_as(json, &summary, ops::fetch::FetchSummary::to_text)
+}

@@ -1,0 +1,214 @@
+//! Looks after the cache: what is in it, whether it is whole, and taking out what nobody uses.
+//!
+//! Whoever uses the cache holds `<cache>/lock` shared; what takes things out of it holds it alone.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use super::{Error, Session, blocking};
+use crate::base::BaseCache;
+use crate::event::ReporterExt as _;
+use crate::source;
+
+/// The folders of the cache, what each holds, and how deep below it one item is.
+const KINDS: [(&str, &str, usize); 5] = [
+    ("stages", "unpacked stages", 1),
+    ("registries", "index files of registries", 1),
+    ("git", "copies of git repositories", 1),
+    ("bases", "bases and native tools", 1),
+    ("debs", "packages of bases", 1),
+];
+/// What is no item, but how the cache works.
+const WORKINGS: [&str; 5] = ["lock", "tmp", "recipes", "companions", "tarballs"];
+
+/// What the cache has of one kind.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kind {
+    /// The folder within the cache.
+    pub folder: &'static str,
+    /// What it holds.
+    pub what: &'static str,
+    /// How many.
+    pub items: usize,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// What a check of the cache found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verified {
+    /// How many things are whole.
+    pub whole: usize,
+    /// What was damaged, and is gone now.
+    pub removed: Vec<PathBuf>,
+}
+
+/// What was taken out of the cache.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pruned {
+    /// How many things.
+    pub items: usize,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Whether nothing was removed.
+    pub dry_run: bool,
+}
+
+/// Holds the cache, so that nothing is taken out of it; `None` where nothing can be written there anyway.
+pub(super) fn hold(session: &Session) -> Option<File> {
+    let file = open(session).ok()?;
+    match file.try_lock_shared() {
+        Ok(()) => Some(file),
+        Err(TryLockError::WouldBlock) => {
+            session.reporter.note("Waiting for another pib that takes things out of the cache");
+            file.lock_shared().ok().map(|()| file)
+        }
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// Notes that something of the cache is being used, once a day at most: what nobody uses can be pruned.
+pub(super) fn used(path: &Path) {
+    let old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > Duration::from_secs(24 * 3600));
+    let modified = path.metadata().and_then(|metadata| metadata.modified());
+    if modified.is_ok_and(old) {
+        // A cache that cannot be written cannot be pruned either.
+        let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+}
+
+/// Returns what the cache has, by kind.
+pub fn list(session: &Session) -> Vec<Kind> {
+    let kind = |(folder, what, depth)| {
+        let items = items(&session.cache.join(folder), depth);
+        let bytes = items.iter().map(|item| size(item)).sum();
+        Kind { folder, what, items: items.len(), bytes }
+    };
+    KINDS.into_iter().map(kind).collect()
+}
+
+/// Reads all that is in the cache, compares it with its digests, and removes what is damaged.
+///
+/// # Errors
+/// When the cache cannot be read or changed.
+pub async fn verify(session: &Session) -> Result<Verified, Error> {
+    const STEP: &str = "cache";
+    session.reporter.started(STEP, "Checking the cache");
+    let _alone = alone(session)?;
+    let root = session.cache.clone();
+    let check = move || -> Result<Verified, Error> {
+        let (mut whole, mut removed) = source::verify(&root)?;
+        let (bases, damaged) = BaseCache::new(&root).verify()?;
+        whole += bases;
+        removed.extend(damaged);
+        Ok(Verified { whole, removed })
+    };
+    let verified = tokio::task::spawn_blocking(check).await.map_err(blocking::worker)??;
+    session.reporter.finished(STEP, false);
+    Ok(verified)
+}
+
+/// Takes out what nobody has used for that many days; all of it, for 0.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Error> {
+    let _alone = alone(session)?;
+    let limit = Duration::from_secs(days.saturating_mul(24 * 3600));
+    let mut pruned = Pruned { items: 0, bytes: 0, dry_run };
+    for (folder, _, depth) in KINDS {
+        for item in items(&session.cache.join(folder), depth) {
+            let modified = item.metadata().and_then(|metadata| metadata.modified());
+            let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
+            if age < limit {
+                continue;
+            }
+            pruned.items += 1;
+            pruned.bytes += size(&item);
+            if !dry_run {
+                let removed = match item.is_dir() {
+                    true => std::fs::remove_dir_all(&item),
+                    false => std::fs::remove_file(&item),
+                };
+                removed.map_err(|error| Error::io("remove", &item, error))?;
+            }
+        }
+    }
+    Ok(pruned)
+}
+
+/// Waits until nobody else uses the cache.
+fn alone(session: &Session) -> Result<File, Error> {
+    let path = session.cache.join("lock");
+    let fail = |error| Error::io("lock the cache by", &path, error);
+    let file = open(session).map_err(fail)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            session.reporter.note("Waiting for another pib that uses the cache");
+            file.lock().map_err(fail)?;
+        }
+        Err(TryLockError::Error(error)) => return Err(fail(error)),
+    }
+    Ok(file)
+}
+
+fn open(session: &Session) -> std::io::Result<File> {
+    std::fs::create_dir_all(&session.cache)?;
+    File::options().create(true).truncate(false).write(true).open(session.cache.join("lock"))
+}
+
+fn items(folder: &Path, depth: usize) -> Vec<PathBuf> {
+    let entries = walkdir::WalkDir::new(folder).min_depth(depth).max_depth(depth).into_iter().flatten();
+    let paths = entries.filter(|entry| {
+        let name = entry.file_name().to_string_lossy();
+        !WORKINGS.contains(&&*name) && !name.ends_with(".lock")
+    });
+    let mut paths: Vec<PathBuf> = paths.map(walkdir::DirEntry::into_path).collect();
+    paths.sort();
+    paths
+}
+
+/// Returns the bytes of a file, or of all files in a folder.
+fn size(path: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(path).into_iter().flatten().filter(|entry| entry.file_type().is_file());
+    files.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+}
+
+/// Returns the kinds for people, a line each.
+pub fn list_text(kinds: &[Kind]) -> String {
+    let line = |kind: &Kind| {
+        format!("{:<11} {:>6} {:>11}  {}\n", kind.folder, kind.items, shown(kind.bytes), kind.what)
+    };
+    let total = kinds.iter().map(|kind| kind.bytes).sum();
+    kinds.iter().map(line).collect::<String>() + &format!("{:<11} {:>18}\n", "together", shown(total))
+}
+
+fn shown(bytes: u64) -> String {
+    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
+}
+
+impl Verified {
+    /// Returns what was found for people.
+    pub fn to_text(&self) -> String {
+        let mut text: String = self
+            .removed
+            .iter()
+            .map(|path| format!("removed, since it was damaged: {}\n", path.display()))
+            .collect();
+        text.push_str(&format!("{} things in the cache are whole", self.whole));
+        text
+    }
+}
+
+impl Pruned {
+    /// Returns what was done for people.
+    pub fn to_text(&self) -> String {
+        let what = if self.dry_run { "Would remove" } else { "Removed" };
+        format!("{what} {} things, {}", self.items, shown(self.bytes))
+    }
+}
