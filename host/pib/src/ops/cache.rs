@@ -13,13 +13,13 @@ use crate::base::BaseCache;
 use crate::event::ReporterExt as _;
 use crate::source;
 
-/// The folders of the cache, what each holds, and how deep below it one item is.
-const KINDS: [(&str, &str, usize); 5] = [
-    ("stages", "unpacked stages", 1),
-    ("registries", "index files of registries", 1),
-    ("git", "copies of git repositories", 1),
-    ("bases", "bases and native tools", 1),
-    ("debs", "packages of bases", 1),
+/// The folders of the cache, and what each holds.
+const KINDS: [(&str, &str); 5] = [
+    ("stages", "unpacked stages"),
+    ("registries", "index files of registries"),
+    ("git", "copies of git repositories"),
+    ("bases", "bases and native tools"),
+    ("debs", "packages of bases"),
 ];
 /// What is no item, but how the cache works.
 const WORKINGS: [&str; 5] = ["lock", "tmp", "recipes", "companions", "tarballs"];
@@ -83,8 +83,8 @@ pub(super) fn used(path: &Path) {
 
 /// Returns what the cache has, by kind.
 pub fn list(session: &Session) -> Vec<Kind> {
-    let kind = |(folder, what, depth)| {
-        let items = items(&session.cache.join(folder), depth);
+    let kind = |(folder, what)| {
+        let items = items(&session.cache.join(folder));
         let bytes = items.iter().map(|item| size(item)).sum();
         Kind { folder, what, items: items.len(), bytes }
     };
@@ -120,8 +120,8 @@ pub fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Erro
     let _alone = alone(session)?;
     let limit = Duration::from_secs(days.saturating_mul(24 * 3600));
     let mut pruned = Pruned { items: 0, bytes: 0, dry_run };
-    for (folder, _, depth) in KINDS {
-        for item in items(&session.cache.join(folder), depth) {
+    for (folder, _) in KINDS {
+        for item in items(&session.cache.join(folder)) {
             let modified = item.metadata().and_then(|metadata| metadata.modified());
             let age = modified.ok().and_then(|time| time.elapsed().ok()).unwrap_or_default();
             if age < limit {
@@ -162,15 +162,15 @@ fn open(session: &Session) -> std::io::Result<File> {
     File::options().create(true).truncate(false).write(true).open(session.cache.join("lock"))
 }
 
-fn items(folder: &Path, depth: usize) -> Vec<PathBuf> {
-    let entries = walkdir::WalkDir::new(folder).min_depth(depth).max_depth(depth).into_iter().flatten();
-    let paths = entries.filter(|entry| {
-        let name = entry.file_name().to_string_lossy();
+/// Returns what a folder of the cache holds; nothing where there is no such folder.
+fn items(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    let items = entries.filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
         !WORKINGS.contains(&&*name) && !name.ends_with(".lock")
     });
-    let mut paths: Vec<PathBuf> = paths.map(walkdir::DirEntry::into_path).collect();
-    paths.sort();
-    paths
+    items.map(|entry| entry.path()).collect()
 }
 
 /// Returns the bytes of a file, or of all files in a folder.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{self, LockedBase, Lockfile};
@@ -91,20 +91,14 @@ impl Graph {
     /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
     pub(super) async fn packages(&self) -> Result<Vec<Package>, Error> {
         let stages = self.order.names().iter().filter_map(|name| self.resolution.get(name));
-        let fetched = stages.map(|stage| self.sources.fetch(stage, self.before.stage(&stage.name)));
-        let mut fetched = stream::iter(fetched).buffered(AT_ONCE);
-        let mut packages = Vec::with_capacity(self.order.names().len());
-        while let Some(package) = fetched.next().await {
-            let package = package?;
-            if !matches!(
-                self.resolution.get(&package.name).map(|stage| &stage.source),
-                Some(SourceId::Path(_))
-            ) {
+        let fetched = stages.map(async |stage| {
+            let package = self.sources.fetch(stage, self.before.stage(&stage.name)).await?;
+            if !matches!(stage.source, SourceId::Path(_)) {
                 cache::used(&package.root);
             }
-            packages.push(package);
-        }
-        Ok(packages)
+            Ok(package)
+        });
+        stream::iter(fetched).buffered(AT_ONCE).try_collect().await
     }
 
     /// Returns the locked base for the project's target.

@@ -7,7 +7,7 @@ use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::native::{Machine, Native};
 
 use super::base::LABEL;
-use super::{Error, Session, blocking};
+use super::{Error, Session, blocking, cache};
 use crate::base::{self, BaseCache, Bootstrap, CompanionRecipe, HostApt, StoredBase};
 use crate::engine::{Base, Engine};
 use crate::event::ReporterExt as _;
@@ -59,7 +59,10 @@ pub(super) async fn get(
         return Ok(None);
     }
     let stored = match BaseCache::new(&session.cache).find_companion(&recipe) {
-        Some(stored) => stored,
+        Some(stored) => {
+            cache::used(&stored.path);
+            stored
+        }
         None if offline => {
             say("native tools are not in the cache, and the network is not to be used");
             return Ok(None);
