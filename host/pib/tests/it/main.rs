@@ -13,4 +13,5 @@ mod main_job;
 mod native;
 mod registry;
 mod rules;
+mod web;
 mod world;

@@ -1,11 +1,12 @@
 //! A registry behind a real web server: what is asked, what is kept, and what a hostile server achieves.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::bench::{Bench, PROJECT};
+use crate::web::{self, Request};
 
 /// What the server does beside giving files away.
 #[derive(Default, Clone)]
@@ -32,27 +33,14 @@ struct Site {
 
 impl Site {
     fn start(root: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let site = Self { address, root, manners: Arc::default(), log: Arc::default() };
+        let mut site = Self { address: String::new(), root, manners: Arc::default(), log: Arc::default() };
         let this = site.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let this = this.clone();
-                std::thread::spawn(move || this.answer(stream));
-            }
-        });
+        site.address = web::serve(move |stream, request| this.answer(stream, &request));
         site
     }
 
-    fn answer(&self, mut stream: TcpStream) {
-        let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
-        let lines: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
-        let Some(path) = lines.first().and_then(|line| line.split(' ').nth(1)) else { return };
-        let header = |name: &str| {
-            let fits = |line: &&String| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
-            lines.iter().find(fits).map(|line| line[name.len() + 1..].trim().to_owned())
-        };
+    fn answer(&self, mut stream: TcpStream, request: &Request) {
+        let (path, header) = (request.target.as_str(), |name: &str| request.header(name));
         let manners = self.manners.lock().unwrap().clone();
         let body = std::fs::read(self.root.join(path.trim_start_matches('/'))).ok();
         let tag = body.as_ref().map(|body| format!("\"{}\"", pib_plan::id::Digest::of(body).hex()));

@@ -1,10 +1,12 @@
 //! Git repositories made by git itself, and a web server that gives them away by git's own back end.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+
+use crate::web::{self, Request};
 
 /// A repository with files of the test's own.
 pub(super) struct Repo {
@@ -79,16 +81,9 @@ pub(super) struct Forge {
 
 impl Forge {
     pub(super) fn start(root: &Path, manners: Manners) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::<Log>::default();
         let (root, log) = (root.to_owned(), asked.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (root, manners, log) = (root.clone(), manners.clone(), log.clone());
-                std::thread::spawn(move || answer(stream, &root, &manners, &log));
-            }
-        });
+        let address = web::serve(move |stream, request| answer(stream, &request, &root, &manners, &log));
         Self { address, asked }
     }
 
@@ -99,26 +94,10 @@ impl Forge {
 
 type Log = Mutex<Vec<(String, String, Option<String>)>>;
 
-fn answer(mut stream: TcpStream, root: &Path, manners: &Manners, log: &Log) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) <= 2 {
-            break;
-        }
-        lines.push(line.trim_end().to_owned());
-    }
-    let Some(request) = lines.first() else { return };
-    let header = |name: &str| {
-        let fits = |line: &&String| line.to_ascii_lowercase().starts_with(&format!("{name}:"));
-        lines.iter().find(fits).map(|line| line[name.len() + 1..].trim().to_owned())
-    };
-    let (method, target) = request.split_once(' ').unwrap();
-    let target = target.split(' ').next().unwrap();
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let mut body = vec![0; header("content-length").map_or(0, |text| text.parse().unwrap())];
-    reader.read_exact(&mut body).unwrap();
+fn answer(mut stream: TcpStream, request: &Request, root: &Path, manners: &Manners, log: &Log) {
+    let header = |name: &str| request.header(name);
+    let (method, body) = (request.method.as_str(), &request.body);
+    let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
     log.lock().unwrap().push((method.to_owned(), path.to_owned(), header("authorization")));
     let simple = |stream: &mut TcpStream, head: &str| {
         write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
@@ -143,7 +122,7 @@ fn answer(mut stream: TcpStream, root: &Path, manners: &Manners, log: &Log) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(&body).unwrap();
+    child.stdin.take().unwrap().write_all(body).unwrap();
     let output = child.wait_with_output().unwrap().stdout;
     let split = output.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&output[..split]).into_owned();
