@@ -74,7 +74,7 @@ impl NetError {
 
     fn is_passing(&self) -> bool {
         match self {
-            Self::Status { status, .. } => status.is_server_error() || is_busy(*status),
+            Self::Status { status, .. } => is_passing(*status),
             Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
             _ => false,
         }
@@ -280,8 +280,7 @@ impl Failure {
         if attempt >= ATTEMPTS || !self.error.is_passing() {
             return Err(self.error);
         }
-        let pause = self.retry_after.unwrap_or(BACKOFF * 2_u32.pow(attempt - 1));
-        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+        tokio::time::sleep(pause(attempt, self.retry_after)).await;
         Ok(())
     }
 }
@@ -292,11 +291,18 @@ fn trusting_nobody() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-fn is_busy(status: StatusCode) -> bool {
-    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+/// Returns how long to wait after a failed attempt (the first is 1), given what the server asked for.
+pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
+    asked.unwrap_or_else(|| BACKOFF * 2_u32.pow(attempt - 1)).min(LONGEST_PAUSE)
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+/// Returns whether the same request may succeed later.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
+}
+
+/// Returns how long the server asks to be left alone, where it says so in seconds.
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

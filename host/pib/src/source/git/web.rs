@@ -6,20 +6,17 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
+use percent_encoding::percent_decode_str;
 use reqwest::{Response, StatusCode, header};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
 use super::link::Link;
 use super::{GitError, login};
-use crate::net::Http;
+use crate::net::{self, Http};
 
 /// How often the first request is made before a busy server is an error.
 const ATTEMPTS: u32 = 3;
-/// The pause after the first failed attempt; it doubles each time.
-const BACKOFF: Duration = Duration::from_millis(400);
-/// The longest pause that a server may ask for.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SERVICE: &str = "git-upload-pack";
 
 /// Makes the streams to a repository behind a web server: one for each request.
@@ -51,21 +48,7 @@ impl Web {
 }
 
 fn decoded(text: &str) -> String {
-    percent_decoded(text).unwrap_or_else(|| text.to_owned())
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 impl SmartSubtransport for Web {
@@ -167,7 +150,7 @@ impl Shared {
             let answer = match self.send(&http, request) {
                 Ok(answer) => answer,
                 Err(Broken::Failed(error)) if attempt < ATTEMPTS && !error.is_builder() => {
-                    self.pause(BACKOFF * 2_u32.pow(attempt - 1))?;
+                    self.pause(net::pause(attempt, None))?;
                     continue;
                 }
                 Err(broken) => return Err(self.explain(broken)),
@@ -179,9 +162,8 @@ impl Shared {
                     asked = true;
                     self.log_in(&head.url)?;
                 }
-                status if busy(status) && attempt < ATTEMPTS => {
-                    let pause = head.retry_after.unwrap_or(BACKOFF * 2_u32.pow(attempt - 1));
-                    self.pause(pause.min(LONGEST_PAUSE))?;
+                status if net::is_passing(status) && attempt < ATTEMPTS => {
+                    self.pause(net::pause(attempt, head.retry_after))?;
                 }
                 status => return Err(self.refused(status)),
             }
@@ -371,12 +353,6 @@ fn head(response: &Response) -> Head {
         url: response.url().clone(),
         status: response.status(),
         kind: text(header::CONTENT_TYPE).unwrap_or("nothing that it names").to_owned(),
-        retry_after: text(header::RETRY_AFTER)
-            .and_then(|text| text.trim().parse().ok())
-            .map(Duration::from_secs),
+        retry_after: net::retry_after(response),
     }
-}
-
-fn busy(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
