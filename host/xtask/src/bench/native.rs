@@ -17,8 +17,8 @@ const SETS: [(&str, &str); 2] = [
     ("about 30 packages", "openssh-server ca-certificates locales tzdata nano"),
     (
         "about 100 packages",
-        "openssh-server ca-certificates locales tzdata nano systemd-sysv udev dbus libpam-systemd python3 git curl \
-         initramfs-tools man-db vim-tiny rsync tmux",
+        "openssh-server ca-certificates locales tzdata nano systemd-sysv udev dbus libpam-systemd python3 curl \
+         initramfs-tools man-db vim-tiny rsync tmux nginx-light wpasupplicant",
     ),
 ];
 
