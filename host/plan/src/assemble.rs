@@ -10,8 +10,10 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::id::{Arch, CLEANUP, Digest, INIT, KeyHasher, StageName};
-use crate::native::Native;
-use crate::part::Part;
+use crate::native::{self, Native, Tools};
+use crate::packages::PackageCache;
+use crate::part::{Part, Word};
+use crate::record::Ingredients;
 
 /// The most file system layers that engines take (overlay2 allows 128), less those of the base.
 pub const MAX_LAYERS: usize = 120;
@@ -31,6 +33,27 @@ pub struct StageInput {
     pub files: Vec<ContextFile>,
     /// Whether native programs may stand in for the target's while its part runs.
     pub native: bool,
+    /// The secrets that the project gives it.
+    pub secrets: Vec<StageSecret>,
+}
+
+/// A secret of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageSecret {
+    /// What the part calls it.
+    pub id: String,
+    /// Tells one value from another; it is keyed, so that the value cannot be guessed from it. Absent where the value is
+    /// not known.
+    pub digest: Option<Digest>,
+}
+
+/// What parts are told beside their own text. Nothing of it changes a key: the result is the same without.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras<'a> {
+    /// Native programs that stand in for the target's where they can.
+    pub native: Option<&'a Native>,
+    /// Where downloaded packages are kept.
+    pub packages: Option<&'a PackageCache>,
 }
 
 /// An argument that a part sees.
@@ -87,6 +110,10 @@ pub struct BuildPlan {
     pub context: Vec<ContextFile>,
     /// The stages, in order.
     pub stages: Vec<PlannedStage>,
+    /// The secrets that it uses.
+    pub secrets: Vec<PlannedSecret>,
+    /// The key of what the first stage starts from.
+    pub base: Digest,
     /// The key of the last stage: it names the result.
     pub key: Digest,
     /// The processor architecture to build for.
@@ -106,6 +133,17 @@ pub struct PlannedStage {
     pub key: Digest,
     /// The line of the Dockerfile, counted from 1, on which its part starts.
     pub part_line: usize,
+    /// What its key is made of, beside the key before it.
+    pub ingredients: Ingredients,
+}
+
+/// A secret of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedSecret {
+    /// What the part calls it.
+    pub id: String,
+    /// What the Dockerfile calls it: a name that changes with the value, so that the engine runs what mounts it again.
+    pub name: String,
 }
 
 /// Says why stages cannot be assembled.
@@ -125,8 +163,7 @@ pub enum AssembleError {
     },
 }
 
-/// Assembles the stages, which start from `base`, whose content is `base_digest`; with `native`, native programs
-/// stand in for the target's where they can, which changes no key: the result is the same.
+/// Assembles the stages, which start from `base`, whose content is `base_digest`.
 ///
 /// # Errors
 /// When there is no stage, or the stages have more layers than engines take.
@@ -135,13 +172,14 @@ pub fn assemble(
     base: &BaseRef,
     base_digest: &Digest,
     stages: &[StageInput],
-    native: Option<&Native>,
+    extras: &Extras<'_>,
 ) -> Result<BuildPlan, AssembleError> {
-    check_layers(stages)?;
-    let mut key = base_key(arch, base_digest);
+    check_layers(stages, extras.native.is_some())?;
+    let base_key = base_key(arch, base_digest);
+    let mut key = base_key;
     let mut dockerfile = String::from("# Written by pib. Changes here are lost.\n");
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
-    let mut tools = native.map(|native| native.begin(&mut dockerfile));
+    let mut tools = extras.native.map(|native| native.begin(&mut dockerfile));
     for stage in stages {
         let target = target_name(&stage.name);
         dockerfile.push('\n');
@@ -160,20 +198,27 @@ pub fn assemble(
             tools.shell(&mut dockerfile, stage.native);
         }
         let part_line = dockerfile.lines().count() + 1;
-        match &mut tools {
-            Some(tools) => tools.part(&mut dockerfile, &stage.part, stage.native),
-            None => dockerfile.push_str(&stage.part.text),
-        }
+        write_part(&mut dockerfile, stage, tools.as_mut(), extras.packages);
         key = stage_key(&key, stage);
         let (name, version) = (stage.name.clone(), stage.version.clone());
-        planned.push(PlannedStage { name, version, target, key, part_line });
+        planned.push(PlannedStage {
+            name,
+            version,
+            target,
+            key,
+            part_line,
+            ingredients: Ingredients::of(stage),
+        });
     }
     if let Some(tools) = tools {
         tools.end(&mut dockerfile);
     }
     let mut context: Vec<ContextFile> = stages.iter().flat_map(|stage| stage.files.iter().cloned()).collect();
     context.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(BuildPlan { dockerfile, context, stages: planned, key, arch })
+    let secrets = stages.iter().flat_map(|stage| &stage.secrets);
+    let secrets =
+        secrets.map(|secret| PlannedSecret { id: secret.id.clone(), name: secret.name() }).collect();
+    Ok(BuildPlan { dockerfile, context, stages: planned, secrets, base: base_key, key, arch })
 }
 
 impl BuildPlan {
@@ -196,6 +241,53 @@ pub fn target_name(name: &StageName) -> String {
     }
 }
 
+impl StageSecret {
+    /// Returns what a Dockerfile calls the secret: the engine's cache knows its name, and not its value.
+    fn name(&self) -> String {
+        match &self.digest {
+            Some(digest) => format!("{}.{}", self.id, &digest.hex()[..16]),
+            None => self.id.clone(),
+        }
+    }
+}
+
+/// Writes a part, its instructions told of what they are to use.
+fn write_part(
+    dockerfile: &mut String,
+    stage: &StageInput,
+    tools: Option<&mut Tools<'_>>,
+    packages: Option<&PackageCache>,
+) {
+    let part = &stage.part;
+    let native = tools.map(|tools| tools.part(part)).filter(|_| stage.native);
+    let mut written = 0;
+    for place in &part.places {
+        dockerfile.push_str(&part.text[written..place.offset]);
+        written = place.offset;
+        match &place.what {
+            Word::Mounts(command) => {
+                let kept = packages.and_then(|packages| packages.mount(part.text.get(command.clone())?));
+                for mount in native.iter().chain(&kept) {
+                    let _ = write!(dockerfile, " {mount}");
+                }
+            }
+            Word::Runner if native.is_some() => dockerfile.push_str(&native::runner()),
+            Word::Runner => {}
+            Word::Secret(index) => {
+                let Some(mount) = part.secrets.get(*index) else { continue };
+                let given = stage.secrets.iter().find(|secret| secret.id == mount.id);
+                let name = given.map_or_else(|| mount.id.clone(), StageSecret::name);
+                dockerfile.push_str(name.strip_prefix(&mount.id).unwrap_or_default());
+                if name != mount.id && !mount.placed {
+                    // Without a target the engine would place it by the name that it knows.
+                    let _ = write!(dockerfile, ",target=/run/secrets/{}", mount.id);
+                }
+            }
+        }
+    }
+    dockerfile.push_str(&part.text[written..]);
+}
+
 fn base_key(arch: Arch, digest: &Digest) -> Digest {
     let mut hasher = KeyHasher::new("pib base key 1");
     hasher.field(arch.platform()).field(digest.as_bytes());
@@ -215,14 +307,22 @@ fn stage_key(before: &Digest, stage: &StageInput) -> Digest {
     for file in files {
         hasher.field(&file.path).field(file.digest.as_bytes()).field([u8::from(file.executable)]);
     }
+    for secret in &stage.secrets {
+        hasher.field("secret").field(&secret.id);
+        hasher.field(secret.digest.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
+    }
     hasher.finish()
 }
 
-fn check_layers(stages: &[StageInput]) -> Result<(), AssembleError> {
+fn check_layers(stages: &[StageInput], native: bool) -> Result<(), AssembleError> {
     if stages.is_empty() {
         return Err(AssembleError::NoStages);
     }
-    let layers: usize = stages.iter().map(|stage| stage.part.layers).sum();
+    let mut layers: usize = stages.iter().map(|stage| stage.part.layers).sum();
+    if native {
+        // After each row of stages with native tools an instruction takes their place away.
+        layers += stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count();
+    }
     if layers <= MAX_LAYERS {
         return Ok(());
     }
@@ -258,12 +358,13 @@ mod tests {
             part: part::check("p", text).unwrap(),
             files: vec![],
             native: true,
+            secrets: vec![],
         }
     }
 
     fn plan(stages: &[StageInput]) -> BuildPlan {
         let base = BaseRef::ContainerImage("pib-base:1".to_owned());
-        assemble(Arch::Arm64, &base, &Digest::of(b"base"), stages, None).unwrap()
+        assemble(Arch::Arm64, &base, &Digest::of(b"base"), stages, &Extras::default()).unwrap()
     }
 
     #[test]
@@ -305,11 +406,34 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_named_by_its_value_and_placed_by_its_id() {
+        let text = "RUN --mount=type=secret,id=net.pass cat /run/secrets/net.pass\n\
+                    RUN --mount=type=secret,target=/p,id=net.pass,required=true cat /p\n";
+        let mut net = stage("net", "1", text);
+        let plain = plan(&[net.clone()]);
+        assert!(plain.dockerfile.ends_with(text), "{}", plain.dockerfile);
+        net.secrets = vec![StageSecret { id: "net.pass".to_owned(), digest: Some(Digest::of(b"1")) }];
+        let first = plan(&[net.clone()]);
+        let name = format!("net.pass.{}", &Digest::of(b"1").hex()[..16]);
+        assert_eq!(first.secrets, [PlannedSecret { id: "net.pass".to_owned(), name: name.clone() }]);
+        let lines: Vec<&str> = first.dockerfile.lines().filter(|line| line.starts_with("RUN")).collect();
+        let one = format!(
+            "RUN --mount=type=secret,id={name},target=/run/secrets/net.pass cat /run/secrets/net.pass"
+        );
+        let two = format!("RUN --mount=type=secret,target=/p,id={name},required=true cat /p");
+        assert_eq!(lines, [one, two]);
+        net.secrets[0].digest = Some(Digest::of(b"2"));
+        let second = plan(&[net.clone()]);
+        assert!(first.key != second.key && first.key != plain.key);
+        assert_ne!(first.dockerfile, second.dockerfile);
+    }
+
+    #[test]
     fn the_engines_limit_is_told_before_the_engine_does() {
         let many = "RUN true\n".repeat(MAX_LAYERS + 1);
         let base = BaseRef::ContainerImage("x".to_owned());
-        let error =
-            assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", &many)], None).unwrap_err();
+        let stages = [stage("a", "1", &many)];
+        let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &Extras::default()).unwrap_err();
         assert!(error.to_string().contains("121"), "{error}");
     }
 }

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::secret::{self, SecretSource};
 use crate::size::ByteSize;
 use crate::stage::{ConfigKey, ConfigSchema, ConfigType, ConfigValue};
 use crate::suggest;
+
+/// What to do about a secret that is given in a wrong way.
+const SECRET_HELP: &str =
+    "Write { env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"] }.";
 
 /// A value that its schema has accepted, or the schema's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum Setting {
     },
     /// A number of bytes.
     Size(u64),
+    /// A secret: where its value comes from.
+    Secret(SecretSource),
 }
 
 /// A key that is unknown, missing or out of its schema's bounds.
@@ -63,6 +70,9 @@ pub fn check_schema(key: &str, schema: &ConfigKey) -> Result<(), String> {
     let counted = [ConfigType::Integer, ConfigType::Size, ConfigType::List, ConfigType::Paths];
     if (schema.min.is_some() || schema.max.is_some()) && !counted.contains(&schema.kind) {
         return Err("`min` and `max` are only for integer, size, list and paths".to_owned());
+    }
+    if schema.kind == ConfigType::Secret && schema.default.is_some() {
+        return Err("a secret has no default: everybody could read it".to_owned());
     }
     match &schema.default {
         Some(_) if schema.required => Err("a required key has no use for a default".to_owned()),
@@ -102,6 +112,10 @@ pub fn settle(
             None => {}
             Some(value) => match judge(entry, value) {
                 Ok(setting) => drop(settings.insert(key.clone(), setting)),
+                Err(what) if entry.kind == ConfigType::Secret => {
+                    let id = secret::id(stage, key);
+                    fail(key, what, Some(format!("{SECRET_HELP} The part finds it under the id `{id}`.")));
+                }
                 Err(what) => fail(key, what, help),
             },
         }
@@ -148,6 +162,7 @@ fn judge(schema: &ConfigKey, value: &ConfigValue) -> Result<Setting, String> {
             let patterns = items.iter().map(|item| pattern(item)).collect::<Result<_, _>>()?;
             Ok(Setting::Files { patterns, single: false })
         }
+        (ConfigType::Secret, value) => SecretSource::from_value(value).map(Setting::Secret),
         // A person who means one entry writes it without brackets.
         (ConfigType::List | ConfigType::Paths, ConfigValue::String(text)) => {
             judge(schema, &ConfigValue::List(vec![text.clone()]))
@@ -215,6 +230,7 @@ impl fmt::Display for Found<'_> {
             ConfigValue::Integer(value) => write!(f, "the integer `{value}`"),
             ConfigValue::String(value) => write!(f, "the string {value:?}"),
             ConfigValue::List(_) => f.write_str("a list"),
+            ConfigValue::Table(_) => f.write_str("a table"),
         }
     }
 }
@@ -232,6 +248,7 @@ impl fmt::Display for Expected {
             ConfigType::Path => "the path of a file, as a string",
             ConfigType::Paths => "a list of paths or globs",
             ConfigType::Size => "a size such as \"64MiB\"",
+            ConfigType::Secret => "where the secret comes from",
         })
     }
 }
@@ -257,6 +274,7 @@ pub fn from_command_line(schema: &ConfigKey, text: &str) -> Result<ConfigValue, 
         ConfigType::String | ConfigType::Enum | ConfigType::Path | ConfigType::Size => {
             ConfigValue::String(text.to_owned())
         }
+        ConfigType::Secret => SecretSource::from_command_line(text)?.to_value(),
     };
     judge(schema, &value)?;
     Ok(value)
@@ -313,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_settled_to_its_source_and_never_told() {
+        let text = "pass = { type = 'secret', required = true }";
+        let settings = settle("net", &schema(text), &values("pass = { env = 'WIFI' }")).unwrap();
+        assert_eq!(settings["pass"], Setting::Secret(SecretSource::Env("WIFI".to_owned())));
+        let problems = settle("net", &schema(text), &values("pass = 'hunter22'")).unwrap_err();
+        let told = format!("{problems:?}");
+        assert!(told.contains("must not stand in a manifest") && told.contains("net.pass"), "{told}");
+        assert!(!told.contains("hunter22"), "{told}");
+    }
+
+    #[test]
     fn contradictions_in_a_schema_are_found() {
         let check = |text: &str| check_schema("k", &toml::from_str::<ConfigKey>(text).unwrap());
         assert!(check("type = 'enum'").is_err());
@@ -320,6 +349,9 @@ mod tests {
         assert!(check("type = 'integer'\nmin = 2\ndefault = 1").is_err());
         assert!(check("type = 'string'\nmin = 2").is_err());
         assert!(check("type = 'integer'\nmin = 2\ndefault = 3").is_ok());
+        assert!(check("type = 'secret'\nrequired = true").is_ok());
+        assert!(check("type = 'secret'\ndefault = { env = 'X' }").is_err());
+        assert!(check("type = 'secret'\nmin = 1").is_err());
     }
 
     #[test]

@@ -10,12 +10,15 @@
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
 //! | [`index`] | sources, and what a registry knows of each version |
+//! | [`record`] | what earlier builds left, and why a stage is built anew |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
 //! | [`order`] | the order of the stages, and why |
 //! | [`lockfile`] | `pib.lock` |
+//! | [`packages`] | keeps what package managers download |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
+//! | [`secret`] | where secrets come from, and what a build calls them |
 //! | [`suggest`] | "did you mean" |
 
 pub mod assemble;
@@ -28,8 +31,11 @@ pub mod lockfile;
 pub mod manifest;
 pub mod native;
 pub mod order;
+pub mod packages;
 pub mod part;
+pub mod record;
 pub mod resolve;
+pub mod secret;
 pub mod size;
 pub mod stage;
 pub mod suggest;

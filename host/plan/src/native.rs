@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 
 use crate::id::Arch;
-use crate::part::{NativeWord, Part};
+use crate::part::Part;
 
 /// Where the companion is mounted.
 pub const ROOT: &str = "/.pib";
@@ -118,25 +118,12 @@ impl Tools<'_> {
         }
     }
 
-    /// Writes a part, its instructions told of native tools where `native`.
-    pub(crate) fn part(&mut self, dockerfile: &mut String, part: &Part, native: bool) {
+    /// Takes note of a part that is written, and returns the mount for its instructions.
+    pub(crate) fn part(&mut self, part: &Part) -> String {
         if let Some(shell) = &part.shell {
             self.shell.clone_from(shell);
         }
-        if !native {
-            dockerfile.push_str(&part.text);
-            return;
-        }
-        let mut written = 0;
-        for place in &part.places {
-            dockerfile.push_str(&part.text[written..place.offset]);
-            match place.what {
-                NativeWord::Mount => _ = write!(dockerfile, " {}", self.native.mount()),
-                NativeWord::Runner => dockerfile.push_str(&runner()),
-            }
-            written = place.offset;
-        }
-        dockerfile.push_str(&part.text[written..]);
+        self.native.mount()
     }
 
     /// Ends the Dockerfile.
@@ -146,14 +133,15 @@ impl Tools<'_> {
     }
 }
 
-fn runner() -> String {
+/// Returns the companion's program as the first item of a JSON list.
+pub(crate) fn runner() -> String {
     format!("\"{ROOT}/run\", ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::{BaseRef, StageInput, assemble};
+    use crate::assemble::{BaseRef, Extras, StageInput, assemble};
     use crate::id::Digest;
     use crate::part;
 
@@ -169,11 +157,13 @@ mod tests {
                 part: part::check("p", text).unwrap(),
                 files: vec![],
                 native: *native,
+                secrets: vec![],
             })
             .collect();
         let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64 };
         let base = BaseRef::ContainerImage("base".to_owned());
-        assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, native.then_some(&tools)).unwrap()
+        let extras = Extras { native: native.then_some(&tools), packages: None };
+        assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &extras).unwrap()
     }
 
     fn lines<'a>(plan: &'a crate::assemble::BuildPlan, start: &str) -> Vec<&'a str> {

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use parse_dockerfile::{Command, Instruction, Source};
+use parse_dockerfile::{Command, Instruction, RunInstruction, Source, Spanned};
 
 use crate::manifest::{ManifestError, ManifestText};
+use crate::stage::{ConfigSchema, ConfigType};
+use crate::{secret, suggest};
 
 /// The largest part that is read, in bytes.
 pub const MAX_PART: usize = 1 << 20;
@@ -19,30 +21,47 @@ pub struct Part {
     pub text: String,
     /// How many file system layers its instructions make.
     pub layers: usize,
+    /// The `ARG`s that it declares.
+    pub declares: Vec<String>,
     /// The paths in the context that it copies from.
     pub copies: Vec<CopySource>,
-    /// Where native tools are put in, in the order of the text.
-    pub places: Vec<NativePlace>,
+    /// Where the assembler puts something in, in the order of the text.
+    pub places: Vec<Place>,
+    /// The secrets that its instructions mount.
+    pub secrets: Vec<SecretMount>,
     /// The shell that the part leaves for the parts after it, as a JSON list, if it chooses one.
     pub shell: Option<String>,
 }
 
-/// A place in a part's text at which an instruction is told of native tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NativePlace {
+/// A place in a part's text at which an instruction is told something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
     /// The byte offset.
     pub offset: usize,
     /// What belongs there.
-    pub what: NativeWord,
+    pub what: Word,
 }
 
-/// What tells an instruction of native tools.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NativeWord {
-    /// The mount, behind the word `RUN`.
-    Mount,
+/// What an instruction is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Mounts, behind the word `RUN`, for the command at this place of the text.
+    Mounts(Range<usize>),
     /// The program that runs the command, as the first item of a JSON list.
     Runner,
+    /// Which value the secret has, behind its id: the index in [`Part::secrets`].
+    Secret(usize),
+}
+
+/// A secret that a `RUN` instruction mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretMount {
+    /// Its id.
+    pub id: String,
+    /// Where the id stands in the part.
+    pub span: Range<usize>,
+    /// Whether the instruction says where it wants the secret; else it is `/run/secrets/ID`.
+    pub placed: bool,
 }
 
 /// A path in the context that a `COPY` or `ADD` names.
@@ -73,8 +92,10 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
     let mut part = Part {
         text: format!("{}\n", text.trim_end()),
         layers: 0,
+        declares: vec![],
         copies: vec![],
         places: vec![],
+        secrets: vec![],
         shell: None,
     };
     for instruction in dockerfile.instructions.iter().skip(1) {
@@ -85,6 +106,11 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
                 let help = "A part continues from the stage before it: remove the FROM. To use files of another \
                             container image, write COPY --from=IMAGE.";
                 return Err(source.error(span, message, "this instruction").with_help(help));
+            }
+            Instruction::Arg(arg) => {
+                let words = arg.arguments.value.split_whitespace();
+                let names = words.map(|word| word.split_once('=').map_or(word, |(name, _)| name));
+                part.declares.extend(names.map(str::to_owned));
             }
             Instruction::Copy(copy) => {
                 part.layers += 1;
@@ -98,15 +124,12 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
             }
             Instruction::Run(run) => {
                 part.layers += 1;
-                part.place(own(&run.run.span, text).end, NativeWord::Mount);
-                if let Command::Exec(list) = &run.arguments {
-                    part.place(own(&list.span, text).start + 1, NativeWord::Runner);
-                }
+                part.run(&source, run)?;
             }
             Instruction::Shell(shell) => {
                 let list = own(&shell.shell.span, text).end..text.len();
                 if let Some(at) = text[list.clone()].find('[') {
-                    part.place(list.start + at + 1, NativeWord::Runner);
+                    part.place(list.start + at + 1, Word::Runner);
                 }
                 let words: Vec<String> =
                     shell.arguments.iter().map(|word| json_string(&word.value)).collect();
@@ -124,8 +147,84 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
 }
 
 impl Part {
-    fn place(&mut self, offset: usize, what: NativeWord) {
-        self.places.push(NativePlace { offset, what });
+    fn place(&mut self, offset: usize, what: Word) {
+        self.places.push(Place { offset, what });
+    }
+
+    fn run(&mut self, source: &ManifestText, run: &RunInstruction<'_>) -> Result<(), ManifestError> {
+        let text = &*source.text;
+        let span = match &run.arguments {
+            Command::Exec(Spanned { span, .. }) | Command::Shell(Spanned { span, .. }) => span,
+            _ => &run.run.span,
+        };
+        let mut command = own(span, text);
+        let list = matches!(run.arguments, Command::Exec(_)).then_some(command.start + 1);
+        command.end = run.here_docs.iter().map(|doc| own(&doc.span, text).end).fold(command.end, usize::max);
+        self.place(own(&run.run.span, text).end, Word::Mounts(command));
+        for flag in run.options.iter().filter(|flag| flag.name.value == "mount") {
+            if let Some(value) = &flag.value {
+                self.mount(source, own(&value.span, text))?;
+            }
+        }
+        if let Some(offset) = list {
+            self.place(offset, Word::Runner);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a mount, the text at `span`, if it is a secret.
+    fn mount(&mut self, source: &ManifestText, span: Range<usize>) -> Result<(), ManifestError> {
+        let mut at = span.start;
+        let mut fields = Vec::new();
+        for field in source.text[span.clone()].split(',') {
+            let (key, value) = field.split_once('=').unwrap_or((field, ""));
+            let start = at + field.len() - value.len();
+            fields.push((key, value, start..start + value.len()));
+            at += field.len() + 1;
+        }
+        let find = |keys: &[&str]| fields.iter().find(|(key, ..)| keys.contains(key));
+        if find(&["type"]).is_none_or(|(_, kind, _)| *kind != "secret") {
+            return Ok(());
+        }
+        let Some((_, id, place)) = find(&["id", "source", "src"]).filter(|(_, id, _)| !id.is_empty()) else {
+            let message = format!("the part `{}` mounts a secret without naming it", source.file);
+            let help = "Write --mount=type=secret,id=STAGE.KEY.";
+            return Err(source.error(span, message, "which secret?").with_help(help));
+        };
+        let placed = find(&["target", "dst", "destination", "env"]).is_some();
+        self.place(place.end, Word::Secret(self.secrets.len()));
+        self.secrets.push(SecretMount { id: (*id).to_owned(), span: place.clone(), placed });
+        Ok(())
+    }
+
+    /// Checks that the part `file` mounts the secrets of its stage's schema, all of them and no others.
+    ///
+    /// # Errors
+    /// Names the first id that is unknown, at its place, or a secret that no instruction mounts.
+    pub fn check_secrets(&self, file: &str, stage: &str, schema: &ConfigSchema) -> Result<(), ManifestError> {
+        let source = ManifestText::new(file, &self.text);
+        let keys = schema.iter().filter(|(_, key)| key.kind == ConfigType::Secret);
+        let known: Vec<String> = keys.map(|(key, _)| secret::id(stage, key)).collect();
+        if let Some(mount) = self.secrets.iter().find(|mount| !known.contains(&mount.id)) {
+            let message =
+                format!("the part `{file}` mounts the secret `{}`, which its stage does not have", mount.id);
+            let names = || known.iter().map(String::as_str);
+            let help = match suggest::nearest(&mount.id, names()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None if known.is_empty() => {
+                    "A secret is a config key: add [config.KEY] with type = \"secret\" to stage.toml."
+                        .to_owned()
+                }
+                None => format!("The stage has {}.", suggest::list(names())),
+            };
+            return Err(source.error(mount.span.clone(), message, "no such secret").with_help(help));
+        }
+        if let Some(id) = known.iter().find(|id| self.secrets.iter().all(|mount| mount.id != **id)) {
+            let message = format!("the part `{file}` never mounts the secret `{id}` of its stage");
+            let help = format!("Add --mount=type=secret,id={id} to the RUN that needs it.");
+            return Err(source.error(0..0, message, "in this part").with_help(help));
+        }
+        Ok(())
     }
 
     /// Checks that the context has what the part copies; `has` tells whether a path, a file or a folder, is there.
@@ -194,7 +293,7 @@ mod tests {
         let text =
             "ARG X=1\nENV A=b\nRUN true\nCOPY stages/a/x stages/a/y /z/\nADD http://example.org/f /f\n";
         let part = check("p", text).unwrap();
-        assert_eq!(part.layers, 3);
+        assert_eq!((part.layers, part.declares.as_slice()), (3, &["X".to_owned()][..]));
         let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.as_str()).collect();
         assert_eq!(paths, ["stages/a/x", "stages/a/y", "http://example.org/f"]);
         assert_eq!(&text[part.copies[1].span.clone()], "stages/a/y");
@@ -215,6 +314,31 @@ mod tests {
         assert!(check("p", "# only a comment\n").is_err());
         let error = check("p", "RUN true\nRNU false\n").unwrap_err();
         assert_eq!(error.span().unwrap().start, "RUN true\n".len(), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_known_and_mounted() {
+        let text = "RUN --network=none --mount=type=secret,id=net.pass \\\n  --mount=type=cache,id=x,target=/c true\n\
+                    RUN --mount=id=net.pass,target=/p,type=secret true\n";
+        let part = check("p", text).unwrap();
+        let mounts: Vec<_> = part.secrets.iter().map(|mount| (mount.id.as_str(), mount.placed)).collect();
+        assert_eq!(mounts, [("net.pass", false), ("net.pass", true)]);
+        assert_eq!(&text[part.secrets[1].span.clone()], "net.pass");
+        assert!(part.places.is_sorted_by_key(|place| place.offset), "{:?}", part.places);
+        let schema = |text: &str| toml::from_str::<ConfigSchema>(text).unwrap();
+        let pass = schema("pass = { type = 'secret' }");
+        assert!(part.check_secrets("p", "net", &pass).is_ok());
+        let error = part.check_secrets("p", "ne", &pass).unwrap_err();
+        assert_eq!(
+            (error.advice(), &text[error.span().unwrap()]),
+            (Some("Did you mean `ne.pass`?"), "net.pass")
+        );
+        let error = part.check_secrets("p", "net", &schema("pass = { type = 'string' }")).unwrap_err();
+        assert!(error.advice().unwrap().contains("type = \"secret\""), "{error:?}");
+        let two = schema("pass = { type = 'secret' }\nkey = { type = 'secret' }");
+        let error = part.check_secrets("p", "net", &two).unwrap_err();
+        assert!(error.to_string().contains("never mounts the secret `net.key`"), "{error}");
+        assert!(check("p", "RUN --mount=type=secret,target=/x true\n").is_err());
     }
 
     #[test]

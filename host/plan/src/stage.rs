@@ -84,6 +84,8 @@ pub enum ConfigType {
     Paths,
     /// A number of bytes: `64MiB`.
     Size,
+    /// What must be seen by the stage's part alone; the project says only where it comes from.
+    Secret,
 }
 
 /// The schema of one config key.
@@ -125,6 +127,8 @@ pub enum ConfigValue {
     String(String),
     /// A list of texts.
     List(Vec<String>),
+    /// A table; only a secret's source is one.
+    Table(BTreeMap<String, ConfigValue>),
 }
 
 /// The schema of a stage's config, by key.

@@ -13,6 +13,7 @@ mod plan;
 mod publish;
 mod remove;
 mod search;
+mod stages;
 mod tree;
 mod update;
 mod why;
@@ -102,9 +103,9 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     install_error_style();
-    let outcome = session(&cli.global).and_then(|session| run(&session, cli.global.json, cli.command));
+    let outcome = session(&cli.global).and_then(|session| execute(&session, cli.global.json, cli.command));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => fail(cli.global.json, error),
     }
 }
@@ -121,12 +122,14 @@ fn session(global: &Global) -> Result<Session, Error> {
     Session::from_environment(global.project.clone(), reporter)
 }
 
-fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
+fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| Error::io("start the program's threads", "", error))?;
+    // The exit code of a program that ran inside becomes this one's.
+    let exit = std::cell::Cell::new(0);
     let work = async {
         match command {
             Command::New(args) => new::run(session, json, args),
@@ -155,7 +158,7 @@ fn run(session: &Session, json: bool, command: Command) -> Result<(), Error> {
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    outcome
+    outcome.map(|()| ExitCode::from(exit.get()))
 }
 
 /// Waits for Ctrl-C or a request to terminate.

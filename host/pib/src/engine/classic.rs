@@ -37,7 +37,7 @@ pub(super) async fn build(
     let options = BuildImageOptions {
         dockerfile: DOCKERFILE.to_owned(),
         t: Some(request.tag.to_owned()),
-        nocache: request.no_cache,
+        nocache: !request.anew().is_empty(),
         // Containers of a build that is stopped are removed, too.
         rm: true,
         forcerm: true,

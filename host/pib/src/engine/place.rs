@@ -82,7 +82,7 @@ fn instructions(dockerfile: &str) -> Vec<Instruction> {
 
 #[cfg(test)]
 mod tests {
-    use pib_plan::assemble::{Arg, BaseRef, StageInput, assemble};
+    use pib_plan::assemble::{Arg, BaseRef, Extras, StageInput, assemble};
     use pib_plan::id::{Arch, Digest};
 
     use super::*;
@@ -95,12 +95,13 @@ mod tests {
             part: pib_plan::part::check("part", text).unwrap(),
             files: vec![],
             native: true,
+            secrets: vec![],
         };
         let stages = [
             stage("one", "# comment\nENV X=1\nRUN a \\\n  # inside\n\n  && b\nRUN c\n"),
             stage("two", "RUN d\nCOPY stages/x /x\n"),
         ];
-        assemble(Arch::Arm64, base, &Digest::of(b""), &stages, None).unwrap()
+        assemble(Arch::Arm64, base, &Digest::of(b""), &stages, &Extras::default()).unwrap()
     }
 
     fn place(stage: &str, line: usize) -> Option<Place> {

@@ -280,8 +280,8 @@ impl<'a> Name<'a> {
 
 /// Returns an instruction on one line, not too long.
 pub(super) fn shorten(instruction: &str) -> String {
-    // The mounts of native tools are pib's own, and longer than the instruction.
-    let own = |word: &str| word == "\\" || word.starts_with("--mount=type=bind,from=native__");
+    // Mounts are longer than the instruction; those of native tools and packages are pib's own.
+    let own = |word: &str| word == "\\" || word.starts_with("--mount=");
     let words: Vec<&str> = instruction.split_whitespace().filter(|word| !own(word)).collect();
     let line = clean(words.join(" ").as_bytes());
     if line.chars().count() <= MAX_INSTRUCTION {

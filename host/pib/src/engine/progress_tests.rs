@@ -1,4 +1,4 @@
-use pib_plan::assemble::{BaseRef, StageInput, assemble};
+use pib_plan::assemble::{BaseRef, Extras, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
 
 use super::*;
@@ -11,10 +11,11 @@ fn plan() -> BuildPlan {
         part: pib_plan::part::check("part", text).unwrap(),
         files: vec![],
         native: true,
+        secrets: vec![],
     };
     let stages = [stage("__init__", "RUN a\n"), stage("set", "ENV X=1\n"), stage("os", "\nRUN b\nRUN c\n")];
     let base = BaseRef::ContainerImage("base:1".to_owned());
-    assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, None).unwrap()
+    assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &Extras::default()).unwrap()
 }
 
 #[derive(Default)]

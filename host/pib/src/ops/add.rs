@@ -62,7 +62,7 @@ pub struct Removed {
 /// When a stage does not exist or does not go with the others, or a value does not fit its key.
 pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error> {
     let dir = project::find(session)?;
-    let _exclusive = Project::exclusive(session, &dir)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
     let path = dir.join(FILE_NAME);
     let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
     let mode = LockMode { locked: false, offline: options.offline };
@@ -99,7 +99,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
 /// When one is not there, or another stage needs it in a way that only the project's request satisfied.
 pub async fn remove(session: &Session, names: &[String], offline: bool) -> Result<Removed, Error> {
     let dir = project::find(session)?;
-    let _exclusive = Project::exclusive(session, &dir)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
     let path = dir.join(FILE_NAME);
     let mut text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
     let listed = Project::with_manifest(session, dir.clone(), &text)?.manifest.stages;
@@ -261,6 +261,8 @@ fn judged(
     let text = if files {
         let parts = text.split(',').filter(|part| !part.is_empty());
         parts.map(|part| relative(&session.path(part), dir)).collect::<Vec<_>>().join(",")
+    } else if let (ConfigType::Secret, Some(path)) = (entry.kind, text.strip_prefix("file:")) {
+        format!("file:{}", relative(&session.path(path), dir))
     } else {
         text.to_owned()
     };

@@ -8,6 +8,7 @@ use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
 use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
 use pib_plan::native::Native;
+use pib_plan::record::Ingredients;
 
 use super::{Error, LockMode, Session, blocking, engine, files, native};
 use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
@@ -280,6 +281,7 @@ fn first_plan(prepared: &base::Prepared, arch: Arch, native: Option<&Native>) ->
         target: "base".to_owned(),
         key,
         part_line: 1,
+        ingredients: Ingredients::default(),
     };
-    Ok(BuildPlan { dockerfile, context, stages: vec![stage], key, arch })
+    Ok(BuildPlan { dockerfile, context, stages: vec![stage], secrets: vec![], base: key, key, arch })
 }

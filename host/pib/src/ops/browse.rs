@@ -288,7 +288,7 @@ fn facts(key: &ConfigKey) -> String {
         Some(ConfigValue::String(value)) => facts.push(format!("default \"{value}\"")),
         Some(ConfigValue::List(values)) => facts.push(format!("default [{}]", values.join(", "))),
         None if key.required => facts.push("required".to_owned()),
-        None => {}
+        Some(ConfigValue::Table(_)) | None => {}
     }
     facts.join(", ")
 }

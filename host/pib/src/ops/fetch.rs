@@ -19,7 +19,7 @@ pub struct FetchSummary {
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
 pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Error> {
     let dir = super::project::find(session)?;
-    let _exclusive = Project::exclusive(session, &dir)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let packages = graph.packages().await?;

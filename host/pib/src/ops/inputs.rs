@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use pib_plan::assemble::{Arg, ContextFile, FileSource, StageInput};
 use pib_plan::config::{self, Setting};
 use pib_plan::id::Digest;
-use pib_plan::manifest::ManifestError;
 use pib_plan::manifest::project::{ProjectManifest, StageRequest};
 use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
+use pib_plan::manifest::{ManifestError, ManifestText};
 use pib_plan::part::{self, Part};
+use pib_plan::secret;
+use pib_plan::stage::{ConfigType, ConfigValue};
 use pib_plan::variable::Variable;
 
 use super::Error;
 use super::base::Mirrors;
 use super::project::Project;
+use super::secrets::{Secrets, Wanted};
 use crate::source::Package;
 
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
@@ -25,11 +28,12 @@ pub(super) fn stage_inputs(
     project: &Project,
     mirrors: &Mirrors,
     packages: &[Package],
+    given: &Secrets,
 ) -> Result<Vec<StageInput>, Error> {
     let mut inputs = Vec::with_capacity(packages.len());
     let mut problems = Vec::new();
     for package in packages {
-        match stage_input(project, mirrors, package) {
+        match stage_input(project, mirrors, package, given) {
             Ok(input) => inputs.push(input),
             // Mistakes in manifests are all told at once; anything else ends the work.
             Err(Error::Manifest(error)) => problems.push(error),
@@ -44,7 +48,12 @@ pub(super) fn stage_inputs(
     }
 }
 
-fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Result<StageInput, Error> {
+fn stage_input(
+    project: &Project,
+    mirrors: &Mirrors,
+    package: &Package,
+    given: &Secrets,
+) -> Result<StageInput, Error> {
     let manifest = &package.manifest;
     if manifest.hook.is_some() {
         // Built without its hook, the stage would be another than its author made.
@@ -56,10 +65,11 @@ fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Resul
             help: Some("Use a version of the stage without one, or a newer pib.".to_owned()),
         });
     }
-    let request = project.manifest.stages.iter().find(|request| request.name == package.name);
-    let settings = settle(&project.manifest, manifest, request)?;
+    let request = request(project, package);
+    let settings = settle(&project.manifest, manifest, request, given)?;
     let mut args = variables(&project.manifest, mirrors, manifest);
     let mut context = package_files(package);
+    let mut secrets = Vec::new();
     for (key, setting) in &settings {
         let value = match setting {
             Setting::Text(text) => text.clone(),
@@ -73,12 +83,16 @@ fn stage_input(project: &Project, mirrors: &Mirrors, package: &Package) -> Resul
                 context.extend(found);
                 paths
             }
+            Setting::Secret(_) => {
+                secrets.push(given.of_stage(package.name.as_str(), key));
+                continue;
+            }
         };
         args.push(Arg { name: arg_name(key), value, keyed: true });
     }
     let part = read_part(project, package, &context)?;
     let (name, version) = (package.name.clone(), package.version.clone());
-    Ok(StageInput { name, version, args, part, files: context, native: manifest.native })
+    Ok(StageInput { name, version, args, part, files: context, native: manifest.native, secrets })
 }
 
 /// Judges the project's values, and shows each problem at its place in `pib.toml`.
@@ -86,38 +100,114 @@ fn settle(
     project: &ProjectManifest,
     stage: &StageManifest,
     request: Option<&StageRequest>,
+    given: &Secrets,
 ) -> Result<BTreeMap<String, Setting>, Error> {
     let entries = request.map(|request| request.config.as_slice()).unwrap_or_default();
-    let values = entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    let mut values: BTreeMap<_, _> =
+        entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    for key in secret_keys(stage) {
+        if let Some(source) = given.source(stage.name.as_str(), key) {
+            values.insert(key.clone(), source.to_value());
+        }
+    }
     config::settle(stage.name.as_str(), &stage.config, &values).map_err(|problems| {
-        let errors: Vec<ManifestError> = problems
+        let mut errors: Vec<ManifestError> = problems
             .into_iter()
             .map(|problem| {
-                let error = config_error(project, request, &problem.key, problem.to_string());
+                let text = without_secrets(project, stage, request);
+                let error = config_error_in(&text, request, &problem.key, problem.to_string());
                 match problem.help {
                     Some(help) => error.with_help(help),
                     None => error,
                 }
             })
             .collect();
-        Error::Manifests(errors)
+        match (errors.len(), errors.pop()) {
+            (1, Some(only)) => only.into(),
+            (_, last) => Error::Manifests(errors.into_iter().chain(last).collect()),
+        }
     })
 }
 
 /// Returns an error that points at a config key's value in `pib.toml`, or at its stage, or at nothing where the
 /// project does not name the stage.
-fn config_error(
+pub(super) fn config_error(
     project: &ProjectManifest,
+    request: Option<&StageRequest>,
+    key: &str,
+    message: String,
+) -> ManifestError {
+    config_error_in(&project.source, request, key, message)
+}
+
+fn config_error_in(
+    source: &ManifestText,
     request: Option<&StageRequest>,
     key: &str,
     message: String,
 ) -> ManifestError {
     let entry = request.and_then(|request| request.config.iter().find(|entry| entry.key == key));
     match (entry, request) {
-        (Some(entry), _) => project.source.error(entry.span.clone(), message, "this value"),
-        (None, Some(request)) => project.source.error(request.span.clone(), message, "this stage"),
-        (None, None) => project.source.error(0..0, message, ""),
+        (Some(entry), _) => source.error(entry.span.clone(), message, "this value"),
+        (None, Some(request)) => source.error(request.span.clone(), message, "this stage"),
+        (None, None) => source.error(0..0, message, ""),
     }
+}
+
+/// Returns the manifest's text with the plain values of a stage's secrets blotted out: somebody may have written one
+/// where only its source belongs, and what a message shows ends in logs.
+fn without_secrets(
+    project: &ProjectManifest,
+    stage: &StageManifest,
+    request: Option<&StageRequest>,
+) -> ManifestText {
+    let mut text = project.source.text.to_string();
+    let entries = request.map(|request| request.config.as_slice()).unwrap_or_default();
+    let plain = |value: &ConfigValue| !matches!(value, ConfigValue::Table(_));
+    for entry in
+        entries.iter().filter(|entry| plain(&entry.value) && secret_keys(stage).any(|key| *key == entry.key))
+    {
+        let Some((key, value)) = text.get(entry.span.clone()).and_then(|whole| whole.split_once('=')) else {
+            continue;
+        };
+        let stars: String = value
+            .chars()
+            .map(|c| if c == '\n' { "\n".to_owned() } else { "*".repeat(c.len_utf8()) })
+            .collect();
+        text.replace_range(entry.span.clone(), &format!("{key}={stars}"));
+    }
+    ManifestText::new(&project.source.file, &text)
+}
+
+fn secret_keys(stage: &StageManifest) -> impl Iterator<Item = &String> {
+    stage.config.iter().filter(|(_, schema)| schema.kind == ConfigType::Secret).map(|(key, _)| key)
+}
+
+/// Returns the ids of the secrets that a stage may have.
+pub(super) fn secret_ids(package: &Package) -> Vec<String> {
+    secret_keys(&package.manifest).map(|key| secret::id(package.name.as_str(), key)).collect()
+}
+
+/// Returns what the project says of a stage, if anything.
+pub(super) fn request<'a>(project: &'a Project, package: &Package) -> Option<&'a StageRequest> {
+    project.manifest.stages.iter().find(|request| request.name == package.name)
+}
+
+/// Returns the secrets that the stages want, with where they come from.
+pub(super) fn secrets<'a>(
+    project: &Project,
+    packages: &'a [Package],
+    given: &Secrets,
+) -> Result<Vec<Wanted<'a>>, Error> {
+    let mut wanted = Vec::new();
+    for stage in packages.iter().filter(|package| secret_keys(&package.manifest).next().is_some()) {
+        let settings = settle(&project.manifest, &stage.manifest, request(project, stage), given)?;
+        wanted.extend(settings.into_iter().filter_map(|(key, setting)| match setting {
+            Setting::Secret(source) => Some(Wanted { stage, key, source }),
+            _ => None,
+        }));
+    }
+    Ok(wanted)
 }
 
 fn arg_name(key: &str) -> String {
@@ -170,6 +260,7 @@ fn read_part(project: &Project, package: &Package, context: &[ContextFile]) -> R
         let below = format!("{wanted}/");
         context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
     })?;
+    part.check_secrets(&shown, package.name.as_str(), &package.manifest.config)?;
     Ok(part)
 }
 

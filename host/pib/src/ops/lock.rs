@@ -21,7 +21,7 @@ pub struct LockSummary {
 /// When the stages cannot be resolved or ordered, or `mode` forbids the change.
 pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Error> {
     let dir = super::project::find(session)?;
-    let _exclusive = Project::exclusive(session, &dir)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let changed = graph.write_lock(&project, mode)?;

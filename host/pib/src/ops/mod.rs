@@ -10,6 +10,7 @@ pub mod binfmt;
 mod blocking;
 pub mod browse;
 pub mod build;
+mod build_args;
 pub mod cache;
 mod compress;
 mod engine;
@@ -25,10 +26,14 @@ pub mod plan;
 mod project;
 pub mod publish;
 mod repository;
+mod secrets;
 mod session;
+mod stages;
 pub mod tree;
 pub mod update;
 pub mod why;
 
 pub use error::Error;
 pub use session::{LockMode, Session};
+pub use stages::{NoCache, StageOptions};
+

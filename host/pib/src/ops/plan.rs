@@ -1,17 +1,20 @@
 //! Says what a build would do: the order, the Dockerfile, or a whole context.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, FileSource};
+use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, Extras, FileSource};
 use pib_plan::id::{Digest, StageName};
-use pib_plan::native::Native;
+use pib_plan::packages::PackageCache;
+use pib_plan::record::Verdict;
 use pib_plan::resolve::Update;
 use serde::Serialize;
 
 use super::base::{self, Mirrors};
 use super::graph::{self, Graph};
 use super::project::Project;
-use super::{Error, LockMode, Session, inputs, native};
+use super::secrets::Secrets;
+use super::{Error, LockMode, Session, build_args, inputs, native, stages};
 use crate::base::{BaseSource, StoredBase};
 use crate::source::Package;
 
@@ -39,6 +42,8 @@ pub struct PlannedSummary {
     pub source: String,
     /// The digest of everything that decides its result; absent before the base has been made.
     pub key: Option<Digest>,
+    /// Why it must be built; absent where it was built before, just so.
+    pub to_build: Option<String>,
 }
 
 /// A context that was written.
@@ -49,6 +54,8 @@ pub struct WrittenContext {
     pub path: PathBuf,
     /// How many files it has, beside the Dockerfile.
     pub files: usize,
+    /// The secrets that must be given to the client.
+    pub secrets: Vec<String>,
 }
 
 /// A project, decided up to the Dockerfile.
@@ -56,6 +63,9 @@ pub(super) struct Decided {
     pub(super) project: Project,
     pub(super) graph: Graph,
     pub(super) packages: Vec<Package>,
+    pub(super) secrets: Secrets,
+    /// What the command line gives to parts.
+    pub(super) build_args: BTreeMap<String, String>,
 }
 
 /// Returns what a build of the project would do. Uses no engine and makes no base.
@@ -63,20 +73,28 @@ pub(super) struct Decided {
 /// # Errors
 /// When a manifest, the resolution, the order, a package or a part is wrong.
 pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Error> {
-    let decided = decide(session, mode).await?;
+    let mut decided = decide(session, mode).await?;
+    let record = stages::record(&decided.project);
+    decided.secrets = Secrets::guess(session, &decided.project, &decided.packages, &record)?;
     let digest = decided.base_digest();
     let base = decided.base_ref(digest.as_ref());
     let native = native::planned(session, &decided.project.manifest);
-    let plan =
-        decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")), native.as_ref())?;
+    let packages = PackageCache::of(&decided.project.manifest.project);
+    let extras = Extras { native: native.as_ref(), packages: packages.as_ref() };
+    let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")), &extras)?;
+    let verdicts = record.judge(&plan);
     // Only what can be built is locked.
     decided.graph.write_lock(&decided.project, mode)?;
     let source = |name| decided.graph.resolution.get(name).map(|stage| stage.source.describe());
-    let stages = plan.stages.iter().map(|stage| PlannedSummary {
+    let stages = plan.stages.iter().zip(verdicts).map(|(stage, verdict)| PlannedSummary {
         name: stage.name.to_string(),
         version: stage.version.to_string(),
         source: source(&stage.name).unwrap_or_default(),
         key: digest.map(|_| stage.key),
+        to_build: match verdict {
+            Verdict::Built => None,
+            Verdict::ToBuild(why) => Some(why),
+        },
     });
     let (BaseRef::ContainerImage(base) | BaseRef::ContextTar(base)) = base;
     Ok(PlanSummary { base, stages: stages.collect(), dockerfile: plan.dockerfile })
@@ -151,9 +169,15 @@ pub async fn write_context(
         None => decided.base_ref(digest.as_ref()),
     };
     // A plain client may have no BuildKit, so everything is emulated there.
-    let plan = decided.assemble(session, &base_ref, &digest.unwrap_or_else(|| Digest::of(b"")), None)?;
+    let plan = decided.assemble(
+        session,
+        &base_ref,
+        &digest.unwrap_or_else(|| Digest::of(b"")),
+        &Extras::default(),
+    )?;
     write_files(&folder, &plan, base.as_ref())?;
-    Ok(WrittenContext { path: folder, files: plan.context.len() })
+    let secrets = plan.secrets.into_iter().map(|secret| secret.id).collect();
+    Ok(WrittenContext { path: folder, files: plan.context.len(), secrets })
 }
 
 /// Resolves, orders and fetches.
@@ -161,7 +185,7 @@ pub(super) async fn decide(session: &Session, mode: LockMode) -> Result<Decided,
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let packages = graph.packages().await?;
-    Ok(Decided { project, graph, packages })
+    Ok(Decided { project, graph, packages, secrets: Secrets::default(), build_args: BTreeMap::new() })
 }
 
 impl Decided {
@@ -211,11 +235,12 @@ impl Decided {
         session: &Session,
         base: &BaseRef,
         digest: &Digest,
-        native: Option<&Native>,
+        extras: &Extras<'_>,
     ) -> Result<BuildPlan, Error> {
         let mirrors = Mirrors::of(session, &self.project.manifest);
-        let stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages)?;
-        Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages, native)?)
+        let mut stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages, &self.secrets)?;
+        build_args::apply(&mut stages, &self.build_args)?;
+        Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages, extras)?)
     }
 }
 
@@ -254,10 +279,10 @@ impl PlanSummary {
         let mut text = format!("base {}\n", self.base);
         for (number, stage) in self.stages.iter().enumerate() {
             let key = stage.key.map(|key| key.hex()[..12].to_owned()).unwrap_or_default();
-            let line =
-                format!("{:>3}  {} {}  {}  {key}", number + 1, stage.name, stage.version, stage.source);
-            text.push_str(line.trim_end());
-            text.push('\n');
+            let state = stage.to_build.as_ref().map_or("built".to_owned(), |why| format!("to build: {why}"));
+            let PlannedSummary { name, version, source, .. } = stage;
+            let key = if key.is_empty() { key } else { format!("{key}  ") };
+            text.push_str(&format!("{:>3}  {name} {version}  {source}  {key}{state}\n", number + 1));
         }
         text
     }
@@ -273,6 +298,7 @@ impl OrderReason {
 impl WrittenContext {
     /// Returns the result for people.
     pub fn to_text(&self) -> String {
-        format!("Wrote {0}; build it with: docker build {0}", self.path.display())
+        let secrets: String = self.secrets.iter().map(|id| format!(" --secret id={id},src=FILE")).collect();
+        format!("Wrote {0}; build it with: docker build{secrets} {0}", self.path.display())
     }
 }

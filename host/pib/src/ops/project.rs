@@ -7,6 +7,9 @@ use pib_plan::manifest::project::{self, ProjectManifest};
 
 use super::{Error, Session, files};
 
+/// How long to wait before a project that is in use is asked for again.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// A project, as it is on disk.
 pub(super) struct Project {
     /// Its folder.
@@ -45,7 +48,7 @@ impl Project {
     /// Holds a lock on the project, so that two commands that change it run one after the other.
     ///
     /// The lock ends when the returned file is closed, also when the process is killed.
-    pub(super) fn exclusive(session: &Session, dir: &Path) -> Result<std::fs::File, Error> {
+    pub(super) async fn exclusive(session: &Session, dir: &Path) -> Result<std::fs::File, Error> {
         use crate::event::ReporterExt as _;
         let target = dir.join("target");
         std::fs::create_dir_all(&target).map_err(|error| Error::io("create the folder", &target, error))?;
@@ -53,15 +56,20 @@ impl Project {
         let fail = |error| Error::io("lock the project by", &path, error);
         let file =
             std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                session.reporter.note("Waiting for another pib that works on this project");
-                file.lock().map_err(fail)?;
+        let mut told = false;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+                Err(std::fs::TryLockError::WouldBlock) if told => {}
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    session.reporter.note("Waiting for another pib that works on this project");
+                    told = true;
+                }
             }
-            Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+            // Asked again and again: a call that blocks could not be stopped by Ctrl-C.
+            tokio::time::sleep(RETRY).await;
         }
-        Ok(file)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every operation gets: the frozen facts about this run of the program.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub struct Session {
     pub tokens: BTreeMap<String, String>,
     /// The root of the file system whose apt sources name a Debian mirror; `/` but in tests.
     pub host_root: PathBuf,
+    /// The variables of the environment, which secrets may come from.
+    pub variables: Arc<BTreeMap<OsString, OsString>>,
     /// Takes what operations report.
     pub reporter: Arc<dyn Reporter>,
 }
@@ -67,7 +70,20 @@ impl Session {
         let tokens = tokens.collect();
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
-        Ok(Self { cwd, project, cache, home, runtime_dir, engine_host, git, tokens, host_root, reporter })
+        let variables = Arc::new(std::env::vars_os().collect());
+        Ok(Self {
+            cwd,
+            project,
+            cache,
+            home,
+            runtime_dir,
+            engine_host,
+            git,
+            tokens,
+            host_root,
+            variables,
+            reporter,
+        })
     }
 
     /// Returns the tokens for registries that a project calls by these names.

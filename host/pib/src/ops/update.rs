@@ -43,7 +43,7 @@ pub struct Updated {
 /// When a name is no stage of the build, or no versions go together.
 pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Updated, Error> {
     let dir = project::find(session)?;
-    let _exclusive = Project::exclusive(session, &dir)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let mode = LockMode { locked: false, offline: options.offline };
     let with_base = options.base || (options.stages.is_empty() && options.precise.is_none());

@@ -179,7 +179,12 @@ fn check_fit(package: &Package, folder: &Path) -> Result<(), SourceError> {
         let path = folder.join(&file.path);
         let shown = path.display().to_string();
         let text = files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
-        part::check(&shown, &text)?.check_copies(&shown, |path| context_has(package, path))?;
+        let part = part::check(&shown, &text)?;
+        part.check_copies(&shown, |path| context_has(package, path))?;
+        // A hook may write the instruction that mounts a secret.
+        if package.manifest.hook.is_none() {
+            part.check_secrets(&shown, package.name.as_str(), &package.manifest.config)?;
+        }
     }
     Ok(())
 }

@@ -157,6 +157,10 @@ fn to_value(value: &ConfigValue) -> Value {
         ConfigValue::Integer(value) => (*value).into(),
         ConfigValue::String(value) => value.as_str().into(),
         ConfigValue::List(values) => Value::Array(values.iter().map(String::as_str).collect::<Array>()),
+        ConfigValue::Table(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.as_str(), to_value(value)));
+            Value::InlineTable(entries.collect())
+        }
     }
 }
 

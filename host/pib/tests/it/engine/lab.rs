@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pib::engine::{Base, BuildRequest, BuilderChoice, ConnectOptions, Engine};
 use pib::event::{Event, Reporter, Silent};
-use pib_plan::assemble::{Arg, BaseRef, BuildPlan, ContextFile, FileSource, StageInput, assemble};
+use pib_plan::assemble::{Arg, BaseRef, BuildPlan, ContextFile, Extras, FileSource, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
 use pib_plan::part;
 use semver::Version;
@@ -94,11 +94,12 @@ impl Lab {
                 part: part::check("part", text).unwrap(),
                 files: vec![],
                 native: true,
+                secrets: vec![],
             })
             .collect();
         inputs[0].files = files;
         let base = BaseRef::ContainerImage(self.base());
-        assemble(Arch::Arm64, &base, &Digest::of(b"base"), &inputs, None).unwrap()
+        assemble(Arch::Arm64, &base, &Digest::of(b"base"), &inputs, &Extras::default()).unwrap()
     }
 
     pub(super) fn request<'a>(&self, plan: &'a BuildPlan, tag: &'a str) -> BuildRequest<'a> {

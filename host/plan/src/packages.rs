@@ -1,0 +1,101 @@
+//! Keeps what package managers download between builds, in mounts of the engine that no layer holds.
+//!
+//! Only an instruction that speaks of the package manager gets the mount, so that others do not wait for it, and none
+//! that empties the package cache does: that would empty what is kept.
+
+use crate::id::Arch;
+use crate::manifest::project::Project;
+
+/// A package manager: its commands, where it keeps what it downloads, and what throws that away.
+struct Manager {
+    os: &'static [&'static str],
+    commands: &'static [&'static str],
+    cleaning: &'static [&'static str],
+    folder: &'static str,
+}
+
+const MANAGERS: [Manager; 2] = [
+    Manager {
+        os: &["debian", "raspios", "ubuntu"],
+        commands: &["apt-get", "apt", "aptitude"],
+        cleaning: &["clean", "autoclean", "distclean"],
+        folder: "/var/cache/apt/archives",
+    },
+    Manager {
+        os: &["arch"],
+        commands: &["pacman"],
+        cleaning: &["-Sc", "-Scc", "--clean"],
+        folder: "/var/cache/pacman/pkg",
+    },
+];
+
+/// The cache of what one project's builds for one system download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageCache {
+    id: String,
+    manager: usize,
+}
+
+impl PackageCache {
+    /// Returns the cache of a project, where pib knows its system's package manager.
+    ///
+    /// Package managers take a file of the right name and size in their cache on trust. So projects, which may have
+    /// package sources of their own, do not share a cache.
+    pub fn of(project: &Project) -> Option<Self> {
+        let manager = MANAGERS.iter().position(|manager| manager.os.contains(&project.os.as_str()))?;
+        Some(Self { id: id(&project.name, &project.os, &project.release, project.arch), manager })
+    }
+
+    /// Returns the mount for an instruction with this command, if it is to have one.
+    ///
+    /// Package managers lock their cache and give up where another holds the lock, so the engine makes instructions
+    /// wait that would share it.
+    pub(crate) fn mount(&self, command: &str) -> Option<String> {
+        let manager = MANAGERS.get(self.manager)?;
+        let separates = |c: char| c.is_whitespace() || ";&|()\"'`,[]{}=\\".contains(c);
+        let words = || command.split(separates);
+        let uses = words().any(|word| manager.commands.contains(&word.rsplit('/').next().unwrap_or(word)));
+        let cleans = words().any(|word| manager.cleaning.contains(&word)) || command.contains(manager.folder);
+        let Self { id, .. } = self;
+        (uses && !cleans)
+            .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
+    }
+}
+
+/// Returns the beginning of the ids of all caches of a project.
+pub fn project_prefix(project: &str) -> String {
+    format!("pib.packages.{project}.")
+}
+
+fn id(project: &str, os: &str, release: &str, arch: Arch) -> String {
+    format!("{}{os}-{release}-{arch}", project_prefix(project))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_downloads_packages_gets_the_mount() {
+        let debian = PackageCache { id: id("p", "debian", "trixie", Arch::Arm64), manager: 0 };
+        let mount = "--mount=type=cache,id=pib.packages.p.debian-trixie-arm64,sharing=locked,target=/var/cache/apt/archives";
+        for command in [
+            "apt-get update; apt-get install --yes x",
+            "X=1 /usr/bin/apt-get\\\n install y",
+            "[\"apt-get\", \"install\"]",
+        ] {
+            assert_eq!(debian.mount(command).as_deref(), Some(mount), "{command}");
+        }
+        for command in [
+            "true",
+            "apt-get install x && apt-get clean",
+            "rm -rf /var/cache/apt/archives/*; apt-get update",
+            "adapt-get",
+        ] {
+            assert_eq!(debian.mount(command), None, "{command}");
+        }
+        let arch = PackageCache { id: String::new(), manager: 1 };
+        assert!(arch.mount("pacman -S --noconfirm x").is_some());
+        assert!(arch.mount("pacman -S x && (yes | pacman -Scc)").is_none());
+    }
+}

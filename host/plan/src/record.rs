@@ -1,0 +1,303 @@
+//! What earlier builds left, and why a stage is built anew.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::assemble::{BuildPlan, PlannedStage, StageInput};
+use crate::id::{Digest, StageName};
+
+/// The newest form of a record that this code reads and writes.
+const VERSION: u32 = 1;
+/// How many keys are kept of builds before the last one: who changes something back finds it built.
+const MAX_KEYS: usize = 2000;
+/// How many differences are told; more would not be read.
+const MAX_REASONS: usize = 3;
+
+/// What a stage's key is made of, beside the key before it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingredients {
+    /// The digest of the part's text.
+    pub part: Option<Digest>,
+    /// The arguments that count.
+    pub args: BTreeMap<String, String>,
+    /// The files by their paths in the context; an `x` marks those that may be executed.
+    pub files: BTreeMap<String, String>,
+    /// The secrets' keyed digests.
+    pub secrets: BTreeMap<String, Option<Digest>>,
+}
+
+/// The record of a project's builds with one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    version: u32,
+    base: Option<Digest>,
+    stages: Vec<Recorded>,
+    /// The keys of all stages that were built, the newest last.
+    keys: Vec<Digest>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Recorded {
+    name: StageName,
+    key: Digest,
+    #[serde(flatten)]
+    ingredients: Ingredients,
+}
+
+/// Whether a stage must be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was built before, just so.
+    Built,
+    /// It must be built, for this reason.
+    ToBuild(String),
+}
+
+impl Ingredients {
+    /// Returns what a stage's key is made of.
+    pub(crate) fn of(stage: &StageInput) -> Self {
+        let args = stage.args.iter().filter(|arg| arg.keyed);
+        let files = stage.files.iter().map(|file| {
+            let mark = if file.executable { " x" } else { "" };
+            (file.path.clone(), format!("{}{mark}", file.digest))
+        });
+        Self {
+            part: Some(Digest::of(stage.part.text.as_bytes())),
+            args: args.map(|arg| (arg.name.clone(), arg.value.clone())).collect(),
+            files: files.collect(),
+            secrets: stage.secrets.iter().map(|secret| (secret.id.clone(), secret.digest)).collect(),
+        }
+    }
+
+    /// Returns what differs from `before`, each as a sentence's end.
+    fn differences(&self, before: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.part != before.part {
+            found.push("its part changed".to_owned());
+        }
+        changes(&before.args, &self.args, |name, change| {
+            found.push(match change {
+                Change::Value(old, new) => {
+                    format!("{name} changed from `{}` to `{}`", short(old), short(new))
+                }
+                Change::Added => format!("{name} is new"),
+                Change::Removed => format!("{name} is gone"),
+            });
+        });
+        changes(&before.secrets, &self.secrets, |id, change| {
+            found.push(match change {
+                Change::Value(..) => format!("the secret {id} changed"),
+                Change::Added => format!("the secret {id} is new"),
+                Change::Removed => format!("the secret {id} is gone"),
+            });
+        });
+        changes(&before.files, &self.files, |path, change| {
+            found.push(match change {
+                Change::Value(..) => format!("{path} changed"),
+                Change::Added => format!("{path} is new"),
+                Change::Removed => format!("{path} is gone"),
+            });
+        });
+        found
+    }
+}
+
+enum Change<'a, V> {
+    Value(&'a V, &'a V),
+    Added,
+    Removed,
+}
+
+fn changes<V: PartialEq>(
+    before: &BTreeMap<String, V>,
+    after: &BTreeMap<String, V>,
+    mut tell: impl FnMut(&str, Change<'_, V>),
+) {
+    for (name, new) in after {
+        match before.get(name) {
+            Some(old) if old != new => tell(name, Change::Value(old, new)),
+            Some(_) => {}
+            None => tell(name, Change::Added),
+        }
+    }
+    before.keys().filter(|name| !after.contains_key(*name)).for_each(|name| tell(name, Change::Removed));
+}
+
+/// Cuts a long value; a list of packages would fill the screen.
+fn short(text: &str) -> String {
+    const MOST: usize = 40;
+    if text.chars().count() <= MOST {
+        return text.to_owned();
+    }
+    text.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+impl Default for BuildRecord {
+    fn default() -> Self {
+        Self { version: VERSION, base: None, stages: Vec::new(), keys: Vec::new() }
+    }
+}
+
+impl BuildRecord {
+    /// Returns the record that a file's text holds; an empty one where it holds none that this code reads, since all
+    /// that a record says is why.
+    pub fn parse(text: &str) -> Self {
+        serde_json::from_str(text).ok().filter(|record: &Self| record.version == VERSION).unwrap_or_default()
+    }
+
+    /// Returns the text of a file.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Takes note that the stages of `plan` are built, up to the one called `last`, or all of them.
+    pub fn note(&mut self, plan: &BuildPlan, last: Option<&StageName>) {
+        let end = last.and_then(|last| plan.stages.iter().position(|stage| stage.name == *last));
+        let (built, rest) = plan.stages.split_at(end.map_or(plan.stages.len(), |end| end + 1));
+        let mut stages: Vec<Recorded> = built.iter().map(Recorded::of).collect();
+        // What was not asked for keeps what is known of it.
+        let known = self.stages.drain(..).filter(|old| rest.iter().any(|stage| stage.name == old.name));
+        stages.extend(known);
+        self.stages = stages;
+        self.base = Some(plan.base);
+        self.keys.retain(|key| built.iter().all(|stage| stage.key != *key));
+        self.keys.extend(built.iter().map(|stage| stage.key));
+        let old = self.keys.len().saturating_sub(MAX_KEYS);
+        self.keys.drain(..old);
+    }
+
+    /// Returns the keyed digest of a secret, as the last build had it.
+    pub fn secret(&self, id: &str) -> Option<Digest> {
+        self.stages.iter().find_map(|stage| *stage.ingredients.secrets.get(id)?)
+    }
+
+    /// Tells for each stage of `plan` whether it must be built, and why.
+    pub fn judge(&self, plan: &BuildPlan) -> Vec<Verdict> {
+        let mut changed: Option<&StageName> = None;
+        let stages = plan.stages.iter().enumerate();
+        stages
+            .map(|(index, stage)| {
+                if self.keys.contains(&stage.key) {
+                    return Verdict::Built;
+                }
+                let before = index.checked_sub(1).and_then(|index| plan.stages.get(index));
+                let why = self.why(plan, stage, before, changed);
+                changed.get_or_insert(&stage.name);
+                Verdict::ToBuild(why)
+            })
+            .collect()
+    }
+
+    fn why(
+        &self,
+        plan: &BuildPlan,
+        stage: &PlannedStage,
+        before: Option<&PlannedStage>,
+        changed: Option<&StageName>,
+    ) -> String {
+        if self.stages.is_empty() {
+            return "nothing was built yet".to_owned();
+        }
+        let Some(index) = self.stages.iter().position(|old| old.name == stage.name) else {
+            return "it is new".to_owned();
+        };
+        let mut reasons = stage.ingredients.differences(&self.stages[index].ingredients);
+        if reasons.is_empty() {
+            let earlier = index.checked_sub(1).and_then(|index| self.stages.get(index)).map(|old| &old.name);
+            let now = before.map(|stage| &stage.name);
+            return match (changed, now) {
+                (Some(changed), _) => format!("{changed} is built before it"),
+                (None, Some(now)) if earlier != Some(now) => format!("it comes after {now} now"),
+                (None, None) if self.base != Some(plan.base) => "the base changed".to_owned(),
+                _ => "what it starts from is not as it was".to_owned(),
+            };
+        }
+        let more = reasons.len().saturating_sub(MAX_REASONS);
+        reasons.truncate(MAX_REASONS);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        format!("{}{more}", reasons.join(", "))
+    }
+}
+
+impl Recorded {
+    fn of(stage: &PlannedStage) -> Self {
+        Self { name: stage.name.clone(), key: stage.key, ingredients: stage.ingredients.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble::{Arg, BaseRef, Extras, StageSecret, assemble};
+    use crate::id::Arch;
+    use crate::part;
+
+    fn stage(name: &str, value: &str, text: &str) -> StageInput {
+        StageInput {
+            name: name.parse().unwrap(),
+            version: semver::Version::new(1, 0, 0),
+            args: vec![Arg { name: "X".to_owned(), value: value.to_owned(), keyed: true }],
+            part: part::check("p", text).unwrap(),
+            files: vec![],
+            native: true,
+            secrets: vec![],
+        }
+    }
+
+    fn plan(base: &str, stages: &[StageInput]) -> BuildPlan {
+        let name = BaseRef::ContainerImage("b".to_owned());
+        assemble(Arch::Arm64, &name, &Digest::of(base.as_bytes()), stages, &Extras::default()).unwrap()
+    }
+
+    fn told(record: &BuildRecord, plan: &BuildPlan) -> Vec<String> {
+        let verdicts = record.judge(plan).into_iter();
+        verdicts
+            .map(|verdict| match verdict {
+                Verdict::Built => String::new(),
+                Verdict::ToBuild(why) => why,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_change_is_told_at_its_stage() {
+        let stages = [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "RUN c")];
+        let first = plan("base", &stages);
+        let mut record = BuildRecord::default();
+        assert_eq!(told(&record, &first)[1], "nothing was built yet");
+        record.note(&first, None);
+        assert_eq!(told(&record, &first), ["", "", ""]);
+        record = BuildRecord::parse(&record.to_text());
+        let changed = |index: usize, other: StageInput| {
+            let mut stages = stages.clone();
+            stages[index] = other;
+            told(&record, &plan("base", &stages))
+        };
+        assert_eq!(
+            changed(1, stage("b", "2", "RUN b")),
+            ["", "X changed from `1` to `2`", "b is built before it"]
+        );
+        assert_eq!(changed(2, stage("c", "1", "RUN d")), ["", "", "its part changed"]);
+        let mut secret = stage("c", "1", "RUN c");
+        secret.secrets.push(StageSecret { id: "c.k".to_owned(), digest: None });
+        assert_eq!(changed(2, secret), ["", "", "the secret c.k is new"]);
+        assert_eq!(changed(1, stage("n", "1", "RUN n")), ["", "it is new", "n is built before it"]);
+        assert_eq!(told(&record, &plan("other", &stages))[0], "the base changed");
+        let gone = plan("base", &[stages[0].clone(), stages[2].clone()]);
+        assert_eq!(told(&record, &gone), ["", "it comes after a now"]);
+    }
+
+    #[test]
+    fn what_was_built_once_stays_built_and_a_piece_is_noted_as_a_piece() {
+        let one = plan("base", &[stage("a", "1", "RUN a"), stage("b", "1", "RUN b")]);
+        let two = plan("base", &[stage("a", "2", "RUN a"), stage("b", "1", "RUN b")]);
+        let mut record = BuildRecord::default();
+        record.note(&one, None);
+        record.note(&two, Some(&"a".parse().unwrap()));
+        assert_eq!(told(&record, &two), ["", "what it starts from is not as it was"]);
+        assert_eq!(told(&record, &one), ["", ""]);
+        assert_eq!(BuildRecord::parse("{}"), BuildRecord::default());
+        assert_eq!(BuildRecord::parse("nonsense"), BuildRecord::default());
+    }
+}
