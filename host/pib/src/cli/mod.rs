@@ -4,6 +4,8 @@ mod add;
 mod binfmt;
 mod build;
 mod cache;
+mod clean;
+mod export;
 mod fetch;
 mod info;
 mod lock;
@@ -12,9 +14,12 @@ mod outdated;
 mod plan;
 mod publish;
 mod remove;
+mod run;
 mod search;
+mod shell;
 mod stages;
 mod tree;
+mod tty;
 mod update;
 mod why;
 
@@ -87,6 +92,10 @@ enum Command {
     Lock(lock::Lock),
     Plan(plan::Plan),
     Build(build::Build),
+    Shell(shell::Shell),
+    Run(run::Run),
+    Export(export::Export),
+    Clean(clean::Clean),
     Tree(tree::Tree),
     Update(update::Update),
     Outdated(outdated::Outdated),
@@ -138,6 +147,10 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Lock(args) => lock::run(session, json, args).await,
             Command::Plan(args) => plan::run(session, json, args).await,
             Command::Build(args) => build::run(session, json, args).await,
+            Command::Shell(args) => shell::run(session, args).await.map(|code| exit.set(code)),
+            Command::Run(args) => run::run(session, args).await.map(|code| exit.set(code)),
+            Command::Export(args) => export::run(session, json, args).await,
+            Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,
             Command::Update(args) => update::run(session, json, args).await,
             Command::Outdated(args) => outdated::run(session, json, args).await,

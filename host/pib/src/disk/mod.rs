@@ -9,6 +9,7 @@
 //! | `tree` | the file tree in memory |
 //! | `read` | tar stream to tree and spool |
 //! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
+//! | `export` | writes the tree as a tar or a folder |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `mbr` | the partition table |
 //!
@@ -16,6 +17,7 @@
 //! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
 
 mod error;
+mod export;
 mod ext4;
 mod fat;
 mod mbr;
@@ -34,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 pub use error::DiskError;
+pub use export::{Exported, check_folder, write_folder, write_tar};
 
 use crate::event::{Reporter, ReporterExt as _};
 use tree::Tree;

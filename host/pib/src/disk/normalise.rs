@@ -9,7 +9,9 @@ const RUNTIME: [(&str, u16); 5] =
 /// Folders that keep nothing but copies of what is elsewhere.
 const CACHES: [&str; 2] = ["var/cache/ldconfig", "var/lib/apt/lists"];
 /// Files that the build leaves and no device needs.
-const LEFTOVERS: [&str; 4] = [
+const LEFTOVERS: [&str; 5] = [
+    // Where native tools were mounted: in a system that is exported after a stage in the middle.
+    ".pib",
     ".dockerenv",
     "var/cache/apt/pkgcache.bin",
     "var/cache/apt/srcpkgcache.bin",

@@ -154,7 +154,7 @@ impl Engine {
         };
         let created = self.quick().create_container(None::<CreateContainerOptions>, body).await;
         let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
-        let mut container = TemporaryContainer { engine: self.clone(), id: Some(created.id.clone()) };
+        let mut container = TemporaryContainer::new(self, &created.id);
         Ok(AbortOnDrop(tokio::spawn(async move {
             let docker = container.engine.patient();
             let mut stream = Box::pin(docker.export_container(&created.id));
@@ -172,13 +172,17 @@ impl Engine {
 }
 
 /// A container that is removed with its owner, also when the export is abandoned.
-struct TemporaryContainer {
+pub(super) struct TemporaryContainer {
     engine: Engine,
     id: Option<String>,
 }
 
 impl TemporaryContainer {
-    async fn remove(&mut self) {
+    pub(super) fn new(engine: &Engine, id: &str) -> Self {
+        Self { engine: engine.clone(), id: Some(id.to_owned()) }
+    }
+
+    pub(super) async fn remove(&mut self) {
         if let Some(id) = self.id.clone() {
             remove_container(&self.engine, &id).await;
             // Only now: dropped in the middle of the removal, it is tried once more.
@@ -203,7 +207,7 @@ impl Drop for TemporaryContainer {
 }
 
 /// Removes a container; what it fails to remove has a label by which it can be found.
-async fn remove_container(engine: &Engine, id: &str) {
+pub(super) async fn remove_container(engine: &Engine, id: &str) {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     _ = engine.quick().remove_container(id, Some(options)).await;
 }

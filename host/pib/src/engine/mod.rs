@@ -5,6 +5,8 @@
 //! | [`connect`] | finds the engine, and says what to do where there is none |
 //! | [`image`] | container images: look up, load a base, list, remove |
 //! | [`build`] | builds a plan: over BuildKit where the engine has it, else by the classic builder |
+//! | [`container`] | runs a command in a container, and lists and removes pib's |
+//! | [`kept`] | what mounts of the engine's own keep between builds |
 //! | [`export`] | takes the root file system of a container image out as a tar stream |
 //! | [`binfmt`] | whether this kernel can run the target's programs, and how to make it |
 //!
@@ -17,11 +19,13 @@ pub mod binfmt;
 pub mod build;
 mod classic;
 pub mod connect;
+pub mod container;
 mod error;
 pub mod export;
 mod filesync;
 mod handler;
 pub mod image;
+pub mod kept;
 mod lines;
 mod place;
 mod progress;
@@ -35,6 +39,7 @@ use bollard::Docker;
 
 pub use build::{BuildRequest, BuilderChoice, ContainerImageId, Secret};
 pub use connect::{ConnectOptions, EngineInfo};
+pub use container::{Container, RunRequest, Streams};
 pub use error::EngineError;
 pub use export::RootfsTar;
 pub use image::{Base, ContainerImage};

@@ -121,7 +121,8 @@ async fn serve(engine: &Engine, id: &str, services: Services) -> Result<AbortOnD
     Ok(AbortOnDrop(tokio::spawn(async move { _ = connection.await })))
 }
 
-async fn control(engine: &Engine) -> Result<(ControlClient<Channel>, AbortOnDrop), EngineError> {
+/// Opens a connection to the engine's control service.
+pub(super) async fn control(engine: &Engine) -> Result<(ControlClient<Channel>, AbortOnDrop), EngineError> {
     let upgraded = upgrade(engine, request("/grpc")).await?;
     let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -149,7 +150,11 @@ fn request(path: &str) -> http::request::Builder {
         .header(http::header::UPGRADE, "h2c")
 }
 
-async fn upgrade(engine: &Engine, request: http::request::Builder) -> Result<Upgraded, EngineError> {
+/// Sends a request after whose answer the connection is the other protocol's that the request names.
+pub(super) async fn upgrade(
+    engine: &Engine,
+    request: http::request::Builder,
+) -> Result<Upgraded, EngineError> {
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| lost(&error))?;
     let stream = engine.endpoint().dial().await?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;

@@ -1,0 +1,457 @@
+//! Writes a normalised tree where it is no image: as a tar, or as a folder.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
+};
+use serde::Serialize;
+use tar::{EntryType, Header};
+
+use super::tree::{Content, Kind, Node, Tree};
+use super::{DiskError, Identity, STEP, normalise, read};
+use crate::event::{Reporter, ReporterExt as _};
+use crate::pax;
+
+/// The longest name that fits into a tar's header.
+const HEADER_NAME: usize = 100;
+
+/// What an export has, and what it could not keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// How many files, folders and other entries it has.
+    pub entries: u64,
+    /// How many bytes its files have.
+    pub bytes: u64,
+    /// What could not be kept, a sentence each.
+    pub losses: Vec<String>,
+}
+
+/// Writes the root file system as a tar: sorted, times clamped, numeric owners, with hard links and all attributes.
+///
+/// # Errors
+/// When the stream breaks, or the file cannot be written; an earlier file is then as it was.
+pub fn write_tar(
+    rootfs: impl Read,
+    identity: &Identity,
+    out: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Exported, DiskError> {
+    let folder = out.parent().unwrap_or(Path::new("."));
+    let (tree, spool) = load(rootfs, identity, folder, reporter)?;
+    let fail = |error| DiskError::io("write", out)(error);
+    let mut file = tempfile::Builder::new()
+        .prefix(".pib-")
+        .permissions(fs::Permissions::from_mode(0o644))
+        .tempfile_in(folder)
+        .map_err(DiskError::io("create a file in", folder))?;
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    let mut first: HashMap<usize, &str> = HashMap::new();
+    for (path, identity, node) in tree.entries() {
+        let earlier = first.get(&identity).copied();
+        append(&mut builder, &spool, path, node, earlier).map_err(fail)?;
+        first.entry(identity).or_insert(path);
+    }
+    builder.into_inner().and_then(|mut writer| writer.flush()).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(out).map_err(|error| fail(error.error))?;
+    Ok(summary(&tree))
+}
+
+fn load(
+    rootfs: impl Read,
+    identity: &Identity,
+    folder: &Path,
+    reporter: &dyn Reporter,
+) -> Result<(Tree, File), DiskError> {
+    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
+    reporter.detail(STEP, "reading the root file system");
+    let mut tree = read::read(rootfs, &spool, reporter)?;
+    normalise::normalise(&mut tree, identity);
+    reporter.detail(STEP, "writing");
+    Ok((tree, spool))
+}
+
+fn summary(tree: &Tree) -> Exported {
+    Exported { entries: tree.len() as u64, bytes: tree.bytes(), losses: Vec::new() }
+}
+
+fn append<W: Write>(
+    builder: &mut tar::Builder<W>,
+    spool: &File,
+    path: &str,
+    node: &Node,
+    earlier: Option<&str>,
+) -> io::Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_mode(node.mode.into());
+    header.set_uid(node.uid.into());
+    header.set_gid(node.gid.into());
+    header.set_mtime(node.mtime);
+    header.set_size(0);
+    let mut name = format!("./{path}");
+    let mut target = None;
+    match (&node.kind, earlier) {
+        (_, Some(earlier)) => {
+            header.set_entry_type(EntryType::Link);
+            target = Some(format!("./{earlier}"));
+        }
+        (Kind::Folder, None) => {
+            header.set_entry_type(EntryType::Directory);
+            if !path.is_empty() {
+                name.push('/');
+            }
+        }
+        (Kind::File(content), None) => header.set_size(content.size()),
+        (Kind::Symlink(to), None) => {
+            header.set_entry_type(EntryType::Symlink);
+            target = Some(to.clone());
+        }
+        (Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor }, None) => {
+            let is_char = matches!(node.kind, Kind::CharDevice { .. });
+            header.set_entry_type(if is_char { EntryType::Char } else { EntryType::Block });
+            header.set_device_major(*major)?;
+            header.set_device_minor(*minor)?;
+        }
+        (Kind::Fifo, None) => header.set_entry_type(EntryType::Fifo),
+    }
+    let mut records: Vec<(String, &[u8])> = Vec::new();
+    if put(&mut header.as_old_mut().name, name.as_bytes()) {
+        records.push(("path".to_owned(), name.as_bytes()));
+    }
+    if let Some(target) = &target
+        && put(&mut header.as_old_mut().linkname, target.as_bytes())
+    {
+        records.push(("linkpath".to_owned(), target.as_bytes()));
+    }
+    if earlier.is_none() {
+        records.extend(pax::xattr_records(&node.xattrs));
+    }
+    if !records.is_empty() {
+        builder.append_pax_extensions(records.iter().map(|(key, value)| (key.as_str(), *value)))?;
+    }
+    header.set_cksum();
+    match (&node.kind, earlier) {
+        (Kind::File(content), None) => builder.append(&header, reader(content, spool)),
+        _ => builder.append(&header, io::empty()),
+    }
+}
+
+/// Puts as much of a name into a header's field as it takes; returns whether that is not all.
+fn put(field: &mut [u8; HEADER_NAME], name: &[u8]) -> bool {
+    let length = name.len().min(HEADER_NAME);
+    field.fill(0);
+    field[..length].copy_from_slice(&name[..length]);
+    name.len() > HEADER_NAME
+}
+
+/// Returns a reader of a file's bytes.
+fn reader<'a>(content: &'a Content, spool: &'a File) -> Box<dyn Read + 'a> {
+    match content {
+        Content::Bytes(bytes) => Box::new(bytes.as_slice()),
+        Content::Spool { offset, size } => Box::new(Piece { spool, at: *offset, left: *size }),
+    }
+}
+
+struct Piece<'a> {
+    spool: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Piece<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = usize::try_from(self.left).unwrap_or(buffer.len()).min(buffer.len());
+        let count = self.spool.read_at(&mut buffer[..want], self.at)?;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// Checks that a folder can take a root file system: it is not there, or empty.
+///
+/// # Errors
+/// When something is in it, or it is no folder.
+pub fn check_folder(folder: &Path) -> Result<(), DiskError> {
+    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(true) => Ok(()),
+        Ok(false) => Err(DiskError::io("export into", folder)(io::ErrorKind::DirectoryNotEmpty.into())),
+        Err(error) => Err(DiskError::io("export into", folder)(error)),
+    }
+}
+
+/// Writes the root file system into a new or empty folder. Without root not everything can be kept; what is lost is
+/// told.
+///
+/// # Errors
+/// When the stream breaks, or the folder is not empty or cannot be written; it is then as it was.
+pub fn write_folder(
+    rootfs: impl Read,
+    identity: &Identity,
+    out: &Path,
+    reporter: &dyn Reporter,
+) -> Result<Exported, DiskError> {
+    check_folder(out)?;
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let parent = out.parent().unwrap_or(Path::new("."));
+    // The name is fixed, so that what a killed process left is removed and not added to.
+    let part = out.with_file_name(format!(".{name}.part"));
+    let (tree, spool) = load(rootfs, identity, parent, reporter)?;
+    let mut writer = Folder {
+        root: part,
+        spool: &spool,
+        is_root: rustix::process::geteuid().is_root(),
+        lost: Lost::default(),
+        kept: false,
+    };
+    writer.clear()?;
+    writer.write(&tree)?;
+    match fs::remove_dir(out) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(DiskError::io("replace", out)(error));
+        }
+        _ => {}
+    }
+    fs::rename(&writer.root, out).map_err(DiskError::io("create the folder", out))?;
+    writer.kept = true;
+    let losses = writer.lost.told();
+    Ok(Exported { losses, ..summary(&tree) })
+}
+
+/// How often something could not be kept.
+#[derive(Default)]
+struct Lost {
+    owners: usize,
+    rights: usize,
+    devices: usize,
+    attributes: usize,
+}
+
+impl Lost {
+    fn told(&self) -> Vec<String> {
+        let kinds = [
+            (self.owners, "entries have another owner: only root gives files away"),
+            (
+                self.rights,
+                "files lost their set-user-id or set-group-id bit, which would be of the wrong user",
+            ),
+            (self.devices, "device nodes are missing: only root makes them"),
+            (
+                self.attributes,
+                "extended attributes (capabilities, ACLs) are missing: this user or file system may not have them",
+            ),
+        ];
+        kinds.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect()
+    }
+}
+
+struct Folder<'a> {
+    root: PathBuf,
+    spool: &'a File,
+    is_root: bool,
+    lost: Lost,
+    kept: bool,
+}
+
+impl Folder<'_> {
+    fn clear(&self) -> Result<(), DiskError> {
+        match remove_all(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DiskError::io("remove", &self.root)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&mut self, tree: &Tree) -> Result<(), DiskError> {
+        let mut first: HashMap<usize, PathBuf> = HashMap::new();
+        let mut folders = Vec::new();
+        for (path, identity, node) in tree.entries() {
+            let to = if path.is_empty() { self.root.clone() } else { self.root.join(path) };
+            let fail = |error| DiskError::io("write", &to)(error);
+            if let Some(earlier) = first.get(&identity) {
+                fs::hard_link(earlier, &to).map_err(fail)?;
+                continue;
+            }
+            if !self.make(&to, node).map_err(fail)? {
+                continue;
+            }
+            // A folder gets its time and rights when all is in it: both change, or forbid that.
+            match node.kind {
+                Kind::Folder => folders.push((to, node)),
+                _ => {
+                    self.finish(&to, node).map_err(fail)?;
+                    first.insert(identity, to);
+                }
+            }
+        }
+        for (to, node) in folders.into_iter().rev() {
+            self.finish(&to, node).map_err(DiskError::io("write", &to))?;
+        }
+        Ok(())
+    }
+
+    /// Makes an entry; returns whether it is there.
+    fn make(&mut self, to: &Path, node: &Node) -> io::Result<bool> {
+        let device = |kind, major, minor| mknodat(CWD, to, kind, Mode::from(0o600), makedev(major, minor));
+        match &node.kind {
+            Kind::Folder => fs::create_dir(to)?,
+            Kind::File(content) => {
+                let mut file = File::options().write(true).create_new(true).open(to)?;
+                io::copy(&mut reader(content, self.spool), &mut file)?;
+            }
+            Kind::Symlink(target) => std::os::unix::fs::symlink(target, to)?,
+            Kind::Fifo => mknodat(CWD, to, FileType::Fifo, Mode::from(0o600), 0)?,
+            Kind::CharDevice { .. } | Kind::BlockDevice { .. } if !self.is_root => {
+                self.lost.devices += 1;
+                return Ok(false);
+            }
+            Kind::CharDevice { major, minor } => device(FileType::CharacterDevice, *major, *minor)?,
+            Kind::BlockDevice { major, minor } => device(FileType::BlockDevice, *major, *minor)?,
+        }
+        Ok(true)
+    }
+
+    fn finish(&mut self, to: &Path, node: &Node) -> io::Result<()> {
+        let mut mode = u32::from(node.mode);
+        if self.is_root {
+            std::os::unix::fs::lchown(to, Some(node.uid), Some(node.gid))?;
+        } else {
+            self.lost.owners += usize::from(node.uid != 0 || node.gid != 0);
+            if mode & 0o6000 != 0 && !matches!(node.kind, Kind::Folder) {
+                self.lost.rights += 1;
+                mode &= !0o6000;
+            }
+        }
+        for (name, value) in &node.xattrs {
+            if lsetxattr(to, name.as_str(), value, XattrFlags::empty()).is_err() {
+                self.lost.attributes += 1;
+            }
+        }
+        if !matches!(node.kind, Kind::Symlink(_)) {
+            fs::set_permissions(to, fs::Permissions::from_mode(mode))?;
+        }
+        let time = Timespec { tv_sec: node.mtime.try_into().unwrap_or(0), tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            _ = remove_all(&self.root);
+        }
+    }
+}
+
+/// Removes a folder with all in it, also where its folders may not be written.
+fn remove_all(root: &Path) -> io::Result<()> {
+    for entry in walkdir::WalkDir::new(root).into_iter().flatten().filter(|entry| entry.file_type().is_dir())
+    {
+        if entry.path().as_os_str().as_bytes() != b"/" {
+            _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
+        }
+    }
+    fs::remove_dir_all(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use pib_plan::id::Digest;
+
+    use super::*;
+    use crate::event::Silent;
+
+    fn header(kind: EntryType, size: u64) -> Header {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.set_uid(7);
+        header.set_gid(8);
+        header.set_mtime(900);
+        header.set_size(size);
+        header
+    }
+
+    /// A root file system with one of each, and names that no header takes.
+    fn rootfs() -> Vec<u8> {
+        let long = format!("usr/{}/{}", "d".repeat(90), "f".repeat(90));
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_data(&mut header(EntryType::Directory, 0), "usr/", io::empty()).unwrap();
+        builder.append_pax_extensions([("SCHILY.xattr.user.a", &b"x\0\ny"[..])]).unwrap();
+        builder.append_data(&mut header(EntryType::Regular, 2), "usr/file", &b"hi"[..]).unwrap();
+        builder.append_data(&mut header(EntryType::Regular, 4), &long, &b"long"[..]).unwrap();
+        builder.append_link(&mut header(EntryType::Link, 0), "usr/hard", "usr/file").unwrap();
+        builder.append_link(&mut header(EntryType::Symlink, 0), "usr/soft", &long).unwrap();
+        builder.append_data(&mut header(EntryType::Fifo, 0), "usr/fifo", io::empty()).unwrap();
+        let mut device = header(EntryType::Char, 0);
+        device.set_device_major(1).unwrap();
+        device.set_device_minor(3).unwrap();
+        builder.append_data(&mut device, "usr/null", io::empty()).unwrap();
+        builder.append_data(&mut header(EntryType::Directory, 0), "tmp/", io::empty()).unwrap();
+        builder.append_data(&mut header(EntryType::Regular, 1), "tmp/trace", &b"x"[..]).unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    fn identity() -> Identity {
+        Identity { hostname: "pi".to_owned(), epoch: 50, seed: Digest::of(b"") }
+    }
+
+    #[test]
+    fn a_tar_has_everything_and_is_the_same_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one.tar"), folder.path().join("two.tar"));
+        let exported = write_tar(rootfs().as_slice(), &identity(), &one, &Silent).unwrap();
+        assert!(exported.losses.is_empty());
+        // What was written reads as the same tree again.
+        write_tar(File::open(&one).unwrap(), &identity(), &two, &Silent).unwrap();
+        assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
+        let spool = tempfile::tempfile().unwrap();
+        let tree = read::read(File::open(&one).unwrap(), &spool, &Silent).unwrap();
+        let file = tree.get("usr/file").unwrap();
+        assert_eq!((file.uid, file.gid, file.mtime), (7, 8, 50));
+        assert_eq!(file.xattrs["user.a"], b"x\0\ny");
+        assert_eq!(tree.get("usr/hard"), Some(file));
+        assert_eq!(tree.get("usr/null").unwrap().kind, Kind::CharDevice { major: 1, minor: 3 });
+        assert!(
+            tree.get("tmp/trace").is_none()
+                && tree.get(&format!("usr/{}/{}", "d".repeat(90), "f".repeat(90))).is_some()
+        );
+        assert!(write_tar(&b"no tar at all"[..], &identity(), &one, &Silent).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_folder_has_what_this_user_may_have() {
+        use std::os::unix::fs::MetadataExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("root");
+        let exported = write_folder(rootfs().as_slice(), &identity(), &out, &Silent).unwrap();
+        assert_eq!(fs::read(out.join("usr/file")).unwrap(), b"hi");
+        let metadata = fs::metadata(out.join("usr/file")).unwrap();
+        assert_eq!((metadata.nlink(), metadata.mtime(), metadata.mode() & 0o777), (2, 50, 0o755));
+        assert_eq!(fs::metadata(out.join("usr")).unwrap().mtime(), 50);
+        assert!(fs::read_link(out.join("usr/soft")).unwrap().to_string_lossy().starts_with("usr/dd"));
+        assert_eq!(fs::read_to_string(out.join("etc/hostname")).ok(), None);
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(out.join("usr/null").exists(), is_root);
+        assert_eq!(
+            exported.losses.iter().any(|loss| loss.contains("owner")),
+            !is_root,
+            "{:?}",
+            exported.losses
+        );
+        // Somebody's files stay.
+        assert!(write_folder(rootfs().as_slice(), &identity(), &out, &Silent).is_err());
+        assert!(write_folder(&[7; 2000][..], &identity(), &folder.path().join("new"), &Silent).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,276 @@
+//! Runs a command in a container that is gone when it ends, however it ends.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, ContainerSummaryStateEnum, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, ResizeContainerTTYOptions, StartContainerOptions,
+    WaitContainerOptions,
+};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::export::{TemporaryContainer, remove_container};
+use super::session::{self, AbortOnDrop};
+use super::{Engine, EngineError};
+
+/// A key sequence that nobody types: the engine would detach, and the container run on without anybody.
+const NEVER: &str = "ctrl-@,ctrl-],ctrl-@,ctrl-]";
+/// How long a frame's header is: the kind, three bytes of nothing, and the length.
+const HEADER: usize = 8;
+/// The exit code of a program that wrote where nobody reads, as shells give it.
+const BROKEN_PIPE: i64 = 141;
+
+/// A command to be run.
+#[derive(Debug, Clone, Default)]
+pub struct RunRequest {
+    /// The container image.
+    pub image: String,
+    /// The platform of its programs.
+    pub platform: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// The host name inside.
+    pub hostname: String,
+    /// More environment variables, as `NAME=value`.
+    pub environment: Vec<String>,
+    /// Folders and files of the engine's machine, as `SOURCE:TARGET`, with `:ro` for read-only.
+    pub binds: Vec<String>,
+    /// The container's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it gets a terminal of its own.
+    pub terminal: bool,
+}
+
+/// Takes bytes.
+pub type Sink = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
+
+/// What a command reads and where its output goes.
+pub struct Streams {
+    /// What it reads; the sender goes at the end.
+    pub input: mpsc::Receiver<Bytes>,
+    /// Takes its output.
+    pub output: Sink,
+    /// Takes what it says on standard error; with a terminal that comes as output.
+    pub errors: Sink,
+    /// The sizes that its terminal takes, as columns and lines.
+    pub sizes: mpsc::Receiver<(u16, u16)>,
+}
+
+/// A container of pib's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: String,
+    /// Whether something runs in it.
+    pub running: bool,
+    /// How long ago it was made.
+    pub age: Duration,
+}
+
+impl Engine {
+    /// Runs a command and returns its exit code; the container is removed before this returns. Dropping the future ends
+    /// the command.
+    ///
+    /// # Errors
+    /// When the engine refuses, there is no such program, or the connection breaks.
+    pub async fn run(&self, request: &RunRequest, mut streams: Streams) -> Result<i64, EngineError> {
+        let failed = |doing: &str, error: &Error| EngineError::api(doing, error);
+        let options = CreateContainerOptions { platform: request.platform.clone(), ..Default::default() };
+        let created = self.quick().create_container(Some(options), body(request)).await;
+        let id = created.map_err(|error| failed("making a container", &error))?.id;
+        let mut container = TemporaryContainer::new(self, &id);
+        let (from, to) = tokio::io::split(TokioIo::new(attach(self, &id).await?));
+        let mut output = Output::new(from, request.terminal);
+        let started = self.quick().start_container(&id, None::<StartContainerOptions>).await;
+        started.map_err(|error| failed("starting the command", &error))?;
+        let _feeding = AbortOnDrop(tokio::spawn(feed(streams.input, to)));
+        let mut sized = true;
+        loop {
+            tokio::select! {
+                piece = output.next() => {
+                    let lost = |error: io::Error| EngineError::disconnected("running the command", error.to_string());
+                    let written = match piece.map_err(lost)? {
+                        None => break,
+                        Some((Kind::Output, bytes)) => (streams.output)(bytes),
+                        Some((Kind::Errors, bytes)) => (streams.errors)(bytes),
+                    };
+                    if written.is_err() {
+                        // Nobody reads any more: as in a pipe, that ends the command.
+                        container.remove().await;
+                        return Ok(BROKEN_PIPE);
+                    }
+                }
+                size = streams.sizes.recv(), if sized => match size {
+                    Some((columns, lines)) => {
+                        let size = ResizeContainerTTYOptions { w: columns.into(), h: lines.into() };
+                        // A command that has just ended has no terminal any more.
+                        _ = self.quick().resize_container_tty(&id, size).await;
+                    }
+                    None => sized = false,
+                },
+            }
+        }
+        let code = self.exit_code(&id).await;
+        container.remove().await;
+        code
+    }
+
+    async fn exit_code(&self, id: &str) -> Result<i64, EngineError> {
+        let docker = self.patient();
+        let mut waiting = Box::pin(docker.wait_container(id, None::<WaitContainerOptions>));
+        match waiting.next().await {
+            Some(Ok(ended)) => Ok(ended.status_code),
+            Some(Err(Error::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(EngineError::api("waiting for the command", &error)),
+            None => Err(EngineError::disconnected("waiting for the command", "it said nothing".to_owned())),
+        }
+    }
+
+    /// Returns the containers that have the label `label` (`key` or `key=value`).
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn containers(&self, label: &str) -> Result<Vec<Container>, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let listed = self.quick().list_containers(Some(options)).await;
+        let listed = listed.map_err(|error| EngineError::api("listing containers", &error))?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let age = |made: Option<i64>| {
+            let made = made.and_then(|made| u64::try_from(made).ok()).unwrap_or(0);
+            now.saturating_sub(Duration::from_secs(made))
+        };
+        let containers = listed.into_iter().filter_map(|found| {
+            let running = found.state == Some(ContainerSummaryStateEnum::RUNNING);
+            Some(Container { id: found.id?, running, age: age(found.created) })
+        });
+        Ok(containers.collect())
+    }
+
+    /// Removes a container, whatever runs in it.
+    pub async fn remove_container(&self, container: &Container) {
+        remove_container(self, &container.id).await;
+    }
+}
+
+fn body(request: &RunRequest) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(request.image.clone()),
+        cmd: Some(request.command.clone()),
+        entrypoint: Some(Vec::new()),
+        hostname: Some(request.hostname.clone()),
+        env: Some(request.environment.clone()),
+        labels: Some(request.labels.clone().into_iter().collect()),
+        tty: Some(request.terminal),
+        attach_stdin: Some(true),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        open_stdin: Some(true),
+        // Without us there is nobody to type: a shell sees the end of its input then, and ends.
+        stdin_once: Some(true),
+        host_config: Some(HostConfig { binds: Some(request.binds.clone()), ..HostConfig::default() }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// Opens a connection that carries what the container's first process reads and prints.
+async fn attach(engine: &Engine, id: &str) -> Result<Upgraded, EngineError> {
+    let path = format!("/containers/{id}/attach?detachKeys={NEVER}&stream=1&stdin=1&stdout=1&stderr=1");
+    let request = http::Request::post(path)
+        .header(http::header::HOST, "localhost")
+        .header(http::header::CONNECTION, "Upgrade")
+        .header(http::header::UPGRADE, "tcp");
+    session::upgrade(engine, request).await
+}
+
+/// Where a piece of output belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Output,
+    Errors,
+}
+
+/// Reads a container's output: as it is with a terminal, else in frames of a kind and a length each.
+struct Output<R> {
+    from: R,
+    buffer: Vec<u8>,
+    terminal: bool,
+    kind: Kind,
+    /// How many bytes of the current frame are still to come.
+    left: usize,
+    /// The header of the next frame, as far as it has come.
+    header: Vec<u8>,
+}
+
+impl<R: AsyncRead + Unpin> Output<R> {
+    fn new(from: R, terminal: bool) -> Self {
+        Self { from, buffer: vec![0; 1 << 16], terminal, kind: Kind::Output, left: 0, header: Vec::new() }
+    }
+
+    /// Returns the next piece; `None` at the end. What was read is not lost where the future is dropped.
+    async fn next(&mut self) -> io::Result<Option<(Kind, &[u8])>> {
+        if self.terminal {
+            let count = self.from.read(&mut self.buffer).await?;
+            return Ok((count > 0).then(|| (Kind::Output, &self.buffer[..count])));
+        }
+        while self.left == 0 {
+            let missing = HEADER - self.header.len();
+            let count = self.from.read(&mut self.buffer[..missing]).await?;
+            if count == 0 {
+                return Ok(None);
+            }
+            self.header.extend_from_slice(&self.buffer[..count]);
+            if let [kind, _, _, _, length @ ..] = self.header.as_slice()
+                && let Ok(length) = <[u8; 4]>::try_from(length)
+            {
+                self.kind = if *kind == 2 { Kind::Errors } else { Kind::Output };
+                self.left = u32::from_be_bytes(length) as usize;
+                self.header.clear();
+            }
+        }
+        let most = self.buffer.len().min(self.left);
+        let count = self.from.read(&mut self.buffer[..most]).await?;
+        self.left -= count;
+        Ok((count > 0).then(|| (self.kind, &self.buffer[..count])))
+    }
+}
+
+async fn feed(mut from: mpsc::Receiver<Bytes>, mut to: impl AsyncWrite + Unpin) {
+    while let Some(bytes) = from.recv().await {
+        if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+    }
+    // The end of the input; what it prints still comes.
+    _ = to.shutdown().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(bytes: &[u8], terminal: bool) -> Vec<(Kind, Vec<u8>)> {
+        let mut output = Output::new(bytes, terminal);
+        let mut pieces = Vec::new();
+        while let Some((kind, bytes)) = output.next().await.unwrap() {
+            pieces.push((kind, bytes.to_vec()));
+        }
+        pieces
+    }
+
+    #[tokio::test]
+    async fn frames_are_taken_apart_and_a_terminals_output_is_not() {
+        let bytes = b"\x01\0\0\0\0\0\0\x02hi\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\x03bad\x01\0\0";
+        let pieces = read(bytes, false).await;
+        assert_eq!(pieces, [(Kind::Output, b"hi".to_vec()), (Kind::Errors, b"bad".to_vec())]);
+        assert_eq!(read(bytes, true).await, [(Kind::Output, bytes.to_vec())]);
+    }
+}

@@ -1,0 +1,77 @@
+//! Takes a project's root file system out of the engine, as it would be in an image: as a tar, or as a folder.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::build::identity;
+use super::project::{self, Project};
+use super::stages::{self, StageOptions};
+use super::{Error, Session, blocking};
+use crate::disk::{self, Exported, STEP};
+use crate::event::ReporterExt as _;
+
+/// What to export, and where to.
+#[derive(Debug, Clone, Default)]
+pub struct ExportOptions {
+    /// The stages of the system.
+    pub stages: StageOptions,
+    /// A tar file; in `target/` where neither this nor a folder is given.
+    pub tar: Option<PathBuf>,
+    /// A new or empty folder.
+    pub dir: Option<PathBuf>,
+}
+
+/// What was exported.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ExportReport {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What it has.
+    #[serde(flatten)]
+    pub exported: Exported,
+}
+
+/// Exports the root file system, as it is after the stages that are asked for.
+///
+/// # Errors
+/// When the stages cannot be built, or the file or folder not be written; what was there before is then as it was.
+pub async fn export(session: &Session, options: &ExportOptions) -> Result<ExportReport, Error> {
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
+    let folder = options.dir.as_ref().map(|folder| session.cwd.join(folder));
+    if let Some(folder) = &folder {
+        disk::check_folder(folder)?;
+    }
+    let (mut decided, _) = stages::settle(session, &options.stages).await?;
+    let (engine, job) = stages::build(session, &mut decided, &options.stages).await?;
+    let stem = decided.project.manifest.project.file_stem();
+    let file = options.tar.as_ref().map(|file| session.cwd.join(file));
+    let file = file.unwrap_or_else(|| decided.project.target().join(format!("{stem}.tar")));
+    session.reporter.started(STEP, "Exporting the root file system");
+    let tree = engine.export(&job.tag, crate::engine::BuilderChoice::Best).await?;
+    if let Some(losses) = tree.losses() {
+        session.reporter.warn(format!("this engine cannot export everything: {losses}"));
+    }
+    let (identity, reporter) = (identity(&decided), session.reporter.clone());
+    let path = folder.clone().unwrap_or_else(|| file.clone());
+    let write = move |tree: blocking::Stoppable<_>| match folder {
+        Some(folder) => disk::write_folder(tree, &identity, &folder, &*reporter),
+        None => disk::write_tar(tree, &identity, &file, &*reporter),
+    };
+    let exported = blocking::read(tree, write).await??;
+    session.reporter.finished(STEP, false);
+    for loss in &exported.losses {
+        session.reporter.warn(loss.clone());
+    }
+    Ok(ExportReport { path, exported })
+}
+
+impl ExportReport {
+    /// Returns the report for people.
+    pub fn to_text(&self) -> String {
+        let size = self.exported.bytes.div_ceil(1 << 20);
+        format!("{} ({} entries, {size} MiB of files)", self.path.display(), self.exported.entries)
+    }
+}
