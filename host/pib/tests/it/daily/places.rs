@@ -1,0 +1,136 @@
+//! Shells, commands and exports at any stage, and cleaning up.
+
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Loop, text};
+use crate::world::docker;
+
+/// Sends what Ctrl-C does.
+pub(super) fn interrupt(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+}
+
+fn containers(project: &Loop) -> String {
+    let all = docker(&["ps", "--all", "--format", "{{.ID}} {{.Image}}"]);
+    all.lines().filter(|line| line.contains(&format!("pib/{}:", project.name))).collect()
+}
+
+#[test]
+fn a_command_runs_at_any_stage_and_leaves_nothing() {
+    let project = Loop::new("dailyrun", "RUN touch /mine\n");
+    let run = |args: &[&str]| project.output(&[&["run", "--at", "mine"], args].concat());
+    assert_eq!(run(&["--", "sh", "-c", "ls /mine; echo bad >&2; exit 7"]).status.code(), Some(7));
+    let output = run(&["--", "sh", "-c", "uname -m; cat /etc/hostname; echo bad >&2"]);
+    assert_eq!(text(&output.stdout), "aarch64\ndailyrun\n");
+    assert!(text(&output.stderr).ends_with("bad\n"), "{output:?}");
+    assert!(!project.output(&["run", "--at", "__init__", "--", "ls", "/mine"]).status.success());
+
+    // Input arrives to its end, and output of any bytes comes back.
+    let mut cat = project.world.pib(project.name, &["run", "--at", "mine", "--", "cat"]);
+    let mut cat = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (number % 251) as u8).collect();
+    cat.stdin.take().unwrap().write_all(&bytes).unwrap();
+    assert_eq!(cat.wait_with_output().unwrap().stdout, bytes);
+
+    project.write("shared/file", "from here");
+    let output =
+        run(&["--mount", "shared:/shared:ro", "--", "sh", "-c", "cat /shared/file; touch /shared/x"]);
+    assert_eq!(text(&output.stdout), "from here");
+    assert!(!output.status.success());
+    for (mount, words) in
+        [("nowhere:/x", "no `nowhere`"), ("shared", "does not say where"), ("shared:x", "does not say where")]
+    {
+        let output = run(&["--mount", mount, "--", "true"]);
+        assert!(output.status.code() == Some(2) && text(&output.stderr).contains(words), "{output:?}");
+    }
+    let output = run(&["--", "/no/such/program"]);
+    assert!(
+        output.status.code() == Some(5) && text(&output.stderr).contains("/no/such/program"),
+        "{output:?}"
+    );
+    assert_eq!(containers(&project), "");
+}
+
+#[test]
+fn an_interrupted_command_leaves_no_container() {
+    let project = Loop::new("dailystop", "RUN true\n");
+    project.run(&["build", "--until", "mine"]);
+    let mut sleeping = project.world.pib(project.name, &["run", "--at", "mine", "--", "sleep", "1000"]);
+    let mut sleeping = sleeping.spawn().unwrap();
+    let since = Instant::now();
+    while containers(&project).is_empty() {
+        assert!(since.elapsed() < Duration::from_secs(120));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    interrupt(&sleeping);
+    assert_eq!(sleeping.wait().unwrap().code(), Some(130));
+    assert_eq!(containers(&project), "");
+}
+
+#[test]
+fn a_shell_has_the_terminal() {
+    let project = Loop::new("dailyshell", "RUN true\n");
+    project.run(&["build", "--until", "mine"]);
+    let pib = format!("{} shell --at mine", env!("CARGO_BIN_EXE_pib"));
+    // `script` gives it a terminal, and what is typed comes from here.
+    let mut script = Command::new("script");
+    script.args(["-qec", &format!("stty rows 33 cols 77; {pib}; echo code $?"), "/dev/null"]);
+    script
+        .current_dir(project.world.path(project.name))
+        .env("PIB_CACHE_DIR", crate::world::cache())
+        .env("TERM", "vt100");
+    let mut shell = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut keys = shell.stdin.take().unwrap();
+    // The size arrives a moment after the shell; Ctrl-C ends the command inside, and not the shell.
+    for line in
+        ["sleep 2; tty; echo TERM is $TERM; stty size\n", "sleep 1000\n", "\x03", "echo alive; exit 5\n"]
+    {
+        std::thread::sleep(Duration::from_secs(4));
+        keys.write_all(line.as_bytes()).unwrap();
+        keys.flush().unwrap();
+    }
+    let output = text(&shell.wait_with_output().unwrap().stdout);
+    for words in ["/dev/pts/", "TERM is vt100", "33 77", "alive\r\n", "code 5"] {
+        assert!(output.contains(words), "no {words:?} in {output}");
+    }
+    assert_eq!(containers(&project), "");
+}
+
+#[test]
+fn an_export_is_what_the_image_would_have() {
+    let project = Loop::new("dailyexport", "RUN touch /mine /tmp/trace; chown 7:8 /mine; ln /mine /twin\n");
+    let said = project.run(&["export", "--at", "mine", "--tar", "out.tar"]);
+    assert!(said.contains("out.tar"), "{said}");
+    let folder = project.world.path(project.name);
+    let first = std::fs::read(folder.join("out.tar")).unwrap();
+    let list =
+        Command::new("tar").arg("-tvf").arg(folder.join("out.tar")).arg("--numeric-owner").output().unwrap();
+    let list = text(&list.stdout);
+    assert!(list.contains(" 7/8 ") && list.contains("./twin link to ./mine"), "{list}");
+    assert!(!list.contains("tmp/trace") && !list.contains(" ./.pib"), "{list}");
+    project.run(&["export", "--at", "mine", "--tar", "out.tar"]);
+    assert!(std::fs::read(folder.join("out.tar")).unwrap() == first, "the second export differs");
+    project.run(&["export", "--at", "mine", "--dir", "out"]);
+    assert_eq!(std::fs::read_to_string(folder.join("out/etc/hostname")).unwrap(), "dailyexport\n");
+    assert!(folder.join("out/usr/bin/dpkg").exists());
+    let again = project.output(&["export", "--at", "mine", "--dir", "out"]);
+    assert!(!again.status.success() && text(&again.stderr).contains("not empty"), "{again:?}");
+}
+
+#[test]
+fn cleaning_removes_what_is_the_projects_own() {
+    let (one, other) = (Loop::new("dailyclean", "RUN true\n"), Loop::new("dailykeep", "RUN true\n"));
+    one.run(&["build", "--until", "mine"]);
+    other.run(&["build", "--until", "mine"]);
+    one.write("target/notes.txt", "mine");
+    let images = |project: &Loop| docker(&["images", "-q", &format!("pib/{}", project.name)]);
+    assert!(!images(&one).is_empty() && !images(&other).is_empty());
+    assert!(one.run(&["clean"]).contains("1 container images"));
+    assert!(images(&one).is_empty() && !images(&other).is_empty());
+    assert!(one.world.path("dailyclean/target/notes.txt").exists());
+    assert!(!one.world.path("dailyclean/target/dailyclean-rpi4-arm64.stages.json").exists());
+    assert!(docker(&["images", "-q", "pib-base"]).lines().count() > 0);
+}
