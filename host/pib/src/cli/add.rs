@@ -9,7 +9,7 @@ use crate::ops::{self, Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Add {
     /// Stages, as NAME or NAME@REQUIREMENT
-    #[arg(required_unless_present_any = ["path", "git"])]
+    #[arg(required_unless_present_any = ["path", "git", "config"])]
     stages: Vec<String>,
     /// Add the stage in this folder; with --git, the folder inside the repository
     #[arg(long, value_name = "DIR", conflicts_with_all = ["registry"])]
