@@ -2,6 +2,7 @@
 
 use pib_plan::id::Digest;
 
+use super::same::prepared;
 use crate::world::{Images, World, docker};
 
 /// Each instruction fails where it gets an answer of the building machine.
@@ -24,6 +25,18 @@ RUN python3 -c 'import sysconfig, platform; assert sysconfig.get_platform() == "
     assert platform.machine() == "aarch64"' && python3 -m pip debug 2>/dev/null | grep -q aarch64
 "#;
 
+/// What depends on the processor's name alone, asked on armv7.
+const QUESTIONS_ARMV7: &str = r#"
+RUN [ "$(uname -m)" = armv7l ] && [ "$(arch)" = armv7l ] && [ "$(dpkg --print-architecture)" = armhf ]
+RUN [ "$(bash -c 'echo $HOSTTYPE')" = arm ] && bash -c 'case $MACHTYPE in arm-*-gnueabihf) ;; *) exit 1 ;; esac'
+RUN perl -MPOSIX -e 'exit((POSIX::uname())[4] ne "armv7l")' && perl -MConfig -e 'exit($Config{archname} !~ /^arm-/)'
+RUN eval "$(apt-config shell A APT::Architecture)" && [ "$A" = armhf ]
+RUN [ "$(dpkg-query --show --showformat '${Architecture}' libc6)" = armhf ] && dpkg --version | grep -q armhf
+RUN ldconfig -p | grep -q hard-float && ! ldconfig -p | grep -q x86-64
+RUN apt-get install --yes file python3-minimal && file --dereference /bin/sh | grep -q 'ELF 32-bit.* ARM' && \
+    python3 -c 'import os; assert os.uname().machine == "armv7l"' && [ -z "$(dpkg --audit)" ]
+"#;
+
 /// Replaces tools that have native twins; what comes after must be done by what took their place.
 const CHANGES: &str = r#"
 RUN ln -sf bash /bin/sh
@@ -33,12 +46,16 @@ RUN sh --help 2>&1 | grep -q BusyBox && [ "$(uname -m)" = aarch64 ]
 RUN ln -sf dash /bin/sh
 RUN rm /usr/bin/sort && printf '#!/bin/sh\necho mine\n' > /usr/bin/sort && chmod +x /usr/bin/sort && [ "$(sort)" = mine ]
 RUN dpkg-divert --quiet --local --rename --add /usr/bin/rev && cp /usr/bin/tac /usr/bin/rev && [ "$(printf 'a\nb\n' | rev)" = "$(printf 'b\na')" ]
+RUN apt-get install --yes python3-minimal && python3 -V > /python
 RUN sed 's/^Suites:.*/Suites: sid/; /^$/,$d' /etc/apt/sources.list.d/debian.sources > /etc/apt/sources.list.d/sid.sources && \
-    apt-get -o Acquire::Check-Valid-Until=false update && apt-get install --yes -t sid libc6 dpkg coreutils && \
+    apt-get -o Acquire::Check-Valid-Until=false update && apt-get install --yes -t sid libc6 dpkg coreutils python3-minimal && \
     version() { dpkg-query --show --showformat '${source:Upstream-Version}' "$1"; } && \
     sort --version | grep -qF "$(version coreutils)" && \
     dpkg --version | grep -qF "$(version dpkg)" && ldd --version | grep -qF "$(version libc6 | cut -d- -f1)" && \
     [ "$(sort < /etc/hosts | wc -l)" = "$(wc -l < /etc/hosts)" ] && [ -z "$(dpkg --audit)" ]
+RUN [ "$(python3 -V)" != "$(cat /python)" ] && python3 -V | grep -qF "$(readlink /usr/bin/python3 | sed 's/python//')." && \
+    echo 'x = 1' > /m.py && python3 -m py_compile /m.py && \
+    python3 -c 'import os, sys; assert os.uname().machine == "aarch64"; assert os.path.exists(f"/__pycache__/m.{sys.implementation.cache_tag}.pyc")'
 RUN dpkg --purge --force-depends --force-remove-protected --force-remove-essential apt && ! command -v apt-get && [ ! -e /usr/lib/apt ]
 RUN apt-get --version; [ $? = 127 ]
 "#;
@@ -49,6 +66,13 @@ fn a_part_gets_the_targets_answers() {
     let _images = Images("answers");
     world.tiny("answers", QUESTIONS);
     world.run("answers", &["build"]);
+}
+
+#[test]
+fn a_part_gets_the_targets_answers_on_armv7() {
+    let _images = Images("answersarmv7");
+    let world = prepared(World::new(), "answersarmv7", QUESTIONS_ARMV7, ("bookworm", "armv7", "rpi3"));
+    world.run("answersarmv7", &["build"]);
 }
 
 /// Bookworm's libapt has the architecture in its code, where it cannot be replaced: its apt is emulated, and works.

@@ -30,7 +30,10 @@ RUN readlink /proc/self/exe > /runs; \
     sed -i 's/^person:[^:]*:[0-9]*:/person:x:1:/' /etc/shadow
 "#;
 
-fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
+/// What is built for: release, architecture and board.
+type Target<'a> = (&'a str, &'a str, &'a str);
+
+fn compare(project: &'static str, target: Target<'_>) {
     let _images = Images(project);
     let shared = world::cache();
     let own = tempfile::tempdir().unwrap();
@@ -38,8 +41,8 @@ fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
     // The packages are downloaded once; the bases are made apart.
     std::os::unix::fs::symlink(std::fs::canonicalize(shared.join("debs")).unwrap(), own.path().join("debs"))
         .unwrap();
-    let native = prepared(World::new(), project, release, arch, board);
-    let emulated = prepared(World::with_cache(own.path().to_owned()), project, release, arch, board);
+    let native = prepared(World::new(), project, PART, target);
+    let emulated = prepared(World::with_cache(own.path().to_owned()), project, PART, target);
 
     build(&native, project, &[]);
     let mut runs = String::new();
@@ -69,7 +72,7 @@ fn compare(project: &'static str, release: &str, arch: &str, board: &str) {
             ));
         }
     }
-    eprintln!("{arch}: {} paths compared, {} differ", with.len(), differences.len());
+    eprintln!("{}: {} paths compared, {} differ", target.1, with.len(), differences.len());
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
@@ -84,8 +87,10 @@ fn keep_runs(path: &str, contents: &[u8], runs: &mut String) {
     }
 }
 
-fn prepared(world: World, project: &str, release: &str, arch: &str, board: &str) -> World {
-    world.tiny(project, PART);
+/// Makes a project of one part, for a target for which the mirror's lists are as they should be.
+pub(super) fn prepared(world: World, project: &str, part: &str, target: Target<'_>) -> World {
+    let (release, arch, board) = target;
+    world.tiny(project, part);
     let manifest = world.path(project).join("pib.toml");
     let text = std::fs::read_to_string(&manifest).unwrap();
     let text: Vec<String> = text
@@ -122,10 +127,10 @@ fn write(path: &Path, text: &str) {
 
 #[test]
 fn an_arm64_system_is_the_same_without_native_tools() {
-    compare("samearm64", "trixie", "arm64", "rpi4");
+    compare("samearm64", ("trixie", "arm64", "rpi4"));
 }
 
 #[test]
 fn an_armv7_system_is_the_same_without_native_tools() {
-    compare("samearmv7", "bookworm", "armv7", "rpi3");
+    compare("samearmv7", ("bookworm", "armv7", "rpi3"));
 }
