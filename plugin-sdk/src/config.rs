@@ -57,9 +57,29 @@ impl<'de> Deserializer<'de> for Setting<'_> {
         visitor.visit_some(self)
     }
 
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, SerdeError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, SerdeError> {
+        match self.0 {
+            Value::Text(text) => visitor.visit_enum(text.as_str().into_deserializer()),
+            _ => self.deserialize_any(visitor),
+        }
+    }
+
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -88,6 +108,31 @@ mod tests {
         let expected =
             Config { max_load: 24, names: vec!["a".to_owned()], size: 7, absent: None, present: Some(true) };
         assert_eq!(read(&settings), Ok(expected));
+    }
+
+    #[test]
+    fn choices_and_newtypes_are_read() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        enum Choice {
+            OneThing,
+            Other,
+        }
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Seconds(u8);
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Config {
+            choice: Choice,
+            timeout: Seconds,
+        }
+        let settings = |choice: &str| {
+            [("choice".to_owned(), Value::Text(choice.to_owned())), ("timeout".to_owned(), Value::Integer(7))]
+        };
+        let expected = Config { choice: Choice::OneThing, timeout: Seconds(7) };
+        assert_eq!(read(&settings("one-thing")), Ok(expected));
+        assert_eq!(read::<Config>(&settings("other")).unwrap().choice, Choice::Other);
+        let error = read::<Config>(&settings("third")).unwrap_err().to_string();
+        assert!(error.contains("`third`"), "{error}");
     }
 
     #[test]

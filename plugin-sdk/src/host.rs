@@ -23,7 +23,15 @@ pub fn log(level: Level, message: &str) {
 /// # Errors
 /// A sentence that says why it cannot be read; no other file can.
 pub fn read_file(path: &str) -> Result<Vec<u8>, String> {
-    imp::read_file(path)
+    imp::read_file(path).map_err(|reason| format!("could not read `{path}`: {reason}"))
+}
+
+/// Returns a file, as [`read_file`] does, as text.
+///
+/// # Errors
+/// A sentence that says why it cannot be read, or that it is not UTF-8.
+pub fn read_text(path: &str) -> Result<String, String> {
+    String::from_utf8(read_file(path)?).map_err(|_| format!("`{path}` is not UTF-8 text"))
 }
 
 #[cfg(target_arch = "wasm32")]

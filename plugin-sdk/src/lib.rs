@@ -20,12 +20,12 @@
 //!                 vec![Diagnostic::error("the text is longer than a line").key("text").help("Shorten it.")]
 //!             }
 //!             Ok(_) => Vec::new(),
-//!             Err(error) => vec![Diagnostic::error(error.to_string())],
+//!             Err(error) => vec![error.into()],
 //!         }
 //!     }
 //!
 //!     fn render(context: &Context, part: &str) -> Result<Rendered, String> {
-//!         let config: Config = context.config().map_err(|error| error.to_string())?;
+//!         let config: Config = context.config()?;
 //!         Ok(Rendered::part(part).file("motd", format!("{}\n", config.text)))
 //!     }
 //! }
@@ -37,7 +37,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`host`] | what pib offers to a hook: log, files |
-//! | [`testing`] | calls a hook without WASM, in ordinary unit tests |
+//! | [`testing`] | calls a hook in ordinary unit tests, natively and in pib's sandbox |
+//!
+//! A hook that panics stops the build; the message and its place are in the build's log, since [`export_hook`] has
+//! panics logged.
 //!
 //! The interface is `wit/stage.wit`, package `pib:stage@0.1.0`. The crate keeps a copy of it, so that it can be
 //! published by itself; a test compares.
@@ -205,6 +208,14 @@ impl Context {
         self.settings.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// Returns the project's files that a config key names; none where the key has no value, or is of another type.
+    pub fn files(&self, key: &str) -> &[ProjectFile] {
+        match self.setting(key) {
+            Some(Value::Files(files)) => files,
+            _ => &[],
+        }
+    }
+
     /// Returns a trait of the board.
     pub fn board_trait(&self, name: &str) -> Option<&str> {
         self.board_traits.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -213,6 +224,41 @@ impl Context {
     /// Returns whether another stage is in the build.
     pub fn has_stage(&self, name: &str) -> bool {
         self.stages.iter().any(|stage| stage.name == name)
+    }
+}
+
+impl ProjectFile {
+    /// Returns the file's bytes.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read.
+    pub fn read(&self) -> Result<Vec<u8>, String> {
+        host::read_file(&self.path)
+    }
+
+    /// Returns the file's text.
+    ///
+    /// # Errors
+    /// A sentence that says why it cannot be read, or that it is not UTF-8.
+    pub fn read_text(&self) -> Result<String, String> {
+        host::read_text(&self.path)
+    }
+
+    /// Returns the last part of the path.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
+impl From<ConfigError> for Diagnostic {
+    fn from(error: ConfigError) -> Self {
+        Self::error(error.to_string())
+    }
+}
+
+impl From<ConfigError> for String {
+    fn from(error: ConfigError) -> Self {
+        error.to_string()
     }
 }
 
@@ -263,11 +309,12 @@ impl Rendered {
     }
 }
 
-/// Makes a type that is a [`Hook`] the component's own. Elsewhere than in WASM it does nothing, so that the same
-/// crate can be tested natively.
+/// Makes a type that is a [`Hook`] the component's own. Elsewhere than in WASM it only checks that the type is one, so
+/// that the same crate can be tested natively.
 #[macro_export]
 macro_rules! export_hook {
     ($hook:ty) => {
+        const _: () = $crate::is_hook::<$hook>();
         #[cfg(target_arch = "wasm32")]
         const _: () = {
             type Guest = $crate::guest::Adapter<$hook>;
@@ -275,3 +322,7 @@ macro_rules! export_hook {
         };
     };
 }
+
+/// Compiles for types that are hooks.
+#[doc(hidden)]
+pub const fn is_hook<H: Hook>() {}
