@@ -128,6 +128,8 @@ fn what_decides_nothing_changes_nothing() {
     let second = stage(&temp.path().join("2"), "demo", "1.0.0");
     let extra = [(".git/HEAD", "x"), ("target/debug/x", "x"), (".editor", "x"), ("files/.git", "gitdir: x")];
     write(&second, &extra);
+    // The source of a hook is not what is built from; a file that only has the folder's name is.
+    write(&second, &[("hook/Cargo.toml", "x"), ("hook/src/lib.rs", "x")]);
     fs::create_dir_all(second.join("files/empty")).unwrap();
     fs::set_permissions(second.join("stage.toml"), Permissions::from_mode(0o600)).unwrap();
     fs::set_permissions(second.join("files/usr/bin/demo"), Permissions::from_mode(0o700)).unwrap();
@@ -135,6 +137,9 @@ fn what_decides_nothing_changes_nothing() {
     assert_eq!(content(&first), content(&second));
     write(&second, &[("files/target/x", "meant")]);
     assert_ne!(content(&first), content(&second));
+    let plain = content(&first);
+    write(&first, &[("hook", "meant")]);
+    assert_ne!(content(&first), plain);
 }
 
 #[test]

@@ -6,7 +6,8 @@
 //! below it: git cannot tell an empty one, so neither does the digest.
 //!
 //! Everything in the folder is part of the stage but: names that start with a dot, and `target`, at the top (what
-//! tools leave there); and `.git` anywhere. Dot-files further down are meant: `files/etc/skel/.profile`.
+//! tools leave there); `hook` at the top, the source that the hook's component is built of; and `.git` anywhere.
+//! Dot-files further down are meant: `files/etc/skel/.profile`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -131,8 +132,10 @@ fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
     let mut collisions = Collisions::default();
     let mut bytes = 0;
     let entries = walkdir::WalkDir::new(root).min_depth(1).follow_root_links(true).into_iter();
-    let part_of_it =
-        |entry: &walkdir::DirEntry| !is_left_out(&entry.file_name().to_string_lossy(), entry.depth() == 1);
+    let part_of_it = |entry: &walkdir::DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        !is_left_out(&name, entry.file_type().is_dir(), entry.depth() == 1)
+    };
     for entry in entries.filter_entry(part_of_it) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(root).to_owned();
@@ -168,9 +171,10 @@ fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
     Ok(found)
 }
 
-/// Returns whether a name is no part of a stage.
-pub(super) fn is_left_out(name: &str, at_the_top: bool) -> bool {
-    name == ".git" || (at_the_top && (name.starts_with('.') || name == "target"))
+/// Returns whether a file or folder is no part of a stage.
+pub(super) fn is_left_out(name: &str, is_folder: bool, at_the_top: bool) -> bool {
+    let of_tools = name.starts_with('.') || name == "target" || (name == "hook" && is_folder);
+    name == ".git" || (at_the_top && of_tools)
 }
 
 /// Returns the paths and those of all folders above them, the latter with a slash at the end.

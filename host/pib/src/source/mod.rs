@@ -54,7 +54,7 @@ use registry::Registry;
 
 pub use error::SourceError;
 pub use files::PackageFile;
-pub use package::Package;
+pub use package::{Package, manifest};
 pub use verify::verify;
 
 /// All the places that a project's stages may come from.

@@ -105,7 +105,10 @@ impl Package {
 /// Reads what the stage in the folder `root` says of itself; messages call the folder `shown`.
 ///
 /// A folder without a manifest but with a part is a stage that is named like it.
-pub(super) fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
+///
+/// # Errors
+/// When the folder is no stage, or its manifest cannot be read.
+pub fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
     if let Some(manifest) = written(root, shown)? {
         return Ok(manifest);
     }

@@ -20,6 +20,14 @@ pub fn describe(root: &Path, shown: &str) -> Result<IndexEntry, SourceError> {
     entry::of(&package::manifest(root, shown)?, root)
 }
 
+/// Reads the stage in the folder `root`; messages call the folder `shown`.
+///
+/// # Errors
+/// When the folder is no stage, or something in it is not fit for one.
+pub fn open(root: &Path, shown: &str) -> Result<Package, SourceError> {
+    Package::open(root, shown)
+}
+
 /// One path source of a project.
 pub(super) struct PathStage<'a> {
     /// The stage that was asked for.

@@ -175,6 +175,14 @@ fn check_fit(package: &Package, folder: &Path) -> Result<(), SourceError> {
                 .to_owned(),
         });
     }
+    check_parts(package, folder)
+}
+
+/// Checks the parts of the stage in `folder`, also against the files that they copy.
+///
+/// # Errors
+/// When a part is no piece of a Dockerfile, or copies what surely is not there.
+pub fn check_parts(package: &Package, folder: &Path) -> Result<(), SourceError> {
     for file in package.parts() {
         let path = folder.join(&file.path);
         let shown = path.display().to_string();

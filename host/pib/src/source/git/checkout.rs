@@ -162,7 +162,7 @@ impl<'a> Checkout<'a> {
             let Ok(name) = entry.name() else {
                 return Err(spot.unfit(inside, "a name in it is not UTF-8"));
             };
-            if files::is_left_out(name, depth == 0) {
+            if files::is_left_out(name, entry.kind() == Some(ObjectType::Tree), depth == 0) {
                 continue;
             }
             self.visited += 1;
