@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `setup`, `bench` and `index`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `setup`, `bench`, `hooks` and `index`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -11,10 +11,12 @@
 
 mod bench;
 mod demo;
+mod hooks;
 mod judge;
 mod run;
 mod setup;
 mod test;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -25,6 +27,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   lint    formatting and lints alone
   setup   install what is missing and start the container engine
   bench   measure, as ratios to what a user would use instead
+  hooks   build the hooks of stages/  [--check: compare them with what is published]
   index   publish what is new in stages/ to registry-index/  [--check: only compare]";
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Some("lint") => test::lint(),
         Some("setup") => setup::setup(),
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
+        Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
         Some("index") => test::index(rest.iter().any(|arg| arg == "--check")),
         _ => Err(USAGE.to_owned()),
     };

@@ -41,7 +41,7 @@ pub(crate) fn index(check: bool) -> Outcome {
     show(publish.args(stages()?))
 }
 
-fn stages() -> Outcome<Vec<String>> {
+pub(crate) fn stages() -> Outcome<Vec<String>> {
     let folder = crate::run::root().join("stages");
     let fail = |error| format!("could not list {}: {error}", folder.display());
     let mut names = Vec::new();
