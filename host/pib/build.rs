@@ -7,6 +7,7 @@ use std::process::Command;
 #[expect(clippy::disallowed_methods, reason = "this is how cargo talks to a build script")]
 fn main() {
     println!("cargo::rerun-if-changed=../../registry-index");
+    println!("cargo::rerun-if-changed=../../plugin-sdk/src");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../native/src");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();

@@ -17,6 +17,7 @@ mod remove;
 mod run;
 mod search;
 mod shell;
+mod stage;
 mod stages;
 mod tree;
 mod tty;
@@ -106,6 +107,7 @@ enum Command {
     Info(info::Info),
     Binfmt(binfmt::Binfmt),
     Publish(publish::Publish),
+    Stage(stage::Stage),
 }
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
@@ -161,6 +163,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Info(args) => info::run(session, json, args).await,
             Command::Binfmt(args) => binfmt::run(json, &args),
             Command::Publish(args) => publish::run(session, json, args),
+            Command::Stage(args) => stage::run(session, json, args).await,
         }
     };
     let outcome = runtime.block_on(async {

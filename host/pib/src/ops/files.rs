@@ -38,10 +38,18 @@ pub(super) fn replace_text(path: &Path, text: &str) -> Result<(), Error> {
     if read_text(path).is_ok_and(|old| old.as_deref() == Some(text)) {
         return Ok(());
     }
+    replace_bytes(path, text.as_bytes())
+}
+
+/// Replaces a file's bytes in one step: whoever reads it sees the old ones or the new, never a piece.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(super) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |error| Error::io("write", path, error);
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(folder).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
     // A temporary file is private; a project's files have the mode that the user's other files get.
     let mode = std::fs::metadata(path).map(|old| old.permissions()).unwrap_or_else(|_| usual_mode());
     file.as_file().set_permissions(mode).map_err(fail)?;

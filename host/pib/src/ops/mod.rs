@@ -31,6 +31,7 @@ mod repository;
 pub mod run;
 mod secrets;
 mod session;
+pub mod stage;
 mod stages;
 pub mod tree;
 pub mod update;

@@ -14,5 +14,6 @@ mod main_job;
 mod native;
 mod registry;
 mod rules;
+mod stage;
 mod web;
 mod world;

@@ -1,0 +1,3 @@
+//! Stages of one's own: made, built, checked, in Rust and in another language.
+
+mod author;
