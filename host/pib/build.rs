@@ -1,5 +1,6 @@
 //! Rebuilds the crate when the registry that it embeds changes (the compiler sees only the files that were there),
-//! and compiles the program that starts commands of a foreign system with native tools.
+//! and compiles the programs that run on the engine's side: the one that starts commands of a foreign system with
+//! native tools, and the one that registers emulators.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,22 +15,26 @@ fn main() {
     let runner = PathBuf::from(variable("OUT_DIR")).join("native-run");
     // It reads the registers of x86-64; where pib runs on another processor, builds are emulated.
     let known = variable("CARGO_CFG_TARGET_ARCH") == "x86_64" && variable("CARGO_CFG_TARGET_OS") == "linux";
-    if !(known && compile(&variable("RUSTC"), &variable("TARGET"), &runner)) {
-        if known {
-            println!(
-                "cargo::warning=native tools are left out: their starter could not be linked statically"
-            );
+    let program = |file: &str, name: &str, output: &Path, wanted: bool, without: &str| {
+        if wanted && compile(&variable("RUSTC"), &variable("TARGET"), (file, name), output) {
+            return;
         }
-        if let Err(error) = std::fs::write(&runner, "") {
-            println!("cargo::error=could not write {}: {error}", runner.display());
+        if wanted {
+            println!("cargo::warning={without}: a program could not be linked statically");
         }
-    }
+        if let Err(error) = std::fs::write(output, "") {
+            println!("cargo::error=could not write {}: {error}", output.display());
+        }
+    };
+    program("main.rs", "pib_native", &runner, known, "native tools are left out");
+    let handlers = PathBuf::from(variable("OUT_DIR")).join("handlers");
+    let linux = variable("CARGO_CFG_TARGET_OS") == "linux";
+    program("handlers.rs", "pib_handlers", &handlers, linux, "`pib binfmt` serves only this machine");
 }
 
-/// Compiles the program, linked statically: it runs in any root file system, in which no library may be counted on.
-fn compile(rustc: &str, target: &str, output: &Path) -> bool {
-    let options =
-        ["--edition=2024", "--crate-name=pib_native", "--crate-type=bin", "-Copt-level=s", "-Clto=fat"];
+/// Compiles a program, linked statically: it runs in any root file system, in which no library may be counted on.
+fn compile(rustc: &str, target: &str, (file, name): (&str, &str), output: &Path) -> bool {
+    let options = ["--edition=2024", "--crate-type=bin", "-Copt-level=s", "-Clto=fat", "--crate-name", name];
     let more = ["-Cpanic=abort", "-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Ccodegen-units=1"];
     let status = Command::new(rustc)
         .args(options)
@@ -38,7 +43,7 @@ fn compile(rustc: &str, target: &str, output: &Path) -> bool {
         .arg("--remap-path-prefix=../native=native")
         .args(["--target", target, "-o"])
         .arg(output)
-        .arg("../native/src/main.rs")
+        .arg(format!("../native/src/{file}"))
         .status();
     status.is_ok_and(|status| status.success())
 }

@@ -15,7 +15,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 9] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need {
         what: "a container engine",
@@ -38,6 +38,12 @@ const NEEDS: [Need; 7] = [
         there: || has("qemu-system-aarch64") && has("qemu-system-arm"),
         packages: &["qemu-system-arm", "ipxe-qemu"],
     },
+    Need {
+        what: "the other container engine that pib builds with",
+        there: || has("podman") && has("conmon"),
+        packages: &["podman"],
+    },
+    Need { what: "what makes certificates for tests", there: || has("openssl"), packages: &["openssl"] },
     Need { what: "an ssh client", there: || has("ssh") && has("ssh-keygen"), packages: &["openssh-client"] },
 ];
 

@@ -1,22 +1,44 @@
 //! `pib binfmt`
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::print_as;
-use crate::ops::{self, Error};
+use crate::ops::binfmt::{BinfmtAction, BinfmtReport};
+use crate::ops::{self, Error, Session};
 
-/// Register the emulators for ARM programs with the kernel (needs root)
+/// Register the emulators for ARM programs with the kernel that the engine runs on
+///
+/// On this machine that needs root. On another one, and in a virtual machine, it is done by a container that may mount.
 #[derive(Debug, Args)]
 pub(super) struct Binfmt {
-    /// Only show what is registered
-    #[arg(long, conflicts_with = "replace")]
-    status: bool,
-    /// Replace handlers that somebody else registered
-    #[arg(long)]
-    replace: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-pub(super) fn run(json: bool, args: &Binfmt) -> Result<(), Error> {
-    let report = ops::binfmt::binfmt(args.status, args.replace)?;
-    print_as(json, &report, ops::binfmt::BinfmtReport::to_text)
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Register what is missing (what happens without a word, too)
+    Install {
+        /// Replace handlers that somebody else registered
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show what is registered
+    Status,
+    /// Take away what pib registered
+    Remove {
+        /// Take away handlers that somebody else registered, too
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Binfmt) -> Result<(), Error> {
+    let action = match args.command {
+        None => BinfmtAction::Install { force: false },
+        Some(Command::Install { force }) => BinfmtAction::Install { force },
+        Some(Command::Status) => BinfmtAction::Status,
+        Some(Command::Remove { force }) => BinfmtAction::Remove { force },
+    };
+    print_as(json, &ops::binfmt::binfmt(session, action).await?, BinfmtReport::to_text)
 }

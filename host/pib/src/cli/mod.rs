@@ -5,6 +5,7 @@ mod binfmt;
 mod build;
 mod cache;
 mod clean;
+mod doctor;
 mod export;
 mod fetch;
 mod info;
@@ -17,6 +18,7 @@ mod remove;
 mod run;
 mod search;
 mod shell;
+mod signals;
 mod stage;
 mod stages;
 mod tree;
@@ -54,6 +56,9 @@ struct Global {
     /// Work on the project in this folder instead of the current one
     #[arg(short = 'C', long, global = true, value_name = "DIR")]
     project: Option<PathBuf>,
+    /// Use the container engine at this address (unix://, tcp://, ssh://), or of this Docker context
+    #[arg(long, global = true, value_name = "ADDRESS|CONTEXT")]
+    engine: Option<String>,
     /// Write results and events as JSON: results to standard output, events to standard error
     #[arg(long, global = true)]
     json: bool,
@@ -105,6 +110,7 @@ enum Command {
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
+    Doctor(doctor::Doctor),
     Binfmt(binfmt::Binfmt),
     Publish(publish::Publish),
     Stage(stage::Stage),
@@ -130,7 +136,9 @@ fn session(global: &Global) -> Result<Session, Error> {
         _ => Verbosity::Normal,
     };
     let reporter: Arc<dyn crate::event::Reporter> = ui::reporter(style, verbosity);
-    Session::from_environment(global.project.clone(), reporter)
+    let mut session = Session::from_environment(global.project.clone(), reporter)?;
+    session.engine.named = global.engine.clone();
+    Ok(session)
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
@@ -161,31 +169,22 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Cache(args) => cache::run(session, json, args).await,
             Command::Search(args) => search::run(session, json, args).await,
             Command::Info(args) => info::run(session, json, args).await,
-            Command::Binfmt(args) => binfmt::run(json, &args),
+            Command::Binfmt(args) => binfmt::run(session, json, args).await,
+            Command::Doctor(args) => doctor::run(session, json, args).await,
             Command::Publish(args) => publish::run(session, json, args),
             Command::Stage(args) => stage::run(session, json, args).await,
         }
     };
+    let interrupted = signals::first()?;
     let outcome = runtime.block_on(async {
         // Dropping the work is what stops it: every future below cleans up after itself when dropped.
         tokio::select! {
             outcome = work => outcome,
-            signal = interrupted() => Err(signal.err().unwrap_or(Error::Interrupted)),
+            () = interrupted => Err(Error::Interrupted),
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     outcome.map(|()| ExitCode::from(exit.get()))
-}
-
-/// Waits for Ctrl-C or a request to terminate.
-async fn interrupted() -> Result<(), Error> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |error| Error::io("listen for signals", "", error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(listen)?;
-    tokio::select! {
-        outcome = tokio::signal::ctrl_c() => outcome.map_err(listen),
-        _ = terminate.recv() => Ok(()),
-    }
 }
 
 fn install_error_style() {
@@ -207,7 +206,6 @@ fn plain_theme() -> miette::GraphicalTheme {
 }
 
 /// The one place that shows an error.
-#[expect(clippy::print_stderr, reason = "the one place that shows an error")]
 fn fail(json: bool, error: Error) -> ExitCode {
     let code = error.exit_code();
     if json {
@@ -215,11 +213,16 @@ fn fail(json: bool, error: Error) -> ExitCode {
         let line = serde_json::json!({
             "event": "error", "message": error.to_string(), "help": help, "exit-code": code,
         });
-        eprintln!("{line}");
+        say(&line.to_string());
     } else {
-        eprintln!("{:?}", miette::Report::new(error));
+        say(&format!("{:?}", miette::Report::new(error)));
     }
     ExitCode::from(code)
+}
+
+/// Writes a line to standard error. A terminal that was closed meanwhile is no reason to fail otherwise.
+fn say(line: &str) {
+    _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Writes a result to standard output; a reader that went away ends the program quietly.

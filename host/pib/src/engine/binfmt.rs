@@ -1,7 +1,8 @@
-//! Whether this kernel can run the target's programs, and how to make it.
+//! Whether a kernel can run the target's programs, and how to make it.
 //!
 //! A foreign program runs when the kernel's binfmt_misc has a handler for it. In a container the handler's
-//! interpreter must have been opened beforehand (flag F), since the container does not have it.
+//! interpreter must have been opened beforehand (flag F), since the container does not have it. Handlers that pib
+//! registers are called `pib-...`; all others are somebody else's, and stay as they are unless told otherwise.
 
 use std::fs;
 use std::io;
@@ -10,21 +11,31 @@ use std::process::Command;
 
 use pib_plan::id::Arch;
 
-use super::handler::{Handler, elf_header, is_static, qemu_name, registration};
+use super::handler::{Handler, OURS, elf_header, is_static, qemu_name, registration};
 use super::{Engine, EngineError};
 
+pub use super::far::FarKernel;
+
 /// Where Linux shows its handlers.
-const PROC: &str = "/proc/sys/fs/binfmt_misc";
+pub(super) const PROC: &str = "/proc/sys/fs/binfmt_misc";
 /// The help that every failed check ends with.
 const HELP: &str = "Run `sudo pib binfmt` on the machine that the engine runs on.";
+/// What takes a handler away when it is written to it.
+const REMOVE: &str = "-1";
+/// Where handlers are registered.
+const REGISTER: &str = "register";
 
 /// What the kernel would do with a program of some architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BinfmtStatus {
     /// A handler runs it, in containers too.
     Registered {
+        /// The handler's name.
+        name: String,
         /// The emulator.
         interpreter: PathBuf,
+        /// The handler's flags; F is among them.
+        flags: String,
     },
     /// A handler runs it, but not in containers: flag F is missing.
     NotFixed {
@@ -42,9 +53,9 @@ pub enum BinfmtStatus {
     NotMounted,
 }
 
-/// What [`Binfmt::install`] did for an architecture.
+/// What was done about the handler of an architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Installed {
+pub enum Changed {
     /// There was a fitting handler.
     Already {
         /// Its emulator.
@@ -55,9 +66,19 @@ pub enum Installed {
         /// Its emulator.
         interpreter: PathBuf,
     },
+    /// Handlers were taken away.
+    Removed {
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// There was nothing to take away.
+    Nothing {
+        /// Handlers of somebody else, which stay.
+        others: Vec<String>,
+    },
 }
 
-/// Says why a handler could not be registered.
+/// Says why a handler could not be registered or removed.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BinfmtError {
     /// There is no emulator.
@@ -73,17 +94,30 @@ pub enum BinfmtError {
     },
     /// Another program's handler is in the way.
     #[error("a handler `{name}` that pib did not register is in the way: {reason}")]
-    #[diagnostic(help("Have it replaced: `sudo pib binfmt --replace`."))]
+    #[diagnostic(help("Have it replaced: `sudo pib binfmt install --force`."))]
     Foreign {
         /// The handler's name.
         name: String,
         /// Why it does not do.
         reason: &'static str,
     },
-    /// Only root may register handlers.
-    #[error("may not register handlers: permission denied")]
-    #[diagnostic(help("Run `sudo pib binfmt`."))]
+    /// Only root may change handlers.
+    #[error("may not change handlers: permission denied")]
+    #[diagnostic(help("Run it with sudo: `sudo pib binfmt`."))]
     NotRoot,
+    /// The engine is on a machine for which there is nothing to send.
+    #[error("cannot register emulators on the engine's machine ({machine}) from here: {reason}")]
+    #[diagnostic(help("Run `sudo pib binfmt` on that machine."))]
+    Far {
+        /// Its processor.
+        machine: String,
+        /// What is missing.
+        reason: &'static str,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] EngineError),
     /// Something else went wrong.
     #[error("could not {action}: {source}")]
     #[diagnostic(help("Is this a container? Then run `sudo pib binfmt` on the machine outside of it."))]
@@ -95,7 +129,14 @@ pub enum BinfmtError {
     },
 }
 
-/// The kernel's handlers.
+/// The handlers that a kernel has, by name, as it describes them; `None` where binfmt_misc is not mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handlers(pub(super) Option<Vec<(String, String)>>);
+
+/// A text to be written to one of the kernel's files.
+pub(super) type Write = (String, String);
+
+/// The handlers of the kernel that this program runs on.
 #[derive(Debug, Clone)]
 pub struct Binfmt {
     handlers: PathBuf,
@@ -120,11 +161,11 @@ impl Engine {
         if is_native(&self.info().arch, arch) || !self.is_this_kernel() {
             return Ok(());
         }
-        check(&Binfmt::default().status(arch), arch)
+        check(&Binfmt::default().read().status(arch), arch)
     }
 
     /// Returns whether the engine's containers run on the kernel that this program runs on.
-    fn is_this_kernel(&self) -> bool {
+    pub fn is_this_kernel(&self) -> bool {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let release = release.trim();
         self.is_local() && !release.is_empty() && self.info().kernel == format!("linux {release}")
@@ -157,31 +198,19 @@ pub(super) fn cannot_run(arch: Arch, reason: String) -> EngineError {
     EngineError::Binfmt { arch, reason, help: HELP.to_owned() }
 }
 
-impl Binfmt {
+impl Handlers {
     /// Returns what the kernel would do with a program of `arch`.
     pub fn status(&self, arch: Arch) -> BinfmtStatus {
-        if !self.handlers.join("register").exists() {
+        if self.0.is_none() {
             return BinfmtStatus::NotMounted;
         }
-        let sample = elf_header(arch);
         let mut found = BinfmtStatus::Missing;
-        let mut names: Vec<PathBuf> = fs::read_dir(&self.handlers)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        names.sort();
-        for path in names {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name == "register" || name == "status" {
-                continue;
-            }
-            let Some(handler) = fs::read_to_string(&path).ok().as_deref().and_then(Handler::parse) else {
-                continue;
-            };
+        for (name, handler) in self.fitting(arch) {
             match () {
-                () if !handler.takes(&sample) => {}
                 () if !handler.enabled => found = BinfmtStatus::Disabled { name },
                 () if handler.flags.contains('F') => {
-                    return BinfmtStatus::Registered { interpreter: handler.interpreter };
+                    let Handler { interpreter, flags, .. } = handler;
+                    return BinfmtStatus::Registered { name, interpreter, flags };
                 }
                 () => found = BinfmtStatus::NotFixed { name },
             }
@@ -189,35 +218,101 @@ impl Binfmt {
         found
     }
 
-    /// Registers a handler for `arch` with flag F, unless there is a fitting one.
-    ///
-    /// # Errors
-    /// When there is no emulator, this is not root, or a handler of somebody else is in the way and `replace`
-    /// is not set.
-    pub fn install(&self, arch: Arch, replace: bool) -> Result<Installed, BinfmtError> {
-        if self.status(arch) == BinfmtStatus::NotMounted {
-            self.mount()?;
-        }
+    /// Returns the handlers that take programs of `arch`.
+    fn fitting(&self, arch: Arch) -> impl Iterator<Item = (String, Handler)> {
+        let sample = elf_header(arch);
+        let known = self.0.iter().flatten();
+        let parsed = known.filter_map(|(name, text)| Some((name.clone(), Handler::parse(text)?)));
+        parsed.filter(move |(_, handler)| handler.takes(&sample))
+    }
+
+    /// Returns what registers a handler for `arch`, and what there is to write for it.
+    pub(super) fn install(
+        &self,
+        arch: Arch,
+        force: bool,
+        emulator: Result<(PathBuf, &str), BinfmtError>,
+    ) -> Result<(Changed, Vec<Write>), BinfmtError> {
         let in_the_way = match self.status(arch) {
-            BinfmtStatus::Registered { interpreter } => return Ok(Installed::Already { interpreter }),
+            BinfmtStatus::Registered { interpreter, .. } => {
+                return Ok((Changed::Already { interpreter }, Vec::new()));
+            }
             BinfmtStatus::NotFixed { name } => Some((name, "it lacks flag F")),
             BinfmtStatus::Disabled { name } => Some((name, "it is switched off")),
             BinfmtStatus::Missing | BinfmtStatus::NotMounted => None,
         };
-        // Found first: a handler is only taken away when there is another to put in its place.
-        let emulator = self.emulator(arch);
-        match in_the_way {
-            Some((name, reason)) if !replace => return Err(BinfmtError::Foreign { name, reason }),
-            Some((name, _)) if emulator.is_ok() => self.write(&name, b"-1")?,
-            _ => {}
+        if let Some((name, reason)) = in_the_way.clone()
+            && !force
+            && !name.starts_with(OURS)
+        {
+            return Err(BinfmtError::Foreign { name, reason });
         }
+        // A handler is only taken away when there is another to put in its place.
         let (interpreter, flags) = emulator?;
-        self.write("register", &registration(arch, &interpreter, flags))?;
-        Ok(Installed::Registered { interpreter })
+        let mut writes: Vec<Write> =
+            in_the_way.into_iter().map(|(name, _)| (name, REMOVE.to_owned())).collect();
+        writes.push((REGISTER.to_owned(), registration(arch, &interpreter, flags)));
+        Ok((Changed::Registered { interpreter }, writes))
+    }
+
+    /// Returns what removes pib's handlers for `arch`, or with `force` all.
+    pub(super) fn remove(&self, arch: Arch, force: bool) -> (Changed, Vec<Write>) {
+        let names = self.fitting(arch).map(|(name, _)| name);
+        let (names, others): (Vec<String>, Vec<String>) =
+            names.partition(|name| force || name.starts_with(OURS));
+        let writes = names.iter().map(|name| (name.clone(), REMOVE.to_owned())).collect();
+        match names.is_empty() {
+            true => (Changed::Nothing { others }, writes),
+            false => (Changed::Removed { names }, writes),
+        }
+    }
+}
+
+impl Binfmt {
+    /// Returns the kernel's handlers.
+    pub fn read(&self) -> Handlers {
+        if !self.handlers.join(REGISTER).exists() {
+            return Handlers(None);
+        }
+        let entries = fs::read_dir(&self.handlers).into_iter().flatten().flatten();
+        let mut found: Vec<(String, String)> = entries
+            .filter_map(|entry| {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                Some((name, fs::read_to_string(entry.path()).ok()?))
+            })
+            .collect();
+        found.sort();
+        Handlers(Some(found))
+    }
+
+    /// Registers a handler for `arch` with flag F, unless there is a fitting one.
+    ///
+    /// # Errors
+    /// When there is no emulator, this is not root, or a handler of somebody else is in the way and `force` is
+    /// not set.
+    pub fn install(&self, arch: Arch, force: bool) -> Result<Changed, BinfmtError> {
+        let mut handlers = self.read();
+        if handlers.0.is_none() {
+            self.mount()?;
+            handlers = self.read();
+        }
+        let (changed, writes) = handlers.install(arch, force, self.emulator(arch))?;
+        self.write_all(&writes)?;
+        Ok(changed)
+    }
+
+    /// Removes what pib registered for `arch`; with `force` whatever anybody did.
+    ///
+    /// # Errors
+    /// When this is not root.
+    pub fn remove(&self, arch: Arch, force: bool) -> Result<Changed, BinfmtError> {
+        let (changed, writes) = self.read().remove(arch, force);
+        self.write_all(&writes)?;
+        Ok(changed)
     }
 
     /// Finds a static emulator. With a dynamic one flag F is of no use: its libraries are not in the container.
-    fn emulator(&self, arch: Arch) -> Result<(PathBuf, &'static str), BinfmtError> {
+    pub(super) fn emulator(&self, arch: Arch) -> Result<(PathBuf, &'static str), BinfmtError> {
         let name = qemu_name(arch);
         // Under the first name Debian's qemu expects flag P, which keeps the program's argv[0].
         let places = [
@@ -252,13 +347,15 @@ impl Binfmt {
         Err(fail(io::Error::other(text)))
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), BinfmtError> {
-        fs::write(self.handlers.join(name), bytes).map_err(|source| match source.kind() {
-            io::ErrorKind::PermissionDenied => BinfmtError::NotRoot,
-            _ => {
-                BinfmtError::Io { action: format!("write to {}", self.handlers.join(name).display()), source }
-            }
-        })
+    fn write_all(&self, writes: &[Write]) -> Result<(), BinfmtError> {
+        for (name, text) in writes {
+            let path = self.handlers.join(name);
+            fs::write(&path, text).map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied => BinfmtError::NotRoot,
+                _ => BinfmtError::Io { action: format!("write to {}", path.display()), source },
+            })?;
+        }
+        Ok(())
     }
 }
 

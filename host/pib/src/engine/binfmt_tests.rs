@@ -16,7 +16,7 @@ fn kernel() -> (tempfile::TempDir, Binfmt) {
 #[test]
 fn handlers_are_recognised_by_what_they_take() {
     let (_folder, binfmt) = kernel();
-    assert_eq!(binfmt.status(Arch::Arm64), BinfmtStatus::Missing);
+    assert_eq!(binfmt.read().status(Arch::Arm64), BinfmtStatus::Missing);
     fs::write(
         binfmt.handlers.join("jar"),
         "enabled\ninterpreter /usr/bin/jexec\nflags: \noffset 0\nmagic 504b0304\n",
@@ -24,14 +24,15 @@ fn handlers_are_recognised_by_what_they_take() {
     .unwrap();
     fs::write(binfmt.handlers.join("any-name"), DEBIAN).unwrap();
     let interpreter = PathBuf::from("/usr/libexec/qemu-binfmt/aarch64-binfmt-P");
-    assert_eq!(binfmt.status(Arch::Arm64), BinfmtStatus::Registered { interpreter });
-    assert_eq!(binfmt.status(Arch::Armv7), BinfmtStatus::Missing);
+    let (name, flags) = ("any-name".to_owned(), "PF".to_owned());
+    assert_eq!(binfmt.read().status(Arch::Arm64), BinfmtStatus::Registered { name, interpreter, flags });
+    assert_eq!(binfmt.read().status(Arch::Armv7), BinfmtStatus::Missing);
     fs::write(binfmt.handlers.join("any-name"), DEBIAN.replace("PF", "OC")).unwrap();
-    assert!(matches!(binfmt.status(Arch::Arm64), BinfmtStatus::NotFixed { .. }));
+    assert!(matches!(binfmt.read().status(Arch::Arm64), BinfmtStatus::NotFixed { .. }));
     fs::write(binfmt.handlers.join("any-name"), DEBIAN.replace("enabled", "disabled")).unwrap();
-    assert!(matches!(binfmt.status(Arch::Arm64), BinfmtStatus::Disabled { .. }));
+    assert!(matches!(binfmt.read().status(Arch::Arm64), BinfmtStatus::Disabled { .. }));
     let gone = Binfmt { handlers: "/nonexistent".into(), root: "/".into() };
-    assert_eq!(gone.status(Arch::Arm64), BinfmtStatus::NotMounted);
+    assert_eq!(gone.read().status(Arch::Arm64), BinfmtStatus::NotMounted);
 }
 
 #[test]
@@ -44,12 +45,12 @@ fn what_is_registered_is_what_the_kernel_takes() {
     elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
     fs::write(&emulator, &elf).unwrap();
     let installed = binfmt.install(Arch::Arm64, false).unwrap();
-    assert_eq!(installed, Installed::Registered { interpreter: "/usr/bin/qemu-aarch64-static".into() });
+    assert_eq!(installed, Changed::Registered { interpreter: "/usr/bin/qemu-aarch64-static".into() });
     let line = fs::read_to_string(binfmt.handlers.join("register")).unwrap();
     let fields: Vec<&str> = line.split(':').collect();
     assert_eq!(
         (fields[1], fields[2], fields[6], fields[7]),
-        ("qemu-aarch64", "M", "/usr/bin/qemu-aarch64-static", "F")
+        ("pib-aarch64", "M", "/usr/bin/qemu-aarch64-static", "F")
     );
     assert_eq!(fields[4].replace("\\x", ""), "7f454c460201010000000000000000000200b700");
     assert_eq!(fields[5].replace("\\x", ""), "ffffffffffffff00fffffffffffffffffeffffff");
@@ -64,6 +65,24 @@ fn a_foreign_handler_is_replaced_only_when_told() {
     assert_eq!(fs::read_to_string(&other).unwrap(), DEBIAN.replace("PF", "P"));
     assert!(matches!(binfmt.install(Arch::Arm64, true), Err(BinfmtError::NoEmulator { .. })));
     assert_eq!(fs::read_to_string(&other).unwrap(), DEBIAN.replace("PF", "P"));
+    let kept = Changed::Nothing { others: vec!["qemu-aarch64".to_owned()] };
+    assert_eq!(binfmt.remove(Arch::Arm64, false).unwrap(), kept);
+    assert_eq!(fs::read_to_string(&other).unwrap(), DEBIAN.replace("PF", "P"));
+}
+
+#[test]
+fn only_what_pib_registered_is_removed() {
+    let (_folder, binfmt) = kernel();
+    for name in ["pib-aarch64", "qemu-aarch64"] {
+        fs::write(binfmt.handlers.join(name), DEBIAN).unwrap();
+    }
+    let text = |name: &str| fs::read_to_string(binfmt.handlers.join(name)).unwrap();
+    assert_eq!(binfmt.remove(Arch::Armv7, true).unwrap(), Changed::Nothing { others: vec![] });
+    let removed = Changed::Removed { names: vec!["pib-aarch64".to_owned()] };
+    assert_eq!(binfmt.remove(Arch::Arm64, false).unwrap(), removed);
+    assert_eq!((text("pib-aarch64").as_str(), text("qemu-aarch64").as_str()), ("-1", DEBIAN));
+    assert!(matches!(binfmt.remove(Arch::Arm64, true).unwrap(), Changed::Removed { .. }));
+    assert_eq!(text("qemu-aarch64"), "-1");
 }
 
 #[test]

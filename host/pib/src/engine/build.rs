@@ -1,4 +1,4 @@
-//! Builds a plan: over BuildKit where the engine has it, else by the classic builder.
+//! Builds a plan, whichever way the engine has.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use pib_plan::assemble::BuildPlan;
 use pib_plan::id::StageName;
 
 use super::lines::Mask;
-use super::{Engine, EngineError, classic, solve};
+use super::{Engine, EngineError};
 use crate::event::Reporter;
 
 /// The id of a container image, as the engine gives it.
@@ -31,8 +31,6 @@ pub struct BuildRequest<'a> {
     pub no_cache_from: Option<&'a StageName>,
     /// What RUN instructions may mount with `--mount=type=secret,id=...`.
     pub secrets: Vec<Secret>,
-    /// Which builder to use.
-    pub builder: BuilderChoice,
 }
 
 /// A secret for the build. It never becomes part of a layer.
@@ -42,16 +40,6 @@ pub struct Secret {
     pub id: String,
     /// Its content.
     pub value: Vec<u8>,
-}
-
-/// Which of an engine's builders to use.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum BuilderChoice {
-    /// BuildKit where the engine has it, else the classic one.
-    #[default]
-    Best,
-    /// The classic builder, which every engine has.
-    Classic,
 }
 
 impl<'a> BuildRequest<'a> {
@@ -66,7 +54,6 @@ impl<'a> BuildRequest<'a> {
             no_cache: false,
             no_cache_from: None,
             secrets: Vec::new(),
-            builder: BuilderChoice::Best,
         }
     }
 
@@ -107,16 +94,10 @@ impl Engine {
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<ContainerImageId, EngineError> {
-        let buildkit = self.info().buildkit && request.builder == BuilderChoice::Best;
-        if !buildkit && !request.secrets.is_empty() {
-            let engine = format!("the classic builder of {} {}", self.info().name, self.info().version);
-            return Err(EngineError::NeedsBuildKit { engine, why: "it uses secrets" });
+        if !self.abilities().secrets && !request.secrets.is_empty() {
+            return Err(EngineError::NeedsBuildKit { engine: self.builder(), why: "it uses secrets" });
         }
-        if buildkit {
-            solve::build(self, request, reporter).await?;
-        } else {
-            classic::build(self, request, reporter).await?;
-        }
+        self.backend().build(self, request, reporter).await?;
         let image = self.container_image(request.tag).await?;
         image.map(|image| image.id).ok_or_else(|| EngineError::Api {
             doing: "building".to_owned(),

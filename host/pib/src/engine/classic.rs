@@ -13,13 +13,16 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::backend::{Abilities, Backend};
 use super::build::BuildRequest;
 use super::error::EngineError;
+use super::export::{self, Piece};
 use super::filesync::content_time;
 use super::lines::{Lines, Mask};
 use super::place;
 use super::progress::{Stages, shorten, step_failed};
-use super::{Engine, solve};
+use super::session::AbortOnDrop;
+use super::{ContainerImage, Engine, solve};
 use crate::event::Reporter;
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
@@ -27,6 +30,43 @@ const DOCKERFILE: &str = ".pib/Dockerfile";
 /// How much is handed to the engine at once, and how many such pieces may wait.
 const CHUNK: usize = 128 * 1024;
 const QUEUE: usize = 16;
+
+/// What its export loses, for people.
+const LOSES: &str = "extended attributes other than security.capability are lost, among them ACLs; \
+    etc/hosts, etc/hostname and etc/resolv.conf are empty; .dockerenv and dev/console are added";
+
+/// Docker with its classic builder.
+pub(super) struct Classic;
+
+#[tonic::async_trait]
+impl Backend for Classic {
+    fn abilities(&self) -> Abilities {
+        Abilities { secrets: false, stops: true, losses: Some(LOSES) }
+    }
+
+    fn title(&self, name: &str, version: &str) -> String {
+        format!("the classic builder of {name} {version}")
+    }
+
+    async fn build(
+        &self,
+        engine: &Engine,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), EngineError> {
+        build(engine, request, reporter).await
+    }
+
+    async fn export(
+        &self,
+        engine: &Engine,
+        _: &ContainerImage,
+        tag: &str,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<AbortOnDrop, EngineError> {
+        export::by_container(engine, tag, pieces).await
+    }
+}
 
 /// Builds the request; the result is in the engine's store under its tag.
 pub(super) async fn build(

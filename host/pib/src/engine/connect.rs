@@ -1,29 +1,42 @@
 //! Finds the engine, and says what to do where there is none.
 
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use bollard::Docker;
 
-use super::error::{EngineError, with_sources};
+use super::address::Address;
+use super::context;
+use super::dial::Endpoint;
+use super::error::EngineError;
+use super::tls::Tls;
 
-/// How long an engine may take to accept a connection, and to answer the first question.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// What Podman calls itself.
+pub(super) const PODMAN: &str = "Podman";
 /// The API version of Docker Engine 20.10, the oldest that pib is tried with.
 const OLDEST_API: (u32, u32) = (1, 41);
 
-/// Where to look for the engine. The caller takes these from the environment.
+/// Where to look for the engine. The caller takes these from the command line and the environment.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectOptions {
-    /// The engine's address (`DOCKER_HOST`): `unix:///path` or `tcp://host:port`.
+    /// What the command line names: an address, or a Docker context.
+    pub named: Option<String>,
+    /// The engine's address (`DOCKER_HOST`): `unix:///path`, `tcp://host:port` or `ssh://[user@]host`.
     pub host: Option<String>,
+    /// The Docker context (`DOCKER_CONTEXT`).
+    pub context: Option<String>,
+    /// The docker client's folder (`DOCKER_CONFIG`, or `.docker` in the user's home).
+    pub client_folder: Option<PathBuf>,
+    /// Whether `tcp://` means TLS (`DOCKER_TLS_VERIFY`).
+    pub tls: bool,
+    /// The folder of the certificates for that (`DOCKER_CERT_PATH`); the client's folder otherwise.
+    pub certificates: Option<PathBuf>,
     /// The folder of the user's sockets (`XDG_RUNTIME_DIR`).
     pub runtime_dir: Option<PathBuf>,
     /// The user's home.
     pub home: Option<PathBuf>,
+    /// Whether to build with the classic builder, whatever the engine has (`DOCKER_BUILDKIT=0`).
+    pub classic: bool,
 }
 
 /// What the engine said of itself.
@@ -45,113 +58,39 @@ pub struct EngineInfo {
     pub address: String,
 }
 
-/// An engine's address, of a kind that pib can dial.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Unix(PathBuf),
-    Tcp(String),
-}
-
-/// A connection to the engine.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-impl Endpoint {
-    fn parse(address: &str) -> Result<Self, EngineError> {
-        let fail = |reason: &str| {
-            Err(EngineError::Address { address: address.to_owned(), reason: reason.to_owned() })
-        };
-        if let Some(path) = address.strip_prefix("unix://") {
-            return if path.starts_with('/') {
-                Ok(Self::Unix(path.into()))
-            } else {
-                fail("the path must be absolute")
-            };
-        }
-        if address.starts_with('/') {
-            return Ok(Self::Unix(address.into()));
-        }
-        if let Some(host) = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("http://")) {
-            let host = host.trim_end_matches('/');
-            let port = host.rsplit_once(':').and_then(|(name, port)| Some((name, port.parse::<u16>().ok()?)));
-            return match port {
-                Some((name, _)) if !name.is_empty() => Ok(Self::Tcp(host.to_owned())),
-                _ => fail("expected host:port"),
-            };
-        }
-        fail("it is of a kind that pib does not speak")
-    }
-
-    pub(super) fn is_local(&self) -> bool {
-        match self {
-            Self::Unix(_) => true,
-            Self::Tcp(host) => ["127.", "localhost:", "[::1]:"].iter().any(|local| host.starts_with(local)),
-        }
-    }
-
-    pub(super) fn address(&self) -> String {
-        match self {
-            Self::Unix(path) => format!("unix://{}", path.display()),
-            Self::Tcp(host) => format!("tcp://{host}"),
-        }
-    }
-
-    /// Opens a connection of its own, for what an HTTP client cannot do.
-    pub(super) async fn dial(&self) -> Result<Box<dyn Stream>, EngineError> {
-        let dialling = async {
-            Ok::<Box<dyn Stream>, io::Error>(match self {
-                Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
-                Self::Tcp(host) => Box::new(TcpStream::connect(host).await?),
-            })
-        };
-        match tokio::time::timeout(PATIENCE, dialling).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(self.refused(&error)),
-            Err(_) => Err(self.silent()),
-        }
-    }
-
-    fn refused(&self, error: &io::Error) -> EngineError {
-        let address = self.address();
-        match (error.kind(), self) {
-            (io::ErrorKind::NotFound, Self::Unix(path)) => {
-                EngineError::NoSocket { looked: path.display().to_string() }
-            }
-            (io::ErrorKind::PermissionDenied, _) => EngineError::PermissionDenied { address },
-            (io::ErrorKind::ConnectionRefused, Self::Unix(_)) => {
-                let reason = "the socket is there, but nobody listens on it".to_owned();
-                EngineError::NotAnswering { address, reason }
-            }
-            _ => EngineError::NotAnswering { address, reason: error.to_string() },
-        }
-    }
-
-    fn silent(&self) -> EngineError {
-        let reason = format!("it said nothing for {} seconds", PATIENCE.as_secs());
-        EngineError::NotAnswering { address: self.address(), reason }
-    }
-
-    fn client(&self) -> Result<Docker, bollard::errors::Error> {
-        let seconds = PATIENCE.as_secs();
-        match self {
-            Self::Unix(path) => {
-                Docker::connect_with_unix(&path.display().to_string(), seconds, API_DEFAULT_VERSION)
-            }
-            Self::Tcp(host) => {
-                Docker::connect_with_http(&format!("tcp://{host}"), seconds, API_DEFAULT_VERSION)
-            }
-        }
-    }
-}
-
 /// Returns the engine's address, a client that speaks its version, and what it said of itself.
-pub(super) async fn connect(options: &ConnectOptions) -> Result<(Endpoint, Docker, EngineInfo), EngineError> {
-    let endpoint = find(options)?;
-    // Dialled by hand first: the client's own errors do not tell "no permission" from "nobody there".
-    drop(endpoint.dial().await?);
+pub(super) async fn connect(
+    options: &ConnectOptions,
+) -> Result<(Arc<Endpoint>, Docker, EngineInfo), EngineError> {
+    match find(options)? {
+        Found::Named(endpoint) => greet(endpoint).await,
+        Found::Places(places) => first(places).await,
+    }
+}
+
+/// Greets the engines at the usual places, until one can be used. Where none can, what the first one said is
+/// the error: a socket that is there is more of a clue than those that are not.
+async fn first(places: Vec<PathBuf>) -> Result<(Arc<Endpoint>, Docker, EngineInfo), EngineError> {
+    let looked: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+    let mut failure = None;
+    for path in places.into_iter().filter(|path| exists(path)) {
+        match greet(Endpoint { address: Address::Unix(path), tls: None }).await {
+            Ok(found) => return Ok(found),
+            Err(error) => _ = failure.get_or_insert(error),
+        }
+    }
+    Err(failure.unwrap_or(EngineError::NoSocket { looked: looked.join(", ") }))
+}
+
+async fn greet(endpoint: Endpoint) -> Result<(Arc<Endpoint>, Docker, EngineInfo), EngineError> {
+    let endpoint = Arc::new(endpoint);
+    if !matches!(endpoint.address, Address::Ssh(_)) {
+        // Dialled by hand first: the client's own errors do not tell "no permission" from "nobody there".
+        drop(endpoint.dial().await?);
+    }
     let no_answer = |error: &bollard::errors::Error| match error {
         bollard::errors::Error::RequestTimeoutError => endpoint.silent(),
-        other => EngineError::NotAnswering { address: endpoint.address(), reason: with_sources(other) },
+        other => endpoint.no_answer(other),
     };
     let docker = endpoint.client().map_err(|error| no_answer(&error))?;
     let docker = docker.negotiate_version().await.map_err(|error| no_answer(&error))?;
@@ -161,16 +100,70 @@ pub(super) async fn connect(options: &ConnectOptions) -> Result<(Endpoint, Docke
     Ok((endpoint, docker, info))
 }
 
-fn find(options: &ConnectOptions) -> Result<Endpoint, EngineError> {
-    if let Some(host) = options.host.as_deref().filter(|host| !host.is_empty()) {
-        return Endpoint::parse(host);
+/// Returns whether the options lead to this machine.
+pub(super) fn is_local(options: &ConnectOptions) -> bool {
+    match find(options) {
+        Ok(Found::Named(endpoint)) => endpoint.is_local(),
+        Ok(Found::Places(_)) => true,
+        Err(_) => false,
     }
-    let places = usual_places(options);
-    if let Some(path) = places.iter().find(|path| exists(path)) {
-        return Ok(Endpoint::Unix(path.clone()));
+}
+
+/// Where the engine is, or may be.
+enum Found {
+    Named(Endpoint),
+    Places(Vec<PathBuf>),
+}
+
+/// Goes by the command line, `DOCKER_HOST`, `DOCKER_CONTEXT` and the docker client's settings, in this order, as
+/// the docker client does.
+fn find(options: &ConnectOptions) -> Result<Found, EngineError> {
+    let set = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let named = set(&options.named);
+    if let Some(address) = named.as_ref().filter(|name| name.contains("://") || name.starts_with('/')) {
+        return endpoint(options, address, None);
     }
-    let looked: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
-    Err(EngineError::NoSocket { looked: looked.join(", ") })
+    let folder = options.client_folder.as_deref();
+    let name = match named {
+        Some(name) => Some(name),
+        None => {
+            if let Some(host) = set(&options.host) {
+                return endpoint(options, &host, None);
+            }
+            match (set(&options.context), folder) {
+                (Some(name), _) => Some(name),
+                (None, Some(folder)) => context::chosen(folder)?,
+                (None, None) => None,
+            }
+        }
+    };
+    let context = name.map_or(Ok(None), |name| context::load(folder, &name))?;
+    match context {
+        Some(context) => endpoint(options, &context.host, Some(context.certificates)),
+        None => Ok(Found::Places(usual_places(options))),
+    }
+}
+
+/// Returns the endpoint at an address. Of a context's engine only the context tells whether there is TLS.
+fn endpoint(
+    options: &ConnectOptions,
+    address: &str,
+    context: Option<Option<PathBuf>>,
+) -> Result<Found, EngineError> {
+    let mut address = Address::parse(address)?;
+    let mut certificates = None;
+    if let Address::Tcp { tls, .. } = &mut address {
+        certificates = match context {
+            Some(certificates) => certificates,
+            None if options.tls || *tls => Some(
+                options.certificates.clone().or_else(|| options.client_folder.clone()).unwrap_or_default(),
+            ),
+            None => None,
+        };
+        *tls = certificates.is_some();
+    }
+    let tls = certificates.as_deref().map(Tls::load).transpose()?;
+    Ok(Found::Named(Endpoint { address, tls }))
 }
 
 /// Returns whether the socket is there, or may be: a folder that one may not search hides it.
@@ -192,7 +185,7 @@ fn usual_places(options: &ConnectOptions) -> Vec<PathBuf> {
 fn describe(endpoint: &Endpoint, version: bollard::models::SystemVersion) -> EngineInfo {
     let components = version.components.unwrap_or_default();
     let podman = components.iter().find(|component| component.name.contains("Podman"));
-    let name = if podman.is_some() { "Podman" } else { "Docker" };
+    let name = if podman.is_some() { PODMAN } else { "Docker" };
     EngineInfo {
         name: name.to_owned(),
         version: version.version.unwrap_or_default(),
@@ -200,7 +193,7 @@ fn describe(endpoint: &Endpoint, version: bollard::models::SystemVersion) -> Eng
         buildkit: podman.is_none() && version.os.as_deref() == Some("linux"),
         arch: version.arch.unwrap_or_default(),
         kernel: format!("{} {}", version.os.unwrap_or_default(), version.kernel_version.unwrap_or_default()),
-        address: endpoint.address(),
+        address: endpoint.address.to_string(),
     }
 }
 
@@ -231,17 +224,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_apart() {
-        assert_eq!(Endpoint::parse("unix:///a/b").unwrap(), Endpoint::Unix("/a/b".into()));
-        assert_eq!(Endpoint::parse("tcp://h:2375/").unwrap(), Endpoint::Tcp("h:2375".to_owned()));
-        assert!(Endpoint::parse("tcp://127.0.0.1:1").unwrap().is_local());
-        assert!(!Endpoint::parse("tcp://pi:1").unwrap().is_local());
-        for bad in ["", "unix://a", "tcp://h", "tcp://:1", "tcp://h:99999", "ssh://h", "npipe://x"] {
-            assert!(matches!(Endpoint::parse(bad), Err(EngineError::Address { .. })), "{bad}");
-        }
-    }
-
-    #[test]
     fn an_old_or_foreign_engine_is_refused() {
         let info = |name: &str, api: &str, kernel: &str| EngineInfo {
             name: name.to_owned(),
@@ -264,8 +246,11 @@ mod tests {
     #[test]
     fn without_any_socket_the_places_are_named() {
         let home = PathBuf::from("/nonexistent/home");
-        let options =
-            ConnectOptions { host: None, runtime_dir: Some("/nonexistent/run".into()), home: Some(home) };
+        let options = ConnectOptions {
+            runtime_dir: Some("/nonexistent/run".into()),
+            home: Some(home),
+            ..ConnectOptions::default()
+        };
         let places = usual_places(&options);
         assert_eq!(places.first().unwrap(), Path::new("/var/run/docker.sock"));
         assert!(places.contains(&PathBuf::from("/nonexistent/run/podman/podman.sock")));

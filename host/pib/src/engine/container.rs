@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::export::{TemporaryContainer, remove_container};
+use super::export::{TemporaryContainer, remove_container, temporary};
 use super::session::{self, AbortOnDrop};
 use super::{Engine, EngineError};
 
@@ -168,7 +168,7 @@ fn body(request: &RunRequest) -> ContainerCreateBody {
         entrypoint: Some(Vec::new()),
         hostname: Some(request.hostname.clone()),
         env: Some(request.environment.clone()),
-        labels: Some(request.labels.clone().into_iter().collect()),
+        labels: Some(request.labels.clone().into_iter().chain(temporary(&request.image)).collect()),
         tty: Some(request.terminal),
         attach_stdin: Some(true),
         attach_stdout: Some(true),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use pib_plan::id::Arch;
 
+use super::ssh::Said;
+
 /// Says what an engine could not do, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum EngineError {
@@ -21,7 +23,8 @@ pub enum EngineError {
     /// The socket is there, and this user may not open it.
     #[error("may not use the container engine at {address}: permission denied")]
     #[diagnostic(help(
-        "Join the group docker (`sudo usermod -aG docker $USER`, then log in again), or run pib with sudo."
+        "Join the group docker (`sudo usermod -aG docker $USER`, then log in again), run pib with sudo, or use an \
+         engine of your own: `systemctl --user start podman.socket`, or Docker's rootless mode."
     ))]
     PermissionDenied {
         /// The engine's address.
@@ -29,20 +32,75 @@ pub enum EngineError {
     },
     /// Nobody listens, or nobody answers.
     #[error("the container engine at {address} does not answer: {reason}")]
-    #[diagnostic(help(
-        "Start or restart it: `sudo systemctl restart docker`; its log: `journalctl -u docker`."
-    ))]
+    #[diagnostic(help("{help}"))]
     NotAnswering {
         /// The engine's address.
         address: String,
         /// What happened.
         reason: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// ssh did not get through to the engine.
+    #[error("could not reach the container engine on {host} by ssh: {said}")]
+    #[diagnostic(help(
+        "Try `ssh {host} docker version`: it must work without a question. Add your key to the agent with \
+         `ssh-add`, accept a new machine's key by connecting once, and install Docker or Podman over there."
+    ))]
+    Ssh {
+        /// The machine.
+        host: String,
+        /// What ssh, or the other side, said.
+        said: String,
+    },
+    /// The engine and pib do not trust each other.
+    #[error("the container engine at {address} and pib do not accept each other's certificates: {reason}")]
+    #[diagnostic(help(
+        "ca.pem must be the authority of the engine's certificate, which must name the host as it is addressed; \
+         cert.pem and key.pem must be what the engine's --tlscacert signed. They are looked for in DOCKER_CERT_PATH, \
+         else in ~/.docker, or in the Docker context."
+    ))]
+    Untrusted {
+        /// The engine's address.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A certificate or key cannot be used.
+    #[error("could not use {} for TLS: {reason}", path.display())]
+    #[diagnostic(help(
+        "Put ca.pem, cert.pem and key.pem into a folder and name it by DOCKER_CERT_PATH. Unset DOCKER_TLS_VERIFY for \
+         an engine without TLS."
+    ))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no Docker context of a name.
+    #[error("there is no Docker context `{name}`")]
+    #[diagnostic(help("{help}"))]
+    UnknownContext {
+        /// The name.
+        name: String,
+        /// What to do.
+        help: String,
+    },
+    /// A file of the docker client cannot be used.
+    #[error("could not use the docker client's file {}: {reason}", path.display())]
+    #[diagnostic(help("Mend it, or name the engine's address by `--engine` or DOCKER_HOST."))]
+    ClientConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// An address of a kind that pib does not speak.
     #[error("cannot use the engine's address `{address}`: {reason}")]
     #[diagnostic(help(
-        "pib speaks unix:///path and tcp://host:port. Reach a remote engine by forwarding its socket: \
-         `ssh -nNT -L /tmp/engine.sock:/var/run/docker.sock HOST`, then `DOCKER_HOST=unix:///tmp/engine.sock`."
+        "pib speaks unix:///path, tcp://host:port (with TLS if DOCKER_TLS_VERIFY is set) and \
+         ssh://[user@]host[:port][/path/of/socket]."
     ))]
     Address {
         /// The address as given.
@@ -178,6 +236,21 @@ impl EngineError {
         }
     }
 
+    /// Returns the error of an engine that cannot be spoken with.
+    pub(super) fn not_answering(address: String, reason: impl Into<String>) -> Self {
+        let help = match (address.starts_with("unix://"), address.contains("podman")) {
+            (true, true) => "Start it: `systemctl --user start podman.socket`, as root without `--user`.",
+            (true, false) => {
+                "Start or restart it: `sudo systemctl restart docker`; its log: `journalctl -u docker`."
+            }
+            _ => {
+                "See whether the address is right, the engine runs, and no firewall is in between. An engine with TLS \
+                 needs DOCKER_TLS_VERIFY=1."
+            }
+        };
+        Self::NotAnswering { address, reason: reason.into(), help }
+    }
+
     /// Returns the error of a connection that ended, for `reason`, while `doing` was under way.
     pub(super) fn disconnected(doing: impl Into<String>, reason: String) -> Self {
         Self::Disconnected { doing: doing.into(), reason }
@@ -205,6 +278,20 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Returns what ssh said, where it is behind an error.
+pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An error of the system's keeps what is inside apart from its causes.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(said) = inner.and_then(|inner| inner.downcast_ref::<Said>()) {
+            return Some(said.to_string());
+        }
+        next = error.source();
+    }
+    None
 }
 
 fn build_failed(

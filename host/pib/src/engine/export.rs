@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bollard::models::ContainerCreateBody;
@@ -14,23 +15,21 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::build::BuilderChoice;
 use super::error::EngineError;
 use super::filesync::ContextServer;
+use super::owner::{self, OWNER};
 use super::session::{AbortOnDrop, Services, Session, random_id};
 use super::{Engine, solve};
 
 /// How many pieces may wait for the reader; each is at most a few MiB, most are 32 KiB.
 const QUEUE: usize = 16;
-/// The label of containers that are there only for the time of an export.
+/// The label of containers that are there only for a while, such as the time of an export.
 pub const TEMPORARY: &str = "dev.pib.temporary";
 /// How long the removal of an abandoned container may take.
 const REMOVAL: Duration = Duration::from_secs(5);
-/// What the classic way loses, for people.
-const CLASSIC_LOSES: &str = "extended attributes other than security.capability are lost, among them ACLs; \
-    etc/hosts, etc/hostname and etc/resolv.conf are empty; .dockerenv and dev/console are added";
 
-type Piece = Result<Bytes, EngineError>;
+/// A piece of the stream, or why there are no more.
+pub(super) type Piece = Result<Bytes, EngineError>;
 
 /// The root file system of a container image as a tar stream, owners and modes and all.
 ///
@@ -40,13 +39,30 @@ pub struct RootfsTar {
     pieces: mpsc::Receiver<Piece>,
     current: Bytes,
     losses: Option<&'static str>,
+    fault: Fault,
     _task: AbortOnDrop,
+}
+
+/// Why the engine's stream broke, for a caller to whom its reader only says that it could not read on.
+#[derive(Debug, Clone, Default)]
+pub struct Fault(Arc<Mutex<Option<EngineError>>>);
+
+impl Fault {
+    /// Returns the engine's failure, where there was one, once.
+    pub fn take(&self) -> Option<EngineError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl RootfsTar {
     /// Returns what is lost on the way with this engine, as a sentence; `None` when it is nothing.
     pub fn losses(&self) -> Option<&'static str> {
         self.losses
+    }
+
+    /// Returns what will hold the engine's failure, if reading fails by one.
+    pub fn fault(&self) -> Fault {
+        self.fault.clone()
     }
 }
 
@@ -56,7 +72,11 @@ impl Read for RootfsTar {
             match self.pieces.blocking_recv() {
                 None => return Ok(0),
                 Some(Ok(piece)) => self.current = piece,
-                Some(Err(error)) => return Err(io::Error::other(error)),
+                Some(Err(error)) => {
+                    let told = io::Error::other(error.to_string());
+                    *self.fault.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    return Err(told);
+                }
             }
         }
         let count = self.current.len().min(buffer.len());
@@ -73,22 +93,24 @@ impl Engine {
     ///
     /// # Errors
     /// When there is no such container image or the engine refuses. What goes wrong later, reading tells.
-    pub async fn export(&self, tag: &str, builder: BuilderChoice) -> Result<RootfsTar, EngineError> {
+    pub async fn export(&self, tag: &str) -> Result<RootfsTar, EngineError> {
         let image = self.container_image(tag).await?.ok_or_else(|| EngineError::Api {
             doing: format!("exporting {tag}"),
             message: "there is no such container image".to_owned(),
         })?;
         let (sender, pieces) = mpsc::channel(QUEUE);
-        let buildkit = self.info().buildkit && builder == BuilderChoice::Best;
-        let (task, losses) = if buildkit {
-            (self.export_solve(tag, &image.platform, sender).await?, None)
-        } else {
-            (self.export_container(tag, sender).await?, Some(CLASSIC_LOSES))
-        };
-        Ok(RootfsTar { pieces, current: Bytes::new(), losses, _task: task })
+        let task = self.backend().export(self, &image, tag, sender).await?;
+        Ok(RootfsTar {
+            pieces,
+            current: Bytes::new(),
+            losses: self.abilities().losses,
+            fault: Fault::default(),
+            _task: task,
+        })
     }
 
-    /// Removes containers that exports left behind more than `age` ago; returns how many there were.
+    /// Removes containers that a pib left behind that has ended, or whose end cannot be told from here and that are
+    /// older than `age`; returns how many there were.
     ///
     /// An export removes its container itself; one stays only where pib was killed or the engine vanished.
     ///
@@ -103,72 +125,83 @@ impl Engine {
         let newest = i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(i64::MAX);
         let mut count = 0;
         for container in containers {
-            if let Some(id) = container.id.filter(|_| container.created.is_some_and(|made| made < newest)) {
+            let owner = container.labels.as_ref().and_then(|labels| labels.get(OWNER));
+            let ended = owner.and_then(|owner| owner::has_ended(owner));
+            let left = ended.unwrap_or_else(|| container.created.is_some_and(|made| made < newest));
+            if let Some(id) = container.id.filter(|_| left) {
                 remove_container(self, &id).await;
                 count += 1;
             }
         }
         Ok(count)
     }
+}
 
-    async fn export_solve(
-        &self,
-        tag: &str,
-        platform: &str,
-        sender: mpsc::Sender<Piece>,
-    ) -> Result<AbortOnDrop, EngineError> {
-        let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
-        let tar = Some(TarReceiver(sender.clone()));
-        let shared_key = "pib:export".to_owned();
-        let services = Services { context, tar, secrets: Vec::new(), shared_key };
-        let mut session = Session::open(self, services).await?;
-        let attributes = [("filename", "Dockerfile"), ("platform", platform)];
-        let order = SolveRequest {
-            r#ref: random_id(),
-            session: session.id.clone(),
-            frontend: "dockerfile.v0".to_owned(),
-            frontend_attrs: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-            exporter_deprecated: "tar".to_owned(),
-            ..SolveRequest::default()
-        };
-        Ok(AbortOnDrop(tokio::spawn(async move {
-            if let Err(status) = solve::follow(&mut session, order, |_| ()).await {
-                let refused = || EngineError::from_message("exporting", status.message().trim().to_owned());
-                let error = solve::torn("exporting", &status).unwrap_or_else(refused);
-                _ = sender.send(Err(error)).await;
-            }
-        })))
-    }
+/// Has BuildKit export, which keeps everything.
+pub(super) async fn by_solving(
+    engine: &Engine,
+    tag: &str,
+    platform: &str,
+    sender: mpsc::Sender<Piece>,
+) -> Result<AbortOnDrop, EngineError> {
+    let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
+    let tar = Some(TarReceiver(sender.clone()));
+    let shared_key = "pib:export".to_owned();
+    let services = Services { context, tar, secrets: Vec::new(), shared_key };
+    let mut session = Session::open(engine, services).await?;
+    let attributes = [("filename", "Dockerfile"), ("platform", platform)];
+    let order = SolveRequest {
+        r#ref: random_id(),
+        session: session.id.clone(),
+        frontend: "dockerfile.v0".to_owned(),
+        frontend_attrs: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        exporter_deprecated: "tar".to_owned(),
+        ..SolveRequest::default()
+    };
+    Ok(AbortOnDrop(tokio::spawn(async move {
+        if let Err(status) = solve::follow(&mut session, order, |_| ()).await {
+            let refused = || EngineError::from_message("exporting", status.message().trim().to_owned());
+            let error = solve::torn("exporting", &status).unwrap_or_else(refused);
+            _ = sender.send(Err(error)).await;
+        }
+    })))
+}
 
-    async fn export_container(
-        &self,
-        tag: &str,
-        sender: mpsc::Sender<Piece>,
-    ) -> Result<AbortOnDrop, EngineError> {
-        let body = ContainerCreateBody {
-            image: Some(tag.to_owned()),
-            labels: Some([(TEMPORARY.to_owned(), tag.to_owned())].into()),
-            // Never run, but without any command the engine refuses to create it.
-            cmd: Some(vec!["/".to_owned()]),
-            ..ContainerCreateBody::default()
-        };
-        let created = self.quick().create_container(None::<CreateContainerOptions>, body).await;
-        let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
-        let mut container = TemporaryContainer::new(self, &created.id);
-        Ok(AbortOnDrop(tokio::spawn(async move {
-            let docker = container.engine.patient();
-            let mut stream = Box::pin(docker.export_container(&created.id));
-            while let Some(piece) = stream.next().await {
-                let piece = piece.map_err(|error| EngineError::api("exporting", &error));
-                let failed = piece.is_err();
-                if sender.send(piece).await.is_err() || failed {
-                    break;
-                }
+/// Has the engine export a container that is made for it and never runs.
+pub(super) async fn by_container(
+    engine: &Engine,
+    tag: &str,
+    sender: mpsc::Sender<Piece>,
+) -> Result<AbortOnDrop, EngineError> {
+    let body = ContainerCreateBody {
+        image: Some(tag.to_owned()),
+        labels: Some(temporary(tag)),
+        // Never run, but without any command the engine refuses to create it.
+        cmd: Some(vec!["/".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
+    let created = engine.quick().create_container(None::<CreateContainerOptions>, body).await;
+    let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
+    let mut container = TemporaryContainer::new(engine, &created.id);
+    Ok(AbortOnDrop(tokio::spawn(async move {
+        let docker = container.engine.patient();
+        let mut stream = Box::pin(docker.export_container(&created.id));
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(|error| EngineError::api("exporting", &error));
+            let failed = piece.is_err();
+            if sender.send(piece).await.is_err() || failed {
+                break;
             }
-            // Before the sender goes, so that the container is gone when the reader sees the end.
-            container.remove().await;
-        })))
-    }
+        }
+        // Before the sender goes, so that the container is gone when the reader sees the end.
+        container.remove().await;
+    })))
+}
+
+/// Returns the labels of a container that is there only for a while.
+pub(super) fn temporary(tag: &str) -> HashMap<String, String> {
+    let owner = (OWNER.to_owned(), owner::this_process());
+    HashMap::from([(TEMPORARY.to_owned(), tag.to_owned()), owner])
 }
 
 /// A container that is removed with its owner, also when the export is abandoned.

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Arch;
 
+/// How the names of handlers begin that pib registers.
+pub(super) const OURS: &str = "pib-";
+
 pub(super) fn qemu_name(arch: Arch) -> &'static str {
     match arch {
         Arch::Arm64 => "aarch64",
@@ -29,7 +32,7 @@ pub(super) fn elf_header(arch: Arch) -> [u8; 20] {
 }
 
 /// Returns the line that registers a handler for programs of `arch`.
-pub(super) fn registration(arch: Arch, interpreter: &Path, flags: &str) -> Vec<u8> {
+pub(super) fn registration(arch: Arch, interpreter: &Path, flags: &str) -> String {
     let magic = elf_header(arch);
     let mut mask = [0xff; 20];
     // Any ABI: that of Linux and that of System V are both in use.
@@ -38,7 +41,7 @@ pub(super) fn registration(arch: Arch, interpreter: &Path, flags: &str) -> Vec<u
     mask[16] = 0xfe;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
     let (name, interpreter) = (qemu_name(arch), interpreter.display());
-    format!(":qemu-{name}:M::{}:{}:{interpreter}:{flags}", hex(&magic), hex(&mask)).into_bytes()
+    format!(":{OURS}{name}:M::{}:{}:{interpreter}:{flags}", hex(&magic), hex(&mask))
 }
 
 /// Returns whether the file is a program that needs no dynamic loader.

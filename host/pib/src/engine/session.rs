@@ -77,9 +77,9 @@ impl Session {
             let (control, connection) = control(engine).await?;
             Ok(Self { id, control, _tasks: [serving, connection] })
         };
-        let silent = || EngineError::NotAnswering {
-            address: engine.info().address.clone(),
-            reason: format!("it opened no build session within {} seconds", PATIENCE.as_secs()),
+        let silent = || {
+            let reason = format!("it opened no build session within {} seconds", PATIENCE.as_secs());
+            EngineError::not_answering(engine.info().address.clone(), reason)
         };
         tokio::time::timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(silent()))
     }

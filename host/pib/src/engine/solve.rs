@@ -5,21 +5,57 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::{SolveRequest, StatusRequest, StatusResponse};
 use pib_plan::assemble::BuildPlan;
+use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
+use super::backend::{Abilities, Backend};
 use super::build::BuildRequest;
 use super::error::{EngineError, with_sources};
+use super::export::{self, Piece};
 use super::filesync::ContextServer;
 use super::progress::Progress;
-use super::session::{Services, Session, random_id};
-use super::{Engine, place};
+use super::session::{AbortOnDrop, Services, Session, random_id};
+use super::{ContainerImage, Engine, place};
 use crate::event::Reporter;
 
 /// How long the last messages of a build that has ended may take.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
+/// Docker with BuildKit.
+pub(super) struct BuildKit;
+
+#[tonic::async_trait]
+impl Backend for BuildKit {
+    fn abilities(&self) -> Abilities {
+        Abilities { secrets: true, stops: true, losses: None }
+    }
+
+    fn title(&self, name: &str, version: &str) -> String {
+        format!("{name} {version} with BuildKit")
+    }
+
+    async fn build(
+        &self,
+        engine: &Engine,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), EngineError> {
+        build(engine, request, reporter).await
+    }
+
+    async fn export(
+        &self,
+        engine: &Engine,
+        image: &ContainerImage,
+        tag: &str,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<AbortOnDrop, EngineError> {
+        export::by_solving(engine, tag, &image.platform, pieces).await
+    }
+}
+
 /// Builds the request; the result is in the engine's store under its tag.
-pub(super) async fn build(
+async fn build(
     engine: &Engine,
     request: &BuildRequest<'_>,
     reporter: &dyn Reporter,

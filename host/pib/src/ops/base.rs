@@ -12,7 +12,7 @@ use pib_plan::record::Ingredients;
 
 use super::{Error, LockMode, Session, blocking, engine, files, native};
 use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
-use crate::engine::{BuildRequest, BuilderChoice, Engine};
+use crate::engine::{BuildRequest, Engine};
 use crate::event::ReporterExt as _;
 use crate::source::Package;
 
@@ -247,13 +247,14 @@ async fn bootstrap(
     let mut request = BuildRequest::new(&plan, &tag);
     request.labels = BTreeMap::from([(LABEL.to_owned(), "bootstrap".to_owned())]);
     engine.build(&request, &*session.reporter).await?;
-    let tree = engine.export(&tag, BuilderChoice::Best).await?;
+    let tree = engine.export(&tag).await?;
+    let fault = tree.fault();
     let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), prepared.epoch);
     let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &recipe, epoch);
     let stored = blocking::read(tree, store).await;
     // The container image has served; what builds start from is loaded from the stored tarball.
     let removed = engine.remove_image(&tag).await;
-    let stored = stored??;
+    let stored = stored?.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
     removed?;
     Ok(stored)
 }

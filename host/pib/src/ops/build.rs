@@ -12,7 +12,7 @@ use super::project::{self, Project};
 use super::stages::{self, NoCache, StageOptions};
 use super::{Error, Session, blocking, compress, files};
 use crate::disk::{self, Identity, ImageInfo};
-use crate::engine::{BuilderChoice, Engine};
+use crate::engine::Engine;
 use crate::event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
@@ -175,10 +175,11 @@ async fn write_image(
     const STEP: &str = "image";
     let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     session.reporter.started(STEP, format!("Writing {name}"));
-    let tree = engine.export(tag, BuilderChoice::Best).await?;
+    let tree = engine.export(tag).await?;
     if let Some(losses) = tree.losses() {
         session.reporter.warn(format!("this engine cannot export everything: {losses}"));
     }
+    let fault = tree.fault();
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
     let (path, reporter, compression) = (image.path.clone(), session.reporter.clone(), image.compress);
     let info = blocking::read(tree, move |tree| -> Result<ImageInfo, Error> {
@@ -186,7 +187,8 @@ async fn write_image(
         compress::compress(&path, compression, &*reporter)?;
         Ok(info)
     })
-    .await??;
+    .await?
+    .map_err(|error| fault.take().map_or(error, Error::from))?;
     session.reporter.finished(STEP, false);
     Ok(info)
 }

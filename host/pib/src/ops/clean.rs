@@ -9,7 +9,7 @@ use super::base::LABEL;
 use super::project::Project;
 use super::stages::{PROJECT_LABEL, project_id};
 use super::{Error, Session};
-use crate::engine::{ConnectOptions, Engine};
+use crate::engine::Engine;
 use crate::event::ReporterExt as _;
 
 /// The ends of the names of files that builds leave.
@@ -59,7 +59,7 @@ pub async fn clean(session: &Session, all: bool) -> Result<CleanReport, Error> {
         }
         _ => (LABEL.to_owned(), ALL_PACKAGES.to_owned()),
     };
-    let engine = connect(session).await?;
+    let engine = Engine::connect(&session.engine).await?;
     containers(&engine, &label, &mut report).await?;
     images(&engine, &label, &mut report).await?;
     report.packages = engine.forget_kept(&prefix).await?;
@@ -70,15 +70,6 @@ pub async fn clean(session: &Session, all: bool) -> Result<CleanReport, Error> {
         session.reporter.warn(format!("{kept} is in use, and stays"));
     }
     Ok(report)
-}
-
-async fn connect(session: &Session) -> Result<Engine, Error> {
-    let options = ConnectOptions {
-        host: session.engine_host.clone(),
-        runtime_dir: session.runtime_dir.clone(),
-        home: session.home.clone(),
-    };
-    Ok(Engine::connect(&options).await?)
 }
 
 async fn containers(engine: &Engine, label: &str, report: &mut CleanReport) -> Result<(), Error> {

@@ -114,6 +114,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Binfmt(#[from] BinfmtError),
+    /// `pib doctor` has found something.
+    #[error("{}", unwell(*.0))]
+    #[diagnostic(help("Do what stands below each FAIL, and run `pib doctor` again."))]
+    Unwell(usize),
     /// The image cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -134,7 +138,7 @@ impl Error {
     /// Returns the process's exit code; the help of the command line lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { .. } | Self::NoCache => 1,
+            Self::Io { .. } | Self::NoCache | Self::Unwell(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoProject(_)
             | Self::Manifest(_)
@@ -179,6 +183,13 @@ fn base_code(error: &BaseError) -> u8 {
         | BaseError::BadRelease { .. }
         | BaseError::BadMirror { .. } => 3,
         _ => 8,
+    }
+}
+
+fn unwell(count: usize) -> String {
+    match count {
+        1 => "one thing is in the way of a build".to_owned(),
+        _ => format!("{count} things are in the way of a build"),
     }
 }
 

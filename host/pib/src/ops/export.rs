@@ -50,17 +50,19 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     let file = options.tar.as_ref().map(|file| session.cwd.join(file));
     let file = file.unwrap_or_else(|| decided.project.target().join(format!("{stem}.tar")));
     session.reporter.started(STEP, "Exporting the root file system");
-    let tree = engine.export(&job.tag, crate::engine::BuilderChoice::Best).await?;
+    let tree = engine.export(&job.tag).await?;
     if let Some(losses) = tree.losses() {
         session.reporter.warn(format!("this engine cannot export everything: {losses}"));
     }
+    let fault = tree.fault();
     let (identity, reporter) = (identity(&decided), session.reporter.clone());
     let path = folder.clone().unwrap_or_else(|| file.clone());
     let write = move |tree: blocking::Stoppable<_>| match folder {
         Some(folder) => disk::write_folder(tree, &identity, &folder, &*reporter),
         None => disk::write_tar(tree, &identity, &file, &*reporter),
     };
-    let exported = blocking::read(tree, write).await??;
+    let exported = blocking::read(tree, write).await?;
+    let exported = exported.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
     session.reporter.finished(STEP, false);
     for loss in &exported.losses {
         session.reporter.warn(loss.clone());

@@ -14,6 +14,7 @@ mod build_args;
 pub mod cache;
 pub mod clean;
 mod compress;
+pub mod doctor;
 mod engine;
 mod error;
 pub mod export;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
+use crate::engine::ConnectOptions;
 use crate::event::Reporter;
 use crate::source::git::GitOptions;
 
@@ -20,10 +21,8 @@ pub struct Session {
     pub cache: PathBuf,
     /// The user's home folder, for `~` on the command line.
     pub home: Option<PathBuf>,
-    /// The folder of the user's running session, where rootless engines have their sockets.
-    pub runtime_dir: Option<PathBuf>,
-    /// The engine's address, where `DOCKER_HOST` gives one.
-    pub engine_host: Option<String>,
+    /// What tells where the engine is.
+    pub engine: ConnectOptions,
     /// What git repositories are reached with.
     pub git: GitOptions,
     /// What lets the user in at registries: `PIB_REGISTRIES_NAME_TOKEN`, by the name in capitals, `_` for `-`.
@@ -59,8 +58,7 @@ impl Session {
             Some(folder) => cwd.join(folder),
             None => user_cache().ok_or(Error::NoCache)?,
         };
-        let runtime_dir = set("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let engine_host = set("DOCKER_HOST").map(|host| host.to_string_lossy().into_owned());
+        let engine = engine(home.clone(), &set);
         let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
         let git = GitOptions::new(ssh, Arc::clone(&reporter));
         let tokens = std::env::vars_os().filter_map(|(name, token)| {
@@ -71,19 +69,7 @@ impl Session {
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
-        Ok(Self {
-            cwd,
-            project,
-            cache,
-            home,
-            runtime_dir,
-            engine_host,
-            git,
-            tokens,
-            host_root,
-            variables,
-            reporter,
-        })
+        Ok(Self { cwd, project, cache, home, engine, git, tokens, host_root, variables, reporter })
     }
 
     /// Returns the tokens for registries that a project calls by these names.
@@ -106,6 +92,29 @@ impl Session {
     /// Returns a path as messages show it: relative to the current folder where it is below it.
     pub fn show<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.cwd).ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(path)
+    }
+}
+
+/// Returns what the environment says of the engine, by the docker client's variables, and Podman's for its address.
+fn engine(home: Option<PathBuf>, set: &dyn Fn(&str) -> Option<OsString>) -> ConnectOptions {
+    let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
+    let own = || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw()));
+    ConnectOptions {
+        named: None,
+        host: text("DOCKER_HOST")
+            .or_else(|| text("CONTAINER_HOST").filter(|_| set("DOCKER_CONTEXT").is_none())),
+        context: text("DOCKER_CONTEXT"),
+        client_folder: set("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".docker"))),
+        tls: set("DOCKER_TLS_VERIFY").is_some(),
+        certificates: set("DOCKER_CERT_PATH").map(PathBuf::from),
+        // After `su` or in a timer's job the variable is not set, and the folder is there all the same.
+        runtime_dir: set("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .or_else(|| Some(own()).filter(|dir| dir.is_dir())),
+        home,
+        classic: text("DOCKER_BUILDKIT").is_some_and(|value| value == "0" || value == "false"),
     }
 }
 

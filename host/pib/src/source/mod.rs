@@ -169,6 +169,14 @@ impl Sources {
         }
     }
 
+    /// Checks that the registry that the project calls `name` can be reached and read.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub async fn check_registry(&self, name: &str) -> Result<(), SourceError> {
+        self.registry(&self.registry_source(Some(name))?)?.check().await
+    }
+
     /// Returns every version of `name` at `source`; none where a registry does not have the stage.
     ///
     /// # Errors

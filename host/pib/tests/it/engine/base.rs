@@ -9,9 +9,7 @@ use pib::event::{Event, Silent};
 use super::lab::{LABEL, Lab, Recorder};
 use super::rootfs::base_tar;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_base_is_loaded_once_and_is_the_same_everywhere() {
-    let lab = Lab::new("base").await;
+pub(super) async fn a_base_is_loaded_once_and_is_the_same_everywhere(lab: &Lab) {
     let first = lab.engine.container_image(&lab.base()).await.unwrap().unwrap();
     assert_eq!(first.platform, "linux/arm64");
     assert_eq!(first.labels[LABEL], lab.name);
@@ -43,9 +41,7 @@ async fn a_base_is_loaded_once_and_is_the_same_everywhere() {
     assert!(error.to_string().contains("/nonexistent.tar"), "{error}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broken_base_is_refused() {
-    let lab = Lab::new("broken").await;
+pub(super) async fn a_broken_base_is_refused(lab: &Lab) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("base.tar");
     std::fs::write(&path, vec![7; 100_000]).unwrap();

@@ -4,16 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use pib::engine::{Base, BuildRequest, BuilderChoice, ConnectOptions, Engine};
+use pib::engine::{Base, BuildRequest, ConnectOptions, Engine};
 use pib::event::{Event, Reporter, Silent};
 use pib_plan::assemble::{Arg, BaseRef, BuildPlan, ContextFile, Extras, FileSource, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
 use pib_plan::part;
 use semver::Version;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::kind::{Kind, Private};
 use super::rootfs::base_tar;
 
 /// The label of everything that these tests make.
@@ -38,16 +40,23 @@ impl Recorder {
 /// An engine with a base of its own; what was made with it is removed at the end.
 pub(super) struct Lab {
     pub(super) engine: Engine,
+    pub(super) kind: Kind,
     pub(super) name: String,
     /// Keeps what earlier runs left in the engine's build cache from answering for this one.
     nonce: String,
+    options: ConnectOptions,
+    /// Ends after the rest.
+    _private: Option<Arc<Private>>,
 }
 
 impl Lab {
-    pub(super) async fn new(test: &str) -> Self {
-        let engine = Engine::connect(&options()).await.unwrap();
+    pub(super) async fn of(kind: Kind, test: &str) -> Self {
+        let (options, private) = kind.options();
+        let engine = Engine::connect(&options).await.unwrap();
         let nonce = format!("{:?}", SystemTime::now());
-        let lab = Self { engine, name: format!("pib-test-{test}-{}", std::process::id()), nonce };
+        let name =
+            format!("pib-test-{kind:?}-{}-{}", test.replace('_', "-"), std::process::id()).to_lowercase();
+        let lab = Self { engine, kind, name, nonce, options, _private: private };
         let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
         let base =
             Base { rootfs_tar: base_tar(), tag: &lab.base(), platform: "linux/arm64", labels: &labels };
@@ -55,25 +64,19 @@ impl Lab {
         lab
     }
 
-    /// Returns the engine's builders.
-    pub(super) fn builders(&self) -> &'static [BuilderChoice] {
-        if self.engine.info().buildkit {
-            &[BuilderChoice::Best, BuilderChoice::Classic]
-        } else {
-            &[BuilderChoice::Classic]
-        }
+    /// Connects once more, through something in between.
+    pub(super) async fn through(&self, host: &str) -> Engine {
+        let options = ConnectOptions { host: Some(host.to_owned()), ..self.options.clone() };
+        Engine::connect(&options).await.unwrap()
     }
 
-    /// Returns whether the builder is BuildKit.
-    pub(super) fn is_buildkit(&self, builder: BuilderChoice) -> bool {
-        self.engine.info().buildkit && builder == BuilderChoice::Best
-    }
-
-    /// Returns a number of seconds that no other test sleeps for, so that its process can be found by it.
-    pub(super) fn seconds(&self, builder: BuilderChoice) -> String {
-        let digest = Digest::of(format!("{} {builder:?}", self.nonce).as_bytes());
-        let [a, b, c, ..] = *digest.as_bytes();
-        (100_000 + u32::from_le_bytes([a, b, c, 0])).to_string()
+    /// Returns an instruction that takes so many seconds, and the argument by which its process can be found.
+    pub(super) fn sleeping(&self, seconds: u32) -> (String, String) {
+        let word = format!(
+            "sleeping-{}",
+            &Digest::of(format!("{} {}", self.nonce, self.name).as_bytes()).hex()[..16]
+        );
+        (format!("RUN sh -c 'sleep {seconds}; :' {word}"), word)
     }
 
     pub(super) fn base(&self) -> String {
@@ -151,9 +154,13 @@ pub(super) struct Exported {
     pub(super) content: Vec<u8>,
 }
 
-pub(super) async fn export(lab: &Lab, tag: &str, builder: BuilderChoice) -> BTreeMap<String, Exported> {
-    let tar = lab.engine.export(tag, builder).await.unwrap();
-    assert_eq!(tar.losses().is_none(), lab.is_buildkit(builder));
+pub(super) async fn export(lab: &Lab, tag: &str) -> BTreeMap<String, Exported> {
+    export_of(&lab.engine, tag).await
+}
+
+pub(super) async fn export_of(engine: &Engine, tag: &str) -> BTreeMap<String, Exported> {
+    let tar = engine.export(tag).await.unwrap();
+    assert_eq!(tar.losses(), engine.abilities().losses);
     tokio::task::spawn_blocking(move || {
         let mut found = BTreeMap::new();
         let mut archive = tar::Archive::new(tar);
@@ -212,7 +219,10 @@ pub(super) fn bytes_file(path: &str, text: &str, executable: bool) -> ContextFil
     }
 }
 
-/// Stands between pib and the engine, so that a test can cut the connection.
+/// Changes an answer of the engine, or leaves it as it is.
+type Rewrite = fn(&[u8]) -> Option<Vec<u8>>;
+
+/// Stands between pib and the engine, so that a test can cut the connection or change what is said.
 pub(super) struct Proxy {
     _folder: tempfile::TempDir,
     pub(super) host: String,
@@ -220,9 +230,17 @@ pub(super) struct Proxy {
 }
 
 impl Proxy {
-    pub(super) fn new() -> Self {
-        let engine = options().host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
-        let engine = engine.strip_prefix("unix://").unwrap().to_owned();
+    pub(super) fn new(lab: &Lab) -> Self {
+        Self::between(lab.engine.info().address.strip_prefix("unix://").unwrap(), None)
+    }
+
+    /// Changes what the engine at `socket` answers, as long as it sends it in one piece.
+    pub(super) fn rewriting(socket: &str, rewrite: Rewrite) -> Self {
+        Self::between(socket, Some(rewrite))
+    }
+
+    fn between(engine: &str, rewrite: Option<Rewrite>) -> Self {
+        let engine = engine.to_owned();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
@@ -233,7 +251,10 @@ impl Proxy {
                 let engine = engine.clone();
                 connections.spawn(async move {
                     let mut far = tokio::net::UnixStream::connect(engine).await.unwrap();
-                    _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    match rewrite {
+                        None => _ = tokio::io::copy_bidirectional(&mut near, &mut far).await,
+                        Some(rewrite) => _ = pass(near, far, rewrite).await,
+                    }
                 });
             }
         });
@@ -244,5 +265,25 @@ impl Proxy {
     pub(super) async fn cut(&mut self) {
         self.accepting.abort();
         _ = (&mut self.accepting).await;
+    }
+}
+
+async fn pass(
+    near: tokio::net::UnixStream,
+    far: tokio::net::UnixStream,
+    rewrite: Rewrite,
+) -> std::io::Result<()> {
+    let (mut asked, mut answer) = near.into_split();
+    let (mut answered, mut ask) = far.into_split();
+    let asking = tokio::spawn(async move { tokio::io::copy(&mut asked, &mut ask).await });
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = answered.read(&mut buffer).await?;
+        if count == 0 {
+            asking.abort();
+            return Ok(());
+        }
+        let piece = &buffer[..count];
+        answer.write_all(&rewrite(piece).unwrap_or_else(|| piece.to_vec())).await?;
     }
 }

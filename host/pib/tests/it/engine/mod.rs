@@ -1,4 +1,4 @@
-//! A real engine: both builders, what they keep, and how they stop.
+//! Real engines: one contract that each kind holds, how they are reached, and what happens when they break.
 //!
 //! The base is a static busybox of the target's architecture from the host's Debian mirror, so that what runs
 //! here is emulated as in a user's build.
@@ -6,8 +6,15 @@
 mod base;
 mod binfmt;
 mod build;
+mod cancel;
 mod connect;
+mod contract;
+mod doctor;
 mod export;
 mod failure;
+mod kills;
+mod kind;
 mod lab;
+mod project;
 mod rootfs;
+mod trouble;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use pib::engine::{BuilderChoice, ConnectOptions, Engine};
+use pib::engine::{ConnectOptions, Engine};
 use pib_plan::id::Digest;
 
 use crate::world::docker;
@@ -30,7 +30,7 @@ pub(crate) fn items(project: &str, visit: Visit<'_>) -> BTreeMap<String, Item> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let tree = runtime.block_on(async {
         let engine = Engine::connect(&ConnectOptions::default()).await.unwrap();
-        engine.export(tag, BuilderChoice::Best).await.unwrap()
+        engine.export(tag).await.unwrap()
     });
     let mut items = BTreeMap::new();
     let mut archive = tar::Archive::new(tree);

@@ -1,0 +1,72 @@
+//! What ends the program from outside: Ctrl-C, a request to terminate, a terminal that was closed.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::ops::Error;
+
+/// The exit code of a program that was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// Returns what is ready at the first signal. At the second the program exits at once, whatever it still tidies up.
+///
+/// A thread of its own listens, so that nothing that blocks elsewhere can keep the second signal waiting.
+pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
+    let fail = |error| Error::io("listen for signals", "", error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
+    let inside = runtime.enter();
+    let ignored = ignored();
+    let listen = |kind: SignalKind| -> Result<Listener, Error> {
+        // What whoever started us has ignored, as `nohup` does, stays ignored.
+        if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+            return Ok(Listener(None));
+        }
+        signal(kind).map(|signal| Listener(Some(signal))).map_err(fail)
+    };
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    drop(inside);
+    let (tell, told) = oneshot::channel();
+    let listening = move || {
+        runtime.block_on(async {
+            let mut next = async || {
+                tokio::select! {
+                    () = interrupt.heard() => {}
+                    () = terminate.heard() => {}
+                    () = hangup.heard() => {}
+                }
+            };
+            next().await;
+            _ = tell.send(());
+            next().await;
+            std::process::exit(INTERRUPTED);
+        });
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listening).map_err(fail)?;
+    Ok(async move {
+        if told.await.is_err() {
+            // Nobody listens any more, so nothing interrupts.
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+/// A signal that is listened to, unless it is ignored.
+struct Listener(Option<Signal>);
+
+impl Listener {
+    async fn heard(&mut self) {
+        match &mut self.0 {
+            Some(signal) => _ = signal.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Returns the signals that this process was started to ignore, one bit for each.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}

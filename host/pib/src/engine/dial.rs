@@ -1,0 +1,202 @@
+//! Opens connections to the engine, whatever is in between.
+//!
+//! The same connections carry the API's calls and the build session, so that everything works over a socket,
+//! TCP, TLS and ssh alike.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection as Connectable};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tonic::codegen::Service;
+
+use super::address::Address;
+use super::error::{EngineError, said, with_sources};
+use super::ssh::SshStream;
+use super::tls::Tls;
+
+/// How long an engine may take to accept a connection, and to answer the first question.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for one on another machine.
+const FAR_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where the engine is, and what is needed to speak with it.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    pub(super) address: Address,
+    pub(super) tls: Option<Tls>,
+}
+
+/// What a connection must be able to do.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A connection to the engine.
+pub(super) struct Connection(Box<dyn Stream>);
+
+impl Endpoint {
+    pub(super) fn is_local(&self) -> bool {
+        self.address.is_local()
+    }
+
+    /// Returns how long the engine may take to answer a question from memory.
+    pub(super) fn patience(&self) -> Duration {
+        if self.is_local() { PATIENCE } else { FAR_PATIENCE }
+    }
+
+    /// Opens a connection of its own, for what an HTTP client cannot do.
+    pub(super) async fn dial(&self) -> Result<Connection, EngineError> {
+        match tokio::time::timeout(self.patience(), self.open()).await {
+            Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(self.refused(&error)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    async fn open(&self) -> io::Result<Connection> {
+        let stream: Box<dyn Stream> = match (&self.address, &self.tls) {
+            (Address::Unix(path), _) => Box::new(UnixStream::connect(path).await?),
+            (Address::Tcp { host, .. }, None) => Box::new(tcp(host).await?),
+            (Address::Tcp { host, .. }, Some(tls)) => Box::new(tls.start(tcp(host).await?, host).await?),
+            (Address::Ssh(place), _) => Box::new(SshStream::open(place)?),
+        };
+        Ok(Connection(stream))
+    }
+
+    fn refused(&self, error: &io::Error) -> EngineError {
+        let address = self.address.to_string();
+        match (error.kind(), &self.address) {
+            (io::ErrorKind::NotFound, Address::Unix(path)) => {
+                EngineError::NoSocket { looked: path.display().to_string() }
+            }
+            (io::ErrorKind::PermissionDenied, Address::Unix(_)) => EngineError::PermissionDenied { address },
+            (io::ErrorKind::ConnectionRefused, Address::Unix(_)) => {
+                EngineError::not_answering(address, "the socket is there, but nobody listens on it")
+            }
+            _ => self.no_answer(error),
+        }
+    }
+
+    /// Turns what went wrong with the first question into an error.
+    pub(super) fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        let address = self.address.to_string();
+        match (&self.address, said(error)) {
+            (Address::Ssh(place), Some(said)) => EngineError::Ssh { host: place.host.clone(), said },
+            (Address::Tcp { tls: true, .. }, _)
+                if ["certificate", "alert"].iter().any(|word| with_sources(error).contains(word)) =>
+            {
+                EngineError::Untrusted { address, reason: innermost(error) }
+            }
+            _ => EngineError::not_answering(address, with_sources(error)),
+        }
+    }
+
+    pub(super) fn silent(&self) -> EngineError {
+        let reason = format!("it said nothing for {} seconds", self.patience().as_secs());
+        EngineError::not_answering(self.address.to_string(), reason)
+    }
+
+    /// Returns a client of the engine's API over such connections, which it keeps for further questions.
+    pub(super) fn client(self: &Arc<Self>) -> Result<Docker, bollard::errors::Error> {
+        let pool = Client::builder(TokioExecutor::new()).build(Dialler(Arc::clone(self)));
+        let transport = move |request: BollardRequest| {
+            let answer = pool.request(request);
+            async move { answer.await.map_err(bollard::errors::Error::from) }
+        };
+        let seconds = self.patience().as_secs();
+        Docker::connect_with_custom_transport(
+            transport,
+            Some("http://localhost"),
+            seconds,
+            API_DEFAULT_VERSION,
+        )
+    }
+}
+
+async fn tcp(host: &str) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(host).await?;
+    // Questions are small and wait for their answers.
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Returns the last cause of an error, which is the one that names the fact.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    last.to_string()
+}
+
+/// Opens the connections of the API's client.
+#[derive(Clone)]
+struct Dialler(Arc<Endpoint>);
+
+impl Service<http::Uri> for Dialler {
+    type Response = TokioIo<Connection>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let endpoint = Arc::clone(&self.0);
+        Box::pin(async move { Ok(TokioIo::new(endpoint.open().await?)) })
+    }
+}
+
+impl Connectable for Connection {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,66 @@
+//! Podman, by the part of its API that follows Docker's.
+
+use tokio::sync::mpsc;
+
+use super::backend::{Abilities, Backend};
+use super::error::EngineError;
+use super::export::{self, Piece};
+use super::session::AbortOnDrop;
+use super::{BuildRequest, ContainerImage, Engine, classic};
+use crate::event::{Reporter, ReporterExt as _};
+
+/// What its export loses, for people.
+const LOSES: &str = "extended attributes of files may be lost, among them ACLs; etc/hosts, etc/hostname and \
+    etc/resolv.conf are empty";
+
+/// Podman.
+pub(super) struct Podman;
+
+/// Tells, when a build is abandoned, that Podman does not stop at once.
+struct Abandoned<'a> {
+    reporter: &'a dyn Reporter,
+    building: bool,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.building {
+            self.reporter.warn(
+                "Podman ends a build only with the instruction that is under way: it may run on for a while",
+            );
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Backend for Podman {
+    fn abilities(&self) -> Abilities {
+        Abilities { secrets: false, stops: false, losses: Some(LOSES) }
+    }
+
+    fn title(&self, name: &str, version: &str) -> String {
+        format!("{name} {version}")
+    }
+
+    async fn build(
+        &self,
+        engine: &Engine,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), EngineError> {
+        let mut abandoned = Abandoned { reporter, building: true };
+        let result = classic::build(engine, request, reporter).await;
+        abandoned.building = false;
+        result
+    }
+
+    async fn export(
+        &self,
+        engine: &Engine,
+        _: &ContainerImage,
+        tag: &str,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<AbortOnDrop, EngineError> {
+        export::by_container(engine, tag, pieces).await
+    }
+}

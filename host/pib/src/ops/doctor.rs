@@ -1,0 +1,322 @@
+//! Checks what a build needs of this machine: the engine, emulation, disk space, tools, registries.
+//!
+//! Nothing is changed, and nothing that is missing ends it: each check is a line with its remedy.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use miette::Diagnostic;
+use pib_plan::id::Arch;
+use serde::Serialize;
+
+use super::base::Mirrors;
+use super::binfmt::{ARCHS, words};
+use super::project::{self, Project};
+use super::{Error, LockMode, Session, graph};
+use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
+use crate::engine::{Engine, EngineStore};
+use crate::net::Http;
+
+/// With less than this a build fails for sure.
+const LITTLE: u64 = 1 << 30;
+/// With less than this it may.
+const ENOUGH: u64 = 8 << 30;
+/// The largest file that is read of a mirror, to see whether it answers.
+const MAX_RELEASE: u64 = 4 << 20;
+
+/// What was found, in order.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DoctorReport {
+    /// One line for each check.
+    pub checks: Vec<Check>,
+}
+
+/// A check.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub state: State,
+    /// What was found.
+    pub found: String,
+    /// What to do, where it is not well.
+    pub remedy: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// As it should be.
+    Ok,
+    /// A build works, but not as well as it could, or not every one.
+    Warn,
+    /// A build does not work.
+    Fail,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { name: name.into(), state: State::Ok, found: found.into(), remedy: None }
+    }
+
+    fn bad(
+        state: State,
+        name: impl Into<String>,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { name: name.into(), state, found: found.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn error(name: impl Into<String>, error: &dyn Diagnostic) -> Self {
+        let mut found = error.to_string();
+        let mut source = std::error::Error::source(error);
+        while let Some(cause) = source {
+            _ = write!(found, ": {cause}");
+            source = cause.source();
+        }
+        let remedy = error.help().map(|help| help.to_string());
+        Self { name: name.into(), state: State::Fail, found, remedy }
+    }
+}
+
+/// Checks everything; `offline` asks no server.
+///
+/// # Errors
+/// None of what is found: only where the project's own manifest cannot be read.
+pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Error> {
+    let project = match project::find(session) {
+        Ok(_) => Some(Project::load(session)?),
+        Err(_) => None,
+    };
+    let mut checks = Vec::new();
+    let engine = match Engine::connect(&session.engine).await {
+        Ok(engine) => Some(engine),
+        Err(error) => {
+            checks.push(Check::error("engine", &error));
+            None
+        }
+    };
+    if let Some(engine) = &engine {
+        checks.extend(engine_checks(engine));
+    }
+    let wanted = project.as_ref().map(|project| project.manifest.project.arch);
+    checks.extend(ARCHS.into_iter().map(|arch| emulation(engine.as_ref(), arch, wanted)));
+    let folder = project.as_ref().map_or(&session.cwd, |project| &project.dir);
+    checks.push(space("disk space of the project", folder));
+    checks.push(space("disk space of the cache", &session.cache));
+    if let Some(engine) = &engine {
+        checks.push(store(engine).await);
+    }
+    checks.extend(tools());
+    checks.extend(registries(session, project.as_ref(), offline).await);
+    Ok(DoctorReport { checks })
+}
+
+fn engine_checks(engine: &Engine) -> Vec<Check> {
+    let info = engine.info();
+    let found = format!("{} {} (API {}) at {}", info.name, info.version, info.api, info.address);
+    let builder = match (info.buildkit, engine.abilities().losses) {
+        (true, _) => Check::ok("builder", engine.builder()),
+        (false, losses) => {
+            let losses = losses.map(|losses| format!(", and {losses}")).unwrap_or_default();
+            let found = format!("{}: no secrets, no native tools{losses}", engine.builder());
+            let remedy = match info.name.as_str() {
+                "Docker" => "Unset DOCKER_BUILDKIT.",
+                _ => "Use Docker Engine 20.10 or newer, which has BuildKit.",
+            };
+            Check::bad(State::Warn, "builder", found, remedy)
+        }
+    };
+    vec![Check::ok("engine", found), builder]
+}
+
+/// Checks whether programs of `arch` run in the engine; what the project does not need is only a warning.
+fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check {
+    let name = format!("programs for {arch}");
+    // One emulator serves both 32-bit architectures.
+    let needed = wanted.is_none_or(|wanted| (wanted == Arch::Arm64) == (arch == Arch::Arm64));
+    if let Some(engine) = engine {
+        if is_native(&engine.info().arch, arch) {
+            return Check::ok(name, "the engine's processor runs them itself");
+        }
+        if !engine.is_this_kernel() {
+            let remedy = "`pib binfmt status` asks its kernel through a container; `pib binfmt` registers \
+                          what is missing.";
+            return Check::bad(State::Warn, name, "not known: the engine is on another machine", remedy);
+        }
+    }
+    let status = Binfmt::default().read().status(arch);
+    let state = if needed { State::Fail } else { State::Warn };
+    match &status {
+        BinfmtStatus::Registered { .. } => Check::ok(name, words(&status)),
+        BinfmtStatus::NotFixed { .. } | BinfmtStatus::Disabled { .. } => {
+            Check::bad(state, name, words(&status), "Have it replaced: `sudo pib binfmt install --force`.")
+        }
+        BinfmtStatus::Missing | BinfmtStatus::NotMounted => Check::bad(
+            state,
+            name,
+            words(&status),
+            "Run `sudo pib binfmt`. The emulators are in Debian's and Ubuntu's package qemu-user-static.",
+        ),
+    }
+}
+
+fn space(name: &str, folder: &Path) -> Check {
+    // What does not exist yet will be made on the disk of the nearest folder that does.
+    let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(there) {
+        Ok(found) => room(name, there, found.f_bavail.saturating_mul(found.f_frsize)),
+        Err(error) => {
+            let found = format!("could not ask for the space at {}: {error}", there.display());
+            Check::bad(State::Warn, name, found, "See whether the folder is there and readable.")
+        }
+    }
+}
+
+fn room(name: &str, place: &Path, free: u64) -> Check {
+    let found = format!("{:.1} GiB free at {}", free as f64 / (1_u64 << 30) as f64, place.display());
+    let remedy = "An image takes about twice its size while it is built. `pib cache prune` and `docker system df` \
+                  show what could go.";
+    match free {
+        ..LITTLE => Check::bad(State::Fail, name, found, remedy),
+        LITTLE..ENOUGH => Check::bad(State::Warn, name, found, remedy),
+        _ => Check::ok(name, found),
+    }
+}
+
+async fn store(engine: &Engine) -> Check {
+    const NAME: &str = "disk space of the engine";
+    let EngineStore { driver, root } = match engine.store().await {
+        Ok(store) => store,
+        Err(error) => return Check::error(NAME, &error),
+    };
+    if driver == "vfs" {
+        let found =
+            format!("its storage driver is vfs, which copies every layer whole, at {}", root.display());
+        return Check::bad(
+            State::Warn,
+            NAME,
+            found,
+            "Have it use overlay2: the engine's documentation says how.",
+        );
+    }
+    if !engine.is_this_kernel() {
+        return Check::ok(NAME, format!("not known: {} is on another machine ({driver})", root.display()));
+    }
+    if root.exists() {
+        return space(NAME, &root);
+    }
+    Check::ok(NAME, format!("not known: {} cannot be seen from here ({driver})", root.display()))
+}
+
+/// Checks the programs that only some commands need, by asking for their versions.
+fn tools() -> Vec<Check> {
+    let there = |program: &str, version: &str| Command::new(program).arg(version).output().is_ok();
+    [
+        ("ssh", "-V", "stages from git over ssh, and engines on other machines", "openssh-client"),
+        ("git", "--version", "passwords for git over https, from its credential helpers", "git"),
+    ]
+    .into_iter()
+    .map(|(program, version, what, package)| {
+        let name = format!("the program {program}");
+        if there(program, version) {
+            return Check::ok(name, format!("there, for {what}"));
+        }
+        let remedy = format!("On Debian and Ubuntu: `sudo apt-get install {package}`.");
+        Check::bad(State::Warn, name, format!("not there; it serves {what}"), remedy)
+    })
+    .collect()
+}
+
+async fn registries(session: &Session, project: Option<&Project>, offline: bool) -> Vec<Check> {
+    let mut checks = vec![Check::ok("the bundled registry", "part of this program")];
+    let Some(project) = project.filter(|_| !offline) else { return checks };
+    let sources = graph::sources(session, &project.dir, &project.manifest, LockMode::default());
+    for (name, url) in &project.manifest.registries {
+        let title = format!("the registry {name}");
+        checks.push(match sources.check_registry(name).await {
+            Ok(()) => Check::ok(title, url),
+            Err(error) => Check::error(title, &error),
+        });
+    }
+    checks.push(mirror(session, project).await);
+    checks
+}
+
+async fn mirror(session: &Session, project: &Project) -> Check {
+    const NAME: &str = "the mirror of packages";
+    let mirror = Mirrors::of(session, &project.manifest).build;
+    let address = format!("{mirror}/dists/{}/Release", project.manifest.project.release);
+    let remedy =
+        "See whether this machine reaches it, or name another one: `mirror` in [project] of pib.toml.";
+    let asked = async {
+        let url = url::Url::parse(&address).map_err(|error| format!("{mirror} is not a URL: {error}"))?;
+        let http = Http::new().map_err(|error| error.to_string())?;
+        http.bytes(&url, MAX_RELEASE).await.map_err(|error| error.to_string())
+    };
+    match asked.await {
+        Ok(_) => Check::ok(NAME, mirror),
+        // A base that is cached needs no mirror, and parts may need none either.
+        Err(reason) => Check::bad(State::Warn, NAME, reason, remedy),
+    }
+}
+
+impl DoctorReport {
+    /// Returns the report for people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for check in &self.checks {
+            let state = match check.state {
+                State::Ok => "ok  ",
+                State::Warn => "warn",
+                State::Fail => "FAIL",
+            };
+            _ = writeln!(text, "{state}  {}: {}", check.name, check.found);
+            for line in check.remedy.iter().flat_map(|remedy| remedy.lines()) {
+                _ = writeln!(text, "      {line}");
+            }
+        }
+        text
+    }
+
+    /// Returns an error where something fails.
+    ///
+    /// # Errors
+    /// When a build cannot work.
+    pub fn verdict(&self) -> Result<(), Error> {
+        match self.checks.iter().filter(|check| check.state == State::Fail).count() {
+            0 => Ok(()),
+            failed => Err(Error::Unwell(failed)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_judged_and_told() {
+        let state = |free| room("disk", Path::new("/x"), free).state;
+        assert_eq!((state(0), state(LITTLE), state(ENOUGH)), (State::Fail, State::Warn, State::Ok));
+        let check = room("disk", Path::new("/x"), 3 << 29);
+        assert_eq!(check.found, "1.5 GiB free at /x");
+        assert!(check.remedy.is_some());
+    }
+
+    #[test]
+    fn a_report_fails_with_its_worst_check() {
+        let report = |state| DoctorReport {
+            checks: vec![Check::ok("a", "fine"), Check::bad(state, "b", "so so", "Do\nthis.")],
+        };
+        assert!(report(State::Warn).verdict().is_ok());
+        assert!(matches!(report(State::Fail).verdict(), Err(Error::Unwell(1))));
+        assert_eq!(report(State::Fail).to_text(), "ok    a: fine\nFAIL  b: so so\n      Do\n      this.\n");
+    }
+}

@@ -1,0 +1,60 @@
+//! The contract of engines: what each of them must do, whichever it is.
+//!
+//! Every clause runs against Docker with BuildKit, against its classic builder and against Podman.
+
+use super::kind::Kind;
+use super::lab::Lab;
+use super::project::{Scratch, said};
+use super::{base, build, cancel, export, failure};
+use crate::world::judge;
+
+/// Makes a test of each clause for each kind of engine.
+macro_rules! clauses {
+    ($($area:ident: $($clause:ident),+;)+) => {
+        mod docker_with_buildkit { clauses!(@ BuildKit, $($($area $clause)+)+); }
+        mod docker_classic { clauses!(@ Classic, $($($area $clause)+)+); }
+        mod podman { clauses!(@ Podman, $($($area $clause)+)+); }
+    };
+    (@ $kind:ident, $($area:ident $clause:ident)+) => {
+        use super::*;
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $clause() {
+                $area::$clause(&Lab::of(Kind::$kind, stringify!($clause)).await).await;
+            }
+        )+
+    };
+}
+
+clauses! {
+    base: a_base_is_loaded_once_and_is_the_same_everywhere, a_broken_base_is_refused;
+    build: a_build_runs_foreign_programs_and_reports_its_stages,
+        a_changed_file_is_sent_and_only_its_stage_is_built_again,
+        a_secret_reaches_its_instruction_and_nothing_else,
+        a_build_stops_at_its_target_and_big_files_arrive_whole,
+        two_builds_at_once_do_not_disturb_each_other,
+        every_platform_is_built_as_itself,
+        a_base_in_the_context_is_unpacked_with_all_that_its_files_have,
+        what_has_a_label_is_found_and_can_be_removed;
+    export: an_export_keeps_what_it_says, an_abandoned_export_leaves_no_container,
+        a_cut_export_is_never_taken_for_a_whole_one;
+    failure: a_failing_instruction_is_told_with_its_own_output,
+        an_instruction_that_is_none_is_told_with_its_line,
+        an_engine_that_vanishes_is_an_error_and_not_a_hang,
+        a_flood_of_binary_output_is_bounded;
+    cancel: an_abandoned_build_stops_in_the_engine;
+}
+
+/// What Podman cannot do is told, and the image is made all the same.
+#[test]
+fn a_project_builds_on_podman() {
+    let (_, podman) = Kind::Podman.options();
+    let project = Scratch::new("onpodman", &podman.as_ref().unwrap().host());
+    project.part("mine", "RUN echo \"for $ARCH\" > /etc/mine\n");
+    let output = project.build();
+    let said = said(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("this engine cannot export everything"), "{said}");
+    let image = format!("{}?offset={}", project.image().display(), 4 << 20);
+    assert_eq!(judge::debugfs(&image, "cat /etc/mine").unwrap().trim(), "for arm64");
+}

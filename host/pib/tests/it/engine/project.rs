@@ -1,0 +1,90 @@
+//! A project that builds in a second: a static busybox is its base, and its own stages are the only ones.
+
+#![allow(clippy::unwrap_used, clippy::panic)] // Test helpers outside test functions.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use pib_plan::id::Digest;
+
+use super::rootfs::base_tar;
+
+/// A project in a folder of its own, with its own cache.
+pub(super) struct Scratch {
+    folder: tempfile::TempDir,
+    name: String,
+    host: String,
+}
+
+impl Scratch {
+    /// Makes a project called `name` whose engine is at `host`. The name is that of its container images.
+    pub(super) fn new(name: &str, host: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Self { folder, name: name.to_owned(), host: host.to_owned() };
+        let bytes = std::fs::read(base_tar()).unwrap();
+        std::fs::write(scratch.path("base.tar"), &bytes).unwrap();
+        let digest = Digest::of(&bytes);
+        let manifest = format!(
+            "[project]\nname = \"{name}\"\nos = \"debian\"\nrelease = \"trixie\"\nboard = \"rpi4\"\narch = \"arm64\"\n\n\
+             [base]\npath = \"base.tar\"\ndigest = \"{digest}\"\n\n[build]\nnative = false\n\n[stages]\n\
+             __init__ = {{ path = \"stages/__init__\" }}\nmine = {{ path = \"stages/mine\" }}\n\
+             __cleanup__ = {{ path = \"stages/__cleanup__\" }}\n\n\
+             [[image.partition]]\nlabel = \"ROOT\"\nfilesystem = \"ext4\"\nmount = \"/\"\nsize = \"16M\"\n"
+        );
+        std::fs::write(scratch.path("pib.toml"), manifest).unwrap();
+        scratch.part("__init__", "RUN mkdir -p /etc\n");
+        scratch.part("__cleanup__", "RUN true\n");
+        scratch
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the part of a stage.
+    pub(super) fn part(&self, stage: &str, part: &str) {
+        let folder = self.path("stages").join(stage);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("Dockerfile.part"), part).unwrap();
+    }
+
+    pub(super) fn pib(&self, args: &[&str]) -> Command {
+        self.command(Path::new(env!("CARGO_BIN_EXE_pib")), args)
+    }
+
+    /// Returns `program`, in the project's folder and with its environment.
+    pub(super) fn command(&self, program: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var("PATH").unwrap())
+            .env("HOME", self.folder.path())
+            .env("PIB_CACHE_DIR", self.path("cache"))
+            .env("DOCKER_HOST", &self.host)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(super) fn build(&self) -> Output {
+        self.pib(&["build"]).output().unwrap()
+    }
+
+    /// Builds what must build.
+    pub(super) fn must_build(&self) {
+        let output = self.build();
+        assert!(output.status.success(), "{}\n{}", output.status, said(&output));
+    }
+
+    pub(super) fn image(&self) -> PathBuf {
+        self.path("target").join(format!("{}-rpi4-arm64.img", self.name))
+    }
+}
+
+/// Returns what a run said on standard error, on one line, whatever the width that it was wrapped to.
+pub(super) fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let words = text.split_whitespace().filter(|word| !["│", "|"].contains(word));
+    words.collect::<Vec<_>>().join(" ")
+}
