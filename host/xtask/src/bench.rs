@@ -1,5 +1,6 @@
 //! Measurements, as ratios to what a person would use instead, in one run.
 
+mod engine;
 mod native;
 
 use std::fs;
@@ -12,12 +13,16 @@ use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
 ///
 /// `native`, as an argument, measures native tools: half an hour, and it empties the engine's build cache. What is
-/// named after it (`install`, `bootstrap`, `demo`) is measured alone.
+/// named after it (`install`, `bootstrap`, `demo`) is measured alone. `engine` measures the engine's part of builds on
+/// projects of its own, in some minutes.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
     let pib = root().join("target/release/pib");
     if args.iter().any(|arg| arg == "native") {
         return native::native(&pib, args);
+    }
+    if args.iter().any(|arg| arg == "engine") {
+        return engine::engine(&pib);
     }
     let project = root().join("target/demo/router");
     if !project.join("target/router-rpi4-arm64.json").exists() {
