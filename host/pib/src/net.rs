@@ -38,6 +38,29 @@ pub enum NetError {
         /// The server's answer.
         status: StatusCode,
     },
+    /// The server asks to be left alone for longer than anyone wants to wait.
+    #[error(
+        "fetching {url} failed: the server answered {status} and asks to be left alone for {seconds} seconds"
+    )]
+    Busy {
+        /// What was asked for.
+        url: Box<Url>,
+        /// The server's answer.
+        status: StatusCode,
+        /// For how long.
+        seconds: u64,
+    },
+    /// The server's certificate says nothing that this machine believes.
+    #[error(
+        "fetching {url} failed: the server's certificate is not trusted here ({reason}); if it is your own server, add \
+         its authority to this machine's certificates, or name the file with it in SSL_CERT_FILE"
+    )]
+    Untrusted {
+        /// What was asked for.
+        url: Box<Url>,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// The server could not be reached, or the connection broke.
     #[error("fetching {url} failed; check the network and the address")]
     Transport {
@@ -220,10 +243,10 @@ impl Http {
         known: &Validators,
         sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
     ) -> Result<Option<Validators>, Failure> {
-        let transport = |source: reqwest::Error| NetError::Transport {
-            url: url.clone().into(),
+        let transport = |source: reqwest::Error| match certificate_fault(&source) {
+            Some(reason) => NetError::Untrusted { url: url.clone().into(), reason },
             // The URL is in our own message already.
-            source: source.without_url(),
+            None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
         };
         let mut request = self.client.get(url.clone());
         if let Some(token) = &self.token {
@@ -245,8 +268,7 @@ impl Http {
             return Ok(None);
         }
         if !response.status().is_success() {
-            let error = NetError::Status { url: url.clone().into(), status: response.status() };
-            return Err(Failure { error, retry_after: retry_after(&response) });
+            return Err(Failure::of(url, &response));
         }
         let too_large = || NetError::TooLarge { url: url.clone().into(), limit };
         if response.content_length().is_some_and(|length| length > limit) {
@@ -275,6 +297,16 @@ impl From<NetError> for Failure {
 }
 
 impl Failure {
+    /// Returns the failure that an answer tells of.
+    fn of(url: &Url, response: &Response) -> Self {
+        let (url, status, retry_after) = (url.clone().into(), response.status(), retry_after(response));
+        let error = match retry_after.filter(|pause| is_passing(status) && is_too_long(*pause)) {
+            Some(pause) => NetError::Busy { url, status, seconds: pause.as_secs() },
+            None => NetError::Status { url, status },
+        };
+        Self { error, retry_after }
+    }
+
     /// Waits where another attempt may help, else returns the error.
     async fn pause_or_fail(self, attempt: u32) -> Result<(), NetError> {
         if attempt >= ATTEMPTS || !self.error.is_passing() {
@@ -294,6 +326,50 @@ fn trusting_nobody() -> rustls::ClientConfig {
 /// Returns how long to wait after a failed attempt (the first is 1), given what the server asked for.
 pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_else(|| BACKOFF * 2_u32.pow(attempt - 1)).min(LONGEST_PAUSE)
+}
+
+/// Returns whether a server asks to be left alone for longer than anyone wants to wait.
+pub(crate) fn is_too_long(pause: Duration) -> bool {
+    pause > LONGEST_PAUSE
+}
+
+/// Returns what is wrong with the server's certificate, where that is why a request failed.
+pub(crate) fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        // An error of a stream hides the one that it was made of.
+        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
+        let inner = inner.map(|inner| inner as &(dyn std::error::Error + 'static));
+        for error in [Some(error), inner].into_iter().flatten() {
+            if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() {
+                return Some(certificate_words(fault));
+            }
+        }
+        next = error.source().or(inner);
+    }
+    None
+}
+
+fn certificate_words(fault: &rustls::CertificateError) -> String {
+    use rustls::CertificateError as Fault;
+    match fault {
+        Fault::UnknownIssuer => "no authority that this machine knows has signed it".to_owned(),
+        Fault::Expired | Fault::ExpiredContext { .. } => "it has expired".to_owned(),
+        Fault::NotValidYet | Fault::NotValidYetContext { .. } => {
+            "it is not valid yet: check the clock".to_owned()
+        }
+        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => "it is for another name".to_owned(),
+        Fault::Revoked => "it was revoked".to_owned(),
+        Fault::BadSignature
+        | Fault::UnsupportedSignatureAlgorithmContext { .. }
+        | Fault::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "its signature is not that of an authority that this machine knows".to_owned()
+        }
+        other if other.to_string().contains("CaUsedAsEndEntity") => {
+            "it is one for an authority, not for a server".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// Returns whether the same request may succeed later.

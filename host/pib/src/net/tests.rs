@@ -78,3 +78,12 @@ async fn redirects_are_followed_but_not_for_ever() {
     assert_eq!(bytes(&server, "a", 10).await.unwrap(), b"data");
     assert!(matches!(bytes(&server, "loop", 10).await, Err(NetError::Transport { .. })));
 }
+
+#[tokio::test]
+async fn a_server_that_asks_for_an_hour_is_not_waited_for() {
+    let server = Server::start();
+    server.set("x", [Answer::status("429 Too Many Requests\r\nRetry-After: 3600")]);
+    let error = bytes(&server, "x", 10).await.unwrap_err();
+    assert!(error.to_string().contains("429") && error.to_string().contains("3600 seconds"), "{error}");
+    assert_eq!(server.asked().len(), 1);
+}

@@ -59,17 +59,32 @@ impl Bench {
 
     /// Runs the program with further variables in its environment.
     pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Ran {
-        let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
-        pib.args(args)
+        let mut pib = self.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        self.finish(pib.args(args).envs(variables.iter().copied()))
+    }
+
+    /// Runs the program in a network namespace of its own, in which there is no interface.
+    pub(crate) fn run_without_network(&self, args: &[&str]) -> Ran {
+        let mut unshare = self.in_here(Command::new("unshare"));
+        let flags = if rustix::process::geteuid().is_root() { "-n" } else { "-rn" };
+        self.finish(unshare.args([flags, env!("CARGO_BIN_EXE_pib")]).args(args))
+    }
+
+    /// Has the command run in the project, with nothing else of this machine.
+    pub(crate) fn in_here(&self, mut command: Command) -> Command {
+        command
             .current_dir(self.path(""))
             .env_clear()
             .env("HOME", self.folder.path())
             .env("PIB_CACHE_DIR", self.folder.path().join("cache"))
             .env("PIB_HOST_ROOT", self.folder.path())
             .env("DOCKER_HOST", "unix:///nonexistent/engine.sock")
-            .env("NO_COLOR", "1")
-            .envs(variables.iter().copied());
-        let output = pib.output().unwrap();
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn finish(&self, command: &mut Command) -> Ran {
+        let output = command.output().unwrap();
         let shown = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             // Messages are wrapped to the terminal's width; tests speak of their words.

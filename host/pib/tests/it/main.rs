@@ -15,5 +15,6 @@ mod native;
 mod registry;
 mod rules;
 mod stage;
+mod tls;
 mod web;
 mod world;

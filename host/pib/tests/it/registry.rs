@@ -10,29 +10,29 @@ use crate::web::{self, Request};
 
 /// What the server does beside giving files away.
 #[derive(Default, Clone)]
-struct Manners {
+pub(crate) struct Manners {
     /// The `Authorization` that it asks for.
-    login: Option<&'static str>,
+    pub(crate) login: Option<&'static str>,
     /// Sends everybody who asks for an archive to this address.
-    archives_at: Option<String>,
+    pub(crate) archives_at: Option<String>,
     /// What it answers instead for files whose path begins so: a head, and as many zeros as that.
-    instead: Option<(&'static str, &'static str, u64)>,
+    pub(crate) instead: Option<(&'static str, &'static str, u64)>,
 }
 
 /// The path that was asked for, the answer's status, and what the request said of the user.
-type Asked = (String, u16, Option<String>);
+pub(crate) type Asked = (String, u16, Option<String>);
 
 /// A web server for the files in a folder, with entity tags.
 #[derive(Clone)]
-struct Site {
-    address: String,
+pub(crate) struct Site {
+    pub(crate) address: String,
     root: PathBuf,
-    manners: Arc<Mutex<Manners>>,
-    log: Arc<Mutex<Vec<Asked>>>,
+    pub(crate) manners: Arc<Mutex<Manners>>,
+    pub(crate) log: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Site {
-    fn start(root: PathBuf) -> Self {
+    pub(crate) fn start(root: PathBuf) -> Self {
         let mut site = Self { address: String::new(), root, manners: Arc::default(), log: Arc::default() };
         let this = site.clone();
         site.address = web::serve(move |stream, request| this.answer(stream, &request));
@@ -72,7 +72,7 @@ impl Site {
     }
 
     /// Returns what was asked for since the last call, as `STATUS PATH`, sorted.
-    fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let mut asked: Vec<String> =
             self.log.lock().unwrap().drain(..).map(|(path, status, _)| format!("{status} {path}")).collect();
         asked.sort();
@@ -81,7 +81,7 @@ impl Site {
 }
 
 /// Makes a project, and a registry that has stage `acme` 1.0.0.
-fn world() -> (Bench, Site) {
+pub(crate) fn world() -> (Bench, Site) {
     let bench = Bench::new(PROJECT);
     let site = Site::start(bench.path("../registry"));
     publish(&bench, "1.0.0");
@@ -89,7 +89,7 @@ fn world() -> (Bench, Site) {
     (bench, site)
 }
 
-fn publish(bench: &Bench, version: &str) {
+pub(crate) fn publish(bench: &Bench, version: &str) {
     let manifest = format!("[stage]\nname = \"acme\"\nversion = \"{version}\"\n");
     bench.write("../acme/stage.toml", &manifest);
     bench.write("../acme/Dockerfile.part", "RUN true\n");
@@ -97,7 +97,7 @@ fn publish(bench: &Bench, version: &str) {
     assert_eq!(published.code, Some(0), "{}", published.errors);
 }
 
-fn succeeds(bench: &Bench, args: &[&str]) -> String {
+pub(crate) fn succeeds(bench: &Bench, args: &[&str]) -> String {
     let ran = bench.run(args);
     assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
     ran.out
@@ -216,7 +216,8 @@ fn the_cache_is_listed_checked_and_pruned() {
     let folder = std::fs::read_dir(bench.path("../cache/stages")).unwrap().flatten();
     let mut folders = folder.map(|item| item.path()).filter(|path| path.join("stage.toml").is_file());
     std::fs::write(folders.next().unwrap().join("stage.toml"), "x").unwrap();
-    let registry = std::fs::read_dir(bench.path("../cache/registries")).unwrap().flatten().next().unwrap();
+    let registry = std::fs::read_dir(bench.path("../cache/registries")).unwrap().flatten();
+    let registry = registry.into_iter().find(|item| item.file_name() != "tmp").unwrap();
     std::fs::write(registry.path().join(&INDEX[1..]), "x").unwrap();
     let verified = succeeds(&bench, &["cache", "verify"]);
     assert_eq!(verified.matches("removed, since it was damaged").count(), 2, "{verified}");

@@ -149,7 +149,7 @@ impl Shared {
             attempt += 1;
             let answer = match self.send(&http, request) {
                 Ok(answer) => answer,
-                Err(Broken::Failed(error)) if attempt < ATTEMPTS && !error.is_builder() => {
+                Err(Broken::Failed(error)) if attempt < ATTEMPTS && may_pass(&error) => {
                     self.pause(net::pause(attempt, None))?;
                     continue;
                 }
@@ -162,9 +162,11 @@ impl Shared {
                     asked = true;
                     self.log_in(&head.url)?;
                 }
-                status if net::is_passing(status) && attempt < ATTEMPTS => {
-                    self.pause(net::pause(attempt, head.retry_after))?;
-                }
+                status if net::is_passing(status) => match head.retry_after {
+                    Some(pause) if net::is_too_long(pause) => return Err(self.unwell(status, Some(pause))),
+                    asked if attempt < ATTEMPTS => self.pause(net::pause(attempt, asked))?,
+                    _ => return Err(self.unwell(status, None)),
+                },
                 status => return Err(self.refused(status)),
             }
         }
@@ -290,9 +292,18 @@ impl Shared {
         match broken {
             Broken::Silent => self.link.timed_out(),
             Broken::Stopped => self.link.interrupted(),
-            // The address is in our own message already.
             Broken::Failed(error) if error.is_timeout() => self.link.timed_out(),
-            Broken::Failed(error) => self.link.broken(error.without_url()),
+            Broken::Failed(error) => match net::certificate_fault(&error) {
+                Some(reason) => GitError::Server {
+                    url: self.link.url.clone(),
+                    reason: format!("the server's certificate is not trusted here ({reason})"),
+                    help: "If it is your own server, add its authority to this machine's certificates, or name the \
+                           file with it in SSL_CERT_FILE."
+                        .to_owned(),
+                },
+                // The address is in our own message already.
+                None => self.link.broken(error.without_url()),
+            },
         }
     }
 
@@ -309,16 +320,22 @@ impl Shared {
                 "there is no repository at this address",
                 "Check the address; a private repository may be hidden from those who may not read it.",
             ),
-            _ => return self.unwell(status),
+            _ => return self.unwell(status, None),
         };
         GitError::Server { url, reason: reason.to_owned(), help: help.to_owned() }
     }
 
-    fn unwell(&self, status: StatusCode) -> GitError {
-        let reason = format!("the server answered {status}");
+    fn unwell(&self, status: StatusCode, pause: Option<Duration>) -> GitError {
+        let pause = pause.map(|pause| format!(" and asks to be left alone for {} seconds", pause.as_secs()));
+        let reason = format!("the server answered {status}{}", pause.unwrap_or_default());
         let help = "Try again later; what was fetched before can be used with --offline.".to_owned();
         GitError::Server { url: self.link.url.clone(), reason, help }
     }
+}
+
+/// Returns whether the same request may reach the server later.
+fn may_pass(error: &reqwest::Error) -> bool {
+    !error.is_builder() && net::certificate_fault(error).is_none()
 }
 
 /// Makes a request and hands on what arrives; nothing may take longer than `patience`.
