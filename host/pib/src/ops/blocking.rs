@@ -1,5 +1,6 @@
 //! Work that blocks: it runs beside the async code, and stops when whoever waits for it goes away.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,15 @@ where
     let _guard = StopOnDrop(stopped.clone());
     let reader = Stoppable { inner: reader, stopped };
     tokio::task::spawn_blocking(move || work(reader)).await.map_err(worker)
+}
+
+/// Waits for a lock on a file, e.g. by `File::lock`, in a thread of its own: the wait can be interrupted.
+///
+/// # Errors
+/// When the system refuses the lock.
+pub(super) async fn wait(file: File, lock: fn(&File) -> io::Result<()>) -> io::Result<File> {
+    let waiting = tokio::task::spawn_blocking(move || lock(&file).map(|()| file));
+    waiting.await.map_err(io::Error::other)?
 }
 
 /// Returns the error for a thread that died.

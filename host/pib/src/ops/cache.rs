@@ -59,13 +59,13 @@ pub struct Pruned {
 }
 
 /// Holds the cache, so that nothing is taken out of it; `None` where nothing can be written there anyway.
-pub(super) fn hold(session: &Session) -> Option<File> {
+pub(super) async fn hold(session: &Session) -> Option<File> {
     let file = open(session).ok()?;
     match file.try_lock_shared() {
         Ok(()) => Some(file),
         Err(TryLockError::WouldBlock) => {
             session.reporter.note("Waiting for another pib that takes things out of the cache");
-            file.lock_shared().ok().map(|()| file)
+            blocking::wait(file, File::lock_shared).await.ok()
         }
         Err(TryLockError::Error(_)) => None,
     }
@@ -98,7 +98,7 @@ pub fn list(session: &Session) -> Vec<Kind> {
 pub async fn verify(session: &Session) -> Result<Verified, Error> {
     const STEP: &str = "cache";
     session.reporter.started(STEP, "Checking the cache");
-    let _alone = alone(session)?;
+    let _alone = alone(session).await?;
     let root = session.cache.clone();
     let check = move || -> Result<Verified, Error> {
         let (mut whole, mut removed) = source::verify(&root)?;
@@ -116,8 +116,11 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
 ///
 /// # Errors
 /// When something cannot be removed.
-pub fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Error> {
-    let _alone = alone(session)?;
+pub async fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Error> {
+    let _alone = alone(session).await?;
+    if !dry_run {
+        source::sweep(&session.cache);
+    }
     let limit = Duration::from_secs(days.saturating_mul(24 * 3600));
     let mut pruned = Pruned { items: 0, bytes: 0, dry_run };
     for (folder, _) in KINDS {
@@ -142,19 +145,18 @@ pub fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Erro
 }
 
 /// Waits until nobody else uses the cache.
-fn alone(session: &Session) -> Result<File, Error> {
+async fn alone(session: &Session) -> Result<File, Error> {
     let path = session.cache.join("lock");
     let fail = |error| Error::io("lock the cache by", &path, error);
     let file = open(session).map_err(fail)?;
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             session.reporter.note("Waiting for another pib that uses the cache");
-            file.lock().map_err(fail)?;
+            blocking::wait(file, File::lock).await.map_err(fail)
         }
-        Err(TryLockError::Error(error)) => return Err(fail(error)),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
     }
-    Ok(file)
 }
 
 fn open(session: &Session) -> std::io::Result<File> {

@@ -9,6 +9,8 @@ use super::Error;
 
 /// The largest text file of a project that is read, in bytes.
 const MAX_TEXT: u64 = 16 << 20;
+/// How the names of files begin that are being written.
+const TEMP: &str = ".pib-new-";
 
 /// Returns a file's text, or `None` where there is no such file.
 ///
@@ -48,7 +50,7 @@ pub(super) fn replace_text(path: &Path, text: &str) -> Result<(), Error> {
 pub(super) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let fail = |error| Error::io("write", path, error);
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(folder).map_err(fail)?;
+    let mut file = tempfile::Builder::new().prefix(TEMP).tempfile_in(folder).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     // A temporary file is private; a project's files have the mode that the user's other files get.
     let mode = std::fs::metadata(path).map(|old| old.permissions()).unwrap_or_else(|_| usual_mode());
@@ -57,6 +59,17 @@ pub(super) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.persist(path).map_err(|error| fail(error.error))?;
     // The rename itself is safe only once the folder is on the disk.
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+/// Removes the files that killed processes were writing in `folder`. Whoever calls this holds the lock on the project.
+pub(super) fn remove_left(folder: &Path) {
+    for item in folder.read_dir().into_iter().flatten().flatten() {
+        let ours = item.file_name().to_string_lossy().starts_with(TEMP);
+        if ours && item.file_type().is_ok_and(|kind| kind.is_file()) {
+            // One that stays is only untidy.
+            let _ = std::fs::remove_file(item.path());
+        }
+    }
 }
 
 /// Returns the digest of a file's bytes, whatever its size.
@@ -102,5 +115,9 @@ mod tests {
         assert_eq!(read_text(&path).unwrap().as_deref(), Some("b"));
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::write(folder.path().join(".pib-new-x"), "half").unwrap();
+        std::fs::write(folder.path().join(".pib-mine"), "").unwrap();
+        remove_left(folder.path());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

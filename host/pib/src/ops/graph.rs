@@ -46,7 +46,7 @@ pub(super) async fn resolve(
     mode: LockMode,
     update: Update,
 ) -> Result<Graph, Error> {
-    let held = cache::hold(session);
+    let held = cache::hold(session).await;
     let manifest = &project.manifest;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
     let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
@@ -118,9 +118,14 @@ impl Graph {
         self.lock.drop_base(project.arch, &project.os, &project.release);
     }
 
-    /// Writes the lock, where it changed; `mode` may forbid that.
+    /// Returns whether the lock is another one than the project has.
+    pub(super) fn changes_lock(&self, project: &Project) -> bool {
+        project.lock.as_ref() != Some(&self.lock)
+    }
+
+    /// Writes the lock, where it changed; `mode` may forbid that. Whoever calls this holds the lock on the project.
     pub(super) fn write_lock(&self, project: &Project, mode: LockMode) -> Result<bool, Error> {
-        if project.lock.as_ref() == Some(&self.lock) {
+        if !self.changes_lock(project) {
             return Ok(false);
         }
         if mode.locked {

@@ -84,7 +84,7 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")), &extras)?;
     let verdicts = record.judge(&plan);
     // Only what can be built is locked.
-    decided.graph.write_lock(&decided.project, mode)?;
+    save_lock(session, &decided, mode).await?;
     let source = |name| decided.graph.resolution.get(name).map(|stage| stage.source.describe());
     let stages = plan.stages.iter().zip(verdicts).map(|(stage, verdict)| PlannedSummary {
         name: stage.name.to_string(),
@@ -163,7 +163,7 @@ pub async fn write_context(
             (Some(stored), Some(digest))
         }
     };
-    decided.graph.write_lock(&decided.project, mode)?;
+    save_lock(session, &decided, mode).await?;
     let base_ref = match &base {
         Some(_) => BaseRef::ContextTar("base.tar".to_owned()),
         None => decided.base_ref(digest.as_ref()),
@@ -186,6 +186,20 @@ pub(super) async fn decide(session: &Session, mode: LockMode) -> Result<Decided,
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let packages = graph.packages().await?;
     Ok(Decided { project, graph, packages, secrets: Secrets::default(), build_args: BTreeMap::new() })
+}
+
+/// Writes the lock where it changes. What another pib has written since this one read it stays.
+async fn save_lock(session: &Session, decided: &Decided, mode: LockMode) -> Result<(), Error> {
+    let (project, graph) = (&decided.project, &decided.graph);
+    if mode.locked || !graph.changes_lock(project) {
+        // Where it must not change, this says so.
+        return graph.write_lock(project, mode).map(drop);
+    }
+    let _exclusive = Project::exclusive(session, &project.dir).await?;
+    match Project::load(session)?.lock == project.lock {
+        true => graph.write_lock(project, mode).map(drop),
+        false => Ok(()),
+    }
 }
 
 impl Decided {

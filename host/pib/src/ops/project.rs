@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 use pib_plan::lockfile::{self, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
 
-use super::{Error, Session, files};
-
-/// How long to wait before a project that is in use is asked for again.
-const RETRY: std::time::Duration = std::time::Duration::from_millis(50);
+use super::{Error, Session, blocking, files};
 
 /// A project, as it is on disk.
 pub(super) struct Project {
@@ -56,20 +53,18 @@ impl Project {
         let fail = |error| Error::io("lock the project by", &path, error);
         let file =
             std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
-        let mut told = false;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
-                Err(std::fs::TryLockError::WouldBlock) if told => {}
-                Err(std::fs::TryLockError::WouldBlock) => {
-                    session.reporter.note("Waiting for another pib that works on this project");
-                    told = true;
-                }
+        let file = match file.try_lock() {
+            Ok(()) => file,
+            Err(std::fs::TryLockError::WouldBlock) => {
+                session.reporter.note("Waiting for another pib that works on this project");
+                blocking::wait(file, std::fs::File::lock).await.map_err(fail)?
             }
-            // Asked again and again: a call that blocks could not be stopped by Ctrl-C.
-            tokio::time::sleep(RETRY).await;
+            Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+        };
+        for folder in [dir, &target] {
+            files::remove_left(folder);
         }
+        Ok(file)
     }
 }
 

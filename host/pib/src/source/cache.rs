@@ -13,16 +13,13 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use pib_plan::id::Digest;
 
-use super::SourceError;
 use super::archive::{self, Promise};
 use super::files::{self, PackageFile};
+use super::{SourceError, leftovers};
 
-/// After which time a temporary folder was surely left by a process that was killed.
-const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How often a finished stage is put in place before a broken one in the way is an error.
 const ATTEMPTS: u32 = 8;
 
@@ -134,13 +131,7 @@ impl StageCache {
     }
 
     fn temp_folder(&self) -> Result<tempfile::TempDir, SourceError> {
-        let folder = self.stages.join("tmp");
-        fs::create_dir_all(&folder).map_err(SourceError::io("creating", &folder))?;
-        remove_stale(&folder);
-        tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .tempdir_in(&folder)
-            .map_err(SourceError::io("creating a folder in", &folder))
+        leftovers::temp_folder(&self.stages)
     }
 }
 
@@ -158,18 +149,6 @@ fn verify(root: &Path, content: Digest) -> Result<Option<Vec<PackageFile>>, Sour
             Ok(None)
         }
         Err(error) => Err(error),
-    }
-}
-
-/// Removes what killed processes left. Failures are of no consequence: the next process tries again.
-fn remove_stale(folder: &Path) {
-    let Ok(items) = folder.read_dir() else { return };
-    for item in items.flatten() {
-        let modified = item.metadata().and_then(|metadata| metadata.modified());
-        let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        if age.is_some_and(|age| age > STALE) {
-            let _ = fs::remove_dir_all(item.path());
-        }
     }
 }
 

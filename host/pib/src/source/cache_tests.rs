@@ -95,7 +95,7 @@ fn what_a_killed_process_left_is_removed_after_a_day() {
     let temp = place.temp.path().join("cache/stages/tmp");
     write(&temp.join("old"), &[("x", "")]);
     write(&temp.join("new"), &[("x", "")]);
-    let past = SystemTime::now() - STALE - Duration::from_secs(60);
+    let past = std::time::SystemTime::now() - leftovers::STALE - std::time::Duration::from_secs(60);
     File::open(temp.join("old")).unwrap().set_modified(past).unwrap();
     place.insert().unwrap();
     assert!(!temp.join("old").exists() && temp.join("new").exists());

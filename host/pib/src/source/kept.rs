@@ -15,8 +15,8 @@ use pib_plan::id::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::SourceError;
 use super::registry::MAX_INDEX;
+use super::{SourceError, leftovers};
 use crate::net::Validators;
 
 /// The longest first line.
@@ -26,6 +26,8 @@ const MAX_HEAD: u64 = 16 << 10;
 #[derive(Debug, Clone)]
 pub(super) struct KeptIndex {
     root: PathBuf,
+    /// Where all registries' files are.
+    registries: PathBuf,
 }
 
 /// A kept file.
@@ -49,7 +51,8 @@ impl KeptIndex {
         let hash = Digest::of(url.as_str().as_bytes()).hex();
         let fine = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
         let host: String = url.host_str().unwrap_or_default().chars().filter(fine).take(60).collect();
-        Self { root: cache_root.join("registries").join(format!("{host}-{}", &hash[..16])) }
+        let registries = cache_root.join("registries");
+        Self { root: registries.join(format!("{host}-{}", &hash[..16])), registries }
     }
 
     /// Returns the file at `path`, where it is kept and whole.
@@ -62,15 +65,17 @@ impl KeptIndex {
         let full = self.root.join(path);
         let folder = full.parent().unwrap_or(&self.root);
         let head = Head { digest: Digest::of(bytes), validators: validators.clone() };
+        // Made elsewhere: what a killed process leaves is not taken for a damaged file.
+        let temp = leftovers::temp_folder(&self.registries)?;
         let write = || {
             fs::create_dir_all(folder)?;
-            let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+            let beside = temp.path().join("index");
+            let mut file = File::create_new(&beside)?;
             serde_json::to_writer(&mut file, &head)?;
             file.write_all(b"\n")?;
             file.write_all(bytes)?;
-            file.as_file().sync_all()?;
-            file.persist(&full)?;
-            Ok(())
+            file.sync_all()?;
+            fs::rename(&beside, &full)
         };
         write().map_err(SourceError::io("writing", &full))
     }

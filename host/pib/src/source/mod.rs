@@ -11,6 +11,7 @@
 //! | `files` | a stage's files and their canonical tar |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
+//! | `leftovers` | where things are made before they get their names, and what killed processes leave |
 //! | `kept` | index files of web servers, asked for again only if they have changed |
 //!
 //! Invariants: what comes out of [`Sources::fetch`] has the digests that the index and the lock promise; nothing
@@ -24,6 +25,7 @@ mod error;
 mod files;
 pub mod git;
 mod kept;
+mod leftovers;
 mod package;
 pub mod path;
 pub mod publish;
@@ -54,6 +56,7 @@ use registry::Registry;
 
 pub use error::SourceError;
 pub use files::PackageFile;
+pub use leftovers::sweep;
 pub use package::{Package, manifest};
 pub use verify::verify;
 

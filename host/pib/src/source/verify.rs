@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 
-use super::SourceError;
 use super::cache::StageCache;
-use super::kept;
+use super::{SourceError, kept, leftovers};
 
 /// Reads everything below the cache's folder `root` that is about stages; returns how many things were whole, and the
-/// paths of those that were not and are gone now. This blocks.
+/// paths of those that were not and are gone now. What killed processes left goes without a word. This blocks.
 ///
 /// # Errors
 /// When the cache cannot be read, or what is damaged cannot be removed.
 pub fn verify(root: &Path) -> Result<(usize, Vec<PathBuf>), SourceError> {
+    leftovers::sweep(root);
     let (mut whole, mut damaged) = (0, Vec::new());
     let stages = StageCache::new(root);
     for path in items(&root.join("stages"))? {
@@ -28,7 +28,7 @@ pub fn verify(root: &Path) -> Result<(usize, Vec<PathBuf>), SourceError> {
         }
     }
     for path in items(&root.join("git"))? {
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with(leftovers::TEMP) {
             match is_whole(&path) {
                 true => whole += 1,
                 false => {

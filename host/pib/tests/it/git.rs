@@ -1,8 +1,10 @@
 //! Stages out of git repositories, which git itself has made.
 
 #[path = "git/forge.rs"]
-mod forge;
+pub(crate) mod forge;
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::bench::Bench;
@@ -199,7 +201,7 @@ fn little_is_fetched_over_the_web_and_more_where_it_must_be() {
     let url = format!("{}/kvm/.git", forge.address);
     run(&bench, &["add", "--git", &url]);
     let copies = std::fs::read_dir(bench.folder.path().join("cache/git")).unwrap();
-    let copy = copies.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let copy = copies.flatten().map(|entry| entry.path()).find(|path| path.join("HEAD").is_file()).unwrap();
     assert_eq!(std::fs::read_to_string(copy.join("shallow")).unwrap().trim(), second, "it has its history");
     // A second commit comes into the same copy, by the name and by its digits alone.
     run(&bench, &["add", "--git", &url, "--tag", "v1"]);
@@ -318,7 +320,7 @@ fn a_silent_server_is_given_up_within_a_bound() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     // It stops in the middle of a pack.
     kvm(&bench);
-    let manners = Manners { falls_asleep: true, ..Manners::default() };
+    let manners = Manners { falls_asleep: Arc::new(true.into()), ..Manners::default() };
     let forge = Forge::start(&bench.folder.path().join("repos"), manners);
     let began = Instant::now();
     bench.fails(
@@ -453,7 +455,7 @@ fn what_a_killed_process_left_is_no_obstacle() {
     let (repo, first, _) = kvm(&bench);
     run(&bench, &["add", "--git", &repo.url()]);
     let copies = std::fs::read_dir(bench.folder.path().join("cache/git")).unwrap();
-    let copy = copies.flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let copy = copies.flatten().map(|entry| entry.path()).find(|path| path.join("HEAD").is_file()).unwrap();
     // It was writing that a commit is there.
     std::fs::write(copy.join(format!("refs/pib/commits/{first}.lock")), "").unwrap();
     std::fs::write(copy.join("objects/pack/pack_git2_Xyz"), "half a pack").unwrap();
@@ -462,6 +464,42 @@ fn what_a_killed_process_left_is_no_obstacle() {
     std::fs::remove_file(copy.join("HEAD")).unwrap();
     std::fs::remove_dir_all(bench.folder.path().join("cache/stages")).unwrap();
     run(&bench, &["plan", "--locked"]);
+}
+
+#[test]
+fn a_fetch_that_is_killed_in_the_middle_leaves_nothing() {
+    let bench = bench("");
+    let (repo, ..) = kvm(&bench);
+    // Enough, and not to be compressed much, that half of it is more than a piece of the protocol.
+    let digest = |number: u32| pib_plan::id::Digest::of(&number.to_le_bytes()).hex();
+    repo.write("files/data", &(0..20_000).map(digest).collect::<String>());
+    repo.commit();
+    let manners = Manners { falls_asleep: Arc::new(true.into()), awake_below: 1 << 18, ..Manners::default() };
+    let forge = Forge::start(&bench.folder.path().join("repos"), manners.clone());
+    let url = format!("{}/kvm/.git", forge.address);
+    let mut pib = bench.in_here(std::process::Command::new(env!("CARGO_BIN_EXE_pib")));
+    let mut child = pib.args(["add", "--git", &url]).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // Half a pack has arrived: it is being written under a name of its own.
+    let cache = bench.folder.path().join("cache");
+    let half = || {
+        let items = walkdir::WalkDir::new(cache.join("git")).into_iter().flatten();
+        items.filter(|item| item.file_name().to_string_lossy().contains("_git2_")).count()
+    };
+    let began = Instant::now();
+    while half() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "no pack arrived");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(half(), 1);
+    manners.falls_asleep.store(false, Ordering::Relaxed);
+    let manifest = read(&bench, "pib.toml");
+    assert!(!manifest.contains("kvm"), "{manifest}");
+    assert!(!run(&bench, &["cache", "verify"]).contains("removed"));
+    assert_eq!(half(), 0);
+    run(&bench, &["add", "--git", &url]);
+    run(&bench, &["plan", "--frozen"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod base;
 mod bench;
 mod cli;
+mod crowd;
 mod daily;
 mod disk;
 mod engine;

@@ -3,6 +3,7 @@
 //! ```text
 //! <cache>/git/<name>-<hash>/        the repository
 //! <cache>/git/<name>-<hash>.lock    held while something is fetched into it
+//! <cache>/git/tmp/                  being made
 //! ```
 //!
 //! Objects are only ever added, so that reading takes no lock. `refs/pib/commits/<commit>` says that everything
@@ -24,6 +25,7 @@ use super::address::Address;
 use super::link::Link;
 use super::meter::Meter;
 use super::wanted::{self, Head, Target};
+use crate::source::leftovers;
 
 /// The depth that stands for a whole history, also where an earlier fetch cut it off.
 const WHOLE: i32 = i32::MAX;
@@ -291,7 +293,7 @@ impl Database {
     /// Opens the copy for writing; one that cannot be opened was not finished, and is made anew.
     fn create(&self) -> Result<Repository, GitError> {
         if let Ok(repository) = self.open() {
-            self.remove_stale_locks();
+            leftovers::sweep_repository(&self.folder);
             return Ok(repository);
         }
         match fs::remove_dir_all(&self.folder) {
@@ -300,21 +302,15 @@ impl Database {
             }
             _ => {}
         }
+        // It gets its name when it is whole: a process that is killed meanwhile leaves nothing that looks like one.
+        let parent = self.folder.parent().unwrap_or(&self.folder);
+        let temp = leftovers::temp_folder(parent).map_err(self.failed("creating"))?;
+        let made = temp.path().join("repository");
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).external_template(false);
-        Repository::init_opts(&self.folder, &options).map_err(self.failed("creating"))
-    }
-
-    /// Removes the lock files that a killed process left: whoever gets here holds the lock that counts.
-    fn remove_stale_locks(&self) {
-        for entry in walkdir::WalkDir::new(self.folder.join("refs/pib")).into_iter().flatten() {
-            if entry.file_type().is_file() && entry.path().extension().is_some_and(|end| end == "lock") {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        for name in ["shallow.lock", "packed-refs.lock", "HEAD.lock", "config.lock"] {
-            let _ = fs::remove_file(self.folder.join(name));
-        }
+        Repository::init_opts(&made, &options).map_err(self.failed("creating"))?;
+        fs::rename(&made, &self.folder).map_err(self.failed("creating"))?;
+        self.open().map_err(self.failed("opening"))
     }
 
     /// Waits until no other process fetches into the copy. The lock ends with the file, also by a kill.

@@ -4,24 +4,25 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::web::{self, Request};
 
 /// A repository with files of the test's own.
-pub(super) struct Repo {
-    pub(super) folder: PathBuf,
+pub(crate) struct Repo {
+    pub(crate) folder: PathBuf,
 }
 
 impl Repo {
-    pub(super) fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let repo = Self { folder: folder.to_owned() };
         repo.git(&["init", "-q", "-b", "main"]);
         repo
     }
 
-    pub(super) fn git(&self, args: &[&str]) -> String {
+    pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "protocol.file.allow=always", "-c", "uploadpack.allowAnySHA1InWant=true"])
             .args(args)
@@ -36,58 +37,60 @@ impl Repo {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    pub(super) fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.folder.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
     }
 
     /// Writes a stage into `folder` ("" is the root).
-    pub(super) fn stage(&self, folder: &str, name: &str, version: &str) {
+    pub(crate) fn stage(&self, folder: &str, name: &str, version: &str) {
         let at = |file: &str| format!("{folder}/{file}").trim_start_matches('/').to_owned();
         self.write(&at("stage.toml"), &format!("[stage]\nname = \"{name}\"\nversion = \"{version}\"\n"));
         self.write(&at("Dockerfile.part"), "RUN true\n");
     }
 
     /// Commits everything; returns the commit.
-    pub(super) fn commit(&self) -> String {
+    pub(crate) fn commit(&self) -> String {
         self.git(&["add", "-A"]);
         self.git(&["commit", "-q", "--allow-empty", "-m", "x"]);
         self.git(&["rev-parse", "HEAD"])
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("file://{}", self.folder.display())
     }
 }
 
 /// What the server does beside giving repositories away.
 #[derive(Default, Clone)]
-pub(super) struct Manners {
+pub(crate) struct Manners {
     /// The user and password, as the header has them, that it asks for.
-    pub(super) login: Option<&'static str>,
+    pub(crate) login: Option<&'static str>,
     /// Answers every request below `/old` with a redirection to this address.
-    pub(super) moved_to: Option<String>,
-    /// Sends the head of a pack and no more of it.
-    pub(super) falls_asleep: bool,
+    pub(crate) moved_to: Option<String>,
+    /// Sends the head of a pack and no more of it, for as long as this is set.
+    pub(crate) falls_asleep: Arc<AtomicBool>,
+    /// Does so only with answers that have this many bytes.
+    pub(crate) awake_below: usize,
 }
 
 /// A web server for the repositories in a folder.
-pub(super) struct Forge {
-    pub(super) address: String,
+pub(crate) struct Forge {
+    pub(crate) address: String,
     /// The requests: method, path, and what the request said of the user.
-    pub(super) asked: Arc<Log>,
+    pub(crate) asked: Arc<Log>,
 }
 
 impl Forge {
-    pub(super) fn start(root: &Path, manners: Manners) -> Self {
+    pub(crate) fn start(root: &Path, manners: Manners) -> Self {
         let asked = Arc::<Log>::default();
         let (root, log) = (root.to_owned(), asked.clone());
         let address = web::serve(move |stream, request| answer(stream, &request, &root, &manners, &log));
         Self { address, asked }
     }
 
-    pub(super) fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.asked.lock().unwrap().len()
     }
 }
@@ -135,7 +138,8 @@ fn answer(mut stream: TcpStream, request: &Request, root: &Path, manners: &Manne
         stream,
         "HTTP/1.1 {status}\r\n{others}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
-    if manners.falls_asleep && method == "POST" {
+    let tired = manners.falls_asleep.load(Ordering::Relaxed) && body.len() >= manners.awake_below;
+    if tired && method == "POST" {
         let _ = stream.write_all(&body[..body.len() / 2]);
         std::thread::sleep(std::time::Duration::from_secs(60));
         return;
