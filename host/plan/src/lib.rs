@@ -15,6 +15,7 @@
 //! | [`order`] | the order of the stages, and why |
 //! | [`lockfile`] | `pib.lock` |
 //! | [`packages`] | keeps what package managers download |
+//! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
@@ -40,3 +41,4 @@ pub mod size;
 pub mod stage;
 pub mod suggest;
 pub mod variable;
+pub mod vendor;

@@ -16,6 +16,8 @@ use semver::Version;
 
 pub use diff::{Change, LockDiff, Unmet};
 pub use error::LockError;
+pub(crate) use read::merge_conflict;
+pub(crate) use write::quoted;
 
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};

@@ -24,6 +24,7 @@ mod stages;
 mod tree;
 mod tty;
 mod update;
+mod vendor;
 mod why;
 
 use std::io::Write as _;
@@ -107,6 +108,7 @@ enum Command {
     Outdated(outdated::Outdated),
     Why(why::Why),
     Fetch(fetch::Fetch),
+    Vendor(vendor::Vendor),
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
@@ -166,6 +168,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Outdated(args) => outdated::run(session, json, args).await,
             Command::Why(args) => why::run(session, json, args).await,
             Command::Fetch(args) => fetch::run(session, json, args).await,
+            Command::Vendor(args) => vendor::run(session, json, args).await,
             Command::Cache(args) => cache::run(session, json, args).await,
             Command::Search(args) => search::run(session, json, args).await,
             Command::Info(args) => info::run(session, json, args).await,

@@ -129,7 +129,8 @@ pub(super) async fn ensure(
         super::cache::used(&found.path);
         return Ok(found);
     }
-    if mode.offline {
+    let is_here = matches!(source, BaseSource::Tarball { location: Location::Path(_), .. });
+    if mode.offline && !is_here {
         return Err(Error::Stage {
             message: "the base is not in the cache, and --offline forbids to fetch it".to_owned(),
             help: Some("Run the build once with the network.".to_owned()),

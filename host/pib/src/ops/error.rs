@@ -161,6 +161,8 @@ impl Error {
 fn source_code(error: &SourceError) -> u8 {
     match error {
         SourceError::Io { .. } | SourceError::Git(GitError::Database { .. }) => 1,
+        SourceError::VendorInTheWay { .. } => 1,
+        SourceError::VendorChanged { .. } | SourceError::VendorNotLocked { .. } => 8,
         SourceError::Git(error) if error.is_content() => 3,
         SourceError::Git(GitError::Interrupted { .. }) => 130,
         SourceError::Git(_) => 8,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::id::StageName;
@@ -13,8 +13,9 @@ use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resolved, Root, Update};
 
 use super::project::Project;
-use super::{Error, LockMode, Session, cache, files};
-use crate::source::{Package, Sources};
+use super::{Error, LockMode, Session, cache, files, vendor};
+use crate::source::vendor::Vendor;
+use crate::source::{self, Package, Sources};
 
 /// How many stages are asked for, or fetched, at once.
 const AT_ONCE: usize = 32;
@@ -31,6 +32,8 @@ pub(super) struct Graph {
     sources: Sources,
     /// The lock before; empty where there was none.
     before: Lockfile,
+    /// The folder of the cache.
+    cache_root: PathBuf,
     /// Keeps what is used in the cache.
     _cache: Option<File>,
 }
@@ -46,23 +49,55 @@ pub(super) async fn resolve(
     mode: LockMode,
     update: Update,
 ) -> Result<Graph, Error> {
+    let means = Means { vendor: vendor::open(session, project)? };
+    resolve_by(session, project, mode, update, means).await
+}
+
+/// What a resolution uses beside the manifest and the lock.
+#[derive(Default)]
+pub(super) struct Means {
+    /// The stages that the project holds itself.
+    pub(super) vendor: Option<Vendor>,
+}
+
+/// Does what [`resolve`] does, by other means.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) async fn resolve_by(
+    session: &Session,
+    project: &Project,
+    mode: LockMode,
+    update: Update,
+    means: Means,
+) -> Result<Graph, Error> {
     let held = cache::hold(session).await;
     let manifest = &project.manifest;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
     let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
+    let sources = sources.vendored(means.vendor);
     let request = request(project, update)?;
     let mut resolved = choose(&sources, &request).await;
-    // What is kept of an index does for what the lock holds. Anything else is decided on what there is now.
-    if sources.assumed() && !resolved.as_ref().is_ok_and(|found| is_locked(found, &before)) {
+    let settled = match &resolved {
+        Ok(found) => is_locked(found, &before),
+        // A stage that is not what was promised is not made good by another answer.
+        Err(error) => !matches!(error, Error::Resolve(_)),
+    };
+    // What is kept of an index, or vendored, does for what the lock holds. Anything else is decided on what there is.
+    if sources.assumed() && !settled {
         resolved = choose(&sources.fresh(), &request).await;
     }
     let resolution = resolved?;
+    for stage in &resolution.stages {
+        // Also where nothing is fetched: else a lock that is written anew would take the change.
+        before.stage(&stage.name).map_or(Ok(()), |locked| source::check_locked(stage, locked))?;
+    }
     let order = sort(manifest, &resolution)?;
     let lock = before.with_stages(&resolution);
     if mode.locked {
         unchanged(project, &lock)?;
     }
-    Ok(Graph { resolution, order, lock, sources, before, _cache: held })
+    Ok(Graph { resolution, order, lock, sources, before, cache_root: session.cache.clone(), _cache: held })
 }
 
 async fn choose(sources: &Sources, request: &ResolveRequest) -> Result<Resolution, Error> {
@@ -90,15 +125,24 @@ pub(super) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest,
 impl Graph {
     /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
     pub(super) async fn packages(&self) -> Result<Vec<Package>, Error> {
-        let stages = self.order.names().iter().filter_map(|name| self.resolution.get(name));
-        let fetched = stages.map(async |stage| {
+        let fetched = self.stages().map(async |stage| {
             let package = self.sources.fetch(stage, self.before.stage(&stage.name)).await?;
-            if !matches!(stage.source, SourceId::Path(_)) {
+            if package.root.starts_with(&self.cache_root) {
                 cache::used(&package.root);
             }
             Ok(package)
         });
         stream::iter(fetched).buffered(AT_ONCE).try_collect().await
+    }
+
+    /// Returns the stages, in build order.
+    pub(super) fn stages(&self) -> impl Iterator<Item = &Resolved> {
+        self.order.names().iter().filter_map(|name| self.resolution.get(name))
+    }
+
+    /// Returns where the stages come from.
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Returns the locked base for the project's target.

@@ -36,6 +36,7 @@ pub mod stage;
 mod stages;
 pub mod tree;
 pub mod update;
+pub mod vendor;
 pub mod why;
 
 pub use error::Error;

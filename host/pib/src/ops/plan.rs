@@ -14,7 +14,7 @@ use super::base::{self, Mirrors};
 use super::graph::{self, Graph};
 use super::project::Project;
 use super::secrets::Secrets;
-use super::{Error, LockMode, Session, build_args, inputs, native, stages};
+use super::{Error, LockMode, Session, build_args, inputs, native, stages, vendor};
 use crate::base::{BaseSource, StoredBase};
 use crate::source::Package;
 
@@ -185,6 +185,7 @@ pub(super) async fn decide(session: &Session, mode: LockMode) -> Result<Decided,
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let packages = graph.packages().await?;
+    vendor::check_complete(session, &project, &graph, &packages)?;
     Ok(Decided { project, graph, packages, secrets: Secrets::default(), build_args: BTreeMap::new() })
 }
 

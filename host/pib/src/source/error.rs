@@ -215,6 +215,64 @@ pub enum SourceError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Git(#[from] GitError),
+    /// A vendored stage was changed in the project's folder.
+    #[error(
+        "stage `{name}` in `{}` is not what `pib vendor` put there: {reason} (expected {expected}, found {found})",
+        path.display()
+    )]
+    #[diagnostic(help(
+        "`pib vendor` puts it right. To change a stage, copy its folder to another place and name that in pib.toml: \
+         [patch] {name} = {{ path = \"...\" }}."
+    ))]
+    VendorChanged {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+        /// How it differs.
+        reason: String,
+        /// The digest in the list.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A vendored stage is another one than the lock holds.
+    #[error(
+        "stage `{name}` in `{}` is not the one that is locked: pib.lock has {locked}, the list of vendored stages has \
+         {found}",
+        path.display()
+    )]
+    #[diagnostic(help("Run `pib vendor`: it puts there what pib.lock holds."))]
+    VendorNotLocked {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+        /// The digest in the lock.
+        locked: Digest,
+        /// The digest in the list.
+        found: Digest,
+    },
+    /// A vendored stage's folder is gone.
+    #[error("the folder `{}` of the vendored stage `{name}` is not there", path.display())]
+    #[diagnostic(help("Get it back from version control, or run `pib vendor`."))]
+    VendorMissing {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+    },
+    /// Something that pib did not make is where a vendored stage must be.
+    #[error("`{}` is in the way of vendored stages: {reason}", path.display())]
+    #[diagnostic(help(
+        "Nothing was changed. Move it elsewhere, or choose another folder: pib vendor FOLDER."
+    ))]
+    VendorInTheWay {
+        /// What is in the way.
+        path: PathBuf,
+        /// What it is.
+        reason: String,
+    },
     /// A version is published with another content.
     #[error(
         "stage `{name}` {version} is published already, with another content: published {published}, in `{}` {found}",

@@ -8,6 +8,8 @@
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`publish`] | adds stages to a registry that is a folder |
 //! | [`cache`] | unpacked stages by the digest of their content |
+//! | [`vendor`] | stages that the project holds itself |
+//! | `fetch` | a resolved stage: vendored, cached or from its source, with its digests checked |
 //! | `files` | a stage's files and their canonical tar |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
@@ -22,6 +24,7 @@ pub mod archive;
 pub mod cache;
 mod entry;
 mod error;
+mod fetch;
 mod files;
 pub mod git;
 mod kept;
@@ -34,6 +37,7 @@ pub mod registry;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod vendor;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -41,20 +45,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pib_plan::id::{Digest, StageName};
+use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::Resolved;
 use pib_plan::suggest;
 
 use crate::net::Http;
-use archive::Promise;
 use cache::StageCache;
 use git::{Git, GitOptions};
 use path::PathStage;
 use registry::Registry;
+use vendor::Vendor;
 
 pub use error::SourceError;
+pub use fetch::check_locked;
 pub use files::PackageFile;
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
@@ -80,6 +85,8 @@ pub struct Sources {
     assumed: Arc<AtomicBool>,
     /// Held by the one question about git repositories: those after it find what it has fetched.
     git_turn: Arc<tokio::sync::Mutex<()>>,
+    /// The stages that the project holds itself.
+    vendor: Option<Vendor>,
 }
 
 impl Sources {
@@ -100,6 +107,7 @@ impl Sources {
             fresh: false,
             assumed: Arc::default(),
             git_turn: Arc::default(),
+            vendor: None,
         }
     }
 
@@ -128,6 +136,13 @@ impl Sources {
     #[must_use]
     pub fn tokens(mut self, tokens: &BTreeMap<String, String>) -> Self {
         self.tokens = tokens.clone();
+        self
+    }
+
+    /// Sets the stages that the project holds itself: what the lock holds is taken from there.
+    #[must_use]
+    pub fn vendored(mut self, vendor: Option<Vendor>) -> Self {
+        self.vendor = vendor;
         self
     }
 
@@ -185,6 +200,12 @@ impl Sources {
     /// # Errors
     /// When the source cannot be read, or a folder holds no stage or another one.
     pub async fn candidates(&self, name: &StageName, source: &SourceId) -> Result<IndexFile, SourceError> {
+        if let Some(vendor) = self.vendor_for(source).filter(|_| !self.fresh)
+            && let Some(candidate) = vendor.candidate(name, source, &self.locked)?
+        {
+            self.assumed.store(true, Ordering::Relaxed);
+            return Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() });
+        }
         match source {
             SourceId::Registry(_) => {
                 let registry = self.registry(source)?;
@@ -194,6 +215,14 @@ impl Sources {
                 self.check_network(&registry, || format!("the index of stage `{name}`"))?;
                 let file = registry.versions(name).await?;
                 if file.versions.is_empty() {
+                    if let Some(line) = file.skipped.first() {
+                        let registry = source.describe();
+                        let reason = format!(
+                            "line {} of its index of stage `{name}` is none: {}",
+                            line.line, line.reason
+                        );
+                        return Err(SourceError::BadRegistry { registry, reason });
+                    }
                     // A wrong address is told apart from a stage that does not exist.
                     registry.check().await?;
                 }
@@ -220,65 +249,6 @@ impl Sources {
         }
     }
 
-    /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.
-    ///
-    /// `locked` is what the lock holds of this stage, if it does; it counts where it is about the same version
-    /// of the same source. A folder may change as it likes: it has no promise to keep.
-    ///
-    /// # Errors
-    /// When the stage cannot be had, or is not what the index or the lock promises.
-    pub async fn fetch(
-        &self,
-        resolved: &Resolved,
-        locked: Option<&LockedStage>,
-    ) -> Result<Package, SourceError> {
-        match &resolved.source {
-            SourceId::Registry(_) => self.fetch_from_registry(resolved, locked).await,
-            SourceId::Path(path) => {
-                let (this, name, path) = (self.clone(), resolved.name.clone(), path.clone());
-                blocking(move || this.path_stage(&name, &path).package()).await
-            }
-            SourceId::Git(git) => {
-                let _turn = self.git_turn.lock().await;
-                let (name, content) = (resolved.name.clone(), resolved.entry.content);
-                self.repositories().package(name, git.clone(), content).await
-            }
-        }
-    }
-
-    async fn fetch_from_registry(
-        &self,
-        resolved: &Resolved,
-        locked: Option<&LockedStage>,
-    ) -> Result<Package, SourceError> {
-        let entry = &resolved.entry;
-        let what = format!("{} {}", resolved.name, resolved.version);
-        let registry = self.registry(&resolved.source)?;
-        let (Some(checksum), Some(content)) = (entry.cksum, entry.content) else {
-            let reason = format!("its index line of {what} has no digests");
-            return Err(SourceError::BadRegistry { registry: resolved.source.describe(), reason });
-        };
-        if let Some(locked) = locked
-            && (&locked.version, &locked.source) == (&resolved.version, &resolved.source)
-        {
-            check_lock(resolved, "archive", locked.checksum, checksum)?;
-            check_lock(resolved, "content", locked.content, content)?;
-        }
-        let cache = self.cache.clone();
-        let cached = match blocking(move || cache.find(content)).await? {
-            Some(cached) => cached,
-            None => {
-                self.check_network(&registry, || format!("the archive of {what}"))?;
-                let archive = registry.archive(entry).await?;
-                let (cache, what) = (self.cache.clone(), what.clone());
-                blocking(move || cache.insert(&archive, &Promise { what: &what, checksum, content })).await?
-            }
-        };
-        let package =
-            blocking(move || Package::with_files(&cached.root, &what, cached.files, content)).await?;
-        check_identity(resolved, package)
-    }
-
     /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the
     /// lock holds a version that was there.
     fn kept(&self, registry: &Registry, name: &StageName) -> Option<IndexFile> {
@@ -294,6 +264,38 @@ impl Sources {
         }
         self.assumed.fetch_or(!self.offline, Ordering::Relaxed);
         Some(file)
+    }
+
+    /// Returns whether a stage can only be had from outside of the project: it is in no folder of it.
+    pub fn is_outside(&self, source: &SourceId) -> bool {
+        let SourceId::Path(path) = source else { return true };
+        let real = |path: &Path| path.canonicalize().ok();
+        match (real(&self.project), real(&self.project.join(path.as_str()))) {
+            (Some(project), Some(folder)) => !folder.starts_with(project),
+            // What is not there is told by whoever needs it.
+            _ => path.as_str().split('/').any(|part| part.is_empty() || part == ".."),
+        }
+    }
+
+    /// Returns whether the project holds the stage that was resolved itself, in the folder of vendored stages.
+    pub fn is_vendored(&self, resolved: &Resolved) -> bool {
+        self.vendor.as_ref().is_some_and(|vendor| vendor.holds(resolved))
+    }
+
+    /// Returns whether a path stage's own folder is there and has another content than `vendored`. This blocks.
+    pub fn has_moved_on(&self, source: &SourceId, vendored: &Package) -> bool {
+        let SourceId::Path(path) = source else { return false };
+        let own = self.path_stage(&vendored.name, path).package();
+        own.is_ok_and(|own| own.content != vendored.content)
+    }
+
+    /// Returns the vendored stages, unless the folder of a path stage is there and they are about to be renewed.
+    fn vendor_for(&self, source: &SourceId) -> Option<&Vendor> {
+        let vendor = self.vendor.as_ref()?;
+        match source {
+            SourceId::Path(path) if vendor.is_renewing() && self.project.join(path.as_str()).is_dir() => None,
+            _ => Some(vendor),
+        }
     }
 
     fn repositories(&self) -> Git {
@@ -344,36 +346,6 @@ impl Sources {
     fn path_stage<'a>(&self, name: &'a StageName, path: &'a PathSource) -> PathStage<'a> {
         PathStage { name, shown: path.as_str(), root: self.project.join(path.as_str()) }
     }
-}
-
-/// Checks that a digest is the locked one.
-fn check_lock(
-    resolved: &Resolved,
-    part: &str,
-    locked: Option<Digest>,
-    found: Digest,
-) -> Result<(), SourceError> {
-    match locked {
-        Some(locked) if locked != found => Err(SourceError::ChangedSinceLock {
-            what: format!("the {part} of {} {}", resolved.name, resolved.version),
-            name: resolved.name.clone(),
-            place: resolved.source.describe(),
-            locked,
-            found,
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Checks that an archive holds the stage and the version that its index line says.
-fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, SourceError> {
-    if package.name == resolved.name && package.version == resolved.version {
-        return Ok(package);
-    }
-    Err(SourceError::BadArchive {
-        what: format!("{} {}", resolved.name, resolved.version),
-        reason: format!("it holds {} {}", package.name, package.version),
-    })
 }
 
 /// Runs what reads many files where it does not hold up other tasks.

@@ -1,5 +1,6 @@
 use std::fs;
 
+use pib_plan::id::Digest;
 use pib_plan::index::{Candidate, Offer};
 use pib_plan::resolve::{Request, Requester};
 use semver::Version;

@@ -114,7 +114,7 @@ impl Input<'_> {
 }
 
 /// Returns where a version control system left a conflict in the text.
-fn merge_conflict(text: &str) -> Option<Range<usize>> {
+pub(crate) fn merge_conflict(text: &str) -> Option<Range<usize>> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
         let bare = line.trim_end();

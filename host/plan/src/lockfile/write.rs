@@ -62,7 +62,7 @@ fn string(out: &mut String, key: &str, value: &impl Display) -> fmt::Result {
 /// Returns the text as a basic TOML string on one line.
 ///
 /// Written out here rather than by a library, whose choice among TOML's four kinds of strings may change.
-fn quoted(value: &impl Display) -> String {
+pub(crate) fn quoted(value: &impl Display) -> String {
     let mut quoted = String::from("\"");
     for c in value.to_string().chars() {
         match c {

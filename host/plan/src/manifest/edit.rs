@@ -114,6 +114,26 @@ pub fn remove_stage(text: &str, name: &StageName) -> Result<(String, bool), Edit
     Ok((document.to_string(), removed))
 }
 
+/// Returns `text` with `path` as the folder of vendored stages.
+///
+/// # Errors
+/// When the text is not TOML or `vendor` is no table.
+pub fn set_vendor(text: &str, path: &str) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(syntax)?;
+    let item = document.entry("vendor").or_insert_with(|| Item::Table(Table::new()));
+    let table = item.as_table_like_mut().ok_or_else(|| EditError::NotATable("vendor".to_owned()))?;
+    match table.get_mut("path") {
+        Some(Item::Value(old)) if old.as_str() == Some(path) => {}
+        Some(Item::Value(old)) => {
+            let decor = old.decor().clone();
+            *old = Value::from(path);
+            *old.decor_mut() = decor;
+        }
+        _ => drop(table.insert("path", toml_edit::value(path))),
+    }
+    Ok(document.to_string())
+}
+
 fn syntax(error: toml_edit::TomlError) -> EditError {
     EditError::Syntax(error.message().to_owned())
 }
@@ -217,6 +237,17 @@ mod tests {
         new.git = Some(git(GitReference::Default, None));
         let text = add_stage(&text, &new).unwrap();
         assert!(text.contains(&format!("os = {{ {url} }}")), "{text}");
+    }
+
+    #[test]
+    fn the_folder_of_vendored_stages_is_set_once() {
+        let text = set_vendor(TEXT, "vendor").unwrap();
+        assert_eq!(text, format!("{TEXT}\n[vendor]\npath = \"vendor\"\n"));
+        assert_eq!(set_vendor(&text, "vendor").unwrap(), text);
+        let commented = text.replace("\"vendor\"\n", "\"vendor\"  # all of them\n");
+        let moved = set_vendor(&commented, "third-party").unwrap();
+        assert!(moved.ends_with("path = \"third-party\"  # all of them\n"), "{moved}");
+        assert!(set_vendor("vendor = 1\n", "vendor").is_err());
     }
 
     #[test]

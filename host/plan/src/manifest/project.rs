@@ -41,6 +41,8 @@ pub struct ProjectManifest {
     pub base: Option<BaseRequest>,
     /// Registries by the name that this project gives them: their index URLs.
     pub registries: BTreeMap<String, String>,
+    /// The folder within the project that holds its stages, where `pib vendor` was run.
+    pub vendor: Option<String>,
 }
 
 /// The facts about what is built.
@@ -146,6 +148,7 @@ impl ProjectManifest {
         };
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
+        let vendor = schema.vendor.map(|vendor| sources::vendor(&source, vendor)).transpose()?;
         Ok(Self {
             project,
             stages,
@@ -154,6 +157,7 @@ impl ProjectManifest {
             build: schema.build,
             base,
             registries,
+            vendor,
             source,
         })
     }

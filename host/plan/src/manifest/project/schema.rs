@@ -28,6 +28,7 @@ pub(super) struct Schema {
     pub(super) base: Option<Spanned<BaseSchema>>,
     #[serde(default)]
     pub(super) registries: BTreeMap<String, RegistrySchema>,
+    pub(super) vendor: Option<VendorSchema>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +70,12 @@ pub(super) struct BaseSchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct RegistrySchema {
     pub(super) index: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct VendorSchema {
+    pub(super) path: Spanned<String>,
 }
 
 /// `[stages]` in the order in which it is written.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::RequestSource;
-use super::schema::StageTable;
+use super::schema::{StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
 use crate::manifest::{ManifestError, ManifestText};
@@ -55,6 +55,19 @@ pub(super) fn origin(
             "Give it either `path`, or `version` and perhaps `registry`.",
         ),
     }
+}
+
+/// Returns the folder of `[vendor]`, which is one within the project: `pib vendor` writes and removes files there.
+pub(super) fn vendor(source: &ManifestText, vendor: VendorSchema) -> Result<String, ManifestError> {
+    let path = vendor.path.get_ref();
+    let plain =
+        |part: &str| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control);
+    if path.split('/').all(plain) && path != "target" && !path.starts_with("target/") {
+        return Ok(vendor.path.into_inner());
+    }
+    let message = format!("`{path}` cannot be the folder of vendored stages");
+    let help = "Name a folder of their own inside the project: path = \"vendor\".";
+    Err(source.error(vendor.path.span(), message, "this folder").with_help(help))
 }
 
 fn git(
@@ -111,6 +124,21 @@ mod tests {
         for (keys, text) in cases {
             let found = source(&format!("{{ {url}{keys} }}"));
             assert_eq!(found, Ok(format!("https://example.org/kvm{text}")), "{keys}");
+        }
+    }
+
+    #[test]
+    fn vendored_stages_are_inside_the_project() {
+        let vendor = |path: &str| {
+            let text = format!("{HEAD}\n[vendor]\npath = \"{path}\"\n");
+            ProjectManifest::parse("pib.toml", &text).map(|manifest| manifest.vendor.unwrap())
+        };
+        for good in ["vendor", "third-party/stages"] {
+            assert_eq!(vendor(good).unwrap(), good);
+        }
+        for bad in ["", ".", "../x", "/x", "a//b", "a/../../b", "target", "target/x", "a/"] {
+            let error = vendor(bad).unwrap_err();
+            assert!(error.to_string().contains("cannot be the folder"), "{bad}: {error}");
         }
     }
 

@@ -1,0 +1,24 @@
+//! `pib vendor`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{LockArgs, print_as};
+use crate::ops::{self, Error, Session};
+
+/// Put all stages into the project, so that builds need neither network nor cache for them
+#[derive(Debug, Args)]
+pub(super) struct Vendor {
+    /// The folder inside the project [default: what pib.toml says, else vendor]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Vendor) -> Result<(), Error> {
+    let options = ops::vendor::VendorOptions { folder: args.folder, lock: args.lock.mode() };
+    let vendored = ops::vendor::vendor(session, &options).await?;
+    print_as(json, &vendored, ops::vendor::Vendored::to_text)
+}

@@ -1,0 +1,212 @@
+//! Puts the project's stages into the project itself, so that its builds need nobody else for them.
+
+use std::path::{Component, Path, PathBuf};
+
+use pib_plan::id::StageName;
+use pib_plan::manifest::edit;
+use pib_plan::manifest::project::FILE_NAME;
+use pib_plan::resolve::{Resolved, Update};
+use pib_plan::{suggest, vendor as plan};
+use serde::Serialize;
+
+use super::graph::{self, Graph, Means};
+use super::project::{self, Project};
+use super::{Error, LockMode, Session, blocking, files};
+use crate::event::ReporterExt as _;
+use crate::source::Package;
+use crate::source::vendor::{Filled, Vendor, Wanted, fill};
+
+/// What to vendor, and where to.
+#[derive(Debug, Clone, Default)]
+pub struct VendorOptions {
+    /// The folder, where the command line names one; else the one of `pib.toml`, else `vendor`.
+    pub folder: Option<PathBuf>,
+    /// How the lock is treated.
+    pub lock: LockMode,
+}
+
+/// What became of the folder of vendored stages.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Vendored {
+    /// The folder, within the project.
+    pub path: String,
+    /// What it holds, as `name version`, in build order.
+    pub stages: Vec<String>,
+    /// The stages of which files were written.
+    pub written: Vec<String>,
+    /// The stages that are not locked any more and were removed.
+    pub removed: Vec<String>,
+    /// Whether `pib.toml` says so since now.
+    pub manifest_changed: bool,
+}
+
+/// Puts every stage that comes from outside of the project into a folder of it, and has builds use that.
+///
+/// # Errors
+/// When the stages cannot be resolved or fetched, the lock would change and must not, or something that pib did not
+/// make is in the way.
+pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendored, Error> {
+    const STEP: &str = "vendor";
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
+    let project = Project::load(session)?;
+    let path = folder(session, &project, options)?;
+    session.reporter.started(STEP, format!("Vendoring stages into {path}"));
+    let earlier = open_in(session, &project, &path)?.map(Vendor::renewing);
+    let means = Means { vendor: earlier };
+    let graph = graph::resolve_by(session, &project, options.lock, Update::None, means).await?;
+    let packages = graph.packages().await?;
+    graph.write_lock(&project, options.lock)?;
+    let wanted: Vec<(Resolved, Package)> = graph
+        .stages()
+        .zip(packages)
+        .filter(|(stage, _)| graph.sources().is_outside(&stage.source))
+        .map(|(stage, package)| (stage.clone(), package))
+        .collect();
+    let stages = wanted.iter().map(|(stage, _)| format!("{} {}", stage.name, stage.version)).collect();
+    let filled = put(session, &project, &path, wanted).await?;
+    let manifest_changed = name_in_manifest(&project, &path)?;
+    session.reporter.finished(STEP, filled == Filled::default());
+    for path in &filled.kept {
+        let shown = session.show(path).display();
+        session.reporter.warn(format!("`{shown}` stays: pib did not make it, or it was changed"));
+    }
+    let names = |names: &[StageName]| names.iter().map(ToString::to_string).collect();
+    let (written, removed) = (names(&filled.written), names(&filled.removed));
+    Ok(Vendored { path, stages, written, removed, manifest_changed })
+}
+
+/// Returns the stages that the project holds itself, where its manifest says so.
+///
+/// # Errors
+/// When they cannot be read, or are not there.
+pub(super) fn open(session: &Session, project: &Project) -> Result<Option<Vendor>, Error> {
+    let Some(path) = &project.manifest.vendor else { return Ok(None) };
+    match open_in(session, project, path)? {
+        Some(vendor) => Ok(Some(vendor)),
+        None => Err(Error::Stage {
+            message: format!(
+                "pib.toml has stages vendored in `{path}`, and there is no list of them: {path}/{}",
+                plan::FILE_NAME
+            ),
+            help: Some("Run `pib vendor`, or take [vendor] out of pib.toml.".to_owned()),
+        }),
+    }
+}
+
+/// Checks that a project which holds its stages itself holds all of them, and warns of folders that have moved on.
+///
+/// # Errors
+/// When some are missing: a build that fetched them would succeed here and fail elsewhere.
+pub(super) fn check_complete(
+    session: &Session,
+    project: &Project,
+    graph: &Graph,
+    packages: &[Package],
+) -> Result<(), Error> {
+    let Some(path) = &project.manifest.vendor else { return Ok(()) };
+    let sources = graph.sources();
+    for (stage, package) in graph.stages().zip(packages) {
+        if sources.is_vendored(stage) && sources.has_moved_on(&stage.source, package) {
+            let place = stage.source.describe();
+            let what = format!("{place} has changed since stage `{}` was vendored", stage.name);
+            session.reporter.warn(format!("{what}; `pib vendor` takes the change"));
+        }
+    }
+    let missing =
+        graph.stages().filter(|stage| !sources.is_vendored(stage) && sources.is_outside(&stage.source));
+    let missing: Vec<String> = missing.map(|stage| format!("{} {}", stage.name, stage.version)).collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Stage {
+            message: format!(
+                "these stages are not vendored in `{path}`: {}",
+                suggest::list(missing.iter().map(String::as_str))
+            ),
+            help: Some(
+                "Run `pib vendor`, which adds them, or take [vendor] out of pib.toml to do without."
+                    .to_owned(),
+            ),
+        }),
+    }
+}
+
+fn open_in(session: &Session, project: &Project, path: &str) -> Result<Option<Vendor>, Error> {
+    let folder = project.dir.join(path);
+    let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();
+    Ok(Vendor::open(&folder, &shown)?)
+}
+
+/// Returns the folder within the project, with `/` between its parts.
+fn folder(session: &Session, project: &Project, options: &VendorOptions) -> Result<String, Error> {
+    let Some(given) = &options.folder else {
+        return Ok(project.manifest.vendor.clone().unwrap_or_else(|| plan::FOLDER.to_owned()));
+    };
+    let outside = |why: &str| {
+        let message = format!("`{}` cannot hold the project's stages: {why}", given.display());
+        Error::usage(message, "Name a folder inside the project, which goes where the project goes.")
+    };
+    let full = session.cwd.join(given);
+    let below = full.strip_prefix(&project.dir).map_err(|_| outside("it is outside of the project"))?;
+    let mut parts = Vec::new();
+    for component in below.components() {
+        match component {
+            Component::Normal(part) => {
+                parts.push(part.to_str().ok_or_else(|| outside("its name is not UTF-8"))?)
+            }
+            Component::CurDir => {}
+            _ => return Err(outside("it is written with `..`")),
+        }
+    }
+    match parts.first() {
+        None => Err(outside("it is the project itself")),
+        Some(&"target") => Err(outside("`target` is for what builds leave")),
+        Some(_) => Ok(parts.join("/")),
+    }
+}
+
+/// Fills the folder, in a thread of its own.
+async fn put(
+    session: &Session,
+    project: &Project,
+    path: &str,
+    wanted: Vec<(Resolved, Package)>,
+) -> Result<Filled, Error> {
+    let folder = project.dir.join(path);
+    let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();
+    let work = move || {
+        let wanted: Vec<Wanted<'_>> =
+            wanted.iter().map(|(stage, package)| Wanted { package, source: &stage.source }).collect();
+        fill(&folder, &shown, &wanted)
+    };
+    Ok(tokio::task::spawn_blocking(work).await.map_err(blocking::worker)??)
+}
+
+/// Has `pib.toml` say where the stages are; returns whether it did not yet.
+fn name_in_manifest(project: &Project, path: &str) -> Result<bool, Error> {
+    let file: &Path = &project.dir.join(FILE_NAME);
+    let old = files::read_text(file)?.ok_or_else(|| Error::NoProject(project.dir.clone()))?;
+    let new = edit::set_vendor(&old, path)?;
+    files::replace_text(file, &new)?;
+    Ok(new != old)
+}
+
+impl Vendored {
+    /// Returns what was done for people.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{} stages are in {}", self.stages.len(), self.path);
+        for (how, names) in [("written", &self.written), ("removed", &self.removed)] {
+            if !names.is_empty() {
+                text.push_str(&format!("\n{how}: {}", names.join(", ")));
+            }
+        }
+        if self.manifest_changed {
+            text.push_str(&format!(
+                "\npib.toml has [vendor] path = \"{}\" now: builds take their stages from there",
+                self.path
+            ));
+        }
+        text
+    }
+}

@@ -1,0 +1,109 @@
+//! A stage that was resolved: vendored, in the cache, or from where it comes, with its digests checked.
+
+use pib_plan::index::SourceId;
+use pib_plan::lockfile::LockedStage;
+use pib_plan::resolve::Resolved;
+
+use super::archive::Promise;
+use super::{Package, SourceError, Sources, blocking};
+
+impl Sources {
+    /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.
+    ///
+    /// `locked` is what the lock holds of this stage, if it does; it counts where it is about the same version
+    /// of the same source. A folder may change as it likes: it has no promise to keep.
+    ///
+    /// # Errors
+    /// When the stage cannot be had, or is not what the index or the lock promises.
+    pub async fn fetch(
+        &self,
+        resolved: &Resolved,
+        locked: Option<&LockedStage>,
+    ) -> Result<Package, SourceError> {
+        if let Some(vendor) = self.vendor_for(&resolved.source) {
+            let (vendor, resolved, locked) = (vendor.clone(), resolved.clone(), locked.cloned());
+            let found = blocking(move || vendor.package(&resolved, locked.as_ref())).await?;
+            if let Some(package) = found {
+                return Ok(package);
+            }
+        }
+        match &resolved.source {
+            SourceId::Registry(_) => self.fetch_from_registry(resolved, locked).await,
+            SourceId::Path(path) => {
+                let (this, name, path) = (self.clone(), resolved.name.clone(), path.clone());
+                blocking(move || this.path_stage(&name, &path).package()).await
+            }
+            SourceId::Git(git) => {
+                let _turn = self.git_turn.lock().await;
+                let (name, content) = (resolved.name.clone(), resolved.entry.content);
+                self.repositories().package(name, git.clone(), content).await
+            }
+        }
+    }
+
+    async fn fetch_from_registry(
+        &self,
+        resolved: &Resolved,
+        locked: Option<&LockedStage>,
+    ) -> Result<Package, SourceError> {
+        let entry = &resolved.entry;
+        let what = format!("{} {}", resolved.name, resolved.version);
+        let registry = self.registry(&resolved.source)?;
+        let (Some(checksum), Some(content)) = (entry.cksum, entry.content) else {
+            let reason = format!("its index line of {what} has no digests");
+            return Err(SourceError::BadRegistry { registry: resolved.source.describe(), reason });
+        };
+        locked.map_or(Ok(()), |locked| check_locked(resolved, locked))?;
+        let cache = self.cache.clone();
+        let cached = match blocking(move || cache.find(content)).await? {
+            Some(cached) => cached,
+            None => {
+                self.check_network(&registry, || format!("the archive of {what}"))?;
+                let archive = registry.archive(entry).await?;
+                let (cache, what) = (self.cache.clone(), what.clone());
+                blocking(move || cache.insert(&archive, &Promise { what: &what, checksum, content })).await?
+            }
+        };
+        let package =
+            blocking(move || Package::with_files(&cached.root, &what, cached.files, content)).await?;
+        check_identity(resolved, package)
+    }
+}
+
+/// Checks that what a source says of a stage is what the lock holds, where both are about the same version.
+///
+/// # Errors
+/// When one of its digests is another; the error has both.
+pub fn check_locked(resolved: &Resolved, locked: &LockedStage) -> Result<(), SourceError> {
+    if (&locked.version, &locked.source) != (&resolved.version, &resolved.source) {
+        return Ok(());
+    }
+    let entry = &resolved.entry;
+    for (part, locked, found) in
+        [("archive", locked.checksum, entry.cksum), ("content", locked.content, entry.content)]
+    {
+        if let (Some(locked), Some(found)) = (locked, found)
+            && locked != found
+        {
+            return Err(SourceError::ChangedSinceLock {
+                what: format!("the {part} of {} {}", resolved.name, resolved.version),
+                name: resolved.name.clone(),
+                place: resolved.source.describe(),
+                locked,
+                found,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that an archive holds the stage and the version that its index line says.
+fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, SourceError> {
+    if package.name == resolved.name && package.version == resolved.version {
+        return Ok(package);
+    }
+    Err(SourceError::BadArchive {
+        what: format!("{} {}", resolved.name, resolved.version),
+        reason: format!("it holds {} {}", package.name, package.version),
+    })
+}

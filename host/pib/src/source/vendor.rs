@@ -1,0 +1,177 @@
+//! Stages that the project holds itself: a folder that `pib vendor` fills and every build reads.
+//!
+//! ```text
+//! vendor/vendored.toml        the list: sources, digests, files (see `pib_plan::vendor`)
+//! vendor/watchdog/            a stage's files
+//! vendor/.pib-vendor-<random> being written, or left by a process that was killed
+//! ```
+//!
+//! Invariants: nothing of a vendored stage is parsed before its files have the digest that the list promises and, where
+//! the lock has one, the lock's. What `pib vendor` did not make is neither changed nor removed.
+
+mod fill;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
+use pib_plan::lockfile::LockedStage;
+use pib_plan::resolve::Resolved;
+use pib_plan::vendor::{FILE_NAME, MAX_LIST, VendorList, VendoredStage};
+
+use super::files::{self, PackageFile};
+use super::{Package, SourceError, entry};
+
+pub use fill::{Filled, Wanted, fill};
+
+/// The vendored stages of a project.
+#[derive(Debug, Clone)]
+pub struct Vendor {
+    folder: PathBuf,
+    list: Arc<VendorList>,
+    /// Whether what is damaged is taken from where it came from, since it is being put right.
+    renewing: bool,
+}
+
+impl Vendor {
+    /// Opens the vendored stages in `folder`; messages call its list `shown`. `None` where there is no list.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn open(folder: &Path, shown: &str) -> Result<Option<Self>, SourceError> {
+        let Some(list) = read_list(folder, shown)? else { return Ok(None) };
+        Ok(Some(Self { folder: folder.to_owned(), list: Arc::new(list), renewing: false }))
+    }
+
+    /// Sets that the stages are about to be put right: what is damaged counts as missing, and folders outside of the
+    /// project count more than their copies.
+    #[must_use]
+    pub fn renewing(mut self) -> Self {
+        self.renewing = true;
+        self
+    }
+
+    /// Returns whether the stages are about to be put right.
+    pub(super) fn is_renewing(&self) -> bool {
+        self.renewing
+    }
+
+    /// Returns whether the stage that was resolved is one of these.
+    pub fn holds(&self, resolved: &Resolved) -> bool {
+        self.listed(resolved).is_some()
+    }
+
+    /// Returns the vendored stage `name` of `source` as an index would, where the lock holds it, too.
+    pub(super) fn candidate(
+        &self,
+        name: &StageName,
+        source: &SourceId,
+        locked: &[LockedStage],
+    ) -> Result<Option<Candidate>, SourceError> {
+        let Some(stage) = self.list.get(name).filter(|stage| stage.source.satisfies(source)) else {
+            return Ok(None);
+        };
+        let locked = locked.iter().find(|locked| {
+            (&locked.name, &locked.version, &locked.source) == (name, &stage.version, &stage.source)
+        });
+        let is_path = matches!(stage.source, SourceId::Path(_));
+        if locked.is_none() && !is_path {
+            return Ok(None);
+        }
+        let Some(package) = self.read(stage, locked.and_then(|locked| locked.content))? else {
+            return Ok(None);
+        };
+        let entry = IndexEntry {
+            cksum: locked.and_then(|locked| locked.checksum),
+            content: (!is_path).then_some(package.content),
+            ..entry::of(&package.manifest, &package.root)?
+        };
+        let (version, source) = (package.version, stage.source.clone());
+        Ok(Some(Candidate { version, source, offer: Offer::Entry(Arc::new(entry)) }))
+    }
+
+    /// Returns the stage that was resolved, where it is one of these.
+    pub(super) fn package(
+        &self,
+        resolved: &Resolved,
+        locked: Option<&LockedStage>,
+    ) -> Result<Option<Package>, SourceError> {
+        let Some(stage) = self.listed(resolved) else { return Ok(None) };
+        let same = |locked: &&LockedStage| {
+            (&locked.version, &locked.source) == (&resolved.version, &resolved.source)
+        };
+        self.read(stage, locked.filter(same).and_then(|locked| locked.content))
+    }
+
+    fn listed(&self, resolved: &Resolved) -> Option<&VendoredStage> {
+        let stage = self.list.get(&resolved.name)?;
+        let same = (&stage.version, &stage.source) == (&resolved.version, &resolved.source)
+            && resolved.entry.content.is_none_or(|content| content == stage.content);
+        same.then_some(stage)
+    }
+
+    /// Reads a stage and checks it against the list and the lock; `None` where it is damaged and about to be renewed.
+    fn read(&self, stage: &VendoredStage, locked: Option<Digest>) -> Result<Option<Package>, SourceError> {
+        match self.checked(stage, locked) {
+            Ok(package) => Ok(Some(package)),
+            Err(_) if self.renewing => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn checked(&self, stage: &VendoredStage, locked: Option<Digest>) -> Result<Package, SourceError> {
+        let root = self.folder.join(stage.name.as_str());
+        let name = || stage.name.clone();
+        if let Some(locked) = locked
+            && locked != stage.content
+        {
+            return Err(SourceError::VendorNotLocked {
+                name: name(),
+                path: root,
+                locked,
+                found: stage.content,
+            });
+        }
+        let (files, content) = match real_folder(&root)? {
+            true => files::read(&root)?,
+            false => return Err(SourceError::VendorMissing { name: name(), path: root }),
+        };
+        if content != stage.content {
+            let (reason, bytes) = stage.difference(&digests(&files));
+            let (expected, found) = bytes.unwrap_or((stage.content, content));
+            return Err(SourceError::VendorChanged { name: name(), path: root, reason, expected, found });
+        }
+        let package = Package::with_files(&root, &root.to_string_lossy(), files, content)?;
+        if package.name != stage.name || package.version != stage.version {
+            let place = format!("the vendored folder `{}`", root.display());
+            return Err(SourceError::WrongName { place, found: package.name, wanted: name() });
+        }
+        Ok(package)
+    }
+}
+
+fn digests(files: &[PackageFile]) -> BTreeMap<String, Digest> {
+    files.iter().map(|file| (file.path.clone(), file.digest)).collect()
+}
+
+/// Returns whether there is a folder, not a link to one.
+fn real_folder(path: &Path) -> Result<bool, SourceError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        metadata => Ok(metadata.map_err(SourceError::io("reading", path))?.is_dir()),
+    }
+}
+
+/// Reads the list in `folder`, which messages call `shown`.
+fn read_list(folder: &Path, shown: &str) -> Result<Option<VendorList>, SourceError> {
+    let text = files::read_text(&folder.join(FILE_NAME), MAX_LIST as u64)?;
+    Ok(text.map(|text| VendorList::parse(shown, &text)).transpose()?)
+}
+
+#[cfg(test)]
+#[path = "vendor_tests.rs"]
+mod tests;

@@ -1,0 +1,164 @@
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::time::SystemTime;
+
+use super::super::testing::{stage, write};
+use super::*;
+
+struct Place {
+    temp: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { temp: tempfile::tempdir().unwrap() }
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.temp.path().join("project/vendor")
+    }
+
+    fn package(&self, name: &str, version: &str) -> Package {
+        let root = stage(&self.temp.path().join(version), name, version);
+        Package::open(&root, name).unwrap()
+    }
+
+    fn fill(&self, packages: &[&Package]) -> Result<Filled, SourceError> {
+        let bundled = SourceId::bundled();
+        let wanted = packages.iter().map(|package| Wanted { package, source: &bundled });
+        let wanted: Vec<_> = wanted.collect();
+        fill(&self.folder(), "vendor/vendored.toml", &wanted)
+    }
+
+    fn check(&self, name: &str) -> Result<Package, SourceError> {
+        let vendor = Vendor::open(&self.folder(), "vendor/vendored.toml").unwrap().unwrap();
+        let stage = vendor.list.get(&name.parse().unwrap()).unwrap().clone();
+        vendor.checked(&stage, None)
+    }
+
+    /// Every file and its time.
+    fn state(&self) -> Vec<(PathBuf, SystemTime, u64)> {
+        let items = walkdir::WalkDir::new(self.folder()).sort_by_file_name().into_iter().flatten();
+        let files = items.filter(|item| item.file_type().is_file());
+        let state = |item: walkdir::DirEntry| {
+            let metadata = item.metadata().unwrap();
+            (item.into_path(), metadata.modified().unwrap(), metadata.ino())
+        };
+        files.map(state).collect()
+    }
+}
+
+fn names(names: &[StageName]) -> Vec<&str> {
+    names.iter().map(StageName::as_str).collect()
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_an_unwanted_stage_goes() {
+    let place = Place::new();
+    let (os, ro) = (place.package("os", "1.0.0"), place.package("ro", "1.0.0"));
+    assert_eq!(names(&place.fill(&[&os, &ro]).unwrap().written), ["os", "ro"]);
+    assert_eq!(place.check("ro").unwrap().files, ro.files);
+    let script = fs::metadata(place.folder().join("ro/files/usr/bin/ro")).unwrap();
+    assert_eq!(script.permissions().mode() & 0o777, 0o755);
+    let before = place.state();
+    assert_eq!(place.fill(&[&os, &ro]).unwrap(), Filled::default());
+    assert_eq!(place.state(), before);
+    let newer = place.package("os", "2.0.0");
+    let filled = place.fill(&[&newer]).unwrap();
+    assert_eq!((names(&filled.written), names(&filled.removed)), (vec!["os"], vec!["ro"]));
+    assert_eq!(place.check("os").unwrap().version.major, 2);
+    assert!(!place.folder().join("ro").exists());
+    // A file that did not change was not written again.
+    let part = |state: &[(PathBuf, SystemTime, u64)]| {
+        state.iter().find(|(path, ..)| path.ends_with("os/Dockerfile.part")).cloned()
+    };
+    assert_eq!(part(&place.state()), part(&before));
+    assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 2);
+}
+
+#[test]
+fn what_was_changed_is_named_and_put_right() {
+    let place = Place::new();
+    let os = place.package("os", "1.0.0");
+    place.fill(&[&os]).unwrap();
+    let root = place.folder().join("os");
+    let script = root.join("files/usr/bin/os");
+    let changes: [(&dyn Fn(), &str); 4] = [
+        (&|| fs::write(root.join("Dockerfile.part"), "RUN evil\n").unwrap(), "`Dockerfile.part` was changed"),
+        (&|| fs::remove_file(root.join("stage.toml")).unwrap(), "`stage.toml` is missing"),
+        (&|| fs::set_permissions(&script, fs::Permissions::from_mode(0o644)).unwrap(), "may be executed"),
+        (&|| fs::remove_dir_all(&root).unwrap(), "is not there"),
+    ];
+    for (change, words) in changes {
+        change();
+        let error = place.check("os").unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(names(&place.fill(&[&os]).unwrap().written), ["os"]);
+        place.check("os").unwrap();
+    }
+    write(&root, &[("files/more", "")]);
+    assert!(place.check("os").unwrap_err().to_string().contains("`files/more` was added"));
+}
+
+#[test]
+fn what_others_made_is_neither_changed_nor_removed() {
+    let place = Place::new();
+    let os = place.package("os", "1.0.0");
+    write(&place.folder(), &[("notes", "mine"), ("go/x.go", "mine")]);
+    place.fill(&[&os]).unwrap();
+    write(&place.folder().join("os"), &[(".editor", "mine")]);
+    place.fill(&[&os]).unwrap();
+    // What would be a part of the stage is in the way.
+    let more = place.folder().join("os/files/more");
+    fs::write(&more, "mine").unwrap();
+    let before = place.state();
+    let newer = place.package("os", "2.0.0");
+    assert!(matches!(place.fill(&[&newer]), Err(SourceError::VendorInTheWay { path, .. }) if path == more));
+    assert_eq!(place.state(), before, "something was changed although it failed");
+    // Where the stage goes, others' files and edited ones stay.
+    let edited = place.folder().join("os/stage.toml");
+    fs::write(&edited, "edited").unwrap();
+    let filled = place.fill(&[]).unwrap();
+    assert_eq!(filled.kept.len(), 3, "{filled:?}");
+    for (path, text) in
+        [("notes", "mine"), ("go/x.go", "mine"), ("os/.editor", "mine"), ("os/stage.toml", "edited")]
+    {
+        assert_eq!(fs::read_to_string(place.folder().join(path)).unwrap(), text, "{path}");
+    }
+    assert!(!place.folder().join("os/Dockerfile.part").exists());
+}
+
+#[test]
+fn links_lead_nowhere() {
+    let place = Place::new();
+    let os = place.package("os", "1.0.0");
+    let outside = write(&place.temp.path().join("outside"), &[("usr/bin/os*", "#!/bin/sh\n")]);
+    place.fill(&[&os]).unwrap();
+    let files = place.folder().join("os/files");
+    fs::remove_dir_all(&files).unwrap();
+    symlink(&outside, &files).unwrap();
+    assert!(place.check("os").is_err());
+    assert!(matches!(place.fill(&[]), Err(SourceError::VendorInTheWay { .. })));
+    assert!(matches!(place.fill(&[&os]), Err(SourceError::VendorInTheWay { .. })));
+    fs::remove_dir_all(place.folder()).unwrap();
+    symlink(&outside, place.folder()).unwrap();
+    assert!(matches!(place.fill(&[&os]), Err(SourceError::VendorInTheWay { .. })));
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+}
+
+#[test]
+fn what_a_killed_process_left_is_no_obstacle() {
+    let place = Place::new();
+    let (os, newer) = (place.package("os", "1.0.0"), place.package("os", "2.0.0"));
+    place.fill(&[&os]).unwrap();
+    // It was writing the newer version: one file is there already, and the list is not.
+    fs::copy(newer.root.join("stage.toml"), place.folder().join("os/stage.toml")).unwrap();
+    fs::remove_file(place.folder().join("os/files/usr/bin/os")).unwrap();
+    write(&place.folder().join(".pib-vendor-x"), &[("file", "half")]);
+    place.fill(&[&newer]).unwrap();
+    assert_eq!(place.check("os").unwrap().files, newer.files);
+    assert!(!place.folder().join(".pib-vendor-x").exists());
+    // It was the first run of all.
+    fs::remove_file(place.folder().join(FILE_NAME)).unwrap();
+    place.fill(&[&newer]).unwrap();
+    place.check("os").unwrap();
+}

@@ -1,0 +1,257 @@
+//! The list of what `pib vendor` has put into a project: which stages, from where, and the digest of every file.
+//!
+//! The list tells pib's own files from others, and names the file that was changed. What counts as right is
+//! `pib.lock`: a list that was changed together with the files does not help against its digests.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use semver::Version;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::id::{Digest, StageName};
+use crate::index::SourceId;
+use crate::lockfile::{merge_conflict, quoted};
+use crate::manifest::{ManifestError, ManifestText};
+
+/// The name of the list, within the folder of vendored stages.
+pub const FILE_NAME: &str = "vendored.toml";
+/// The folder that vendored stages go to where the user names no other.
+pub const FOLDER: &str = "vendor";
+/// The largest list that is read, in bytes: more than a hundred thousand files.
+pub const MAX_LIST: usize = 16 << 20;
+/// The newest schema that this code reads, and the one that it writes.
+const VERSION: i64 = 1;
+
+const HEADER: &str = "\
+# This file is written by `pib vendor`; it says what the stages beside it are. Keep all of them in version control.
+# pib refuses a stage whose files were changed here. To change a stage, copy its folder and name the copy in [patch].
+";
+
+const ANEW: &str = "Get the folder back from version control, or delete it, and run `pib vendor`.";
+
+/// What a folder of vendored stages holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VendorList {
+    /// The stages, sorted by name.
+    pub stages: Vec<VendoredStage>,
+}
+
+/// One vendored stage. Its folder is called like it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VendoredStage {
+    /// The stage.
+    pub name: StageName,
+    /// Its version.
+    pub version: Version,
+    /// Where it came from, for git with the commit.
+    pub source: SourceId,
+    /// The digest of its canonical tar.
+    pub content: Digest,
+    /// The digests of its files, by their path within its folder.
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// The one key that every schema has.
+#[derive(Deserialize)]
+struct Probe {
+    version: Spanned<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schema {
+    #[serde(rename = "version")]
+    _version: i64,
+    #[serde(default)]
+    stage: Vec<StageSchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StageSchema {
+    name: Spanned<StageName>,
+    version: Version,
+    source: SourceId,
+    content: Digest,
+    #[serde(default)]
+    files: BTreeMap<String, Digest>,
+}
+
+impl VendorList {
+    /// Parses the text of a list that was read from `file`.
+    ///
+    /// # Errors
+    /// When the text holds a merge conflict, is of a newer schema, or is no list.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
+        let input = ManifestText::new(file, text);
+        if text.len() > MAX_LIST {
+            let message = format!("`{file}` is larger than {} MiB and is surely no list", MAX_LIST >> 20);
+            return Err(ManifestText::new(file, "").error(0..0, message, "").with_help(ANEW));
+        }
+        if let Some(span) = merge_conflict(text) {
+            let message = format!("`{file}` holds a merge conflict");
+            let help = "Settle pib.lock first. Then take either side of the folder whole, e.g. by `git checkout --ours`, \
+                        and run `pib vendor`.";
+            return Err(input.error(span, message, "the conflict begins here").with_help(help));
+        }
+        let broken = |error: toml::de::Error| {
+            let message = format!("could not read `{file}`: {}", error.message().trim().replace('\n', ", "));
+            input.error(error.span().unwrap_or(0..0), message, "here").with_help(ANEW)
+        };
+        let probe: Probe = toml::from_str(text).map_err(broken)?;
+        if *probe.version.get_ref() != VERSION {
+            let found = probe.version.get_ref();
+            let message = format!("`{file}` has version {found}, and this pib reads version {VERSION}");
+            let help =
+                "Update pib if it is older than the file; else delete the folder and run `pib vendor`.";
+            return Err(input.error(probe.version.span(), message, "this version").with_help(help));
+        }
+        let schema: Schema = toml::from_str(text).map_err(broken)?;
+        let mut list = Self::default();
+        for stage in schema.stage {
+            let StageSchema { name, version, source, content, files } = stage;
+            let (span, name) = (name.span(), name.into_inner());
+            if list.get(&name).is_some() {
+                let message = format!("`{file}` has stage `{name}` twice");
+                return Err(input.error(span, message, "the second").with_help(ANEW));
+            }
+            list.insert(VendoredStage { name, version, source, content, files });
+        }
+        Ok(list)
+    }
+
+    /// Returns the text of the file: the same for the same contents.
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{HEADER}version = {VERSION}\n");
+        for stage in &self.stages {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                text,
+                "\n[[stage]]\nname = {}\nversion = {}\nsource = {}\ncontent = {}\n\n[stage.files]\n",
+                quoted(&stage.name),
+                quoted(&stage.version),
+                quoted(&stage.source),
+                quoted(&stage.content)
+            );
+            for (path, digest) in &stage.files {
+                let _ = writeln!(text, "{} = {}", quoted(path), quoted(digest));
+            }
+        }
+        text
+    }
+
+    /// Returns the stage `name`.
+    pub fn get(&self, name: &StageName) -> Option<&VendoredStage> {
+        let position = self.stages.binary_search_by(|stage| stage.name.cmp(name)).ok()?;
+        self.stages.get(position)
+    }
+
+    /// Adds a stage, in the place of the one of the same name.
+    pub fn insert(&mut self, new: VendoredStage) {
+        match self.stages.binary_search_by(|stage| stage.name.cmp(&new.name)) {
+            Ok(position) => self.stages[position] = new,
+            Err(position) => self.stages.insert(position, new),
+        }
+    }
+}
+
+impl VendoredStage {
+    /// Says how files differ from the listed ones: the first difference by path, in a person's words, and the two
+    /// digests where it is one of a file's bytes.
+    pub fn difference(&self, files: &BTreeMap<String, Digest>) -> (String, Option<(Digest, Digest)>) {
+        let paths = self.files.keys().chain(files.keys()).collect::<std::collections::BTreeSet<_>>();
+        for path in paths {
+            match (self.files.get(path), files.get(path)) {
+                (Some(expected), Some(found)) if expected != found => {
+                    return (format!("`{path}` was changed"), Some((*expected, *found)));
+                }
+                (Some(_), None) => return (format!("`{path}` is missing"), None),
+                (None, Some(_)) => return (format!("`{path}` was added"), None),
+                _ => {}
+            }
+        }
+        ("which of its files may be executed was changed".to_owned(), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list() -> VendorList {
+        let mut list = VendorList::default();
+        for name in ["ro", "__init__", "kvm"] {
+            list.insert(VendoredStage {
+                name: name.parse().unwrap(),
+                version: Version::new(1, 2, 0),
+                source: SourceId::bundled(),
+                content: Digest::of(name.as_bytes()),
+                files: BTreeMap::from([
+                    ("a \"b\"\\c".to_owned(), Digest::of(b"a")),
+                    ("d".to_owned(), Digest::of(b"d")),
+                ]),
+            });
+        }
+        list
+    }
+
+    #[test]
+    fn a_list_comes_back_as_it_was_written() {
+        let text = list().to_text();
+        assert_eq!(VendorList::parse("vendored.toml", &text).unwrap(), list());
+        assert_eq!(VendorList::parse("x", &text).unwrap().to_text(), text);
+        let names: Vec<_> = list().stages.iter().map(|stage| stage.name.to_string()).collect();
+        assert_eq!(names, ["__init__", "kvm", "ro"]);
+        assert_eq!(list().get(&"kvm".parse().unwrap()).unwrap().content, Digest::of(b"kvm"));
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused_with_advice() {
+        let text = list().to_text();
+        let cases = [
+            (text.replace("version = 1\n", "version = 2\n"), "version 2", "Update pib"),
+            (format!("<<<<<<< a\n{text}"), "merge conflict", "pib.lock first"),
+            (text.replace("\"ro\"", "\"kvm\""), "`kvm` twice", "pib vendor"),
+            (text.replace("\"ro\"", "\"../ro\""), "`../ro`", "pib vendor"),
+            (text.replace("content =", "contents ="), "contents", "pib vendor"),
+            ("x".to_owned(), "could not read", "pib vendor"),
+        ];
+        for (text, words, advice) in cases {
+            let error = VendorList::parse("vendor/vendored.toml", &text).unwrap_err();
+            assert!(error.to_string().contains(words), "{error}");
+            assert!(error.advice().unwrap().contains(advice), "{:?}", error.advice());
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let list = list();
+        let stage = &list.stages[0];
+        let with = |change: &dyn Fn(&mut BTreeMap<String, Digest>)| {
+            let mut files = stage.files.clone();
+            change(&mut files);
+            stage.difference(&files)
+        };
+        let changed = with(&|files| {
+            files.insert("d".to_owned(), Digest::of(b"e"));
+        });
+        assert_eq!(changed, ("`d` was changed".to_owned(), Some((Digest::of(b"d"), Digest::of(b"e")))));
+        assert_eq!(
+            with(&|files| {
+                files.remove("d");
+            })
+            .0,
+            "`d` is missing"
+        );
+        assert_eq!(
+            with(&|files| {
+                files.insert("c".to_owned(), Digest::of(b""));
+            })
+            .0,
+            "`c` was added"
+        );
+        assert!(with(&|_| ()).0.contains("executed"));
+    }
+}
