@@ -14,7 +14,7 @@ pub(super) struct Update {
     /// Have the next build make the base anew; alone, no stage moves
     #[arg(long, conflicts_with = "precise")]
     base: bool,
-    /// Move the stage to exactly this version
+    /// Move the stage to exactly this version, or a stage from git to this commit
     #[arg(long, value_name = "VERSION", requires = "stages")]
     precise: Option<String>,
     /// Show what would change and write nothing

@@ -49,7 +49,7 @@ pub(super) async fn resolve(
     mode: LockMode,
     update: Update,
 ) -> Result<Graph, Error> {
-    let means = Means { vendor: vendor::open(session, project)? };
+    let means = Means { vendor: vendor::open(session, project)?, ..Means::default() };
     resolve_by(session, project, mode, update, means).await
 }
 
@@ -58,6 +58,8 @@ pub(super) async fn resolve(
 pub(super) struct Means {
     /// The stages that the project holds itself.
     pub(super) vendor: Option<Vendor>,
+    /// What git stages move to.
+    pub(super) pins: BTreeMap<StageName, String>,
 }
 
 /// Does what [`resolve`] does, by other means.
@@ -75,7 +77,7 @@ pub(super) async fn resolve_by(
     let manifest = &project.manifest;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &update);
     let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
-    let sources = sources.vendored(means.vendor);
+    let sources = sources.vendored(means.vendor).pinned(means.pins);
     let request = request(project, update)?;
     let mut resolved = choose(&sources, &request).await;
     let settled = match &resolved {

@@ -1,13 +1,18 @@
 //! Moves the lock to newer versions.
 
+use std::collections::BTreeMap;
+
 use pib_plan::id::{INIT, StageName};
+use pib_plan::index::{GitReference, GitSource};
 use pib_plan::lockfile::Lockfile;
+use pib_plan::manifest::project::RequestSource;
 use pib_plan::resolve::Update;
 use semver::Version;
 use serde::Serialize;
 
+use super::graph::{self, Means};
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, base, graph, native};
+use super::{Error, LockMode, Session, base, native, vendor};
 use crate::base::{BaseCache, BaseSource};
 
 /// What may move.
@@ -17,7 +22,7 @@ pub struct UpdateOptions {
     pub stages: Vec<String>,
     /// Move the base, too.
     pub base: bool,
-    /// Move the one stage to exactly this version.
+    /// Move the one stage to exactly this version; one from git to this commit.
     pub precise: Option<String>,
     /// Change nothing.
     pub dry_run: bool,
@@ -48,11 +53,12 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     let mode = LockMode { locked: false, offline: options.offline };
     let with_base = options.base || (options.stages.is_empty() && options.precise.is_none());
     // With `--base` alone no stage moves.
-    let which = match options.base && options.stages.is_empty() {
-        true => Update::None,
-        false => which(options)?,
+    let (which, pins) = match options.base && options.stages.is_empty() {
+        true => (Update::None, BTreeMap::new()),
+        false => which(options, &project)?,
     };
-    let mut graph = graph::resolve(session, &project, mode, which).await?;
+    let means = Means { vendor: vendor::open(session, &project)?, pins };
+    let mut graph = graph::resolve_by(session, &project, mode, which, means).await?;
     let before = project.lock.clone().unwrap_or_default();
     if with_base {
         graph.drop_base(&project.manifest);
@@ -67,27 +73,58 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     Ok(Updated { changes, dry_run: options.dry_run })
 }
 
-fn which(options: &UpdateOptions) -> Result<Update, Error> {
+/// Returns what may move, and what git stages move to.
+fn which(options: &UpdateOptions, project: &Project) -> Result<(Update, BTreeMap<StageName, String>), Error> {
     let name = |text: &String| {
         text.parse::<StageName>()
             .map_err(|error| Error::usage(error.to_string(), "Name stages as `pib tree` shows them."))
     };
     let names = options.stages.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    let nothing = BTreeMap::new;
     match (&options.precise, names.as_slice()) {
-        (None, []) => Ok(Update::All),
-        (None, _) => Ok(Update::Stages(names)),
-        (Some(version), [only]) => {
-            let version = version.parse::<Version>().map_err(|error| {
-                let message = format!("`{version}` is no version: {error}");
-                Error::usage(message, "Write all three numbers: --precise 1.2.3.")
-            })?;
-            Ok(Update::Precise(only.clone(), version))
-        }
+        (None, []) => Ok((Update::All, nothing())),
+        (None, _) => Ok((Update::Stages(names), nothing())),
+        (Some(wanted), [only]) => match git_request(project, only) {
+            Some(git) => {
+                may_move(only, git)?;
+                Ok((Update::Stages(names.clone()), BTreeMap::from([(only.clone(), wanted.clone())])))
+            }
+            None => Ok((Update::Precise(only.clone(), version(wanted)?), nothing())),
+        },
         (Some(_), _) => Err(Error::usage(
             "--precise moves one stage".to_owned(),
             "Name the stage: pib update NAME --precise VERSION.",
         )),
     }
+}
+
+fn version(text: &str) -> Result<Version, Error> {
+    text.parse().map_err(|error| {
+        let message = format!("`{text}` is no version: {error}");
+        let help = "Write all three numbers: --precise 1.2.3. A stage from git moves to a commit: --precise a1b2c3d.";
+        Error::usage(message, help)
+    })
+}
+
+/// Returns where in git the project has a stage from, if it does.
+fn git_request<'a>(project: &'a Project, name: &StageName) -> Option<&'a GitSource> {
+    let manifest = &project.manifest;
+    let request = manifest.patch.iter().chain(&manifest.stages).find(|request| request.name == *name)?;
+    match &request.source {
+        RequestSource::Git(git) => Some(git),
+        _ => None,
+    }
+}
+
+/// Refuses to move what the manifest holds in its place: the next fetch would find the two at odds.
+fn may_move(name: &StageName, git: &GitSource) -> Result<(), Error> {
+    let (key, value) = match git.reference() {
+        GitReference::Default | GitReference::Branch(_) => return Ok(()),
+        GitReference::Tag(value) => ("tag", value),
+        GitReference::Rev(value) => ("rev", value),
+    };
+    let message = format!("pib.toml holds stage `{name}` at {key} `{value}`");
+    Err(Error::usage(message, format!("Change the stage's `{key}` in pib.toml, and run `pib lock`.")))
 }
 
 /// Has the next build make the base, though one of the same recipe is in the cache.

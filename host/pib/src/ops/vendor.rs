@@ -54,7 +54,7 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
     let path = folder(session, &project, options)?;
     session.reporter.started(STEP, format!("Vendoring stages into {path}"));
     let earlier = open_in(session, &project, &path)?.map(Vendor::renewing);
-    let means = Means { vendor: earlier };
+    let means = Means { vendor: earlier, ..Means::default() };
     let graph = graph::resolve_by(session, &project, options.lock, Update::None, means).await?;
     let packages = graph.packages().await?;
     graph.write_lock(&project, options.lock)?;

@@ -112,15 +112,18 @@ impl From<GitError> for Fault {
 }
 
 impl Git {
-    /// Returns what the stage at `source` is now, or as `locked` has it.
+    /// Returns what the stage at `source` is now, or as `wish` has it.
     pub(super) async fn candidate(
         self,
         name: StageName,
         source: GitSource,
-        locked: Option<LockedStage>,
+        wish: Wish,
     ) -> Result<Candidate, SourceError> {
         self.run(move |work| {
-            let locked = locked.as_ref().and_then(|locked| Locked::of(locked, &source));
+            let locked = match &wish {
+                Wish::Stay(locked) => locked.as_ref().and_then(|locked| Locked::of(locked, &source)),
+                Wish::Move(rev) => Some(Locked { commit: work.commit(&source, rev)?, content: None }),
+            };
             let fixed = work.fix(&name, &source, locked.as_ref())?;
             let stage = work.stage(&name, &fixed, locked.as_ref())?;
             let entry = stage.entry()?;
@@ -190,6 +193,14 @@ impl Git {
         let this = Work::new(self, Handle::current(), stop);
         super::blocking(move || this.run(work)).await
     }
+}
+
+/// Which commit a stage is wanted at.
+pub(super) enum Wish {
+    /// Where the lock has it, if it does and is about the same; else what the manifest's reference stands for now.
+    Stay(Option<Box<LockedStage>>),
+    /// At this commit, whose first digits or name will do.
+    Move(String),
 }
 
 /// What the lock holds of a stage.

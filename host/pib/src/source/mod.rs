@@ -53,7 +53,7 @@ use pib_plan::suggest;
 
 use crate::net::Http;
 use cache::StageCache;
-use git::{Git, GitOptions};
+use git::{Git, GitOptions, Wish};
 use path::PathStage;
 use registry::Registry;
 use vendor::Vendor;
@@ -87,6 +87,8 @@ pub struct Sources {
     git_turn: Arc<tokio::sync::Mutex<()>>,
     /// The stages that the project holds itself.
     vendor: Option<Vendor>,
+    /// What git stages move to, instead of what the lock or the manifest says.
+    pins: BTreeMap<StageName, String>,
 }
 
 impl Sources {
@@ -108,6 +110,7 @@ impl Sources {
             assumed: Arc::default(),
             git_turn: Arc::default(),
             vendor: None,
+            pins: BTreeMap::new(),
         }
     }
 
@@ -143,6 +146,13 @@ impl Sources {
     #[must_use]
     pub fn vendored(mut self, vendor: Option<Vendor>) -> Self {
         self.vendor = vendor;
+        self
+    }
+
+    /// Sets what git stages move to: a commit, its first digits, or a name.
+    #[must_use]
+    pub fn pinned(mut self, pins: BTreeMap<StageName, String>) -> Self {
+        self.pins = pins;
         self
     }
 
@@ -234,8 +244,14 @@ impl Sources {
             }
             SourceId::Git(git) => {
                 let _turn = self.git_turn.lock().await;
-                let locked = self.locked.iter().find(|stage| stage.name == *name).cloned();
-                let candidate = self.repositories().candidate(name.clone(), git.clone(), locked).await?;
+                let wish = match self.pins.get(name) {
+                    Some(rev) => Wish::Move(rev.clone()),
+                    None => {
+                        let locked = self.locked.iter().find(|stage| stage.name == *name);
+                        Wish::Stay(locked.cloned().map(Box::new))
+                    }
+                };
+                let candidate = self.repositories().candidate(name.clone(), git.clone(), wish).await?;
                 Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
             }
         }

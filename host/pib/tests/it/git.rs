@@ -503,6 +503,39 @@ fn a_fetch_that_is_killed_in_the_middle_leaves_nothing() {
 }
 
 #[test]
+fn precise_moves_a_branch_to_a_commit() {
+    let bench = bench("");
+    let (repo, first, second) = kvm(&bench);
+    run(&bench, &["add", "--git", &repo.url(), "--branch", "main"]);
+    assert!(read(&bench, "pib.lock").contains(&second));
+    let moved = run(&bench, &["update", "kvm", "--precise", &first[..10]]);
+    assert!(moved.contains("2.0.0 -> 1.0.0"), "{moved}");
+    let source = format!("source = \"git+{}?branch=main#{first}\"", repo.url());
+    assert!(read(&bench, "pib.lock").contains(&source), "{}", read(&bench, "pib.lock"));
+    // It stays there until it is moved again, also on a machine that must fetch it first.
+    forget(&bench);
+    run(&bench, &["plan", "--locked"]);
+    assert!(run(&bench, &["lock"]).contains("up to date"));
+    // What is in the cache needs no network; a name will do, too; and a trial writes nothing.
+    let said = run(&bench, &["update", "kvm", "--precise", &first, "--offline"]);
+    assert!(said.contains("Nothing to update"), "{said}");
+    run(&bench, &["update", "kvm", "--precise", &second, "--dry-run"]);
+    assert!(read(&bench, "pib.lock").contains(&first));
+    run(&bench, &["update", "kvm", "--precise", &second]);
+    run(&bench, &["update", "kvm", "--precise", "v1"]);
+    assert!(read(&bench, "pib.lock").contains(&first));
+    run(&bench, &["update", "kvm"]);
+    assert!(read(&bench, "pib.lock").contains(&second));
+    bench.fails(&["update", "kvm", "--precise", "0123456789"], 3, &["no rev `0123456789`"]);
+    bench.fails(&["update", "__init__", "--precise", &first], 2, &["is no version", "--precise a1b2c3d"]);
+    // A tag is held to its commit by the lock, so that the manifest is the place to change it.
+    run(&bench, &["add", "--git", &repo.url(), "--tag", "v1"]);
+    bench.fails(&["update", "kvm", "--precise", &second], 2, &["at tag `v1`", "in pib.toml"]);
+    run(&bench, &["add", "--git", &repo.url(), "--rev", &first]);
+    bench.fails(&["update", "kvm", "--precise", &second], 2, &["at rev"]);
+}
+
+#[test]
 fn a_patch_may_come_from_git_and_a_reference_asked_twice_is_fetched_once() {
     let bench = bench("watchdog = \"1\"\n");
     let repo = repo(&bench, "mine");

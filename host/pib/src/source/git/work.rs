@@ -83,6 +83,16 @@ impl Work {
         Ok(source.clone().at_commit(&commit).map_err(SourceError::from)?)
     }
 
+    /// Returns the commit that a person means by `rev`.
+    pub(super) fn commit(&self, source: &GitSource, rev: &str) -> Result<String, Fault> {
+        let address = Address::parse(source.url())?;
+        let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match full && self.database(&address).has(&rev.to_ascii_lowercase()) {
+            true => Ok(rev.to_ascii_lowercase()),
+            false => self.current(&address, &GitReference::Rev(rev.to_owned())),
+        }
+    }
+
     /// Has a locked commit in the cache.
     fn locked_commit(
         &self,
