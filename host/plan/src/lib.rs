@@ -17,6 +17,7 @@
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
+//! | [`path`] | which paths a stage's files may have |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
 //! | [`secret`] | where secrets come from, and what a build calls them |
@@ -34,6 +35,7 @@ pub mod native;
 pub mod order;
 pub mod packages;
 pub mod part;
+pub mod path;
 pub mod record;
 pub mod resolve;
 pub mod secret;

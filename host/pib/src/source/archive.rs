@@ -13,9 +13,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use pib_plan::id::Digest;
+use pib_plan::path::Collisions;
 use tar::{Archive, EntryType};
 
-use super::files::{self, Collisions, MAX_BYTES, MAX_ENTRIES, PackageFile};
+use super::files::{self, MAX_BYTES, MAX_ENTRIES, PackageFile};
 use super::{Package, SourceError};
 
 /// The largest archive that is read, in bytes.
@@ -120,7 +121,7 @@ fn unpack_entries(archive: &[u8], into: &Path) -> Result<(), Fault> {
             EntryType::Directory => true,
             other => return Err(refused(format!("a stage holds no entries of type {}", kind(other)))),
         };
-        files::check_path(&path).map_err(refused)?;
+        pib_plan::path::check(&path).map_err(refused)?;
         collisions.add(&path, folder).map_err(refused)?;
         if collisions.len() > MAX_ENTRIES {
             return Err(Fault::Refused(format!("it has more than {MAX_ENTRIES} files and folders")));

@@ -16,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use pib_plan::id::Digest;
+use pib_plan::path::{self, Collisions};
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
@@ -77,56 +78,6 @@ pub(super) fn write_tar(root: &Path, out: &mut dyn Write) -> Result<(Vec<Package
     Ok((files, Digest::from_bytes(out.hasher.finalize().into())))
 }
 
-/// Says why `path` may not be the path of a stage's file, if it may not.
-pub(super) fn check_path(path: &str) -> Result<(), String> {
-    if path.is_empty() || path.starts_with('/') {
-        return Err("the path is empty or absolute".to_owned());
-    }
-    if path.chars().any(char::is_control) {
-        return Err("the path has a line break or another control character".to_owned());
-    }
-    if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err("the path has an empty part, `.` or `..`".to_owned());
-    }
-    Ok(())
-}
-
-/// Refuses two names that some file systems take for the same, and a file where a folder must be.
-///
-/// It is told every path once and remembers the folders above it by itself.
-#[derive(Default)]
-pub(super) struct Collisions {
-    seen: BTreeMap<String, (String, bool)>,
-}
-
-impl Collisions {
-    /// Adds a path; an error names the two that collide.
-    pub(super) fn add(&mut self, path: &str, is_folder: bool) -> Result<(), String> {
-        for (at, _) in path.match_indices('/') {
-            self.add_one(&path[..at], true, true)?;
-        }
-        self.add_one(path, is_folder, false)
-    }
-
-    /// Returns how many files and folders there are.
-    pub(super) fn len(&self) -> usize {
-        self.seen.len()
-    }
-
-    fn add_one(&mut self, path: &str, is_folder: bool, implied: bool) -> Result<(), String> {
-        match self.seen.get(&path.to_lowercase()) {
-            None => {
-                self.seen.insert(path.to_lowercase(), (path.to_owned(), is_folder));
-                Ok(())
-            }
-            Some((other, _)) if other != path => Err(format!("`{other}` and `{path}` differ in case only")),
-            Some((_, true)) if is_folder && implied => Ok(()),
-            Some((_, other)) if *other != is_folder => Err(format!("`{path}` is both a file and a folder")),
-            Some(_) => Err(format!("`{path}` is there twice")),
-        }
-    }
-}
-
 fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
     let mut found = BTreeMap::new();
     let mut collisions = Collisions::default();
@@ -149,7 +100,7 @@ fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
         }
         let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_str();
         let path = path.ok_or_else(|| unfit("its name is not UTF-8".to_owned()))?;
-        check_path(path).map_err(unfit)?;
+        path::check(path).map_err(unfit)?;
         if kind.is_dir() {
             continue;
         }

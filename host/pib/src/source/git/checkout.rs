@@ -9,12 +9,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
+use pib_plan::path::Collisions;
 
 use super::address::Address;
 use super::modules::{self, MAX_MODULES};
 use super::{Fault, GitError};
 use crate::source::SourceError;
-use crate::source::files::{self, Collisions, MAX_BYTES, MAX_ENTRIES};
+use crate::source::files::{self, MAX_BYTES, MAX_ENTRIES};
 
 /// How many submodules may be inside each other.
 const MAX_NESTING: usize = 8;
@@ -192,7 +193,7 @@ impl<'a> Checkout<'a> {
     }
 
     fn file(&mut self, spot: &Spot, entry: &TreeEntry<'_>, inside: &str, target: &str) -> Result<(), Fault> {
-        files::check_path(target).map_err(|reason| spot.unfit(inside, reason))?;
+        pib_plan::path::check(target).map_err(|reason| spot.unfit(inside, reason))?;
         self.collisions.add(target, false).map_err(|reason| spot.unfit(inside, reason))?;
         let bytes = spot.blob(entry, MAX_BYTES - self.bytes)?;
         let bytes = bytes.ok_or_else(|| {

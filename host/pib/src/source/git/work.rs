@@ -18,7 +18,7 @@ use super::database::Database;
 use super::link::{self, Link};
 use super::{Fault, Git, GitError, Located, Locked, wanted};
 use crate::source::cache::CachedStage;
-use crate::source::{SourceError, files, package};
+use crate::source::{SourceError, package};
 
 /// How many stages of a repository a message lists.
 const SHOWN: usize = 8;
@@ -172,7 +172,7 @@ impl Work {
     fn check_out(&self, address: &Address, source: &GitSource) -> Result<(CachedStage, Digest), Fault> {
         let path = source.path();
         if let Some(path) = path {
-            files::check_path(path.trim_end_matches('/')).map_err(|reason| {
+            pib_plan::path::check(path.trim_end_matches('/')).map_err(|reason| {
                 let (url, path) = (address.to_string(), path.to_owned());
                 GitError::Unfit { url, path, reason }
             })?;
