@@ -12,18 +12,95 @@ pub struct Board {
     pub title: &'static str,
     /// The architectures it can run; the first is what `pib new` chooses.
     pub archs: &'static [Arch],
+    /// The chip, where all models of the family have the same.
+    pub soc: Option<&'static str>,
+    /// The chip's processor cores, likewise.
+    pub cpu: Option<&'static str>,
+    /// Whether it has Wi-Fi of its own.
+    pub wifi: bool,
 }
 
+/// The longest that the watchdog of every chip here waits, in seconds: its counter has 20 bits and runs at 65,536 a
+/// second (`PM_WDOG_TIME_SET` and `WDOG_TICKS_TO_SECS` in Linux' drivers/watchdog/bcm2835_wdt.c, which the device
+/// trees of BCM2835, BCM2836, BCM2837, BCM2711 and BCM2712 name as their driver by `brcm,bcm2835-pm-wdt`).
+const WATCHDOG_MAX_TIMEOUT: u32 = 0xf_ffff >> 16;
+
 /// Every board, oldest first.
+///
+/// Chips, cores and Wi-Fi are those of Raspberry Pi's own documentation (raspberrypi.com/documentation/computers:
+/// "Processors" and "Raspberry Pi hardware"). Of the Pi 2 there are two kinds, with BCM2836 and with BCM2837.
 pub const BOARDS: [Board; 7] = [
-    Board { name: "rpi1", title: "Raspberry Pi 1", archs: &[Arch::Armv6] },
-    Board { name: "zerow", title: "Raspberry Pi Zero W", archs: &[Arch::Armv6] },
-    Board { name: "rpi2", title: "Raspberry Pi 2", archs: &[Arch::Armv7, Arch::Armv6] },
-    Board { name: "rpi3", title: "Raspberry Pi 3", archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6] },
-    Board { name: "rpi4", title: "Raspberry Pi 4", archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6] },
-    Board { name: "zero2w", title: "Raspberry Pi Zero 2 W", archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6] },
-    Board { name: "rpi5", title: "Raspberry Pi 5", archs: &[Arch::Arm64] },
+    Board {
+        name: "rpi1",
+        title: "Raspberry Pi 1",
+        archs: &[Arch::Armv6],
+        soc: Some("bcm2835"),
+        cpu: Some("arm1176jzf-s"),
+        wifi: false,
+    },
+    Board {
+        name: "zerow",
+        title: "Raspberry Pi Zero W",
+        archs: &[Arch::Armv6],
+        soc: Some("bcm2835"),
+        cpu: Some("arm1176jzf-s"),
+        wifi: true,
+    },
+    Board {
+        name: "rpi2",
+        title: "Raspberry Pi 2",
+        archs: &[Arch::Armv7, Arch::Armv6],
+        soc: None,
+        cpu: None,
+        wifi: false,
+    },
+    Board {
+        name: "rpi3",
+        title: "Raspberry Pi 3",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("bcm2837"),
+        cpu: Some("cortex-a53"),
+        wifi: true,
+    },
+    Board {
+        name: "rpi4",
+        title: "Raspberry Pi 4",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("bcm2711"),
+        cpu: Some("cortex-a72"),
+        wifi: true,
+    },
+    Board {
+        name: "zero2w",
+        title: "Raspberry Pi Zero 2 W",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("rp3a0"),
+        cpu: Some("cortex-a53"),
+        wifi: true,
+    },
+    Board {
+        name: "rpi5",
+        title: "Raspberry Pi 5",
+        archs: &[Arch::Arm64],
+        soc: Some("bcm2712"),
+        cpu: Some("cortex-a76"),
+        wifi: true,
+    },
 ];
+
+impl Board {
+    /// Returns what is known of the board as names and values, sorted by name, for hooks.
+    pub fn traits(&self) -> Vec<(String, String)> {
+        let known = [
+            ("cpu", self.cpu.map(str::to_owned)),
+            ("soc", self.soc.map(str::to_owned)),
+            ("title", Some(self.title.to_owned())),
+            ("watchdog-max-timeout", Some(WATCHDOG_MAX_TIMEOUT.to_string())),
+            ("wifi", Some(self.wifi.to_string())),
+        ];
+        known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+}
 
 /// Returns the board of that name.
 ///
@@ -36,4 +113,20 @@ pub fn find(name: &str) -> Result<Board, String> {
             None => format!("Known boards are {}.", suggest::list(BOARDS.iter().map(|board| board.name))),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traits_are_sorted_and_the_watchdog_waits_15_seconds() {
+        for board in BOARDS {
+            let traits = board.traits();
+            assert!(traits.is_sorted(), "{traits:?}");
+            assert!(traits.contains(&("watchdog-max-timeout".to_owned(), "15".to_owned())), "{traits:?}");
+        }
+        let pi2 = find("rpi2").unwrap().traits();
+        assert!(!pi2.iter().any(|(name, _)| name == "soc"), "a Pi 2 has one of two chips");
+    }
 }

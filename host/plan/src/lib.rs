@@ -9,6 +9,7 @@
 //! | [`stage`] | what a stage says of itself |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
+//! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
 //! | [`record`] | what earlier builds left, and why a stage is built anew |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
@@ -26,6 +27,7 @@
 pub mod assemble;
 pub mod board;
 pub mod config;
+pub mod hook;
 pub mod id;
 pub mod index;
 pub mod layout;

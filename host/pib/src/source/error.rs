@@ -105,7 +105,6 @@ pub enum SourceError {
     },
     /// A hook is named but not there, or is no hook.
     #[error("the hook `{}` of stage `{name}` cannot be used: {reason}", path.display())]
-    #[diagnostic(help("Build the hook as a component and set [hook] component in stage.toml to its file."))]
     BadHook {
         /// The stage.
         name: StageName,
@@ -113,6 +112,9 @@ pub enum SourceError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+        /// What to do next.
+        #[help]
+        help: String,
     },
     /// An archive is not one, or is a hostile one.
     #[error("the archive of {what} was refused: {reason}")]

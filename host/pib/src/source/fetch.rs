@@ -99,11 +99,15 @@ pub fn check_locked(resolved: &Resolved, locked: &LockedStage) -> Result<(), Sou
 
 /// Checks that an archive holds the stage and the version that its index line says.
 fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, SourceError> {
-    if package.name == resolved.name && package.version == resolved.version {
-        return Ok(package);
+    let what = || format!("{} {}", resolved.name, resolved.version);
+    if (&package.name, &package.version) != (&resolved.name, &resolved.version) {
+        let reason = format!("it holds {} {}", package.name, package.version);
+        return Err(SourceError::BadArchive { what: what(), reason });
     }
-    Err(SourceError::BadArchive {
-        what: format!("{} {}", resolved.name, resolved.version),
-        reason: format!("it holds {} {}", package.name, package.version),
-    })
+    // The lock takes the hook's digest from the index.
+    if package.hook() != resolved.entry.hook.as_ref().map(|hook| hook.digest) {
+        let reason = "its hook is not the one that the index names".to_owned();
+        return Err(SourceError::BadArchive { what: what(), reason });
+    }
+    Ok(package)
 }

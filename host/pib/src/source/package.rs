@@ -65,8 +65,7 @@ impl Package {
         if let Some(hook) = &package.manifest.hook
             && package.file(&hook.component).is_none()
         {
-            let reason = "the stage has no such file".to_owned();
-            return Err(entry::bad_hook(&package.manifest, root.join(&hook.component), reason));
+            return Err(entry::no_hook(&package.manifest, root.join(&hook.component)));
         }
         Ok(package)
     }
@@ -75,6 +74,12 @@ impl Package {
     pub fn file(&self, path: &str) -> Option<&PackageFile> {
         let position = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
         self.files.get(position)
+    }
+
+    /// Returns the digest of its hook's component, if it has one.
+    pub fn hook(&self) -> Option<Digest> {
+        let hook = self.manifest.hook.as_ref()?;
+        self.file(&hook.component).map(|file| file.digest)
     }
 
     /// Returns whether `path` within the stage's folder is a file or a folder with files.

@@ -1,4 +1,4 @@
-//! What people write: `pib.toml` ([`project`]) and `stage.toml` ([`stage`]).
+//! What people write: `pib.toml` ([`project`]), `stage.toml` ([`stage`]), and `config.toml` ([`user`]).
 //!
 //! A manifest is parsed into a schema type whose values remember where they stood, so that whatever turns
 //! out wrong with them later can be shown at its line. Unknown keys are errors.
@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod project;
 pub mod stage;
+pub mod user;
 
 use std::ops::Range;
 use std::sync::Arc;
