@@ -8,6 +8,7 @@
 //! | `event` | what operations report while they run |
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
+//! | `hooks` | runs strangers' WASM components in a sandbox |
 //! | `net` | the HTTP client that adapters share |
 //! | `pax` | reads tar streams with extended attributes |
 //! | `disk` | partition table, FAT, ext4, the image file |
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod event;
+pub mod hooks;
 pub mod net;
 pub mod ops;
 pub mod pax;

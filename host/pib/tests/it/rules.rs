@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The longest source file, in lines.
 const LONGEST: usize = 450;
-const ADAPTERS: [&str; 4] = ["base", "disk", "engine", "source"];
+const ADAPTERS: [&str; 5] = ["base", "disk", "engine", "hooks", "source"];
 
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
