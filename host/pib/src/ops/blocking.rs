@@ -35,6 +35,18 @@ impl Drop for StopOnDrop {
     }
 }
 
+/// Runs `work` in a thread of its own, with a flag that is raised once nobody waits for the result any more.
+///
+/// # Errors
+/// When the thread died.
+pub(super) async fn run<T: Send + 'static>(
+    work: impl FnOnce(Arc<AtomicBool>) -> T + Send + 'static,
+) -> Result<T, Error> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let _guard = StopOnDrop(stopped.clone());
+    tokio::task::spawn_blocking(move || work(stopped)).await.map_err(worker)
+}
+
 /// Runs `work` on the reader in a thread of its own.
 ///
 /// # Errors
@@ -47,10 +59,7 @@ where
     R: Read + Send + 'static,
     T: Send + 'static,
 {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let _guard = StopOnDrop(stopped.clone());
-    let reader = Stoppable { inner: reader, stopped };
-    tokio::task::spawn_blocking(move || work(reader)).await.map_err(worker)
+    run(move |stopped| work(Stoppable { inner: reader, stopped })).await
 }
 
 /// Waits for a lock on a file, e.g. by `File::lock`, in a thread of its own: the wait can be interrupted.

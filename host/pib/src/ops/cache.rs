@@ -11,18 +11,20 @@ use serde::Serialize;
 use super::{Error, Session, blocking};
 use crate::base::BaseCache;
 use crate::event::ReporterExt as _;
+use crate::hooks::{self, Host, Limits};
 use crate::source;
 
 /// The folders of the cache, and what each holds.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
     ("stages", "unpacked stages"),
     ("registries", "index files of registries"),
     ("git", "copies of git repositories"),
     ("bases", "bases and native tools"),
     ("debs", "packages of bases"),
+    (hooks::CACHE_FOLDER, "compiled hooks and their answers"),
 ];
 /// What is no item, but how the cache works.
-const WORKINGS: [&str; 5] = ["lock", "tmp", "recipes", "companions", "tarballs"];
+const WORKINGS: [&str; 6] = ["lock", "key", "tmp", "recipes", "companions", "tarballs"];
 
 /// What the cache has of one kind.
 #[derive(Debug, Clone, Serialize)]
@@ -104,6 +106,11 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
         let (mut whole, mut removed) = source::verify(&root)?;
         let (bases, damaged) = BaseCache::new(&root).verify()?;
         whole += bases;
+        removed.extend(damaged);
+        let folder = root.join(hooks::CACHE_FOLDER);
+        let fail = |error| Error::io("check the cache in", &folder, error);
+        let (answers, damaged) = Host::new(&root, Limits::default()).verify_cache().map_err(fail)?;
+        whole += answers;
         removed.extend(damaged);
         Ok(Verified { whole, removed })
     };

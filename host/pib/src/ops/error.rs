@@ -12,6 +12,7 @@ use crate::base::BaseError;
 use crate::disk::DiskError;
 use crate::engine::EngineError;
 use crate::engine::binfmt::BinfmtError;
+use crate::hooks::HookError;
 use crate::source::SourceError;
 use crate::source::git::GitError;
 
@@ -103,6 +104,10 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Source(#[from] SourceError),
+    /// A hook cannot be run, or gave no answer that can be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hook(#[from] HookError),
     /// The base cannot be made.
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -152,6 +157,9 @@ impl Error {
             Self::Disk(_) => 7,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
+            Self::Hook(HookError::Sandbox { .. } | HookError::Unreadable { .. }) => 1,
+            Self::Hook(HookError::Stopped { .. }) => 130,
+            Self::Hook(_) => 3,
             Self::Interrupted => 130,
         }
     }

@@ -16,8 +16,10 @@ use pib_plan::variable::Variable;
 
 use super::Error;
 use super::base::Mirrors;
+use super::hooks::{self, Answers};
 use super::project::Project;
 use super::secrets::{Secrets, Wanted};
+use crate::hooks::Answer;
 use crate::source::Package;
 
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
@@ -29,11 +31,12 @@ pub(super) fn stage_inputs(
     mirrors: &Mirrors,
     packages: &[Package],
     given: &Secrets,
+    answers: &Answers,
 ) -> Result<Vec<StageInput>, Error> {
     let mut inputs = Vec::with_capacity(packages.len());
     let mut problems = Vec::new();
     for package in packages {
-        match stage_input(project, mirrors, package, given) {
+        match stage_input(project, mirrors, package, given, answers.get(&package.name)) {
             Ok(input) => inputs.push(input),
             // Mistakes in manifests are all told at once; anything else ends the work.
             Err(Error::Manifest(error)) => problems.push(error),
@@ -53,18 +56,9 @@ fn stage_input(
     mirrors: &Mirrors,
     package: &Package,
     given: &Secrets,
+    answer: Option<&Answer>,
 ) -> Result<StageInput, Error> {
     let manifest = &package.manifest;
-    if manifest.hook.is_some() {
-        // Built without its hook, the stage would be another than its author made.
-        return Err(Error::Stage {
-            message: format!(
-                "stage `{}` {} has a hook, and this pib does not run hooks yet",
-                package.name, package.version
-            ),
-            help: Some("Use a version of the stage without one, or a newer pib.".to_owned()),
-        });
-    }
     let request = request(project, package);
     let settings = settle(&project.manifest, manifest, request, given)?;
     let mut args = variables(&project.manifest, mirrors, manifest);
@@ -90,13 +84,21 @@ fn stage_input(
         };
         args.push(Arg { name: arg_name(key), value, keyed: true });
     }
-    let part = read_part(project, package, &context)?;
+    let (name, text) = match answer {
+        Some(answer) => {
+            let (name, text, files) = hooks::rendered(project, package, answer, &context)?;
+            context.extend(files);
+            (name, text)
+        }
+        None => read_part(project, package)?,
+    };
+    let part = check_part(&name, &text, &context)?;
     let (name, version) = (package.name.clone(), package.version.clone());
     Ok(StageInput { name, version, args, part, files: context, native: manifest.native, secrets })
 }
 
 /// Judges the project's values, and shows each problem at its place in `pib.toml`.
-fn settle(
+pub(super) fn settle(
     project: &ProjectManifest,
     stage: &StageManifest,
     request: Option<&StageRequest>,
@@ -252,11 +254,20 @@ fn is_part(path: &str) -> bool {
     path.starts_with("Dockerfile.") && path.ends_with(".part") && !path.contains('/')
 }
 
-fn read_part(project: &Project, package: &Package, context: &[ContextFile]) -> Result<Part, Error> {
+/// Returns the package's own part: its name for messages, and its text.
+fn read_part(project: &Project, package: &Package) -> Result<(String, String), Error> {
+    if let Some(hook) = &package.manifest.hook {
+        // Built without its hook, the stage would be another than its author made.
+        let message = format!("the hook `{}` of stage `{}` has not been asked", hook.component, package.name);
+        return Err(Error::Stage { message, help: None });
+    }
     let (name, text) = package.part(&project.manifest.project.os)?;
-    let shown = format!("{}/{name}", package.name);
-    let part = part::check(&shown, &text)?;
-    part.check_copies(&shown, |wanted| {
+    Ok((format!("{}/{name}", package.name), text))
+}
+
+fn check_part(name: &str, text: &str, context: &[ContextFile]) -> Result<Part, Error> {
+    let part = part::check(name, text)?;
+    part.check_copies(name, |wanted| {
         let below = format!("{wanted}/");
         context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
     })?;
@@ -265,7 +276,7 @@ fn read_part(project: &Project, package: &Package, context: &[ContextFile]) -> R
 }
 
 /// Lists the project's files that a config key names, with their places in the context.
-fn config_files(
+pub(super) fn config_files(
     project: &Project,
     package: &Package,
     key: &str,
@@ -316,7 +327,7 @@ fn config_files(
 }
 
 /// Returns the files that a name or glob stands for, sorted.
-fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+pub(super) fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let full = dir.join(pattern);
     if full.is_file() {
         return Ok(vec![full]);

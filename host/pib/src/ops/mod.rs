@@ -1,7 +1,7 @@
 //! One file for each operation; each reads as a list of named steps.
 //!
 //! An operation gets a [`Session`] and its options, reports events, and returns a result for `cli` to show. It
-//! is what puts `pib-plan`'s decisions and the adapters (`source`, `engine`, `base`, `disk`) together; those
+//! is what puts `pib-plan`'s decisions and the adapters (`source`, `hooks`, `engine`, `base`, `disk`) together; those
 //! never see each other.
 
 pub mod add;
@@ -21,6 +21,7 @@ pub mod export;
 pub mod fetch;
 mod files;
 mod graph;
+mod hooks;
 mod inputs;
 pub mod lock;
 mod native;

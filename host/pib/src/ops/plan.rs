@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::base::{self, Mirrors};
 use super::graph::{self, Graph};
+use super::hooks::{self, Answers};
 use super::project::Project;
 use super::secrets::Secrets;
 use super::{Error, LockMode, Session, build_args, inputs, native, stages, vendor};
@@ -66,6 +67,8 @@ pub(super) struct Decided {
     pub(super) secrets: Secrets,
     /// What the command line gives to parts.
     pub(super) build_args: BTreeMap<String, String>,
+    /// What the stages' hooks say.
+    answers: Answers,
 }
 
 /// Returns what a build of the project would do. Uses no engine and makes no base.
@@ -76,6 +79,7 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let mut decided = decide(session, mode).await?;
     let record = stages::record(&decided.project);
     decided.secrets = Secrets::guess(session, &decided.project, &decided.packages, &record)?;
+    decided.ask_hooks(session).await?;
     let digest = decided.base_digest();
     let base = decided.base_ref(digest.as_ref());
     let native = native::planned(session, &decided.project.manifest);
@@ -154,6 +158,7 @@ pub async fn write_context(
         return Err(Error::usage(message, "Name a new folder, or empty this one."));
     }
     let mut decided = decide(session, mode).await?;
+    decided.ask_hooks(session).await?;
     let (base, digest) = match decided.base_source()? {
         BaseSource::ContainerImage { .. } => (None, decided.base_digest()),
         source => {
@@ -186,7 +191,8 @@ pub(super) async fn decide(session: &Session, mode: LockMode) -> Result<Decided,
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     let packages = graph.packages().await?;
     vendor::check_complete(session, &project, &graph, &packages)?;
-    Ok(Decided { project, graph, packages, secrets: Secrets::default(), build_args: BTreeMap::new() })
+    let (secrets, build_args, answers) = (Secrets::default(), BTreeMap::new(), Answers::new());
+    Ok(Decided { project, graph, packages, secrets, build_args, answers })
 }
 
 /// Writes the lock where it changes. What another pib has written since this one read it stays.
@@ -204,6 +210,12 @@ async fn save_lock(session: &Session, decided: &Decided, mode: LockMode) -> Resu
 }
 
 impl Decided {
+    /// Asks the stages' hooks. They are told of secrets, so that where those come from must be known.
+    pub(super) async fn ask_hooks(&mut self, session: &Session) -> Result<(), Error> {
+        self.answers = hooks::ask(session, &self.project, &self.packages, &self.secrets).await?;
+        Ok(())
+    }
+
     /// Returns the digest of the base, where it is known: locked, or named by the project.
     pub(super) fn base_digest(&self) -> Option<Digest> {
         if let Ok(BaseSource::ContainerImage { reference }) = self.base_source() {
@@ -253,7 +265,8 @@ impl Decided {
         extras: &Extras<'_>,
     ) -> Result<BuildPlan, Error> {
         let mirrors = Mirrors::of(session, &self.project.manifest);
-        let mut stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages, &self.secrets)?;
+        let (given, answers) = (&self.secrets, &self.answers);
+        let mut stages = inputs::stage_inputs(&self.project, &mirrors, &self.packages, given, answers)?;
         build_args::apply(&mut stages, &self.build_args)?;
         Ok(assemble::assemble(self.project.manifest.project.arch, base, digest, &stages, extras)?)
     }

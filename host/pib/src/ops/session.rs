@@ -19,6 +19,8 @@ pub struct Session {
     pub project: Option<PathBuf>,
     /// The cache's folder: `PIB_CACHE_DIR`, or `pib` in the user's cache folder.
     pub cache: PathBuf,
+    /// The folder of pib's own config: `pib` in the user's config folder.
+    pub config: Option<PathBuf>,
     /// The user's home folder, for `~` on the command line.
     pub home: Option<PathBuf>,
     /// What tells where the engine is.
@@ -69,7 +71,8 @@ impl Session {
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
-        Ok(Self { cwd, project, cache, home, engine, git, tokens, host_root, variables, reporter })
+        let config = user_config();
+        Ok(Self { cwd, project, cache, config, home, engine, git, tokens, host_root, variables, reporter })
     }
 
     /// Returns the tokens for registries that a project calls by these names.
@@ -121,4 +124,9 @@ fn engine(home: Option<PathBuf>, set: &dyn Fn(&str) -> Option<OsString>) -> Conn
 fn user_cache() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
     etcetera::choose_base_strategy().ok().map(|strategy| strategy.cache_dir().join("pib"))
+}
+
+fn user_config() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir().join("pib"))
 }

@@ -106,6 +106,7 @@ pub(super) async fn settle(session: &Session, options: &StageOptions) -> Result<
     let mut decided = decide(session, options.lock).await?;
     decided.build_args = build_args::parse(session, &options.build_args)?;
     decided.secrets = Secrets::get(session, &decided.project, &decided.packages, &options.secrets).await?;
+    decided.ask_hooks(session).await?;
     let job = Job::new(session, &decided, options, &Extras::default())?;
     decided.graph.write_lock(&decided.project, options.lock)?;
     Ok((decided, job))
