@@ -135,11 +135,22 @@ impl Guest {
         self.log.iter().skip(from).map(|(_, line)| line.clone()).collect()
     }
 
-    /// Adds what a guest wants to say to the log, as far as there is room.
-    pub(super) fn say(&mut self, level: Level, message: &str) {
+    /// Returns how many bytes the log has room for.
+    pub(super) fn log_room(&self) -> usize {
+        match self.log.len() < self.limits.log_lines as usize {
+            true => usize::try_from(self.limits.log.0.saturating_sub(self.logged)).unwrap_or(usize::MAX),
+            false => 0,
+        }
+    }
+
+    /// Adds what a guest wants to say to the log; nothing where there is no room for it.
+    pub(super) fn say(&mut self, level: Level, message: Option<&str>) {
+        let Some(message) = message else {
+            self.dropped += 1;
+            return;
+        };
         for line in message.lines() {
-            let room = self.limits.log.0.saturating_sub(self.logged);
-            if self.log.len() >= self.limits.log_lines as usize || room < line.len() as u64 {
+            if self.log_room() < line.len() {
                 self.dropped += 1;
                 continue;
             }

@@ -91,12 +91,15 @@ impl Sandbox {
 
 /// The settings: whatever a guest could tell two machines or two runs apart by is off.
 fn config(limits: &Limits) -> Config {
+    let stack = usize::try_from(limits.stack.0).unwrap_or(usize::MAX);
     let mut config = Config::new();
     config
         .wasm_component_model(true)
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(usize::try_from(limits.stack.0).unwrap_or(usize::MAX))
+        .max_wasm_stack(stack)
+        // Nothing runs on such a stack here, but the engine wants it larger than the other.
+        .async_stack_size(stack.saturating_add(HOST_STACK))
         .cranelift_nan_canonicalization(true)
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)

@@ -31,17 +31,17 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     Ok(linker)
 }
 
-/// The text is read where it lies in the guest's memory: what is not kept is not copied.
+/// The text is read where it lies in the guest's memory: what is not kept is neither copied nor looked at.
 fn log(
     mut store: StoreContextMut<'_, Guest>,
     (level, message): (host::Level, WasmStr),
 ) -> wasmtime::Result<()> {
     let message = message.to_str(&store)?;
-    let kept: String = message.chars().take(1 << 16).collect();
-    let length = message.len();
+    let (length, room) = (message.len(), store.data().log_room());
+    let kept: Option<String> = (room > 0).then(|| message.chars().take(room).collect());
     drop(message);
     guest::charge(&mut store, length)?;
-    store.data_mut().say(level.into(), &kept);
+    store.data_mut().say(level.into(), kept.as_deref());
     Ok(())
 }
 
