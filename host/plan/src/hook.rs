@@ -106,7 +106,7 @@ pub fn inspect(component: &[u8]) -> Result<Contract, HookProblem> {
 
 /// Returns whether hooks for this version of the package run here: later ones add functions, which are not there.
 fn is_known(version: &Version) -> bool {
-    version.pre.is_empty() && (version.major, version.minor) == (0, 1) && version.patch <= NEWEST.patch
+    version.pre.is_empty() && (version.major, version.minor) == (0, 1) && *version <= NEWEST
 }
 
 /// Returns the names of all that a component exports and imports.

@@ -93,6 +93,10 @@ fn stage_input(
         None => read_part(project, package)?,
     };
     let part = check_part(&name, &text, &context)?;
+    // What a hook renders need not mount a secret that this project does not give.
+    let rendered = |key: &String| answer.is_none() || settings.contains_key(key);
+    let schema = manifest.config.clone().into_iter().filter(|(key, _)| rendered(key)).collect();
+    part.check_secrets(&name, package.name.as_str(), &schema)?;
     let (name, version) = (package.name.clone(), package.version.clone());
     Ok(StageInput { name, version, args, part, files: context, native: manifest.native, secrets })
 }
@@ -271,7 +275,6 @@ fn check_part(name: &str, text: &str, context: &[ContextFile]) -> Result<Part, E
         let below = format!("{wanted}/");
         context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
     })?;
-    part.check_secrets(&shown, package.name.as_str(), &package.manifest.config)?;
     Ok(part)
 }
 

@@ -1,7 +1,7 @@
 //! The environment of tests that run the real binary: a project, and a machine without anything else.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 pub(crate) const PROJECT: &str = r#"# a router
 [project]
@@ -39,7 +39,7 @@ impl Bench {
         self.folder.path().join("project").join(name)
     }
 
-    pub(crate) fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &(impl AsRef<[u8]> + ?Sized)) {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, text).unwrap();
@@ -84,7 +84,11 @@ impl Bench {
     }
 
     fn finish(&self, command: &mut Command) -> Ran {
-        let output = command.output().unwrap();
+        self.ran(&command.output().unwrap())
+    }
+
+    /// Returns what a run of the program left.
+    pub(crate) fn ran(&self, output: &Output) -> Ran {
         let shown = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
             // Messages are wrapped to the terminal's width; tests speak of their words.
@@ -113,10 +117,10 @@ impl Bench {
         fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                match std::fs::read_to_string(&path) {
+                match std::fs::read(&path) {
                     // What the program locks itself by is not the project's.
                     _ if path.ends_with(".pib-lock") => {}
-                    Ok(text) => found.push((path, text)),
+                    Ok(bytes) => found.push((path, String::from_utf8_lossy(&bytes).into_owned())),
                     Err(_) => walk(&path, found),
                 }
             }

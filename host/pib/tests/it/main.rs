@@ -11,6 +11,7 @@ mod daily;
 mod disk;
 mod engine;
 mod git;
+mod hooks;
 mod hostile;
 mod locks;
 mod main_job;
