@@ -54,6 +54,20 @@ pub struct Extras<'a> {
     pub native: Option<&'a Native>,
     /// Where downloaded packages are kept.
     pub packages: Option<&'a PackageCache>,
+    /// What is run again, whatever the engine has of it.
+    pub anew: Option<Anew<'a>>,
+}
+
+/// Stages whose instructions are run again.
+///
+/// Asked for that, BuildKit would also forget what its mounts keep between builds. So each instruction mounts a secret
+/// that does not exist, under a name that no build had before: nothing else tells it from the one in the cache.
+#[derive(Debug, Clone, Copy)]
+pub struct Anew<'a> {
+    /// The first of them; all where there is none.
+    pub from: Option<&'a StageName>,
+    /// What no build had before.
+    pub nonce: &'a str,
 }
 
 /// An argument that a part sees.
@@ -198,7 +212,12 @@ pub fn assemble(
             tools.shell(&mut dockerfile, stage.native);
         }
         let part_line = dockerfile.lines().count() + 1;
-        write_part(&mut dockerfile, stage, tools.as_mut(), extras.packages);
+        let anew = extras.anew.filter(|anew| {
+            anew.from
+                .is_none_or(|from| stage.name == *from || planned.iter().any(|before| before.name == *from))
+        });
+        let more = Mounts { packages: extras.packages, anew };
+        write_part(&mut dockerfile, stage, tools.as_mut(), more);
         key = stage_key(&key, stage);
         let (name, version) = (stage.name.clone(), stage.version.clone());
         planned.push(PlannedStage {
@@ -251,13 +270,14 @@ impl StageSecret {
     }
 }
 
+/// What a stage's instructions mount beside native tools.
+struct Mounts<'a> {
+    packages: Option<&'a PackageCache>,
+    anew: Option<Anew<'a>>,
+}
+
 /// Writes a part, its instructions told of what they are to use.
-fn write_part(
-    dockerfile: &mut String,
-    stage: &StageInput,
-    tools: Option<&mut Tools<'_>>,
-    packages: Option<&PackageCache>,
-) {
+fn write_part(dockerfile: &mut String, stage: &StageInput, tools: Option<&mut Tools<'_>>, more: Mounts<'_>) {
     let part = &stage.part;
     let native = tools.map(|tools| tools.part(part)).filter(|_| stage.native);
     let mut written = 0;
@@ -266,8 +286,9 @@ fn write_part(
         written = place.offset;
         match &place.what {
             Word::Mounts(command) => {
-                let kept = packages.and_then(|packages| packages.mount(part.text.get(command.clone())?));
-                for mount in native.iter().chain(&kept) {
+                let kept = more.packages.and_then(|packages| packages.mount(part.text.get(command.clone())?));
+                let anew = more.anew.map(|anew| format!("--mount=type=secret,id=pib.anew.{}", anew.nonce));
+                for mount in native.iter().chain(&kept).chain(&anew) {
                     let _ = write!(dockerfile, " {mount}");
                 }
             }
@@ -426,6 +447,20 @@ mod tests {
         let second = plan(&[net.clone()]);
         assert!(first.key != second.key && first.key != plain.key);
         assert_ne!(first.dockerfile, second.dockerfile);
+    }
+
+    #[test]
+    fn what_is_run_anew_is_told_by_a_name_and_changes_no_key() {
+        let stages = [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "COPY x y\nRUN c")];
+        let base = BaseRef::ContainerImage("b".to_owned());
+        let from = "b".parse().unwrap();
+        let runs = |from| {
+            let extras = Extras { anew: Some(Anew { from, nonce: "7" }), ..Extras::default() };
+            let plan = assemble(Arch::Arm64, &base, &Digest::of(b"base"), &stages, &extras).unwrap();
+            assert_eq!(plan.key, self::plan(&stages).key);
+            plan.dockerfile.matches("RUN --mount=type=secret,id=pib.anew.7 ").count()
+        };
+        assert_eq!((runs(None), runs(Some(&from))), (3, 2));
     }
 
     #[test]

@@ -162,7 +162,7 @@ mod tests {
             .collect();
         let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64 };
         let base = BaseRef::ContainerImage("base".to_owned());
-        let extras = Extras { native: native.then_some(&tools), packages: None };
+        let extras = Extras { native: native.then_some(&tools), ..Extras::default() };
         assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &extras).unwrap()
     }
 

@@ -12,6 +12,8 @@ struct Manager {
     commands: &'static [&'static str],
     cleaning: &'static [&'static str],
     folder: &'static str,
+    /// What is removed with all that lies in it, where a part tidies up by hand.
+    around: &'static str,
 }
 
 const MANAGERS: [Manager; 2] = [
@@ -20,12 +22,14 @@ const MANAGERS: [Manager; 2] = [
         commands: &["apt-get", "apt", "aptitude"],
         cleaning: &["clean", "autoclean", "distclean"],
         folder: "/var/cache/apt/archives",
+        around: "/var/cache/apt",
     },
     Manager {
         os: &["arch"],
         commands: &["pacman"],
         cleaning: &["-Sc", "-Scc", "--clean"],
         folder: "/var/cache/pacman/pkg",
+        around: "/var/cache/pacman",
     },
 ];
 
@@ -55,7 +59,8 @@ impl PackageCache {
         let separates = |c: char| c.is_whitespace() || ";&|()\"'`,[]{}=\\".contains(c);
         let words = || command.split(separates);
         let uses = words().any(|word| manager.commands.contains(&word.rsplit('/').next().unwrap_or(word)));
-        let cleans = words().any(|word| manager.cleaning.contains(&word)) || command.contains(manager.folder);
+        let cleans = words().any(|word| manager.cleaning.contains(&word))
+            || (words().any(|word| word == "rm") && command.contains(manager.around));
         let Self { id, .. } = self;
         (uses && !cleans)
             .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
@@ -83,6 +88,7 @@ mod tests {
             "apt-get update; apt-get install --yes x",
             "X=1 /usr/bin/apt-get\\\n install y",
             "[\"apt-get\", \"install\"]",
+            "apt-get install z && ls /var/cache/apt/archives",
         ] {
             assert_eq!(debian.mount(command).as_deref(), Some(mount), "{command}");
         }

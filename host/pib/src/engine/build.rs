@@ -25,10 +25,8 @@ pub struct BuildRequest<'a> {
     pub build_args: BTreeMap<String, String>,
     /// The stage to stop at; the last one otherwise.
     pub target: Option<&'a StageName>,
-    /// Whether to run every step, whatever the engine has from before.
+    /// Whether to run every step, whatever the engine has from before. BuildKit then forgets what its mounts keep, too.
     pub no_cache: bool,
-    /// The first stage of those whose every step is run; a builder that cannot do that runs all.
-    pub no_cache_from: Option<&'a StageName>,
     /// What RUN instructions may mount with `--mount=type=secret,id=...`.
     pub secrets: Vec<Secret>,
 }
@@ -52,7 +50,6 @@ impl<'a> BuildRequest<'a> {
             build_args: BTreeMap::new(),
             target: None,
             no_cache: false,
-            no_cache_from: None,
             secrets: Vec::new(),
         }
     }
@@ -60,13 +57,6 @@ impl<'a> BuildRequest<'a> {
     /// Returns the Docker build stage to stop at.
     pub(super) fn docker_target(&self) -> Option<String> {
         self.target.map(pib_plan::assemble::target_name)
-    }
-
-    /// Returns the Docker build stages whose every step is to be run.
-    pub(super) fn anew(&self) -> Vec<&str> {
-        let stages = self.plan.stages.iter();
-        let wanted = stages.skip_while(|stage| !self.no_cache && Some(&stage.name) != self.no_cache_from);
-        wanted.map(|stage| stage.target.as_str()).collect()
     }
 
     /// Returns what to hide in everything that is shown.

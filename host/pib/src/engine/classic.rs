@@ -77,7 +77,7 @@ pub(super) async fn build(
     let options = BuildImageOptions {
         dockerfile: DOCKERFILE.to_owned(),
         t: Some(request.tag.to_owned()),
-        nocache: !request.anew().is_empty(),
+        nocache: request.no_cache,
         // Containers of a build that is stopped are removed, too.
         rm: true,
         forcerm: true,

@@ -106,9 +106,7 @@ fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
         ("platform".to_owned(), request.plan.arch.platform().to_owned()),
     ]);
     attributes.extend(request.docker_target().map(|target| ("target".to_owned(), target)));
-    // By their names: told to run everything, BuildKit also forgets what cache mounts keep.
-    let anew = request.anew();
-    attributes.extend((!anew.is_empty()).then(|| ("no-cache".to_owned(), anew.join(","))));
+    attributes.extend(request.no_cache.then(|| ("no-cache".to_owned(), String::new())));
     attributes.extend(request.labels.iter().map(|(key, value)| (format!("label:{key}"), value.clone())));
     attributes
         .extend(request.build_args.iter().map(|(key, value)| (format!("build-arg:{key}"), value.clone())));

@@ -84,7 +84,7 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let base = decided.base_ref(digest.as_ref());
     let native = native::planned(session, &decided.project.manifest);
     let packages = PackageCache::of(&decided.project.manifest.project);
-    let extras = Extras { native: native.as_ref(), packages: packages.as_ref() };
+    let extras = Extras { native: native.as_ref(), packages: packages.as_ref(), anew: None };
     let plan = decided.assemble(session, &base, &digest.unwrap_or_else(|| Digest::of(b"")), &extras)?;
     let verdicts = record.judge(&plan);
     // Only what can be built is locked.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use pib_plan::assemble::{BaseRef, BuildPlan, Extras, PlannedStage};
+use pib_plan::assemble::{Anew, BaseRef, BuildPlan, Extras, PlannedStage};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::packages::PackageCache;
 use pib_plan::record::BuildRecord;
@@ -49,6 +50,22 @@ pub enum NoCache {
     All,
     /// This one and those after it.
     From(String),
+}
+
+impl NoCache {
+    /// Returns the first stage that is built anew, where that is not the first of all.
+    fn from(&self) -> Option<StageName> {
+        match self {
+            Self::From(name) => name.parse().ok(),
+            Self::Nothing | Self::All => None,
+        }
+    }
+}
+
+/// Returns what no build on this machine had before.
+fn nonce() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}.{:x}", now.as_nanos(), std::process::id())
 }
 
 /// The stages to be built, and what the engine calls the result.
@@ -124,7 +141,10 @@ pub(super) async fn build(
     decided.graph.write_lock(&decided.project, options.lock)?;
     let manifest = &decided.project.manifest;
     let packages = PackageCache::of(&manifest.project).filter(|_| engine.info().buildkit);
-    let mut extras = Extras { native: None, packages: packages.as_ref() };
+    let (from, nonce) = (options.no_cache.from(), nonce());
+    let anew = Some(Anew { from: from.as_ref(), nonce: &nonce });
+    let anew = anew.filter(|_| engine.info().buildkit && options.no_cache != NoCache::Nothing);
+    let mut extras = Extras { native: None, packages: packages.as_ref(), anew };
     let mut job = Job::new(session, decided, options, &extras)?;
     if !built(session, &engine, &job, options).await? {
         let tools = match wants_native(decided, options) {
@@ -218,21 +238,16 @@ async fn run_parts(
     job: &Job,
     options: &StageOptions,
 ) -> Result<(), Error> {
-    let from: Option<StageName> = match &options.no_cache {
-        NoCache::From(name) => {
-            job.plan.stages.iter().map(|stage| &stage.name).find(|stage| stage.as_str() == name).cloned()
-        }
-        _ => None,
-    };
-    if from.is_some() && !engine.info().buildkit {
+    // Where instructions can mount something, what is run anew is told by that.
+    let classic = !engine.info().buildkit && options.no_cache != NoCache::Nothing;
+    if classic && matches!(options.no_cache, NoCache::From(_)) {
         session.reporter.warn("this engine's builder cannot start in the middle: every stage is built anew");
     }
     let mut request = BuildRequest::new(&job.plan, &job.tag);
     request.labels = labels(&decided.project.dir, "build");
     request.labels.insert(KEY_LABEL.to_owned(), job.stage().key.to_string());
     request.target = options.until.is_some().then_some(&job.stage().name);
-    request.no_cache = options.no_cache == NoCache::All;
-    request.no_cache_from = from.as_ref();
+    request.no_cache = classic;
     request.build_args = decided.build_args.clone();
     request.secrets = decided.secrets.for_engine(&job.plan);
     engine.build(&request, &*session.reporter).await?;
