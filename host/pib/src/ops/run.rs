@@ -1,15 +1,12 @@
 //! Runs a command, or a shell, in a project's system as it is after any of its stages.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::project::{self, Project};
 use super::stages::{self, StageOptions};
 use super::{Error, Session};
 use crate::engine::{Engine, RunRequest, Streams};
 
-/// How old a container must be before it is taken for what a pib left that was killed.
-const ABANDONED: Duration = Duration::from_secs(600);
 /// What its label says that a container is.
 const WHAT: &str = "run";
 
@@ -48,7 +45,6 @@ pub async fn prepare(session: &Session, options: &RunOptions) -> Result<Place, E
         let message = format!("the engine at {} cannot mount this machine's files", engine.info().address);
         return Err(Error::usage(message, "Leave out --mount, or use an engine on this machine."));
     }
-    sweep(&engine).await?;
     let term = session.variables.get(std::ffi::OsStr::new("TERM")).filter(|_| options.terminal);
     let request = RunRequest {
         image: job.tag.clone(),
@@ -106,13 +102,4 @@ fn bind(session: &Session, text: &str) -> Result<String, Error> {
         return Err(wrong(format!("engines cannot mount `{shown}`, whose name has a colon")));
     }
     Ok(format!("{shown}:{target}{mode}"))
-}
-
-/// Removes containers whose pib was killed before it could.
-async fn sweep(engine: &Engine) -> Result<(), Error> {
-    let left = engine.containers(&format!("{}={WHAT}", super::base::LABEL)).await?;
-    for container in left.iter().filter(|container| !container.running && container.age > ABANDONED) {
-        engine.remove_container(container).await;
-    }
-    Ok(())
 }
