@@ -1,13 +1,19 @@
 //! What operations report while they run.
 //!
-//! Operations and adapters know only [`Reporter`]; `ui` draws what arrives here as bars, plain lines or
-//! JSON. Nothing below `cli` prints.
+//! Operations and adapters know only [`Reporter`]; `ui` draws what arrives here as moving lines, plain lines or
+//! JSON. Nothing below `cli` prints. The JSON form is documented in `host/docs/events.md`, and its schema,
+//! `host/docs/events.schema.json`, is made from the types here.
+
+mod mask;
 
 use serde::Serialize;
 
+pub use mask::{Mask, Masked};
+
 /// One thing that happened during an operation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "event", rename_all = "kebab-case")]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Event {
     /// A named step of the operation began; `id` is unique among the steps that run at the same time.
     StepStarted {
@@ -16,7 +22,7 @@ pub enum Event {
         /// What is being done, for people: "Building stage os".
         title: String,
     },
-    /// A step moved on; `done` and `total` share a unit (bytes unless `title` says otherwise).
+    /// A step moved on; `done` and `total` count bytes of its current activity.
     StepProgress {
         /// The step.
         id: String,
@@ -25,7 +31,7 @@ pub enum Event {
         /// How much there is, where that is known.
         total: Option<u64>,
     },
-    /// The step's current activity in one line: "RUN apt-get install ...".
+    /// The step's current activity in one line: "3/5 RUN apt-get install ...".
     StepDetail {
         /// The step.
         id: String,
@@ -39,12 +45,22 @@ pub enum Event {
         /// Whether an earlier result was used, so that nothing was done.
         cached: bool,
     },
+    /// A step ended without having done its work: it failed, or what it was part of was given up.
+    StepFailed {
+        /// The step.
+        id: String,
+    },
     /// A line that a program inside the build printed.
     Log {
         /// The step it belongs to.
         id: String,
         /// The line, without its line break.
         line: String,
+    },
+    /// From here on, everything that happens is also written to a file.
+    LogFile {
+        /// The file's path.
+        path: String,
     },
     /// Something a person should know that does not stop the operation.
     Warning {
@@ -56,6 +72,93 @@ pub enum Event {
         /// The message.
         message: String,
     },
+    /// The operation failed. This is the last event; steps that have not ended by then never will.
+    Error {
+        /// What was being done, and what went wrong.
+        message: String,
+        /// What to do next, where that is known.
+        help: Option<String>,
+        /// What led to it, the nearest first.
+        causes: Vec<String>,
+        /// Where in which files the mistake is.
+        places: Vec<Place>,
+        /// The errors that it is made of, where they are several.
+        problems: Vec<Problem>,
+        /// The exit code of the process.
+        exit_code: u8,
+        /// The files with all that was printed, where there are such.
+        logs: Vec<String>,
+    },
+}
+
+/// An error that is part of another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// What to do next, where that is known.
+    pub help: Option<String>,
+    /// What led to it, the nearest first.
+    pub causes: Vec<String>,
+    /// Where in which files the mistake is.
+    pub places: Vec<Place>,
+    /// The errors that it is made of, where they are several.
+    pub problems: Vec<Problem>,
+}
+
+/// A place in a file that is to blame.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Place {
+    /// The file, where it has a name.
+    pub file: Option<String>,
+    /// The line, counted from 1.
+    pub line: usize,
+    /// The column, counted from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub label: Option<String>,
+}
+
+impl Event {
+    /// Returns the event with every text in it that comes from outside replaced by what `change` makes of it.
+    ///
+    /// Identifiers and paths stay: events are told apart by them.
+    #[must_use]
+    pub fn map_texts(self, change: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::StepStarted { id, title } => Self::StepStarted { id, title: change(title) },
+            Self::StepDetail { id, detail } => Self::StepDetail { id, detail: change(detail) },
+            Self::Log { id, line } => Self::Log { id, line: change(line) },
+            Self::Warning { message } => Self::Warning { message: change(message) },
+            Self::Note { message } => Self::Note { message: change(message) },
+            Self::Error { message, help, causes, places, problems, exit_code, logs } => {
+                let whole = Problem { message, help, causes, places, problems }.map_texts(&change);
+                let Problem { message, help, causes, places, problems } = whole;
+                Self::Error { message, help, causes, places, problems, exit_code, logs }
+            }
+            Self::StepProgress { .. }
+            | Self::StepFinished { .. }
+            | Self::StepFailed { .. }
+            | Self::LogFile { .. } => self,
+        }
+    }
+}
+
+impl Problem {
+    fn map_texts(self, change: &impl Fn(String) -> String) -> Self {
+        let label = |place: Place| Place { label: place.label.map(change), ..place };
+        Self {
+            message: change(self.message),
+            help: self.help.map(change),
+            causes: self.causes.into_iter().map(change).collect(),
+            places: self.places.into_iter().map(label).collect(),
+            problems: self.problems.into_iter().map(|problem| problem.map_texts(change)).collect(),
+        }
+    }
 }
 
 /// Receives events. Implementations must be cheap and must not block: they are called on hot paths.
@@ -82,6 +185,10 @@ pub trait ReporterExt: Reporter {
     fn finished(&self, id: &str, cached: bool) {
         self.report(Event::StepFinished { id: id.to_owned(), cached });
     }
+    /// Reports that the step `id` ended without having done its work.
+    fn failed(&self, id: &str) {
+        self.report(Event::StepFailed { id: id.to_owned() });
+    }
     /// Reports how far the step `id` is.
     fn progress(&self, id: &str, done: u64, total: Option<u64>) {
         self.report(Event::StepProgress { id: id.to_owned(), done, total });
@@ -101,3 +208,7 @@ pub trait ReporterExt: Reporter {
 }
 
 impl<R: Reporter + ?Sized> ReporterExt for R {}
+
+#[cfg(test)]
+#[path = "event/schema_tests.rs"]
+mod schema_tests;

@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `setup`, `bench`, `hooks` and `index`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `hooks` and `index`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -25,6 +25,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   demo    set up the machine, build pib, build the example project to a checked image
   test    set up the machine; formatting, lints, every test, the engine's too
   lint    formatting and lints alone
+  record  build on a terminal and keep what is seen in host/docs/terminal/
   setup   install what is missing and start the container engine
   bench   measure, as ratios to what a user would use instead
   hooks   build the hooks of stages/  [--check: compare them with what is published]
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some("demo") => setup::setup().and_then(|()| demo::demo()),
         Some("test") => setup::setup().and_then(|()| test::test(rest)),
         Some("lint") => test::lint(),
+        Some("record") => setup::setup().and_then(|()| test::record()),
         Some("setup") => setup::setup(),
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),

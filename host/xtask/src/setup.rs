@@ -15,7 +15,7 @@ struct Need {
     packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 10] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need {
         what: "a container engine",
@@ -44,6 +44,7 @@ const NEEDS: [Need; 9] = [
         packages: &["podman"],
     },
     Need { what: "what makes certificates for tests", there: || has("openssl"), packages: &["openssl"] },
+    Need { what: "a terminal without a display", there: || has("tmux"), packages: &["tmux"] },
     Need { what: "an ssh client", there: || has("ssh") && has("ssh-keygen"), packages: &["openssh-client"] },
 ];
 

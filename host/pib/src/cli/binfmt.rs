@@ -6,7 +6,7 @@ use super::print_as;
 use crate::ops::binfmt::{BinfmtAction, BinfmtReport};
 use crate::ops::{self, Error, Session};
 
-/// Register the emulators for ARM programs with the kernel that the engine runs on
+/// Register the emulators for ARM programs where the engine runs
 ///
 /// On this machine that needs root. On another one, and in a virtual machine, it is done by a container that may mount.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use super::print_as;
 use crate::ops::doctor::{DoctorReport, doctor};
 use crate::ops::{Error, Session};
 
-/// Check what a build needs of this machine, and say what to do where something is missing
+/// Check what a build needs of this machine, and how to get it
 ///
 /// Exit code 0 where nothing fails (warnings may be there), else 1.
 #[derive(Debug, Args)]

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{LockArgs, print_as};
 use crate::ops::{self, Error, Session};
 
-/// Fetch all stages into the cache, so that they need no network later
+/// Fetch all stages into the cache, for builds without network
 #[derive(Debug, Args)]
 pub(super) struct Fetch {
     #[command(flatten)]

@@ -5,7 +5,7 @@ use clap::Args;
 use super::print_as;
 use crate::ops::{self, Error, Session};
 
-/// Show what a registry says of a stage: versions, support, dependencies and config
+/// Show the versions, support, dependencies and config of a stage
 #[derive(Debug, Args)]
 pub(super) struct Info {
     /// The stage

@@ -5,9 +5,12 @@ mod binfmt;
 mod build;
 mod cache;
 mod clean;
+mod completions;
 mod doctor;
 mod export;
+mod failure;
 mod fetch;
+mod help;
 mod info;
 mod lock;
 mod new;
@@ -27,14 +30,14 @@ mod update;
 mod vendor;
 mod why;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::event::Reporter;
 use crate::ops::{Error, LockMode, Session};
 use crate::ui::{self, Style, Verbosity};
 
@@ -69,6 +72,16 @@ struct Global {
     /// Also say what the programs inside the build print
     #[arg(short, long, global = true)]
     verbose: bool,
+}
+
+impl Global {
+    fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 /// How the lock is treated, and whether the network may be used.
@@ -116,31 +129,27 @@ enum Command {
     Binfmt(binfmt::Binfmt),
     Publish(publish::Publish),
     Stage(stage::Stage),
+    Completions(completions::Completions),
 }
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = help::command().get_matches();
+    let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     install_error_style();
-    let outcome = session(&cli.global).and_then(|session| execute(&session, cli.global.json, cli.command));
-    match outcome {
-        Ok(code) => code,
-        Err(error) => fail(cli.global.json, error),
+    let json = global.json;
+    let display = ui::reporter(if json { Style::Json } else { Style::Auto }, global.verbosity());
+    // Reads the environment, once: everything below gets it from the session.
+    match Session::from_environment(global.project, display.clone()) {
+        Ok(mut session) => {
+            session.engine.named = global.engine;
+            match execute(&session, json, command) {
+                Ok(code) => code,
+                Err(error) => fail(json, error, &*session.reporter, Some(&session)),
+            }
+        }
+        Err(error) => fail(json, error, &*display, None),
     }
-}
-
-/// Reads the environment, once: everything below gets it from the session.
-fn session(global: &Global) -> Result<Session, Error> {
-    let style = if global.json { Style::Json } else { Style::Auto };
-    let verbosity = match (global.quiet, global.verbose) {
-        (true, _) => Verbosity::Quiet,
-        (_, true) => Verbosity::Verbose,
-        _ => Verbosity::Normal,
-    };
-    let reporter: Arc<dyn crate::event::Reporter> = ui::reporter(style, verbosity);
-    let mut session = Session::from_environment(global.project.clone(), reporter)?;
-    session.engine.named = global.engine.clone();
-    Ok(session)
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
@@ -176,6 +185,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Doctor(args) => doctor::run(session, json, args).await,
             Command::Publish(args) => publish::run(session, json, args),
             Command::Stage(args) => stage::run(session, json, args).await,
+            Command::Completions(args) => completions::run(&args),
         }
     };
     let interrupted = signals::first()?;
@@ -209,18 +219,24 @@ fn plain_theme() -> miette::GraphicalTheme {
 }
 
 /// The one place that shows an error.
-fn fail(json: bool, error: Error) -> ExitCode {
-    let code = error.exit_code();
-    if json {
-        let help = miette::Diagnostic::help(&error).map(|help| help.to_string());
-        let line = serde_json::json!({
-            "event": "error", "message": error.to_string(), "help": help, "exit-code": code,
-        });
-        say(&line.to_string());
-    } else {
-        say(&format!("{:?}", miette::Report::new(error)));
+fn fail(json: bool, error: Error, reporter: &dyn Reporter, session: Option<&Session>) -> ExitCode {
+    let exit_code = error.exit_code();
+    let logs = session.map(|session| session.logs.paths()).unwrap_or_default();
+    let shown = |path: &PathBuf| session.map_or(&**path, |session| session.show(path)).display().to_string();
+    let logs: Vec<String> = logs.iter().map(shown).collect();
+    // The display settles what was still running, so that nothing moves below the message.
+    reporter.report(failure::event(&error, logs.clone()));
+    if !json {
+        let mut text = format!("{:?}", miette::Report::new(error));
+        if let Some(session) = session {
+            text = session.mask.apply(text);
+        }
+        for log in logs {
+            text.push_str(&format!("\nThe full log: {log}"));
+        }
+        say(&text);
     }
-    ExitCode::from(code)
+    ExitCode::from(exit_code)
 }
 
 /// Writes a line to standard error. A terminal that was closed meanwhile is no reason to fail otherwise.
@@ -230,8 +246,12 @@ fn say(line: &str) {
 
 /// Writes a result to standard output; a reader that went away ends the program quietly.
 fn print(text: impl AsRef<str>) -> Result<(), Error> {
-    let text = text.as_ref();
+    let mut text = std::borrow::Cow::from(text.as_ref());
     let mut out = std::io::stdout().lock();
+    // Some of it is a stranger's: a terminal takes no orders from it. A file gets it as it is.
+    if out.is_terminal() {
+        text = ui::harmless(&text).into();
+    }
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     match write!(out, "{text}{end}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::print_as;
 use crate::ops::{self, Error, Session};
 
-/// Move pib.lock to newer versions: all stages and the base, or those named
+/// Move pib.lock to newer versions of all stages, or of some
 #[derive(Debug, Args)]
 pub(super) struct Update {
     /// The stages that may move; all, and the base, where none is named

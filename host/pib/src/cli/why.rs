@@ -5,7 +5,7 @@ use clap::Args;
 use super::{LockArgs, print_as};
 use crate::ops::{self, Error, Session};
 
-/// Show why a stage is in the build: who asks for it, and who asks for them
+/// Show who asks for a stage, and why they are in the build
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// The stage

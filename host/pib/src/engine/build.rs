@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use pib_plan::assemble::BuildPlan;
 use pib_plan::id::StageName;
 
-use super::lines::Mask;
 use super::{Engine, EngineError};
-use crate::event::Reporter;
+use crate::event::{Mask, Reporter};
 
 /// The id of a container image, as the engine gives it.
 pub type ContainerImageId = String;
@@ -61,7 +60,11 @@ impl<'a> BuildRequest<'a> {
 
     /// Returns what to hide in everything that is shown.
     pub(super) fn mask(&self) -> Mask {
-        Mask::new(self.secrets.iter().map(|secret| secret.value.as_slice()))
+        let mask = Mask::default();
+        for secret in &self.secrets {
+            mask.hide(&secret.value);
+        }
+        mask
     }
 }
 

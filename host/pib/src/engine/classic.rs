@@ -18,12 +18,12 @@ use super::build::BuildRequest;
 use super::error::EngineError;
 use super::export::{self, Piece};
 use super::filesync::content_time;
-use super::lines::{Lines, Mask};
+use super::lines::Lines;
 use super::place;
 use super::progress::{Stages, shorten, step_failed};
 use super::session::AbortOnDrop;
 use super::{ContainerImage, Engine, solve};
-use crate::event::Reporter;
+use crate::event::{Mask, Reporter};
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
 const DOCKERFILE: &str = ".pib/Dockerfile";
@@ -323,6 +323,7 @@ impl<'a> Follower<'a> {
         let instruction = self.instruction.take()?;
         let (stages, stage) = (&self.stages, self.stage);
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
+        self.stages.fail(self.stage);
         let plan = self.request.plan;
         let line = place::of_number(plan, self.count).map(|place| place.line);
         let stage = self.stage.and_then(|stage| self.stages.name(stage));

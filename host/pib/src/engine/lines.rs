@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::event::Mask;
+
 /// The longest line that is passed on whole; a longer one is split.
 const MAX_LINE: usize = 4096;
 /// How many lines of a step are kept for the error message.
@@ -12,36 +14,6 @@ const TAIL: usize = 40;
 pub(super) struct Lines {
     partial: Vec<u8>,
     tail: VecDeque<String>,
-}
-
-/// The texts that must not be shown.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Mask(Vec<String>);
-
-impl Mask {
-    /// Hides every line of the given secrets. Very short ones would blot out half of the output and tell
-    /// more than they hide.
-    pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut texts: Vec<String> = secrets
-            .flat_map(|secret| {
-                let text = String::from_utf8_lossy(secret).into_owned();
-                text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>()
-            })
-            .filter(|line| line.len() >= 4)
-            .collect();
-        // The longest first: a secret may be part of another.
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        Self(texts)
-    }
-
-    pub(super) fn apply(&self, mut line: String) -> String {
-        for text in &self.0 {
-            if line.contains(text) {
-                line = line.replace(text, "***");
-            }
-        }
-        line
-    }
 }
 
 impl Lines {
@@ -59,6 +31,12 @@ impl Lines {
                 if self.partial.len() < MAX_LINE {
                     return;
                 }
+                // What may become a secret is not split: neither half would be recognised.
+                let held = mask.begun(&self.partial, MAX_LINE);
+                let rest = self.partial.split_off(MAX_LINE - held);
+                self.line(mask, &mut emit);
+                self.partial = rest;
+                continue;
             }
             self.line(mask, &mut emit);
         }
@@ -157,8 +135,17 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_masked() {
-        let mask = Mask::new([b"hunter22\nabc\n".as_slice(), b"hunter2".as_slice()].into_iter());
+    fn secrets_are_masked_wherever_they_are_split() {
+        let mask = Mask::default();
+        mask.hide(b"hunter22\nabc\n");
+        mask.hide(b"hunter2");
         assert_eq!(collect(&[b"pw=hunt", b"er22 hunter2 abc\n"], &mask), ["pw=*** *** abc"]);
+        assert_eq!(collect(&[b"pw=hun\x1b[0mter2\n"], &mask), ["pw=***"]);
+        for start in MAX_LINE - 9..=MAX_LINE {
+            let text = format!("{}hunter2 and more\n", "x".repeat(start));
+            let lines = collect(&[text.as_bytes()], &mask);
+            assert_eq!(lines.concat(), format!("{}*** and more", "x".repeat(start)));
+            assert!(lines.iter().all(|line| line.len() <= MAX_LINE));
+        }
     }
 }

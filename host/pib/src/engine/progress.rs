@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
-use super::lines::{Lines, Mask, clean};
+use super::lines::{Lines, clean};
 use super::{binfmt, place};
-use crate::event::{Event, Reporter, ReporterExt};
+use crate::event::{Event, Mask, Reporter, ReporterExt};
 
 /// The longest instruction that is shown.
 const MAX_INSTRUCTION: usize = 200;
@@ -18,6 +18,11 @@ const BUILD: &str = "build";
 const STORE: &str = "build:store";
 /// What BuildKit calls that.
 const EXPORTING: &str = "exporting to image";
+/// The step of sending the stages' files, where they are many.
+const SEND: &str = "build:send";
+/// What BuildKit calls that, and how many bytes are sent before it is worth a word.
+const SENDING: &str = "[internal] load build context";
+const MUCH: i64 = 8 << 20;
 
 /// The stages of a plan as steps of the operation.
 pub(super) struct Stages<'a> {
@@ -67,6 +72,16 @@ impl<'a> Stages<'a> {
         self.reporter.report(Event::Log { id: self.step(stage), line: line.to_owned() });
     }
 
+    /// Reports that the build went wrong in this stage.
+    pub(super) fn fail(&mut self, stage: Option<usize>) {
+        if let Some(state) = stage.and_then(|stage| self.state.get_mut(stage))
+            && *state == State::Running
+        {
+            *state = State::Finished;
+            self.reporter.failed(&self.step(stage));
+        }
+    }
+
     pub(super) fn finish(&mut self, stage: usize, cached: bool) {
         if self.state.get(stage).is_some_and(|&state| state != State::Finished) {
             self.start(stage);
@@ -101,6 +116,8 @@ struct VertexState {
     instruction: String,
     started: bool,
     completed: bool,
+    /// Whether it is shown as a step of its own.
+    told: bool,
     lines: Lines,
 }
 
@@ -136,6 +153,9 @@ impl<'a> Progress<'a> {
         for vertex in status.vertexes {
             self.vertex(vertex);
         }
+        for status in status.statuses {
+            self.sent(&status);
+        }
         for log in status.logs {
             self.log(&log);
         }
@@ -163,6 +183,9 @@ impl<'a> Progress<'a> {
             let (mask, stages) = (&self.mask, &self.stages);
             known.lines.finish(mask, |line| stages.log(stage, line));
         }
+        if completed && known.told && vertex.error.is_empty() {
+            self.stages.reporter.finished(SEND, false);
+        }
         if vertex.name == EXPORTING {
             if starts {
                 self.stages.reporter.started(STORE, "Storing the container image");
@@ -186,6 +209,18 @@ impl<'a> Progress<'a> {
             let (step, steps) = (name.step, name.steps);
             self.failure = Some(Failure { stage, step, steps, instruction, message, vertex: vertex.digest });
         }
+    }
+
+    /// Tells how much of the stages' files has been sent.
+    fn sent(&mut self, status: &VertexStatus) {
+        let Some(known) = self.vertexes.get_mut(&status.vertex) else { return };
+        if known.instruction != SENDING || known.completed || status.current < MUCH {
+            return;
+        }
+        if !std::mem::replace(&mut known.told, true) {
+            self.stages.reporter.started(SEND, "Sending files to the engine");
+        }
+        self.stages.reporter.progress(SEND, status.current.unsigned_abs(), None);
     }
 
     fn completed(&mut self, stage: usize, name: &Name<'_>, cached: bool) {
@@ -219,6 +254,7 @@ impl<'a> Progress<'a> {
             vertex.lines.finish(mask, |line| stages.log(failure.stage, line));
             vertex.lines.tail()
         });
+        self.stages.fail(failure.stage);
         let plan = self.stages.plan;
         let place = failure.stage.and_then(|stage| place::of_step(plan, stage, failure.step, failure.steps));
         let stage = failure.stage.and_then(|stage| self.stages.name(stage));

@@ -27,6 +27,8 @@ impl Reporter for Recorder {
             Event::StepStarted { id, .. } => format!("start {id}"),
             Event::StepDetail { id, detail } => format!("detail {id} {detail}"),
             Event::StepFinished { id, cached } => format!("finish {id} {cached}"),
+            Event::StepProgress { id, done, total } => format!("progress {id} {done} {total:?}"),
+            Event::StepFailed { id } => format!("fail {id}"),
             Event::Log { id, line } => format!("log {id} {line}"),
             other => panic!("{other:?}"),
         };
@@ -92,6 +94,29 @@ fn a_build_is_told_stage_by_stage() {
 }
 
 #[test]
+fn only_many_files_are_worth_a_step() {
+    let (plan, recorder) = (plan(), Recorder::default());
+    let mut progress = Progress::new(&plan, Mask::default(), &recorder);
+    progress.take(vertexes(&[(SENDING, "started")]));
+    for megabytes in [1, 9, 20] {
+        let status = VertexStatus {
+            vertex: format!("digest of {SENDING}"),
+            current: megabytes << 20,
+            ..VertexStatus::default()
+        };
+        progress.take(StatusResponse { statuses: vec![status], ..StatusResponse::default() });
+    }
+    progress.take(vertexes(&[(SENDING, "done")]));
+    let expected = [
+        "start build:send",
+        "progress build:send 9437184 None",
+        "progress build:send 20971520 None",
+        "finish build:send false",
+    ];
+    assert_eq!(*recorder.0.lock().unwrap(), expected);
+}
+
+#[test]
 fn a_failure_names_its_place_and_known_causes() {
     let plan = plan();
     let fail = |output: &str, error: &str| {
@@ -100,7 +125,9 @@ fn a_failure_names_its_place_and_known_causes() {
         progress.take(vertexes(&[("[os 2/2] RUN c", "started")]));
         progress.take(log("[os 2/2] RUN c", output));
         progress.take(vertexes(&[("[other] x", "error: context canceled"), ("[os 2/2] RUN c", error)]));
-        progress.failure().unwrap()
+        let error = progress.failure().unwrap();
+        assert_eq!(recorder.0.lock().unwrap().last().map(String::as_str), Some("fail stage:os"));
+        error
     };
     match fail("a\nb", "error: executor failed running [/bin/sh -c c]: exit code: 7") {
         EngineError::BuildFailed { stage, line, instruction, exit_code, log_tail, .. } => {

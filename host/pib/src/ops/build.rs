@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::plan::Decided;
 use super::project::{self, Project};
 use super::stages::{self, NoCache, StageOptions};
-use super::{Error, Session, blocking, compress, files};
+use super::{Error, Session, blocking, compress, files, logs};
 use crate::disk::{self, Identity, ImageInfo};
 use crate::engine::Engine;
 use crate::event::ReporterExt as _;
@@ -70,14 +70,23 @@ pub struct StagesReport {
 pub async fn build(session: &Session, options: &StageOptions) -> Result<Built, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let (mut decided, job) = stages::settle(session, options).await?;
+    let (decided, job) = stages::settle(session, options).await?;
+    if options.until.is_none()
+        && let Some(report) = finished(&Image::new(&decided, job.plan.key), &decided, options)
+    {
+        return Ok(Built::Image(report));
+    }
+    let log = logs::open(session, &decided.project);
+    let outcome = make(log.session(), decided, options).await;
+    log.close(outcome)
+}
+
+/// Makes what is not there, or is no longer what the project asks for.
+async fn make(session: &Session, mut decided: Decided, options: &StageOptions) -> Result<Built, Error> {
     if options.until.is_some() {
         let (_, job) = stages::build(session, &mut decided, options).await?;
         let (stage, key) = (job.stage().name.to_string(), job.stage().key);
         return Ok(Built::Stages(StagesReport { container_image: job.tag, stage, key }));
-    }
-    if let Some(report) = finished(&Image::new(&decided, job.plan.key), &decided, options) {
-        return Ok(Built::Image(report));
     }
     let (engine, job) = stages::build(session, &mut decided, options).await?;
     let image = Image::new(&decided, job.plan.key);

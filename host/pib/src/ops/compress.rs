@@ -12,9 +12,12 @@ use crate::event::{Reporter, ReporterExt as _};
 const ZSTD_LEVEL: i32 = 9;
 const XZ_LEVEL: u32 = 6;
 
+const STEP: &str = "compress";
+/// How often progress is told, in bytes.
+const TICK: u64 = 4 << 20;
+
 /// Replaces `image` by its compressed form beside it; does nothing for `none`.
 pub(super) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) -> Result<(), Error> {
-    const STEP: &str = "compress";
     let to = match how {
         Compression::None => return Ok(()),
         Compression::Xz => image.with_extension("img.xz"),
@@ -25,6 +28,8 @@ pub(super) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) 
     let folder = to.parent().map_or_else(PathBuf::new, Path::to_owned);
     let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(folder).map_err(fail)?;
     let source = std::fs::File::open(image).map_err(|error| Error::io("read", image, error))?;
+    let total = source.metadata().map_or(0, |metadata| metadata.len());
+    let source = Metered { source, done: 0, total, told: 0, reporter };
     copy(how, &mut BufReader::with_capacity(1 << 20, source), file.as_file_mut()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     let mode = std::fs::metadata(image).map_err(fail)?.permissions();
@@ -33,6 +38,27 @@ pub(super) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) 
     std::fs::remove_file(image).map_err(|error| Error::io("remove", image, error))?;
     reporter.finished(STEP, false);
     Ok(())
+}
+
+/// Tells how much of a file has been read.
+struct Metered<'a> {
+    source: std::fs::File,
+    done: u64,
+    total: u64,
+    told: u64,
+    reporter: &'a dyn Reporter,
+}
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.done += read as u64;
+        if self.done >= self.told + TICK {
+            self.told = self.done;
+            self.reporter.progress(STEP, self.done, Some(self.total));
+        }
+        Ok(read)
+    }
 }
 
 fn copy(how: Compression, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {

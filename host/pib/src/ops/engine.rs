@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pib_plan::id::Arch;
 
-use super::{Error, Session};
+use super::{Error, Session, slow};
 use crate::engine::Engine;
 
 /// After this a temporary container is nobody's, whoever made it.
@@ -15,7 +15,9 @@ const LONG_AGO: Duration = Duration::from_secs(24 * 3600);
 /// # Errors
 /// When there is none, it is too old, or this machine cannot run the target's programs; each says what to run.
 pub(super) async fn connect(session: &Session, arch: Arch) -> Result<Engine, Error> {
-    let engine = Engine::connect(&session.engine).await?;
+    let connecting = Engine::connect(&session.engine);
+    let engine =
+        slow::shown(&*session.reporter, "engine", "Waiting for the container engine", connecting).await?;
     engine.check_binfmt(arch)?;
     // What an earlier pib left that was killed. That it cannot be removed is no reason not to build.
     _ = engine.remove_leftovers(LONG_AGO).await;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::id::StageName;
@@ -13,7 +14,8 @@ use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resolved, Root, Update};
 
 use super::project::Project;
-use super::{Error, LockMode, Session, cache, files, vendor};
+use super::{Error, LockMode, Session, cache, files, slow, vendor};
+use crate::event::Reporter;
 use crate::source::vendor::Vendor;
 use crate::source::{self, Package, Sources};
 
@@ -34,6 +36,8 @@ pub(super) struct Graph {
     before: Lockfile,
     /// The folder of the cache.
     cache_root: PathBuf,
+    /// Is told of what takes long.
+    reporter: Arc<dyn Reporter>,
     /// Keeps what is used in the cache.
     _cache: Option<File>,
 }
@@ -79,7 +83,8 @@ pub(super) async fn resolve_by(
     let sources = sources(session, &project.dir, manifest, mode).locked(&before.stages);
     let sources = sources.vendored(means.vendor).pinned(means.pins);
     let request = request(project, update)?;
-    let mut resolved = choose(&sources, &request).await;
+    let reporter = session.reporter.clone();
+    let mut resolved = choose(&*reporter, &sources, &request).await;
     let settled = match &resolved {
         Ok(found) => is_locked(found, &before),
         // A stage that is not what was promised is not made good by another answer.
@@ -87,7 +92,7 @@ pub(super) async fn resolve_by(
     };
     // What is kept of an index, or vendored, does for what the lock holds. Anything else is decided on what there is.
     if sources.assumed() && !settled {
-        resolved = choose(&sources.fresh(), &request).await;
+        resolved = choose(&*reporter, &sources.fresh(), &request).await;
     }
     let resolution = resolved?;
     for stage in &resolution.stages {
@@ -99,11 +104,17 @@ pub(super) async fn resolve_by(
     if mode.locked {
         unchanged(project, &lock)?;
     }
-    Ok(Graph { resolution, order, lock, sources, before, cache_root: session.cache.clone(), _cache: held })
+    let cache_root = session.cache.clone();
+    Ok(Graph { resolution, order, lock, sources, before, cache_root, reporter, _cache: held })
 }
 
-async fn choose(sources: &Sources, request: &ResolveRequest) -> Result<Resolution, Error> {
-    let index = prefetch(sources, request).await?;
+async fn choose(
+    reporter: &dyn Reporter,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<Resolution, Error> {
+    let title = "Asking where the stages come from";
+    let index = slow::shown(reporter, "index", title, prefetch(sources, request)).await?;
     Ok(resolve::resolve(request, &index)?)
 }
 
@@ -134,7 +145,9 @@ impl Graph {
             }
             Ok(package)
         });
-        stream::iter(fetched).buffered(AT_ONCE).try_collect().await
+        let title = format!("Fetching {} stages", self.order.names().len());
+        let fetched = stream::iter(fetched).buffered(AT_ONCE).try_collect();
+        slow::shown(&*self.reporter, "stages", title, fetched).await
     }
 
     /// Returns the stages, in build order.

@@ -15,7 +15,7 @@ use super::graph::{self, Graph};
 use super::hooks::{self, Answers};
 use super::project::Project;
 use super::secrets::Secrets;
-use super::{Error, LockMode, Session, build_args, inputs, native, stages, vendor};
+use super::{Error, LockMode, Session, blocking, build_args, inputs, native, slow, stages, vendor};
 use crate::base::{BaseSource, StoredBase};
 use crate::source::Package;
 
@@ -180,9 +180,14 @@ pub async fn write_context(
         &digest.unwrap_or_else(|| Digest::of(b"")),
         &Extras::default(),
     )?;
-    write_files(&folder, &plan, base.as_ref())?;
-    let secrets = plan.secrets.into_iter().map(|secret| secret.id).collect();
-    Ok(WrittenContext { path: folder, files: plan.context.len(), secrets })
+    let secrets = plan.secrets.iter().map(|secret| secret.id.clone()).collect();
+    let (files, to) = (plan.context.len(), folder.clone());
+    let writing = async {
+        let write = move || write_files(&to, &plan, base.as_ref());
+        tokio::task::spawn_blocking(write).await.map_err(blocking::worker)?
+    };
+    slow::shown(&*session.reporter, "context", "Writing the context", writing).await?;
+    Ok(WrittenContext { path: folder, files, secrets })
 }
 
 /// Resolves, orders and fetches.

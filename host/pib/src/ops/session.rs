@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
+use super::logs::Logs;
 use crate::engine::ConnectOptions;
-use crate::event::Reporter;
+use crate::event::{Mask, Masked, Reporter};
 use crate::source::git::GitOptions;
 
 /// The environment of one run. Read once, at the start; nothing below reads environment variables.
@@ -33,8 +34,12 @@ pub struct Session {
     pub host_root: PathBuf,
     /// The variables of the environment, which secrets may come from.
     pub variables: Arc<BTreeMap<OsString, OsString>>,
-    /// Takes what operations report.
+    /// Takes what operations report. What `mask` hides does not get through it.
     pub reporter: Arc<dyn Reporter>,
+    /// The texts that must not be shown; whoever comes to know a secret adds it here first.
+    pub mask: Mask,
+    /// The logs that were written.
+    pub logs: Logs,
 }
 
 /// How the lock is treated, and whether the network may be used.
@@ -52,7 +57,9 @@ impl Session {
     /// # Errors
     /// When the current folder or the user's cache folder cannot be told.
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-    pub fn from_environment(project: Option<PathBuf>, reporter: Arc<dyn Reporter>) -> Result<Self, Error> {
+    pub fn from_environment(project: Option<PathBuf>, display: Arc<dyn Reporter>) -> Result<Self, Error> {
+        let mask = Mask::default();
+        let reporter: Arc<dyn Reporter> = Arc::new(Masked::new(mask.clone(), display));
         let cwd = std::env::current_dir().map_err(|error| Error::io("find the current folder", "", error))?;
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let home = set("HOME").map(PathBuf::from);
@@ -67,12 +74,49 @@ impl Session {
             let name = name.to_str()?.strip_prefix("PIB_REGISTRIES_")?.strip_suffix("_TOKEN")?.to_owned();
             Some((name, token.into_string().ok().filter(|token| !token.is_empty())?))
         });
-        let tokens = tokens.collect();
+        let tokens: BTreeMap<String, String> = tokens.collect();
+        tokens.values().for_each(|token| mask.hide(token.as_bytes()));
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
         let config = user_config();
-        Ok(Self { cwd, project, cache, config, home, engine, git, tokens, host_root, variables, reporter })
+        let logs = Logs::default();
+        Ok(Self {
+            cwd,
+            project,
+            cache,
+            config,
+            home,
+            engine,
+            git,
+            tokens,
+            host_root,
+            variables,
+            reporter,
+            mask,
+            logs,
+        })
+    }
+
+    /// Returns a session that works in `folder` and tells nobody.
+    #[cfg(test)]
+    pub(super) fn for_tests(folder: &Path) -> Self {
+        let reporter: Arc<dyn Reporter> = Arc::new(crate::event::Silent);
+        Self {
+            cwd: folder.to_owned(),
+            project: None,
+            cache: folder.join("cache"),
+            config: Default::default(),
+            home: None,
+            engine: ConnectOptions::default(),
+            git: GitOptions::new(None, Arc::clone(&reporter)),
+            tokens: BTreeMap::new(),
+            host_root: folder.to_owned(),
+            variables: Arc::default(),
+            reporter,
+            mask: Mask::default(),
+            logs: Logs::default(),
+        }
     }
 
     /// Returns the tokens for registries that a project calls by these names.

@@ -1,17 +1,61 @@
 //! Events as JSON, one object a line, on standard error.
 
 use std::io::Write as _;
+use std::time::Instant;
 
+use super::Verbosity;
 use crate::event::{Event, Reporter};
 
-pub(super) struct Json;
+/// The property that is put into every event: the seconds since the program started.
+const TIME: &str = "time";
+
+pub(super) struct Json {
+    since: Instant,
+    verbosity: Verbosity,
+}
+
+impl Json {
+    pub(super) fn new(verbosity: Verbosity) -> Self {
+        Self { since: Instant::now(), verbosity }
+    }
+
+    fn line(&self, event: &Event) -> Option<Vec<u8>> {
+        let urgent = matches!(event, Event::Warning { .. } | Event::Error { .. });
+        if self.verbosity == Verbosity::Quiet && !urgent {
+            return None;
+        }
+        let mut object = serde_json::to_value(event).ok()?;
+        let milliseconds = u32::try_from(self.since.elapsed().as_millis()).unwrap_or(u32::MAX);
+        object.as_object_mut()?.insert(TIME.to_owned(), (f64::from(milliseconds) / 1000.0).into());
+        let mut line = serde_json::to_vec(&object).ok()?;
+        line.push(b'\n');
+        Some(line)
+    }
+}
 
 impl Reporter for Json {
     fn report(&self, event: Event) {
-        // A reader that went away is no reason to stop a build.
-        if let Ok(mut line) = serde_json::to_vec(&event) {
-            line.push(b'\n');
+        if let Some(line) = self.line(&event) {
+            // A reader that went away is no reason to stop a build.
             let _ = std::io::stderr().lock().write_all(&line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_an_object_with_its_time_and_no_raw_control_character() {
+        let event = Event::Log { id: "stage:os".into(), line: "a\u{1b}[2Jb\nc".into() };
+        let line = Json::new(Verbosity::Normal).line(&event).unwrap();
+        let control = line.iter().filter(|byte| byte.is_ascii_control()).count();
+        assert_eq!((control, line.last()), (1, Some(&b'\n')), "{}", String::from_utf8_lossy(&line));
+        let object: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((object["event"].as_str(), object["time"].is_f64()), (Some("log"), true));
+        let quiet = Json::new(Verbosity::Quiet);
+        assert_eq!(quiet.line(&event), None);
+        assert!(quiet.line(&Event::Warning { message: "w".into() }).is_some());
     }
 }

@@ -21,6 +21,7 @@ impl Lines {
     fn line(&self, event: Event) -> Option<String> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let normal = self.verbosity >= Verbosity::Normal;
+        let verbose = self.verbosity == Verbosity::Verbose;
         match event {
             Event::StepStarted { id, title } => {
                 let line = normal.then(|| format!("{title} ..."));
@@ -29,18 +30,20 @@ impl Lines {
             }
             Event::StepFinished { id, cached } => {
                 let (title, since) = running.remove(&id)?;
-                let how = if cached { "already done".to_owned() } else { elapsed(since.elapsed()) };
+                let how = if cached { "cached".to_owned() } else { elapsed(since.elapsed()) };
                 normal.then(|| format!("{title}: {how}"))
             }
-            Event::StepDetail { id, detail } if self.verbosity == Verbosity::Verbose => {
-                Some(format!("[{id}] {}", harmless(&detail)))
+            Event::StepFailed { id } => {
+                let (title, since) = running.remove(&id)?;
+                normal.then(|| format!("{title}: failed after {}", elapsed(since.elapsed())))
             }
-            Event::Log { id, line } if self.verbosity == Verbosity::Verbose => {
-                Some(format!("[{id}] {}", harmless(&line)))
-            }
+            Event::StepDetail { id, detail } => verbose.then(|| format!("[{id}] {detail}")),
+            Event::Log { id, line } => verbose.then(|| format!("[{id}] {line}")),
+            Event::LogFile { path } => verbose.then(|| format!("The full log: {path}")),
             Event::Warning { message } => Some(format!("warning: {message}")),
-            Event::Note { message } if normal => Some(message),
-            _ => None,
+            Event::Note { message } => normal.then_some(message),
+            // How far a step is would be a line for every moment; an error is shown by the command line.
+            Event::StepProgress { .. } | Event::Error { .. } => None,
         }
     }
 }
@@ -48,7 +51,7 @@ impl Lines {
 impl Reporter for Lines {
     fn report(&self, event: Event) {
         if let Some(line) = self.line(event) {
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", harmless(&line));
         }
     }
 }
@@ -72,6 +75,8 @@ mod tests {
         collect.progress("base", 1, Some(2));
         collect.report(Event::Log { id: "base".into(), line: "noise".into() });
         collect.finished("base", true);
+        collect.started("image", "Writing");
+        collect.failed("image");
         collect.warn("odd");
         collect.note("done");
         events.into_inner().unwrap().into_iter().filter_map(|event| ui.line(event)).collect()
@@ -80,7 +85,14 @@ mod tests {
     #[test]
     fn each_verbosity_says_its_part() {
         assert_eq!(lines(Verbosity::Quiet), ["warning: odd"]);
-        let normal = ["Making the base ...", "Making the base: already done", "warning: odd", "done"];
+        let normal = [
+            "Making the base ...",
+            "Making the base: cached",
+            "Writing ...",
+            "Writing: failed after 0.0s",
+            "warning: odd",
+            "done",
+        ];
         assert_eq!(lines(Verbosity::Normal), normal);
         assert!(lines(Verbosity::Verbose).contains(&"[base] noise".to_owned()));
     }

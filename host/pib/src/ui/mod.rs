@@ -1,9 +1,18 @@
 //! Draws what operations report: moving lines on a terminal, plain lines elsewhere, JSON for machines.
 //!
-//! All of it goes to standard error; standard output is for results.
+//! | module | what it does |
+//! |---|---|
+//! | `json` | one object for each event |
+//! | `lines` | plain lines, for pipes, files and `--verbose` |
+//! | `screen` | decides what a terminal of some size shows; writes nothing |
+//! | `terminal` | keeps the lines of the running steps at the end of a terminal |
+//!
+//! All of it goes to standard error; standard output is for results. A terminal or reader that went away is no
+//! error: the work goes on, or ends by its signal.
 
 mod json;
 mod lines;
+mod screen;
 mod terminal;
 
 use std::sync::Arc;
@@ -32,11 +41,11 @@ pub enum Verbosity {
 
 /// Returns the reporter for a style and verbosity.
 pub fn reporter(style: Style, verbosity: Verbosity) -> Arc<dyn Reporter> {
+    // A terminal that cannot move its cursor gets lines, and so does who wants to read all of them.
+    let moves = || console::user_attended_stderr() && !console::is_dumb();
     match style {
-        Style::Json => Arc::new(json::Json),
-        Style::Auto if console::user_attended_stderr() && verbosity == Verbosity::Normal => {
-            Arc::new(terminal::Terminal::new())
-        }
+        Style::Json => Arc::new(json::Json::new(verbosity)),
+        Style::Auto if verbosity == Verbosity::Normal && moves() => Arc::new(terminal::Terminal::new()),
         Style::Auto => Arc::new(lines::Lines::new(verbosity)),
     }
 }
@@ -51,20 +60,37 @@ fn elapsed(duration: std::time::Duration) -> String {
     }
 }
 
+/// Returns a number of bytes as people say it: `812 B`, `4.2 MiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let step = ((u64::BITS - 1 - bytes.leading_zeros()) / 10).min(4);
+    // One digit after the point, in whole numbers: bytes are many, and a float would not hold them.
+    let tenths = (u128::from(bytes) * 10) >> (10 * step);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[step as usize - 1])
+}
+
 /// Returns `text` with what would move the cursor or change colours taken out: a build's output is a stranger's.
-fn harmless(text: &str) -> String {
-    console::strip_ansi_codes(text).chars().filter(|c| !c.is_control() || *c == '\t').collect()
+/// Line breaks stay.
+pub fn harmless(text: &str) -> String {
+    let plain = console::strip_ansi_codes(text);
+    plain.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n')).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::time::Duration;
 
+    use super::*;
+
     #[test]
-    fn durations_and_lines_read_well() {
+    fn durations_sizes_and_lines_read_well() {
         assert_eq!(elapsed(Duration::from_millis(420)), "0.4s");
         assert_eq!(elapsed(Duration::from_secs(185)), "3m 05s");
-        assert_eq!(harmless("a\x1b[31mb\x1b[0m\rc\u{7}"), "abc");
+        assert_eq!(harmless("a\x1b[31mb\x1b[0m\rc\u{7}\u{9b}2J\nd"), "abc\nd");
+        let sizes = [0, 1023, 1024, 1_048_575, 5_242_880, 3 << 30, u64::MAX].map(size);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 MiB", "3.0 GiB", "16777215.9 TiB"]);
     }
 }

@@ -194,7 +194,7 @@ pub(super) async fn export_of(engine: &Engine, tag: &str) -> BTreeMap<String, Ex
 }
 
 /// Returns whether a process on this machine has `word` among its arguments.
-pub(super) fn runs(word: &str) -> bool {
+pub(crate) fn runs(word: &str) -> bool {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let mut lines = processes.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
     lines.any(|line| line.split(|&byte| byte == 0).any(|argument| argument == word.as_bytes()))

@@ -18,3 +18,5 @@ mod lab;
 mod project;
 mod rootfs;
 mod trouble;
+
+pub(crate) use lab::runs;

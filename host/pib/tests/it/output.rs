@@ -1,0 +1,127 @@
+//! Where output goes: pipes that break, devices that are full, completions, and the pages of the help.
+
+use std::process::{Command, Stdio};
+
+use crate::bench::{Bench, PROJECT};
+use crate::world::{Images, World};
+
+/// Returns the program in a project, with nothing of this machine but the path.
+fn pib(bench: &Bench, args: &[&str]) -> Command {
+    let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+    pib.args(args).current_dir(bench.path("")).env("PIB_CACHE_DIR", bench.folder.path().join("cache"));
+    pib.env("DOCKER_HOST", "unix:///nonexistent/engine.sock").stdin(Stdio::null());
+    pib
+}
+
+/// Returns the end of a pipe that nobody reads.
+fn broken() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_panic() {
+    let bench = Bench::new(PROJECT);
+    for args in
+        [&["plan"][..], &["plan", "--json"], &["tree"], &["plan", "--dockerfile"], &["completions", "bash"]]
+    {
+        let output = pib(&bench, args).stdout(broken()).stderr(Stdio::piped()).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*errors), (Some(0), ""), "{args:?}");
+    }
+    for args in [&["--help"][..], &["help", "build"], &["--version"]] {
+        let output = pib(&bench, args).stdout(broken()).stderr(Stdio::piped()).output().unwrap();
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"), "{args:?}");
+    }
+    let wrong = Bench::new(&PROJECT.replace("rpi4", "rpi44"));
+    for args in [&["plan"][..], &["plan", "--json"], &["plan", "--verbose"]] {
+        let status = pib(&wrong, args).stdout(broken()).stderr(broken()).status().unwrap();
+        assert_eq!(status.code(), Some(3), "{args:?}");
+    }
+    let full = || Stdio::from(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let output = pib(&bench, &["plan"]).stdout(full()).stderr(Stdio::piped()).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && errors.contains("write to standard output"), "{errors}");
+    assert_eq!(pib(&wrong, &["plan"]).stdout(full()).stderr(full()).status().unwrap().code(), Some(3));
+}
+
+#[test]
+fn the_shells_take_their_completions() {
+    let bench = Bench::new(PROJECT);
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = bench.run(&["completions", shell]);
+        assert!(
+            ran.code == Some(0) && ran.out.contains("outdated") && ran.out.contains("--dockerfile"),
+            "{shell}"
+        );
+    }
+    let script = bench.path("pib.bash");
+    std::fs::write(&script, bench.run(&["completions", "bash"]).out).unwrap();
+    let complete = |words: &str, last: &str, before: &str| {
+        let number = words.split(' ').count() - 1;
+        let line = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD={number}; _pib pib '{last}' '{before}'; \
+             echo \"${{COMPREPLY[@]}}\"",
+            script.display()
+        );
+        let output = Command::new("bash").args(["--norc", "-c", &line]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(complete("pib outd", "outd", "pib"), "outdated");
+    assert_eq!(complete("pib plan --docker", "--docker", "plan"), "--dockerfile");
+}
+
+#[test]
+fn the_first_page_of_the_help_is_a_map() {
+    let bench = Bench::new(PROJECT);
+    let pages: Vec<String> = [&["--help"][..], &["help"], &["-h"]].map(|args| bench.run(args).out).to_vec();
+    assert_eq!(pages[0], pages[1]);
+    insta::assert_snapshot!("help", pages[0]);
+    assert!(bench.run(&["--version"]).out.starts_with("pib 0."));
+    let none = bench.run(&[]);
+    assert!(none.code == Some(2) && none.errors.contains("Describe a device:"), "{}", none.errors);
+}
+
+/// A gigabyte of output, binary and in lines, neither fills the memory nor the disk, and harms no terminal.
+#[test]
+fn a_gigabyte_of_output_is_bounded() {
+    let world = World::new();
+    let _images = Images("flood");
+    world.tiny(
+        "flood",
+        "RUN dd if=/dev/urandom of=/tmp/noise bs=1M count=4 && for i in $(seq 128); do cat /tmp/noise /tmp/noise; done\n\
+         RUN echo the last word && exit 3\n",
+    );
+    let mut pib = world.pib("flood", &["build", "--verbose"]);
+    let mut child = pib.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = child.stderr.take().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut errors, &mut bytes).map(|_| bytes).unwrap()
+    });
+    let mut most = 0;
+    let status = loop {
+        let memory = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let peak = memory.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let peak = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        most = most.max(peak.unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let shown = reading.join().unwrap();
+    let text = String::from_utf8(shown).expect("what is shown is text");
+    assert_eq!(status.code(), Some(6), "{}", &text[text.len().saturating_sub(2000)..]);
+    assert!(text.contains("the last word") && text.contains("exit code 3"));
+    assert!(
+        !text.contains(|c: char| c.is_control() && !"\n\t".contains(c)),
+        "a control character got through"
+    );
+    let log = std::fs::metadata(world.path("flood/target/logs/latest.log")).unwrap().len();
+    eprintln!("peak of memory: {most} KiB; log: {log} bytes; shown: {} bytes", text.len());
+    assert!(most < 200 << 10, "{most} KiB");
+    assert!(log < 18 << 20, "{log} bytes");
+}
