@@ -5,7 +5,7 @@ use clap::Args;
 use super::print_as;
 use crate::ops::{self, Error, Session};
 
-/// Remove what builds of this project left: in the engine, and in target/
+/// Remove what builds of this project left
 #[derive(Debug, Args)]
 pub(super) struct Clean {
     /// Remove everything that pib made in the engine: of all projects, bases and native tools too

@@ -8,7 +8,7 @@ use super::print_as;
 use super::stages::StageArgs;
 use crate::ops::{self, Error, Session};
 
-/// Take the root file system out of the engine, as it would be in the image
+/// Take the root file system out, as it would be in the image
 #[derive(Debug, Args)]
 pub(super) struct Export {
     /// Write a tar file; by default one in target/

@@ -6,7 +6,7 @@ use super::stages::StageArgs;
 use super::tty::Console;
 use crate::ops::{self, Error, Session, StageOptions};
 
-/// Run a command in the system, as it is after its last stage or any other
+/// Run a command in the system, after its last stage or any other
 #[derive(Debug, Args)]
 pub(super) struct Run {
     /// The stage after which; the last one otherwise

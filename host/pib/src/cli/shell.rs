@@ -6,7 +6,7 @@ use super::run::in_place;
 use super::stages::StageArgs;
 use crate::ops::{Error, Session};
 
-/// Open a shell in the system, as it is after its last stage or any other
+/// Open a shell in the system, after its last stage or any other
 #[derive(Debug, Args)]
 pub(super) struct Shell {
     /// The stage after which; the last one otherwise

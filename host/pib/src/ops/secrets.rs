@@ -96,6 +96,7 @@ impl Secrets {
             let id = secret.id();
             let value =
                 value(session, project, &secret).await.map_err(|what| blame(project, &secret, &what))?;
+            session.mask.hide(&value);
             if value.len() < TOO_SHORT {
                 let message = format!("the secret {id} is too short to be hidden where a part prints it");
                 session.reporter.warn(message);
