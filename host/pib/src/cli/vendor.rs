@@ -7,7 +7,7 @@ use clap::Args;
 use super::{LockArgs, print_as};
 use crate::ops::{self, Error, Session};
 
-/// Put all stages into the project, so that builds need neither network nor cache for them
+/// Put all stages into the project, for builds without a network
 #[derive(Debug, Args)]
 pub(super) struct Vendor {
     /// The folder inside the project [default: what pib.toml says, else vendor]
