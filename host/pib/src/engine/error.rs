@@ -173,7 +173,8 @@ pub enum EngineError {
     /// The engine's disk is full.
     #[error("the container engine has no disk space left while {doing}")]
     #[diagnostic(help(
-        "Free some: `docker system df` shows what takes it, `pib clean` removes what pib made."
+        "Free some: `docker system df` shows what takes it, `pib clean` removes what pib made, and \
+         `docker builder prune` what the engine keeps of builds."
     ))]
     DiskFull {
         /// What was being done.
