@@ -1,7 +1,6 @@
-use std::collections::BTreeSet;
+//! Small builds written as text, and the order that comes of them.
 
-use proptest::prelude::*;
-use proptest::sample::select;
+mod against_definition;
 
 use super::*;
 
@@ -125,113 +124,5 @@ fn it_tells_why() {
     assert_eq!(
         order.why(&name("b"), &name("a")),
         Some(Why::Waits(Edge { first: name("z"), second: name("a"), reason: Reason::After }))
-    );
-}
-
-const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
-
-fn any_stages() -> impl Strategy<Value = Vec<OrderInput>> {
-    let some = || proptest::collection::vec(select(&NAMES[..]).prop_map(name), 0..=1);
-    let phase = prop_oneof![1 => Just(Phase::Init), 6 => Just(Phase::Normal), 1 => Just(Phase::Cleanup)];
-    let one = (phase, some(), some(), some(), any::<bool>());
-    (proptest::collection::vec(one, 1..=8), Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle()).prop_map(
-        |(all, positions)| {
-            let present: Vec<StageName> = NAMES.iter().take(all.len()).map(|text| name(text)).collect();
-            let stage = |(at, (phase, mut dependencies, after, before, is_listed)): (
-                usize,
-                (_, Vec<StageName>, _, _, bool),
-            )| {
-                dependencies.retain(|needed| present.contains(needed));
-                let listed = is_listed.then(|| positions[at]);
-                OrderInput { name: present[at].clone(), phase, dependencies, after, before, listed }
-            };
-            all.into_iter().enumerate().map(stage).collect()
-        },
-    )
-}
-
-/// Returns every "first before second" that the stages ask for, read straight from the input.
-fn demands(stages: &[OrderInput]) -> BTreeSet<(StageName, StageName)> {
-    let mut demands = BTreeSet::new();
-    for stage in stages {
-        let own = || stage.name.clone();
-        demands.extend(stage.dependencies.iter().chain(&stage.after).map(|first| (first.clone(), own())));
-        demands.extend(stage.before.iter().map(|second| (own(), second.clone())));
-    }
-    let present = |name: &StageName| stages.iter().any(|stage| stage.name == *name);
-    demands.retain(|(first, second)| present(first) && present(second));
-    demands
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
-
-    #[test]
-    fn every_order_is_valid_and_independent_of_the_input(
-        (stages, shuffled) in any_stages().prop_flat_map(|stages| (Just(stages.clone()), Just(stages).prop_shuffle()))
-    ) {
-        let result = order(&stages).map(BuildOrder::into_names);
-        prop_assert_eq!(&result, &order(&shuffled).map(BuildOrder::into_names));
-        let demands = demands(&stages);
-        let phase = |name: &StageName| stages.iter().find(|stage| stage.name == *name).unwrap().phase;
-        match result {
-            Ok(names) => {
-                prop_assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), stages.len());
-                let place = |wanted: &StageName| names.iter().position(|name| name == wanted).unwrap();
-                for (first, second) in &demands {
-                    prop_assert!(place(first) < place(second), "{first} before {second} in {names:?}");
-                }
-                prop_assert!(names.windows(2).all(|pair| phase(&pair[0]) <= phase(&pair[1])));
-                // The second of two neighbours was free to come first, unless it had to follow the other.
-                let listed = |name: &StageName| stages.iter().find(|stage| stage.name == *name).unwrap().listed;
-                for pair in names.windows(2).filter(|pair| phase(&pair[0]) == phase(&pair[1])) {
-                    if !demands.contains(&(pair[0].clone(), pair[1].clone())) {
-                        let (first, second) = (listed(&pair[0]), listed(&pair[1]));
-                        prop_assert!(first.zip(second).is_none_or(|(first, second)| first < second), "{names:?}");
-                    }
-                }
-                let ordered = order(&stages).unwrap();
-                for (at, first) in names.iter().enumerate() {
-                    prop_assert!(names[at + 1..].iter().all(|second| ordered.why(first, second).is_some()));
-                }
-            }
-            Err(OrderError::Cycle { cycles }) => {
-                prop_assert!(!cycles.is_empty());
-                for Cycle { edges } in cycles {
-                    for (edge, next) in edges.iter().zip(edges.iter().cycle().skip(1)) {
-                        prop_assert_eq!(&edge.second, &next.first, "the edges do not form a circle");
-                        prop_assert!(demands.contains(&(edge.first.clone(), edge.second.clone())));
-                    }
-                    let distinct: BTreeSet<_> = edges.iter().map(|edge| &edge.first).collect();
-                    prop_assert_eq!(distinct.len(), edges.len(), "a stage stands in the circle twice");
-                }
-            }
-            Err(OrderError::AgainstPhases { edges }) => {
-                prop_assert!(edges.iter().all(|(edge, ..)| phase(&edge.first) > phase(&edge.second)));
-                let expected = demands.iter().filter(|(first, second)| phase(first) > phase(second)).count();
-                let told: BTreeSet<_> = edges.iter().map(|(edge, ..)| (&edge.first, &edge.second)).collect();
-                prop_assert_eq!(told.len(), expected);
-            }
-            Err(other) => prop_assert!(false, "{other}"),
-        }
-    }
-}
-
-#[test]
-fn the_cases_are_of_all_kinds() {
-    use proptest::strategy::ValueTree;
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let results = (0..300).map(|_| order(&any_stages().new_tree(&mut runner).unwrap().current()));
-    let (mut fine, mut cycles, mut against) = (0, 0, 0);
-    for result in results {
-        match result {
-            Ok(_) => fine += 1,
-            Err(OrderError::Cycle { .. }) => cycles += 1,
-            Err(_) => against += 1,
-        }
-    }
-    assert!(
-        fine > 50 && cycles > 30 && against > 30,
-        "{fine} fine, {cycles} cycles, {against} against phases"
     );
 }
