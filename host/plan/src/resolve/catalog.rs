@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) name: StageName,
     /// Where it comes from; the same for all of its dependents.
     pub(super) source: SourceId,
+    /// Where else it was looked for, where no place has it.
+    pub(super) elsewhere: Vec<SourceId>,
     /// The versions that may be chosen, lowest first.
     pub(super) usable: Vec<Usable>,
     /// The versions that may not, lowest first, each with the reasons.
@@ -37,6 +39,9 @@ pub(super) struct Usable {
     pub(super) source: SourceId,
     pub(super) entry: Arc<IndexEntry>,
 }
+
+/// A place, the others that were looked at, and the versions there.
+type Found = (SourceId, Vec<SourceId>, Arc<[Candidate]>);
 
 /// Why a version may not be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +86,13 @@ impl Known {
     /// Returns the usable version at `position`.
     pub(super) fn at(&self, position: u32) -> Option<&Usable> {
         self.usable.get(position as usize)
+    }
+
+    /// Returns where the stage was looked for, in a person's words.
+    pub(super) fn places(&self) -> String {
+        let places: Vec<String> =
+            std::iter::once(&self.source).chain(&self.elsewhere).map(SourceId::describe).collect();
+        places.join(" or ")
     }
 
     /// Returns whether the source has no version of it at all.
@@ -129,13 +141,18 @@ impl<'a, I: Index> Catalog<'a, I> {
     }
 
     fn look_up(&self, name: &StageName) -> Result<Known, IndexError> {
-        let source = self.request.source_of(name, self.roots.get(name).copied());
-        let versions = self.index.versions(name, &source)?;
+        let (source, elsewhere, versions) = self.find(name)?;
         let mut sorted: Vec<&Candidate> = versions.iter().collect();
         sorted.sort_by(|a, b| a.version.cmp(&b.version));
         let locked = self.locked_version(name, &source);
-        let mut known =
-            Known { name: name.clone(), source, usable: Vec::new(), refused: Vec::new(), preferred: None };
+        let mut known = Known {
+            name: name.clone(),
+            source,
+            elsewhere,
+            usable: Vec::new(),
+            refused: Vec::new(),
+            preferred: None,
+        };
         for candidate in sorted {
             match self.judge(name, candidate, locked) {
                 Ok(entry) => {
@@ -149,6 +166,20 @@ impl<'a, I: Index> Catalog<'a, I> {
             }
         }
         Ok(known)
+    }
+
+    /// Returns the first place that has the stage, with its versions; where none has, the first and the others.
+    fn find(&self, name: &StageName) -> Result<Found, IndexError> {
+        let places = self.request.places_of(name, self.roots.get(name).copied());
+        for place in &places {
+            let versions = self.index.versions(name, place)?;
+            if !versions.is_empty() {
+                return Ok((place.clone(), Vec::new(), versions));
+            }
+        }
+        let mut places = places.into_iter();
+        let first = places.next().unwrap_or_else(|| self.request.default_source.clone());
+        Ok((first, places.collect(), Arc::new([])))
     }
 
     /// Returns the version to keep: what the lock holds, if it is from the same place and need not move.

@@ -30,15 +30,38 @@ struct Ask {
     excluded: bool,
 }
 
+/// The facts that one failure follows from.
+pub(super) struct Story(Vec<Ask>);
+
 /// Explains why a request of the project's has no usable version whatever the others are.
 ///
 /// Returns `None` where it has one.
-pub(super) fn explain_root<I: Index>(catalog: &Catalog<'_, I>, root: &Root, id: StageId) -> Option<Problem> {
+pub(super) fn explain_root<I: Index>(catalog: &Catalog<'_, I>, root: &Root, id: StageId) -> Option<Story> {
     if catalog.known(id).picks(root.requirement.as_ref()) != Picks::empty() {
         return None;
     }
     let ask = Ask { by: None, of: id, requirement: root.requirement.clone(), excluded: false };
-    Some(problem(catalog, &[ask]))
+    Some(Story(vec![ask]))
+}
+
+/// Tells the stories; those that all end at the same stage, of which no version can be used, are one problem.
+pub(super) fn problems<I: Index>(catalog: &Catalog<'_, I>, stories: Vec<Story>) -> Vec<Problem> {
+    let mut merged: Vec<(Option<StageId>, Vec<Ask>)> = Vec::new();
+    for Story(asks) in stories {
+        let end = match dead_ends(catalog, &asks).as_slice() {
+            [DeadEnd::Unknown(id)] => Some(*id),
+            [DeadEnd::Unusable(ask)] => Some(ask.of),
+            _ => None,
+        };
+        match merged.iter_mut().find(|(known, _)| end.is_some() && *known == end) {
+            Some((_, earlier)) => {
+                let new = asks.into_iter().filter(|ask| !earlier.contains(ask)).collect::<Vec<_>>();
+                earlier.extend(new);
+            }
+            None => merged.push((end, asks)),
+        }
+    }
+    merged.into_iter().map(|(_, asks)| problem(catalog, &outward(asks))).collect()
 }
 
 /// Explains a failure that the solver derived; returns also which of `roots` take part in it.
@@ -46,7 +69,7 @@ pub(super) fn explain<I: Index>(
     catalog: &Catalog<'_, I>,
     roots: &[Root],
     tree: &Derivation,
-) -> (Problem, BTreeSet<StageName>) {
+) -> (Story, BTreeSet<StageName>) {
     let mut asks: Vec<Ask> = Vec::new();
     for external in externals(tree) {
         for ask in asks_of(catalog, roots, external) {
@@ -57,7 +80,7 @@ pub(super) fn explain<I: Index>(
     }
     let of_project = asks.iter().filter(|ask| ask.by.is_none());
     let at_fault = of_project.map(|ask| catalog.known(ask.of).name.clone()).collect();
-    (problem(catalog, &outward(asks)), at_fault)
+    (Story(outward(asks)), at_fault)
 }
 
 /// Returns the facts at the leaves of the tree, each once.
@@ -209,7 +232,8 @@ fn version_sentences(id: StageId, known: &Known, asks: &[Ask]) -> Vec<String> {
         asked.iter().any(|ask| ask.requirement.as_ref().is_none_or(|req| req.matches(version)))
     };
     if known.is_unknown() {
-        return vec![format!("{} has no stage `{}`", known.source.describe(), known.name)];
+        let places = std::iter::once(&known.source).chain(&known.elsewhere);
+        return places.map(|place| format!("{} has no stage `{}`", place.describe(), known.name)).collect();
     }
     let mut by_reason: BTreeMap<&[Refusal], Vec<&Version>> = BTreeMap::new();
     for (version, refusals) in known.refused.iter().rev().filter(|(version, _)| wanted(version)) {
@@ -263,7 +287,7 @@ fn headline<I: Index>(catalog: &Catalog<'_, I>, asks: &[Ask]) -> (String, String
                     "{} decides the version: set a fitting one in its stage.toml, or ask for the one that it has.",
                     capitalised(&known.source.describe())
                 ),
-                None => advice(&known, ask),
+                None => advice(&known, ask, catalog.is_listed(&known.name)),
                 Some((by, _)) => format!(
                     "Take another version of `{}`, or have `{}` from a source with a version that fits.",
                     catalog.known(*by).name,
@@ -324,7 +348,8 @@ fn wanted_of(asks: &[Ask], of: StageId) -> impl Iterator<Item = &Ask> {
 }
 
 fn unknown<I: Index>(catalog: &Catalog<'_, I>, known: &Known) -> (String, String) {
-    let names = catalog.names(&known.source);
+    let places = std::iter::once(&known.source).chain(&known.elsewhere);
+    let names: Vec<StageName> = places.flat_map(|place| catalog.names(place)).collect();
     let near = suggest::nearest(known.name.as_str(), names.iter().map(StageName::as_str));
     let help = match near {
         Some(near) => format!("Did you mean `{near}`?"),
@@ -332,11 +357,11 @@ fn unknown<I: Index>(catalog: &Catalog<'_, I>, known: &Known) -> (String, String
             "Look for it with `pib search`, or say where it comes from: a registry, git or a path.".to_owned()
         }
     };
-    (format!("there is no stage `{}` in {}", known.name, known.source.describe()), help)
+    (format!("there is no stage `{}` in {}", known.name, known.places()), help)
 }
 
 /// Returns what to do about a request of the project's that no usable version satisfies.
-fn advice(known: &Known, ask: &Ask) -> String {
+fn advice(known: &Known, ask: &Ask, is_listed: bool) -> String {
     let fits = |version: &Version| ask.requirement.as_ref().is_none_or(|req| req.matches(version));
     let mut refused = known.refused.iter().filter(|(version, _)| fits(version));
     let refusals: Vec<&Refusal> = refused.clone().flat_map(|(_, refusals)| refusals).collect();
@@ -352,6 +377,11 @@ fn advice(known: &Known, ask: &Ask) -> String {
             "Check that `{}` has a version {version}, with `pib info {}`.",
             known.name, known.name
         );
+    }
+    if !is_listed {
+        return "Every build needs this stage: build for something that it supports, or replace it by one of your own, \
+                listed in [stages] with its `path`."
+            .to_owned();
     }
     if refusals.iter().any(|refusal| matches!(refusal, Refusal::Unsupported { .. })) {
         return format!("Remove `{}`, or build for something that it supports.", known.name);

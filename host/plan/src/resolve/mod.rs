@@ -42,6 +42,8 @@ pub struct ResolveRequest {
     pub patches: BTreeMap<StageName, SourceId>,
     /// Where a stage comes from that neither the project nor a patch places.
     pub default_source: SourceId,
+    /// Where it comes from if the default source does not have it: the first of these that does.
+    pub further_sources: Vec<SourceId>,
     /// What the build is for.
     pub facts: Facts,
     /// What the lock holds.
@@ -151,10 +153,14 @@ impl Resolution {
 }
 
 impl ResolveRequest {
-    /// Returns where `name` comes from in this build: a patch first, then what the project says, then the default.
-    pub(crate) fn source_of(&self, name: &StageName, root: Option<&Root>) -> SourceId {
+    /// Returns where `name` comes from in this build: a patch first, then what the project says, then the first of the
+    /// default source and the further ones that has it.
+    pub fn places_of(&self, name: &StageName, root: Option<&Root>) -> Vec<SourceId> {
         let own = root.and_then(|root| root.source.as_ref());
-        self.patches.get(name).or(own).unwrap_or(&self.default_source).clone()
+        match self.patches.get(name).or(own) {
+            Some(placed) => vec![placed.clone()],
+            None => std::iter::once(&self.default_source).chain(&self.further_sources).cloned().collect(),
+        }
     }
 
     /// Returns what the project and every build ask for, by name.
@@ -162,7 +168,7 @@ impl ResolveRequest {
         let mut roots = self.roots.clone();
         for name in [INIT, CLEANUP].into_iter().flat_map(str::parse::<StageName>) {
             if !roots.iter().any(|root| root.name == name) {
-                let from_registry = self.source_of(&name, None).is_registry();
+                let from_registry = self.places_of(&name, None).iter().all(SourceId::is_registry);
                 let requirement = from_registry.then_some(VersionReq::STAR);
                 roots.push(Root { name, requirement, source: None });
             }
@@ -208,28 +214,32 @@ fn choose<I: Index>(
     roots: &[Root],
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Choices, ResolveError> {
-    let mut problems = Vec::new();
+    let mut stories = Vec::new();
     let mut left = Vec::new();
+    let unsatisfiable = |stories| {
+        let problems = explain::problems(catalog, stories);
+        Err(ResolveError::Unsatisfiable { problems })
+    };
     for root in roots {
         let id = catalog.id(&root.name)?;
         match explain::explain_root(catalog, root, id) {
-            Some(problem) => problems.push(problem),
+            Some(story) => stories.push(story),
             None => left.push(root.clone()),
         }
     }
     loop {
         match solve::solve(catalog, &left, cancelled) {
-            Ok(choices) if problems.is_empty() => return Ok(choices),
-            Ok(_) => return Err(ResolveError::Unsatisfiable { problems }),
+            Ok(choices) if stories.is_empty() => return Ok(choices),
+            Ok(_) => return unsatisfiable(stories),
             Err(Failure::Index(error)) => return Err(error.into()),
             Err(Failure::Cancelled) => return Err(ResolveError::Cancelled),
             Err(Failure::Unsatisfiable(tree)) => {
-                let (problem, at_fault) = explain::explain(catalog, &left, &tree);
-                problems.push(problem);
+                let (story, at_fault) = explain::explain(catalog, &left, &tree);
+                stories.push(story);
                 let before = left.len();
                 left.retain(|root| !at_fault.contains(&root.name));
                 if left.len() == before {
-                    return Err(ResolveError::Unsatisfiable { problems });
+                    return unsatisfiable(stories);
                 }
             }
         }

@@ -15,7 +15,7 @@ use crate::index::{Candidate, Offer, SourceId};
 ///     if wanted.is_empty() { break }
 ///     for (name, source) in wanted {              // all at once
 ///         let versions = fetch(&name, &source);
-///         prefetch.answer(&versions);
+///         prefetch.answer(&name, &source, &versions);
 ///         index.insert(name, source, versions);
 ///     }
 /// }
@@ -28,38 +28,51 @@ pub struct Prefetch<'a> {
     request: &'a ResolveRequest,
     roots: Vec<Root>,
     met: BTreeSet<StageName>,
-    wanted: BTreeSet<StageName>,
+    /// What to ask for, and in which of the places where it may be.
+    wanted: BTreeSet<(StageName, usize)>,
 }
 
 impl<'a> Prefetch<'a> {
     /// Begins with what the project and every build ask for.
     pub fn new(request: &'a ResolveRequest) -> Self {
         let roots = request.all_roots();
-        let wanted: BTreeSet<_> = roots.iter().map(|root| root.name.clone()).collect();
-        Self { request, roots, met: wanted.clone(), wanted }
+        let met: BTreeSet<_> = roots.iter().map(|root| root.name.clone()).collect();
+        let wanted = met.iter().map(|name| (name.clone(), 0)).collect();
+        Self { request, roots, met, wanted }
     }
 
     /// Returns what to fetch next; nothing when the walk is over or answers are still due.
     pub fn take(&mut self) -> Vec<(StageName, SourceId)> {
         let wanted = std::mem::take(&mut self.wanted);
-        let place = |name: StageName| {
-            let root = self.roots.binary_search_by(|root| root.name.cmp(&name)).ok();
-            let source = self.request.source_of(&name, root.and_then(|at| self.roots.get(at)));
-            (name, source)
+        let place = |(name, at): (StageName, usize)| {
+            let source = self.places_of(&name).into_iter().nth(at)?;
+            Some((name, source))
         };
-        wanted.into_iter().map(place).collect()
+        wanted.into_iter().filter_map(place).collect()
     }
 
-    /// Takes note of what one fetch brought.
-    pub fn answer(&mut self, versions: &[Candidate]) {
+    /// Takes note of what the fetch of `name` at `source` brought.
+    ///
+    /// What is not there may be at the next place.
+    pub fn answer(&mut self, name: &StageName, source: &SourceId, versions: &[Candidate]) {
+        if versions.is_empty()
+            && let Some(at) = self.places_of(name).iter().position(|place| place == source)
+        {
+            self.wanted.insert((name.clone(), at + 1));
+        }
         for candidate in versions {
             if let Offer::Entry(entry) = &candidate.offer {
                 for name in entry.deps.keys() {
                     if self.met.insert(name.clone()) {
-                        self.wanted.insert(name.clone());
+                        self.wanted.insert((name.clone(), 0));
                     }
                 }
             }
         }
+    }
+
+    fn places_of(&self, name: &StageName) -> Vec<SourceId> {
+        let root = self.roots.binary_search_by(|root| root.name.cmp(name)).ok();
+        self.request.places_of(name, root.and_then(|at| self.roots.get(at)))
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn request(roots: &[&str]) -> ResolveRequest {
         roots: roots.iter().map(|text| root(text)).collect(),
         patches: BTreeMap::new(),
         default_source: SourceId::bundled(),
+        further_sources: Vec::new(),
         facts: Facts {
             os: "debian".to_owned(),
             arch: Arch::Arm64,
@@ -203,31 +204,61 @@ fn a_patch_replaces_a_stage_for_all_and_a_source_of_the_project_too() {
 }
 
 #[test]
+fn what_the_default_source_does_not_have_is_looked_for_further() {
+    let acme = SourceId::registry("https://acme.example").unwrap();
+    let mut index = index(SMALL);
+    index.close(acme.clone());
+    for line in ["camera 1.0.0: sensor ^1, os ^1", "sensor 1.2.0", "os 1.9.0"] {
+        index.push(entry(line), acme.clone());
+    }
+    let mut request = request(&["camera *"]);
+    request.further_sources = vec![acme.clone()];
+    assert_eq!(chosen(&request, &index), "camera 1.0.0, os 1.1.0, sensor 1.2.0");
+    let resolution = resolve(&request, &index).unwrap();
+    let source = |stage: &str| resolution.get(&name(stage)).unwrap().source.clone();
+    assert_eq!(
+        (source("sensor"), source("os")),
+        (acme.clone(), SourceId::bundled()),
+        "the default one counts first"
+    );
+    let (fetched, asked) = fetched(&request, &index);
+    assert_eq!(resolve(&request, &fetched), Ok(resolution));
+    let of_acme: Vec<_> =
+        asked.iter().filter(|(_, source)| *source == acme).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(of_acme, ["camera", "sensor"], "what the default source has is nobody else's business");
+}
+
+#[test]
 fn cancelling_stops_it() {
     let result = resolve_unless(&request(&["os *"]), &index(SMALL), &|| true);
     assert_eq!(result, Err(ResolveError::Cancelled));
+}
+
+/// Returns an index of all that `prefetch` asks of another, and the questions.
+fn fetched(request: &ResolveRequest, full: &MemoryIndex) -> (MemoryIndex, Vec<(StageName, SourceId)>) {
+    let mut fetched = MemoryIndex::new();
+    let mut prefetch = Prefetch::new(request);
+    let mut asked = Vec::new();
+    loop {
+        let wanted = prefetch.take();
+        if wanted.is_empty() {
+            return (fetched, asked);
+        }
+        for (name, source) in wanted {
+            let versions = full.versions(&name, &source).unwrap();
+            prefetch.answer(&name, &source, &versions);
+            asked.push((name.clone(), source.clone()));
+            fetched.insert(name, source, versions);
+        }
+    }
 }
 
 #[test]
 fn prefetching_suffices() {
     let full = index(SMALL);
     let request = request(&["watchdog ^1"]);
-    let mut fetched = MemoryIndex::new();
-    let mut prefetch = Prefetch::new(&request);
-    let mut rounds = 0;
-    loop {
-        let wanted = prefetch.take();
-        if wanted.is_empty() {
-            break;
-        }
-        rounds += 1;
-        for (name, source) in wanted {
-            let versions = full.versions(&name, &source).unwrap();
-            prefetch.answer(&versions);
-            fetched.insert(name, source, versions);
-        }
-    }
-    assert_eq!(rounds, 2);
-    assert!(!fetched.contains(&name("softdog"), &SourceId::bundled()), "a conflict is no reason to fetch");
+    let (fetched, asked) = fetched(&request, &full);
+    let names: Vec<_> = asked.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["__cleanup__", "__init__", "watchdog", "os"], "a conflict is no reason to fetch");
     assert_eq!(resolve(&request, &fetched), resolve(&request, &full));
 }
