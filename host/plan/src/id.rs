@@ -47,7 +47,7 @@ pub fn check_name(text: &str) -> Result<(), NameError> {
         return fail("it is longer than 64 characters");
     }
     if !text.starts_with(|c: char| c.is_ascii_lowercase()) {
-        return fail("it must start with a letter a-z");
+        return fail("it must start with a small letter, a-z");
     }
     if !text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return fail("only a-z, 0-9 and `-` are allowed");

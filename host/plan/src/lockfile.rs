@@ -6,6 +6,7 @@
 mod diff;
 mod error;
 mod read;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -38,6 +39,8 @@ pub struct Lockfile {
     pub bases: Vec<LockedBase>,
     /// The stages, sorted by name.
     pub stages: Vec<LockedStage>,
+    /// The stages of those of the project's targets that do not have the same, by the target's name.
+    pub targets: BTreeMap<String, Vec<LockedStage>>,
 }
 
 /// The base that an architecture's build starts from.
@@ -106,6 +109,7 @@ impl Lockfile {
             fetch: self.fetch,
             bases: self.bases.clone(),
             stages: resolution.stages.iter().map(stage).collect(),
+            targets: self.targets.clone(),
         };
         lock.sort();
         lock
@@ -170,10 +174,14 @@ impl Lockfile {
         }
         for stage in &self.stages {
             let root = roots.iter().find(|root| root.name == stage.name);
-            let wanted = request.source_of(&stage.name, root);
-            if !stage.source.satisfies(&wanted) {
+            let places = request.places_of(&stage.name, root);
+            if !places.iter().any(|place| stage.source.satisfies(place)) {
                 let (name, locked) = (stage.name.clone(), stage.source.clone());
-                unmet.push(Unmet::Source { name, wanted, locked });
+                unmet.extend(places.into_iter().take(1).map(|wanted| Unmet::Source {
+                    name: name.clone(),
+                    wanted,
+                    locked: locked.clone(),
+                }));
             }
         }
         let needed = self.reachable(roots.into_iter().map(|root| root.name).collect());
@@ -203,10 +211,12 @@ impl Lockfile {
     /// Brings everything in the order in which it is written.
     fn sort(&mut self) {
         self.bases.sort();
-        self.stages.sort_by(|a, b| a.name.cmp(&b.name));
-        for stage in &mut self.stages {
-            stage.dependencies.sort();
-            stage.dependencies.dedup();
+        for stages in self.targets.values_mut().chain([&mut self.stages]) {
+            stages.sort_by(|a, b| a.name.cmp(&b.name));
+            for stage in stages {
+                stage.dependencies.sort();
+                stage.dependencies.dedup();
+            }
         }
     }
 }

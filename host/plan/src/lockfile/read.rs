@@ -34,6 +34,19 @@ struct Schema {
     base: Vec<Spanned<BaseSchema>>,
     #[serde(default)]
     stage: Vec<StageSchema>,
+    #[serde(default)]
+    target: Vec<TargetSchema>,
+}
+
+/// How the stages of a target differ from the project's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetSchema {
+    name: Spanned<String>,
+    #[serde(default)]
+    without: Vec<Spanned<StageName>>,
+    #[serde(default)]
+    stage: Vec<StageSchema>,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +60,7 @@ struct BaseSchema {
     source: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct StageSchema {
     name: Spanned<StageName>,
@@ -84,10 +97,12 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
     let schema: Schema = input.read()?;
     check_bases(input, &schema.base)?;
     check_stages(input, &schema.stage)?;
+    let targets = read_targets(input, &schema)?;
     let mut lock = Lockfile {
         fetch: schema.fetch,
         bases: schema.base.into_iter().map(|base| base.into_inner().into()).collect(),
         stages: schema.stage.into_iter().map(Into::into).collect(),
+        targets,
     };
     lock.sort();
     Ok(lock)
@@ -162,6 +177,36 @@ fn check_bases(input: Input<'_>, bases: &[Spanned<BaseSchema>]) -> Result<(), Lo
         }
     }
     Ok(())
+}
+
+/// Returns the stages of each target: the project's, less those that it is without, and its own.
+fn read_targets(input: Input<'_>, schema: &Schema) -> Result<BTreeMap<String, Vec<LockedStage>>, LockError> {
+    let mut targets = BTreeMap::new();
+    for target in &schema.target {
+        let name = target.name.get_ref();
+        let fail = |span, label, what: String| {
+            let message = format!("target `{name}` in `{}` {what}", input.file);
+            Err(input.error(span, label, message, MAKE_ANEW))
+        };
+        let of_project = |name: &StageName| schema.stage.iter().any(|stage| stage.name.get_ref() == name);
+        for without in &target.without {
+            if !of_project(without.get_ref()) {
+                let what = format!("is without `{}`, which the project does not have", without.get_ref());
+                return fail(without.span(), "this one is missing", what);
+            }
+        }
+        let replaced = |name: &StageName| {
+            target.without.iter().any(|without| without.get_ref() == name)
+                || target.stage.iter().any(|stage| stage.name.get_ref() == name)
+        };
+        let shared = schema.stage.iter().filter(|stage| !replaced(stage.name.get_ref()));
+        let stages: Vec<StageSchema> = shared.chain(&target.stage).cloned().collect();
+        check_stages(input, &stages)?;
+        if targets.insert(name.clone(), stages.into_iter().map(Into::into).collect()).is_some() {
+            return fail(target.name.span(), "the second", "stands there twice".to_owned());
+        }
+    }
+    Ok(targets)
 }
 
 fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockError> {

@@ -123,6 +123,7 @@ fn request(roots: &[&str]) -> ResolveRequest {
         roots: roots.iter().map(root).collect(),
         patches: [(name("ro"), SourceId::path("../ro").unwrap())].into(),
         default_source: SourceId::bundled(),
+        further_sources: Vec::new(),
         facts: Facts {
             os: "debian".into(),
             arch: Arch::Arm64,
@@ -223,7 +224,12 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             let dependencies = selector.try_select(&names).cloned().into_iter().collect();
             LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
         };
-        let mut lock = Lockfile { fetch, bases: Vec::new(), stages: stages.into_iter().map(stage).collect() };
+        let mut lock = Lockfile {
+            fetch,
+            bases: Vec::new(),
+            stages: stages.into_iter().map(stage).collect(),
+            targets: BTreeMap::new(),
+        };
         for base in bases {
             lock.set_base(base);
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Lockfile, VERSION};
+use super::{LockedStage, Lockfile, VERSION};
 
 const HEADER: &str = "\
 # This file is written by pib; it says exactly what the build consists of. Keep it in version control.
@@ -31,24 +31,52 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
         option(out, "source", base.source.as_ref())?;
     }
     for stage in &lock.stages {
-        out.write_str("\n[[stage]]\n")?;
-        string(out, "name", &stage.name)?;
-        string(out, "version", &stage.version)?;
-        string(out, "source", &stage.source)?;
-        option(out, "checksum", stage.checksum.as_ref())?;
-        option(out, "content", stage.content.as_ref())?;
-        option(out, "hook", stage.hook.as_ref().map(|hook| &hook.digest))?;
-        option(out, "hook-world", stage.hook.as_ref().map(|hook| &hook.world))?;
-        if !stage.dependencies.is_empty() {
-            // One on each line, so that two people's additions merge.
-            out.write_str("dependencies = [\n")?;
-            for needed in &stage.dependencies {
-                writeln!(out, "    {},", quoted(needed))?;
-            }
-            out.write_str("]\n")?;
-        }
+        write_stage(out, "[[stage]]", stage)?;
+    }
+    for (name, stages) in &lock.targets {
+        write_target(out, &lock.stages, name, stages)?;
     }
     Ok(())
+}
+
+/// Writes how a target differs from the project, so that what they share changes in one place.
+fn write_target(out: &mut String, shared: &[LockedStage], name: &str, stages: &[LockedStage]) -> fmt::Result {
+    if stages == shared {
+        return Ok(());
+    }
+    out.write_str("\n[[target]]\n")?;
+    string(out, "name", &name)?;
+    let gone = |stage: &&LockedStage| !stages.iter().any(|own| own.name == stage.name);
+    list(out, "without", shared.iter().filter(gone).map(|stage| &stage.name))?;
+    for stage in stages.iter().filter(|stage| !shared.contains(stage)) {
+        write_stage(out, "[[target.stage]]", stage)?;
+    }
+    Ok(())
+}
+
+fn write_stage(out: &mut String, head: &str, stage: &LockedStage) -> fmt::Result {
+    writeln!(out, "\n{head}")?;
+    string(out, "name", &stage.name)?;
+    string(out, "version", &stage.version)?;
+    string(out, "source", &stage.source)?;
+    option(out, "checksum", stage.checksum.as_ref())?;
+    option(out, "content", stage.content.as_ref())?;
+    option(out, "hook", stage.hook.as_ref().map(|hook| &hook.digest))?;
+    option(out, "hook-world", stage.hook.as_ref().map(|hook| &hook.world))?;
+    list(out, "dependencies", &stage.dependencies)
+}
+
+/// Writes a list, where there is anything in it: one entry on each line, so that two people's additions merge.
+fn list(out: &mut String, key: &str, entries: impl IntoIterator<Item = impl Display>) -> fmt::Result {
+    let mut entries = entries.into_iter().peekable();
+    if entries.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "{key} = [")?;
+    for entry in entries {
+        writeln!(out, "    {},", quoted(&entry))?;
+    }
+    out.write_str("]\n")
 }
 
 fn option(out: &mut String, key: &str, value: Option<impl Display>) -> fmt::Result {

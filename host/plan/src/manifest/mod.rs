@@ -94,14 +94,64 @@ impl ManifestText {
         }
         if message.starts_with("missing field") {
             let found = words.next().unwrap_or_default();
-            let headline = format!("`{}` does not say `{found}`", self.file);
-            return self.error(span, headline, format!("`{found}` is missing here"));
+            let headline = match found {
+                "project" | "stage" => format!("`{}` has no [{found}] table", self.file),
+                _ => format!("`{}` does not say `{found}`", self.file),
+            };
+            return self
+                .error(span, headline, format!("`{found}` is missing here"))
+                .with_help(example(found));
         }
-        self.error(span, format!("could not read `{}`: {message}", self.file), "here")
+        if message.starts_with("duplicate key") {
+            let key = self.text.get(span.clone()).unwrap_or_default().trim();
+            let headline = format!("`{key}` stands twice in the same table of `{}`", self.file);
+            return self.error(span, headline, "the second time").with_help("Remove one of the two.");
+        }
+        if let Some((found, expected)) = message
+            .strip_prefix("invalid type: ")
+            .or(message.strip_prefix("invalid value: "))
+            .and_then(|rest| rest.split_once(", expected "))
+        {
+            let headline = format!("`{}` has the {found} where {expected} is expected", self.file);
+            let error = self.error(span, headline, format!("expected {expected}"));
+            let number = found.starts_with("integer") || found.starts_with("floating point");
+            let text = expected.starts_with("a string") || expected.starts_with("a version");
+            return if number && text { error.with_help("Put it in quotes: \"...\"") } else { error };
+        }
+        let help = "The file is TOML: tables begin with [name], and a key is set by a line such as name = \"text\". \
+                    https://toml.io shows the rest.";
+        self.error(span, format!("could not read `{}`: {message}", self.file), "here").with_help(help)
     }
 }
 
+/// Returns what to write where a key is missing.
+fn example(key: &str) -> String {
+    let value = match key {
+        "project" => {
+            return "Begin it with a [project] table; `pib new NAME` writes a whole file.".to_owned();
+        }
+        "stage" => return "Begin it with a [stage] table that has a `name` and a `version`.".to_owned(),
+        "name" => "\"router\"",
+        "version" => "\"1.0.0\"",
+        "os" => "\"debian\"",
+        "release" => "\"trixie\"",
+        "board" => "\"rpi4\"",
+        "arch" => "\"arm64\"",
+        "type" => "\"string\"",
+        "index" => "\"https://stages.example.org/\"",
+        _ => return format!("Add a line that sets `{key}`."),
+    };
+    format!("Add a line such as: {key} = {value}")
+}
+
 impl ManifestError {
+    /// Says in which part of the manifest it is.
+    #[must_use]
+    pub(crate) fn within(mut self, part: &str) -> Self {
+        self.message = format!("{part}: {}", self.message);
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {

@@ -3,6 +3,7 @@
 mod options;
 mod schema;
 mod sources;
+mod target;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +13,7 @@ use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
 use crate::board;
-use crate::id::{Arch, Digest, StageName, check_name};
+use crate::id::{Arch, Digest, NameError, StageName, check_name};
 use crate::index::GitSource;
 use crate::stage::ConfigValue;
 use crate::variable::Variable;
@@ -43,6 +44,8 @@ pub struct ProjectManifest {
     pub registries: BTreeMap<String, String>,
     /// The folder within the project that holds its stages, where `pib vendor` was run.
     pub vendor: Option<String>,
+    /// The project's variants, each as a whole: what it does not say itself is as in the project.
+    pub targets: BTreeMap<String, ProjectManifest>,
 }
 
 /// The facts about what is built.
@@ -50,6 +53,8 @@ pub struct ProjectManifest {
 pub struct Project {
     /// The project's name, which begins the image's file name.
     pub name: String,
+    /// The target's name, where this is a variant.
+    pub target: Option<String>,
     /// The operating system, e.g. `debian`.
     pub os: String,
     /// Its release, e.g. `trixie`.
@@ -138,35 +143,41 @@ impl ProjectManifest {
     /// When the text does not fit the schema, or a value is no name, board, host name or source.
     pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
         let source = ManifestText::new(file, text);
-        let schema: Schema = source.parse()?;
-        let project = check_project(&source, schema.project)?;
-        let base = schema.base.map(|base| check_base(&source, base)).transpose()?;
+        let mut schema: Schema = source.parse()?;
+        target::place_texts(&mut schema);
+        let targets = std::mem::take(&mut schema.targets);
+        let mut manifest = Self::new(&source, schema.clone(), None)?;
+        for (name, target) in targets {
+            let variant = target::variant(&source, &schema, &name, target)?;
+            manifest.targets.insert(name.into_inner(), variant);
+        }
+        Ok(manifest)
+    }
+
+    fn new(source: &ManifestText, schema: Schema, target: Option<&str>) -> Result<Self, ManifestError> {
+        let project = check_project(source, schema.project, target)?;
+        let base = schema.base.map(|base| check_base(source, base)).transpose()?;
         let registries: BTreeMap<_, _> =
             schema.registries.into_iter().map(|(name, registry)| (name, registry.index)).collect();
-        let requests = |stages: Stages| -> Result<Vec<_>, _> {
-            stages.0.into_iter().map(|(name, stage)| request(&source, &registries, &name, stage)).collect()
+        let requests = |stages: Stages<StageSchema>| -> Result<Vec<_>, _> {
+            stages.0.into_iter().map(|(name, stage)| request(source, &registries, &name, stage)).collect()
         };
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
-        let vendor = schema.vendor.map(|vendor| sources::vendor(&source, vendor)).transpose()?;
-        Ok(Self {
-            project,
-            stages,
-            patch,
-            image: schema.image,
-            build: schema.build,
-            base,
-            registries,
-            vendor,
-            source,
-        })
+        patch.iter().try_for_each(|patch| check_patch(source, patch))?;
+        let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
+        let (image, build, source) = (schema.image, schema.build, source.clone());
+        let targets = BTreeMap::new();
+        Ok(Self { source, project, stages, patch, image, build, base, registries, vendor, targets })
     }
 }
 
 impl Project {
-    /// Returns the beginning of the names of all files that a build leaves: `router-rpi4-arm64`.
+    /// Returns the beginning of the names of all files that a build leaves: `router-rpi4-arm64`, or with a
+    /// target `router-kiosk-rpi4-arm64`.
     pub fn file_stem(&self) -> String {
-        format!("{}-{}-{}", self.name, self.board, self.arch)
+        let target = self.target.iter().map(|target| format!("-{target}")).collect::<String>();
+        format!("{}{target}-{}-{}", self.name, self.board, self.arch)
     }
 
     /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
@@ -186,7 +197,11 @@ impl Project {
     }
 }
 
-fn check_project(source: &ManifestText, schema: ProjectSchema) -> Result<Project, ManifestError> {
+fn check_project(
+    source: &ManifestText,
+    schema: ProjectSchema,
+    target: Option<&str>,
+) -> Result<Project, ManifestError> {
     let name_rule =
         "Names are made of a-z, 0-9 and `-`, start with a letter, and have at most 64 characters.";
     for (key, text) in [("name", &schema.name), ("os", &schema.os), ("release", &schema.release)] {
@@ -203,7 +218,7 @@ fn check_project(source: &ManifestText, schema: ProjectSchema) -> Result<Project
         let known: Vec<&str> = board.archs.iter().map(|arch| arch.as_str()).collect();
         let message = format!("the {} cannot run {arch}", board.title);
         let help = format!("Set arch to {}, or choose another board.", crate::suggest::list(known));
-        return Err(source.error(schema.arch.span(), message, "this architecture").with_help(help));
+        return Err(source.error(schema.arch.span(), message, "these do not go together").with_help(help));
     }
     let hostname = schema.hostname.unwrap_or_else(|| schema.name.clone());
     if !is_hostname(hostname.get_ref()) {
@@ -232,6 +247,7 @@ fn check_project(source: &ManifestText, schema: ProjectSchema) -> Result<Project
         |mirror: Option<Spanned<String>>| mirror.map(|url| url.into_inner().trim_end_matches('/').to_owned());
     Ok(Project {
         name: schema.name.into_inner(),
+        target: target.map(str::to_owned),
         os: schema.os.into_inner(),
         release: schema.release.into_inner(),
         board: board.name.to_owned(),
@@ -277,6 +293,31 @@ fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRe
     }
 }
 
+fn bad_name(source: &ManifestText, name: &Spanned<String>, error: NameError) -> ManifestError {
+    let plain = name.get_ref().to_lowercase().replace(['_', ' ', '.'], "-");
+    let help = match check_name(&plain) {
+        Ok(()) => format!("Did you mean `{plain}`?"),
+        Err(_) => "The name of a stage is made of a-z, 0-9 and `-`, and starts with a letter.".to_owned(),
+    };
+    source.error(name.span(), format!("stage name: {error}"), "this stage").with_help(help)
+}
+
+/// A patch says where else a stage comes from, and nothing more.
+fn check_patch(source: &ManifestText, patch: &StageRequest) -> Result<(), ManifestError> {
+    if matches!(patch.source, RequestSource::Registry { registry: None, .. }) {
+        let message =
+            format!("the patch of stage `{}` does not say where else the stage comes from", patch.name);
+        let help = "Give it a `path`, a `git` URL or a `registry`; a version is chosen in [stages].";
+        return Err(source.error(patch.span.clone(), message, "this patch").with_help(help));
+    }
+    if let Some(entry) = patch.config.first() {
+        let message = format!("the patch of stage `{}` has config, which patches cannot have", patch.name);
+        let help = format!("Write it in [stages]: {} = {{ ..., config = {{ ... }} }}.", patch.name);
+        return Err(source.error(entry.span.clone(), message, "this key").with_help(help));
+    }
+    Ok(())
+}
+
 fn request(
     source: &ManifestText,
     registries: &BTreeMap<String, String>,
@@ -285,10 +326,7 @@ fn request(
 ) -> Result<StageRequest, ManifestError> {
     let span = name.span().start..stage.span().end.max(name.span().end);
     let mut table = stage.into_inner().0;
-    let parsed: StageName = name
-        .get_ref()
-        .parse()
-        .map_err(|error| source.error(name.span(), format!("stage name: {error}"), "this stage"))?;
+    let parsed: StageName = name.get_ref().parse().map_err(|error| bad_name(source, name, error))?;
     let origin = sources::origin(source, registries, &parsed, &span, &mut table)?;
     let config = table
         .config

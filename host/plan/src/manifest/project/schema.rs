@@ -2,25 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
-use semver::VersionReq;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{BuildOptions, ImageOptions};
+use super::{BuildOptions, Compression, ImageOptions};
 use crate::id::{Arch, Digest};
+use crate::layout::PartitionSpec;
 use crate::stage::ConfigValue;
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Schema {
     pub(super) project: ProjectSchema,
     #[serde(default)]
-    pub(super) stages: Stages,
+    pub(super) stages: Stages<StageSchema>,
     #[serde(default)]
-    pub(super) patch: Stages,
+    pub(super) patch: Stages<StageSchema>,
     #[serde(default)]
     pub(super) image: ImageOptions,
     #[serde(default)]
@@ -29,9 +30,35 @@ pub(super) struct Schema {
     #[serde(default)]
     pub(super) registries: BTreeMap<String, RegistrySchema>,
     pub(super) vendor: Option<VendorSchema>,
+    #[serde(default, rename = "target")]
+    pub(super) targets: BTreeMap<Spanned<String>, TargetSchema>,
 }
 
-#[derive(Deserialize)]
+/// A variant of the project: what is given here takes the place of the project's.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetSchema {
+    pub(super) os: Option<Spanned<String>>,
+    pub(super) release: Option<Spanned<String>>,
+    pub(super) board: Option<Spanned<String>>,
+    pub(super) arch: Option<Spanned<Arch>>,
+    pub(super) hostname: Option<Spanned<String>>,
+    pub(super) locale: Option<Spanned<String>>,
+    pub(super) timezone: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) stages: Stages<TargetStage>,
+    pub(super) image: Option<TargetImage>,
+    pub(super) base: Option<Spanned<BaseSchema>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetImage {
+    pub(super) compress: Option<Compression>,
+    pub(super) partition: Option<Vec<PartitionSpec>>,
+}
+
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProjectSchema {
     pub(super) name: Spanned<String>,
@@ -57,7 +84,7 @@ fn default_timezone() -> Spanned<String> {
     Spanned::new(0..0, "UTC".to_owned())
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BaseSchema {
     pub(super) url: Option<String>,
@@ -66,31 +93,37 @@ pub(super) struct BaseSchema {
     pub(super) digest: Option<Digest>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegistrySchema {
     pub(super) index: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VendorSchema {
     pub(super) path: Spanned<String>,
 }
 
-/// `[stages]` in the order in which it is written.
-#[derive(Default)]
-pub(super) struct Stages(pub(super) Vec<(Spanned<String>, Spanned<StageSchema>)>);
+/// A table of stages, in the order in which they are written.
+#[derive(Clone)]
+pub(super) struct Stages<T>(pub(super) Vec<(Spanned<String>, Spanned<T>)>);
 
-impl<'de> Deserialize<'de> for Stages {
+impl<T> Default for Stages<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Stages<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Stages;
+        struct InOrder<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for InOrder<T> {
+            type Value = Stages<T>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a table of stages")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stages, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stages<T>, A::Error> {
                 let mut stages = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     stages.push(entry);
@@ -98,14 +131,14 @@ impl<'de> Deserialize<'de> for Stages {
                 Ok(Stages(stages))
             }
         }
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(InOrder(PhantomData))
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StageTable {
-    pub(super) version: Option<Spanned<VersionReq>>,
+    pub(super) version: Option<Spanned<String>>,
     pub(super) registry: Option<Spanned<String>>,
     pub(super) git: Option<Spanned<String>>,
     pub(super) branch: Option<Spanned<String>>,
@@ -116,8 +149,21 @@ pub(super) struct StageTable {
     pub(super) config: BTreeMap<Spanned<String>, Spanned<ConfigValue>>,
 }
 
-/// `"1"` or a table.
+/// `"1"` or a table. The place of a bare text is not known yet: it is that of the whole value.
+#[derive(Clone)]
 pub(super) struct StageSchema(pub(super) StageTable);
+
+/// What a target says of a stage: as for a project, and what is given takes the place of the project's; `None` is
+/// `false`, and leaves the stage out.
+#[derive(Clone)]
+pub(super) struct TargetStage(pub(super) Option<StageSchema>);
+
+impl StageSchema {
+    fn of_text(text: &str) -> Self {
+        let version = Some(Spanned::new(0..0, text.to_owned()));
+        Self(StageTable { version, ..StageTable::default() })
+    }
+}
 
 impl<'de> Deserialize<'de> for StageSchema {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -128,16 +174,39 @@ impl<'de> Deserialize<'de> for StageSchema {
                 f.write_str("a version requirement such as \"1\", or a table")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<StageSchema, E> {
-                let version = VersionReq::deserialize(text.into_deserializer())?;
-                Ok(StageSchema(StageTable {
-                    version: Some(Spanned::new(0..0, version)),
-                    ..StageTable::default()
-                }))
+                Ok(StageSchema::of_text(text))
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<StageSchema, A::Error> {
                 StageTable::deserialize(MapAccessDeserializer::new(map)).map(StageSchema)
             }
         }
         deserializer.deserialize_any(TextOrTable)
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetStage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OffOrStage;
+        impl<'de> Visitor<'de> for OffOrStage {
+            type Value = TargetStage;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a version requirement such as \"1\", a table, or `false` to leave the stage out")
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<TargetStage, E> {
+                if value {
+                    Err(E::invalid_type(de::Unexpected::Bool(value), &self))
+                } else {
+                    Ok(TargetStage(None))
+                }
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<TargetStage, E> {
+                Ok(TargetStage(Some(StageSchema::of_text(text))))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TargetStage, A::Error> {
+                let table = StageTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(TargetStage(Some(StageSchema(table))))
+            }
+        }
+        deserializer.deserialize_any(OffOrStage)
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use semver::VersionReq;
 use toml::Spanned;
 
 use super::RequestSource;
@@ -10,6 +11,7 @@ use super::schema::{StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
 use crate::manifest::{ManifestError, ManifestText};
+use crate::suggest;
 
 /// Returns the one source that the table of the stage `name` gives, taking its keys out of it.
 pub(super) fn origin(
@@ -41,11 +43,18 @@ pub(super) fn origin(
             {
                 let message =
                     format!("registry `{}` is not described in `{}`", registry.get_ref(), source.file);
-                let help = format!("Add a table [registries.{}] with its `index`.", registry.get_ref());
+                let near = suggest::nearest(registry.get_ref(), registries.keys().map(String::as_str));
+                let help = match near {
+                    Some(near) => format!("Did you mean `{near}`?"),
+                    None => format!(
+                        "Add its address: [registries.{}] and, below that, index = \"https://...\".",
+                        registry.get_ref()
+                    ),
+                };
                 return Err(source.error(registry.span(), message, "this registry").with_help(help));
             }
             let registry = registry.map(Spanned::into_inner);
-            Ok(RequestSource::Registry { version: version.into_inner(), registry })
+            Ok(RequestSource::Registry { version: requirement(source, name, &version)?, registry })
         }
         (None, None, _) => {
             fail(format!("stage `{name}` has no source"), "Give it a `version`, a `path` or a `git` URL.")
@@ -68,6 +77,19 @@ pub(super) fn vendor(source: &ManifestText, vendor: VendorSchema) -> Result<Stri
     let message = format!("`{path}` cannot be the folder of vendored stages");
     let help = "Name a folder of their own inside the project: path = \"vendor\".";
     Err(source.error(vendor.path.span(), message, "this folder").with_help(help))
+}
+
+fn requirement(
+    source: &ManifestText,
+    name: &StageName,
+    text: &Spanned<String>,
+) -> Result<VersionReq, ManifestError> {
+    text.get_ref().parse().map_err(|error| {
+        let message = format!("stage `{name}`: `{}` is not a version requirement: {error}", text.get_ref());
+        let help =
+            "Requirements look like \"1\", \"1.2\", \"=1.2.3\" or \">=1.2, <3\"; \"*\" is any version.";
+        source.error(text.span(), message, "this requirement").with_help(help)
+    })
 }
 
 fn git(
