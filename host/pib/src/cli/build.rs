@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::print_as;
 use super::stages::StageArgs;
+use crate::ops::targets::{Outcomes, Which};
 use crate::ops::{self, Error, NoCache, Session, StageOptions};
 
 /// Build the image
@@ -15,6 +16,12 @@ pub(super) struct Build {
     /// Build every stage anew, or this one and those after it, whatever the engine has cached
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
     no_cache: Option<String>,
+    /// Build these targets of the project instead of the project itself
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
+    target: Vec<String>,
+    /// Build all targets of the project
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     stages: StageArgs,
 }
@@ -26,6 +33,16 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         Some(stage) => NoCache::From(stage),
     };
     let options = StageOptions { no_cache, ..args.stages.options(args.until) };
+    let which = match (args.all, args.target) {
+        (true, _) => Some(Which::All),
+        (false, names) if !names.is_empty() => Some(Which::Named(names)),
+        _ => None,
+    };
+    if let Some(which) = which {
+        let outcomes = ops::targets::build(session, &options, &which).await?;
+        print_as(json, &outcomes, Outcomes::to_text)?;
+        return outcomes.into_result();
+    }
     let built = ops::build::build(session, &options).await?;
     print_as(json, &built, ops::build::Built::to_text)
 }

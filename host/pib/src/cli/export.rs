@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_as;
 use super::stages::StageArgs;
+use super::{TargetArg, print_as};
 use crate::ops::{self, Error, Session};
 
 /// Take the root file system out, as it would be in the image
@@ -21,10 +21,13 @@ pub(super) struct Export {
     #[arg(long, value_name = "STAGE")]
     at: Option<String>,
     #[command(flatten)]
+    target: TargetArg,
+    #[command(flatten)]
     stages: StageArgs,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Export) -> Result<(), Error> {
+    let session = &args.target.session(session);
     let options =
         ops::export::ExportOptions { stages: args.stages.options(args.at), tar: args.tar, dir: args.dir };
     let report = ops::export::export(session, &options).await?;

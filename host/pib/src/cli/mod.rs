@@ -104,6 +104,21 @@ impl LockArgs {
     }
 }
 
+/// Which of the project's variants is meant.
+#[derive(Debug, Args)]
+struct TargetArg {
+    /// Take this target of the project instead of the project itself
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
+impl TargetArg {
+    /// Returns the session for the target.
+    fn session(&self, session: &Session) -> Session {
+        session.for_target(self.target.as_deref())
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     New(new::New),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::print_as;
+use super::{TargetArg, print_as};
 use crate::ops::{self, Error, Session};
 
 /// Show the stages that have a newer version than the locked one
@@ -11,9 +11,12 @@ pub(super) struct Outdated {
     /// Use no network
     #[arg(long)]
     offline: bool,
+    #[command(flatten)]
+    target: TargetArg,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Outdated) -> Result<(), Error> {
+    let session = &args.target.session(session);
     let list = ops::browse::outdated(session, args.offline).await?;
     print_as(json, &list, |list| ops::browse::outdated_text(list))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LockArgs, print, print_as};
+use super::{LockArgs, TargetArg, print, print_as};
 use crate::ops::{self, Error, Session};
 
 /// Show the stages in the order in which they are built
@@ -20,10 +20,13 @@ pub(super) struct Plan {
     #[arg(long, num_args = 2, value_names = ["STAGE", "STAGE"], conflicts_with_all = ["dockerfile", "context"])]
     why: Option<Vec<String>>,
     #[command(flatten)]
+    target: TargetArg,
+    #[command(flatten)]
     lock: LockArgs,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Plan) -> Result<(), Error> {
+    let session = &args.target.session(session);
     if let Some(folder) = &args.context {
         let written = ops::plan::write_context(session, args.lock.mode(), folder).await?;
         return print_as(json, &written, ops::plan::WrittenContext::to_text);

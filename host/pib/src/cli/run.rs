@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::TargetArg;
 use super::stages::StageArgs;
 use super::tty::Console;
 use crate::ops::{self, Error, Session, StageOptions};
@@ -16,6 +17,8 @@ pub(super) struct Run {
     #[arg(long, value_name = "SOURCE:TARGET[:ro]")]
     mount: Vec<String>,
     #[command(flatten)]
+    target: TargetArg,
+    #[command(flatten)]
     stages: StageArgs,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
@@ -23,6 +26,7 @@ pub(super) struct Run {
 }
 
 pub(super) async fn run(session: &Session, args: Run) -> Result<u8, Error> {
+    let session = &args.target.session(session);
     in_place(session, args.stages.options(args.at), args.command, args.mount).await
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::TargetArg;
 use super::run::in_place;
 use super::stages::StageArgs;
 use crate::ops::{Error, Session};
@@ -16,9 +17,12 @@ pub(super) struct Shell {
     #[arg(long, value_name = "SOURCE:TARGET[:ro]")]
     mount: Vec<String>,
     #[command(flatten)]
+    target: TargetArg,
+    #[command(flatten)]
     stages: StageArgs,
 }
 
 pub(super) async fn run(session: &Session, args: Shell) -> Result<u8, Error> {
+    let session = &args.target.session(session);
     in_place(session, args.stages.options(args.at), Vec::new(), args.mount).await
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{LockArgs, print_as};
+use super::{LockArgs, TargetArg, print_as};
 use crate::ops::{self, Error, Session};
 
 /// Show which stage depends on which
@@ -12,10 +12,13 @@ pub(super) struct Tree {
     #[arg(long)]
     invert: bool,
     #[command(flatten)]
+    target: TargetArg,
+    #[command(flatten)]
     lock: LockArgs,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Tree) -> Result<(), Error> {
+    let session = &args.target.session(session);
     let tree = ops::tree::tree(session, args.lock.mode(), args.invert).await?;
     print_as(json, &tree, ops::tree::Tree::to_text)
 }

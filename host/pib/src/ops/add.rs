@@ -14,7 +14,7 @@ use semver::VersionReq;
 use serde::Serialize;
 
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, files, graph, repository};
+use super::{Error, LockMode, Session, all, files, graph, repository};
 use crate::source::path;
 
 /// What to add.
@@ -79,13 +79,12 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     configure(session, &dir, &mut wanted, &graph.resolution, &options.config)?;
     text = edit_all(&old, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
 
-    let before = project.lock.clone().unwrap_or_default();
-    let lock = before.diff(&graph.lock).to_string();
+    let lock = all.changes().join("\n");
     if !options.dry_run {
         files::replace_text(&path, &text)?;
-        graph.write_lock(&project, mode)?;
+        all.write_lock(mode)?;
     }
     let version = |name: &StageName| graph.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =
@@ -120,9 +119,9 @@ pub async fn remove(session: &Session, names: &[String], offline: bool) -> Resul
     }
     let project = Project::with_manifest(session, dir, &text)?;
     let mode = LockMode { locked: false, offline };
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
     files::replace_text(&path, &text)?;
-    graph.write_lock(&project, mode)?;
+    all.write_lock(mode)?;
     Ok(Removed { stages: names.to_vec() })
 }
 

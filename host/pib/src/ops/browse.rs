@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pib_plan::id::StageName;
-use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
+use pib_plan::index::{Candidate, IndexEntry, IndexFile, Offer, SourceId};
 use pib_plan::resolve::Update;
 use pib_plan::stage::{ConfigKey, ConfigSchema, ConfigValue};
 use semver::VersionReq;
@@ -36,7 +36,7 @@ pub struct Info {
     pub newest: IndexEntry,
     /// All versions, the newest first, those that were yanked marked so.
     pub versions: Vec<Version>,
-    /// The registry.
+    /// Where it is from.
     pub registry: String,
 }
 
@@ -66,19 +66,16 @@ pub struct Outdated {
     pub newest: String,
 }
 
-/// Returns the sources of the project, or of nothing but the bundled registry outside of one.
-fn sources(session: &Session, offline: bool) -> Result<(Sources, BTreeMap<String, String>), Error> {
-    let (dir, registries) = match project::find(session) {
-        Ok(_) => {
-            let project = Project::load(session)?;
-            (project.dir, project.manifest.registries)
-        }
-        Err(_) => (session.cwd.clone(), BTreeMap::new()),
-    };
-    let sources = Sources::new(&session.cache, &dir, registries.clone())
-        .offline(offline)
-        .tokens(&session.tokens_for(registries.keys()));
-    Ok((sources, registries))
+/// Returns the sources of the project, and the project; or of nothing but the bundled registry outside of one.
+fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>), Error> {
+    if project::find(session).is_err() {
+        return Ok((Sources::new(&session.cache, &session.cwd, BTreeMap::new()).offline(offline), None));
+    }
+    let project = Project::load(session)?;
+    let mode = LockMode { locked: false, offline };
+    let locked = project.lock.as_ref().map(|lock| lock.stages.as_slice()).unwrap_or_default();
+    let sources = graph::sources(session, &project.dir, &project.manifest, mode).locked(locked);
+    Ok((sources, Some(project)))
 }
 
 /// Returns the stages whose name or description has all the words, by name.
@@ -88,7 +85,8 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, BTreeMap<String
 /// # Errors
 /// When the project or a registry cannot be read.
 pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, Error> {
-    let (sources, registries) = sources(session, true)?;
+    let (sources, project) = sources(session, true)?;
+    let registries = project.map(|project| project.manifest.registries).unwrap_or_default();
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let mut found = Vec::new();
     for name in std::iter::once(None).chain(registries.keys().map(|name| Some(name.as_str()))) {
@@ -111,10 +109,11 @@ pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, E
     Ok(found)
 }
 
-/// Returns what a registry says of a stage.
+/// Returns what is known of a stage: at the registry that is named, or where the project has it from, or at the first
+/// registry that has it, the bundled one before the project's.
 ///
 /// # Errors
-/// When the registry has no such stage, or cannot be read.
+/// When no such stage is there, or what has it cannot be read.
 pub async fn info(
     session: &Session,
     stage: &str,
@@ -124,9 +123,19 @@ pub async fn info(
     let name: StageName = stage.parse().map_err(|error: pib_plan::id::NameError| {
         Error::usage(error.to_string(), "`pib search` lists stages.")
     })?;
-    let (sources, _) = sources(session, offline)?;
-    let source = sources.registry_source(registry)?;
-    let file = sources.candidates(&name, &source).await?;
+    let (sources, project) = sources(session, offline)?;
+    let places = match (registry, &project) {
+        (None, Some(project)) => graph::places(project, &name)?,
+        _ => vec![sources.registry_source(registry)?],
+    };
+    let (mut source, mut file) =
+        (SourceId::bundled(), IndexFile { versions: Vec::new(), skipped: Vec::new() });
+    for place in places {
+        if file.versions.is_empty() {
+            file = sources.candidates(&name, &place).await?;
+            source = place;
+        }
+    }
     let Some(entry) = newest(&file.versions) else {
         let names = sources.names(&source);
         let help = match pib_plan::suggest::nearest(name.as_str(), names.iter().map(StageName::as_str)) {
@@ -227,7 +236,7 @@ impl Info {
             }
         };
         line("licence", entry.license.clone());
-        line("registry", self.registry.clone());
+        line("from", self.registry.clone());
         let versions: Vec<String> = self.versions.iter().map(Version::to_text).collect();
         line("versions", versions.join(", "));
         line("os", entry.support.os.clone().unwrap_or_default().join(", "));

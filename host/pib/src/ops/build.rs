@@ -70,26 +70,64 @@ pub struct StagesReport {
 pub async fn build(session: &Session, options: &StageOptions) -> Result<Built, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let (decided, job) = stages::settle(session, options).await?;
+    match begin(session, options).await? {
+        Begun::Finished(report) => Ok(Built::Image(*report)),
+        Begun::Ready(ready) => ready.build(options).await,
+    }
+}
+
+/// How far a build is when the lock is written and the engine has what it starts from.
+pub(super) enum Begun {
+    /// The image is there already.
+    Finished(Box<BuildReport>),
+    /// The engine can run the parts.
+    Ready(Box<Ready>),
+}
+
+/// A build of which the engine can run the parts.
+pub(super) struct Ready {
+    decided: Decided,
+    prepared: stages::Prepared,
+    log: logs::Log,
+}
+
+/// Does what comes before the parts run. The project must be held exclusively.
+pub(super) async fn begin(session: &Session, options: &StageOptions) -> Result<Begun, Error> {
+    let (mut decided, job) = stages::settle(session, options).await?;
     if options.until.is_none()
         && let Some(report) = finished(&Image::new(&decided, job.plan.key), &decided, options)
     {
-        return Ok(Built::Image(report));
+        return Ok(Begun::Finished(Box::new(report)));
     }
     let log = logs::open(session, &decided.project);
-    let outcome = make(log.session(), decided, options).await;
-    log.close(outcome)
+    match stages::prepare(log.session(), &mut decided, options).await {
+        Ok(prepared) => Ok(Begun::Ready(Box::new(Ready { decided, prepared, log }))),
+        Err(error) => log.close(Err(error)),
+    }
+}
+
+impl Ready {
+    /// Has the engine run the parts, and writes the image.
+    pub(super) async fn build(self, options: &StageOptions) -> Result<Built, Error> {
+        let Self { decided, prepared, log } = self;
+        let outcome = make(log.session(), &decided, options, prepared).await;
+        log.close(outcome)
+    }
 }
 
 /// Makes what is not there, or is no longer what the project asks for.
-async fn make(session: &Session, mut decided: Decided, options: &StageOptions) -> Result<Built, Error> {
+async fn make(
+    session: &Session,
+    decided: &Decided,
+    options: &StageOptions,
+    prepared: stages::Prepared,
+) -> Result<Built, Error> {
+    let (engine, job) = stages::run(session, decided, options, prepared).await?;
     if options.until.is_some() {
-        let (_, job) = stages::build(session, &mut decided, options).await?;
         let (stage, key) = (job.stage().name.to_string(), job.stage().key);
         return Ok(Built::Stages(StagesReport { container_image: job.tag, stage, key }));
     }
-    let (engine, job) = stages::build(session, &mut decided, options).await?;
-    let image = Image::new(&decided, job.plan.key);
+    let image = Image::new(decided, job.plan.key);
     let info = write_image(session, &engine, &job.tag, &image).await?;
     finish(session, &image, &job, info).map(Built::Image)
 }
@@ -138,8 +176,11 @@ pub(super) fn identity(decided: &Decided) -> Identity {
 
 /// Returns what the image's identifiers derive from: the lock and the target, nothing of this machine.
 fn seed(decided: &Decided) -> Digest {
+    let project = &decided.project.manifest.project;
+    // Bases for other targets are in the same lock, and no matter here.
+    let lock = decided.graph.lock.with_one_base(project.arch, &project.os, &project.release);
     let mut hasher = KeyHasher::new("pib image seed 1");
-    hasher.field(decided.graph.lock.to_text()).field(decided.project.manifest.project.file_stem());
+    hasher.field(lock.to_text()).field(project.file_stem());
     hasher.finish()
 }
 

@@ -8,6 +8,8 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::ManifestError;
 use thiserror::Error;
 
+use super::placed::Placed;
+use super::targets::TargetError;
 use crate::base::BaseError;
 use crate::disk::DiskError;
 use crate::engine::EngineError;
@@ -76,6 +78,22 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Resolve(#[from] pib_plan::resolve::ResolveError),
+    /// Several things keep versions from fitting together.
+    #[error("{} problems keep the stages from being put together", .0.len())]
+    Unresolved(#[related] Vec<Placed<pib_plan::resolve::Problem>>),
+    /// Something is wrong that a line of the manifest asks for.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Placed(#[from] Placed<Error>),
+    /// Some targets cannot be built.
+    #[error("{} of {total} targets failed", failed.len())]
+    Targets {
+        /// Those that cannot, and why.
+        #[related]
+        failed: Vec<TargetError>,
+        /// How many there are in all.
+        total: usize,
+    },
     /// The stages cannot be ordered.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -85,9 +103,12 @@ pub enum Error {
     #[diagnostic(transparent)]
     Lock(#[from] pib_plan::lockfile::LockError),
     /// The lock would change, and must not.
-    #[error("pib.lock would change, and --locked forbids it: {0}")]
-    #[diagnostic(help("Run `pib lock` and commit the new pib.lock."))]
-    Locked(String),
+    #[error("pib.lock would change, and --locked forbids that{}", list(.0))]
+    #[diagnostic(help(
+        "Run `pib lock`, or the same command without --locked, and commit the new pib.lock with what made it \
+         necessary."
+    ))]
+    Locked(Vec<String>),
     /// The base that the lock holds cannot be had again.
     #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
     #[diagnostic(help(
@@ -140,6 +161,15 @@ impl Error {
         Self::Usage { message: message.into(), help: Some(help.into()) }
     }
 
+    /// Returns whether versions do not go together, which other answers of an index may mend.
+    pub(super) fn is_unresolved(&self) -> bool {
+        match self {
+            Self::Resolve(_) | Self::Unresolved(_) => true,
+            Self::Placed(placed) => placed.what.is_unresolved(),
+            _ => false,
+        }
+    }
+
     /// Returns the process's exit code; the help of the command line lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -151,7 +181,9 @@ impl Error {
             | Self::Edit(_)
             | Self::Stage { .. } => 3,
             Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
-            Self::Resolve(_) | Self::Order(_) => 4,
+            Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
+            Self::Placed(placed) => placed.what.exit_code(),
+            Self::Targets { failed, .. } => targets_code(failed),
             Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(_) => 7,
@@ -163,6 +195,17 @@ impl Error {
             Self::Interrupted => 130,
         }
     }
+}
+
+/// Returns the code that all targets agree on; another failure where they do not.
+fn targets_code(failed: &[TargetError]) -> u8 {
+    let mut codes = failed.iter().map(|target| target.error.exit_code());
+    let first = codes.next().unwrap_or(1);
+    if codes.all(|code| code == first) { first } else { 1 }
+}
+
+fn list(changes: &[String]) -> String {
+    changes.iter().map(|change| format!("\n  - {change}")).collect()
 }
 
 /// Tells what is wrong on this machine from what did not arrive, or not as promised.

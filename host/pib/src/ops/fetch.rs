@@ -1,19 +1,21 @@
 //! Fetches what a build needs of stages, so that it needs no network for them.
 
+use std::collections::BTreeMap;
+
 use pib_plan::resolve::Update;
 use serde::Serialize;
 
 use super::project::Project;
-use super::{Error, LockMode, Session, graph};
+use super::{Error, LockMode, Session, all};
 
 /// What is in the cache now.
 #[derive(Debug, Clone, Serialize)]
 pub struct FetchSummary {
-    /// The stages, as `name version`, in build order.
+    /// The stages of the project and its targets, as `name version`, in build order.
     pub stages: Vec<String>,
 }
 
-/// Resolves the project's stages, fetches them, and writes the lock where it changes.
+/// Resolves the stages of the project and of its targets, fetches them, and writes the lock where it changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
@@ -21,11 +23,18 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     let dir = super::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
-    let packages = graph.packages().await?;
-    graph.write_lock(&project, mode)?;
-    let stages = packages.iter().map(|package| format!("{} {}", package.name, package.version));
-    Ok(FetchSummary { stages: stages.collect() })
+    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let mut stages: Vec<String> = Vec::new();
+    for (_, graph) in &all.graphs {
+        for package in graph.packages().await? {
+            let stage = format!("{} {}", package.name, package.version);
+            if !stages.contains(&stage) {
+                stages.push(stage);
+            }
+        }
+    }
+    all.write_lock(mode)?;
+    Ok(FetchSummary { stages })
 }
 
 impl FetchSummary {

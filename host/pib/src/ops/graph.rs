@@ -1,6 +1,6 @@
 //! From the manifest and the lock to one version of each stage, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
-use pib_plan::lockfile::{self, LockedBase, Lockfile};
+use pib_plan::lockfile::{LockedBase, Lockfile};
 use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resolved, Root, Update};
 
 use super::project::Project;
-use super::{Error, LockMode, Session, cache, files, slow, vendor};
+use super::{Error, LockMode, Session, cache, placed, slow, vendor};
 use crate::event::Reporter;
 use crate::source::vendor::Vendor;
-use crate::source::{self, Package, Sources};
+use crate::source::{self, Package, SourceError, Sources};
 
 /// How many stages are asked for, or fetched, at once.
 const AT_ONCE: usize = 32;
@@ -84,20 +84,23 @@ pub(super) async fn resolve_by(
     let sources = sources.vendored(means.vendor).pinned(means.pins);
     let request = request(project, update)?;
     let reporter = session.reporter.clone();
-    let mut resolved = choose(&*reporter, &sources, &request).await;
+    let mut resolved = choose(&*reporter, project, &sources, &request).await;
     let settled = match &resolved {
         Ok(found) => is_locked(found, &before),
         // A stage that is not what was promised is not made good by another answer.
-        Err(error) => !matches!(error, Error::Resolve(_)),
+        Err(error) => !error.is_unresolved(),
     };
     // What is kept of an index, or vendored, does for what the lock holds. Anything else is decided on what there is.
     if sources.assumed() && !settled {
-        resolved = choose(&*reporter, &sources.fresh(), &request).await;
+        resolved = choose(&*reporter, project, &sources.fresh(), &request).await;
     }
     let resolution = resolved?;
     for stage in &resolution.stages {
         // Also where nothing is fetched: else a lock that is written anew would take the change.
         before.stage(&stage.name).map_or(Ok(()), |locked| source::check_locked(stage, locked))?;
+    }
+    if request.update == Update::None {
+        warn_of_unused_patches(session, project, &resolution);
     }
     let order = sort(manifest, &resolution)?;
     let lock = before.with_stages(&resolution);
@@ -110,12 +113,31 @@ pub(super) async fn resolve_by(
 
 async fn choose(
     reporter: &dyn Reporter,
+    project: &Project,
     sources: &Sources,
     request: &ResolveRequest,
 ) -> Result<Resolution, Error> {
     let title = "Asking where the stages come from";
-    let index = slow::shown(reporter, "index", title, prefetch(sources, request)).await?;
-    Ok(resolve::resolve(request, &index)?)
+    let index = slow::shown(reporter, "index", title, prefetch(project, sources, request)).await?;
+    resolve::resolve(request, &index).map_err(|error| placed::resolution(project, error))
+}
+
+/// A patch that changes nothing is most likely one for a name that was mistyped, or for a stage that is gone.
+fn warn_of_unused_patches(session: &Session, project: &Project, resolution: &Resolution) {
+    use crate::event::ReporterExt as _;
+    if project.target_names().next().is_some() {
+        return; // It may be meant for another target.
+    }
+    for patch in project.manifest.patch.iter().filter(|patch| resolution.get(&patch.name).is_none()) {
+        let known = resolution.stages.iter().map(|stage| stage.name.as_str());
+        let help = match pib_plan::suggest::nearest(patch.name.as_str(), known) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => "Remove it, or add a stage that needs it.".to_owned(),
+        };
+        let message =
+            format!("[patch] has `{}`, but no stage of this build is called so. {help}", patch.name);
+        session.reporter.warn(message);
+    }
 }
 
 /// Returns whether all that comes from a registry is what the lock holds.
@@ -190,8 +212,7 @@ impl Graph {
         if mode.locked {
             unchanged(project, &self.lock)?;
         }
-        files::replace_text(&project.dir.join(lockfile::FILE_NAME), &self.lock.to_text())?;
-        Ok(true)
+        project.replace_lock(&project.whole_lock([(project.target_name(), self.lock.clone())]))
     }
 }
 
@@ -206,11 +227,18 @@ fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
     lock
 }
 
+/// Returns where a stage of the project may come from: the first of these that has it.
+pub(super) fn places(project: &Project, name: &StageName) -> Result<Vec<SourceId>, Error> {
+    let request = request(project, Update::None)?;
+    let root = request.roots.iter().find(|root| root.name == *name);
+    Ok(request.places_of(name, root))
+}
+
 fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {
     match &project.lock {
         Some(old) if old == lock => Ok(()),
-        Some(old) => Err(Error::Locked(old.diff(lock).to_string())),
-        None => Err(Error::Locked("there is no pib.lock yet".to_owned())),
+        Some(old) => Err(Error::Locked(old.diff(lock).changes.iter().map(ToString::to_string).collect())),
+        None => Err(Error::Locked(vec!["there is no pib.lock yet".to_owned()])),
     }
 }
 
@@ -230,7 +258,17 @@ fn request(project: &Project, update: Update) -> Result<ResolveRequest, Error> {
         pib: own_version(),
     };
     let locked = project.lock.as_ref().map(Lockfile::versions).unwrap_or_default();
-    Ok(ResolveRequest { roots, patches, default_source: SourceId::bundled(), facts, locked, update })
+    let blame = |error: pib_plan::index::SourceIdError| Error::from(SourceError::from(error));
+    let registries = manifest.registries.values().map(|url| SourceId::registry(url).map_err(blame));
+    Ok(ResolveRequest {
+        roots,
+        patches,
+        default_source: SourceId::bundled(),
+        further_sources: registries.collect::<Result<_, _>>()?,
+        facts,
+        locked,
+        update,
+    })
 }
 
 /// Returns the version of this pib.
@@ -257,26 +295,36 @@ fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error>
 }
 
 /// Fetches all that the resolver can ask for, so that it need not wait for anything.
-async fn prefetch(sources: &Sources, request: &ResolveRequest) -> Result<MemoryIndex, Error> {
+async fn prefetch(
+    project: &Project,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<MemoryIndex, Error> {
     let mut index = MemoryIndex::new();
     let mut prefetch = Prefetch::new(request);
+    let mut asked = BTreeSet::new();
     loop {
         let wanted = prefetch.take();
         if wanted.is_empty() {
-            return Ok(index);
+            break;
         }
-        let asked = wanted.into_iter().map(async |(name, source)| {
+        let questions = wanted.into_iter().map(async |(name, source)| {
             let file = sources.candidates(&name, &source).await;
             (name, source, file)
         });
-        let mut answers = stream::iter(asked).buffered(AT_ONCE);
+        let mut answers = stream::iter(questions).buffered(AT_ONCE);
         while let Some((name, source, file)) = answers.next().await {
-            let candidates = file?.versions;
-            prefetch.answer(&candidates);
-            index.suggest(source.clone(), sources.names(&source));
+            let candidates = file.map_err(|error| placed::source(project, &name, error))?.versions;
+            prefetch.answer(&name, &source, &candidates);
+            asked.insert(source.clone());
             index.insert(name, source, candidates);
         }
     }
+    // Listing a folder takes longer than reading a file of it, so that is done once.
+    for source in asked {
+        index.suggest(source.clone(), sources.names(&source));
+    }
+    Ok(index)
 }
 
 fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<BuildOrder, Error> {

@@ -289,7 +289,8 @@ pub(super) fn config_files(
 ) -> Result<Vec<ContextFile>, Error> {
     let blame = |what: String| {
         let message = format!("config key `{key}` of stage `{}` {what}", package.name);
-        Error::from(config_error(&project.manifest, request, key, message))
+        let error = config_error(&project.manifest, request, key, message);
+        Error::from(error.with_help("Paths are relative to the folder of pib.toml."))
     };
     let mut paths = Vec::new();
     for pattern in patterns {

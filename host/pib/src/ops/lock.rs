@@ -1,21 +1,27 @@
 //! Chooses versions and writes the lock.
 
+use std::collections::BTreeMap;
+
 use pib_plan::resolve::Update;
 use serde::Serialize;
 
+use super::graph::Graph;
 use super::project::Project;
-use super::{Error, LockMode, Session, graph};
+use super::{Error, LockMode, Session, all};
 
 /// What the lock holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct LockSummary {
     /// The stages, as `name version`, sorted.
     pub stages: Vec<String>,
+    /// Those of each target.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, Vec<String>>,
     /// Whether the file changed.
     pub changed: bool,
 }
 
-/// Resolves the project's stages and writes `pib.lock`, where it changes.
+/// Resolves the stages of the project and of its targets and writes `pib.lock`, where it changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or ordered, or `mode` forbids the change.
@@ -23,16 +29,30 @@ pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Erro
     let dir = super::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
-    let changed = graph.write_lock(&project, mode)?;
-    let stages = graph.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version));
-    Ok(LockSummary { stages: stages.collect(), changed })
+    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let changed = all.write_lock(mode)?;
+    let stages = |graph: &Graph| -> Vec<String> {
+        graph.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
+    };
+    let mut summary = LockSummary { stages: Vec::new(), targets: BTreeMap::new(), changed };
+    for (part, graph) in &all.graphs {
+        match part.target_name() {
+            Some(target) => drop(summary.targets.insert(target.to_owned(), stages(graph))),
+            None => summary.stages = stages(graph),
+        }
+    }
+    Ok(summary)
 }
 
 impl LockSummary {
     /// Returns the summary for people.
     pub fn to_text(&self) -> String {
         let what = if self.changed { "Locked" } else { "pib.lock is up to date:" };
-        format!("{what} {} stages", self.stages.len())
+        let targets = match self.targets.len() {
+            0 => String::new(),
+            1 => ", and 1 target".to_owned(),
+            several => format!(", and {several} targets"),
+        };
+        format!("{what} {} stages{targets}", self.stages.len())
     }
 }

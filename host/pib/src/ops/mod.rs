@@ -5,6 +5,7 @@
 //! never see each other.
 
 pub mod add;
+mod all;
 mod base;
 pub mod binfmt;
 mod blocking;
@@ -27,6 +28,7 @@ pub mod lock;
 mod logs;
 mod native;
 pub mod new;
+mod placed;
 pub mod plan;
 mod project;
 pub mod publish;
@@ -37,12 +39,14 @@ mod session;
 mod slow;
 pub mod stage;
 mod stages;
+pub mod targets;
 pub mod tree;
 pub mod update;
 pub mod vendor;
 pub mod why;
 
 pub use error::Error;
+pub use placed::Placed;
 pub use session::{LockMode, Session};
 pub use stages::{NoCache, StageOptions};
 

@@ -1,5 +1,6 @@
 //! Finds and reads the project: its manifest and its lock.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pib_plan::lockfile::{self, Lockfile};
@@ -7,34 +8,111 @@ use pib_plan::manifest::project::{self, ProjectManifest};
 
 use super::{Error, Session, blocking, files};
 
-/// A project, as it is on disk.
+/// A project, or one of its targets, as it is on disk.
+#[derive(Clone)]
 pub(super) struct Project {
     /// Its folder.
     pub(super) dir: PathBuf,
-    /// `pib.toml`.
+    /// `pib.toml`; of a target what that comes to.
     pub(super) manifest: ProjectManifest,
-    /// `pib.lock`, where there is one.
+    /// `pib.lock`, where there is one; of a target its part.
     pub(super) lock: Option<Lockfile>,
+    /// Whether the manifest's text is what the file holds, and not what a command is about to write.
+    pub(super) is_saved: bool,
+    /// The project's targets.
+    targets: BTreeMap<String, ProjectManifest>,
+    /// The whole of `pib.lock`.
+    whole_lock: Option<Lockfile>,
 }
 
 impl Project {
-    /// Finds the project and reads its manifest and lock.
+    /// Finds the project and reads its manifest and lock; of the target that the session is about.
     pub(super) fn load(session: &Session) -> Result<Self, Error> {
         let dir = find(session)?;
         let path = dir.join(project::FILE_NAME);
         let text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
-        Self::with_manifest(session, dir, &text)
+        let project = Self { is_saved: true, ..Self::with_manifest(session, dir, &text)? };
+        match &session.target {
+            None => Ok(project),
+            Some(target) => project.of_target(target),
+        }
     }
 
     /// Reads the lock of the project in `dir`, whose manifest would be `text`.
     pub(super) fn with_manifest(session: &Session, dir: PathBuf, text: &str) -> Result<Self, Error> {
         let shown = |name: &str| session.show(&dir.join(name)).display().to_string();
-        let manifest = ProjectManifest::parse(&shown(project::FILE_NAME), text)?;
-        let lock = match files::read_text(&dir.join(lockfile::FILE_NAME))? {
+        let mut manifest = ProjectManifest::parse(&shown(project::FILE_NAME), text)?;
+        let whole_lock = match files::read_text(&dir.join(lockfile::FILE_NAME))? {
             Some(text) => Some(Lockfile::parse(&shown(lockfile::FILE_NAME), &text)?),
             None => None,
         };
-        Ok(Self { dir, manifest, lock })
+        let lock = whole_lock.as_ref().map(|lock| lock.for_target(None));
+        let targets = std::mem::take(&mut manifest.targets);
+        Ok(Self { dir, manifest, lock, is_saved: false, targets, whole_lock })
+    }
+
+    /// Returns the names of the targets, sorted.
+    pub(super) fn target_names(&self) -> impl Iterator<Item = &str> {
+        self.targets.keys().map(String::as_str)
+    }
+
+    /// Returns one of the project's targets.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub(super) fn of_target(&self, name: &str) -> Result<Self, Error> {
+        let Some(manifest) = self.targets.get(name) else {
+            let help = match pib_plan::suggest::nearest(name, self.target_names()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None if self.targets.is_empty() => {
+                    format!(
+                        "Describe one in pib.toml: [target.{name}], with the keys that differ from the project's."
+                    )
+                }
+                None => format!("It has {}.", pib_plan::suggest::list(self.target_names())),
+            };
+            return Err(Error::usage(format!("the project has no target `{name}`"), help));
+        };
+        let lock = self.whole_lock.as_ref().map(|lock| lock.for_target(Some(name)));
+        Ok(Self { manifest: manifest.clone(), lock, ..self.clone() })
+    }
+
+    /// Returns the project itself and its targets, in the order of their names.
+    pub(super) fn with_targets(&self) -> Result<Vec<Self>, Error> {
+        let targets = self.target_names().map(|name| self.of_target(name));
+        std::iter::once(Ok(self.clone())).chain(targets).collect()
+    }
+
+    /// Returns the name of the target that this is.
+    pub(super) fn target_name(&self) -> Option<&str> {
+        self.manifest.project.target.as_deref()
+    }
+
+    /// Returns the whole lock with these parts in it, and without those of targets that are gone.
+    pub(super) fn whole_lock<'a>(
+        &self,
+        parts: impl IntoIterator<Item = (Option<&'a str>, Lockfile)>,
+    ) -> Lockfile {
+        let mut whole = self.whole_lock.clone().unwrap_or_default();
+        for (target, part) in parts {
+            whole.set_target(target, part);
+        }
+        whole.tidy_targets(|target| self.targets.contains_key(target));
+        whole
+    }
+
+    /// Returns whether this is what the lock's file holds.
+    pub(super) fn holds(&self, whole: &Lockfile) -> bool {
+        self.whole_lock.as_ref() == Some(whole)
+    }
+
+    /// Writes the whole lock, where that changes the file; returns whether it did.
+    pub(super) fn replace_lock(&self, whole: &Lockfile) -> Result<bool, Error> {
+        if self.holds(whole) {
+            return Ok(false);
+        }
+        files::replace_text(&self.dir.join(lockfile::FILE_NAME), &whole.to_text())?;
+        Ok(true)
     }
 
     /// Returns the folder for what a build leaves.

@@ -18,6 +18,8 @@ pub struct Session {
     pub cwd: PathBuf,
     /// The project's folder, where the command line names one; else it is searched from `cwd` upwards.
     pub project: Option<PathBuf>,
+    /// The target that is meant, where it is not the project itself.
+    pub target: Option<String>,
     /// The cache's folder: `PIB_CACHE_DIR`, or `pib` in the user's cache folder.
     pub cache: PathBuf,
     /// The folder of pib's own config: `pib` in the user's config folder.
@@ -84,6 +86,7 @@ impl Session {
         Ok(Self {
             cwd,
             project,
+            target: None,
             cache,
             config,
             home,
@@ -105,6 +108,7 @@ impl Session {
         Self {
             cwd: folder.to_owned(),
             project: None,
+            target: None,
             cache: folder.join("cache"),
             config: Default::default(),
             home: None,
@@ -117,6 +121,12 @@ impl Session {
             mask: Mask::default(),
             logs: Logs::default(),
         }
+    }
+
+    /// Returns the session of the same run for a target of the project, or for the project itself.
+    #[must_use]
+    pub fn for_target(&self, target: Option<&str>) -> Self {
+        Self { target: target.map(str::to_owned), ..self.clone() }
     }
 
     /// Returns the tokens for registries that a project calls by these names.

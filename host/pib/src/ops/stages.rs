@@ -135,6 +135,24 @@ pub(super) async fn build(
     decided: &mut Decided,
     options: &StageOptions,
 ) -> Result<(Engine, Job), Error> {
+    let prepared = prepare(session, decided, options).await?;
+    run(session, decided, options, prepared).await
+}
+
+/// An engine that has what the parts start from.
+pub(super) struct Prepared {
+    engine: Engine,
+    job: Job,
+    /// Whether it has the result, too.
+    built: bool,
+}
+
+/// Gives an engine what the parts start from, where it does not have the result already.
+pub(super) async fn prepare(
+    session: &Session,
+    decided: &mut Decided,
+    options: &StageOptions,
+) -> Result<Prepared, Error> {
     let engine = engine::connect(session, decided.project.manifest.project.arch).await?;
     secrets::check_engine(&engine, &decided.packages)?;
     let base = get_base(session, decided, options).await?;
@@ -146,7 +164,8 @@ pub(super) async fn build(
     let anew = anew.filter(|_| engine.info().buildkit && options.no_cache != NoCache::Nothing);
     let mut extras = Extras { native: None, packages: packages.as_ref(), anew };
     let mut job = Job::new(session, decided, options, &extras)?;
-    if !built(session, &engine, &job, options).await? {
+    let built = built(session, &engine, &job, options).await?;
+    if !built {
         let tools = match wants_native(decided, options) {
             true => {
                 let say = |why: &str| session.reporter.warn(format!("everything is emulated: {why}"));
@@ -157,6 +176,18 @@ pub(super) async fn build(
         extras.native = tools.as_ref();
         job = Job::new(session, decided, options, &extras)?;
         load_base(session, &engine, &job, base.as_ref()).await?;
+    }
+    Ok(Prepared { engine, job, built })
+}
+
+/// Has the engine run the parts, where it has not; returns it and what it has now.
+pub(super) async fn run(
+    session: &Session,
+    decided: &Decided,
+    options: &StageOptions,
+    Prepared { engine, job, built }: Prepared,
+) -> Result<(Engine, Job), Error> {
+    if !built {
         run_parts(session, &engine, decided, &job, options).await?;
     }
     let mut record = record(&decided.project);

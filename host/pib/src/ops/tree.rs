@@ -14,6 +14,8 @@ use super::{Error, LockMode, Session, graph};
 pub struct Tree {
     /// The project's name.
     pub project: String,
+    /// Whether below each stage are those that need it, and not those that it needs.
+    pub inverted: bool,
     /// The stages that the project or every build asks for.
     pub roots: Vec<String>,
     /// Every stage of the build, by name.
@@ -28,7 +30,7 @@ pub struct TreeStage {
     pub version: String,
     /// Where it comes from.
     pub source: String,
-    /// The stages that it needs.
+    /// The stages that it needs; in an inverted tree those that need it.
     pub dependencies: Vec<String>,
 }
 
@@ -49,7 +51,7 @@ pub async fn tree(session: &Session, mode: LockMode, invert: bool) -> Result<Tre
         let (version, source) = (stage.version.to_string(), stage.source.describe());
         stages.insert(stage.name.to_string(), TreeStage { version, source, dependencies });
     }
-    let tree = Tree { project: project.manifest.project.name, roots, stages };
+    let tree = Tree { project: project.manifest.project.name, inverted: false, roots, stages };
     Ok(if invert { tree.inverted() } else { tree })
 }
 
@@ -68,7 +70,8 @@ impl Tree {
             }
         }
         let leaf = |(name, stage): (&String, &TreeStage)| stage.dependencies.is_empty().then(|| name.clone());
-        Self { project: self.project, roots: self.stages.iter().filter_map(leaf).collect(), stages }
+        let roots = self.stages.iter().filter_map(leaf).collect();
+        Self { project: self.project, inverted: true, roots, stages }
     }
 
     /// Returns the tree for people; what is below a stage is shown once, and marked `(*)` after that.
@@ -108,7 +111,12 @@ mod tests {
         };
         let stages = [("a", stage(&["c"])), ("b", stage(&["c"])), ("c", stage(&["d"])), ("d", stage(&[]))];
         let stages = stages.into_iter().map(|(name, stage)| (name.to_owned(), stage)).collect();
-        let tree = Tree { project: "p".to_owned(), roots: vec!["a".to_owned(), "b".to_owned()], stages };
+        let tree = Tree {
+            project: "p".to_owned(),
+            inverted: false,
+            roots: vec!["a".to_owned(), "b".to_owned()],
+            stages,
+        };
         let expected = "p\n├── a 1.0.0 (bundled)\n│   └── c 1.0.0 (bundled)\n│       └── d 1.0.0 (bundled)\n\
             └── b 1.0.0 (bundled)\n    └── c 1.0.0 (bundled) (*)\n";
         assert_eq!(tree.to_text(), expected);

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use pib_plan::id::{INIT, StageName};
 use pib_plan::index::{GitReference, GitSource};
-use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::RequestSource;
 use pib_plan::resolve::Update;
 use semver::Version;
 use serde::Serialize;
 
-use super::graph::{self, Means};
+use super::graph;
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, base, native, vendor};
+use super::{Error, LockMode, Session, all, base, native};
 use crate::base::{BaseCache, BaseSource};
 
 /// What may move.
@@ -57,18 +56,18 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
         true => (Update::None, BTreeMap::new()),
         false => which(options, &project)?,
     };
-    let means = Means { vendor: vendor::open(session, &project)?, pins };
-    let mut graph = graph::resolve_by(session, &project, mode, which, means).await?;
-    let before = project.lock.clone().unwrap_or_default();
+    let mut all = all::resolve(session, &project, mode, &which, &pins).await?;
     if with_base {
-        graph.drop_base(&project.manifest);
+        all.graphs.iter_mut().for_each(|(part, graph)| graph.drop_base(&part.manifest));
     }
-    let changes = lines(&before, &graph.lock);
+    let changes = all.changes();
     if !options.dry_run {
         if with_base {
-            forget_base(session, &project, &graph).await?;
+            for (part, graph) in &all.graphs {
+                forget_base(session, part, graph).await?;
+            }
         }
-        graph.write_lock(&project, mode)?;
+        all.write_lock(mode)?;
     }
     Ok(Updated { changes, dry_run: options.dry_run })
 }
@@ -137,10 +136,6 @@ async fn forget_base(session: &Session, project: &Project, graph: &graph::Graph)
         native::forget(session, &project.manifest)?;
     }
     Ok(())
-}
-
-fn lines(before: &Lockfile, after: &Lockfile) -> Vec<String> {
-    before.diff(after).to_string().lines().map(str::to_owned).collect()
 }
 
 impl Updated {

@@ -1,0 +1,234 @@
+//! Builds several targets of a project.
+//!
+//! What they share is made once: bases and stages are the same for all that ask for the same. What must happen one after
+//! the other (the lock, the base, what goes into the engine) does; then the engine builds several at once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use serde::Serialize;
+
+use super::build::{Begun, Built, begin};
+use super::project::{self, Project};
+use super::{Error, Session, StageOptions};
+use crate::event::{Event, Reporter};
+
+/// How many targets the engine builds at the same time.
+const AT_ONCE: usize = 4;
+
+/// Which targets to build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// These.
+    Named(Vec<String>),
+    /// All that `pib.toml` describes.
+    All,
+}
+
+/// What became of each target.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Outcomes {
+    /// The targets, in the order in which they were named, or by name.
+    pub targets: Vec<Outcome>,
+}
+
+/// What became of one target.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outcome {
+    /// The target.
+    pub target: String,
+    /// What was built, where it could be.
+    pub report: Option<Built>,
+    /// Why it could not, where that is so.
+    pub error: Option<Failure>,
+    #[serde(skip)]
+    cause: Option<Error>,
+}
+
+/// Why a target could not be built, in short.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Failure {
+    /// What is wrong.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+    /// The exit code of a build of this target alone.
+    pub exit_code: u8,
+}
+
+/// A target that something is wrong with.
+#[derive(Debug)]
+pub struct TargetError {
+    target: Option<String>,
+    /// What is wrong.
+    pub error: Box<Error>,
+}
+
+/// Builds targets of the project. What is wrong with one does not stop the others.
+///
+/// # Errors
+/// When there is no project, or it has no such target. What else goes wrong is in the target's outcome.
+pub async fn build(session: &Session, options: &StageOptions, which: &Which) -> Result<Outcomes, Error> {
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
+    let names = names(session, which)?;
+    let mut begun = Vec::with_capacity(names.len());
+    for name in names {
+        let session = of_target(session, &name);
+        let started = begin(&session, options).await;
+        begun.push((name, started));
+    }
+    let work = begun.into_iter().map(async |(name, started)| {
+        let result = match started {
+            Ok(Begun::Finished(report)) => Ok(Built::Image(*report)),
+            Ok(Begun::Ready(ready)) => ready.build(options).await,
+            Err(error) => Err(error),
+        };
+        Outcome::new(name, result)
+    });
+    Ok(Outcomes { targets: stream::iter(work).buffered(AT_ONCE).collect().await })
+}
+
+/// Returns the names of the targets that are meant, each once.
+fn names(session: &Session, which: &Which) -> Result<Vec<String>, Error> {
+    let project = Project::load(session)?;
+    let mut names: Vec<String> = Vec::new();
+    match which {
+        Which::Named(given) => {
+            for name in given {
+                project.of_target(name)?;
+                if !names.contains(name) {
+                    names.push(name.clone());
+                }
+            }
+        }
+        Which::All => names.extend(project.target_names().map(str::to_owned)),
+    }
+    if names.is_empty() {
+        let help = "Describe some in pib.toml: [target.NAME], with the keys that differ from the project's. \
+                    `pib build` alone builds the project itself.";
+        return Err(Error::usage("the project has no targets", help));
+    }
+    Ok(names)
+}
+
+/// Returns the session for a target, whose reports say which target they are about.
+fn of_target(session: &Session, name: &str) -> Session {
+    let inner = Arc::clone(&session.reporter);
+    let reporter = Arc::new(OfTarget { target: name.to_owned(), inner });
+    Session { reporter, ..session.for_target(Some(name)) }
+}
+
+/// Tells the reports of one target from those of the others.
+struct OfTarget {
+    target: String,
+    inner: Arc<dyn Reporter>,
+}
+
+impl Reporter for OfTarget {
+    fn report(&self, mut event: Event) {
+        let own = |id: &mut String| *id = format!("{}/{id}", self.target);
+        let said = |text: &mut String| *text = format!("{}: {text}", self.target);
+        match &mut event {
+            Event::StepStarted { id, title, .. } => {
+                own(id);
+                said(title);
+            }
+            Event::StepProgress { id, .. }
+            | Event::StepDetail { id, .. }
+            | Event::StepFinished { id, .. }
+            | Event::StepFailed { id, .. }
+            | Event::Log { id, .. } => own(id),
+            Event::Warning { message, .. } | Event::Note { message, .. } => said(message),
+            Event::LogFile { .. } | Event::Error { .. } => {}
+        }
+        self.inner.report(event);
+    }
+}
+
+impl Outcome {
+    fn new(target: String, result: Result<Built, Error>) -> Self {
+        match result {
+            Ok(report) => Self { target, report: Some(report), error: None, cause: None },
+            Err(cause) => {
+                let help = cause.help().map(|help| help.to_string());
+                let error = Failure { message: cause.to_string(), help, exit_code: cause.exit_code() };
+                Self { target, report: None, error: Some(error), cause: Some(cause) }
+            }
+        }
+    }
+}
+
+impl Outcomes {
+    /// Returns for people what was built; what was not is told by the error.
+    pub fn to_text(&self) -> String {
+        let built = self.targets.iter().filter_map(|outcome| {
+            let report = outcome.report.as_ref()?;
+            Some(format!("{}: {}", outcome.target, report.to_text()))
+        });
+        built.collect()
+    }
+
+    /// Returns the error that says which targets could not be built, where some could not.
+    ///
+    /// # Errors
+    /// Exactly that.
+    pub fn into_result(self) -> Result<(), Error> {
+        let total = self.targets.len();
+        let failed = self.targets.into_iter().filter_map(|outcome| {
+            let cause = outcome.cause?;
+            Some(TargetError::new(Some(&outcome.target), cause))
+        });
+        let mut failed: Vec<TargetError> = failed.collect();
+        match failed.pop() {
+            None => Ok(()),
+            Some(only) if total == 1 => Err(*only.error),
+            Some(last) => Err(Error::Targets { failed: failed.into_iter().chain([last]).collect(), total }),
+        }
+    }
+}
+
+impl TargetError {
+    /// Names the target in which something is wrong; `None` is the project itself.
+    pub(super) fn new(target: Option<&str>, error: Error) -> Self {
+        Self { target: target.map(str::to_owned), error: Box::new(error) }
+    }
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => write!(f, "target `{target}`: {}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Diagnostic for TargetError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.error.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.error.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.error.labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.error.related()
+    }
+}
