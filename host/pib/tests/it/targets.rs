@@ -1,0 +1,152 @@
+//! Targets: variants of one project, decided, locked and built together.
+
+use crate::bench::{Bench, PROJECT};
+use crate::world::{Images, World, docker};
+
+/// A project with a variant for another board, and one that differs in nothing.
+fn project() -> Bench {
+    Bench::new(&format!(
+        "{PROJECT}ro = \"1\"\n\n[target.kiosk]\nboard = \"rpi3\"\narch = \"armv7\"\n\n[target.kiosk.stages]\nro = false\n\
+         watchdog.config.timeout = 5\nmine = {{ path = \"stages/mine\" }}\n\n[target.spare]\nhostname = \"spare\"\n"
+    ))
+}
+
+fn succeeds(bench: &Bench, args: &[&str]) -> String {
+    let ran = bench.run(args);
+    assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+    ran.out
+}
+
+/// Returns the names in a plan, in order.
+fn planned(plan: &str) -> Vec<&str> {
+    plan.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect()
+}
+
+#[test]
+fn each_target_has_its_own_plan_and_all_share_one_lock() {
+    let bench = project();
+    bench.stage("mine", "", Some("RUN true\n"));
+    assert_eq!(succeeds(&bench, &["lock"]), "Locked 5 stages, and 2 targets\n");
+    let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    assert_eq!(lock.matches("[[stage]]").count(), 5);
+    assert!(lock.contains(
+        "[[target]]\nname = \"kiosk\"\nwithout = [\n    \"ro\",\n]\n\n[[target.stage]]\nname = \"mine\""
+    ));
+    assert!(!lock.contains("spare"), "a target with the project's stages need not be told:\n{lock}");
+    for args in [&["lock", "--frozen"][..], &["plan", "--frozen"], &["plan", "--frozen", "--target", "kiosk"]]
+    {
+        succeeds(&bench, args);
+    }
+    assert_eq!(std::fs::read_to_string(bench.path("pib.lock")).unwrap(), lock);
+
+    assert_eq!(planned(&succeeds(&bench, &["plan"])), ["__init__", "os", "watchdog", "ro", "__cleanup__"]);
+    let kiosk = succeeds(&bench, &["plan", "--target", "kiosk"]);
+    assert_eq!(planned(&kiosk), ["__init__", "os", "watchdog", "mine", "__cleanup__"]);
+    let dockerfile = |args: &[&str]| succeeds(&bench, &[&["plan", "--dockerfile"], args].concat());
+    assert!(dockerfile(&["--target", "kiosk"]).contains("ARG TIMEOUT=\"5\"\n"));
+    assert!(dockerfile(&[]).contains("ARG TIMEOUT=\"10\"\n"));
+    assert!(succeeds(&bench, &["tree", "--target", "kiosk"]).contains("mine 1.0.0"));
+    assert!(succeeds(&bench, &["why", "mine", "--target", "kiosk"]).contains("pib.toml asks for"));
+    bench.fails(&["why", "mine"], 2, &["there is no stage `mine` in this build"]);
+    bench.fails(&["plan", "--target", "kisok"], 2, &["Did you mean `kiosk`?"]);
+}
+
+#[test]
+fn a_change_for_one_target_is_a_change_of_the_lock() {
+    let bench = project();
+    bench.stage("mine", "", Some("RUN true\n"));
+    succeeds(&bench, &["lock"]);
+    let manifest = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    bench.write("pib.toml", &manifest.replace("ro = false\n", ""));
+    bench.fails(&["lock", "--locked"], 3, &["target `kiosk`", "adds `ro` 1.0.0"]);
+    bench.fails(&["plan", "--locked", "--target", "kiosk"], 3, &["adds `ro` 1.0.0"]);
+    succeeds(&bench, &["plan", "--locked"]);
+    // What one target decides anew leaves the others' part of the lock alone.
+    succeeds(&bench, &["plan", "--target", "kiosk"]);
+    let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    assert!(lock.contains("name = \"kiosk\"\n\n[[target.stage]]\nname = \"mine\""), "{lock}");
+    succeeds(&bench, &["lock", "--locked"]);
+    // A target that is gone leaves the lock.
+    bench.write("pib.toml", &manifest[..manifest.find("[target.kiosk]").unwrap()]);
+    bench.fails(&["lock", "--locked"], 3, &["targets that pib.toml does not have"]);
+    succeeds(&bench, &["lock"]);
+    assert!(!std::fs::read_to_string(bench.path("pib.lock")).unwrap().contains("target"));
+}
+
+#[test]
+fn adding_and_removing_reach_the_targets() {
+    let bench = project();
+    bench.stage("mine", "", Some("RUN true\n"));
+    bench.write("key.pub", "ssh-ed25519 AAAA me\n");
+    succeeds(&bench, &["add", "rootssh", "--config", "rootssh.authorized-keys=key.pub"]);
+    let kiosk = |bench: &Bench| succeeds(bench, &["plan", "--frozen", "--target", "kiosk"]);
+    assert!(planned(&kiosk(&bench)).contains(&"rootssh"));
+    succeeds(&bench, &["remove", "rootssh"]);
+    assert!(!planned(&kiosk(&bench)).contains(&"rootssh"));
+    // The manifest would leave out a stage that is not there any more: nothing is written.
+    bench.fails(&["remove", "ro"], 3, &["target `kiosk`", "`ro` is left out"]);
+    assert_eq!(succeeds(&bench, &["update", "mine"]), "Nothing to update.\n");
+    bench.fails(&["update", "nothing"], 4, &["`nothing` is not in the build"]);
+}
+
+#[test]
+fn each_target_says_why_it_cannot_be_built() {
+    let bench = project();
+    let ran = bench.run(&["build", "--all", "--json"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.errors);
+    let outcomes: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let codes: Vec<_> =
+        outcomes.as_array().unwrap().iter().map(|target| &target["error"]["exit-code"]).collect();
+    assert_eq!(codes, [3, 5], "no folder for `mine`, and no engine: {outcomes}");
+    let event: serde_json::Value = serde_json::from_str(ran.errors.lines().last().unwrap()).unwrap();
+    assert_eq!(event["message"], "2 of 2 targets failed");
+    assert_eq!(event["problems"].as_array().unwrap().len(), 2);
+    bench.fails(&["build", "--target", "spare"], 5, &["no container engine", "/nonexistent/"]);
+    Bench::new(PROJECT).fails(&["build", "--all"], 2, &["the project has no targets"]);
+}
+
+/// Two targets share what they have in common; a third that fails takes nothing from them.
+#[test]
+fn several_targets_are_built_in_one_go() {
+    let world = World::new();
+    let _images = Images("several");
+    world.tiny("several", "ARG HOSTNAME\nARG WORD\nRUN echo \"$WORD\" > /word\n");
+    std::fs::write(
+        world.path("several/stages/mine/stage.toml"),
+        "[stage]\nname = \"mine\"\nversion = \"1.0.0\"\n\n[config.word]\ntype = \"string\"\ndefault = \"plain\"\n",
+    )
+    .unwrap();
+    std::fs::write(
+        world.path("several/stages/mine/Dockerfile.part"),
+        "RUN echo \"$WORD\" > /word && test \"$WORD\" != bad\n",
+    )
+    .unwrap();
+    let path = world.path("several/pib.toml");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    let targets = "\n[target.one.stages]\nmine.config.word = \"same\"\n\n[target.other]\nhostname = \"other\"\n\n\
+                   [target.other.stages]\nmine.config.word = \"same\"\n\n[target.wrong.stages]\nmine.config.word = \"bad\"\n";
+    std::fs::write(&path, format!("{manifest}{targets}")).unwrap();
+
+    let output = world.pib("several", &["build", "--all", "--json"]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{errors}");
+    let outcomes: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let built = |at: usize| outcomes[at]["report"]["image"].as_str().map(str::to_owned);
+    let image = |name: &str| world.path(&format!("several/target/several-{name}-rpi4-arm64.img"));
+    for (at, name) in [(0, "one"), (1, "other")] {
+        assert_eq!(built(at).as_deref(), image(name).to_str(), "{errors}");
+        assert!(image(name).is_file());
+    }
+    assert_eq!((built(2), outcomes[2]["error"]["exit-code"].as_i64()), (None, Some(6)));
+    assert!(!image("wrong").exists());
+    // Both have the same stages: one container image is the result of either.
+    let tags = docker(&["images", "--format", "{{.Tag}}", "pib/several"]);
+    assert_eq!(tags.lines().count(), 1, "{tags}");
+    let names: Vec<&str> = errors.lines().filter(|line| line.contains("\"id\":\"other/")).collect();
+    assert!(!names.is_empty(), "events do not say which target they are about:\n{errors}");
+
+    // Again: those two are there, and the lock holds.
+    let again = world.pib("several", &["build", "--target", "one", "other", "--frozen"]).output().unwrap();
+    let text = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!(text.matches("is up to date").count(), 2, "{text}{}", String::from_utf8_lossy(&again.stderr));
+}
