@@ -2,6 +2,8 @@
 
 mod engine;
 mod native;
+mod resolve;
+mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +16,8 @@ use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 ///
 /// `native`, as an argument, measures native tools: half an hour, and it empties the engine's build cache. What is
 /// named after it (`install`, `bootstrap`, `demo`) is measured alone. `engine` measures the engine's part of builds on
-/// projects of its own, in some minutes.
+/// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
+/// the example.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
     let pib = root().join("target/release/pib");
@@ -23,6 +26,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "engine") {
         return engine::engine(&pib);
+    }
+    if args.first().is_some_and(|arg| arg == "resolve") {
+        return resolve::resolve(&pib, args);
     }
     let project = root().join("target/demo/router");
     if !project.join("target/router-rpi4-arm64.json").exists() {
