@@ -18,7 +18,11 @@ use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 /// named after it (`install`, `bootstrap`, `demo`) is measured alone. `engine` measures the engine's part of builds on
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
+/// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
+    if args.iter().any(|arg| arg == "hooks") {
+        return show(&mut cargo(&["bench", "--locked", "-p", "pib", "--bench", "hooks"]));
+    }
     show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
     let pib = root().join("target/release/pib");
     if args.iter().any(|arg| arg == "native") {
