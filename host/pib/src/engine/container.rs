@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::time::{Duration, SystemTime};
 
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerSummaryStateEnum, HostConfig};
@@ -71,8 +70,6 @@ pub struct Container {
     pub id: String,
     /// Whether something runs in it.
     pub running: bool,
-    /// How long ago it was made.
-    pub age: Duration,
 }
 
 impl Engine {
@@ -143,14 +140,9 @@ impl Engine {
         let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
         let listed = self.quick().list_containers(Some(options)).await;
         let listed = listed.map_err(|error| EngineError::api("listing containers", &error))?;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let age = |made: Option<i64>| {
-            let made = made.and_then(|made| u64::try_from(made).ok()).unwrap_or(0);
-            now.saturating_sub(Duration::from_secs(made))
-        };
         let containers = listed.into_iter().filter_map(|found| {
             let running = found.state == Some(ContainerSummaryStateEnum::RUNNING);
-            Some(Container { id: found.id?, running, age: age(found.created) })
+            Some(Container { id: found.id?, running })
         });
         Ok(containers.collect())
     }

@@ -41,10 +41,10 @@ fn a_change_builds_what_it_changes_and_nothing_else() {
     assert!(output.status.success() && text(&output.stdout).contains("is up to date"), "{output:?}");
 
     // A variable that no stage uses, and one that the image alone has.
-    project.edit("[stages]", "timezone = \"Europe/Moscow\"\n\n[stages]");
+    project.edit("timezone = \"UTC\"", "timezone = \"Europe/Moscow\"");
     assert_eq!(project.executed(&[]), [""; 0]);
     assert!(project.run(&["build"]).contains("is up to date"));
-    project.edit("[stages]", "hostname = \"other\"\n\n[stages]");
+    project.edit("hostname = \"dailykeys\"", "hostname = \"other\"");
     assert_eq!(marks("  built"), 4);
     assert_eq!(project.executed(&[]), [""; 0]);
     assert_eq!(layers(&project), before);
@@ -58,7 +58,7 @@ fn a_change_builds_what_it_changes_and_nothing_else() {
     assert_eq!(stages(&late), ["late", "__cleanup__"], "{late:?}");
     let after = layers(&project);
     assert!(same(&before, &after) >= before.len() - 3 && before != after, "{before:?} {after:?}");
-    project.edit("[stages]", "locale = \"C.UTF-8\"\n\n[stages]");
+    project.edit("locale = \"en_US.UTF-8\"", "locale = \"C.UTF-8\"");
     assert_eq!(stages(&project.executed(&["--until", "late"])), ["late"]);
 
     // A file, and a part.
