@@ -20,8 +20,10 @@ fn same(one: &[String], other: &[String]) -> usize {
 
 #[test]
 fn a_change_builds_what_it_changes_and_nothing_else() {
-    let project =
-        Loop::new("dailykeys", "COPY stages/mine/file /file\nRUN cat /proc/sys/kernel/random/uuid > /mine\n");
+    let part = "COPY stages/mine/file /file\nRUN cat /proc/sys/kernel/random/uuid > /mine\n";
+    let project = Loop::new("dailykeys", part);
+    // Without a manifest it would see, and so use, every variable.
+    project.stage("mine", "", part);
     project.write("stages/mine/file", &nonce());
     project.stage("late", LATE, "RUN cat /proc/sys/kernel/random/uuid > /late; echo $LEVEL > /level\n");
     project.run(&["add", "--path", "stages/late"]);

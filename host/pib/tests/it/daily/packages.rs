@@ -17,9 +17,9 @@ fn needs(project: &Loop, args: &[&str]) -> String {
 
 #[test]
 fn a_stage_that_is_built_again_downloads_nothing() {
-    let project = Loop::new("dailydebs", PART);
-    // What an earlier run of the test left would make it pass.
-    project.run(&["clean"]);
+    // A name of its own: what an earlier run of the test left would make it pass.
+    let name: &'static str = Box::leak(format!("dailydebs-{}", std::process::id()).into_boxed_str());
+    let project = Loop::new(name, PART);
     let first = needs(&project, &[]);
     assert!(!first.starts_with("0 B"), "{first}");
     for args in [&[][..], &["--no-native"]] {
@@ -32,7 +32,4 @@ fn a_stage_that_is_built_again_downloads_nothing() {
     // All stages anew keep them, too.
     let output = project.output(&["build", "--until", "mine", "--verbose", "--no-cache"]);
     assert!(text(&output.stderr).contains("Need to get 0 B/"), "{}", text(&output.stderr));
-    let cleaned = project.run(&["clean", "--json"]);
-    let report: serde_json::Value = serde_json::from_str(&cleaned).unwrap();
-    assert!(report["packages"].as_u64().unwrap() > 10_000, "{cleaned}");
 }
