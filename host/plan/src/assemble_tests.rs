@@ -1,0 +1,102 @@
+use super::*;
+use crate::part;
+
+fn stage(name: &str, arg: &str, text: &str) -> StageInput {
+    StageInput {
+        name: name.parse().unwrap(),
+        version: Version::new(1, 0, 0),
+        args: vec![Arg { name: "X".to_owned(), value: arg.to_owned(), keyed: true }],
+        part: part::check("p", text).unwrap(),
+        files: vec![],
+        native: true,
+        secrets: vec![],
+    }
+}
+
+fn plan(stages: &[StageInput]) -> BuildPlan {
+    let base = BaseRef::ContainerImage("pib-base:1".to_owned());
+    assemble(Arch::Arm64, &base, &Digest::of(b"base"), stages, &Extras::default()).unwrap()
+}
+
+#[test]
+fn stages_follow_each_other() {
+    let plan = plan(&[stage(INIT, "1", "RUN true\n"), stage("os", "a \"b\" $c", "RUN false")]);
+    let expected = "# Written by pib. Changes here are lost.\n\
+        \nFROM pib-base:1 AS init__\n# stage __init__ 1.0.0\nARG X=\"1\"\nRUN true\n\
+        \nFROM init__ AS os\n# stage os 1.0.0\nARG X=\"a \\\"b\\\" \\$c\"\nRUN false\n";
+    assert_eq!(plan.dockerfile, expected);
+    let line = |number: usize| plan.dockerfile.lines().nth(number - 1).unwrap();
+    assert_eq!(line(plan.stages[0].part_line), "RUN true");
+    assert_eq!(line(plan.stages[1].part_line), "RUN false");
+}
+
+#[test]
+fn a_change_moves_the_keys_from_its_stage_on() {
+    let before = plan(&[stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "RUN c")]);
+    let after = plan(&[stage("a", "1", "RUN a"), stage("b", "2", "RUN b"), stage("c", "1", "RUN c")]);
+    let same: Vec<bool> = before.stages.iter().zip(&after.stages).map(|(a, b)| a.key == b.key).collect();
+    assert_eq!(same, [true, false, false]);
+    let mut mirrored = stage("a", "1", "RUN a");
+    mirrored.args[0].keyed = false;
+    let one = plan(&[mirrored.clone()]).key;
+    mirrored.args[0].value = "2".to_owned();
+    assert_eq!(one, plan(&[mirrored]).key);
+    let mut files = vec![stage("a", "1", "RUN a")];
+    let plain = plan(&files).key;
+    files[0].files.push(ContextFile {
+        path: "stages/a/x".to_owned(),
+        source: FileSource::Bytes(vec![]),
+        digest: Digest::of(b""),
+        size: 0,
+        executable: false,
+    });
+    let with_file = plan(&files).key;
+    files[0].files[0].executable = true;
+    assert_ne!(plain, with_file);
+    assert_ne!(with_file, plan(&files).key);
+}
+
+#[test]
+fn a_secret_is_named_by_its_value_and_placed_by_its_id() {
+    let text = "RUN --mount=type=secret,id=net.pass cat /run/secrets/net.pass\n\
+                RUN --mount=type=secret,target=/p,id=net.pass,required=true cat /p\n";
+    let mut net = stage("net", "1", text);
+    let plain = plan(&[net.clone()]);
+    assert!(plain.dockerfile.ends_with(text), "{}", plain.dockerfile);
+    net.secrets = vec![StageSecret { id: "net.pass".to_owned(), digest: Some(Digest::of(b"1")) }];
+    let first = plan(&[net.clone()]);
+    let name = format!("net.pass.{}", &Digest::of(b"1").hex()[..16]);
+    assert_eq!(first.secrets, [PlannedSecret { id: "net.pass".to_owned(), name: name.clone() }]);
+    let lines: Vec<&str> = first.dockerfile.lines().filter(|line| line.starts_with("RUN")).collect();
+    let one =
+        format!("RUN --mount=type=secret,id={name},target=/run/secrets/net.pass cat /run/secrets/net.pass");
+    let two = format!("RUN --mount=type=secret,target=/p,id={name},required=true cat /p");
+    assert_eq!(lines, [one, two]);
+    net.secrets[0].digest = Some(Digest::of(b"2"));
+    let second = plan(&[net.clone()]);
+    assert!(first.key != second.key && first.key != plain.key);
+    assert_ne!(first.dockerfile, second.dockerfile);
+}
+
+#[test]
+fn what_is_run_anew_is_told_by_a_name_and_changes_no_key() {
+    let stages = [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "COPY x y\nRUN c")];
+    let base = BaseRef::ContainerImage("b".to_owned());
+    let from = "b".parse().unwrap();
+    let runs = |from| {
+        let extras = Extras { anew: Some(Anew { from, nonce: "7" }), ..Extras::default() };
+        let plan = assemble(Arch::Arm64, &base, &Digest::of(b"base"), &stages, &extras).unwrap();
+        assert_eq!(plan.key, self::plan(&stages).key);
+        plan.dockerfile.matches("RUN --mount=type=secret,id=pib.anew.7 ").count()
+    };
+    assert_eq!((runs(None), runs(Some(&from))), (3, 2));
+}
+
+#[test]
+fn the_engines_limit_is_told_before_the_engine_does() {
+    let many = "RUN true\n".repeat(MAX_LAYERS + 1);
+    let base = BaseRef::ContainerImage("x".to_owned());
+    let stages = [stage("a", "1", &many)];
+    let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &Extras::default()).unwrap_err();
+    assert!(error.to_string().contains("121"), "{error}");
+}
