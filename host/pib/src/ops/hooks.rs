@@ -152,7 +152,7 @@ fn ask_one(
 }
 
 /// Reads a component of at most `most` bytes, and one more, which tells that it is larger.
-fn read_component(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+pub(super) fn read_component(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;

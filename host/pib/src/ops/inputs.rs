@@ -51,7 +51,8 @@ pub(super) fn stage_inputs(
     }
 }
 
-fn stage_input(
+/// Returns the stage of `package`, ready to be assembled, with what its hook has answered.
+pub(super) fn stage_input(
     project: &Project,
     mirrors: &Mirrors,
     package: &Package,

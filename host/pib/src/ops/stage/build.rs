@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pib_plan::hook;
 use pib_plan::id::Digest;
 use pib_plan::manifest::stage::StageManifest;
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct BuiltHook {
     pub size: u64,
     /// The digest of its bytes.
     pub digest: Digest,
+    /// The WIT package that it is a hook for.
+    pub world: String,
 }
 
 /// Compiles the hook's crate, makes a component of the module, and writes it.
@@ -63,12 +66,17 @@ pub async fn build(session: &Session, options: &BuildHookOptions) -> Result<Buil
         message: format!("the hook of stage `{}` makes no component: {reason}", manifest.name),
         help: Some("Give the type that implements Hook to pib_plugin_sdk::export_hook!.".to_owned()),
     })?;
+    let contract = hook::inspect(&component).map_err(|problem| Error::Stage {
+        message: format!("what was built of stage `{}` is no hook: {problem}", manifest.name),
+        help: Some(problem.advice()),
+    })?;
     files::replace_bytes(&path, &component)?;
     Ok(BuiltHook {
         stage: manifest.name.to_string(),
         path: session.show(&path).to_owned(),
         size: component.len() as u64,
         digest: Digest::of(&component),
+        world: contract.world,
     })
 }
 
@@ -100,6 +108,6 @@ impl BuiltHook {
     /// Returns the result for people.
     pub fn to_text(&self) -> String {
         let kib = self.size.div_ceil(1024);
-        format!("Built {} ({kib} KiB, {})", self.path.display(), self.digest)
+        format!("Built {} ({kib} KiB, {}, {})", self.path.display(), self.world, self.digest)
     }
 }

@@ -2,8 +2,11 @@
 
 pub mod build;
 mod cargo;
+pub mod check;
 pub mod new;
+pub mod render;
 mod sdk;
+pub mod trial;
 
 use std::path::{Path, PathBuf};
 

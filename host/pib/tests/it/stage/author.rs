@@ -1,8 +1,15 @@
 //! What `pib stage` does for an author.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
-use crate::bench::Bench;
+use super::{pib, programs, succeeds};
+use crate::bench::{Bench, PROJECT};
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
 
 #[test]
 fn a_new_stage_is_whole_and_harms_nothing() {
@@ -47,4 +54,128 @@ fn what_is_missing_is_said_with_the_remedy() {
     ] {
         assert!(flat.contains(say), "no `{say}` in:\n{flat}");
     }
+}
+
+#[test]
+fn a_new_hook_is_built_tested_checked_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    succeeds(here, &["stage", "new", "hello", "--hook", "rust"]);
+    let (code, _, errors) = pib(here, &["stage", "check", "hello"]);
+    assert_eq!(code, Some(3));
+    assert!(errors.contains("pib stage build"), "{errors}");
+    let built = succeeds(here, &["stage", "build", "hello"]);
+    assert!(built.starts_with("Built hello/hook.wasm (") && built.contains("pib:stage@0.1.0"), "{built}");
+    let checked = succeeds(here, &["stage", "check", "hello"]);
+    assert!(checked.contains("answers the same twice"), "{checked}");
+    let shown =
+        succeeds(here, &["stage", "render", "hello", "--config", "greeting=Good day", "--board", "rpi3"]);
+    assert!(shown.contains("COPY stages/hello/greeting") && shown.contains("Good day, on a rpi3"), "{shown}");
+
+    // From another folder, by another user, the same bytes.
+    let elsewhere = here.join("a/longer/path/to/the/same/stage");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    succeeds(&elsewhere, &["stage", "new", "hello", "--hook", "rust"]);
+    let lock = "hello/hook/Cargo.lock";
+    std::fs::copy(here.join(lock), elsewhere.join(lock)).unwrap();
+    succeeds(&elsewhere, &["stage", "build", "hello"]);
+    let component = read(&here.join("hello/hook.wasm"));
+    assert!(component == read(&elsewhere.join("hello/hook.wasm")), "the component tells where it was built");
+    assert!(component.len() < 150_000, "{} bytes", component.len());
+    let told = String::from_utf8_lossy(&component).into_owned();
+    assert!(
+        !told.contains(here.to_str().unwrap()) && !told.contains("/.cargo/"),
+        "it names a folder of this machine"
+    );
+
+    // A mistake in the code is the compiler's to explain, and the earlier component stays.
+    let code = here.join("hello/hook/src/lib.rs");
+    let text = std::fs::read_to_string(&code).unwrap();
+    std::fs::write(&code, text.replace("context.config()?", "context.conifg()?")).unwrap();
+    let (code, _, errors) = pib(here, &["stage", "build", "hello"]);
+    assert_eq!(code, Some(3), "{errors}");
+    assert!(errors.contains("conifg") && errors.contains("src/lib.rs"), "{errors}");
+    assert!(component == read(&here.join("hello/hook.wasm")));
+}
+
+#[test]
+fn the_tests_of_a_new_hook_pass() {
+    let folder = tempfile::tempdir().unwrap();
+    succeeds(folder.path(), &["stage", "new", "hello", "--hook", "rust"]);
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--quiet"]).current_dir(folder.path().join("hello/hook"));
+    let ran = cargo.env_remove("CARGO_TARGET_DIR").output().unwrap();
+    let out = String::from_utf8_lossy(&ran.stdout);
+    assert!(
+        ran.status.success() && out.contains("2 passed"),
+        "{out}{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+}
+
+#[test]
+fn the_compilers_are_the_ones_that_hooks_are_published_with() {
+    let ran = Command::new(programs().join("rustc")).arg("-vV").output().unwrap();
+    let text = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(text.contains("rustc 1.85"), "{text}");
+}
+
+/// A user's mistake is shown where it stands in `pib.toml`, with what the hook says to do.
+#[test]
+fn a_private_key_is_shown_at_its_line() {
+    let key = "rootssh = { version = \"1\", config = { authorized-keys = [\"keys/me\"] } }\n";
+    let bench = Bench::new(&format!("{PROJECT}{key}"));
+    bench.write(
+        "keys/me",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n",
+    );
+    let ran = bench.run(&["plan", "--quiet"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.errors);
+    assert_eq!(ran.out, "");
+    insta::assert_snapshot!(ran.errors);
+}
+
+/// What the sandbox answers for our own stages is what their code answers in its tests: it is there, and it runs.
+#[test]
+fn our_own_hooks_pass_their_check() {
+    let bench = Bench::new("");
+    bench.write(
+        "me.pub",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me\n",
+    );
+    bench.write("bad.pub", "ssh-ed25519 AAAA me\n");
+    let root = super::root();
+    let stage = |name: &str| root.join("stages").join(name).to_str().unwrap().to_owned();
+    for (name, config) in [
+        ("watchdog", "timeout=10"),
+        ("ro", "volatile=/var/lib/bluetooth=1MiB"),
+        ("rootssh", "authorized-keys=me.pub"),
+        ("network", "interface=eth0"),
+    ] {
+        let ran = bench.run(&["stage", "check", &stage(name), "--config", config]);
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.errors);
+        for say in [
+            "ok the hook answers the same twice",
+            "ok what it renders can be built",
+            "imports pib:stage/host@0.1.0",
+        ] {
+            assert!(ran.out.contains(say), "{name}: no `{say}` in:\n{}", ran.out);
+        }
+    }
+    for (name, config, say) in [
+        ("watchdog", "timeout=16", "counts to 15 at most"),
+        ("ro", "volatile=/usr=1MiB", "what the system needs in /usr"),
+        ("rootssh", "authorized-keys=bad.pub", "line 1 of `bad.pub` is not a whole public key"),
+        ("network", "method=static", "a static network needs an address"),
+    ] {
+        let ran = bench.run(&["stage", "render", &stage(name), "--config", config]);
+        assert_eq!(ran.code, Some(3), "{name}: {}", ran.errors);
+        assert!(ran.out.starts_with("error: `") && ran.out.contains(say), "{name}: {}", ran.out);
+    }
+    let unknown = bench.run(&["stage", "render", &stage("network"), "--config", "metod=static"]);
+    assert!(
+        unknown.code == Some(2) && unknown.errors.contains("Did you mean `method`?"),
+        "{}",
+        unknown.errors
+    );
 }
