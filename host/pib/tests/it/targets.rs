@@ -77,7 +77,10 @@ fn a_change_for_one_target_is_a_change_of_the_lock() {
 fn adding_and_removing_reach_the_targets() {
     let bench = project();
     bench.stage("mine", "", Some("RUN true\n"));
-    bench.write("key.pub", "ssh-ed25519 AAAA me\n");
+    bench.write(
+        "key.pub",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl me\n",
+    );
     succeeds(&bench, &["add", "rootssh", "--config", "rootssh.authorized-keys=key.pub"]);
     let kiosk = |bench: &Bench| succeeds(bench, &["plan", "--frozen", "--target", "kiosk"]);
     assert!(planned(&kiosk(&bench)).contains(&"rootssh"));
