@@ -118,7 +118,7 @@ impl Toolchain {
                 "clang",
                 "usr/lib/llvm-19/bin/clang",
                 format!(
-                    "-resource-dir {root}/usr/lib/llvm-19/lib/clang/19 --sysroot {root} -B {}",
+                    "-resource-dir {root}/usr/lib/llvm-19/lib/clang/19 --sysroot {root}/usr -B {}",
                     programs.display()
                 ),
             ),

@@ -51,6 +51,11 @@ impl Project {
         Ok(Self { dir, manifest, lock, is_saved: false, targets, whole_lock })
     }
 
+    /// Returns a project that is on no disk: one that is made up to try a stage.
+    pub(super) fn made_up(dir: PathBuf, manifest: ProjectManifest) -> Self {
+        Self { dir, manifest, lock: None, is_saved: false, targets: BTreeMap::new(), whole_lock: None }
+    }
+
     /// Returns the names of the targets, sorted.
     pub(super) fn target_names(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().map(String::as_str)

@@ -57,7 +57,7 @@ impl Trial {
         let package = path::open(&root, &shown)?;
         let text = manifest(&package.manifest, options)?;
         let manifest = ProjectManifest::parse(MADE_UP, &text)?;
-        let project = Project { dir: session.cwd.clone(), manifest, lock: None };
+        let project = Project::made_up(session.cwd.clone(), manifest);
         let mut stages = Vec::new();
         for other in &options.with {
             let (name, version) = other.split_once('@').unwrap_or((other, "1.0.0"));
