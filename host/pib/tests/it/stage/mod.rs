@@ -1,6 +1,7 @@
 //! Stages of one's own: made, built, checked, in Rust and in another language.
 
 mod author;
+mod twins;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
