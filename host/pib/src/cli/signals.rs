@@ -17,8 +17,9 @@ pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
     let inside = runtime.enter();
     let ignored = ignored();
     let listen = |kind: SignalKind| -> Result<Listener, Error> {
-        // What whoever started us has ignored, as `nohup` does, stays ignored.
-        if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+        // What `nohup` ignores stays ignored. An interrupt that is ignored is nobody's wish: scripts start so whatever they
+        // run in the background, and builds that nothing can stop would be left.
+        if kind == SignalKind::hangup() && ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
             return Ok(Listener(None));
         }
         signal(kind).map(|signal| Listener(Some(signal))).map_err(fail)
