@@ -131,7 +131,9 @@ const WILD: &str = r"printf '\033[31mred\033[2J\033]0;title\007 \033[5;5Hwild \3
 fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     let world = World::new();
     let _images = Images("kiosk");
-    world.tiny("kiosk", &format!("RUN echo one && {WILD} && sleep 6\nRUN echo two\n"));
+    // What the engine has from an earlier run of this test would show no instruction.
+    let nonce = format!("{:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+    world.tiny("kiosk", &format!("RUN echo one && {WILD} && sleep 6 && : {nonce}\nRUN echo two\n"));
     let terminal = Terminal::open(&world, "kiosk", 80, 24);
 
     terminal.enter("pib build");
@@ -159,7 +161,7 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     assert!(built.contains("ok Writing kiosk-rpi4-arm64.img") && built.contains("sha256:"), "{built}");
     assert!(!built.contains("wild") && !built.contains("title"), "{built}");
 
-    part(&world, "kiosk", &format!("RUN echo one && {WILD} && sleep 6\nRUN echo three\n"));
+    part(&world, "kiosk", &format!("RUN echo one && {WILD} && sleep 6 && : {nonce}\nRUN echo three\n"));
     terminal.clear();
     let again = terminal.run("pib build");
     for mark in ["ok Building stage __init__  cached", "ok Building stage mine  "] {
