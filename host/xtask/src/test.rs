@@ -11,6 +11,8 @@ pub(crate) fn lint() -> Outcome {
 /// Checks everything; `filter` goes to the test programs.
 pub(crate) fn test(filter: &[String]) -> Outcome {
     lint()?;
+    // Tests of hooks use the compilers that this brings; and what is published must be what its source makes.
+    crate::hooks::hooks(true)?;
     let mut tests = cargo(&["test", "--workspace", "--locked", "--"]);
     tests.args(filter).env("PIB_TEST_CACHE", cache());
     let before = images()?;
