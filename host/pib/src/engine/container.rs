@@ -80,10 +80,12 @@ impl Engine {
     /// When the engine refuses, there is no such program, or the connection breaks.
     pub async fn run(&self, request: &RunRequest, mut streams: Streams) -> Result<i64, EngineError> {
         let failed = |doing: &str, error: &Error| EngineError::api(doing, error);
-        let options = CreateContainerOptions { platform: request.platform.clone(), ..Default::default() };
+        let (name, platform) = (new_name(), request.platform.clone());
+        let mut container = TemporaryContainer::asked_for(self, &name);
+        let options = CreateContainerOptions { name: Some(name), platform };
         let created = self.quick().create_container(Some(options), body(request)).await;
+        container.answered(created.is_ok());
         let id = created.map_err(|error| failed("making a container", &error))?.id;
-        let mut container = TemporaryContainer::new(self, &id);
         let (from, to) = tokio::io::split(TokioIo::new(attach(self, &id).await?));
         let mut output = Output::new(from, request.terminal);
         let started = self.quick().start_container(&id, None::<StartContainerOptions>).await;
@@ -151,6 +153,12 @@ impl Engine {
     pub async fn remove_container(&self, container: &Container) {
         remove_container(self, &container.id).await;
     }
+}
+
+/// Returns a name that no other container has: it is known before the engine answers with an id.
+fn new_name() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("pib-{}-{}", std::process::id(), now.as_nanos())
 }
 
 fn body(request: &RunRequest) -> ContainerCreateBody {

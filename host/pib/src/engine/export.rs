@@ -27,6 +27,8 @@ const QUEUE: usize = 16;
 pub const TEMPORARY: &str = "dev.pib.temporary";
 /// How long the removal of an abandoned container may take.
 const REMOVAL: Duration = Duration::from_secs(5);
+/// How long to wait before a removal is tried again.
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// A piece of the stream, or why there are no more.
 pub(super) type Piece = Result<Bytes, EngineError>;
@@ -208,11 +210,26 @@ pub(super) fn temporary(tag: &str) -> HashMap<String, String> {
 pub(super) struct TemporaryContainer {
     engine: Engine,
     id: Option<String>,
+    /// Whether the engine has said that it is there.
+    there: bool,
 }
 
 impl TemporaryContainer {
     pub(super) fn new(engine: &Engine, id: &str) -> Self {
-        Self { engine: engine.clone(), id: Some(id.to_owned()) }
+        Self { engine: engine.clone(), id: Some(id.to_owned()), there: true }
+    }
+
+    /// A container that is about to be asked for by `name`: dropped before the engine has answered, it is removed too.
+    pub(super) fn asked_for(engine: &Engine, name: &str) -> Self {
+        Self { engine: engine.clone(), id: Some(name.to_owned()), there: false }
+    }
+
+    /// Takes what the engine has answered: whether it has made the container.
+    pub(super) fn answered(&mut self, made: bool) {
+        self.there = made;
+        if !made {
+            self.id = None;
+        }
     }
 
     pub(super) async fn remove(&mut self) {
@@ -227,11 +244,16 @@ impl TemporaryContainer {
 impl Drop for TemporaryContainer {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
-        let engine = self.engine.clone();
+        let (engine, there) = (self.engine.clone(), self.there);
         // On a thread of its own, and waited for: the program may be about to end, and its runtime with it.
         let removing = std::thread::spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                let removal = remove_container(&engine, &id);
+                let removal = async {
+                    // What was asked for a moment ago may not be there yet.
+                    while !remove_container(&engine, &id).await && !there {
+                        tokio::time::sleep(MOMENT).await;
+                    }
+                };
                 _ = runtime.block_on(async { tokio::time::timeout(REMOVAL, removal).await });
             }
         });
@@ -239,10 +261,10 @@ impl Drop for TemporaryContainer {
     }
 }
 
-/// Removes a container; what it fails to remove has a label by which it can be found.
-pub(super) async fn remove_container(engine: &Engine, id: &str) {
+/// Removes a container, and returns whether it did; what it fails to remove has a label by which it can be found.
+pub(super) async fn remove_container(engine: &Engine, id: &str) -> bool {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-    _ = engine.quick().remove_container(id, Some(options)).await;
+    engine.quick().remove_container(id, Some(options)).await.is_ok()
 }
 
 /// Receives the tar that the engine exports.
