@@ -57,6 +57,6 @@ mod tests {
         assert!(fails("[hook]\n").to_string().contains("unknown key `hook`"));
         assert_eq!(fails("[hooks]\nmemroy = \"1GiB\"\n").advice(), Some("Did you mean `memory`?"));
         assert!(fails("[hooks]\nstack = \"1k\"\n").to_string().contains("`stack` is 1024"));
-        assert!(fails("[hooks]\nfuel = -1\n").to_string().contains("could not read"));
+        assert!(fails("[hooks]\nfuel = -1\n").to_string().contains("the integer `-1`"));
     }
 }
