@@ -1,7 +1,8 @@
 //! Keeps what package managers download between builds, in mounts of the engine that no layer holds.
 //!
 //! Only an instruction that speaks of the package manager gets the mount, so that others do not wait for it, and none
-//! that empties the package cache does: that would empty what is kept.
+//! that empties the package cache does: that would empty what is kept. Nor does one that takes the package manager away
+//! with all that is its: a folder that something is mounted on cannot be removed.
 
 use crate::id::Arch;
 use crate::manifest::project::Project;
@@ -14,6 +15,9 @@ struct Manager {
     folder: &'static str,
     /// What is removed with all that lies in it, where a part tidies up by hand.
     around: &'static str,
+    /// The package that the folder belongs to, which removes it when it is purged.
+    package: &'static str,
+    purging: &'static [&'static str],
 }
 
 const MANAGERS: [Manager; 2] = [
@@ -23,6 +27,8 @@ const MANAGERS: [Manager; 2] = [
         cleaning: &["clean", "autoclean", "distclean"],
         folder: "/var/cache/apt/archives",
         around: "/var/cache/apt",
+        package: "apt",
+        purging: &["purge", "autopurge", "--purge", "-P"],
     },
     Manager {
         os: &["arch"],
@@ -30,6 +36,8 @@ const MANAGERS: [Manager; 2] = [
         cleaning: &["-Sc", "-Scc", "--clean"],
         folder: "/var/cache/pacman/pkg",
         around: "/var/cache/pacman",
+        package: "pacman",
+        purging: &[],
     },
 ];
 
@@ -61,8 +69,10 @@ impl PackageCache {
         let uses = words().any(|word| manager.commands.contains(&word.rsplit('/').next().unwrap_or(word)));
         let cleans = words().any(|word| manager.cleaning.contains(&word))
             || (words().any(|word| word == "rm") && command.contains(manager.around));
+        let purges = words().any(|word| word == manager.package)
+            && words().any(|word| manager.purging.contains(&word));
         let Self { id, .. } = self;
-        (uses && !cleans)
+        (uses && !cleans && !purges)
             .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
     }
 }
@@ -89,6 +99,7 @@ mod tests {
             "X=1 /usr/bin/apt-get\\\n install y",
             "[\"apt-get\", \"install\"]",
             "apt-get install z && ls /var/cache/apt/archives",
+            "apt-get purge --yes z",
         ] {
             assert_eq!(debian.mount(command).as_deref(), Some(mount), "{command}");
         }
@@ -97,6 +108,8 @@ mod tests {
             "apt-get install x && apt-get clean",
             "rm -rf /var/cache/apt/archives/*; apt-get update",
             "adapt-get",
+            "dpkg --purge --force-depends apt && ! command -v apt-get",
+            "apt-get purge --yes apt",
         ] {
             assert_eq!(debian.mount(command), None, "{command}");
         }
