@@ -1,6 +1,7 @@
 //! What hooks cost: compiling, loading, calling, and many stages at once.
 //!
-//! `cargo xtask bench hooks` runs it. It prints the table that `host/docs/hooks.md` has.
+//! `cargo xtask bench hooks` runs it. It prints the table that `host/docs/hooks.md` has. The hook is that of the stage
+//! watchdog: as the component that is published, and its source, compiled into this program.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,6 +18,12 @@ use std::time::{Duration, Instant};
 
 use pib::hooks::{Call, Context, HookName, Host, Limits, Project, StageRef, Value};
 use pib_plan::board;
+use pib_plugin_sdk as sdk;
+use pib_plugin_sdk::Hook as _;
+
+#[allow(unreachable_pub, dead_code, reason = "it is the root of a crate of its own, with tests")]
+#[path = "../../../stages/watchdog/hook/src/lib.rs"]
+mod watchdog;
 
 /// How many stages the large project has.
 const STAGES: usize = 200;
@@ -86,6 +93,44 @@ fn calls(component: &[u8]) {
         })
     });
     row("two calls: instantiate and validate, instantiate and render", sandbox);
+    let native = native(&context);
+    row("the same functions, called natively", native);
+    println!("| ratio | {:.0} |", sandbox.as_secs_f64() / native.as_secs_f64());
+}
+
+/// The same two calls of the same source, without a sandbox.
+fn native(context: &Context) -> Duration {
+    /// Too short for the clock one by one.
+    const TIMES: u32 = 1_000;
+    let project = &context.project;
+    let context = sdk::Context {
+        project: sdk::Project {
+            name: project.name.clone(),
+            os: project.os.clone(),
+            release: project.release.clone(),
+            board: project.board.clone(),
+            arch: project.arch.clone(),
+            hostname: project.hostname.clone(),
+            locale: project.locale.clone(),
+            timezone: project.timezone.clone(),
+        },
+        board_traits: context.board_traits.clone(),
+        settings: vec![
+            ("max-load".to_owned(), sdk::Value::Integer(24)),
+            ("timeout".to_owned(), sdk::Value::Integer(15)),
+        ],
+        ..sdk::Context::default()
+    };
+    let time = median(101, || {
+        timed(|| {
+            for _ in 0..TIMES {
+                let context = black_box(&context);
+                black_box(watchdog::Watchdog::validate(context));
+                black_box(watchdog::Watchdog::render(context, "RUN true\n").unwrap());
+            }
+        })
+    });
+    time / TIMES
 }
 
 /// A project of many stages, each with a component of its own: `pib plan`.

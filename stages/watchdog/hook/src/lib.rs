@@ -1,5 +1,4 @@
 //! The hook of the stage watchdog: what the board's chip can count to, and the daemon's settings.
-
 use pib_plugin_sdk::{Context, Diagnostic, Hook, Rendered, export_hook};
 
 /// The name of what is known of the board's chip.
@@ -20,7 +19,8 @@ impl Config {
     }
 }
 
-struct Watchdog;
+/// The stage's hook.
+pub struct Watchdog;
 
 impl Hook for Watchdog {
     fn validate(context: &Context) -> Vec<Diagnostic> {
