@@ -1,5 +1,6 @@
 //! `pib.toml`: one device image, described by its project.
 
+mod facts;
 mod options;
 mod schema;
 mod sources;
@@ -12,13 +13,12 @@ use semver::VersionReq;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
-use crate::board;
-use crate::id::{Arch, Digest, NameError, StageName, check_name};
+use crate::id::{Digest, NameError, StageName, check_name};
 use crate::index::GitSource;
 use crate::stage::ConfigValue;
-use crate::variable::Variable;
+pub use facts::Project;
 pub use options::{BuildOptions, Compression, ImageOptions};
-use schema::{BaseSchema, ProjectSchema, Schema, StageSchema, Stages};
+use schema::{BaseSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
 pub const FILE_NAME: &str = "pib.toml";
@@ -46,33 +46,6 @@ pub struct ProjectManifest {
     pub vendor: Option<String>,
     /// The project's variants, each as a whole: what it does not say itself is as in the project.
     pub targets: BTreeMap<String, ProjectManifest>,
-}
-
-/// The facts about what is built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Project {
-    /// The project's name, which begins the image's file name.
-    pub name: String,
-    /// The target's name, where this is a variant.
-    pub target: Option<String>,
-    /// The operating system, e.g. `debian`.
-    pub os: String,
-    /// Its release, e.g. `trixie`.
-    pub release: String,
-    /// The board, one of [`board::BOARDS`].
-    pub board: String,
-    /// The architecture.
-    pub arch: Arch,
-    /// The device's host name; the project's name where none is given.
-    pub hostname: String,
-    /// The device's locale.
-    pub locale: String,
-    /// The device's time zone.
-    pub timezone: String,
-    /// The package mirror, where the project names one.
-    pub mirror: Option<String>,
-    /// The mirror of security updates, where the project names one.
-    pub security_mirror: Option<String>,
 }
 
 /// One stage that the project asks for.
@@ -155,7 +128,7 @@ impl ProjectManifest {
     }
 
     fn new(source: &ManifestText, schema: Schema, target: Option<&str>) -> Result<Self, ManifestError> {
-        let project = check_project(source, schema.project, target)?;
+        let project = Project::check(source, schema.project, target)?;
         let base = schema.base.map(|base| check_base(source, base)).transpose()?;
         let registries: BTreeMap<_, _> =
             schema.registries.into_iter().map(|(name, registry)| (name, registry.index)).collect();
@@ -170,105 +143,6 @@ impl ProjectManifest {
         let targets = BTreeMap::new();
         Ok(Self { source, project, stages, patch, image, build, base, registries, vendor, targets })
     }
-}
-
-impl Project {
-    /// Returns the beginning of the names of all files that a build leaves: `router-rpi4-arm64`, or with a
-    /// target `router-kiosk-rpi4-arm64`.
-    pub fn file_stem(&self) -> String {
-        let target = self.target.iter().map(|target| format!("-{target}")).collect::<String>();
-        format!("{}{target}-{}-{}", self.name, self.board, self.arch)
-    }
-
-    /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
-    pub fn variable(&self, variable: Variable) -> Option<&str> {
-        match variable {
-            Variable::Name => Some(&self.name),
-            Variable::Os => Some(&self.os),
-            Variable::Release => Some(&self.release),
-            Variable::Board => Some(&self.board),
-            Variable::Arch => Some(self.arch.as_str()),
-            Variable::Hostname => Some(&self.hostname),
-            Variable::Locale => Some(&self.locale),
-            Variable::Timezone => Some(&self.timezone),
-            Variable::Mirror | Variable::SecurityMirror => None,
-            Variable::PublicMirror | Variable::PublicSecurityMirror => None,
-        }
-    }
-}
-
-fn check_project(
-    source: &ManifestText,
-    schema: ProjectSchema,
-    target: Option<&str>,
-) -> Result<Project, ManifestError> {
-    let name_rule =
-        "Names are made of a-z, 0-9 and `-`, start with a letter, and have at most 64 characters.";
-    for (key, text) in [("name", &schema.name), ("os", &schema.os), ("release", &schema.release)] {
-        check_name(text.get_ref()).map_err(|error| {
-            source.error(text.span(), format!("project.{key}: {error}"), "this one").with_help(name_rule)
-        })?;
-    }
-    let board = board::find(schema.board.get_ref()).map_err(|help| {
-        let message = format!("`{}` is no board that pib knows", schema.board.get_ref());
-        source.error(schema.board.span(), message, "this board").with_help(help)
-    })?;
-    let arch = *schema.arch.get_ref();
-    if !board.archs.contains(&arch) {
-        let known: Vec<&str> = board.archs.iter().map(|arch| arch.as_str()).collect();
-        let message = format!("the {} cannot run {arch}", board.title);
-        let help = format!("Set arch to {}, or choose another board.", crate::suggest::list(known));
-        return Err(source.error(schema.arch.span(), message, "these do not go together").with_help(help));
-    }
-    let hostname = schema.hostname.unwrap_or_else(|| schema.name.clone());
-    if !is_hostname(hostname.get_ref()) {
-        let message = format!("`{}` is not a host name", hostname.get_ref());
-        let help =
-            "A host name has letters, digits and `-`, in parts of at most 63 characters joined by dots.";
-        return Err(source.error(hostname.span(), message, "this one").with_help(help));
-    }
-    for (key, text) in [("locale", &schema.locale), ("timezone", &schema.timezone)] {
-        let fine = |c: char| c.is_ascii_alphanumeric() || "_-+./@".contains(c);
-        if text.get_ref().is_empty() || !text.get_ref().chars().all(fine) || text.get_ref().contains("..") {
-            let message = format!("project.{key}: `{}` is not the name of a {key}", text.get_ref());
-            return Err(source.error(text.span(), message, "this one"));
-        }
-    }
-    for mirror in [&schema.mirror, &schema.security_mirror].into_iter().flatten() {
-        let text = mirror.get_ref();
-        let web = text.starts_with("http://") || text.starts_with("https://");
-        if !web || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            let message = format!("`{text}` is not the address of a package mirror");
-            let help = "Write it as http://ftp.debian.org/debian.";
-            return Err(source.error(mirror.span(), message, "this address").with_help(help));
-        }
-    }
-    let url =
-        |mirror: Option<Spanned<String>>| mirror.map(|url| url.into_inner().trim_end_matches('/').to_owned());
-    Ok(Project {
-        name: schema.name.into_inner(),
-        target: target.map(str::to_owned),
-        os: schema.os.into_inner(),
-        release: schema.release.into_inner(),
-        board: board.name.to_owned(),
-        arch,
-        hostname: hostname.into_inner(),
-        locale: schema.locale.into_inner(),
-        timezone: schema.timezone.into_inner(),
-        mirror: url(schema.mirror),
-        security_mirror: url(schema.security_mirror),
-    })
-}
-
-/// Applies the rules of RFC 1123, section 2.1, and Linux's limit of 64 bytes for the whole.
-fn is_hostname(text: &str) -> bool {
-    let label = |part: &str| {
-        (1..=63).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    text.len() <= 64 && text.split('.').all(label)
 }
 
 fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRequest, ManifestError> {
@@ -414,15 +288,5 @@ config.keys = ["a", "b"]
         assert!(with(&format!("image = \"debian@{digest}\"")).is_ok());
         assert!(with("image = \"debian:latest\"").unwrap_err().to_string().contains("digest"));
         assert!(with("path = \"b.tar\"").unwrap_err().to_string().contains("digest"));
-    }
-
-    #[test]
-    fn host_names_follow_the_rfc() {
-        for good in ["router", "a", "my-pi.example.org", "3com"] {
-            assert!(is_hostname(good), "{good}");
-        }
-        for bad in ["", "-a", "a-", "a..b", "a_b", "a b", &"a".repeat(65)] {
-            assert!(!is_hostname(bad), "{bad}");
-        }
     }
 }
