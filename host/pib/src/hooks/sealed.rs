@@ -12,6 +12,7 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -40,6 +41,18 @@ pub(super) struct Sealed {
     key: OnceLock<Result<[u8; KEY_LENGTH], String>>,
 }
 
+/// What was kept, as it was read: copying it would cost as much as loading it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Content(Vec<u8>);
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0[MAGIC.len() + SEAL..]
+    }
+}
+
 impl Sealed {
     /// Names the folder; nothing is read or made before it is needed.
     pub(super) fn new(folder: PathBuf) -> Self {
@@ -52,18 +65,18 @@ impl Sealed {
     }
 
     /// Returns the content that was kept under `name`; nothing if it is not there or not as it was kept.
-    pub(super) fn get(&self, name: &str) -> Option<Vec<u8>> {
+    pub(super) fn get(&self, name: &str) -> Option<Content> {
         let key = self.key().ok()?;
         let path = self.folder.join(name);
         let (file, metadata) = open_own(&path).ok()?;
-        let mut bytes = read(file, metadata.len(), MAX_FILE).ok()?;
-        let content = bytes.get(MAGIC.len() + SEAL..)?;
-        let (magic, seal) = bytes[..MAGIC.len() + SEAL].split_at(MAGIC.len());
+        let bytes = read(file, metadata.len(), MAX_FILE).ok()?;
+        let (magic, rest) = bytes.split_at_checked(MAGIC.len())?;
+        let (seal, content) = rest.split_at_checked(SEAL)?;
         if magic != MAGIC || mac(key, name, content).verify_slice(seal).is_err() {
             return None;
         }
         touch(&path, &metadata);
-        Some(bytes.split_off(MAGIC.len() + SEAL))
+        Some(Content(bytes))
     }
 
     /// Keeps `content` under `name`. A cache that cannot be written makes pib slower and nothing else.
