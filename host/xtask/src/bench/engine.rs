@@ -16,6 +16,7 @@ use crate::run::{Outcome, capture, command, root};
 const RUNS: usize = 5;
 /// The numbers of stages whose costs are compared.
 const FEW: usize = 6;
+const HALF: usize = 33;
 const MANY: usize = 60;
 /// The tag of what the plain client builds.
 const PLAIN: &str = "pib-bench:engine";
@@ -38,7 +39,7 @@ pub(super) fn engine(pib: &Path) -> Outcome {
     let _ = fs::remove_dir_all(&work);
     let outcome = measure(pib, &work);
     let _ = capture(&mut command("docker", &["rmi", "--force", PLAIN]));
-    for project in ["few", "many"] {
+    for project in ["few", "half", "many"] {
         let list = ["images", "--format", "{{.Repository}}:{{.Tag}}", &format!("pib/bench-{project}")];
         for tag in capture(&mut command("docker", &list))?.lines() {
             capture(&mut command("docker", &["rmi", "--force", tag]))?;
@@ -52,8 +53,9 @@ fn measure(pib: &Path, work: &Path) -> Outcome {
     let few = project(pib, work, "few", FEW)?;
     super::no_op(pib, &few)?;
     change(pib, &few)?;
+    let half = project(pib, work, "half", HALF)?;
     let many = project(pib, work, "many", MANY)?;
-    stages(pib, &few, &many)
+    stages(pib, [(FEW, few), (HALF, half), (MANY, many)])
 }
 
 /// Makes a project of so many stages, each of which runs one program; a third have files.
@@ -128,25 +130,26 @@ fn change(pib: &Path, project: &Path) -> Outcome {
 }
 
 /// Ten times the stages, and what the engine does between one and the next.
-fn stages(pib: &Path, few: &Path, many: &Path) -> Outcome {
-    let mut idle = Vec::new();
-    let mut time = |project: &Path| -> Outcome<Duration> {
+fn stages(pib: &Path, projects: [(usize, PathBuf); 3]) -> Outcome {
+    let (mut idle, mut before) = (Vec::new(), None);
+    for (stages, project) in projects {
         let mut times = Vec::new();
         for _ in 0..3 {
-            let told = told(pib, project, &["build", "--no-cache"])?;
+            let told = told(pib, &project, &["build", "--no-cache"])?;
             times.push(until_built(&told)?);
             idle.push(between(&told));
         }
-        Ok(middle(times))
-    };
-    let (less, more) = (time(few)?, time(many)?);
-    let each = more.saturating_sub(less) / u32::try_from(MANY - FEW).unwrap_or(1);
-    println!("{FEW} stages, all anew                       {:>8.2} s", less.as_secs_f64());
-    println!("{MANY} stages, all anew                      {:>8.2} s", more.as_secs_f64());
-    println!(
-        "each further stage                        {:>8.1} ms   (linear: the same for the 7th and the 60th)",
-        millis(each)
-    );
+        let time = middle(times);
+        print!("{stages:>2} stages, all anew                      {:>8.2} s", time.as_secs_f64());
+        // Where each stage costs the same, the second half costs what the first does.
+        match before.replace((stages, time)) {
+            Some((fewer, less)) => {
+                let more = u32::try_from(stages - fewer).unwrap_or(1);
+                println!("   each further one {:.1} ms", millis(time.saturating_sub(less) / more));
+            }
+            None => println!(),
+        }
+    }
     println!(
         "between one stage and the next            {:>8.1} ms   (median of the longest of each build's)",
         millis(middle(idle))
