@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use semver::Version;
 
 use crate::id::{Arch, CLEANUP, Digest, INIT, KeyHasher, StageName};
+use crate::merge::{self, Fitted, Merged};
 use crate::native::{self, Native, Tools};
 use crate::packages::PackageCache;
 use crate::part::{Part, Word};
@@ -126,6 +127,8 @@ pub struct BuildPlan {
     pub stages: Vec<PlannedStage>,
     /// The secrets that it uses.
     pub secrets: Vec<PlannedSecret>,
+    /// The instructions that became one, since there were more than engines take.
+    pub merged: Vec<Merged>,
     /// The key of what the first stage starts from.
     pub base: Digest,
     /// The key of the last stage: it names the result.
@@ -145,6 +148,8 @@ pub struct PlannedStage {
     pub target: String,
     /// The digest of everything that decides its result.
     pub key: Digest,
+    /// What tells whether the engine ran its instructions just so: the key, where none up to its end are merged.
+    pub form: Digest,
     /// The line of the Dockerfile, counted from 1, on which its part starts.
     pub part_line: usize,
     /// What its key is made of, beside the key before it.
@@ -167,11 +172,15 @@ pub enum AssembleError {
     #[error("there is no stage to build")]
     NoStages,
     /// The engine would refuse the result.
-    #[error("the stages make {layers} file system layers, and container engines take at most {MAX_LAYERS}")]
+    #[error(
+        "the stages make {layers} file system layers{merged}, and container engines take at most {MAX_LAYERS}"
+    )]
     #[diagnostic(help("Join RUN instructions with && in the parts that have most: {most}."))]
     TooManyLayers {
         /// How many.
         layers: usize,
+        /// How many fewer they would be with what can be merged, as a part of the sentence.
+        merged: String,
         /// The stages with most of them.
         most: String,
     },
@@ -180,7 +189,7 @@ pub enum AssembleError {
 /// Assembles the stages, which start from `base`, whose content is `base_digest`.
 ///
 /// # Errors
-/// When there is no stage, or the stages have more layers than engines take.
+/// When there is no stage, or the stages have more layers than engines take, also after merging.
 pub fn assemble(
     arch: Arch,
     base: &BaseRef,
@@ -188,26 +197,18 @@ pub fn assemble(
     stages: &[StageInput],
     extras: &Extras<'_>,
 ) -> Result<BuildPlan, AssembleError> {
-    check_layers(stages, extras.native.is_some())?;
+    if stages.is_empty() {
+        return Err(AssembleError::NoStages);
+    }
+    let fitted = merge::fit(stages)?;
     let base_key = base_key(arch, base_digest);
-    let mut key = base_key;
+    let (mut key, mut form) = (base_key, None);
     let mut dockerfile = String::from("# Written by pib. Changes here are lost.\n");
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
     let mut tools = extras.native.map(|native| native.begin(&mut dockerfile));
-    for stage in stages {
+    for (stage, fitted) in stages.iter().zip(&fitted) {
         let target = target_name(&stage.name);
-        dockerfile.push('\n');
-        match (planned.last(), base) {
-            (Some(previous), _) => _ = writeln!(dockerfile, "FROM {} AS {target}", previous.target),
-            (None, BaseRef::ContainerImage(tag)) => _ = writeln!(dockerfile, "FROM {tag} AS {target}"),
-            (None, BaseRef::ContextTar(path)) => {
-                _ = writeln!(dockerfile, "FROM scratch AS {target}\nADD {path} /")
-            }
-        }
-        let _ = writeln!(dockerfile, "# stage {} {}", stage.name, stage.version);
-        for arg in &stage.args {
-            let _ = writeln!(dockerfile, "ARG {}=\"{}\"", arg.name, quoted(&arg.value));
-        }
+        write_head(&mut dockerfile, stage, &target, planned.last(), base);
         if let Some(tools) = &mut tools {
             tools.shell(&mut dockerfile, stage.native);
         }
@@ -217,16 +218,19 @@ pub fn assemble(
                 .is_none_or(|from| stage.name == *from || planned.iter().any(|before| before.name == *from))
         });
         let more = Mounts { packages: extras.packages, anew };
-        write_part(&mut dockerfile, stage, tools.as_mut(), more);
+        let part = fitted.as_ref().map_or(&stage.part, |fitted| &fitted.part);
+        write_part(&mut dockerfile, stage, part, tools.as_mut(), more);
         key = stage_key(&key, stage);
+        form = form_key(form, &key, fitted.as_ref());
         let (name, version) = (stage.name.clone(), stage.version.clone());
         planned.push(PlannedStage {
             name,
             version,
             target,
             key,
+            form: form.unwrap_or(key),
             part_line,
-            ingredients: Ingredients::of(stage),
+            ingredients: Ingredients::of(stage, fitted.as_ref().map(Fitted::digest)),
         });
     }
     if let Some(tools) = tools {
@@ -237,7 +241,8 @@ pub fn assemble(
     let secrets = stages.iter().flat_map(|stage| &stage.secrets);
     let secrets =
         secrets.map(|secret| PlannedSecret { id: secret.id.clone(), name: secret.name() }).collect();
-    Ok(BuildPlan { dockerfile, context, stages: planned, secrets, base: base_key, key, arch })
+    let merged = fitted.into_iter().flatten().flat_map(|fitted| fitted.merged).collect();
+    Ok(BuildPlan { dockerfile, context, stages: planned, secrets, merged, base: base_key, key, arch })
 }
 
 impl BuildPlan {
@@ -276,9 +281,35 @@ struct Mounts<'a> {
     anew: Option<Anew<'a>>,
 }
 
+/// Writes what stands above a part: what it starts from, and its arguments.
+fn write_head(
+    dockerfile: &mut String,
+    stage: &StageInput,
+    target: &str,
+    previous: Option<&PlannedStage>,
+    base: &BaseRef,
+) {
+    let _ = match (previous, base) {
+        (Some(previous), _) => writeln!(dockerfile, "\nFROM {} AS {target}", previous.target),
+        (None, BaseRef::ContainerImage(tag)) => writeln!(dockerfile, "\nFROM {tag} AS {target}"),
+        (None, BaseRef::ContextTar(path)) => {
+            writeln!(dockerfile, "\nFROM scratch AS {target}\nADD {path} /")
+        }
+    };
+    let _ = writeln!(dockerfile, "# stage {} {}", stage.name, stage.version);
+    for arg in &stage.args {
+        let _ = writeln!(dockerfile, "ARG {}=\"{}\"", arg.name, quoted(&arg.value));
+    }
+}
+
 /// Writes a part, its instructions told of what they are to use.
-fn write_part(dockerfile: &mut String, stage: &StageInput, tools: Option<&mut Tools<'_>>, more: Mounts<'_>) {
-    let part = &stage.part;
+fn write_part(
+    dockerfile: &mut String,
+    stage: &StageInput,
+    part: &Part,
+    tools: Option<&mut Tools<'_>>,
+    more: Mounts<'_>,
+) {
     let native = tools.map(|tools| tools.part(part)).filter(|_| stage.native);
     let mut written = 0;
     for place in &part.places {
@@ -335,23 +366,18 @@ fn stage_key(before: &Digest, stage: &StageInput) -> Digest {
     hasher.finish()
 }
 
-fn check_layers(stages: &[StageInput], native: bool) -> Result<(), AssembleError> {
-    if stages.is_empty() {
-        return Err(AssembleError::NoStages);
+/// Returns the form of a stage, if it differs from its key: what is merged gives the same, and yet the engine's cache
+/// has nothing of it, nor of what comes after.
+fn form_key(before: Option<Digest>, key: &Digest, fitted: Option<&Fitted>) -> Option<Digest> {
+    if before.is_none() && fitted.is_none() {
+        return None;
     }
-    let mut layers: usize = stages.iter().map(|stage| stage.part.layers).sum();
-    if native {
-        // After each row of stages with native tools an instruction takes their place away.
-        layers += stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count();
+    let mut hasher = KeyHasher::new("pib stage form 1");
+    hasher.field(key.as_bytes());
+    for digest in before.into_iter().chain(fitted.map(Fitted::digest)) {
+        hasher.field(digest.as_bytes());
     }
-    if layers <= MAX_LAYERS {
-        return Ok(());
-    }
-    let mut by_layers: Vec<&StageInput> = stages.iter().collect();
-    by_layers.sort_by_key(|stage| std::cmp::Reverse(stage.part.layers));
-    let most: Vec<String> =
-        by_layers.iter().take(3).map(|stage| format!("{} ({})", stage.name, stage.part.layers)).collect();
-    Err(AssembleError::TooManyLayers { layers, most: most.join(", ") })
+    Some(hasher.finish())
 }
 
 /// Escapes what Docker would expand or end the string at, within double quotes.

@@ -19,6 +19,7 @@
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`path`] | which paths a stage's files may have |
+//! | [`merge`] | merges instructions where there are more than engines take |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
 //! | [`secret`] | where secrets come from, and what a build calls them |
@@ -33,6 +34,7 @@ pub mod index;
 pub mod layout;
 pub mod lockfile;
 pub mod manifest;
+pub mod merge;
 pub mod native;
 pub mod order;
 pub mod packages;

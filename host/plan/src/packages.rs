@@ -64,16 +64,69 @@ impl PackageCache {
     /// wait that would share it.
     pub(crate) fn mount(&self, command: &str) -> Option<String> {
         let manager = MANAGERS.get(self.manager)?;
+        let Self { id, .. } = self;
+        Habit::of(manager, command)
+            .keeps()
+            .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
+    }
+}
+
+/// What a command does with each of the package managers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Habits([Habit; MANAGERS.len()]);
+
+/// What a command does with one package manager, as far as its text shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Habit {
+    uses: bool,
+    cleans: bool,
+    removes: bool,
+    names_folder: bool,
+    purges: bool,
+    names_package: bool,
+}
+
+impl Habits {
+    /// Returns the habits of a command.
+    pub(crate) fn of(command: &str) -> Self {
+        Self(MANAGERS.each_ref().map(|manager| Habit::of(manager, command)))
+    }
+
+    /// Adds those of a command that runs beside it.
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (own, other) in self.0.iter_mut().zip(other.0) {
+            own.uses |= other.uses;
+            own.cleans |= other.cleans;
+            own.removes |= other.removes;
+            own.names_folder |= other.names_folder;
+            own.purges |= other.purges;
+            own.names_package |= other.names_package;
+        }
+    }
+
+    /// Returns for each package manager whether the command is to have the mount.
+    pub(crate) fn keeps(&self) -> [bool; MANAGERS.len()] {
+        self.0.map(Habit::keeps)
+    }
+}
+
+impl Habit {
+    fn of(manager: &Manager, command: &str) -> Self {
         let separates = |c: char| c.is_whitespace() || ";&|()\"'`,[]{}=\\".contains(c);
         let words = || command.split(separates);
-        let uses = words().any(|word| manager.commands.contains(&word.rsplit('/').next().unwrap_or(word)));
-        let cleans = words().any(|word| manager.cleaning.contains(&word))
-            || (words().any(|word| word == "rm") && command.contains(manager.around));
-        let purges = words().any(|word| word == manager.package)
-            && words().any(|word| manager.purging.contains(&word));
-        let Self { id, .. } = self;
-        (uses && !cleans && !purges)
-            .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
+        Self {
+            uses: words().any(|word| manager.commands.contains(&word.rsplit('/').next().unwrap_or(word))),
+            cleans: words().any(|word| manager.cleaning.contains(&word)),
+            removes: words().any(|word| word == "rm"),
+            names_folder: command.contains(manager.around),
+            purges: words().any(|word| manager.purging.contains(&word)),
+            names_package: words().any(|word| word == manager.package),
+        }
+    }
+
+    fn keeps(self) -> bool {
+        let empties = (self.removes && self.names_folder) || (self.purges && self.names_package);
+        self.uses && !self.cleans && !empties
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{secret, suggest};
 pub const MAX_PART: usize = 1 << 20;
 
 /// What makes a part a valid Dockerfile for the parser, and is taken off all spans again.
-const PREFIX: &str = "FROM scratch\n";
+pub(crate) const PREFIX: &str = "FROM scratch\n";
 
 /// A part that may be assembled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -269,7 +269,7 @@ fn paths<'a>(sources: &'a [Source<'a>], text: &'a str) -> impl Iterator<Item = C
 }
 
 /// Turns a span of the prefixed text into one of the part.
-fn own(span: &Range<usize>, text: &str) -> Range<usize> {
+pub(crate) fn own(span: &Range<usize>, text: &str) -> Range<usize> {
     let shift = |at: usize| at.saturating_sub(PREFIX.len()).min(text.len());
     shift(span.start)..shift(span.end)
 }

@@ -25,6 +25,9 @@ pub struct Ingredients {
     pub files: BTreeMap<String, String>,
     /// The secrets' keyed digests.
     pub secrets: BTreeMap<String, Option<Digest>>,
+    /// How its instructions are merged, where they are. That is in no key, since the result is the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<Digest>,
 }
 
 /// The record of a project's builds with one target.
@@ -33,7 +36,7 @@ pub struct BuildRecord {
     version: u32,
     base: Option<Digest>,
     stages: Vec<Recorded>,
-    /// The keys of all stages that were built, the newest last.
+    /// The forms of all stages that were built, the newest last.
     keys: Vec<Digest>,
 }
 
@@ -56,7 +59,7 @@ pub enum Verdict {
 
 impl Ingredients {
     /// Returns what a stage's key is made of.
-    pub(crate) fn of(stage: &StageInput) -> Self {
+    pub(crate) fn of(stage: &StageInput, merged: Option<Digest>) -> Self {
         let args = stage.args.iter().filter(|arg| arg.keyed);
         let files = stage.files.iter().map(|file| {
             let mark = if file.executable { " x" } else { "" };
@@ -67,6 +70,7 @@ impl Ingredients {
             args: args.map(|arg| (arg.name.clone(), arg.value.clone())).collect(),
             files: files.collect(),
             secrets: stage.secrets.iter().map(|secret| (secret.id.clone(), secret.digest)).collect(),
+            merged,
         }
     }
 
@@ -99,6 +103,9 @@ impl Ingredients {
                 Change::Removed => format!("{path} is gone"),
             });
         });
+        if found.is_empty() && self.merged != before.merged {
+            found.push("other instructions of it are merged".to_owned());
+        }
         found
     }
 }
@@ -161,8 +168,8 @@ impl BuildRecord {
         stages.extend(known);
         self.stages = stages;
         self.base = Some(plan.base);
-        self.keys.retain(|key| built.iter().all(|stage| stage.key != *key));
-        self.keys.extend(built.iter().map(|stage| stage.key));
+        self.keys.retain(|key| built.iter().all(|stage| stage.form != *key));
+        self.keys.extend(built.iter().map(|stage| stage.form));
         let old = self.keys.len().saturating_sub(MAX_KEYS);
         self.keys.drain(..old);
     }
@@ -178,7 +185,7 @@ impl BuildRecord {
         let stages = plan.stages.iter().enumerate();
         stages
             .map(|(index, stage)| {
-                if self.keys.contains(&stage.key) {
+                if self.keys.contains(&stage.form) {
                     return Verdict::Built;
                 }
                 let before = index.checked_sub(1).and_then(|index| plan.stages.get(index));
@@ -286,6 +293,19 @@ mod tests {
         assert_eq!(told(&record, &plan("other", &stages))[0], "the base changed");
         let gone = plan("base", &[stages[0].clone(), stages[2].clone()]);
         assert_eq!(told(&record, &gone), ["", "it comes after a now"]);
+    }
+
+    #[test]
+    fn a_stage_whose_instructions_are_merged_otherwise_is_told() {
+        let runs = |count: usize| "RUN true\n".repeat(count);
+        let stages = [stage("a", "1", &runs(60)), stage("b", "1", &runs(60)), stage("c", "1", "RUN c")];
+        let (two, three) = (plan("base", &stages[..2]), plan("base", &stages));
+        let mut record = BuildRecord::default();
+        record.note(&two, None);
+        record = BuildRecord::parse(&record.to_text());
+        assert_eq!(told(&record, &two), ["", ""]);
+        assert_eq!(two.stages[1].key, three.stages[1].key);
+        assert_eq!(told(&record, &three), ["", "other instructions of it are merged", "it is new"]);
     }
 
     #[test]

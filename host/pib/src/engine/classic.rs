@@ -19,6 +19,7 @@ use super::error::EngineError;
 use super::export::{self, Piece};
 use super::filesync::content_time;
 use super::lines::Lines;
+use super::merged;
 use super::place;
 use super::progress::{Stages, shorten, step_failed};
 use super::session::AbortOnDrop;
@@ -285,12 +286,15 @@ impl<'a> Follower<'a> {
             self.end_stage();
             self.stage = self.stages.index(name);
         }
-        let instruction = self.mask.apply(shorten(instruction));
+        self.count += 1;
+        let plan = self.request.plan;
+        let place = (!plan.merged.is_empty()).then(|| place::of_number(plan, self.count)).flatten();
+        let shown = merged::shown(plan, place, &self.mask);
+        let instruction = shown.unwrap_or_else(|| self.mask.apply(shorten(instruction)));
         if let Some(stage) = self.stage {
             self.stages.start(stage);
             self.stages.detail(stage, format!("{number} {instruction}"));
         }
-        self.count += 1;
         // Nobody says of FROM that it was cached, and it never costs anything here.
         self.cached = instruction.starts_with("FROM ");
         self.output = Output::Announced;
@@ -328,7 +332,12 @@ impl<'a> Follower<'a> {
         let line = place::of_number(plan, self.count).map(|place| place.line);
         let stage = self.stage.and_then(|stage| self.stages.name(stage));
         let message = self.mask.apply(error.trim().to_owned());
-        Some(step_failed(plan, stage, line, instruction, message, self.lines.tail()))
+        let mut tail = self.lines.tail();
+        let (line, instruction) = match merged::failed(plan, stage.as_deref(), line, &mut tail, &self.mask) {
+            Some((line, instruction)) => (Some(line), instruction),
+            None => (line, instruction),
+        };
+        Some(step_failed(plan, stage, line, instruction, message, tail))
     }
 }
 

@@ -35,6 +35,7 @@ mod handler;
 pub mod image;
 pub mod kept;
 mod lines;
+mod merged;
 mod owner;
 mod place;
 mod podman;

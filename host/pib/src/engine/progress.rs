@@ -7,7 +7,7 @@ use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
 use super::lines::{Lines, clean};
-use super::{binfmt, place};
+use super::{binfmt, merged, place};
 use crate::event::{Event, Mask, Reporter, ReporterExt};
 
 /// The longest instruction that is shown.
@@ -168,7 +168,7 @@ impl<'a> Progress<'a> {
             // BuildKit leaves the name out where there is only one stage.
             None => (name.steps > 0 && self.steps.len() == 1).then_some(0),
         };
-        let instruction = self.mask.apply(shorten(name.instruction));
+        let instruction = self.instruction(stage, &name);
         let known = self.vertexes.entry(vertex.digest.clone()).or_default();
         if known.completed {
             return;
@@ -211,6 +211,15 @@ impl<'a> Progress<'a> {
         }
     }
 
+    /// Returns what is shown of an instruction.
+    fn instruction(&self, stage: Option<usize>, name: &Name<'_>) -> String {
+        let plan = self.stages.plan;
+        let place = stage.filter(|_| !plan.merged.is_empty() && name.steps > 0);
+        let place = place.and_then(|stage| place::of_step(plan, stage, name.step, name.steps));
+        let merged = merged::shown(plan, place, &self.mask);
+        merged.unwrap_or_else(|| self.mask.apply(shorten(name.instruction)))
+    }
+
     /// Tells how much of the stages' files has been sent.
     fn sent(&mut self, status: &VertexStatus) {
         let Some(known) = self.vertexes.get_mut(&status.vertex) else { return };
@@ -249,7 +258,7 @@ impl<'a> Progress<'a> {
     /// Returns the failure of an instruction, where there was one.
     pub(super) fn failure(mut self) -> Option<EngineError> {
         let failure = self.failure?;
-        let log_tail = self.vertexes.get_mut(&failure.vertex).map_or_else(Vec::new, |vertex| {
+        let mut log_tail = self.vertexes.get_mut(&failure.vertex).map_or_else(Vec::new, |vertex| {
             let (mask, stages) = (&self.mask, &self.stages);
             vertex.lines.finish(mask, |line| stages.log(failure.stage, line));
             vertex.lines.tail()
@@ -259,7 +268,12 @@ impl<'a> Progress<'a> {
         let place = failure.stage.and_then(|stage| place::of_step(plan, stage, failure.step, failure.steps));
         let stage = failure.stage.and_then(|stage| self.stages.name(stage));
         let line = place.map(|place| place.line);
-        Some(step_failed(plan, stage, line, failure.instruction, failure.message, log_tail))
+        let (line, instruction) =
+            match merged::failed(plan, stage.as_deref(), line, &mut log_tail, &self.mask) {
+                Some((line, instruction)) => (Some(line), instruction),
+                None => (line, failure.instruction),
+            };
+        Some(step_failed(plan, stage, line, instruction, failure.message, log_tail))
     }
 }
 

@@ -282,8 +282,18 @@ fn first_plan(prepared: &base::Prepared, arch: Arch, native: Option<&Native>) ->
         version: semver::Version::new(0, 0, 0),
         target: "base".to_owned(),
         key,
+        form: key,
         part_line: 1,
         ingredients: Ingredients::default(),
     };
-    Ok(BuildPlan { dockerfile, context, stages: vec![stage], secrets: vec![], base: key, key, arch })
+    Ok(BuildPlan {
+        dockerfile,
+        context,
+        stages: vec![stage],
+        secrets: vec![],
+        merged: vec![],
+        base: key,
+        key,
+        arch,
+    })
 }

@@ -27,6 +27,9 @@ pub struct PlanSummary {
     pub base: String,
     /// The stages, in order.
     pub stages: Vec<PlannedSummary>,
+    /// Of which stages instructions are merged, since there are more than engines take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merged: Option<String>,
     /// The Dockerfile.
     pub dockerfile: String,
 }
@@ -101,7 +104,8 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
         },
     });
     let (BaseRef::ContainerImage(base) | BaseRef::ContextTar(base)) = base;
-    Ok(PlanSummary { base, stages: stages.collect(), dockerfile: plan.dockerfile })
+    let (stages, merged) = (stages.collect(), plan.merged_text());
+    Ok(PlanSummary { base, stages, merged, dockerfile: plan.dockerfile })
 }
 
 /// Why one stage is built before another.
@@ -316,6 +320,9 @@ impl PlanSummary {
             let PlannedSummary { name, version, source, .. } = stage;
             let key = if key.is_empty() { key } else { format!("{key}  ") };
             text.push_str(&format!("{:>3}  {name} {version}  {source}  {key}{state}\n", number + 1));
+        }
+        if let Some(merged) = &self.merged {
+            text.push_str(&format!("{merged}\n"));
         }
         text
     }

@@ -274,6 +274,9 @@ async fn run_parts(
     if classic && matches!(options.no_cache, NoCache::From(_)) {
         session.reporter.warn("this engine's builder cannot start in the middle: every stage is built anew");
     }
+    if let Some(merged) = job.plan.merged_text() {
+        session.reporter.note(merged);
+    }
     let mut request = BuildRequest::new(&job.plan, &job.tag);
     request.labels = labels(&decided.project.dir, "build");
     request.labels.insert(KEY_LABEL.to_owned(), job.stage().key.to_string());

@@ -15,6 +15,7 @@ mod failure;
 mod kills;
 mod kind;
 mod lab;
+mod merge;
 mod project;
 mod rootfs;
 mod trouble;

@@ -1,0 +1,34 @@
+//! Speaks of instructions that were merged as of those that stand in the part.
+
+use pib_plan::assemble::BuildPlan;
+use pib_plan::merge;
+
+use super::place::Place;
+use super::progress::shorten;
+use crate::event::Mask;
+
+/// Returns what is shown of the instruction at this place, if it was merged.
+pub(super) fn shown(plan: &BuildPlan, place: Option<Place>, mask: &Mask) -> Option<String> {
+    let place = place?;
+    let merged = plan.merged_at(&place.stage, place.line)?;
+    let first = mask.apply(shorten(&merged.instructions.first()?.text));
+    Some(format!("{first} (and {} more)", merged.instructions.len() - 1))
+}
+
+/// Returns which instruction failed of those that became the one at `line` of a part, and its text; what the merged one
+/// says of that itself is taken out of what it printed.
+pub(super) fn failed(
+    plan: &BuildPlan,
+    stage: Option<&str>,
+    line: Option<usize>,
+    printed: &mut Vec<String>,
+    mask: &Mask,
+) -> Option<(usize, String)> {
+    let merged = plan.merged_at(stage?, line?)?;
+    let told = printed.iter().rev().find_map(|line| merge::failed_line(line));
+    printed.retain(|line| merge::failed_line(line).is_none());
+    // Of merged COPYs nobody tells, and what one of them meets the first one meets.
+    let own = merged.instructions.iter().find(|own| Some(own.line) == told);
+    let own = own.or_else(|| merged.instructions.first())?;
+    Some((own.line, mask.apply(shorten(&own.text))))
+}

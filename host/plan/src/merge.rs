@@ -1,0 +1,249 @@
+//! Merges instructions, where the stages together make more file system layers than engines take.
+//!
+//! What is merged gives the same files as before. Consecutive `RUN`s become one that runs each command in a shell of
+//! its own, and ends with the first that fails; consecutive `COPY`s of files into one folder become one. What cannot be
+//! shown to be independent by its text stays as it is.
+//!
+//! No more is merged than must be, from the last stage back: so the engine's cache of the stages before stays good.
+//! Neither keys nor the numbers of a part's lines change.
+
+use crate::assemble::{AssembleError, BuildPlan, MAX_LAYERS, StageInput};
+use crate::id::{Digest, StageName};
+use crate::part::{self, Part};
+use crate::suggest;
+
+mod read;
+mod write;
+
+use read::{Alike, Piece};
+
+/// The most instructions that become one; a failure of one runs all of them again.
+const MAX_GROUP: usize = 64;
+/// The most bytes that their commands may have together: kernels take 128 KiB as one argument of a program.
+const MAX_TEXT: usize = 32 << 10;
+
+/// Instructions of a part that became one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The part's stage.
+    pub stage: StageName,
+    /// The instructions, in order.
+    pub instructions: Vec<Instruction>,
+}
+
+/// An instruction, as it stands in its part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instruction {
+    /// The line of the part on which it starts, counted from 1.
+    pub line: usize,
+    /// Its text on one line, without its options.
+    pub text: String,
+}
+
+/// A part some of whose instructions are merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fitted {
+    pub(crate) part: Part,
+    pub(crate) merged: Vec<Merged>,
+}
+
+/// Returns the line of a part on which the command starts that failed, where `line` of an instruction's output is what
+/// merged instructions say of that.
+pub fn failed_line(line: &str) -> Option<usize> {
+    let (start, end) = write::MARK;
+    line.trim().strip_prefix(start)?.strip_suffix(end)?.parse().ok()
+}
+
+/// Returns how many layers fewer there are for what was merged.
+pub fn saved(merged: &[Merged]) -> usize {
+    merged.iter().map(|merged| merged.instructions.len() - 1).sum()
+}
+
+impl BuildPlan {
+    /// Says of which stages instructions are merged, where there are any.
+    pub fn merged_text(&self) -> Option<String> {
+        told(&self.merged)
+    }
+
+    /// Returns the instructions that became the one that starts on `line` of the part of `stage`, if it was merged.
+    pub fn merged_at(&self, stage: &str, line: usize) -> Option<&Merged> {
+        self.merged.iter().find(|merged| {
+            merged.stage.as_str() == stage
+                && merged.instructions.first().is_some_and(|first| first.line == line)
+        })
+    }
+}
+
+/// Says which stages have merged instructions, where there are any.
+pub(crate) fn told(merged: &[Merged]) -> Option<String> {
+    let mut stages: Vec<&str> = merged.iter().map(|merged| merged.stage.as_str()).collect();
+    stages.dedup();
+    (!stages.is_empty()).then(|| {
+        let saved = saved(merged);
+        let stages = suggest::list(stages);
+        format!("container engines take at most {MAX_LAYERS} layers: {saved} fewer by merging instructions of {stages}")
+    })
+}
+
+/// Merges instructions of the stages until there are no more layers than engines take; returns the parts that change.
+///
+/// # Errors
+/// When there are more all the same.
+pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, AssembleError> {
+    let layers = layers(stages);
+    let mut over = layers.saturating_sub(MAX_LAYERS);
+    let mut fitted: Vec<Option<Fitted>> = stages.iter().map(|_| None).collect();
+    if over == 0 {
+        return Ok(fitted);
+    }
+    let shells = shells(stages);
+    for (index, stage) in stages.iter().enumerate().rev() {
+        if let Some(part) = merge(stage, shells[index].as_deref(), over) {
+            over -= saved(&part.merged);
+            fitted[index] = Some(part);
+        }
+        if over == 0 {
+            return Ok(fitted);
+        }
+    }
+    let merged = layers - MAX_LAYERS - over;
+    Err(AssembleError::TooManyLayers { layers, merged: fewer(merged), most: most(stages, &fitted) })
+}
+
+/// Counts the layers. Those of native tools count with them and without, so that the same is merged both times.
+fn layers(stages: &[StageInput]) -> usize {
+    let own: usize = stages.iter().map(|stage| stage.part.layers).sum();
+    // After each row of stages with native tools an instruction takes their place away.
+    own + stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count()
+}
+
+fn fewer(merged: usize) -> String {
+    match merged {
+        0 => String::new(),
+        saved => format!(", {saved} fewer where instructions can be merged"),
+    }
+}
+
+/// Names the stages with most layers.
+fn most(stages: &[StageInput], fitted: &[Option<Fitted>]) -> String {
+    let layers = |index: usize| match &fitted[index] {
+        Some(fitted) => fitted.part.layers,
+        None => stages[index].part.layers,
+    };
+    let mut by_layers: Vec<usize> = (0..stages.len()).collect();
+    by_layers.sort_by_key(|&index| std::cmp::Reverse(layers(index)));
+    let most = by_layers.iter().take(3);
+    most.map(|&index| format!("{} ({})", stages[index].name, layers(index))).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns for each stage the shell that its part begins with, where it is known.
+fn shells(stages: &[StageInput]) -> Vec<Option<Vec<String>>> {
+    let mut shell = Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]);
+    let mut found = Vec::with_capacity(stages.len());
+    for stage in stages {
+        found.push(shell.clone());
+        if let Some(chosen) = &stage.part.shell {
+            shell = serde_json::from_str(chosen).ok();
+        }
+    }
+    found
+}
+
+/// Merges instructions of one part, so that it has up to `over` layers fewer.
+fn merge(stage: &StageInput, shell: Option<&[String]>, over: usize) -> Option<Fitted> {
+    let pieces = read::pieces(stage, shell)?;
+    let groups = group(&pieces, over);
+    if groups.is_empty() {
+        return None;
+    }
+    let text = write::text(&stage.part.text, &groups);
+    let part = part::check("Dockerfile.part", &text).ok()?;
+    let merged: Vec<Merged> = groups.iter().map(|group| instructions(stage, group)).collect();
+    // What the parser sees of it must be what was meant; else it stays as it was written.
+    let meant = part.layers + saved(&merged) == stage.part.layers
+        && part.text.lines().count() == stage.part.text.lines().count();
+    meant.then_some(Fitted { part, merged })
+}
+
+/// Chooses the pieces that become one, from the end of the part back.
+fn group(pieces: &[Option<Piece>], mut over: usize) -> Vec<Vec<&Piece>> {
+    let mut groups: Vec<Vec<&Piece>> = Vec::new();
+    let mut next: Option<Group<'_>> = None;
+    for piece in pieces.iter().rev() {
+        let Some(piece) = piece else {
+            groups.extend(next.take().map(Group::done));
+            continue;
+        };
+        match &mut next {
+            Some(group) if over > 0 && group.takes(piece) => {
+                group.pieces.push(piece);
+                over -= 1;
+            }
+            _ => {
+                groups.extend(next.take().map(Group::done));
+                next = Some(Group { pieces: vec![piece] });
+            }
+        }
+    }
+    groups.extend(next.map(Group::done));
+    groups.retain(|group| group.len() > 1);
+    groups.reverse();
+    groups
+}
+
+/// Pieces that become one, the last first.
+struct Group<'a> {
+    pieces: Vec<&'a Piece>,
+}
+
+impl<'a> Group<'a> {
+    /// Returns whether the piece before the group may become one with it.
+    fn takes(&self, piece: &Piece) -> bool {
+        let size: usize = self.pieces.iter().map(|piece| piece.text.len()).sum();
+        let alike = self.pieces.iter().all(|other| other.alike == piece.alike);
+        alike
+            && self.pieces.len() < MAX_GROUP
+            && size + piece.text.len() <= MAX_TEXT
+            && match piece.alike {
+                Alike::Run { .. } => self.downloads_as(piece),
+                // Of two files with one name the second would win in both cases; but engines refuse that in one.
+                Alike::Copy { .. } => {
+                    self.pieces.iter().all(|other| other.names.iter().all(|name| !piece.names.contains(name)))
+                }
+            }
+    }
+
+    /// Returns whether the kept downloads of packages are seen by all the commands or by none.
+    fn downloads_as(&self, piece: &Piece) -> bool {
+        let mut all = piece.packages;
+        self.pieces.iter().for_each(|other| all.add(&other.packages));
+        self.pieces.iter().all(|other| other.packages.keeps() == all.keeps())
+            && piece.packages.keeps() == all.keeps()
+    }
+
+    fn done(mut self) -> Vec<&'a Piece> {
+        self.pieces.reverse();
+        self.pieces
+    }
+}
+
+fn instructions(stage: &StageInput, group: &[&Piece]) -> Merged {
+    let instructions = group.iter().map(|piece| Instruction {
+        line: piece.line,
+        text: match &piece.alike {
+            Alike::Run { .. } => format!("RUN {}", piece.text),
+            Alike::Copy { folder, .. } => format!("COPY {} {folder}", piece.text),
+        },
+    });
+    Merged { stage: stage.name.clone(), instructions: instructions.collect() }
+}
+
+impl Fitted {
+    /// Returns the digest of how the instructions are merged.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::of(self.part.text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;
