@@ -13,7 +13,7 @@ use super::base::LABEL;
 use super::plan::{Decided, decide};
 use super::project::Project;
 use super::secrets::{self, Secrets};
-use super::{Error, LockMode, Session, build_args, engine, files, native};
+use super::{Error, LockMode, Session, build_args, engine, files, logs, native};
 use crate::base::{BaseSource, StoredBase};
 use crate::engine::{Base, BuildRequest, Engine};
 use crate::event::ReporterExt as _;
@@ -129,14 +129,18 @@ pub(super) async fn settle(session: &Session, options: &StageOptions) -> Result<
     Ok((decided, job))
 }
 
-/// Has an engine build what was decided, where it has not; returns it and what it has now.
+/// Has an engine build what was decided, where it has not; returns it and what it has now. What is built is logged.
 pub(super) async fn build(
     session: &Session,
     decided: &mut Decided,
     options: &StageOptions,
 ) -> Result<(Engine, Job), Error> {
-    let prepared = prepare(session, decided, options).await?;
-    run(session, decided, options, prepared).await
+    let log = logs::open(session, &decided.project);
+    let outcome = match prepare(log.session(), decided, options).await {
+        Ok(prepared) => run(log.session(), decided, options, prepared).await,
+        Err(error) => Err(error),
+    };
+    log.close(outcome)
 }
 
 /// An engine that has what the parts start from.
