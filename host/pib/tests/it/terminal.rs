@@ -204,6 +204,43 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     assert_eq!(logs, 4, "three builds had something to do, and one log is the newest");
 }
 
+/// A shell has the terminal as it is, also when that changes its size, and gives it back.
+#[test]
+fn a_shell_follows_the_terminals_size() {
+    let world = World::new();
+    let _images = Images("looked");
+    world.tiny("looked", "RUN true\n");
+    let terminal = Terminal::open(&world, "looked", 80, 24);
+    let opened = |screen: &str| screen.trim_end().ends_with("root@looked:/#");
+    // The words that a command prints stand in it in another form, so that what was typed is not taken for them.
+    let waits = |size: &str, word: &str| {
+        let (start, end) = word.split_at(2);
+        format!("until [ \"$(stty size)\" = '{size}' ]; do sleep 0.2; done; echo {start}''{end}")
+    };
+    terminal.enter("pib shell --at __init__");
+    terminal.until("a shell", opened);
+    terminal.enter("uname -m; cat /etc/hostname");
+    let inside = terminal.until("an answer", |screen| screen.contains("aarch64\nlooked\n") && opened(screen));
+    terminal.record("shell", &inside);
+    terminal.enter(&waits("24 80", "small"));
+    terminal.until("the first size", |screen| screen.lines().any(|line| line == "small"));
+    terminal.resize(100, 30);
+    terminal.enter(&waits("30 100", "large"));
+    terminal.until("the size after the change", |screen| screen.lines().any(|line| line == "large"));
+    // Also while a program runs inside.
+    terminal.enter(&waits("20 60", "between"));
+    terminal.resize(60, 20);
+    terminal.until("the size of meanwhile", |screen| screen.lines().any(|line| line == "between"));
+    terminal.enter("exit 4");
+    terminal.until("the prompt", prompt_is_back);
+    terminal.clear();
+    let after = terminal.run("echo code $?; stty -a | tr ' ' '\\n' | grep -x -e '-*echo;*' -e '-*icanon'");
+    assert!(
+        after.contains("icanon\n") && !after.contains("-icanon\n") && !after.contains("-echo\n"),
+        "{after}"
+    );
+}
+
 /// A terminal of 20 columns from the beginning, one that is dumb, and one that goes away in the middle.
 #[test]
 fn poor_terminals_do() {
