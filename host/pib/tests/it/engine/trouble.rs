@@ -72,6 +72,57 @@ fn a_socket_that_one_may_not_use_is_told_from_none() {
     );
 }
 
+#[test]
+fn a_build_that_may_not_use_the_socket_says_whose_door_is_closed() {
+    if !rustix::process::getuid().is_root() {
+        eprintln!("skipped: only root can become somebody else");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let socket = folder.path().join("engine.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let host = format!("unix://{}", socket.display());
+    let project = Scratch::new("closeddoor", &host);
+    project.part("mine", "RUN true\n");
+    let program = project.path("pib");
+    std::fs::copy(env!("CARGO_BIN_EXE_pib"), &program).unwrap();
+    judge::tool("chown", &["-R", "65534:65534", project.path(".").to_str().unwrap()]).unwrap();
+    for args in [&["build"][..], &["run", "--", "true"], &["export"]] {
+        let output = project.command(&program, args).uid(65534).gid(65534).output().unwrap();
+        let refused = said(&output);
+        assert_eq!(output.status.code(), Some(5), "{args:?}: {refused}");
+        for part in [&*format!("at {host}: permission denied"), "sudo usermod -aG docker $USER"] {
+            assert!(refused.contains(part), "no `{part}` in: {refused}");
+        }
+    }
+}
+
+/// Nothing is loaded, let alone built, for a part that the builder cannot run.
+#[test]
+fn secrets_are_refused_by_the_classic_builder_before_the_build() {
+    let host = super::lab::options().host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    let project = Scratch::new("classicsecret", &host);
+    project.part("mine", "RUN --mount=type=secret,id=mine.pass cat /run/secrets/mine.pass\n");
+    let stage = "[stage]\nname = \"mine\"\nversion = \"1.0.0\"\n\n[config.pass]\ntype = \"secret\"\n";
+    std::fs::write(project.path("stages/mine/stage.toml"), stage).unwrap();
+    let manifest = std::fs::read_to_string(project.path("pib.toml")).unwrap();
+    let with = "path = \"stages/mine\", config = { pass = { env = \"PASS\" } }";
+    std::fs::write(project.path("pib.toml"), manifest.replace("path = \"stages/mine\"", with)).unwrap();
+    let mut build = project.pib(&["build", "--json"]);
+    let output = build.env("DOCKER_BUILDKIT", "0").env("PASS", "open-sesame").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    for part in
+        ["needs BuildKit", "the classic builder of Docker", "it uses secrets", "Docker Engine 20.10 or newer"]
+    {
+        assert!(told.contains(part), "no `{part}` in: {told}");
+    }
+    assert!(!told.contains("open-sesame") && !told.contains("\"step-started\""), "{told}");
+    assert!(!project.path("target/logs").exists(), "nothing was begun");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_too_old_is_refused_with_its_version() {
     // The real engine, but for the numbers in its answers.
