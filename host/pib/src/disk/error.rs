@@ -59,6 +59,13 @@ pub enum DiskError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder that was to be new has something in it.
+    #[error("the folder `{}` is not empty", path.display())]
+    #[diagnostic(help("Name a new folder, or empty this one."))]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The file system refused.
     #[error("could not {action} `{}`", path.display())]
     Io {

@@ -182,7 +182,7 @@ pub fn check_folder(folder: &Path) -> Result<(), DiskError> {
     match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Ok(true) => Ok(()),
-        Ok(false) => Err(DiskError::io("export into", folder)(io::ErrorKind::DirectoryNotEmpty.into())),
+        Ok(false) => Err(DiskError::NotEmpty { path: folder.to_owned() }),
         Err(error) => Err(DiskError::io("export into", folder)(error)),
     }
 }

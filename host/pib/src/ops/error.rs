@@ -186,6 +186,7 @@ impl Error {
             Self::Targets { failed, .. } => targets_code(failed),
             Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
             Self::Engine(_) | Self::Binfmt(_) => 5,
+            Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
