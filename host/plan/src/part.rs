@@ -87,7 +87,11 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
     let whole = format!("{PREFIX}{text}\n");
     let dockerfile = parse_dockerfile::parse(&whole).map_err(|error| {
         let at = offset(text, error.line().saturating_sub(1), error.column());
-        source.error(at..at, format!("could not read the part `{file}`: {error}"), "here")
+        // Its own line is that of the text with the prefix.
+        let found = source.error(at..at, format!("could not read the part `{file}`: {error:#}"), "here");
+        let heredoc = text[..at].lines().any(|line| line.contains("<<"));
+        let help = "A heredoc must begin its command, as in RUN <<EOF. `printf`, or a file and COPY, work on every engine.";
+        if heredoc { found.with_help(help) } else { found }
     })?;
     let mut part = Part {
         text: format!("{}\n", text.trim_end()),
@@ -314,6 +318,12 @@ mod tests {
         assert!(check("p", "# only a comment\n").is_err());
         let error = check("p", "RUN true\nRNU false\n").unwrap_err();
         assert_eq!(error.span().unwrap().start, "RUN true\n".len(), "{error}");
+        assert!(
+            error.to_string().ends_with("unknown instruction 'RNU'") && error.advice().is_none(),
+            "{error}"
+        );
+        let error = check("p", "RUN cat <<EOF > /x\ntext\nEOF\n").unwrap_err();
+        assert!(error.advice().unwrap().contains("RUN <<EOF"), "{error}");
     }
 
     #[test]

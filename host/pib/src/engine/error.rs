@@ -158,6 +158,9 @@ pub enum EngineError {
         line: Option<usize>,
         /// What the engine said.
         message: String,
+        /// What to do, where pib knows.
+        #[help]
+        help: Option<String>,
     },
     /// The connection broke while the engine built or exported.
     #[error("lost the connection to the container engine while {doing}: {reason}")]

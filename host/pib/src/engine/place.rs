@@ -39,6 +39,14 @@ pub(super) fn of_message(plan: &BuildPlan, message: &str) -> Option<Place> {
     of_line(plan, digits.parse().ok()?)
 }
 
+/// Returns the place of the only instruction that `text`, an address or path, stands in.
+pub(super) fn of_text(plan: &BuildPlan, text: &str) -> Option<Place> {
+    let mut lines = plan.dockerfile.lines().enumerate().filter(|(_, line)| line.contains(text));
+    let (index, _) = lines.next()?;
+    let only = lines.next().is_none();
+    of_line(plan, index + 1).filter(|_| only)
+}
+
 /// Returns the place of the instruction `number`, counted from 1 over the whole Dockerfile.
 pub(super) fn of_number(plan: &BuildPlan, number: usize) -> Option<Place> {
     let instructions = instructions(&plan.dockerfile);
@@ -133,5 +141,7 @@ mod tests {
         let message = format!("dockerfile parse error line {line}: unknown instruction: FOO");
         assert_eq!(of_message(&plan, &message), place("two", 2));
         assert_eq!(of_message(&plan, "something else on line 3"), None);
+        assert_eq!(of_text(&plan, "stages/x"), place("two", 2));
+        assert_eq!((of_text(&plan, "RUN"), of_text(&plan, "stages/y")), (None, None));
     }
 }

@@ -265,8 +265,14 @@ impl<'a> Progress<'a> {
         });
         self.stages.fail(failure.stage);
         let plan = self.stages.plan;
-        let place = failure.stage.and_then(|stage| place::of_step(plan, stage, failure.step, failure.steps));
-        let stage = failure.stage.and_then(|stage| self.stages.name(stage));
+        let place = match failure.stage {
+            Some(stage) => place::of_step(plan, stage, failure.step, failure.steps),
+            // What an ADD fetches is a step of the engine's own, called as the ADD calls it.
+            None if failure.instruction.contains("://") => place::of_text(plan, &failure.instruction),
+            None => None,
+        };
+        let named = failure.stage.and_then(|stage| self.stages.name(stage));
+        let stage = named.or_else(|| place.as_ref().map(|place| place.stage.clone()));
         let line = place.map(|place| place.line);
         let (line, instruction) =
             match merged::failed(plan, stage.as_deref(), line, &mut log_tail, &self.mask) {

@@ -171,10 +171,27 @@ pub(super) fn refused(plan: &BuildPlan, message: &str) -> EngineError {
     }
     let place = place::of_message(plan, message);
     // Before that stands only which part of the engine passed the message on.
-    let message = message.find("dockerfile parse error").map_or(message, |start| &message[start..]);
+    let mut told = message.find("dockerfile parse error").map_or(message, |start| &message[start..]);
+    if place.is_some() {
+        // Its line is that of the whole Dockerfile, which nobody wrote.
+        told = told.split_once(": ").map_or(told, |(_, told)| told);
+    }
     EngineError::BuildRefused {
         stage: place.as_ref().map(|place| place.stage.clone()),
         line: place.map(|place| place.line),
-        message: message.trim().to_owned(),
+        message: told.trim().to_owned(),
+        help: refused_help(plan, &told.to_lowercase()),
     }
+}
+
+/// Returns what to do about what only newer engines read.
+fn refused_help(plan: &BuildPlan, told: &str) -> Option<String> {
+    const INSTEAD: &str = "Docker Engine 23 or newer does.";
+    let heredoc = || plan.dockerfile.lines().any(|line| line.contains("<<"));
+    if told.contains("unknown flag") {
+        return Some(format!("If it is spelled right, this engine does not know the option: {INSTEAD}"));
+    }
+    (told.contains("unknown instruction") && heredoc()).then(|| {
+        format!("If it is a line of a heredoc, this engine does not know those: {INSTEAD} `printf`, or a file and COPY, work everywhere.")
+    })
 }

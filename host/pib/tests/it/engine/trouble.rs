@@ -99,6 +99,36 @@ fn a_build_that_may_not_use_the_socket_says_whose_door_is_closed() {
     }
 }
 
+/// What the engine reads otherwise than the part's author is told at its line, with what to do.
+#[test]
+fn what_the_engine_does_not_know_is_told_with_its_line_and_a_remedy() {
+    let host = super::lab::options().host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+    let project = Scratch::new("unheardof", &host);
+    let refused = |part: &str, words: &[&str]| {
+        project.part("mine", part);
+        std::fs::write(project.path("stages/mine/x"), "some").unwrap();
+        let output = project.build();
+        let refused = said(&output);
+        assert_eq!(output.status.code(), Some(6), "{refused}");
+        for word in words {
+            assert!(refused.contains(word), "no `{word}` in: {refused}");
+        }
+    };
+    refused(
+        "RUN true\nCOPY --unheard-of stages/mine/x /x\n",
+        &[
+            "stage mine, line 2 of its part: the container engine refused the build: Unknown flag: unheard-of",
+            "spelled right",
+        ],
+    );
+    let address = "http://127.0.0.1:1/nothing";
+    refused(
+        &format!("RUN true\nADD {address} /x\n"),
+        &["stage mine, line 2 of its part:", address, "refused"],
+    );
+    _ = project.pib(&["clean"]).output();
+}
+
 /// Nothing is loaded, let alone built, for a part that the builder cannot run.
 #[test]
 fn secrets_are_refused_by_the_classic_builder_before_the_build() {
