@@ -1,8 +1,9 @@
 //! Finds the instructions of a part that may be merged with one beside them.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
-use parse_dockerfile::{Command, Flag, Instruction, RunInstruction, Source, UnescapedString};
+use parse_dockerfile::{Command, CopyInstruction, Flag, Instruction, RunInstruction, Source};
 
 use crate::assemble::StageInput;
 use crate::packages::Habits;
@@ -73,13 +74,15 @@ pub(super) fn pieces(stage: &StageInput, shell: Option<&[String]>) -> Option<Vec
     let whole = format!("{PREFIX}{text}\n");
     let dockerfile = parse_dockerfile::parse(&whole).ok()?;
     let mut shell = shell.map(<[String]>::to_vec);
+    let files: HashSet<&str> = stage.files.iter().map(|file| file.path.as_str()).collect();
+    let mut lines = Lines { text, at: 0, line: 1 };
     let mut pieces = Vec::new();
     for instruction in dockerfile.instructions.iter().skip(1) {
         pieces.push(match instruction {
-            Instruction::Run(run) => run_piece(text, run, shell.as_deref()),
+            Instruction::Run(run) => run_piece(&mut lines, run, shell.as_deref()),
             Instruction::Copy(copy) => {
                 let options = options(&copy.options, &COPY_OPTIONS);
-                options.and_then(|options| copy_piece(stage, &copy.copy.span, &copy.src, &copy.dest, options))
+                options.and_then(|options| copy_piece(&mut lines, &files, copy, options))
             }
             Instruction::Shell(chosen) => {
                 shell = Some(chosen.arguments.iter().map(|word| word.value.to_string()).collect());
@@ -91,7 +94,8 @@ pub(super) fn pieces(stage: &StageInput, shell: Option<&[String]>) -> Option<Vec
     Some(pieces)
 }
 
-fn run_piece(text: &str, run: &RunInstruction<'_>, shell: Option<&[String]>) -> Option<Piece> {
+fn run_piece(lines: &mut Lines<'_>, run: &RunInstruction<'_>, shell: Option<&[String]>) -> Option<Piece> {
+    let text = lines.text;
     let Command::Shell(command) = &run.arguments else { return None };
     let shell = shell.filter(|shell| takes_lists(shell))?;
     let options = options(&run.options, &RUN_OPTIONS)?;
@@ -107,7 +111,7 @@ fn run_piece(text: &str, run: &RunInstruction<'_>, shell: Option<&[String]>) -> 
     // Engines look for heredocs themselves, and what is in quotes they would not find.
     (!joined.contains("<<") && !reaches).then(|| Piece {
         alike: Alike::Run { options, shell: shell.to_vec() },
-        line: line(text, own(&run.run.span, text).start),
+        line: lines.of(own(&run.run.span, text).start),
         packages: Habits::of(&joined),
         body,
         text: joined,
@@ -116,19 +120,18 @@ fn run_piece(text: &str, run: &RunInstruction<'_>, shell: Option<&[String]>) -> 
 }
 
 fn copy_piece(
-    stage: &StageInput,
-    keyword: &Range<usize>,
-    sources: &[Source<'_>],
-    folder: &UnescapedString<'_>,
+    lines: &mut Lines<'_>,
+    files: &HashSet<&str>,
+    copy: &CopyInstruction<'_>,
     options: Vec<String>,
 ) -> Option<Piece> {
-    let text = &stage.part.text;
+    let (text, folder) = (lines.text, &copy.dest);
     let (mut names, mut paths, mut body) = (Vec::new(), Vec::new(), None::<Range<usize>>);
-    for source in sources {
+    for source in &copy.src {
         let Source::Path(path) = source else { return None };
         let file = path.value.trim_start_matches("./").trim_start_matches('/');
         // Of a folder its content is copied, which may have any names.
-        if !literal(&path.value) || !stage.files.iter().any(|known| known.path == file) {
+        if !literal(&path.value) || !files.contains(file) {
             return None;
         }
         let name = file.rsplit('/').next()?.to_owned();
@@ -145,7 +148,7 @@ fn copy_piece(
         literal(&folder.value) && folder.value.ends_with('/') && joined(&text[body.clone()]).is_some();
     plain.then(|| Piece {
         alike: Alike::Copy { options, folder: folder.value.to_string() },
-        line: line(text, own(keyword, text).start),
+        line: lines.of(own(&copy.copy.span, text).start),
         body,
         text: paths.join(" "),
         packages: Habits::default(),
@@ -221,6 +224,18 @@ fn joined(raw: &str) -> Option<String> {
     (!continues && !whole.trim().is_empty()).then_some(whole)
 }
 
-fn line(text: &str, at: usize) -> usize {
-    text[..at].matches('\n').count() + 1
+/// Counts lines on the way through a text, so that a long one is not read again for each of its instructions.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    /// Returns the line of a place, which comes after those that were asked for before.
+    fn of(&mut self, at: usize) -> usize {
+        self.line += self.text.get(self.at..at).unwrap_or_default().matches('\n').count();
+        self.at = at.max(self.at);
+        self.line
+    }
 }

@@ -156,6 +156,22 @@ fn what_is_too_much_all_the_same_is_told_with_what_was_merged() {
     assert_eq!(most, "a (120), b (1)");
 }
 
+/// Nothing that a stranger writes takes long to be refused.
+#[test]
+fn a_part_of_as_many_instructions_as_there_can_be_is_refused_in_time() {
+    let copy = "COPY stages/a/x /d/\n";
+    for line in ["RUN a\n", "RUN a b\nRUN c&\n", copy] {
+        let text = line.repeat(part::MAX_PART / line.len() - 1);
+        let files: Vec<String> = (0..2000).map(|number| format!("stages/a/{number}")).collect();
+        let files: Vec<&str> = files.iter().map(String::as_str).chain(["stages/a/x"]).collect();
+        let stages = [stage("a", &text, &files)];
+        let since = std::time::Instant::now();
+        assert!(plan(&stages).is_err());
+        let took = since.elapsed();
+        assert!(took < std::time::Duration::from_secs(20), "{line:?} took {took:?}");
+    }
+}
+
 /// Reads the words of a command as a shell does, where there is nothing in it but plain words and single quotes.
 fn shell_words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted, mut any) = (Vec::new(), String::new(), false, false);
