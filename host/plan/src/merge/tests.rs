@@ -55,6 +55,10 @@ fn runs_become_one_with_a_shell_for_each_and_every_line_stays() {
         or(8)
     );
     assert_eq!(merged(text), expected);
+    let shell = ["/bin/sh".to_owned(), "-c".to_owned()];
+    let fitted = merge(&stage("a", text, &[]), Some(&shell), usize::MAX).unwrap();
+    let own: Vec<_> = fitted.merged[0].instructions.iter().map(|own| (own.line, own.text.as_str())).collect();
+    assert_eq!(own, [(2, "RUN cd /x &&   echo 'it''s'"), (7, "RUN exit 3"), (8, "RUN c")]);
     assert_eq!(failed_line("pib: line 7 of the part failed"), Some(7));
     assert_eq!(failed_line("pib: line x of the part failed"), None);
 }
