@@ -34,15 +34,18 @@ const ANEW: &str = "Get the folder back from version control, or delete it, and 
 /// What a folder of vendored stages holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VendorList {
-    /// The stages, sorted by name.
+    /// The stages, sorted by name and folder.
     pub stages: Vec<VendoredStage>,
 }
 
-/// One vendored stage. Its folder is called like it.
+/// One vendored stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VendoredStage {
     /// The stage.
     pub name: StageName,
+    /// Its folder, beside the list: called like the stage, or like the stage and its version where the targets of the
+    /// project have several of one name.
+    pub folder: String,
     /// Its version.
     pub version: Version,
     /// Where it came from, for git with the commit.
@@ -72,6 +75,7 @@ struct Schema {
 #[serde(deny_unknown_fields)]
 struct StageSchema {
     name: Spanned<StageName>,
+    folder: Option<Spanned<String>>,
     version: Version,
     source: SourceId,
     content: Digest,
@@ -111,13 +115,24 @@ impl VendorList {
         let schema: Schema = toml::from_str(text).map_err(broken)?;
         let mut list = Self::default();
         for stage in schema.stage {
-            let StageSchema { name, version, source, content, files } = stage;
-            let (span, name) = (name.span(), name.into_inner());
-            if list.get(&name).is_some() {
-                let message = format!("`{file}` has stage `{name}` twice");
+            let StageSchema { name, folder, version, source, content, files } = stage;
+            let (mut span, name) = (name.span(), name.into_inner());
+            let folder = match folder {
+                None => name.to_string(),
+                Some(folder) => {
+                    span = folder.span();
+                    folder.into_inner()
+                }
+            };
+            if !fits(&folder, &name) {
+                let message = format!("`{folder}` in `{file}` is no folder for stage `{name}`");
+                return Err(input.error(span, message, "this folder").with_help(ANEW));
+            }
+            if list.in_folder(&folder).is_some() {
+                let message = format!("`{file}` has stage `{folder}` twice");
                 return Err(input.error(span, message, "the second").with_help(ANEW));
             }
-            list.insert(VendoredStage { name, version, source, content, files });
+            list.insert(VendoredStage { name, folder, version, source, content, files });
         }
         Ok(list)
     }
@@ -126,10 +141,14 @@ impl VendorList {
     pub fn to_text(&self) -> String {
         let mut text = format!("{HEADER}version = {VERSION}\n");
         for stage in &self.stages {
+            let folder = match stage.folder == stage.name.as_str() {
+                true => String::new(),
+                false => format!("folder = {}\n", quoted(&stage.folder)),
+            };
             // Writing to a String cannot fail.
             let _ = write!(
                 text,
-                "\n[[stage]]\nname = {}\nversion = {}\nsource = {}\ncontent = {}\n\n[stage.files]\n",
+                "\n[[stage]]\nname = {}\n{folder}version = {}\nsource = {}\ncontent = {}\n\n[stage.files]\n",
                 quoted(&stage.name),
                 quoted(&stage.version),
                 quoted(&stage.source),
@@ -142,19 +161,48 @@ impl VendorList {
         text
     }
 
-    /// Returns the stage `name`.
-    pub fn get(&self, name: &StageName) -> Option<&VendoredStage> {
-        let position = self.stages.binary_search_by(|stage| stage.name.cmp(name)).ok()?;
-        self.stages.get(position)
+    /// Returns the stages that are called `name`.
+    pub fn named(&self, name: &StageName) -> impl Iterator<Item = &VendoredStage> {
+        let first = self.stages.partition_point(|stage| stage.name < *name);
+        self.stages[first..].iter().take_while(move |stage| stage.name == *name)
     }
 
-    /// Adds a stage, in the place of the one of the same name.
+    /// Returns the stage whose files are in `folder`.
+    pub fn in_folder(&self, folder: &str) -> Option<&VendoredStage> {
+        self.stages.iter().find(|stage| stage.folder == folder)
+    }
+
+    /// Adds a stage, in the place of the one in the same folder.
     pub fn insert(&mut self, new: VendoredStage) {
-        match self.stages.binary_search_by(|stage| stage.name.cmp(&new.name)) {
+        let key = |stage: &VendoredStage| (stage.name.clone(), stage.folder.clone());
+        match self.stages.binary_search_by_key(&key(&new), key) {
             Ok(position) => self.stages[position] = new,
             Err(position) => self.stages.insert(position, new),
         }
     }
+}
+
+/// Returns a folder for each of these stages: the first of a name has it, further ones its version, too.
+pub fn folders<'a>(stages: impl IntoIterator<Item = (&'a StageName, &'a Version)>) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    for (name, version) in stages {
+        let versioned = format!("{name}-{version}");
+        let numbered = (2_u32..).map(|number| format!("{versioned}-{number}"));
+        let mut tries = [name.to_string(), versioned.clone()].into_iter().chain(numbered);
+        // On some file systems names that differ only in case are the same.
+        let free = |folder: &String| folders.iter().all(|taken| !taken.eq_ignore_ascii_case(folder));
+        folders.extend(tries.find(free));
+    }
+    folders
+}
+
+/// Returns whether a list may have this folder for the stage: one that [`folders`] could have given, and no way out.
+fn fits(folder: &str, name: &StageName) -> bool {
+    let plain = |rest: &str| {
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-".contains(&byte))
+    };
+    let rest = folder.strip_prefix(name.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(plain))
 }
 
 impl VendoredStage {
@@ -185,6 +233,7 @@ mod tests {
         for name in ["ro", "__init__", "kvm"] {
             list.insert(VendoredStage {
                 name: name.parse().unwrap(),
+                folder: name.to_owned(),
                 version: Version::new(1, 2, 0),
                 source: SourceId::bundled(),
                 content: Digest::of(name.as_bytes()),
@@ -204,7 +253,29 @@ mod tests {
         assert_eq!(VendorList::parse("x", &text).unwrap().to_text(), text);
         let names: Vec<_> = list().stages.iter().map(|stage| stage.name.to_string()).collect();
         assert_eq!(names, ["__init__", "kvm", "ro"]);
-        assert_eq!(list().get(&"kvm".parse().unwrap()).unwrap().content, Digest::of(b"kvm"));
+        assert_eq!(list().in_folder("kvm").unwrap().content, Digest::of(b"kvm"));
+        assert!(!text.contains("folder ="), "a folder that is called like its stage is told:\n{text}");
+    }
+
+    #[test]
+    fn several_stages_of_one_name_have_folders_of_their_own() {
+        let name: StageName = "ro".parse().unwrap();
+        let versions = ["1.2.0", "1.0.0-RC", "1.0.0-rc", "2.0.0", "2.0.0"].map(|text| text.parse().unwrap());
+        let folders = folders(versions.iter().map(|version| (&name, version)));
+        assert_eq!(folders, ["ro", "ro-1.0.0-RC", "ro-1.0.0-rc-2", "ro-2.0.0", "ro-2.0.0-2"]);
+        let mut list = list();
+        let (first, content) = (list.in_folder("ro").unwrap().clone(), Digest::of(b"other"));
+        for (folder, version) in folders.into_iter().zip(versions).skip(1) {
+            list.insert(VendoredStage { folder, version, content, ..first.clone() });
+        }
+        let text = list.to_text();
+        assert!(text.contains("name = \"ro\"\nfolder = \"ro-2.0.0\"\nversion = \"2.0.0\"\n"), "{text}");
+        let read = VendorList::parse("vendored.toml", &text).unwrap();
+        assert_eq!(read, list);
+        assert_eq!((read.named(&name).count(), read.named(&"kvm".parse().unwrap()).count()), (5, 1));
+        assert_eq!(read.named(&"r".parse().unwrap()).count(), 0);
+        list.insert(VendoredStage { content: Digest::of(b"new"), ..first });
+        assert_eq!((list.stages.len(), list.in_folder("ro").unwrap().content), (7, Digest::of(b"new")));
     }
 
     #[test]
@@ -215,6 +286,8 @@ mod tests {
             (format!("<<<<<<< a\n{text}"), "merge conflict", "pib.lock first"),
             (text.replace("\"ro\"", "\"kvm\""), "`kvm` twice", "pib vendor"),
             (text.replace("\"ro\"", "\"../ro\""), "`../ro`", "pib vendor"),
+            (text.replace("\"ro\"", "\"ro\"\nfolder = \"ro-/../../x\""), "no folder for stage", "pib vendor"),
+            (text.replace("\"ro\"", "\"ro\"\nfolder = \"kvm\""), "no folder for stage `ro`", "pib vendor"),
             (text.replace("content =", "contents ="), "contents", "pib vendor"),
             ("x".to_owned(), "could not read", "pib vendor"),
         ];

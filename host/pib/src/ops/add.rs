@@ -79,7 +79,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     configure(session, &dir, &mut wanted, &graph.resolution, &options.config)?;
     text = edit_all(&old, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
-    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let all = all::resolve(session, &project, mode, Update::None).await?;
 
     let lock = all.changes().join("\n");
     if !options.dry_run {
@@ -119,7 +119,7 @@ pub async fn remove(session: &Session, names: &[String], offline: bool) -> Resul
     }
     let project = Project::with_manifest(session, dir, &text)?;
     let mode = LockMode { locked: false, offline };
-    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let all = all::resolve(session, &project, mode, Update::None).await?;
     files::replace_text(&path, &text)?;
     all.write_lock(mode)?;
     Ok(Removed { stages: names.to_vec() })

@@ -1,8 +1,5 @@
 //! A project together with its targets: what locks them all at once.
 
-use std::collections::BTreeMap;
-
-use pib_plan::id::StageName;
 use pib_plan::resolve::{ResolveError, Update};
 
 use super::graph::{self, Graph, Means};
@@ -17,7 +14,7 @@ pub(super) struct All {
 
 /// Resolves a project and each of its targets.
 ///
-/// What an update names need not be in every one of them. `pins` says what git stages move to.
+/// What an update names need not be in every one of them.
 ///
 /// # Errors
 /// When one of them cannot be resolved; where there are targets, all that cannot are told.
@@ -25,18 +22,32 @@ pub(super) async fn resolve(
     session: &Session,
     project: &Project,
     mode: LockMode,
-    update: &Update,
-    pins: &BTreeMap<StageName, String>,
+    update: Update,
+) -> Result<All, Error> {
+    let means = Means { vendor: vendor::open(session, project)?, ..Means::default() };
+    resolve_by(session, project, mode, update, means).await
+}
+
+/// Does what [`resolve`] does, by other means.
+///
+/// # Errors
+/// As [`resolve`].
+pub(super) async fn resolve_by(
+    session: &Session,
+    project: &Project,
+    mode: LockMode,
+    update: Update,
+    means: Means,
 ) -> Result<All, Error> {
     let parts = project.with_targets()?;
     let total = parts.len();
     let (mut graphs, mut failed, mut absent) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts {
-        let means = Means { vendor: vendor::open(session, &part)?, pins: pins.clone() };
-        let mut resolved = graph::resolve_by(session, &part, mode, update.clone(), means).await;
+        let mut resolved = graph::resolve_by(session, &part, mode, update.clone(), means.clone()).await;
         if let Err(Error::Resolve(ResolveError::NotInBuild { .. })) = &resolved {
             absent.extend(resolved.err());
-            resolved = graph::resolve(session, &part, mode, Update::None).await;
+            let still = Means { vendor: means.vendor.clone(), ..Means::default() };
+            resolved = graph::resolve_by(session, &part, mode, Update::None, still).await;
         }
         match resolved {
             Ok(graph) => graphs.push((part, graph)),

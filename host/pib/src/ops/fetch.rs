@@ -1,7 +1,5 @@
 //! Fetches what a build needs of stages, so that it needs no network for them.
 
-use std::collections::BTreeMap;
-
 use pib_plan::resolve::Update;
 use serde::Serialize;
 
@@ -23,7 +21,7 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     let dir = super::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let all = all::resolve(session, &project, mode, Update::None).await?;
     let mut stages: Vec<String> = Vec::new();
     for (_, graph) in &all.graphs {
         for package in graph.packages().await? {

@@ -58,7 +58,7 @@ pub(super) async fn resolve(
 }
 
 /// What a resolution uses beside the manifest and the lock.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Means {
     /// The stages that the project holds itself.
     pub(super) vendor: Option<Vendor>,

@@ -29,7 +29,7 @@ pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Erro
     let dir = super::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = all::resolve(session, &project, mode, &Update::None, &BTreeMap::new()).await?;
+    let all = all::resolve(session, &project, mode, Update::None).await?;
     let changed = all.write_lock(mode)?;
     let stages = |graph: &Graph| -> Vec<String> {
         graph.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()

@@ -9,9 +9,9 @@ use pib_plan::resolve::Update;
 use semver::Version;
 use serde::Serialize;
 
-use super::graph;
+use super::graph::{self, Means};
 use super::project::{self, Project};
-use super::{Error, LockMode, Session, all, base, native};
+use super::{Error, LockMode, Session, all, base, native, vendor};
 use crate::base::{BaseCache, BaseSource};
 
 /// What may move.
@@ -56,7 +56,8 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
         true => (Update::None, BTreeMap::new()),
         false => which(options, &project)?,
     };
-    let mut all = all::resolve(session, &project, mode, &which, &pins).await?;
+    let means = Means { vendor: vendor::open(session, &project)?, pins };
+    let mut all = all::resolve_by(session, &project, mode, which, means).await?;
     if with_base {
         all.graphs.iter_mut().for_each(|(part, graph)| graph.drop_base(&part.manifest));
     }

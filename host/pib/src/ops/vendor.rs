@@ -2,14 +2,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use pib_plan::id::StageName;
 use pib_plan::manifest::edit;
 use pib_plan::manifest::project::FILE_NAME;
 use pib_plan::resolve::{Resolved, Update};
 use pib_plan::{suggest, vendor as plan};
 use serde::Serialize;
 
-use super::graph::{self, Graph, Means};
+use super::all::{self, All};
+use super::graph::{Graph, Means};
 use super::project::{self, Project};
 use super::{Error, LockMode, Session, blocking, files};
 use crate::event::ReporterExt as _;
@@ -31,17 +31,17 @@ pub struct VendorOptions {
 pub struct Vendored {
     /// The folder, within the project.
     pub path: String,
-    /// What it holds, as `name version`, in build order.
+    /// What it holds, as `name version`, in build order; what only targets have comes last.
     pub stages: Vec<String>,
-    /// The stages of which files were written.
+    /// The stages of which files were written, by their folders.
     pub written: Vec<String>,
-    /// The stages that are not locked any more and were removed.
+    /// The stages that are not locked any more and were removed, by their folders.
     pub removed: Vec<String>,
     /// Whether `pib.toml` says so since now.
     pub manifest_changed: bool,
 }
 
-/// Puts every stage that comes from outside of the project into a folder of it, and has builds use that.
+/// Puts every stage of the project and its targets that comes from outside into a folder of it, and has builds use that.
 ///
 /// # Errors
 /// When the stages cannot be resolved or fetched, the lock would change and must not, or something that pib did not
@@ -55,15 +55,9 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
     session.reporter.started(STEP, format!("Vendoring stages into {path}"));
     let earlier = open_in(session, &project, &path)?.map(Vendor::renewing);
     let means = Means { vendor: earlier, ..Means::default() };
-    let graph = graph::resolve_by(session, &project, options.lock, Update::None, means).await?;
-    let packages = graph.packages().await?;
-    graph.write_lock(&project, options.lock)?;
-    let wanted: Vec<(Resolved, Package)> = graph
-        .stages()
-        .zip(packages)
-        .filter(|(stage, _)| graph.sources().is_outside(&stage.source))
-        .map(|(stage, package)| (stage.clone(), package))
-        .collect();
+    let all = all::resolve_by(session, &project, options.lock, Update::None, means).await?;
+    let wanted = outside(&all).await?;
+    all.write_lock(options.lock)?;
     let stages = wanted.iter().map(|(stage, _)| format!("{} {}", stage.name, stage.version)).collect();
     let filled = put(session, &project, &path, wanted).await?;
     let manifest_changed = name_in_manifest(&project, &path)?;
@@ -72,9 +66,24 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
         let shown = session.show(path).display();
         session.reporter.warn(format!("`{shown}` stays: pib did not make it, or it was changed"));
     }
-    let names = |names: &[StageName]| names.iter().map(ToString::to_string).collect();
-    let (written, removed) = (names(&filled.written), names(&filled.removed));
+    let Filled { written, removed, .. } = filled;
     Ok(Vendored { path, stages, written, removed, manifest_changed })
+}
+
+/// Fetches what comes from outside of the project, each stage once, whichever targets have it.
+async fn outside(all: &All) -> Result<Vec<(Resolved, Package)>, Error> {
+    let mut wanted: Vec<(Resolved, Package)> = Vec::new();
+    for (_, graph) in &all.graphs {
+        for (stage, package) in graph.stages().zip(graph.packages().await?) {
+            let same = |(known, _): &(Resolved, Package)| {
+                (&known.name, &known.version, &known.source) == (&stage.name, &stage.version, &stage.source)
+            };
+            if graph.sources().is_outside(&stage.source) && !wanted.iter().any(same) {
+                wanted.push((stage.clone(), package));
+            }
+        }
+    }
+    Ok(wanted)
 }
 
 /// Returns the stages that the project holds itself, where its manifest says so.

@@ -127,8 +127,8 @@ pub fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> 
 
 /// Reads what the stage in the folder `root` says of itself; `None` where it is no stage.
 ///
-/// The folder is in the cache: a bare stage has the name that its folder had, `name`.
-pub(super) fn cached_manifest(
+/// The folder is a copy that is called otherwise: a bare stage has the name that its folder had, `name`.
+pub(super) fn copied_manifest(
     root: &Path,
     shown: &str,
     name: &str,

@@ -3,6 +3,7 @@
 //! ```text
 //! vendor/vendored.toml        the list: sources, digests, files (see `pib_plan::vendor`)
 //! vendor/watchdog/            a stage's files
+//! vendor/watchdog-1.0.0/      those of another one of the same name, which a target of the project has
 //! vendor/.pib-vendor-<random> being written, or left by a process that was killed
 //! ```
 //!
@@ -24,7 +25,7 @@ use pib_plan::resolve::Resolved;
 use pib_plan::vendor::{FILE_NAME, MAX_LIST, VendorList, VendoredStage};
 
 use super::files::{self, PackageFile};
-use super::{Package, SourceError, entry};
+use super::{Package, SourceError, entry, package};
 
 pub use fill::{Filled, Wanted, fill};
 
@@ -72,16 +73,17 @@ impl Vendor {
         source: &SourceId,
         locked: &[LockedStage],
     ) -> Result<Option<Candidate>, SourceError> {
-        let Some(stage) = self.list.get(name).filter(|stage| stage.source.satisfies(source)) else {
+        let locks = |stage: &VendoredStage| {
+            locked.iter().find(|locked| {
+                (&locked.name, &locked.version, &locked.source) == (name, &stage.version, &stage.source)
+            })
+        };
+        let is_path = matches!(source, SourceId::Path(_));
+        let mut fitting = self.list.named(name).filter(|stage| stage.source.satisfies(source));
+        let Some(stage) = fitting.find(|stage| is_path || locks(stage).is_some()) else {
             return Ok(None);
         };
-        let locked = locked.iter().find(|locked| {
-            (&locked.name, &locked.version, &locked.source) == (name, &stage.version, &stage.source)
-        });
-        let is_path = matches!(stage.source, SourceId::Path(_));
-        if locked.is_none() && !is_path {
-            return Ok(None);
-        }
+        let locked = locks(stage);
         let Some(package) = self.read(stage, locked.and_then(|locked| locked.content))? else {
             return Ok(None);
         };
@@ -108,10 +110,10 @@ impl Vendor {
     }
 
     fn listed(&self, resolved: &Resolved) -> Option<&VendoredStage> {
-        let stage = self.list.get(&resolved.name)?;
-        let same = (&stage.version, &stage.source) == (&resolved.version, &resolved.source)
-            && resolved.entry.content.is_none_or(|content| content == stage.content);
-        same.then_some(stage)
+        self.list.named(&resolved.name).find(|stage| {
+            (&stage.version, &stage.source) == (&resolved.version, &resolved.source)
+                && resolved.entry.content.is_none_or(|content| content == stage.content)
+        })
     }
 
     /// Reads a stage and checks it against the list and the lock; `None` where it is damaged and about to be renewed.
@@ -124,7 +126,7 @@ impl Vendor {
     }
 
     fn checked(&self, stage: &VendoredStage, locked: Option<Digest>) -> Result<Package, SourceError> {
-        let root = self.folder.join(stage.name.as_str());
+        let root = self.folder.join(&stage.folder);
         let name = || stage.name.clone();
         if let Some(locked) = locked
             && locked != stage.content
@@ -145,7 +147,11 @@ impl Vendor {
             let (expected, found) = bytes.unwrap_or((stage.content, content));
             return Err(SourceError::VendorChanged { name: name(), path: root, reason, expected, found });
         }
-        let package = Package::with_files(&root, &root.to_string_lossy(), files, content)?;
+        let shown = root.to_string_lossy();
+        let Some(manifest) = package::copied_manifest(&root, &shown, stage.name.as_str())? else {
+            return Err(SourceError::NotAStage { path: root });
+        };
+        let package = Package::with_manifest(&root, manifest, files, content)?;
         if package.name != stage.name || package.version != stage.version {
             let place = format!("the vendored folder `{}`", root.display());
             return Err(SourceError::WrongName { place, found: package.name, wanted: name() });

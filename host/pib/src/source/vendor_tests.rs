@@ -31,7 +31,7 @@ impl Place {
 
     fn check(&self, name: &str) -> Result<Package, SourceError> {
         let vendor = Vendor::open(&self.folder(), "vendor/vendored.toml").unwrap().unwrap();
-        let stage = vendor.list.get(&name.parse().unwrap()).unwrap().clone();
+        let stage = vendor.list.in_folder(name).unwrap().clone();
         vendor.checked(&stage, None)
     }
 
@@ -47,15 +47,11 @@ impl Place {
     }
 }
 
-fn names(names: &[StageName]) -> Vec<&str> {
-    names.iter().map(StageName::as_str).collect()
-}
-
 #[test]
 fn a_second_run_changes_nothing_and_an_unwanted_stage_goes() {
     let place = Place::new();
     let (os, ro) = (place.package("os", "1.0.0"), place.package("ro", "1.0.0"));
-    assert_eq!(names(&place.fill(&[&os, &ro]).unwrap().written), ["os", "ro"]);
+    assert_eq!(place.fill(&[&os, &ro]).unwrap().written, ["os", "ro"]);
     assert_eq!(place.check("ro").unwrap().files, ro.files);
     let script = fs::metadata(place.folder().join("ro/files/usr/bin/ro")).unwrap();
     assert_eq!(script.permissions().mode() & 0o777, 0o755);
@@ -64,7 +60,10 @@ fn a_second_run_changes_nothing_and_an_unwanted_stage_goes() {
     assert_eq!(place.state(), before);
     let newer = place.package("os", "2.0.0");
     let filled = place.fill(&[&newer]).unwrap();
-    assert_eq!((names(&filled.written), names(&filled.removed)), (vec!["os"], vec!["ro"]));
+    assert_eq!(
+        (filled.written.as_slice(), filled.removed.as_slice()),
+        (&["os".into()][..], &["ro".into()][..])
+    );
     assert_eq!(place.check("os").unwrap().version.major, 2);
     assert!(!place.folder().join("ro").exists());
     // A file that did not change was not written again.
@@ -73,6 +72,39 @@ fn a_second_run_changes_nothing_and_an_unwanted_stage_goes() {
     };
     assert_eq!(part(&place.state()), part(&before));
     assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 2);
+}
+
+#[test]
+fn several_versions_of_a_stage_lie_beside_each_other() {
+    let place = Place::new();
+    let (old, new) = (place.package("os", "1.0.0"), place.package("os", "2.0.0"));
+    assert_eq!(place.fill(&[&old, &new]).unwrap().written, ["os", "os-2.0.0"]);
+    assert_eq!(place.fill(&[&old, &new]).unwrap(), Filled::default());
+    assert_eq!(
+        (place.check("os").unwrap().files, place.check("os-2.0.0").unwrap().files),
+        (old.files, new.files.clone())
+    );
+    // The one that is left has the plain folder.
+    let filled = place.fill(&[&place.package("os", "2.0.0")]).unwrap();
+    assert_eq!(
+        (filled.written.as_slice(), filled.removed.as_slice()),
+        (&["os".into()][..], &["os-2.0.0".into()][..])
+    );
+    assert!(!place.folder().join("os-2.0.0").exists());
+    assert_eq!(place.check("os").unwrap().files, new.files);
+}
+
+/// A stage that has no manifest is named by its folder, wherever that is copied to.
+#[test]
+fn a_bare_stage_keeps_its_name_in_another_folder() {
+    let place = Place::new();
+    let bare = |at: &str, part: &str| {
+        let root = write(&place.temp.path().join(at).join("cam"), &[("Dockerfile.part", part)]);
+        Package::open(&root, "cam").unwrap()
+    };
+    let (one, other) = (bare("one", "RUN true\n"), bare("other", "RUN false\n"));
+    assert_eq!(place.fill(&[&one, &other]).unwrap().written, ["cam", "cam-0.0.0"]);
+    assert_eq!(place.check("cam-0.0.0").unwrap().name.as_str(), "cam");
 }
 
 #[test]
@@ -92,7 +124,7 @@ fn what_was_changed_is_named_and_put_right() {
         change();
         let error = place.check("os").unwrap_err();
         assert!(error.to_string().contains(words), "{error}");
-        assert_eq!(names(&place.fill(&[&os]).unwrap().written), ["os"]);
+        assert_eq!(place.fill(&[&os]).unwrap().written, ["os"]);
         place.check("os").unwrap();
     }
     write(&root, &[("files/more", "")]);

@@ -122,6 +122,83 @@ fn a_frozen_build_without_network_and_cache_comes_to_the_engine() {
     assert_eq!((place.site.asked().len(), place.forge.requests()), (0, requests));
 }
 
+/// Adds a target to the project: another version of a stage, one that only it has from each place, one left out.
+fn with_targets(place: &Place) {
+    publish(&place.bench, "2.0.0");
+    place.bench.write("../outside/pins/stage.toml", "[stage]\nname = \"pins\"\nversion = \"0.1.0\"\n");
+    place.bench.write("../outside/pins/Dockerfile.part", "RUN true\n");
+    let targets = "\n[target.kiosk.stages]\nacme = { version = \"2\", registry = \"acme\" }\n\
+                   pins = { path = \"../outside/pins\" }\nkvm = false\nro = \"1\"\n\n[target.spare]\nhostname = \"spare\"\n";
+    place.bench.write("pib.toml", &format!("{}{targets}", place.read("pib.toml")));
+}
+
+#[test]
+fn what_only_targets_have_is_vendored_too() {
+    let place = place();
+    with_targets(&place);
+    let said = place.run(&["vendor"]);
+    assert!(said.starts_with("10 stages are in vendor\n"), "{said}");
+    assert!(said.contains("acme, acme-2.0.0, cam, kvm, os, pins, ro, watchdog"), "{said}");
+    for (folder, version) in [("acme", "1.0.0"), ("acme-2.0.0", "2.0.0"), ("pins", "0.1.0")] {
+        assert!(place.read(&format!("vendor/{folder}/stage.toml")).contains(version), "{folder}");
+    }
+    let plan = |target: &str| ["plan", "--dockerfile", "--frozen", "--target", target].map(str::to_owned);
+    let dockerfile = |target: &str| {
+        let args = plan(target);
+        let ran = place.bench.run_without_network(&args.each_ref().map(String::as_str));
+        assert_eq!(ran.code, Some(0), "{}", ran.errors);
+        ran.out
+    };
+    let before = ["kiosk", "spare"].map(dockerfile);
+    place.forget();
+    assert_eq!(["kiosk", "spare"].map(dockerfile), before);
+    let built = place.bench.run_without_network(&["build", "--frozen", "--all", "--json"]);
+    let outcomes: serde_json::Value = serde_json::from_str(&built.out).unwrap();
+    for at in 0..2 {
+        let error = &outcomes[at]["error"];
+        assert_eq!(error["exit-code"], 5, "{outcomes}");
+        assert!(error["message"].as_str().unwrap().contains("engine"), "{outcomes}");
+    }
+    assert!(!place.bench.path("../cache/stages").exists(), "the cache was used");
+    let times = place.times();
+    let again = place.bench.run_without_network(&["vendor", "--frozen"]);
+    assert_eq!((again.code, again.out.as_str()), (Some(0), "10 stages are in vendor\n"), "{}", again.errors);
+    assert_eq!(place.times(), times);
+    for args in [&["fetch", "--frozen"][..], &["tree", "--frozen", "--target", "kiosk"]] {
+        place.run(args);
+    }
+}
+
+/// What a target has is checked as what the project has, and goes with the target.
+#[test]
+fn the_vendored_stages_of_a_target_are_its_own() {
+    let place = place();
+    with_targets(&place);
+    place.run(&["vendor"]);
+    place.bench.write("vendor/acme-2.0.0/Dockerfile.part", "RUN evil\n");
+    place.run(&["plan", "--frozen"]);
+    place.run(&["plan", "--frozen", "--target", "spare"]);
+    let said = place.fails(&["plan", "--frozen", "--target", "kiosk"], 8);
+    assert!(said.contains("stage `acme`") && said.contains("vendor/acme-2.0.0"), "{said}");
+    assert!(place.run(&["vendor"]).contains("written: acme-2.0.0"));
+    // What is new for the target must be vendored before the target builds, and before it only.
+    let manifest = place.read("pib.toml");
+    place.bench.write("pib.toml", &manifest.replace("ro = \"1\"", "ro = \"=1.0.0\""));
+    let said = place.fails(&["plan", "--target", "kiosk"], 3);
+    assert!(said.contains("not vendored in `vendor`: `ro 1.0.0`"), "{said}");
+    place.run(&["plan"]);
+    place.run(&["vendor"]);
+    place.run(&["plan", "--frozen", "--target", "kiosk"]);
+    // The project takes over the target's version: its folder has the plain name then.
+    let at = manifest.find("[target.kiosk.stages]").unwrap();
+    let last = manifest[..at].replace("acme = { version = \"1\"", "acme = { version = \"2\"");
+    place.bench.write("pib.toml", &format!("{last}[vendor]\npath = \"vendor\"\n"));
+    let said = place.run(&["vendor"]);
+    assert!(said.contains("written: acme\nremoved: acme-2.0.0, pins, ro"), "{said}");
+    assert!(place.read("vendor/acme/stage.toml").contains("2.0.0"));
+    place.run(&["plan", "--frozen"]);
+}
+
 #[test]
 fn a_changed_file_is_an_error_with_both_digests() {
     let place = place();

@@ -159,7 +159,7 @@ impl Work {
         }
         let shown = shown(&address, source.path());
         let bare = bare_name(&address, source.path());
-        let Some(manifest) = package::cached_manifest(&cached.root, &shown, &bare)? else {
+        let Some(manifest) = package::copied_manifest(&cached.root, &shown, &bare)? else {
             return Err(self.no_stage(&address, source));
         };
         if manifest.name != *name {

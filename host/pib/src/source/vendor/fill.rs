@@ -9,9 +9,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use pib_plan::id::{Digest, StageName};
+use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
-use pib_plan::vendor::{FILE_NAME, VendorList, VendoredStage};
+use pib_plan::vendor::{FILE_NAME, VendorList, VendoredStage, folders};
 use sha2::{Digest as _, Sha256};
 
 use super::{digests, read_list, real_folder};
@@ -33,10 +33,10 @@ pub struct Wanted<'a> {
 /// What became of the folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filled {
-    /// The stages of which files were written.
-    pub written: Vec<StageName>,
-    /// The stages whose files were removed, since they are not wanted any more.
-    pub removed: Vec<StageName>,
+    /// The folders of stages in which files were written.
+    pub written: Vec<String>,
+    /// The folders whose files were removed, since their stages are not wanted any more.
+    pub removed: Vec<String>,
     /// Files that lie where such a stage was and stay, since they were changed or made by others.
     pub kept: Vec<PathBuf>,
 }
@@ -49,7 +49,8 @@ struct Present {
 
 /// What is to be done in the folder of one stage.
 struct Changes<'a> {
-    name: StageName,
+    /// The folder's name.
+    name: String,
     root: PathBuf,
     /// What is written, and from which package.
     write: Vec<(&'a Package, &'a PackageFile)>,
@@ -67,17 +68,15 @@ pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled,
         return Err(in_the_way(folder, "it is not a folder"));
     }
     let old = read_list(folder, shown)?.unwrap_or_default();
-    let names: BTreeSet<&StageName> = old
-        .stages
-        .iter()
-        .map(|stage| &stage.name)
-        .chain(wanted.iter().map(|wanted| &wanted.package.name))
-        .collect();
+    let names = folders(wanted.iter().map(|wanted| (&wanted.package.name, &wanted.package.version)));
+    let wanted: BTreeMap<&str, &Wanted<'_>> = names.iter().map(String::as_str).zip(wanted).collect();
+    let all: BTreeSet<&str> =
+        old.stages.iter().map(|stage| stage.folder.as_str()).chain(wanted.keys().copied()).collect();
     // All is looked at before anything is changed.
     let mut changes = Vec::new();
-    for name in names {
-        let package = wanted.iter().map(|wanted| wanted.package).find(|package| package.name == *name);
-        changes.push(survey(folder, name, old.get(name), package)?);
+    for name in all {
+        let package = wanted.get(name).map(|wanted| wanted.package);
+        changes.push(survey(folder, name, old.in_folder(name), package)?);
     }
     fs::create_dir_all(folder).map_err(SourceError::io("creating", folder))?;
     let temp = temp_folder(folder)?;
@@ -91,24 +90,24 @@ pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled,
             filled.removed.push(change.name);
         }
     }
-    write_list(folder, temp.path(), wanted)?;
+    write_list(folder, temp.path(), &wanted)?;
     Ok(filled)
 }
 
 /// Compares what is in a stage's folder with what was put there and with what is wanted.
 fn survey<'a>(
     folder: &Path,
-    name: &StageName,
+    name: &str,
     old: Option<&VendoredStage>,
     wanted: Option<&'a Package>,
 ) -> Result<Changes<'a>, SourceError> {
-    let root = folder.join(name.as_str());
+    let root = folder.join(name);
     let present = look(&root)?;
     let listed = old.map(|stage| stage.files.clone()).unwrap_or_default();
     let files = wanted.map(|package| package.files.as_slice()).unwrap_or_default();
     let is_wanted = |path: &str| files.iter().find(|file| file.path == path);
     let mut changes = Changes {
-        name: name.clone(),
+        name: name.to_owned(),
         write: Vec::new(),
         remove: Vec::new(),
         kept: Vec::new(),
@@ -205,10 +204,10 @@ fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
 }
 
 /// Writes the list, after a last look at what is there.
-fn write_list(folder: &Path, temp: &Path, wanted: &[Wanted<'_>]) -> Result<(), SourceError> {
+fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) -> Result<(), SourceError> {
     let mut list = VendorList::default();
-    for Wanted { package, source } in wanted {
-        let root = folder.join(package.name.as_str());
+    for (name, Wanted { package, source }) in wanted {
+        let root = folder.join(name);
         let (files, content) = files::read(&root)?;
         if content != package.content {
             return Err(SourceError::Unfit {
@@ -218,6 +217,7 @@ fn write_list(folder: &Path, temp: &Path, wanted: &[Wanted<'_>]) -> Result<(), S
         }
         list.insert(VendoredStage {
             name: package.name.clone(),
+            folder: (*name).to_owned(),
             version: package.version.clone(),
             source: (*source).clone(),
             content,
