@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{TargetArg, print_as};
+use super::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Show the stages that have a newer version than the locked one
@@ -11,12 +11,13 @@ pub(super) struct Outdated {
     /// Use no network
     #[arg(long)]
     offline: bool,
-    #[command(flatten)]
-    target: TargetArg,
+    /// Look only at this target of the project, not at the project and all of them
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Outdated) -> Result<(), Error> {
-    let session = &args.target.session(session);
+    let session = &session.for_target(args.target.as_deref());
     let list = ops::browse::outdated(session, args.offline).await?;
     print_as(json, &list, |list| ops::browse::outdated_text(list))
 }

@@ -11,6 +11,7 @@ use semver::VersionReq;
 use serde::Serialize;
 
 use super::project::Project;
+use super::targets::TargetError;
 use super::{Error, LockMode, Session, graph, project};
 use crate::source::Sources;
 
@@ -53,7 +54,7 @@ pub struct Version {
 }
 
 /// A stage of which there is a newer version than the locked one.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outdated {
     /// The stage.
@@ -64,6 +65,9 @@ pub struct Outdated {
     pub compatible: String,
     /// The newest of all.
     pub newest: String,
+    /// The target that this is so for, where it is not so for the project itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
 }
 
 /// Returns the sources of the project, and the project; or of nothing but the bundled registry outside of one.
@@ -73,8 +77,10 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
     }
     let project = Project::load(session)?;
     let mode = LockMode { locked: false, offline };
-    let locked = project.lock.as_ref().map(|lock| lock.stages.as_slice()).unwrap_or_default();
-    let sources = graph::sources(session, &project.dir, &project.manifest, mode).locked(locked);
+    // Where the project and a target differ, the project's counts.
+    let parts = project.with_targets()?.into_iter();
+    let locked: Vec<_> = parts.filter_map(|part| part.lock).flat_map(|lock| lock.stages).collect();
+    let sources = graph::sources(session, &project.dir, &project.manifest, mode).locked(&locked);
     Ok((sources, Some(project)))
 }
 
@@ -157,15 +163,35 @@ pub async fn info(
     Ok(Info { newest: entry.clone(), versions: versions.collect(), registry: source.describe() })
 }
 
-/// Returns the stages of the build that have a newer version, by name.
+/// Returns the stages that have a newer version, by name: those of the target that is named, or of the project and
+/// then what is otherwise with its targets.
 ///
 /// # Errors
 /// When the stages cannot be resolved.
 pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>, Error> {
     let mode = LockMode { locked: false, offline };
     let project = Project::load(session)?;
-    let now = graph::resolve(session, &project, mode, Update::None).await?;
-    let updated = graph::resolve(session, &project, mode, Update::All).await?;
+    if session.target.is_some() {
+        return outdated_in(session, &project, mode).await;
+    }
+    let parts = project.with_targets()?;
+    let (mut list, total) = (Vec::new(), parts.len());
+    for part in parts {
+        let target = part.target_name();
+        let found = outdated_in(session, &part, mode).await;
+        let found = found.map_err(|error| match target {
+            Some(_) => Error::Targets { failed: vec![TargetError::new(target, error)], total },
+            None => error,
+        })?;
+        let new: Vec<_> = found.into_iter().filter(|stage| !list.contains(stage)).collect();
+        list.extend(new.into_iter().map(|stage| Outdated { target: target.map(str::to_owned), ..stage }));
+    }
+    Ok(list)
+}
+
+async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Result<Vec<Outdated>, Error> {
+    let now = graph::resolve(session, project, mode, Update::None).await?;
+    let updated = graph::resolve(session, project, mode, Update::All).await?;
     let sources = graph::sources(session, &project.dir, &project.manifest, mode);
     let mut list = Vec::new();
     for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
@@ -178,6 +204,7 @@ pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>,
                 locked: stage.version.to_string(),
                 compatible: compatible.to_string(),
                 newest: newest.to_string(),
+                target: None,
             });
         }
     }
@@ -212,11 +239,13 @@ pub fn outdated_text(list: &[Outdated]) -> String {
         return "Every stage has its newest version.".to_owned();
     }
     let line = |stage: &Outdated| {
-        let Outdated { name, locked, compatible, newest } = stage;
-        match compatible == newest {
-            true => format!("{name} {locked} -> {compatible}\n"),
-            false => format!("{name} {locked} -> {compatible} (the newest is {newest})\n"),
-        }
+        let Outdated { name, locked, compatible, newest, target } = stage;
+        let newest = match compatible == newest {
+            true => String::new(),
+            false => format!(" (the newest is {newest})"),
+        };
+        let target = target.as_ref().map(|target| format!(" (target `{target}`)")).unwrap_or_default();
+        format!("{name} {locked} -> {compatible}{newest}{target}\n")
     };
     list.iter().map(line).collect()
 }

@@ -227,11 +227,18 @@ fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
     lock
 }
 
-/// Returns where a stage of the project may come from: the first of these that has it.
+/// Returns where a stage of the project, or else of one of its targets, may come from: the first of these that has it.
 pub(super) fn places(project: &Project, name: &StageName) -> Result<Vec<SourceId>, Error> {
-    let request = request(project, Update::None)?;
-    let root = request.roots.iter().find(|root| root.name == *name);
-    Ok(request.places_of(name, root))
+    let mut unlisted = Vec::new();
+    for part in project.with_targets()? {
+        let request = request(&part, Update::None)?;
+        match request.roots.iter().find(|root| root.name == *name) {
+            Some(root) => return Ok(request.places_of(name, Some(root))),
+            None if unlisted.is_empty() => unlisted = request.places_of(name, None),
+            None => {}
+        }
+    }
+    Ok(unlisted)
 }
 
 fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {

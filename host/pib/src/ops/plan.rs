@@ -133,7 +133,7 @@ pub async fn why(session: &Session, mode: LockMode, names: [&str; 2]) -> Result<
         })?;
         match graph.resolution.get(&name) {
             Some(_) => Ok(name),
-            None => Err(super::why::no_stage(&graph.resolution, &name)),
+            None => Err(super::why::no_stage(&project, &graph.resolution, &name)),
         }
     };
     let (one, other) = (find(names[0])?, find(names[1])?);

@@ -84,9 +84,9 @@ fn which(options: &UpdateOptions, project: &Project) -> Result<(Update, BTreeMap
     match (&options.precise, names.as_slice()) {
         (None, []) => Ok((Update::All, nothing())),
         (None, _) => Ok((Update::Stages(names), nothing())),
-        (Some(wanted), [only]) => match git_request(project, only) {
+        (Some(wanted), [only]) => match git_request(project, only)? {
             Some(git) => {
-                may_move(only, git)?;
+                may_move(only, &git)?;
                 Ok((Update::Stages(names.clone()), BTreeMap::from([(only.clone(), wanted.clone())])))
             }
             None => Ok((Update::Precise(only.clone(), version(wanted)?), nothing())),
@@ -106,14 +106,17 @@ fn version(text: &str) -> Result<Version, Error> {
     })
 }
 
-/// Returns where in git the project has a stage from, if it does.
-fn git_request<'a>(project: &'a Project, name: &StageName) -> Option<&'a GitSource> {
-    let manifest = &project.manifest;
-    let request = manifest.patch.iter().chain(&manifest.stages).find(|request| request.name == *name)?;
-    match &request.source {
-        RequestSource::Git(git) => Some(git),
-        _ => None,
-    }
+/// Returns where in git the project, or else one of its targets, has a stage from, if one does.
+fn git_request(project: &Project, name: &StageName) -> Result<Option<GitSource>, Error> {
+    let in_git = |part: Project| {
+        let manifest = part.manifest;
+        let mut requests = manifest.patch.into_iter().chain(manifest.stages);
+        match requests.find(|request| request.name == *name)?.source {
+            RequestSource::Git(git) => Some(git),
+            _ => None,
+        }
+    };
+    Ok(project.with_targets()?.into_iter().find_map(in_git))
 }
 
 /// Refuses to move what the manifest holds in its place: the next fetch would find the two at odds.

@@ -45,7 +45,7 @@ pub async fn why(session: &Session, mode: LockMode, stage: &str) -> Result<Why, 
     })?;
     let project = Project::load(session)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
-    let found = graph.resolution.get(&name).ok_or_else(|| no_stage(&graph.resolution, &name))?;
+    let found = graph.resolution.get(&name).ok_or_else(|| no_stage(&project, &graph.resolution, &name))?;
     let mut told = BTreeSet::from([name.clone()]);
     Ok(Why {
         name: name.to_string(),
@@ -56,13 +56,25 @@ pub async fn why(session: &Session, mode: LockMode, stage: &str) -> Result<Why, 
 }
 
 /// Returns the error that speaks of a stage which is not in the build.
-pub(super) fn no_stage(resolution: &Resolution, name: &StageName) -> Error {
+pub(super) fn no_stage(project: &Project, resolution: &Resolution, name: &StageName) -> Error {
     let known = resolution.stages.iter().map(|stage| stage.name.as_str());
-    let help = match pib_plan::suggest::nearest(name.as_str(), known) {
-        Some(near) => format!("Did you mean `{near}`?"),
-        None => "`pib tree` shows the stages of the build.".to_owned(),
+    let near = || pib_plan::suggest::nearest(name.as_str(), known);
+    let help = match (target_with(project, name), near()) {
+        (Some(target), _) => format!("Target `{target}` has it: say --target {target}."),
+        (None, Some(near)) => format!("Did you mean `{near}`?"),
+        (None, None) => "`pib tree` shows the stages of the build.".to_owned(),
     };
     Error::usage(format!("there is no stage `{name}` in this build"), help)
+}
+
+/// Returns the first of the other targets that asks for the stage, or has it by the lock.
+fn target_with(project: &Project, name: &StageName) -> Option<String> {
+    let has = |part: &&Project| {
+        let asked = part.manifest.stages.iter().any(|stage| stage.name == *name);
+        let locked = part.lock.as_ref().is_some_and(|lock| lock.stage(name).is_some());
+        part.target_name() != project.target_name() && (asked || locked)
+    };
+    project.with_targets().ok()?.iter().find(has)?.target_name().map(str::to_owned)
 }
 
 fn askers(resolution: &Resolution, name: &StageName, told: &mut BTreeSet<StageName>) -> Vec<Asker> {

@@ -1,6 +1,8 @@
 //! Targets: variants of one project, decided, locked and built together.
 
 use crate::bench::{Bench, PROJECT};
+use crate::git::forge::Repo;
+use crate::registry::{Site, publish};
 use crate::world::{Images, World, docker};
 
 /// A project with a variant for another board, and one that differs in nothing.
@@ -47,7 +49,9 @@ fn each_target_has_its_own_plan_and_all_share_one_lock() {
     assert!(dockerfile(&[]).contains("ARG TIMEOUT=\"10\"\n"));
     assert!(succeeds(&bench, &["tree", "--target", "kiosk"]).contains("mine 1.0.0"));
     assert!(succeeds(&bench, &["why", "mine", "--target", "kiosk"]).contains("pib.toml asks for"));
-    bench.fails(&["why", "mine"], 2, &["there is no stage `mine` in this build"]);
+    bench.fails(&["why", "mine"], 2, &["there is no stage `mine` in this build", "say --target kiosk"]);
+    bench.fails(&["plan", "--why", "os", "mine"], 2, &["there is no stage `mine`", "say --target kiosk"]);
+    assert!(succeeds(&bench, &["info", "mine"]).contains("mine 1.0.0"));
     bench.fails(&["plan", "--target", "kisok"], 2, &["Did you mean `kiosk`?"]);
 }
 
@@ -90,6 +94,51 @@ fn adding_and_removing_reach_the_targets() {
     bench.fails(&["remove", "ro"], 3, &["target `kiosk`", "`ro` is left out"]);
     assert_eq!(succeeds(&bench, &["update", "mine"]), "Nothing to update.\n");
     bench.fails(&["update", "nothing"], 4, &["`nothing` is not in the build"]);
+}
+
+/// What moves the lock, and what tells of it, knows the stages that only targets have.
+#[test]
+fn newer_versions_of_a_targets_stages_are_shown_and_taken() {
+    let bench = Bench::new(PROJECT);
+    let site = Site::start(bench.path("../registry"));
+    publish(&bench, "1.0.0");
+    let repo = Repo::new(&bench.path("../repos/kvm"));
+    repo.stage("", "kvm", "1.0.0");
+    let first = repo.commit();
+    bench.write(
+        "pib.toml",
+        &format!(
+            "{PROJECT}\n[registries.acme]\nindex = \"{}\"\n\n[target.kiosk.stages]\n\
+             acme = {{ version = \"1\", registry = \"acme\" }}\nkvm = {{ git = \"{}\", branch = \"main\" }}\n\n\
+             [target.spare.stages]\nacme = {{ version = \"1.0\", registry = \"acme\" }}\n",
+            site.address,
+            repo.url()
+        ),
+    );
+    succeeds(&bench, &["lock"]);
+    assert_eq!(succeeds(&bench, &["outdated"]), "Every stage has its newest version.\n");
+    publish(&bench, "1.1.0");
+    publish(&bench, "2.0.0");
+    let newer = "acme 1.0.0 -> 1.1.0 (the newest is 2.0.0)";
+    let both = format!("{newer} (target `kiosk`)\n{newer} (target `spare`)\n");
+    assert_eq!(succeeds(&bench, &["outdated"]), both);
+    assert_eq!(succeeds(&bench, &["outdated", "--target", "kiosk"]), format!("{newer}\n"));
+    let list: serde_json::Value = serde_json::from_str(&succeeds(&bench, &["outdated", "--json"])).unwrap();
+    assert_eq!((list[0]["target"].as_str(), list[1]["name"].as_str()), (Some("kiosk"), Some("acme")));
+    let lock = || std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    let moved = succeeds(&bench, &["update", "acme", "--precise", "1.1.0"]);
+    assert!(
+        moved.contains("1.0.0 -> 1.1.0 (target `kiosk`)") && moved.contains("(target `spare`)"),
+        "{moved}"
+    );
+    repo.stage("", "kvm", "2.0.0");
+    let second = repo.commit();
+    succeeds(&bench, &["update", "kvm"]);
+    assert!(lock().contains(&second), "{}", lock());
+    let moved = succeeds(&bench, &["update", "kvm", "--precise", &first]);
+    assert!(moved.contains("2.0.0 -> 1.0.0 (target `kiosk`)") && lock().contains(&first), "{moved}");
+    // What the lock holds of a target counts also where the stage is looked at.
+    assert!(succeeds(&bench, &["info", "kvm"]).contains("kvm 1.0.0"));
 }
 
 #[test]
