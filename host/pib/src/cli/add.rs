@@ -33,6 +33,9 @@ pub(super) struct Add {
     /// where it comes from: env:NAME, file:PATH or command:PROGRAM ARGUMENT...
     #[arg(long, value_name = "STAGE.KEY=VALUE")]
     config: Vec<String>,
+    /// Add them to this target of the project, and to nothing else
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -54,6 +57,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Add) -> Result<(), 
         git: args.git.map(|url| (url, reference)),
         registry: args.registry,
         config: args.config,
+        target: args.target,
         dry_run: args.dry_run,
         offline: args.offline,
     };

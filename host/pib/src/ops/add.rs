@@ -30,6 +30,8 @@ pub struct AddOptions {
     pub registry: Option<String>,
     /// Config values as `STAGE.KEY=VALUE`.
     pub config: Vec<String>,
+    /// The target of the project that gets them; else the project, and with it all targets.
+    pub target: Option<String>,
     /// Change nothing.
     pub dry_run: bool,
     /// Use no network.
@@ -42,10 +44,26 @@ pub struct AddOptions {
 pub struct Added {
     /// The stages, as `name version`.
     pub stages: Vec<String>,
-    /// How the lock changes, one line.
+    /// The target that has them, where not all of the project has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How the lock changes, a line each.
     pub lock: String,
     /// Whether nothing was written.
     pub dry_run: bool,
+}
+
+/// What to remove.
+#[derive(Debug, Clone, Default)]
+pub struct RemoveOptions {
+    /// The stages' names.
+    pub stages: Vec<String>,
+    /// The target of the project that shall be without them; else the project.
+    pub target: Option<String>,
+    /// Change nothing.
+    pub dry_run: bool,
+    /// Use no network.
+    pub offline: bool,
 }
 
 /// What was removed.
@@ -54,30 +72,39 @@ pub struct Added {
 pub struct Removed {
     /// The stages' names.
     pub stages: Vec<String>,
+    /// The target that is without them, where not all of the project is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How the lock changes, a line each.
+    pub lock: String,
+    /// Whether nothing was written.
+    pub dry_run: bool,
 }
 
 /// Adds stages to `pib.toml` and `pib.lock`; both change, or neither.
 ///
 /// # Errors
-/// When a stage does not exist or does not go with the others, or a value does not fit its key.
+/// When a stage does not exist or does not go with the others, a value does not fit its key, or there is no such target.
 pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let path = dir.join(FILE_NAME);
     let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
     let mode = LockMode { locked: false, offline: options.offline };
+    let target = options.target.as_deref();
+    Project::with_manifest(session, dir.clone(), &old)?.of(target)?;
     let mut wanted = match &options.git {
         Some(git) => vec![repository::stage(session, &dir, git, options).await?],
         None => wanted(session, &dir, options)?,
     };
 
     // Without config first: which keys there are is known only when the stages are.
-    let mut text = edit_all(&old, &wanted)?;
-    let project = Project::with_manifest(session, dir.clone(), &text)?;
+    let mut text = edit_all(&old, target, &wanted)?;
+    let project = Project::with_manifest(session, dir.clone(), &text)?.of(target)?;
     let graph = graph::resolve(session, &project, mode, Update::None).await?;
     pin_open_requirements(&mut wanted, &graph.resolution);
     configure(session, &dir, &mut wanted, &graph.resolution, &options.config)?;
-    text = edit_all(&old, &wanted)?;
+    text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
     let all = all::resolve(session, &project, mode, Update::None).await?;
 
@@ -89,46 +116,64 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let version = |name: &StageName| graph.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =
         wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
-    Ok(Added { stages: stages.collect(), lock, dry_run: options.dry_run })
+    Ok(Added { stages: stages.collect(), target: options.target.clone(), lock, dry_run: options.dry_run })
 }
 
-/// Removes stages from `pib.toml` and from `pib.lock`.
+/// Removes stages from `pib.toml` and from `pib.lock`; a target leaves out those that the project has.
 ///
 /// # Errors
 /// When one is not there, or another stage needs it in a way that only the project's request satisfied.
-pub async fn remove(session: &Session, names: &[String], offline: bool) -> Result<Removed, Error> {
+pub async fn remove(session: &Session, options: &RemoveOptions) -> Result<Removed, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let path = dir.join(FILE_NAME);
-    let mut text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
-    let listed = Project::with_manifest(session, dir.clone(), &text)?.manifest.stages;
-    for name in names {
-        let (shorter, found) = match name.parse() {
-            Ok(parsed) => edit::remove_stage(&text, &parsed)?,
-            Err(_) => (String::new(), false),
-        };
-        if !found {
-            let help = match pib_plan::suggest::nearest(name, listed.iter().map(|stage| stage.name.as_str()))
-            {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => "`pib tree` shows the stages of the project.".to_owned(),
-            };
-            return Err(Error::usage(format!("`{name}` is not among the project's stages"), help));
-        }
-        text = shorter;
+    let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+    let mut text = old.clone();
+    let whole = Project::with_manifest(session, dir.clone(), &old)?;
+    let part = whole.of(options.target.as_deref())?;
+    for name in &options.stages {
+        text = without(&text, &whole, &part, name)?;
     }
     let project = Project::with_manifest(session, dir, &text)?;
-    let mode = LockMode { locked: false, offline };
+    let mode = LockMode { locked: false, offline: options.offline };
     let all = all::resolve(session, &project, mode, Update::None).await?;
-    files::replace_text(&path, &text)?;
-    all.write_lock(mode)?;
-    Ok(Removed { stages: names.to_vec() })
+    let lock = all.changes().join("\n");
+    if !options.dry_run {
+        files::replace_text(&path, &text)?;
+        all.write_lock(mode)?;
+    }
+    let RemoveOptions { stages, target, dry_run, .. } = options.clone();
+    Ok(Removed { stages, target, lock, dry_run })
 }
 
-fn edit_all(text: &str, stages: &[NewStage]) -> Result<String, Error> {
+/// Returns the manifest's text in which the project, or the target that `part` is, does without a stage.
+fn without(text: &str, whole: &Project, part: &Project, name: &str) -> Result<String, Error> {
+    let lists = |project: &Project| project.manifest.stages.iter().any(|stage| stage.name.as_str() == name);
+    let parsed = name.parse::<StageName>();
+    if let Ok(parsed) = &parsed
+        && lists(part)
+    {
+        return Ok(match part.target_name() {
+            Some(target) if lists(whole) => edit::leave_out_stage(text, target, parsed)?,
+            target => edit::remove_stage(text, target, parsed)?.0,
+        });
+    }
+    let known = part.manifest.stages.iter().map(|stage| stage.name.as_str());
+    let (whose, tree) = match part.target_name() {
+        Some(target) => (format!("the stages of target `{target}`"), format!("pib tree --target {target}")),
+        None => ("the project's stages".to_owned(), "pib tree".to_owned()),
+    };
+    let help = match pib_plan::suggest::nearest(name, known) {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!("`{tree}` shows the stages of the build."),
+    };
+    Err(Error::usage(format!("`{name}` is not among {whose}"), help))
+}
+
+fn edit_all(text: &str, target: Option<&str>, stages: &[NewStage]) -> Result<String, Error> {
     let mut text = text.to_owned();
     for stage in stages {
-        text = edit::add_stage(&text, stage)?;
+        text = edit::add_stage(&text, target, stage)?;
     }
     Ok(text)
 }
@@ -277,14 +322,17 @@ impl Added {
     pub fn to_text(&self) -> String {
         let how = if self.dry_run { "Would add" } else { "Added" };
         let what = if self.stages.is_empty() { "nothing new".to_owned() } else { self.stages.join(", ") };
-        format!("{how} {what}\n{}", self.lock)
+        let to = self.target.as_ref().map(|target| format!(" to target `{target}`")).unwrap_or_default();
+        format!("{how} {what}{to}\n{}", self.lock)
     }
 }
 
 impl Removed {
     /// Returns the result for people.
     pub fn to_text(&self) -> String {
-        format!("Removed {}", self.stages.join(", "))
+        let how = if self.dry_run { "Would remove" } else { "Removed" };
+        let from = self.target.as_ref().map(|target| format!(" from target `{target}`")).unwrap_or_default();
+        format!("{how} {}{from}\n{}", self.stages.join(", "), self.lock)
     }
 }
 

@@ -32,10 +32,7 @@ impl Project {
         let path = dir.join(project::FILE_NAME);
         let text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
         let project = Self { is_saved: true, ..Self::with_manifest(session, dir, &text)? };
-        match &session.target {
-            None => Ok(project),
-            Some(target) => project.of_target(target),
-        }
+        project.of(session.target.as_deref())
     }
 
     /// Reads the lock of the project in `dir`, whose manifest would be `text`.
@@ -59,6 +56,14 @@ impl Project {
     /// Returns the names of the targets, sorted.
     pub(super) fn target_names(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().map(String::as_str)
+    }
+
+    /// Returns the project, or the target that is named.
+    ///
+    /// # Errors
+    /// When there is no such target.
+    pub(super) fn of(&self, target: Option<&str>) -> Result<Self, Error> {
+        target.map_or_else(|| Ok(self.clone()), |target| self.of_target(target))
     }
 
     /// Returns one of the project's targets.

@@ -28,7 +28,8 @@ fn a_project_grows_from_nothing() {
     assert_eq!(order, ["__init__", "os", "watchdog", "rootssh", "ro", "__cleanup__"]);
     let tree = bench.run(&["-C", "router", "tree"]).out;
     assert!(tree.contains("└── watchdog 1.1.0") && tree.contains("    └── os 1.0.0"), "{tree}");
-    assert_eq!(bench.run(&["-C", "router", "remove", "watchdog"]).out, "Removed watchdog\n");
+    let removed = bench.run(&["-C", "router", "remove", "watchdog"]).out;
+    assert!(removed.starts_with("Removed watchdog\n"), "{removed}");
     let lock = std::fs::read_to_string(bench.path("router/pib.lock")).unwrap();
     assert!(!lock.contains("watchdog") && lock.contains("rootssh"), "{lock}");
 }

@@ -96,6 +96,51 @@ fn adding_and_removing_reach_the_targets() {
     bench.fails(&["update", "nothing"], 4, &["`nothing` is not in the build"]);
 }
 
+#[test]
+fn a_target_gets_and_leaves_out_stages_of_its_own() {
+    let bench = project();
+    bench.stage("mine", "", Some("RUN true\n"));
+    bench.stage("other", "", Some("RUN true\n"));
+    succeeds(&bench, &["lock"]);
+    let text = || std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    let plan = |target: &str| {
+        let plan = succeeds(&bench, &["plan", "--frozen", "--target", target]);
+        planned(&plan).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let before = bench.files();
+    let said = succeeds(&bench, &["add", "--target", "spare", "--path", "stages/other", "--dry-run"]);
+    assert!(said.starts_with("Would add other 1.0.0 to target `spare`\n"), "{said}");
+    let said = succeeds(&bench, &["remove", "--target", "spare", "ro", "--dry-run"]);
+    assert!(said.starts_with("Would remove ro from target `spare`\n") && said.contains("1.1.0"), "{said}");
+    assert_eq!(bench.files(), before);
+
+    succeeds(&bench, &["add", "--target", "spare", "--path", "stages/other"]);
+    succeeds(&bench, &["add", "--target", "spare", "--config", "watchdog.timeout=7"]);
+    let said = succeeds(&bench, &["remove", "--target", "spare", "ro"]);
+    assert!(said.starts_with("Removed ro from target `spare`\n"), "{said}");
+    let spare = "\n[target.spare]\nhostname = \"spare\"\n\n[target.spare.stages]\nother = { path = \"stages/other\" }\n\
+                 watchdog = { config = { timeout = 7 } }\nro = false\n";
+    assert!(text().starts_with(PROJECT) && text().ends_with(spare), "{}", text());
+    assert_eq!(plan("spare"), "__init__ os watchdog other __cleanup__");
+    assert_eq!(planned(&succeeds(&bench, &["plan", "--frozen"])).len(), 5);
+
+    // What was left out comes back, and what only the target has goes.
+    succeeds(&bench, &["add", "--target", "kiosk", "ro@1.1"]);
+    let said = succeeds(&bench, &["remove", "--target", "kiosk", "mine", "watchdog", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((said["target"].as_str(), said["stages"][0].as_str()), (Some("kiosk"), Some("mine")));
+    assert!(text().contains("[target.kiosk.stages]\nro = \"1.1\"\nwatchdog = false\n\n"), "{}", text());
+    assert_eq!(plan("kiosk"), "__init__ os ro __cleanup__");
+
+    for args in [["add", "--target", "kisok", "ro"], ["remove", "--target", "kisok", "ro"]] {
+        bench.fails(&args, 2, &["the project has no target `kisok`", "Did you mean `kiosk`?"]);
+    }
+    let gone = "`watchdog` is not among the stages of target `kiosk`";
+    bench.fails(&["remove", "--target", "kiosk", "watchdog"], 2, &[gone, "pib tree --target kiosk"]);
+    bench.fails(&["remove", "--target", "spare", "othr"], 2, &["Did you mean `other`?"]);
+    bench.fails(&["add", "--target", "kiosk", "--config", "other.x=1"], 2, &["`other` is not in the build"]);
+}
+
 /// What moves the lock, and what tells of it, knows the stages that only targets have.
 #[test]
 fn newer_versions_of_a_targets_stages_are_shown_and_taken() {

@@ -1,6 +1,6 @@
 //! Edits of `pib.toml` that keep comments, order and layout.
 
-use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
@@ -41,15 +41,15 @@ pub enum EditError {
     NotATable(String),
 }
 
-/// Returns `text` with the stage added, or changed where it stands already.
+/// Returns `text` with the stage added to the project or to one of its targets, or changed where it stands already.
 ///
 /// An entry that exists keeps its config; keys given anew replace theirs.
 ///
 /// # Errors
 /// When the text is not TOML or `stages` is no table.
-pub fn add_stage(text: &str, stage: &NewStage) -> Result<String, EditError> {
+pub fn add_stage(text: &str, target: Option<&str>, stage: &NewStage) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
-    let stages = stages_table(&mut document)?;
+    let stages = stages_table(&mut document, target)?;
     let name = stage.name.as_str();
     let earlier = stages.get(name).cloned();
     let mut entry = earlier.as_ref().and_then(as_inline).unwrap_or_default();
@@ -104,14 +104,33 @@ fn source_keys(stage: &NewStage) -> Vec<(&'static str, &str)> {
     keys
 }
 
-/// Returns `text` without the stage, and whether it was there.
+/// Returns `text` without the entry of the stage in the project's or the target's table, and whether it was there.
 ///
 /// # Errors
 /// When the text is not TOML or `stages` is no table.
-pub fn remove_stage(text: &str, name: &StageName) -> Result<(String, bool), EditError> {
+pub fn remove_stage(text: &str, target: Option<&str>, name: &StageName) -> Result<(String, bool), EditError> {
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
-    let removed = stages_table(&mut document)?.remove(name.as_str()).is_some();
+    let removed = stages_table(&mut document, target)?.remove(name.as_str()).is_some();
     Ok((document.to_string(), removed))
+}
+
+/// Returns `text` with the target leaving out a stage that the project has.
+///
+/// # Errors
+/// When the text is not TOML or `stages` is no table.
+pub fn leave_out_stage(text: &str, target: &str, name: &StageName) -> Result<String, EditError> {
+    let mut document: DocumentMut = text.parse().map_err(syntax)?;
+    let stages = stages_table(&mut document, Some(target))?;
+    match stages.get_mut(name.as_str()) {
+        Some(item) => {
+            let decor = item.as_value().map(|earlier| earlier.decor().clone());
+            let mut value = Value::from(false);
+            *value.decor_mut() = decor.unwrap_or_default();
+            *item = Item::Value(value);
+        }
+        None => drop(stages.insert(name.as_str(), toml_edit::value(false))),
+    }
+    Ok(document.to_string())
 }
 
 /// Returns `text` with `path` as the folder of vendored stages.
@@ -138,9 +157,36 @@ fn syntax(error: toml_edit::TomlError) -> EditError {
     EditError::Syntax(error.message().to_owned())
 }
 
-fn stages_table(document: &mut DocumentMut) -> Result<&mut dyn toml_edit::TableLike, EditError> {
-    let item = document.entry("stages").or_insert_with(|| Item::Table(Table::new()));
-    item.as_table_like_mut().ok_or_else(|| EditError::NotATable("stages".to_owned()))
+/// Returns the table of the project's stages, or of what the target has other than the project.
+fn stages_table<'a>(
+    document: &'a mut DocumentMut,
+    target: Option<&str>,
+) -> Result<&'a mut dyn TableLike, EditError> {
+    let mut item = document.as_item_mut();
+    if let Some(target) = target {
+        item = child(child(item, "target")?, target)?;
+    }
+    let stages = child(item, "stages")?;
+    stages.as_table_like_mut().ok_or_else(|| EditError::NotATable("stages".to_owned()))
+}
+
+/// Returns what is at `key` of a table; where nothing is, a table is made, written in the way of the one around it.
+fn child<'a>(item: &'a mut Item, key: &str) -> Result<&'a mut Item, EditError> {
+    let fail = || EditError::NotATable(key.to_owned());
+    let empty = match item.is_inline_table() {
+        true => Item::Value(Value::InlineTable(InlineTable::new())),
+        false => Item::Table(Table::new()),
+    };
+    let table = item.as_table_like_mut().ok_or_else(fail)?;
+    if !table.contains_key(key) {
+        let inline = empty.is_inline_table();
+        table.insert(key, empty);
+        if inline {
+            // The space that stood behind the last entry would stand before a comma.
+            table.fmt();
+        }
+    }
+    table.get_mut(key).ok_or_else(fail)
 }
 
 fn as_inline(item: &Item) -> Option<InlineTable> {
@@ -196,7 +242,7 @@ mod tests {
 
     #[test]
     fn adding_keeps_comments_and_order() {
-        let text = add_stage(TEXT, &stage("ro", Some("1"))).unwrap();
+        let text = add_stage(TEXT, None, &stage("ro", Some("1"))).unwrap();
         let expected = TEXT.replace("# the system\n", "# the system\nro = \"1\"\n");
         assert_eq!(text, expected);
     }
@@ -205,13 +251,13 @@ mod tests {
     fn config_turns_the_entry_into_a_table_and_is_merged() {
         let mut new = stage("os", None);
         new.config = vec![("packages".into(), ConfigValue::List(vec!["vim".into()]))];
-        let text = add_stage(TEXT, &new).unwrap();
+        let text = add_stage(TEXT, None, &new).unwrap();
         assert!(
             text.contains("os = { version = \"1\", config = { packages = [\"vim\"] } }  # the system"),
             "{text}"
         );
         new.config = vec![("wifi".into(), ConfigValue::Boolean(true))];
-        let text = add_stage(&text, &new).unwrap();
+        let text = add_stage(&text, None, &new).unwrap();
         assert!(text.contains("config = { packages = [\"vim\"], wifi = true } }"), "{text}");
     }
 
@@ -219,7 +265,7 @@ mod tests {
     fn a_path_replaces_a_version() {
         let mut new = stage("os", None);
         new.path = Some("../os".into());
-        let text = add_stage(TEXT, &new).unwrap();
+        let text = add_stage(TEXT, None, &new).unwrap();
         assert!(text.contains("os = { path = \"../os\" }"), "{text}");
     }
 
@@ -227,16 +273,64 @@ mod tests {
     fn a_repository_replaces_what_was_there() {
         let mut new = stage("os", None);
         new.path = Some("../os".into());
-        let text = add_stage(TEXT, &new).unwrap();
+        let text = add_stage(TEXT, None, &new).unwrap();
         let git = |reference, path| GitSource::new("https://example.org/os.git", reference, path).unwrap();
         new.path = None;
         new.git = Some(git(GitReference::Tag("v1".into()), Some("stages/os")));
-        let text = add_stage(&text, &new).unwrap();
+        let text = add_stage(&text, None, &new).unwrap();
         let url = "git = \"https://example.org/os.git\"";
         assert!(text.contains(&format!("os = {{ {url}, tag = \"v1\", path = \"stages/os\" }}")), "{text}");
         new.git = Some(git(GitReference::Default, None));
-        let text = add_stage(&text, &new).unwrap();
+        let text = add_stage(&text, None, &new).unwrap();
         assert!(text.contains(&format!("os = {{ {url} }}")), "{text}");
+    }
+
+    #[test]
+    fn a_target_has_a_table_of_its_own() {
+        let ro = stage("ro", Some("1"));
+        let add = |text: &str, stage: &NewStage| {
+            let text = add_stage(text, Some("kiosk"), stage).unwrap();
+            assert!(text.parse::<DocumentMut>().is_ok(), "{text}");
+            text
+        };
+        // It is made where it is missing, behind what the target says already.
+        let plain = format!("{TEXT}\n[target.kiosk]\nhostname = \"kiosk\"\n\n[target.spare]\n");
+        let made = "hostname = \"kiosk\"\n\n[target.kiosk.stages]\nro = \"1\"\n\n[target.spare]\n";
+        let text = add(&plain, &ro);
+        assert_eq!(text, plain.replace("hostname = \"kiosk\"\n\n[target.spare]\n", made));
+        assert_eq!(
+            remove_stage(&text, Some("kiosk"), &ro.name).unwrap(),
+            (text.replace("ro = \"1\"\n", ""), true)
+        );
+        assert_eq!(remove_stage(&text, None, &ro.name).unwrap(), (text, false));
+        // Config that is written with dots is kept, and so is the comment of a stage that was left out.
+        let dotted = format!("{TEXT}\n[target.kiosk.stages]\nro = false  # no\nos.config.vim = true\n");
+        let mut config = stage("os", None);
+        config.config = vec![("wifi".into(), ConfigValue::Boolean(false))];
+        let text = add(&add(&dotted, &ro), &config);
+        let stages = "ro = \"1\"  # no\nos = { config = { vim = true, wifi = false } }\n";
+        assert!(text.ends_with(&format!("[target.kiosk.stages]\n{stages}")), "{text}");
+        // Tables on one line stay so.
+        let inline = "target = { kiosk = { hostname = \"x\" } }\n";
+        assert_eq!(add(inline, &ro), "target = { kiosk = { hostname = \"x\", stages = { ro = \"1\" } } }\n");
+        let keys = "[target]\nkiosk.hostname = \"x\"\n";
+        assert_eq!(add(keys, &ro), format!("{keys}\n[target.kiosk.stages]\nro = \"1\"\n"));
+        assert!(add_stage("target = 1\n", Some("kiosk"), &ro).is_err());
+        assert!(add_stage("[target]\nkiosk = 1\n", Some("kiosk"), &ro).is_err());
+    }
+
+    #[test]
+    fn a_target_leaves_out_what_the_project_has() {
+        let text = format!("{TEXT}\n[target.kiosk.stages]\nos = \"2\"  # newer\n");
+        let os = "os".parse().unwrap();
+        let out = leave_out_stage(&text, "kiosk", &os).unwrap();
+        assert_eq!(out, text.replace("\"2\"  # newer", "false  # newer"));
+        assert_eq!(leave_out_stage(&out, "kiosk", &os).unwrap(), out);
+        let dotted = format!("{TEXT}\n[target.kiosk.stages]\nos.config.vim = true\n");
+        let out = leave_out_stage(&dotted, "kiosk", &os).unwrap();
+        assert_eq!(out, dotted.replace("os.config.vim = true", "os = false"));
+        let out = leave_out_stage(&format!("{TEXT}\n[target.kiosk]\n"), "kiosk", &os).unwrap();
+        assert!(out.ends_with("\n[target.kiosk]\n\n[target.kiosk.stages]\nos = false\n"), "{out}");
     }
 
     #[test]
@@ -252,10 +346,10 @@ mod tests {
 
     #[test]
     fn a_missing_table_is_made_and_stages_are_removed() {
-        let text = add_stage("[project]\nname = \"x\"\n", &stage("ro", Some("1"))).unwrap();
+        let text = add_stage("[project]\nname = \"x\"\n", None, &stage("ro", Some("1"))).unwrap();
         assert_eq!(text, "[project]\nname = \"x\"\n\n[stages]\nro = \"1\"\n");
-        let (text, removed) = remove_stage(TEXT, &"os".parse().unwrap()).unwrap();
+        let (text, removed) = remove_stage(TEXT, None, &"os".parse().unwrap()).unwrap();
         assert!(removed && !text.contains("os ="));
-        assert!(!remove_stage(&text, &"os".parse().unwrap()).unwrap().1);
+        assert!(!remove_stage(&text, None, &"os".parse().unwrap()).unwrap().1);
     }
 }
