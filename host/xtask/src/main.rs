@@ -15,6 +15,7 @@ mod hooks;
 mod judge;
 mod run;
 mod setup;
+mod sshd;
 mod test;
 mod toolchain;
 

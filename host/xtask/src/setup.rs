@@ -51,6 +51,7 @@ const NEEDS: [Need; 10] = [
 /// Installs what is missing, registers the emulators and starts the engine.
 pub(crate) fn setup() -> Outcome {
     install()?;
+    crate::sshd::ready()?;
     register_emulators()?;
     start_engine()
 }

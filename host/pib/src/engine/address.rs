@@ -74,6 +74,13 @@ fn tcp(host: &str, tls: bool) -> Result<Address, &'static str> {
 }
 
 impl SshPlace {
+    /// Returns what a person tells ssh to get there.
+    pub(super) fn login(&self) -> String {
+        let port = self.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        format!("{port}{user}{}", self.host)
+    }
+
     /// Reads `[USER@]HOST[:PORT][/SOCKET]`. Everything that a shell or ssh could take for something else is
     /// refused: the socket becomes a part of a command on the other side.
     fn parse(place: &str) -> Result<Self, &'static str> {

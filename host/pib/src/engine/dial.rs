@@ -88,7 +88,9 @@ impl Endpoint {
     pub(super) fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
         let address = self.address.to_string();
         match (&self.address, said(error)) {
-            (Address::Ssh(place), Some(said)) => EngineError::Ssh { host: place.host.clone(), said },
+            (Address::Ssh(place), Some(said)) => {
+                EngineError::Ssh { host: place.host.clone(), login: place.login(), said }
+            }
             (Address::Tcp { tls: true, .. }, _)
                 if ["certificate", "alert"].iter().any(|word| with_sources(error).contains(word)) =>
             {

@@ -44,12 +44,14 @@ pub enum EngineError {
     /// ssh did not get through to the engine.
     #[error("could not reach the container engine on {host} by ssh: {said}")]
     #[diagnostic(help(
-        "Try `ssh {host} docker version`: it must work without a question. Add your key to the agent with \
+        "Try `ssh {login} docker version`: it must work without a question. Add your key to the agent with \
          `ssh-add`, accept a new machine's key by connecting once, and install Docker or Podman over there."
     ))]
     Ssh {
         /// The machine.
         host: String,
+        /// What ssh is told to get there.
+        login: String,
         /// What ssh, or the other side, said.
         said: String,
     },

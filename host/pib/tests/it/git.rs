@@ -2,6 +2,8 @@
 
 #[path = "git/forge.rs"]
 pub(crate) mod forge;
+#[path = "git/server.rs"]
+mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

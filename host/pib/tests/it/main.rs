@@ -21,6 +21,7 @@ mod native;
 mod output;
 mod registry;
 mod rules;
+mod sshd;
 mod stage;
 mod targets;
 mod terminal;

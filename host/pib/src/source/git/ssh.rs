@@ -77,7 +77,7 @@ impl SmartSubtransport for Ssh {
                 let fault = GitError::Ssh { host: target(&self.place), said, help: help.to_owned() };
                 git2::Error::from_str(&self.link.fail(fault).to_string())
             })?;
-        let stream = SshStream::new(Arc::clone(&self.link), target(&self.place), piped);
+        let stream = SshStream::new(Arc::clone(&self.link), self.place.clone(), piped);
         Ok(Box::new(stream))
     }
 
@@ -86,10 +86,16 @@ impl SmartSubtransport for Ssh {
     }
 }
 
+/// Returns what a person runs to see whether the server lets them in.
+fn trial(place: &SshPlace) -> String {
+    let port = place.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    format!("ssh -T {port}{}", target(place))
+}
+
 /// The pipes of a running ssh.
 struct SshStream {
     link: Arc<Link>,
-    host: String,
+    place: SshPlace,
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<io::Result<Vec<u8>>>,
@@ -99,7 +105,7 @@ struct SshStream {
 }
 
 impl SshStream {
-    fn new(link: Arc<Link>, host: String, mut child: Child) -> Self {
+    fn new(link: Arc<Link>, place: SshPlace, mut child: Child) -> Self {
         let (sender, output) = sync_channel(16);
         // A pipe can only be waited for without a limit, so that a thread of its own does it.
         if let Some(mut pipe) = child.stdout.take() {
@@ -121,7 +127,7 @@ impl SshStream {
         let heard = Arc::clone(&said);
         let listener = child.stderr.take().map(|pipe| std::thread::spawn(move || listen(pipe, &heard)));
         let input = child.stdin.take();
-        Self { link, host, child, input, output, rest: io::Cursor::default(), said, listener }
+        Self { link, place, child, input, output, rest: io::Cursor::default(), said, listener }
     }
 
     fn next(&mut self) -> io::Result<Vec<u8>> {
@@ -166,7 +172,7 @@ impl SshStream {
             std::thread::sleep(TICK / 10);
         }
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(self.link.fail(explain(&self.host, &String::from_utf8_lossy(&said))))
+        Err(self.link.fail(explain(&self.place, &String::from_utf8_lossy(&said))))
     }
 }
 
@@ -219,22 +225,23 @@ fn listen(mut pipe: impl Read, heard: &Mutex<Vec<u8>>) {
 }
 
 /// Puts what ssh said into a message that says what to do.
-fn explain(host: &str, said: &str) -> GitError {
+fn explain(place: &SshPlace, said: &str) -> GitError {
+    let (host, trial) = (target(place), trial(place));
     let has = |words: &str| said.to_lowercase().contains(words);
     let help = if has("host key verification failed") || has("remote host identification has changed") {
         format!(
             "This machine does not know the server's key, or knows another one. Compare it with what the server's \
-             owner publishes, then accept it by connecting once: ssh -T {host}"
+             owner publishes, then accept it by connecting once: {trial}"
         )
     } else if has("permission denied") || has("no such identity") || has("too many authentication failures") {
         format!(
             "The server takes none of your keys. Start an agent and give it the key (eval \"$(ssh-agent)\"; \
-             ssh-add), then try: ssh -T {host}. A public repository also has an https address."
+             ssh-add), then try: {trial}. A public repository also has an https address."
         )
     } else if has("could not resolve") || has("connection refused") || has("timed out") || has("no route") {
         "Check the network and the address; what was fetched before can be used with --offline.".to_owned()
     } else {
-        format!("Check the address and that you may read the repository: ssh -T {host}")
+        format!("Check the address and that you may read the repository: {trial}")
     };
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let said = match lines.as_slice() {
@@ -242,7 +249,7 @@ fn explain(host: &str, said: &str) -> GitError {
         lines => lines[lines.len().saturating_sub(4)..].join("; "),
     };
     let said = said.chars().filter(|c| !c.is_control()).collect();
-    GitError::Ssh { host: host.to_owned(), said, help }
+    GitError::Ssh { host, said, help }
 }
 
 #[cfg(test)]
@@ -252,10 +259,22 @@ mod tests {
 
     #[test]
     fn what_ssh_says_becomes_advice() {
-        let advice = |said: &str| explain("git@example.org", said).help().unwrap().to_string();
+        let mut place = SshPlace {
+            user: Some("git".to_owned()),
+            host: "example.org".to_owned(),
+            port: None,
+            path: "/x".to_owned(),
+        };
+        let advice = |said: &str| explain(&place, said).help().unwrap().to_string();
         assert!(advice("Host key verification failed.\r\n").contains("accept it by connecting once"));
         assert!(advice("git@example.org: Permission denied (publickey).").contains("ssh-add"));
         assert!(advice("ssh: Could not resolve hostname x").contains("network"));
-        assert!(advice("ERROR: Repository not found.").contains("may read"));
+        assert!(
+            advice("ERROR: Repository not found.")
+                .contains("may read the repository: ssh -T git@example.org")
+        );
+        place.port = Some(2222);
+        let said = explain(&place, "Host key verification failed.").help().unwrap().to_string();
+        assert!(said.ends_with("ssh -T -p 2222 git@example.org"), "{said}");
     }
 }

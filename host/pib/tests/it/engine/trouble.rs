@@ -4,12 +4,13 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::kind::docker;
 use super::lab::Proxy;
 use super::project::{Scratch, said};
+use crate::sshd::Server;
 use crate::world::judge;
 
 #[test]
@@ -264,6 +265,35 @@ fn a_build_runs_over_ssh_as_it_does_here() {
     for part in ["BatchMode=yes", "-l tester", "-p 2222", "-- far.example", "system dial-stdio"] {
         assert!(first.contains(part), "no `{part}` in: {first}");
     }
+}
+
+/// The same through a real server, with a key of a real agent; each connection logs in anew.
+#[test]
+fn a_build_runs_through_a_real_ssh_server() {
+    let engine = docker("200m");
+    let server = Server::start();
+    let project = Scratch::new("bysshd", &server.address(&engine.socket()));
+    project.part("mine", "RUN echo far > /etc/far\n");
+    let build = |agent: &str| {
+        let agent = server.agent(agent);
+        project.pib(&["build"]).envs(server.environment(&agent)).output().unwrap()
+    };
+    let refused = |output: &Output, says: &str| {
+        let text = said(output);
+        assert_eq!(output.status.code(), Some(5), "{text}");
+        let trial = format!("ssh -p {} tester@127.0.0.1 docker version", server.port);
+        for part in ["could not reach the container engine on 127.0.0.1 by ssh", says, &trial] {
+            assert!(text.contains(part), "no `{part}` in: {text}");
+        }
+    };
+    refused(&build("other"), "Permission denied (publickey)");
+    server.knows(None);
+    refused(&build("me"), "Host key verification failed");
+    server.knows(Some("host"));
+    let output = build("me");
+    assert!(output.status.success(), "{}", said(&output));
+    let image = format!("{}?offset={}", project.image().display(), 4 << 20);
+    assert_eq!(judge::debugfs(&image, "cat /etc/far").unwrap().trim(), "far");
 }
 
 #[test]
