@@ -114,6 +114,18 @@ pub enum BinfmtError {
         /// What is missing.
         reason: &'static str,
     },
+    /// A kernel that keeps handlers only while something shows them has lost one again.
+    #[error("the kernel of the engine's machine ({machine}) has forgotten the handler for {arch} again")]
+    #[diagnostic(help(
+        "Since Linux 6.7 handlers last as long as binfmt_misc is mounted. Have it mounted on that machine, and run this \
+         again: `sudo mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc`."
+    ))]
+    Forgotten {
+        /// The machine's address.
+        machine: String,
+        /// The architecture.
+        arch: Arch,
+    },
     /// The engine failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -10,7 +10,7 @@ use bollard::query_parameters::{CreateContainerOptions, LogsOptions, WaitContain
 use futures_util::StreamExt as _;
 use pib_plan::id::{Arch, Digest};
 
-use super::binfmt::{Binfmt, BinfmtError, Changed, Handlers, PROC, Write};
+use super::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, Handlers, PROC, Write};
 use super::export::{TemporaryContainer, temporary};
 use super::handler::qemu_name;
 use super::{Base, Engine, EngineError};
@@ -85,7 +85,7 @@ impl FarKernel {
     /// Registers a handler for `arch` with flag F, unless there is a fitting one.
     ///
     /// # Errors
-    /// As [`Binfmt::install`].
+    /// As [`Binfmt::install`]; and when the kernel forgets it together with the container that has registered it.
     pub async fn install(&self, arch: Arch, force: bool) -> Result<Changed, BinfmtError> {
         let emulator = match self.emulators.contains(&arch) {
             true => Ok((emulator(arch), "F")),
@@ -96,6 +96,9 @@ impl FarKernel {
         };
         let (changed, writes) = self.read().await?.install(arch, force, emulator)?;
         self.write_all(&writes).await?;
+        if !matches!(self.read().await?.status(arch), BinfmtStatus::Registered { .. }) {
+            return Err(BinfmtError::Forgotten { machine: self.engine.info().address.clone(), arch });
+        }
         Ok(changed)
     }
 
@@ -236,7 +239,6 @@ fn parse(text: &str) -> Handlers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::binfmt::BinfmtStatus;
 
     #[test]
     fn what_the_program_prints_is_read_as_the_kernel_wrote_it() {
