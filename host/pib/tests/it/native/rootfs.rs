@@ -62,6 +62,24 @@ pub(crate) fn items(project: &str, visit: Visit<'_>) -> BTreeMap<String, Item> {
     items
 }
 
+/// Compares two root file systems, each with what it is called; returns the paths at which they differ, and how.
+pub(crate) fn differences(
+    (one, first): (&str, &BTreeMap<String, Item>),
+    (other, second): (&str, &BTreeMap<String, Item>),
+) -> BTreeMap<String, String> {
+    let differing = first.keys().chain(second.keys()).filter(|path| first.get(*path) != second.get(*path));
+    let told = differing.map(|path| {
+        let how = format!("  {one}: {:?}\n  {other}: {:?}", first.get(path), second.get(path));
+        (path.clone(), how)
+    });
+    told.collect()
+}
+
+/// Returns differences for people.
+pub(crate) fn shown(differences: &BTreeMap<String, String>) -> String {
+    differences.iter().map(|(path, how)| format!("/{path}\n{how}\n")).collect()
+}
+
 /// Reads the header of every program, library and initramfs member, and finds none for this machine.
 pub(crate) fn no_program_of_this_machine(project: &str) {
     let (mut programs, mut packed) = (0, 0);

@@ -62,18 +62,9 @@ fn compare(project: &'static str, target: Target<'_>) {
         lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap().to_owned()
     };
     assert_eq!(base(&native), base(&emulated), "the bases differ");
-    let mut differences: Vec<String> = Vec::new();
-    for path in with.keys().chain(without.keys().filter(|path| !with.contains_key(*path))) {
-        if with.get(path) != without.get(path) {
-            differences.push(format!(
-                "/{path}\n  native   {:?}\n  emulated {:?}",
-                with.get(path),
-                without.get(path)
-            ));
-        }
-    }
+    let differences = rootfs::differences(("native", &with), ("emulated", &without));
     eprintln!("{}: {} paths compared, {} differ", target.1, with.len(), differences.len());
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(differences.is_empty(), "{}", rootfs::shown(&differences));
 }
 
 fn build(world: &World, project: &str, options: &[&str]) {
