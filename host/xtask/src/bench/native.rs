@@ -36,6 +36,7 @@ pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
     let work = root().join("target/bench/native");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
+    let _leftovers = Leftovers;
     if wanted("install") {
         installs(pib, &work)?;
     }
@@ -48,6 +49,22 @@ pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }
+
+/// Removes the container images that only measurements use when they end, however they end.
+struct Leftovers;
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for name in [OWN, "pib/install", "pib/base"] {
+            if let Err(error) = forget(name) {
+                eprintln!("Could not remove the container images {name}: {error}");
+            }
+        }
+    }
+}
+
+/// The container images of this machine's own kind.
+const OWN: &str = "pib-bench";
 
 fn installs(pib: &Path, work: &Path) -> Outcome {
     for (arch, board, release) in TARGETS {
@@ -156,9 +173,11 @@ fn own_base(work: &Path, release: &str) -> Outcome {
         let packages = ["install", "--yes", "--no-install-recommends", "mmdebstrap", "arch-test"];
         show(&mut as_root("apt-get", &packages))?;
     }
+    // An image that only loses its name to the next one would stay.
+    forget(OWN)?;
     let tar = work.join("own.tar");
     show(&mut as_root("mmdebstrap", &["--quiet", "--variant=minbase", release, &tar.to_string_lossy()]))?;
-    capture(&mut command("docker", &["import", &tar.to_string_lossy(), "pib-bench:own"])).map(drop)
+    capture(&mut command("docker", &["import", &tar.to_string_lossy(), &format!("{OWN}:own")])).map(drop)
 }
 
 fn own_install(work: &Path, packages: &str) -> Outcome<Cost> {
@@ -166,21 +185,24 @@ fn own_install(work: &Path, packages: &str) -> Outcome<Cost> {
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let dockerfile = |last: &str| {
         format!(
-            "FROM pib-bench:own\nENV DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n\
+            "FROM {OWN}:own\nENV DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8\n\
              RUN printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && \
              echo 'APT::Install-Recommends \"false\";' > /etc/apt/apt.conf.d/90 && \
              echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/90 && \
              apt-get update && apt-get install --yes --download-only {packages}\n{last}"
         )
     };
-    let build = |last: &str| {
+    let build = |tag: &str, last: &str| {
+        let tag = format!("{OWN}:{tag}");
         fs::write(folder.join("Dockerfile"), dockerfile(last)).map_err(|error| error.to_string())?;
         let folder = folder.to_string_lossy();
-        capture(&mut command("docker", &["build", "--quiet", "--tag", "pib-bench:installed", &folder]))
-            .map(drop)
+        capture(&mut command("docker", &["build", "--quiet", "--tag", &tag, &folder])).map(drop)
     };
-    build("")?;
-    timed(|| build(&format!("RUN apt-get install --yes {packages}\n")))
+    for tag in ["prepared", "installed"] {
+        forget(&format!("{OWN}:{tag}"))?;
+    }
+    build("prepared", "")?;
+    timed(|| build("installed", &format!("RUN apt-get install --yes {packages}\n")))
 }
 
 /// A minimal base from nothing, downloads included, beside the usual tool.
