@@ -187,7 +187,7 @@ pub enum EngineError {
     },
     /// Something only BuildKit does was asked of an engine without it.
     #[error("this build needs BuildKit, which {engine} does not have: {why}")]
-    #[diagnostic(help("Use Docker Engine 20.10 or newer."))]
+    #[diagnostic(help("Use Docker Engine 20.10 or newer, without DOCKER_BUILDKIT=0 in the environment."))]
     NeedsBuildKit {
         /// The engine.
         engine: String,
