@@ -33,7 +33,7 @@ pub(super) struct SshStream {
 
 impl SshStream {
     pub(super) fn open(place: &SshPlace) -> io::Result<Self> {
-        let mut child = Command::new("ssh")
+        let child = Command::new("ssh")
             .args(arguments(place))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -43,6 +43,10 @@ impl SshStream {
             .map_err(|error| {
                 io::Error::other(Said(format!("the program ssh could not be started ({error})")))
             })?;
+        Self::of(child)
+    }
+
+    fn of(mut child: Child) -> io::Result<Self> {
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
@@ -56,6 +60,19 @@ impl SshStream {
             String::from_utf8_lossy(&text).trim().to_owned()
         });
         Ok(Self { _child: child, input: Some(input), output, said: Some(said) })
+    }
+}
+
+impl SshStream {
+    /// Returns what ssh said before it ended, as an error.
+    fn last_words(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let text = match &mut self.said {
+            Some(said) => ready!(Pin::new(said).poll(context)).unwrap_or_default(),
+            None => String::new(),
+        };
+        self.said = None;
+        let text = if text.is_empty() { "it ended without a word".to_owned() } else { text };
+        Poll::Ready(io::Error::other(Said(text)))
     }
 }
 
@@ -94,11 +111,8 @@ impl AsyncRead for SshStream {
         if buffer.filled().len() > before {
             // From here on an end is the engine's, and what ssh said was a greeting.
             self.said = None;
-        } else if let Some(said) = &mut self.said {
-            let text = ready!(Pin::new(said).poll(context)).unwrap_or_default();
-            self.said = None;
-            let text = if text.is_empty() { "it ended without a word".to_owned() } else { text };
-            return Poll::Ready(Err(io::Error::other(Said(text))));
+        } else if self.said.is_some() {
+            return self.last_words(context).map(Err);
         }
         Poll::Ready(Ok(()))
     }
@@ -111,7 +125,13 @@ impl AsyncWrite for SshStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         match &mut self.input {
-            Some(input) => Pin::new(input).poll_write(context, bytes),
+            Some(input) => match ready!(Pin::new(input).poll_write(context, bytes)) {
+                // It ended before it was told anything; why, it has said or says now.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.said.is_some() => {
+                    self.last_words(context).map(Err)
+                }
+                outcome => Poll::Ready(outcome),
+            },
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
         }
     }
@@ -137,6 +157,20 @@ impl AsyncWrite for SshStream {
 mod tests {
     use super::*;
     use crate::engine::address::Address;
+
+    #[tokio::test]
+    async fn what_ssh_said_is_told_also_where_it_ended_before_it_was_asked() {
+        use tokio::io::AsyncWriteExt as _;
+        let mut sh = Command::new("sh");
+        sh.args(["-c", "exec <&-; echo no way >&2; echo closed; sleep 0.3; echo at all >&2"]);
+        sh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = sh.spawn().unwrap();
+        let mut closed = [0; 7];
+        let output = child.stdout.as_mut().unwrap();
+        tokio::io::AsyncReadExt::read_exact(output, &mut closed).await.unwrap();
+        let error = SshStream::of(child).unwrap().write_all(b"GET /").await.unwrap_err();
+        assert_eq!(error.to_string(), "no way\nat all");
+    }
 
     #[test]
     fn ssh_gets_the_host_as_one_word_and_asks_nobody() {
