@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use super::{bench, context, guests};
+use super::{bench, bounded_context, context, guests};
 use crate::bench::Bench;
 
 fn folder(bench: &Bench) -> PathBuf {
@@ -29,18 +29,31 @@ fn a_poisoned_file_is_found_out_and_made_anew() {
     // Somewhere in the middle is machine code; one other byte of it would be run.
     let middle = changed.len() / 2;
     changed[middle] ^= 0xff;
-    let poisons: [&[u8]; 4] = [&changed, &good_code[..middle], b"", &good_answer];
-    for (number, poison) in poisons.into_iter().enumerate() {
-        std::fs::write(&code, poison).unwrap();
+    let poisons: [(&str, &[u8]); 4] = [
+        ("one byte of code changed", &changed),
+        ("half of the code", &good_code[..middle]),
+        ("no code", b""),
+        ("an answer in place of code", &good_answer),
+    ];
+    let made_anew = |case: &str| {
         std::fs::remove_file(&answer).unwrap();
-        assert_eq!(context(&bench)["stages/mine/motd"], "good", "poison {number}");
+        assert_eq!(bounded_context(&bench, case)["stages/mine/motd"], "good", "{case}");
         // What is kept now has been compiled anew.
-        let now = std::fs::read(&code).unwrap();
-        assert!(now != poison && now.len() == good_code.len(), "poison {number} is still there");
+        let now = std::fs::metadata(&code).unwrap().len();
+        assert_eq!(now, good_code.len() as u64, "{case}: the poison is still there");
+    };
+    for (case, poison) in poisons {
+        std::fs::write(&code, poison).unwrap();
+        made_anew(case);
+        assert!(std::fs::read(&code).unwrap() != poison, "{case}: the poison is still there");
     }
+    let huge = std::fs::File::create(&code).unwrap();
+    huge.set_len(8 << 30).unwrap();
+    made_anew("8 GiB in place of code");
     let text = String::from_utf8_lossy(&good_answer).replace(&hex::encode("good"), &hex::encode("evil"));
     std::fs::write(&answer, text.as_bytes()).unwrap();
-    assert_eq!(context(&bench)["stages/mine/motd"], "good", "a poisoned answer");
+    let case = "another answer";
+    assert_eq!(bounded_context(&bench, case)["stages/mine/motd"], "good", "{case}");
 }
 
 #[test]
@@ -53,7 +66,8 @@ fn a_file_that_another_user_sealed_is_not_believed() {
     std::fs::copy(folder(&theirs).join(name), &code).unwrap();
     let copied = std::fs::read(&code).unwrap();
     std::fs::remove_file(files(&mine, "answer-").remove(0)).unwrap();
-    assert_eq!(context(&mine)["stages/mine/motd"], "good");
+    let case = "code with another user's seal";
+    assert_eq!(bounded_context(&mine, case)["stages/mine/motd"], "good", "{case}");
     assert_ne!(std::fs::read(&code).unwrap(), copied);
 }
 

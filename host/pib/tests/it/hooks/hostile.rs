@@ -1,15 +1,8 @@
 //! What a stranger's hook can try. Each ends within its limit, with an error that names stage and hook, and takes no
 //! more memory than a hook may have.
 
-use std::time::Duration;
-
 use super::guests::{self, FINE, SAME, guest};
 use super::{bench, flat, limits, measure};
-
-/// What any of these may take on a loaded machine; what they took is printed.
-const TIME: Duration = Duration::from_secs(300);
-/// What pib itself has, in MiB, with the compiler at work in it.
-const MEMORY: u64 = 400;
 
 const WHO: &str = "the hook `hook.wasm` of stage `mine` 1.0.0";
 
@@ -21,14 +14,12 @@ fn fails(case: &str, component: &[u8], set: &str, say: &[&str]) {
         limits(&bench, set);
     }
     let measured = measure(&bench, &["plan"]);
-    eprintln!("{case:<40} {:>7.2} s {:>5} MiB", measured.time.as_secs_f64(), measured.memory);
+    measured.is_bounded(case);
     let errors = flat(&measured.ran.errors);
     assert_eq!(measured.ran.code, Some(3), "{case}: {errors}");
     for part in say {
         assert!(errors.contains(part), "{case}: no `{part}` in:\n{}", measured.ran.errors);
     }
-    assert!(measured.time < TIME, "{case} took {:?}", measured.time);
-    assert!(measured.memory < MEMORY, "{case} had {} MiB", measured.memory);
     assert!(!bench.path("pib.lock").exists(), "{case}: what cannot be built is not locked");
 }
 
@@ -36,16 +27,11 @@ fn fails(case: &str, component: &[u8], set: &str, say: &[&str]) {
 fn an_endless_loop_runs_out_of_fuel() {
     let component = guest(2, "", "(loop $for (br $for)) (i32.const 0)", SAME);
     fails(
-        "endless loop, the default's fuel",
+        "endless loop, the defaults",
         &component,
-        // Where many tests run at once, the clock must not be the first.
-        "seconds = 600",
-        &[
-            WHO,
-            "used up its 10000000000 units of fuel while it judged the config",
-            "validate",
-            "raise `fuel`",
-        ],
+        // Fuel is what ends it, also where many tests run at once: the clock leaves it ten times what it needs.
+        "",
+        &[WHO, "used up its 2000000000 units of fuel while it judged the config", "validate", "raise `fuel`"],
     );
     fails("endless loop, less fuel", &component, "fuel = 1_000_000", &[WHO, "its 1000000 units of fuel"]);
 }

@@ -1,7 +1,7 @@
 //! Hooks that do what they should, and hooks that do what strangers' code can do, in the real binary.
 
 mod cache;
-mod guests;
+pub(crate) mod guests;
 mod hostile;
 mod manifest;
 
@@ -29,12 +29,27 @@ mine = { path = "stages/mine", config = { timeout = 10 } }
 
 const MANIFEST: &str = "[config.timeout]\ntype = \"integer\"\n\n[hook]\ncomponent = \"hook.wasm\"\n";
 
+/// What a run with a hook may take: the time of one call, and as much again for a loaded machine to start and compile.
+const TIME: Duration = Duration::from_secs(60);
+/// The most memory that a run may have, in MiB: a hook's 256, and pib's own with the compiler at work in it.
+const MEMORY: u64 = 400;
+
 /// A run, and what it took.
 pub(super) struct Measured {
     pub(super) ran: Ran,
     pub(super) time: Duration,
     /// The most memory that it had, in MiB.
     pub(super) memory: u64,
+}
+
+impl Measured {
+    /// Prints what it took, and checks that this is no more than the limits of hooks allow.
+    #[track_caller]
+    pub(super) fn is_bounded(&self, case: &str) {
+        eprintln!("{case:<40} {:>7.2} s {:>5} MiB", self.time.as_secs_f64(), self.memory);
+        assert!(self.time < TIME, "{case} took {:?}", self.time);
+        assert!(self.memory < MEMORY, "{case} had {} MiB", self.memory);
+    }
 }
 
 /// Returns a project with one stage, whose hook is this.
@@ -95,6 +110,22 @@ pub(super) fn context(bench: &Bench) -> BTreeMap<String, String> {
     let _ = std::fs::remove_dir_all(&folder);
     let ran = bench.run(&["plan", "--context", "../context"]);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
+    written(bench)
+}
+
+/// Returns the files of the context as [`context`] does; making it must not take more than hooks may.
+#[track_caller]
+pub(super) fn bounded_context(bench: &Bench, case: &str) -> BTreeMap<String, String> {
+    let _ = std::fs::remove_dir_all(bench.path("../context"));
+    let measured = measure(bench, &["plan", "--context", "../context"]);
+    assert_eq!(measured.ran.code, Some(0), "{case}: {}", measured.ran.errors);
+    measured.is_bounded(case);
+    written(bench)
+}
+
+/// Returns the files of the context that was written last.
+fn written(bench: &Bench) -> BTreeMap<String, String> {
+    let folder = bench.path("../context");
     let files = walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap);
     let files = files.filter(|entry| entry.file_type().is_file());
     files
