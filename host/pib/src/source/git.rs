@@ -11,6 +11,7 @@
 //! | `web`, `login` | over HTTP; who the user is there |
 //! | `ssh` | through the user's own ssh |
 //! | `checkout`, `modules` | writes a stage's files, with those of submodules |
+//! | `worktree` | what an author has changed in a stage since the last commit |
 //!
 //! Invariants: a locked commit that is in the cache is used without the network. A locked tag that is fetched and
 //! names another commit is an error. Nothing of a repository is written but a stage's files, and those only into the
@@ -28,6 +29,7 @@ mod ssh;
 mod wanted;
 mod web;
 mod work;
+mod worktree;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -49,6 +51,7 @@ use address::Address;
 use work::{Work, bare_name, stage_folders};
 
 pub use error::GitError;
+pub use worktree::changed_files;
 
 /// What the user's environment says about git, and what this run of the program has fetched.
 #[derive(Clone)]

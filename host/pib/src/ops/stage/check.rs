@@ -1,6 +1,6 @@
 //! Looks a stage over before others get it: manifest, schema, part, hook.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pib_plan::hook;
@@ -12,10 +12,12 @@ use super::trial::{Trial, TrialOptions};
 use super::{HOOK_FOLDER, folder};
 use crate::hooks::{Answer, Severity};
 use crate::ops::{Error, Session, files};
-use crate::source::{self, Package, publish};
+use crate::source::{self, Package, git, publish};
 
 /// A component of more bytes than this is worth a word: everybody who uses the stage fetches and compiles it.
 const LARGE: usize = 1 << 20;
+/// The folder that cargo writes to.
+const OUTPUT_FOLDER: &str = "target";
 
 /// A stage that may be published.
 #[derive(Debug, Clone, Serialize)]
@@ -141,8 +143,7 @@ impl CheckedStage {
         if bytes.len() > LARGE {
             self.warnings.push(format!("{name} has {kib} KiB, which everybody fetches and compiles"));
         }
-        let built = std::fs::metadata(&path).and_then(|metadata| metadata.modified()).ok();
-        if built < newest(&root.join(HOOK_FOLDER)) {
+        if is_stale(root, name) {
             self.warnings
                 .push(format!("{HOOK_FOLDER}/ has changed since {name} was built; run `pib stage build`"));
         }
@@ -196,12 +197,28 @@ impl CheckedStage {
     }
 }
 
-/// Returns when the newest of a hook's sources was changed.
-fn newest(folder: &Path) -> Option<SystemTime> {
-    let sources =
-        walkdir::WalkDir::new(folder).into_iter().filter_entry(|entry| entry.file_name() != "target");
-    let files = sources.flatten().filter(|entry| entry.file_type().is_file());
-    // The lock is written by the build itself.
-    let files = files.filter(|entry| entry.file_name() != "Cargo.lock");
+/// Returns whether a hook's source has been changed since its component was built, as far as it can be told.
+fn is_stale(root: &Path, component: &str) -> bool {
+    // A checkout writes files in any order, so that their times say nothing about what is as it was committed.
+    let matters = |file: &PathBuf| file == Path::new(component) || is_source(file);
+    if git::changed_files(root, &[component, HOOK_FOLDER]).is_some_and(|files| !files.iter().any(matters)) {
+        return false;
+    }
+    let built = std::fs::metadata(root.join(component)).and_then(|metadata| metadata.modified()).ok();
+    built < newest(root)
+}
+
+/// Returns when the newest of the sources of a stage's hook was changed.
+fn newest(root: &Path) -> Option<SystemTime> {
+    let entries = walkdir::WalkDir::new(root.join(HOOK_FOLDER)).into_iter();
+    let entries = entries.filter_entry(|entry| entry.file_name() != OUTPUT_FOLDER).flatten();
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    let files = files.filter(|entry| entry.path().strip_prefix(root).is_ok_and(is_source));
     files.filter_map(|entry| entry.metadata().ok()?.modified().ok()).max()
+}
+
+/// Returns whether a file of a stage is one that its hook is built from, and not one that a build writes itself.
+fn is_source(path: &Path) -> bool {
+    let written = path.iter().any(|part| part == OUTPUT_FOLDER) || path.ends_with("Cargo.lock");
+    path.starts_with(HOOK_FOLDER) && !written
 }

@@ -3,9 +3,12 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use super::{pib, programs, succeeds};
 use crate::bench::{Bench, PROJECT};
+use crate::git::forge::Repo;
+use crate::hooks::guests;
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -96,6 +99,62 @@ fn a_new_hook_is_built_tested_checked_and_shown() {
     assert_eq!(code, Some(3), "{errors}");
     assert!(errors.contains("conifg") && errors.contains("src/lib.rs"), "{errors}");
     assert!(component == read(&here.join("hello/hook.wasm")));
+}
+
+/// The times of a checkout say nothing; a change since then does.
+#[test]
+fn a_stale_component_is_told_from_a_checkout() {
+    let bench = Bench::new("");
+    let manifest = "description = \"x\"\nlicense = \"MIT\"\n[hook]\ncomponent = \"hook.wasm\"\n";
+    bench.stage("mine", manifest, Some("RUN true\n"));
+    let (component, code) = ("stages/mine/hook.wasm", "stages/mine/hook/src/lib.rs");
+    let write = |path: &str, content: &[u8], seconds: u64| {
+        bench.write(path, content);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds);
+        std::fs::File::options().write(true).open(bench.path(path)).unwrap().set_modified(time).unwrap();
+    };
+    let is_stale = || {
+        let ran = bench.run(&["stage", "check", "stages/mine"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.errors);
+        let told = "warning: hook/ has changed since hook.wasm was built; run `pib stage build`";
+        assert_eq!(ran.out.contains("warning: "), ran.out.contains(told), "{}", ran.out);
+        ran.out.contains(told)
+    };
+    let built = guests::harmless();
+    write(component, &built, 0);
+    write(code, b"one", 1);
+    assert!(is_stale(), "outside of git, times are all there is");
+    write("stages/mine/hook/Cargo.lock", b"", 2);
+    write("stages/mine/hook/target/output", b"", 2);
+    write(component, &built, 1);
+    assert!(!is_stale(), "what a build writes is no source");
+
+    let repository = Repo::new(&bench.path(""));
+    write(component, &built, 0);
+    assert!(is_stale(), "before the first commit");
+    repository.write(".gitignore", "*.wasm\ntarget/\n");
+    repository.commit();
+    assert!(is_stale(), "a component that is not committed");
+    repository.write(".gitignore", "");
+    std::fs::remove_dir_all(bench.path("stages/mine/hook/target")).unwrap();
+    repository.commit();
+    write(component, &built, 0);
+    write("stages/mine/hook/target/output", b"", 2);
+    write("stages/mine/README.md", b"new", 2);
+    assert!(!is_stale(), "nothing that matters has changed since the commit");
+    write(code, b"two", 2);
+    assert!(is_stale(), "the source has changed");
+    repository.git(&["add", "-A"]);
+    assert!(is_stale(), "the source has changed, and is in the index");
+    repository.git(&["reset", "-q"]);
+    write(component, &guests::part("RUN false\n"), 3);
+    assert!(!is_stale(), "it was built again");
+    write(code, b"one", 4);
+    assert!(is_stale(), "the source is as before, and newer than a component that is not");
+    write(component, &built, 0);
+    assert!(!is_stale(), "all is as it was committed");
+    write("stages/mine/hook/src/new.rs", b"", 4);
+    assert!(is_stale(), "there is a new source");
 }
 
 #[test]
