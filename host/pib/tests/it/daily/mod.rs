@@ -1,5 +1,6 @@
 //! The daily loop with a real engine: what is built again, and what a person does with it in between.
 
+mod hooks;
 mod keys;
 mod packages;
 mod places;
@@ -31,10 +32,10 @@ impl Loop {
         self.write(&format!("stages/{name}/Dockerfile.part"), part);
     }
 
-    fn write(&self, path: &str, text: &str) {
+    fn write(&self, path: &str, content: &(impl AsRef<[u8]> + ?Sized)) {
         let path = self.world.path(self.name).join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+        std::fs::write(path, content).unwrap();
     }
 
     /// Puts another text into `pib.toml`.
