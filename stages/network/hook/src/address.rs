@@ -24,9 +24,12 @@ impl Network {
         Ok(network)
     }
 
-    /// Returns whether another address is in the network.
-    pub(crate) fn has(self, other: IpAddr) -> bool {
-        self.address.is_ipv4() == other.is_ipv4() && self.masked(self.address) == self.masked(other)
+    /// Returns whether a router at another address can be reached: it is in the network, or on the link, as most routers
+    /// of IPv6 are.
+    pub(crate) fn reaches(self, other: IpAddr) -> bool {
+        let on_link = matches!(other, IpAddr::V6(other) if other.is_unicast_link_local());
+        self.address.is_ipv4() == other.is_ipv4()
+            && (on_link || self.masked(self.address) == self.masked(other))
     }
 
     fn check_usable(self) -> Result<(), String> {

@@ -71,7 +71,9 @@ impl Hook for NetworkStage {
             Link::Wired => rendered,
             Link::Wifi => {
                 let path = format!("root/etc/wpa_supplicant/wpa_supplicant-{}.conf", wifi_interface(&config));
-                rendered.file(path, wpa_supplicant(&config))
+                rendered
+                    .file(path, wpa_supplicant(&config))
+                    .file("root/etc/systemd/network/80-wired.network.d/70-pib.conf", beside_wifi())
             }
         })
     }
@@ -140,7 +142,7 @@ fn check_addresses(config: &Config, diagnostics: &mut Vec<Diagnostic>) {
                 "Give the router's address.",
             ));
         }
-        Some((text, Ok(gateway))) if !network.has(gateway) => {
+        Some((text, Ok(gateway))) if !network.reaches(gateway) => {
             let message = format!("the gateway `{text}` is not in the device's network, {network}");
             diagnostics.push(error(
                 "gateway",
@@ -203,6 +205,14 @@ fn wifi_interface(config: &Config) -> &str {
     config.interface.as_deref().unwrap_or("wlan0")
 }
 
+/// Returns how far a link's routes stand back behind others': where both are connected, the cable is preferred.
+fn metric(link: Link) -> u32 {
+    match link {
+        Link::Wired => 100,
+        Link::Wifi => 600,
+    }
+}
+
 /// Returns the file of systemd-networkd.
 fn networkd(config: &Config) -> String {
     let matches = match (config.link, &config.interface) {
@@ -211,27 +221,38 @@ fn networkd(config: &Config) -> String {
         (Link::Wifi, _) => wifi_interface(config),
     };
     let mut text = format!("[Match]\nName={matches}\n\n[Network]\n");
-    match (config.method, &config.address) {
-        (Method::Static, Some(address)) => {
-            text.push_str(&format!("DHCP=no\nAddress={address}\n"));
-            if let Some(gateway) = &config.gateway {
-                text.push_str(&format!("Gateway={gateway}\n"));
-            }
-        }
-        _ => text.push_str("DHCP=yes\nIPv6AcceptRA=yes\n"),
-    }
+    text.push_str(&match (config.method, &config.address) {
+        // No router adds an address, a route or a name server to what is fixed.
+        (Method::Static, Some(address)) => format!("DHCP=no\nIPv6AcceptRA=no\nAddress={address}\n"),
+        _ => "DHCP=yes\nIPv6AcceptRA=yes\n".to_owned(),
+    });
     for server in &config.dns {
         text.push_str(&format!("DNS={server}\n"));
     }
-    if config.method == Method::Dhcp {
-        text.push_str("\n[DHCPv4]\nUseDomains=yes\n");
-        if !config.dns.is_empty() {
-            text.push_str("UseDNS=no\n");
+    let metric = metric(config.link);
+    if config.method == Method::Static {
+        if let Some(gateway) = &config.gateway {
+            text.push_str(&format!("\n[Route]\nGateway={gateway}\nMetric={metric}\n"));
         }
-        // Where both are connected, the cable is preferred.
-        text.push_str(if config.link == Link::Wifi { "RouteMetric=600\n" } else { "RouteMetric=100\n" });
+        return text;
     }
+    // Name servers that are given are the only ones, whichever protocol brings others.
+    let own = if config.dns.is_empty() { "" } else { "UseDNS=no\n" };
+    text.push_str(&format!("\n[DHCPv4]\nUseDomains=yes\nRouteMetric={metric}\n{own}"));
+    if !own.is_empty() {
+        text.push_str(&format!("\n[DHCPv6]\n{own}"));
+    }
+    text.push_str(&format!("\n[IPv6AcceptRA]\nRouteMetric={metric}\n{own}"));
     text
+}
+
+/// Returns what is added to the file by which `os` sets up the cable, where the link is Wi-Fi: the system waits for no
+/// cable, and prefers the one that is there.
+fn beside_wifi() -> String {
+    let metric = metric(Link::Wired);
+    format!(
+        "[Link]\nRequiredForOnline=no\n\n[DHCPv4]\nRouteMetric={metric}\n\n[IPv6AcceptRA]\nRouteMetric={metric}\n"
+    )
 }
 
 /// Returns the file of wpa_supplicant, with a line where the part puts the key that it computes.

@@ -47,12 +47,12 @@ const WIFI: [(&str, &str); 4] = [("link", "wifi"), ("ssid", "home"), ("country",
 #[test]
 fn a_wired_link_needs_nothing() {
     let expected = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n\n[DHCPv4]\nUseDomains=yes\n\
-                    RouteMetric=100\n";
+                    RouteMetric=100\n\n[IPv6AcceptRA]\nRouteMetric=100\n";
     assert_eq!(files(&[]), [("root/etc/systemd/network/70-pib.network".to_owned(), expected.to_owned())]);
     let own_dns = files(&[("dns", "9.9.9.9,2620:fe::fe"), ("interface", "eth0")]);
     let text = &own_dns[0].1;
     assert!(text.contains("Name=eth0\n") && text.contains("DNS=9.9.9.9\nDNS=2620:fe::fe\n"), "{text}");
-    assert!(text.contains("UseDNS=no\n"), "{text}");
+    assert_eq!(text.matches("UseDNS=no\n").count(), 3, "DHCP, its like for IPv6, and routers: {text}");
 }
 
 #[test]
@@ -63,10 +63,11 @@ fn fixed_addresses_are_rendered() {
         ("gateway", "192.168.1.1"),
         ("dns", "192.168.1.1"),
     ];
-    let expected = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=no\nAddress=192.168.1.20/24\nGateway=192.168.1.1\n\
-                    DNS=192.168.1.1\n";
+    let expected = "[Match]\nName=en* eth*\n\n[Network]\nDHCP=no\nIPv6AcceptRA=no\nAddress=192.168.1.20/24\n\
+                    DNS=192.168.1.1\n\n[Route]\nGateway=192.168.1.1\nMetric=100\n";
     assert_eq!(files(&fixed)[0].1, expected);
     files(&[("method", "static"), ("address", "fd00::20/64"), ("gateway", "fd00::1")]);
+    files(&[("method", "static"), ("address", "fd00::20/64"), ("gateway", "fe80::1")]);
     // A network of two addresses has no others.
     files(&[("method", "static"), ("address", "10.0.0.0/31"), ("gateway", "10.0.0.1")]);
 }
@@ -78,6 +79,8 @@ fn wifi_has_a_place_for_its_key() {
     assert_eq!(found[1].0, "root/etc/wpa_supplicant/wpa_supplicant-wlan0.conf");
     let expected = "ctrl_interface=/run/wpa_supplicant\ncountry=DE\n\nnetwork={\n  ssid=686f6d65\n  scan_ssid=1\n  #psk\n}\n";
     assert_eq!(found[1].1, expected);
+    assert_eq!(found[2].0, "root/etc/systemd/network/80-wired.network.d/70-pib.conf");
+    assert!(found[2].1.contains("RequiredForOnline=no\n") && found[2].1.contains("RouteMetric=100\n"));
     let open = harness(&WIFI[..3]);
     let told = open.validate::<NetworkStage>();
     assert_eq!((told.len(), told[0].severity), (1, Severity::Warning), "{told:?}");
@@ -122,6 +125,8 @@ fn what_does_not_fit_together_is_refused() {
             "gateway: the gateway `192.168.2.1` is not in the device's network, 192.168.1.0/24",
         ),
         (&fixed("192.168.1.20/24", "fd00::1"), "not in the device's network"),
+        (&fixed("192.168.1.20/24", "fe80::1"), "not in the device's network"),
+        (&fixed("fd00::20/64", "fd01::1"), "not in the device's network"),
         (&fixed("192.168.1.20/24", "192.168.1.20"), "the device itself"),
         (&fixed("192.168.1.20/24", "router"), "gateway: `router` is no IP address"),
     ] {
