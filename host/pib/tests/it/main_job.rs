@@ -10,17 +10,26 @@ use crate::native::rootfs;
 use crate::world::judge::{self, Wanted};
 use crate::world::{Images, World, docker};
 
+/// The device's address, one that QEMU's own DHCP would not give it.
+const ADDRESS: &str = "10.0.2.77";
+
 #[test]
 fn from_nothing_to_an_image_that_boots() {
     let world = World::new();
     let _images = Images("mainjob");
     let key = make_key(&world);
     world.run(".", &["new", "mainjob"]);
-    let config = format!("rootssh.authorized-keys={}.pub", key.display());
-    world.run(
-        "mainjob",
-        &["add", "watchdog", "ro", "rootssh", "--config", &config, "--config", "watchdog.timeout=10"],
-    );
+    let config = [
+        format!("rootssh.authorized-keys={}.pub", key.display()),
+        "watchdog.timeout=10".to_owned(),
+        "network.method=static".to_owned(),
+        format!("network.address={ADDRESS}/24"),
+        "network.gateway=10.0.2.2".to_owned(),
+        "network.dns=10.0.2.3".to_owned(),
+    ];
+    let config = config.iter().flat_map(|value| ["--config", value]);
+    let add = ["add", "watchdog", "ro", "rootssh", "network"].into_iter().chain(config);
+    world.run("mainjob", &add.collect::<Vec<_>>());
     world.run("mainjob", &["build"]);
 
     let image = world.path("mainjob/target/mainjob-rpi4-arm64.img");
@@ -108,7 +117,7 @@ impl Machine {
             .arg(format!("if=none,id=card,format=raw,snapshot=on,file={}", image.display()))
             .args(["-device", "virtio-blk-pci,drive=card", "-device", "i6300esb"])
             .arg("-netdev")
-            .arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"))
+            .arg(format!("user,id=net,hostfwd=tcp:127.0.0.1:{port}-{ADDRESS}:22"))
             .args(["-device", "virtio-net-pci,netdev=net,romfile="])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
@@ -178,6 +187,29 @@ fn boots(world: &World, image: &Path, key: &Path) {
     assert_eq!(keys, "3", "the device made its own host keys");
     assert_eq!(machine.say("wc -c < /etc/machine-id"), "33");
     assert_eq!(machine.say("dpkg --audit"), "");
+    has_its_network(&machine);
+}
+
+/// The stage `network` set up what its config says, and neither a server nor a router added to it.
+fn has_its_network(machine: &Machine) {
+    let route = machine.say("ip route show default; ip -6 route show default");
+    let words: Vec<&str> = route.split_whitespace().collect();
+    let ["default", "via", "10.0.2.2", "dev", interface, "proto", "static", ..] = words[..] else {
+        panic!("the default route is {route:?}");
+    };
+    assert_eq!(route.lines().count(), 1, "{route}");
+    let addresses = machine.say(&format!("ip -brief address show dev {interface}"));
+    let addresses = addresses.split_whitespace().skip(2).filter(|address| !address.starts_with("fe80:"));
+    assert_eq!(addresses.collect::<Vec<_>>(), [format!("{ADDRESS}/24")]);
+    let servers = machine.say("grep ^nameserver /etc/resolv.conf");
+    assert_eq!(servers, "nameserver 10.0.2.3");
+    let state = machine.say(&format!("networkctl --no-pager --lines=0 status {interface}"));
+    for say in ["Network File: /etc/systemd/network/70-pib.network", "State: routable (configured)"] {
+        assert!(state.contains(say), "no `{say}` in:\n{state}");
+    }
+    // It names file and line of what it does not understand, and goes on without.
+    let complaints = machine.say("journalctl --boot --quiet --unit=systemd-networkd | grep -F .network:");
+    assert_eq!(complaints, "");
 }
 
 #[test]

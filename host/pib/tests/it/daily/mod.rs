@@ -2,6 +2,7 @@
 
 mod hooks;
 mod keys;
+mod network;
 mod packages;
 mod places;
 mod secrets;
