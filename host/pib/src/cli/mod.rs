@@ -259,7 +259,7 @@ fn say(line: &str) {
     _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Writes a result to standard output; a reader that went away ends the program quietly.
+/// Writes a result to standard output; a reader that went away ends the program quietly, and so does a terminal.
 fn print(text: impl AsRef<str>) -> Result<(), Error> {
     let mut text = std::borrow::Cow::from(text.as_ref());
     let mut out = std::io::stdout().lock();
@@ -269,11 +269,21 @@ fn print(text: impl AsRef<str>) -> Result<(), Error> {
     }
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     match write!(out, "{text}{end}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io("write to standard output", "", error))
-        }
+        Err(error) if !is_gone(&error) => Err(Error::io("write to standard output", "", error)),
         _ => Ok(()),
     }
+}
+
+/// Returns whether writing to standard output failed since nobody is there any more: what a closed terminal answers is
+/// what a broken disk does, but a file on a disk is no character device.
+fn is_gone(error: &std::io::Error) -> bool {
+    use rustix::fs::FileType;
+    let device = || {
+        let status = rustix::fs::fstat(std::io::stdout());
+        status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice)
+    };
+    let failed = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
+    error.kind() == std::io::ErrorKind::BrokenPipe || (failed && device())
 }
 
 /// Writes a result as JSON, or as text.

@@ -1,5 +1,6 @@
 //! Where output goes: pipes that break, devices that are full, completions, and the pages of the help.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
 
 use crate::bench::{Bench, PROJECT};
@@ -18,6 +19,32 @@ fn broken() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
+}
+
+/// Returns a terminal that was closed.
+fn closed() -> Stdio {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
+    let terminal = std::fs::File::options().write(true).custom_flags(flags).open(name).unwrap();
+    drop(master);
+    terminal.into()
+}
+
+#[test]
+fn a_terminal_that_was_closed_is_passed_over() {
+    let bench = Bench::new(PROJECT);
+    assert_eq!(bench.run(&["plan"]).code, Some(0));
+    for args in [&["plan"][..], &["tree"], &["completions", "bash"]] {
+        let output = pib(&bench, args).stdout(closed()).stderr(Stdio::piped()).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*errors), (Some(0), ""), "{args:?}");
+    }
+    let wrong = Bench::new(&PROJECT.replace("rpi4", "rpi44"));
+    assert_eq!(pib(&wrong, &["plan"]).stdout(closed()).stderr(closed()).status().unwrap().code(), Some(3));
 }
 
 #[test]
