@@ -86,7 +86,7 @@ async fn greet(endpoint: Endpoint) -> Result<(Arc<Endpoint>, Docker, EngineInfo)
     let endpoint = Arc::new(endpoint);
     if !matches!(endpoint.address, Address::Ssh(_)) {
         // Dialled by hand first: the client's own errors do not tell "no permission" from "nobody there".
-        drop(endpoint.dial().await?);
+        endpoint.try_out().await?;
     }
     let no_answer = |error: &bollard::errors::Error| match error {
         bollard::errors::Error::RequestTimeoutError => endpoint.silent(),

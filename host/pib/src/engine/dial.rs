@@ -13,7 +13,7 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection as Connectable};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tonic::codegen::Service;
 
@@ -26,6 +26,9 @@ use super::tls::Tls;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for one on another machine.
 const FAR_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A question that every engine answers.
+const PING: &[u8] = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 /// Where the engine is, and what is needed to speak with it.
 #[derive(Clone)]
@@ -55,6 +58,29 @@ impl Endpoint {
     pub(super) async fn dial(&self) -> Result<Connection, EngineError> {
         match tokio::time::timeout(self.patience(), self.open()).await {
             Ok(Ok(stream)) => Ok(stream),
+            Ok(Err(error)) => Err(self.refused(&error)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// Opens a connection as the first of all, and has the other side say something where only that tells whether it
+    /// takes this one in.
+    ///
+    /// With TLS 1.3 an engine rejects a client's certificate when the connection is there already. The API's client may
+    /// find it closed before it has asked anything, and then does not say why.
+    pub(super) async fn try_out(&self) -> Result<(), EngineError> {
+        let Connection(mut stream) = self.dial().await?;
+        if self.tls.is_none() {
+            return Ok(());
+        }
+        let answer = async {
+            // What keeps this from being sent is told by what can be read.
+            _ = stream.write_all(PING).await;
+            _ = stream.flush().await;
+            stream.read(&mut [0]).await
+        };
+        match tokio::time::timeout(self.patience(), answer).await {
+            Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(self.refused(&error)),
             Err(_) => Err(self.silent()),
         }
