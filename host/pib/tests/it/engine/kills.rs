@@ -133,7 +133,8 @@ fn change(project: &Scratch, round: u32, seconds: &str) {
 
 fn start(project: &Scratch) -> Child {
     let log = File::create(project.path("log")).unwrap();
-    let mut build = project.pib(&["build"]);
+    let program = ["--default-signal=HUP", env!("CARGO_BIN_EXE_pib"), "build"];
+    let mut build = project.command("env".as_ref(), &program);
     build.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
 }
 
@@ -178,7 +179,9 @@ fn start_in_terminal(project: &Scratch) -> (Terminal, Child) {
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
     rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).unwrap();
     let slave = || Stdio::from(File::options().read(true).write(true).open(&name).unwrap());
-    let mut session = project.command("setsid".as_ref(), &["--ctty", env!("CARGO_BIN_EXE_pib"), "build"]);
+    // Tests that were started by `nohup` ignore what a closed terminal sends, and so would all that they start.
+    let program = ["--default-signal=HUP", "setsid", "--ctty", env!("CARGO_BIN_EXE_pib"), "build"];
+    let mut session = project.command("env".as_ref(), &program);
     let build = session.env("TERM", "xterm").stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
     (Terminal::new(master), build)
 }
