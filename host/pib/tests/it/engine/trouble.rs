@@ -46,20 +46,38 @@ fn a_full_disk_of_the_engine_is_told_with_its_remedy() {
     project.must_build();
 }
 
+/// A socket that only root may use, in a folder that everybody may look into.
+struct Closed {
+    folder: tempfile::TempDir,
+    socket: PathBuf,
+    _listener: std::os::unix::net::UnixListener,
+}
+
+impl Closed {
+    /// Returns nothing where nobody can be kept out: only root can become somebody else.
+    fn door() -> Option<Self> {
+        if !rustix::process::getuid().is_root() {
+            eprintln!("skipped: only root can become somebody else");
+            return None;
+        }
+        let open = |path: &Path, mode| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        let folder = tempfile::tempdir().unwrap();
+        open(folder.path(), 0o755);
+        let socket = folder.path().join("engine.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        open(&socket, 0o600);
+        Some(Self { folder, socket, _listener: listener })
+    }
+}
+
 #[test]
 fn a_socket_that_one_may_not_use_is_told_from_none() {
-    if !rustix::process::getuid().is_root() {
-        eprintln!("skipped: only root can become somebody else");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let Some(Closed { folder, socket, _listener }) = Closed::door() else { return };
     // Where the binary was built, somebody else may not look.
     let program = folder.path().join("pib");
     std::fs::copy(env!("CARGO_BIN_EXE_pib"), &program).unwrap();
-    let socket = folder.path().join("engine.sock");
-    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
     let doctor = |host: &Path| {
         let mut pib = Command::new(&program);
         pib.args(["doctor", "--offline"]).current_dir("/").uid(65534).gid(65534).env_clear();
@@ -80,16 +98,8 @@ fn a_socket_that_one_may_not_use_is_told_from_none() {
 
 #[test]
 fn a_build_that_may_not_use_the_socket_says_whose_door_is_closed() {
-    if !rustix::process::getuid().is_root() {
-        eprintln!("skipped: only root can become somebody else");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let socket = folder.path().join("engine.sock");
-    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let host = format!("unix://{}", socket.display());
+    let Some(closed) = Closed::door() else { return };
+    let host = format!("unix://{}", closed.socket.display());
     let project = Scratch::new("closeddoor", &host);
     project.part("mine", "RUN true\n");
     let program = project.path("pib");
