@@ -6,7 +6,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::bench::{Bench, PROJECT};
-use crate::world::{Images, World};
+use crate::world::{Images, World, nonce};
 
 fn docs() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs")
@@ -171,7 +171,7 @@ fn what_a_command_and_an_export_build_is_told_and_logged() {
     let world = World::new();
     let _images = Images("inside");
     // What the engine has from an earlier run of this test would print nothing.
-    let nonce = format!("{:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+    let nonce = nonce();
     world.tiny("inside", &format!("RUN echo from the part # {nonce}\n"));
     let part = |text: &str| {
         std::fs::write(world.path("inside/stages/mine/Dockerfile.part"), text).unwrap();

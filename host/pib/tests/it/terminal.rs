@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::runs;
 use crate::events;
-use crate::world::{Images, World};
+use crate::world::{Images, World, nonce};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -132,7 +132,7 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     let world = World::new();
     let _images = Images("kiosk");
     // What the engine has from an earlier run of this test would show no instruction.
-    let nonce = format!("{:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap());
+    let nonce = nonce();
     world.tiny("kiosk", &format!("RUN echo one && {WILD} && sleep 6 && : {nonce}\nRUN echo two\n"));
     let terminal = Terminal::open(&world, "kiosk", 80, 24);
 

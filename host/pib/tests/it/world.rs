@@ -57,6 +57,12 @@ pub(crate) fn cache() -> PathBuf {
     named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../pib-cache"))
 }
 
+/// Returns what keeps the engine's cache of earlier runs from answering for this one.
+pub(crate) fn nonce() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{}-{}", std::process::id(), now.as_nanos())
+}
+
 pub(crate) fn docker(args: &[&str]) -> String {
     judge::tool("docker", args).unwrap()
 }

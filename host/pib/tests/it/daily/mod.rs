@@ -10,7 +10,7 @@ mod secrets;
 use std::path::Path;
 use std::process::Output;
 
-use crate::world::World;
+use crate::world::{World, nonce};
 
 /// A project of a base, one or two stages of its own, and the clean-up.
 struct Loop {
@@ -84,12 +84,6 @@ fn stages(executed: &[String]) -> Vec<&str> {
     let mut stages: Vec<&str> = executed.iter().filter_map(|line| line.split(' ').next()).collect();
     stages.dedup();
     stages
-}
-
-/// Returns what keeps the engine's cache of earlier runs from answering for this one.
-fn nonce() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    format!("{}-{}", std::process::id(), now.as_nanos())
 }
 
 fn text(bytes: &[u8]) -> String {
