@@ -79,10 +79,20 @@ pub struct CopySource {
 /// When the part is empty or no Dockerfile syntax, or has a `FROM` of its own: which container image a
 /// stage starts from is what the order decides.
 pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
+    // Editors on Windows put a byte order mark there, which nobody sees; Docker passes over it, too.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let source = ManifestText::new(file, text);
     if text.len() > MAX_PART {
         let message = format!("the part `{file}` is larger than 1 MiB");
         return Err(source.error(0..0, message, "").with_help("Move data to files and COPY them."));
+    }
+    if let Some(at) = open_end(text) {
+        let message = format!(
+            "the last instruction of the part `{file}` has no end: its last line ends in a backslash"
+        );
+        let help =
+            "Remove the backslash, or add the line that is missing: what comes next is another stage's.";
+        return Err(source.error(at..at + 1, message, "this backslash").with_help(help));
     }
     let whole = format!("{PREFIX}{text}\n");
     let dockerfile = parse_dockerfile::parse(&whole).map_err(|error| {
@@ -251,6 +261,23 @@ impl Part {
     }
 }
 
+/// Returns where the backslash is that continues the last line of a text, if one does.
+///
+/// Comments and empty lines do not end an instruction, so those behind it are passed over.
+fn open_end(text: &str) -> Option<usize> {
+    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    let mut end = text.len();
+    for line in text.split_inclusive('\n').rev() {
+        let start = end - line.len();
+        if !blank(line) {
+            let line = line.trim_end();
+            return line.ends_with('\\').then(|| start + line.len() - 1);
+        }
+        end = start;
+    }
+    None
+}
+
 /// Returns a string as JSON writes it.
 fn json_string(text: &str) -> String {
     let mut json = String::from("\"");
@@ -310,6 +337,22 @@ mod tests {
         assert!(error.to_string().contains("FROM of its own"));
         assert_eq!(&text[error.span().unwrap()], "FROM");
         assert!(check("p", "RUN echo \\\n FROM here\n").is_ok());
+    }
+
+    #[test]
+    fn a_part_never_reaches_into_the_next() {
+        for end in ["\\", "\\\n", "\\ \t\n", "\\\r\n", "\\\n\n  # comment\n", "\\\n#\\\n"] {
+            let text = format!("RUN true\nRUN a && {end}");
+            let error = check("p", &text).unwrap_err();
+            assert!(error.to_string().contains("ends in a backslash"), "{text:?}: {error}");
+            assert_eq!(error.span().unwrap().start, "RUN true\nRUN a && ".len(), "{text:?}");
+        }
+        assert!(check("p", "RUN a\n# comment \\\n").is_ok());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(check("p", "\u{feff}RUN a\n").unwrap(), check("p", "RUN a\n").unwrap());
     }
 
     #[test]
