@@ -5,11 +5,9 @@
 //! | `cli` | flags to options, results to standard output |
 //! | `ops` | one file for each operation |
 //! | `ui` | draws what operations report |
-//! | `event` | what operations report while they run |
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
-//! | `net` | the HTTP client that adapters share |
 //! | `pax` | reads tar streams with extended attributes |
 //! | `disk` | partition table, FAT, ext4, the image file |
 //! | `source` | where stages come from; the cache |
@@ -18,9 +16,7 @@ pub mod base;
 pub mod cli;
 pub mod disk;
 pub mod engine;
-pub mod event;
 pub mod hooks;
-pub mod net;
 pub mod ops;
 pub mod pax;
 pub mod source;

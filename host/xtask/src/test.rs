@@ -26,7 +26,7 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
 
 /// Has the tests of the terminal keep what they see, for the book; and the schema of the events be written.
 pub(crate) fn record() -> Outcome {
-    show(cargo(&["test", "--locked", "-p", "pib", "--lib", "--", "schema_tests"]).env("PIB_BLESS", "1"))?;
+    show(cargo(&["test", "--locked", "-p", "pib-event", "--", "schema_tests"]).env("PIB_BLESS", "1"))?;
     let mut tests = cargo(&["test", "--locked", "-p", "pib", "--test", "it", "--", "terminal::", "events::"]);
     show(tests.args(["--test-threads", "1"]).env("PIB_RECORD", "1").env("PIB_TEST_CACHE", cache()))
 }

@@ -4,8 +4,8 @@ use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::event::{Reporter, ReporterExt};
-use crate::net::Http;
+use pib_event::{Reporter, ReporterExt};
+use pib_net::Http;
 use pib_plan::id::Digest;
 
 use super::compress::{self, Format};

@@ -20,7 +20,7 @@ use pib_plan::id::{Digest, KeyHasher};
 
 use super::error::BaseError;
 use super::{Bootstrap, CompanionRecipe, STEP, normalise};
-use crate::event::{Reporter, ReporterExt};
+use pib_event::{Reporter, ReporterExt};
 
 /// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
 const RECIPE_VERSION: &str = "1";

@@ -1,7 +1,7 @@
 use pib_plan::id::Arch;
 
 use super::*;
-use crate::event::Silent;
+use pib_event::Silent;
 
 fn recipe() -> Bootstrap {
     Bootstrap {

@@ -20,7 +20,7 @@ use super::packages::Package;
 use super::rootfs::{Tree, inside, merged};
 use super::suites::Distribution;
 use super::{Bootstrap, resolve};
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// Raise it when the same list would give another companion.
 const VERSION: &str = "pib companion 3";

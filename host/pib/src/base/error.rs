@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Arch, Digest};
 
-use crate::net::NetError;
+use pib_net::NetError;
 
 /// Says why there is no base, and what to do about it.
 #[derive(Debug, thiserror::Error)]

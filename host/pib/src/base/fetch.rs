@@ -11,8 +11,8 @@ use url::Url;
 
 use super::STEP;
 use super::error::BaseError;
-use crate::event::{Reporter, ReporterExt};
-use crate::net::Http;
+use pib_event::{Reporter, ReporterExt};
+use pib_net::Http;
 
 /// How many files are fetched at the same time.
 const AT_ONCE: usize = 12;

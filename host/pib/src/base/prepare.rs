@@ -15,7 +15,7 @@ use super::resolve;
 use super::rootfs::Tree;
 use super::suites::Distribution;
 use super::{Bootstrap, second};
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use super::fetch::{self, Wanted};
 use super::keyring::Keyring;
 use super::mirror::{self, HostApt, Mirror};
 use super::packages::{Package, Packages};
-use crate::event::{Reporter, ReporterExt};
-use crate::net::Http;
+use pib_event::{Reporter, ReporterExt};
+use pib_net::Http;
 
 /// A release of Debian for one architecture, verified, and what fetching its packages needs.
 pub(super) struct Distribution {

@@ -11,8 +11,8 @@ use super::*;
 use crate::base::DatePolicy;
 use crate::base::keyring::Keyring;
 use crate::base::packages::tests::paragraph;
-use crate::event::Event;
-use crate::net::testing::{Answer, Server};
+use pib_event::Event;
+use pib_net::testing::{Answer, Server};
 
 /// A mirror with suites that a key of its own signs.
 struct Archive {

@@ -15,8 +15,8 @@ use super::cache::{BaseCache, CacheLock, StoredBase, digest_file};
 use super::compress::{self, Format};
 use super::error::BaseError;
 use super::{Location, STEP};
-use crate::event::{Reporter, ReporterExt};
-use crate::net::Http;
+use pib_event::{Reporter, ReporterExt};
+use pib_net::Http;
 
 /// The largest tarball that is fetched.
 const MAX_TARBALL: u64 = 16 << 30;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::Silent;
+use pib_event::Silent;
 
 fn tar() -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());

@@ -2,8 +2,8 @@
 
 use miette::Diagnostic;
 
-use crate::event::{Event, Place, Problem};
 use crate::ops::Error;
+use pib_event::{Event, Place, Problem};
 
 /// Returns the event that ends a run which failed.
 pub(super) fn event(error: &Error, logs: Vec<String>) -> Event {

@@ -37,9 +37,9 @@ use std::process::ExitCode;
 use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::event::Reporter;
 use crate::ops::{Error, LockMode, Session};
 use crate::ui::{self, Style, Verbosity};
+use pib_event::Reporter;
 
 /// Builds bootable Raspberry Pi images from versioned stages.
 #[derive(Debug, Parser)]

@@ -15,8 +15,8 @@ use tar::{EntryType, Header};
 
 use super::tree::{Content, Kind, Node, Tree};
 use super::{DiskError, Identity, STEP, normalise, read};
-use crate::event::{Reporter, ReporterExt as _};
 use crate::pax;
+use pib_event::{Reporter, ReporterExt as _};
 
 /// The longest name that fits into a tar's header.
 const HEADER_NAME: usize = 100;

@@ -1,7 +1,7 @@
 use pib_plan::id::Digest;
 
 use super::*;
-use crate::event::Silent;
+use pib_event::Silent;
 
 fn header(kind: EntryType, size: u64) -> Header {
     let mut header = Header::new_gnu();

@@ -38,7 +38,7 @@ use sha2::{Digest as _, Sha256};
 pub use error::DiskError;
 pub use export::{Exported, check_folder, write_folder, write_tar};
 
-use crate::event::{Reporter, ReporterExt as _};
+use pib_event::{Reporter, ReporterExt as _};
 use tree::Tree;
 
 /// The id of the step in the events of this module. Whoever calls it starts and finishes the step.

@@ -7,8 +7,8 @@ use tar::EntryType;
 
 use super::tree::{Content, Kind, Node, Tree};
 use super::{DiskError, STEP};
-use crate::event::{Reporter, ReporterExt as _};
 use crate::pax::{self, Meta};
+use pib_event::{Reporter, ReporterExt as _};
 
 /// The longest path, as Linux has it.
 const MAX_PATH: usize = 4096;
@@ -151,7 +151,7 @@ fn clean(bytes: &[u8]) -> Result<String, DiskError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Silent;
+    use pib_event::Silent;
 
     fn tar(build: impl FnOnce(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());

@@ -8,7 +8,7 @@ use super::error::EngineError;
 use super::export::Piece;
 use super::session::AbortOnDrop;
 use super::{BuildRequest, ContainerImage, Engine};
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// What an engine can do beyond what all of them can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

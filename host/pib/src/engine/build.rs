@@ -6,7 +6,7 @@ use pib_plan::assemble::BuildPlan;
 use pib_plan::id::StageName;
 
 use super::{Engine, EngineError};
-use crate::event::{Mask, Reporter};
+use pib_event::{Mask, Reporter};
 
 /// The id of a container image, as the engine gives it.
 pub type ContainerImageId = String;

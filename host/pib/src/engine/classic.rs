@@ -24,7 +24,7 @@ use super::place;
 use super::progress::{Stages, shorten, step_failed};
 use super::session::AbortOnDrop;
 use super::{ContainerImage, Engine, solve};
-use crate::event::{Mask, Reporter};
+use pib_event::{Mask, Reporter};
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
 const DOCKERFILE: &str = ".pib/Dockerfile";

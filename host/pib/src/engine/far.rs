@@ -14,7 +14,7 @@ use super::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, Handlers, PROC, 
 use super::export::{TemporaryContainer, temporary};
 use super::handler::qemu_name;
 use super::{Base, Engine, EngineError};
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// Where the container has the kernel's handlers.
 const FOLDER: &str = "/handlers";

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use super::archive::{self, Frame};
 use super::{Engine, EngineError};
-use crate::event::{Reporter, ReporterExt};
+use pib_event::{Reporter, ReporterExt};
 
 /// How much of a base is handed to the engine at once.
 const CHUNK: usize = 256 * 1024;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Mask;
+use pib_event::Mask;
 
 /// The longest line that is passed on whole; a longer one is split.
 const MAX_LINE: usize = 4096;

@@ -5,7 +5,7 @@ use pib_plan::merge;
 
 use super::place::Place;
 use super::progress::shorten;
-use crate::event::Mask;
+use pib_event::Mask;
 
 /// Returns what is shown of the instruction at this place, if it was merged.
 pub(super) fn shown(plan: &BuildPlan, place: Option<Place>, mask: &Mask) -> Option<String> {

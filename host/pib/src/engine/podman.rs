@@ -7,7 +7,7 @@ use super::error::EngineError;
 use super::export::{self, Piece};
 use super::session::AbortOnDrop;
 use super::{BuildRequest, ContainerImage, Engine, classic};
-use crate::event::{Reporter, ReporterExt as _};
+use pib_event::{Reporter, ReporterExt as _};
 
 /// What its export loses, for people.
 const LOSES: &str = "extended attributes of files may be lost, among them ACLs; etc/hosts, etc/hostname and \

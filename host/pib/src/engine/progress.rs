@@ -8,7 +8,7 @@ use pib_plan::assemble::BuildPlan;
 use super::error::EngineError;
 use super::lines::{Lines, clean};
 use super::{binfmt, merged, place};
-use crate::event::{Event, Mask, Reporter, ReporterExt};
+use pib_event::{Event, Mask, Reporter, ReporterExt};
 
 /// The longest instruction that is shown.
 const MAX_INSTRUCTION: usize = 200;

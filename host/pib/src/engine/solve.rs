@@ -16,7 +16,7 @@ use super::filesync::ContextServer;
 use super::progress::Progress;
 use super::session::{AbortOnDrop, Services, Session, random_id};
 use super::{ContainerImage, Engine, place};
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// How long the last messages of a build that has ended may take.
 const LAST_WORDS: Duration = Duration::from_secs(3);

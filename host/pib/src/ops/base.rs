@@ -13,8 +13,8 @@ use pib_plan::record::Ingredients;
 use super::{Error, LockMode, Session, blocking, engine, files, native};
 use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
 use crate::engine::{BuildRequest, Engine};
-use crate::event::ReporterExt as _;
 use crate::source::Package;
+use pib_event::ReporterExt as _;
 
 /// The label of everything that pib makes in an engine.
 pub(super) const LABEL: &str = "dev.pib";

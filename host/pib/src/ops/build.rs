@@ -13,7 +13,7 @@ use super::stages::{self, NoCache, StageOptions};
 use super::{Error, Session, blocking, compress, files, logs};
 use crate::disk::{self, Identity, ImageInfo};
 use crate::engine::Engine;
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
 const IMAGE_VERSION: &str = "pib image 1";

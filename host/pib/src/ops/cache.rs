@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::{Error, Session, blocking};
 use crate::base::BaseCache;
-use crate::event::ReporterExt as _;
 use crate::hooks::{self, Host, Limits};
 use crate::source;
+use pib_event::ReporterExt as _;
 
 /// The folders of the cache, and what each holds.
 const KINDS: [(&str, &str); 6] = [

@@ -10,7 +10,7 @@ use super::project::Project;
 use super::stages::{PROJECT_LABEL, project_id};
 use super::{Error, Session};
 use crate::engine::Engine;
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// The ends of the names of files that builds leave.
 const LEFT: [&str; 9] =

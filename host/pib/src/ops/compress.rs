@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pib_plan::manifest::project::Compression;
 
 use super::Error;
-use crate::event::{Reporter, ReporterExt as _};
+use pib_event::{Reporter, ReporterExt as _};
 
 /// Levels that are slow enough to be worth it and quick enough to wait for.
 const ZSTD_LEVEL: i32 = 9;
@@ -81,7 +81,7 @@ fn copy(how: Compression, from: &mut impl Read, to: &mut impl Write) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Silent;
+    use pib_event::Silent;
 
     #[test]
     fn what_is_compressed_comes_back_and_the_plain_file_is_gone() {

@@ -16,7 +16,7 @@ use super::project::{self, Project};
 use super::{Error, LockMode, Session, graph};
 use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
 use crate::engine::{Engine, EngineStore};
-use crate::net::Http;
+use pib_net::Http;
 
 /// With less than this a build fails for sure.
 const LITTLE: u64 = 1 << 30;

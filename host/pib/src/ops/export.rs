@@ -9,7 +9,7 @@ use super::project::{self, Project};
 use super::stages::{self, StageOptions};
 use super::{Error, Session, blocking};
 use crate::disk::{self, Exported, STEP};
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// What to export, and where to.
 #[derive(Debug, Clone, Default)]

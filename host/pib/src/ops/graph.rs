@@ -15,9 +15,9 @@ use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resol
 
 use super::project::Project;
 use super::{Error, LockMode, Session, cache, placed, slow, vendor};
-use crate::event::Reporter;
 use crate::source::vendor::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
+use pib_event::Reporter;
 
 /// How many stages are asked for, or fetched, at once.
 const AT_ONCE: usize = 32;
@@ -124,7 +124,7 @@ async fn choose(
 
 /// A patch that changes nothing is most likely one for a name that was mistyped, or for a stage that is gone.
 fn warn_of_unused_patches(session: &Session, project: &Project, resolution: &Resolution) {
-    use crate::event::ReporterExt as _;
+    use pib_event::ReporterExt as _;
     if project.target_names().next().is_some() {
         return; // It may be meant for another target.
     }

@@ -23,12 +23,12 @@ use super::inputs::{self, config_error};
 use super::project::Project;
 use super::secrets::Secrets;
 use super::{Error, Session, blocking, files};
-use crate::event::{Event, Reporter, ReporterExt as _};
 use crate::hooks::{
     Answer, Context, Files, HookError, HookName, Host, Level, ProjectFile, Question, Severity, StageRef,
     Value,
 };
 use crate::source::Package;
+use pib_event::{Event, Reporter, ReporterExt as _};
 
 /// The answers of a build's hooks, by stage.
 pub(super) type Answers = BTreeMap<StageName, Answer>;

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use super::project::Project;
 use super::{Error, Session};
-use crate::event::{Event, Masked, Reporter, ReporterExt as _};
+use pib_event::{Event, Masked, Reporter, ReporterExt as _};
 
 mod file;
 mod name;
@@ -239,7 +239,7 @@ impl Drop for Tee {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Silent;
+    use pib_event::Silent;
 
     fn session(folder: &Path) -> Session {
         Session { reporter: Arc::new(Silent), ..Session::for_tests(folder) }

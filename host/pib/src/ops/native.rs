@@ -10,7 +10,7 @@ use super::base::LABEL;
 use super::{Error, Session, blocking, cache};
 use crate::base::{self, BaseCache, Bootstrap, CompanionRecipe, HostApt, StoredBase};
 use crate::engine::{Base, Engine};
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// The program that starts commands. Empty where this pib was compiled for a processor for which there is none.
 const RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/native-run"));

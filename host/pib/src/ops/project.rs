@@ -134,7 +134,7 @@ impl Project {
     ///
     /// The lock ends when the returned file is closed, also when the process is killed.
     pub(super) async fn exclusive(session: &Session, dir: &Path) -> Result<std::fs::File, Error> {
-        use crate::event::ReporterExt as _;
+        use pib_event::ReporterExt as _;
         let target = dir.join("target");
         std::fs::create_dir_all(&target).map_err(|error| Error::io("create the folder", &target, error))?;
         let path = target.join(".pib-lock");

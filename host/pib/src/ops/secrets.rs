@@ -19,8 +19,8 @@ use tokio::io::AsyncReadExt as _;
 use super::project::Project;
 use super::{Error, Session, inputs};
 use crate::engine::{Engine, EngineError, Secret};
-use crate::event::ReporterExt as _;
 use crate::source::Package;
+use pib_event::ReporterExt as _;
 
 /// The largest secret that engines take, in bytes.
 const MAX_SECRET: u64 = 500 << 10;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::Error;
 use super::logs::Logs;
 use crate::engine::ConnectOptions;
-use crate::event::{Mask, Masked, Reporter};
 use crate::source::git::GitOptions;
+use pib_event::{Mask, Masked, Reporter};
 
 /// The environment of one run. Read once, at the start; nothing below reads environment variables.
 #[derive(Clone)]
@@ -104,7 +104,7 @@ impl Session {
     /// Returns a session that works in `folder` and tells nobody.
     #[cfg(test)]
     pub(super) fn for_tests(folder: &Path) -> Self {
-        let reporter: Arc<dyn Reporter> = Arc::new(crate::event::Silent);
+        let reporter: Arc<dyn Reporter> = Arc::new(pib_event::Silent);
         Self {
             cwd: folder.to_owned(),
             project: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Reporter, ReporterExt as _};
+use pib_event::{Reporter, ReporterExt as _};
 
 /// What nobody would wait for an explanation of.
 const MOMENT: Duration = Duration::from_millis(400);
@@ -32,7 +32,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::event::Event;
+    use pib_event::Event;
 
     #[derive(Default)]
     struct Keep(Mutex<Vec<Event>>);

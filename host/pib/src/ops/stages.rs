@@ -16,7 +16,7 @@ use super::secrets::{self, Secrets};
 use super::{Error, LockMode, Session, build_args, engine, files, logs, native};
 use crate::base::{BaseSource, StoredBase};
 use crate::engine::{Base, BuildRequest, Engine};
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// The label that tells the key of a container image's last stage.
 const KEY_LABEL: &str = "dev.pib.key";

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::build::{Begun, Built, begin};
 use super::project::{self, Project};
 use super::{Error, Session, StageOptions};
-use crate::event::{Event, Reporter};
+use pib_event::{Event, Reporter};
 
 /// How many targets the engine builds at the same time.
 const AT_ONCE: usize = 4;

@@ -12,9 +12,9 @@ use super::all::{self, All};
 use super::graph::{Graph, Means};
 use super::project::{self, Project};
 use super::{Error, LockMode, Session, blocking, files};
-use crate::event::ReporterExt as _;
 use crate::source::Package;
 use crate::source::vendor::{Filled, Vendor, Wanted, fill};
+use pib_event::ReporterExt as _;
 
 /// What to vendor, and where to.
 #[derive(Debug, Clone, Default)]

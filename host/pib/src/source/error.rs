@@ -9,7 +9,7 @@ use pib_plan::manifest::ManifestError;
 use semver::Version;
 
 use super::git::GitError;
-use crate::net::NetError;
+use pib_net::NetError;
 
 /// Says why a stage cannot be had, packed or published, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]

@@ -45,9 +45,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::cache::{CachedStage, StageCache};
 use super::{Package, SourceError, entry};
-use crate::event::{Reporter, Silent};
-use crate::net::Http;
 use address::Address;
+use pib_event::{Reporter, Silent};
+use pib_net::Http;
 use work::{Work, bare_name, stage_folders};
 
 pub use error::GitError;

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::registry::MAX_INDEX;
 use super::{SourceError, leftovers};
-use crate::net::Validators;
+use pib_net::Validators;
 
 /// The longest first line.
 const MAX_HEAD: u64 = 16 << 10;

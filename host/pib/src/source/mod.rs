@@ -51,10 +51,10 @@ use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::Resolved;
 use pib_plan::suggest;
 
-use crate::net::Http;
 use cache::StageCache;
 use git::{Git, GitOptions, Wish};
 use path::PathStage;
+use pib_net::Http;
 use registry::Registry;
 use vendor::Vendor;
 

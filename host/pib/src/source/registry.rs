@@ -19,7 +19,7 @@ use url::Url;
 use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::kept::KeptIndex;
-use crate::net::{Http, NetError};
+use pib_net::{Http, NetError};
 
 /// The registry that is part of this program. Its folder is watched by the build script.
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");

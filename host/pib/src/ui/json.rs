@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use super::Verbosity;
-use crate::event::{Event, Reporter};
+use pib_event::{Event, Reporter};
 
 /// The property that is put into every event: the seconds since the program started.
 const TIME: &str = "time";

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Verbosity, elapsed, harmless};
-use crate::event::{Event, Reporter};
+use pib_event::{Event, Reporter};
 
 pub(super) struct Lines {
     verbosity: Verbosity,
@@ -59,7 +59,7 @@ impl Reporter for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::ReporterExt as _;
+    use pib_event::ReporterExt as _;
 
     fn lines(verbosity: Verbosity) -> Vec<String> {
         let ui = Lines::new(verbosity);

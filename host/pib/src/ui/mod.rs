@@ -17,7 +17,7 @@ mod terminal;
 
 use std::sync::Arc;
 
-use crate::event::Reporter;
+use pib_event::Reporter;
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

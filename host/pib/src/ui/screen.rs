@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use console::{measure_text_width, style};
 
 use super::{elapsed, harmless, size};
-use crate::event::Event;
+use pib_event::Event;
 
 /// The signs of a step that runs, one after the other.
 const SPINNER: [&str; 8] = ["⠋", "⠙", "⠸", "⠴", "⠦", "⠇", "⠏", "⠛"];

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::screen::{FRAME, Screen, Size};
-use crate::event::{Event, Reporter};
+use pib_event::{Event, Reporter};
 
 /// How soon after the last time the lines may be drawn anew, when a step moved on.
 const SOON: Duration = Duration::from_millis(60);

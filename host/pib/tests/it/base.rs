@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use pib::base::{BaseCache, BaseError, Bootstrap, DatePolicy, HostApt, prepare};
-use pib::event::{Event, Reporter};
+use pib_event::{Event, Reporter};
 use pib_plan::id::Arch;
 
 /// Keeps the events, so that a test can look at them.

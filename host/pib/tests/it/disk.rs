@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pib::disk::{self, DiskError, Identity, ImageInfo};
-use pib::event::Silent;
+use pib_event::Silent;
 use pib_plan::id::Digest;
 use pib_plan::layout::{Layout, PartitionSize};
 use pib_plan::size::ByteSize;

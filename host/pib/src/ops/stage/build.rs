@@ -10,9 +10,9 @@ use wit_component::ComponentEncoder;
 
 use super::cargo::{Crate, STEP};
 use super::{HOOK_FOLDER, folder};
-use crate::event::ReporterExt as _;
 use crate::ops::{Error, Session, files};
 use crate::source;
+use pib_event::ReporterExt as _;
 
 /// What to build.
 #[derive(Debug, Clone, Default)]

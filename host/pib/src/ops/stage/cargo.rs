@@ -12,8 +12,8 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::event::{Event, ReporterExt as _};
 use crate::ops::{Error, Session};
+use pib_event::{Event, ReporterExt as _};
 
 /// The compiler's name of the target that brings no WASI along.
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";

@@ -12,13 +12,13 @@ use pib_plan::manifest::stage::StageManifest;
 use pib_plan::suggest;
 
 use super::folder;
-use crate::event::Event;
 use crate::hooks::{Answer, HookError, Level, StageRef};
 use crate::ops::base::Mirrors;
 use crate::ops::project::Project;
 use crate::ops::secrets::Secrets;
 use crate::ops::{Error, Session, blocking, hooks, inputs};
 use crate::source::{Package, path};
+use pib_event::Event;
 
 /// What messages call the manifest that is made up.
 const MADE_UP: &str = "pib.toml, as the options say";

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::address::{Address, Place};
 use super::{GitError, ssh, web};
-use crate::event::Reporter;
-use crate::net::Http;
+use pib_event::Reporter;
+use pib_net::Http;
 
 /// How long nothing may arrive before the other side counts as dead.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

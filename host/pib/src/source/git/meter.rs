@@ -7,7 +7,7 @@ use git2::{AutotagOption, FetchOptions, Remote, RemoteCallbacks};
 
 use super::GitError;
 use super::link::Link;
-use crate::event::ReporterExt as _;
+use pib_event::ReporterExt as _;
 
 /// The most bytes that are fetched of one repository at once.
 const MAX_RECEIVED: u64 = 2 << 30;

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::link::Link;
 use super::{GitError, login};
-use crate::net::{self, Http};
+use pib_net::Http;
 
 /// How often the first request is made before a busy server is an error.
 const ATTEMPTS: u32 = 3;
@@ -150,7 +150,7 @@ impl Shared {
             let answer = match self.send(&http, request) {
                 Ok(answer) => answer,
                 Err(Broken::Failed(error)) if attempt < ATTEMPTS && may_pass(&error) => {
-                    self.pause(net::pause(attempt, None))?;
+                    self.pause(pib_net::pause(attempt, None))?;
                     continue;
                 }
                 Err(broken) => return Err(self.explain(broken)),
@@ -162,9 +162,11 @@ impl Shared {
                     asked = true;
                     self.log_in(&head.url)?;
                 }
-                status if net::is_passing(status) => match head.retry_after {
-                    Some(pause) if net::is_too_long(pause) => return Err(self.unwell(status, Some(pause))),
-                    asked if attempt < ATTEMPTS => self.pause(net::pause(attempt, asked))?,
+                status if pib_net::is_passing(status) => match head.retry_after {
+                    Some(pause) if pib_net::is_too_long(pause) => {
+                        return Err(self.unwell(status, Some(pause)));
+                    }
+                    asked if attempt < ATTEMPTS => self.pause(pib_net::pause(attempt, asked))?,
                     _ => return Err(self.unwell(status, None)),
                 },
                 status => return Err(self.refused(status)),
@@ -293,7 +295,7 @@ impl Shared {
             Broken::Silent => self.link.timed_out(),
             Broken::Stopped => self.link.interrupted(),
             Broken::Failed(error) if error.is_timeout() => self.link.timed_out(),
-            Broken::Failed(error) => match net::certificate_fault(&error) {
+            Broken::Failed(error) => match pib_net::certificate_fault(&error) {
                 Some(reason) => GitError::Server {
                     url: self.link.url.clone(),
                     reason: format!("the server's certificate is not trusted here ({reason})"),
@@ -335,7 +337,7 @@ impl Shared {
 
 /// Returns whether the same request may reach the server later.
 fn may_pass(error: &reqwest::Error) -> bool {
-    !error.is_builder() && net::certificate_fault(error).is_none()
+    !error.is_builder() && pib_net::certificate_fault(error).is_none()
 }
 
 /// Makes a request and hands on what arrives; nothing may take longer than `patience`.
@@ -370,6 +372,6 @@ fn head(response: &Response) -> Head {
         url: response.url().clone(),
         status: response.status(),
         kind: text(header::CONTENT_TYPE).unwrap_or("nothing that it names").to_owned(),
-        retry_after: net::retry_after(response),
+        retry_after: pib_net::retry_after(response),
     }
 }

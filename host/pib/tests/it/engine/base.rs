@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pib::engine::Base;
-use pib::event::{Event, Silent};
+use pib_event::{Event, Silent};
 
 use super::lab::{LABEL, Lab, Recorder};
 use super::rootfs::base_tar;

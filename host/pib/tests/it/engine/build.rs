@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pib::engine::{Base, EngineError, Secret};
-use pib::event::{Event, Silent};
+use pib_event::{Event, Silent};
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::id::{Arch, Digest};
 

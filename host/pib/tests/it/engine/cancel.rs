@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pib::event::Event;
+use pib_event::Event;
 
 use super::lab::{Lab, Recorder, runs, until};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use pib::engine::binfmt::{Binfmt, BinfmtStatus};
 use pib::engine::{ConnectOptions, Engine, EngineError};
-use pib::event::Silent;
+use pib_event::Silent;
 use pib_plan::id::{Arch, Digest};
 use tokio::net::{TcpListener, UnixStream};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::models::ContainerSummary;
 use bollard::query_parameters::ListContainersOptions;
-use pib::event::Silent;
+use pib_event::Silent;
 
 use super::kind::Kind;
 use super::lab::{Lab, Proxy, export};

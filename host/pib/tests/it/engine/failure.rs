@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pib::engine::EngineError;
-use pib::event::{Event, Silent};
+use pib_event::{Event, Silent};
 
 use super::lab::{Lab, Proxy, Recorder, runs, until};
 

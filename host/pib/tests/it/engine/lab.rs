@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use pib::engine::{Base, BuildRequest, ConnectOptions, Engine};
-use pib::event::{Event, Reporter, Silent};
+use pib_event::{Event, Reporter, Silent};
 use pib_plan::assemble::{Arg, BaseRef, BuildPlan, ContextFile, Extras, FileSource, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
 use pib_plan::part;

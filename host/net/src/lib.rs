@@ -159,7 +159,7 @@ impl Http {
     }
 
     /// Returns the client itself, for a protocol that is more than fetching a file.
-    pub(crate) fn client(&self) -> &reqwest::Client {
+    pub fn client(&self) -> &reqwest::Client {
         &self.client
     }
 
@@ -324,17 +324,17 @@ fn trusting_nobody() -> rustls::ClientConfig {
 }
 
 /// Returns how long to wait after a failed attempt (the first is 1), given what the server asked for.
-pub(crate) fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
+pub fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
     asked.unwrap_or_else(|| BACKOFF * 2_u32.pow(attempt - 1)).min(LONGEST_PAUSE)
 }
 
 /// Returns whether a server asks to be left alone for longer than anyone wants to wait.
-pub(crate) fn is_too_long(pause: Duration) -> bool {
+pub fn is_too_long(pause: Duration) -> bool {
     pause > LONGEST_PAUSE
 }
 
 /// Returns what is wrong with the server's certificate, where that is why a request failed.
-pub(crate) fn certificate_fault(error: &reqwest::Error) -> Option<String> {
+pub fn certificate_fault(error: &reqwest::Error) -> Option<String> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
         // An error of a stream hides the one that it was made of.
@@ -373,12 +373,12 @@ fn certificate_words(fault: &rustls::CertificateError) -> String {
 }
 
 /// Returns whether the same request may succeed later.
-pub(crate) fn is_passing(status: StatusCode) -> bool {
+pub fn is_passing(status: StatusCode) -> bool {
     status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// Returns how long the server asks to be left alone, where it says so in seconds.
-pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
+pub fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
@@ -397,9 +397,9 @@ fn redirect_policy() -> reqwest::redirect::Policy {
     })
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-pub(crate) mod testing;
+#[cfg(any(test, feature = "testing"))]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub mod testing;
 
 #[cfg(test)]
 mod tests;

@@ -210,5 +210,4 @@ pub trait ReporterExt: Reporter {
 impl<R: Reporter + ?Sized> ReporterExt for R {}
 
 #[cfg(test)]
-#[path = "event/schema_tests.rs"]
 mod schema_tests;

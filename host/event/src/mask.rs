@@ -95,7 +95,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::event::ReporterExt as _;
+    use crate::ReporterExt as _;
 
     #[test]
     fn every_line_of_a_secret_is_hidden_the_longest_first() {

@@ -9,7 +9,7 @@ use url::Url;
 
 /// What the server says: a status line with headers, and a body.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub struct Answer {
     /// E.g. `200 OK`, with further headers on lines of their own.
     pub head: String,
     /// The bytes that follow.
@@ -18,20 +18,20 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Returns an answer that has the file.
-    pub(crate) fn file(body: impl Into<Vec<u8>>) -> Self {
+    pub fn file(body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         Self { head: format!("200 OK\r\nContent-Length: {}", body.len()), body }
     }
 
     /// Returns an answer without a body.
-    pub(crate) fn status(head: &str) -> Self {
+    pub fn status(head: &str) -> Self {
         Self { head: format!("{head}\r\nContent-Length: 0"), body: Vec::new() }
     }
 }
 
 /// A server on a port of its own; it stops with the test.
 #[derive(Clone)]
-pub(crate) struct Server {
+pub struct Server {
     url: Url,
     answers: Arc<Mutex<HashMap<String, Vec<Answer>>>>,
     asked: Arc<Mutex<Vec<String>>>,
@@ -39,7 +39,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server that has nothing yet.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
         let server = Self { url, answers: Arc::default(), asked: Arc::default() };
@@ -54,17 +54,17 @@ impl Server {
     }
 
     /// Sets what is answered for a path.
-    pub(crate) fn set(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
+    pub fn set(&self, path: &str, answers: impl IntoIterator<Item = Answer>) {
         self.answers.lock().unwrap().insert(path.to_owned(), answers.into_iter().collect());
     }
 
     /// Returns the address of a path.
-    pub(crate) fn url(&self, path: &str) -> Url {
+    pub fn url(&self, path: &str) -> Url {
         self.url.join(path).unwrap()
     }
 
     /// Returns the paths that were asked for, in order.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
