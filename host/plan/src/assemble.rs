@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use semver::Version;
 
-use crate::id::{Arch, CLEANUP, Digest, INIT, KeyHasher, StageName};
+use crate::build_stage;
+use crate::id::{Arch, Digest, KeyHasher, StageName};
 use crate::merge::{self, Fitted, Merged};
 use crate::native::{self, Native, Tools};
 use crate::packages::PackageCache;
@@ -207,7 +208,7 @@ pub fn assemble(
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
     let mut tools = extras.native.map(|native| native.begin(&mut dockerfile));
     for (stage, fitted) in stages.iter().zip(&fitted) {
-        let target = target_name(&stage.name);
+        let target = build_stage::name(&stage.name);
         write_head(&mut dockerfile, stage, &target, planned.last(), base);
         if let Some(tools) = &mut tools {
             tools.shell(&mut dockerfile, stage.native);
@@ -246,22 +247,9 @@ pub fn assemble(
 }
 
 impl BuildPlan {
-    /// Returns the stage whose Docker build stage is called `target`.
-    pub fn by_target(&self, target: &str) -> Option<&PlannedStage> {
-        self.stages.iter().find(|stage| stage.target == target)
-    }
-}
-
-/// Returns the name of a stage's Docker build stage.
-///
-/// Docker's names start with a letter (`^[a-z][a-z0-9-_.]*$`), which the two reserved names do not; what
-/// they become holds a `_`, which no other stage's name can. `scratch` is Docker's own word.
-pub fn target_name(name: &StageName) -> String {
-    match name.as_str() {
-        INIT => "init__".to_owned(),
-        CLEANUP => "cleanup__".to_owned(),
-        "scratch" => "scratch__".to_owned(),
-        other => other.to_owned(),
+    /// Returns the index of the stage whose build stage is called `target`.
+    pub fn index_of(&self, target: &str) -> Option<usize> {
+        self.stages.iter().position(|stage| stage.target == target)
     }
 }
 

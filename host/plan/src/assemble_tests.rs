@@ -1,4 +1,5 @@
 use super::*;
+use crate::id::INIT;
 use crate::part;
 
 fn stage(name: &str, arg: &str, text: &str) -> StageInput {
@@ -22,8 +23,8 @@ fn plan(stages: &[StageInput]) -> BuildPlan {
 fn stages_follow_each_other() {
     let plan = plan(&[stage(INIT, "1", "RUN true\n"), stage("os", "a \"b\" $c", "RUN false")]);
     let expected = "# Written by pib. Changes here are lost.\n\
-        \nFROM pib-base:1 AS init__\n# stage __init__ 1.0.0\nARG X=\"1\"\nRUN true\n\
-        \nFROM init__ AS os\n# stage os 1.0.0\nARG X=\"a \\\"b\\\" \\$c\"\nRUN false\n";
+        \nFROM pib-base:1 AS pib_init\n# stage __init__ 1.0.0\nARG X=\"1\"\nRUN true\n\
+        \nFROM pib_init AS os\n# stage os 1.0.0\nARG X=\"a \\\"b\\\" \\$c\"\nRUN false\n";
     assert_eq!(plan.dockerfile, expected);
     let line = |number: usize| plan.dockerfile.lines().nth(number - 1).unwrap();
     assert_eq!(line(plan.stages[0].part_line), "RUN true");

@@ -19,6 +19,7 @@
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`path`] | which paths a stage's files may have |
+//! | [`build_stage`] | what the Dockerfile calls its build stages |
 //! | [`merge`] | merges instructions where there are more than engines take |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
@@ -27,6 +28,7 @@
 
 pub mod assemble;
 pub mod board;
+pub mod build_stage;
 pub mod config;
 pub mod hook;
 pub mod id;

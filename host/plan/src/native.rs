@@ -6,13 +6,12 @@
 
 use std::fmt::Write as _;
 
+use crate::build_stage::NATIVE;
 use crate::id::Arch;
 use crate::part::Part;
 
 /// Where the companion is mounted.
 pub const ROOT: &str = "/.pib";
-/// The name of the companion's build stage; no pib stage's name holds a `_`.
-const STAGE: &str = "native__";
 /// The shell of a Dockerfile that chooses none.
 const DEFAULT_SHELL: &str = r#"["/bin/sh", "-c"]"#;
 
@@ -84,12 +83,12 @@ pub(crate) struct Tools<'a> {
 impl Native {
     /// Returns the mount of an instruction.
     pub fn mount(&self) -> String {
-        format!("--mount=type=bind,from={STAGE},target={ROOT}")
+        format!("--mount=type=bind,from={NATIVE},target={ROOT}")
     }
 
     /// Returns the instruction that makes the companion known.
     pub fn stage(&self) -> String {
-        format!("FROM --platform={} {} AS {STAGE}\n", self.machine.platform(), self.image)
+        format!("FROM --platform={} {} AS {NATIVE}\n", self.machine.platform(), self.image)
     }
 
     /// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
@@ -194,7 +193,7 @@ mod tests {
             r#"SHELL ["/bin/bash", "-c"]"#,
         ];
         assert_eq!(lines(&plan, "SHELL"), shells);
-        assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS native__");
+        assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS pib_native");
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl<'a> BuildRequest<'a> {
 
     /// Returns the Docker build stage to stop at.
     pub(super) fn docker_target(&self) -> Option<String> {
-        self.target.map(pib_plan::assemble::target_name)
+        self.target.map(pib_plan::build_stage::name)
     }
 
     /// Returns what to hide in everything that is shown.

@@ -45,7 +45,7 @@ impl<'a> Stages<'a> {
 
     /// Returns the stage whose Docker build stage is called `target`.
     pub(super) fn index(&self, target: &str) -> Option<usize> {
-        self.plan.stages.iter().position(|stage| stage.target == target)
+        self.plan.index_of(target)
     }
 
     pub(super) fn name(&self, stage: usize) -> Option<String> {

@@ -67,7 +67,7 @@ fn log(name: &str, text: &str) -> StatusResponse {
 fn a_build_is_told_stage_by_stage() {
     let (plan, recorder) = (plan(), Recorder::default());
     let mut progress = Progress::new(&plan, Mask::default(), &recorder);
-    let (from, a) = ("[init__ 1/2] FROM docker.io/library/base:1", "[init__ 2/2] RUN a");
+    let (from, a) = ("[pib_init 1/2] FROM docker.io/library/base:1", "[pib_init 2/2] RUN a");
     progress.take(vertexes(&[("[internal] load build context", "done"), (from, "known"), (a, "known")]));
     progress.take(vertexes(&[(from, "started"), (from, "done")]));
     progress.take(vertexes(&[(a, "cached"), ("[os 1/2] RUN b", "started")]));

@@ -108,7 +108,7 @@ fn a_stage_that_says_so_is_emulated() {
     let _images = Images("foreign");
     world.tiny("foreign", "RUN readlink /proc/self/exe > /native; [ ! -e /.pib ] || [ -e /.pib/run ]\n");
     let plan = world.run("foreign", &["plan", "--dockerfile"]);
-    assert!(plan.contains("RUN --mount=type=bind,from=native__,target=/.pib readlink"), "{plan}");
+    assert!(plan.contains("RUN --mount=type=bind,from=pib_native,target=/.pib readlink"), "{plan}");
     world.run("foreign", &["build"]);
     let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/foreign"]);
     let native = || docker(&["run", "--rm", "--network=none", tag.trim(), "cat", "/native"]);
