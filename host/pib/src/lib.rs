@@ -8,16 +8,12 @@
 //! | `base` | bootstraps the root file system that a build starts from |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
-//! | `pax` | reads tar streams with extended attributes |
-//! | `disk` | partition table, FAT, ext4, the image file |
 //! | `source` | where stages come from; the cache |
 
 pub mod base;
 pub mod cli;
-pub mod disk;
 pub mod engine;
 pub mod hooks;
 pub mod ops;
-pub mod pax;
 pub mod source;
 pub mod ui;

@@ -12,7 +12,7 @@ use pib_plan::id::Digest;
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
 
-use crate::pax::{self, Meta};
+use pib_disk::pax::{self, Meta};
 
 /// The most entries that a tree may have.
 const MAX_ENTRIES: usize = 4_000_000;

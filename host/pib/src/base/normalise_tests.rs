@@ -1,5 +1,5 @@
 use super::*;
-use crate::pax;
+use pib_disk::pax;
 
 /// Builds a tar: path, type, content or link target, time.
 fn tar(items: &[(&str, EntryType, &str, u64)], xattr: bool) -> Vec<u8> {

@@ -11,8 +11,8 @@ use super::plan::Decided;
 use super::project::{self, Project};
 use super::stages::{self, NoCache, StageOptions};
 use super::{Error, Session, blocking, compress, files, logs};
-use crate::disk::{self, Identity, ImageInfo};
 use crate::engine::Engine;
+use pib_disk::{Identity, ImageInfo};
 use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
@@ -233,7 +233,7 @@ async fn write_image(
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
     let (path, reporter, compression) = (image.path.clone(), session.reporter.clone(), image.compress);
     let info = blocking::read(tree, move |tree| -> Result<ImageInfo, Error> {
-        let info = disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
+        let info = pib_disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
         compress::compress(&path, compression, &*reporter)?;
         Ok(info)
     })

@@ -11,12 +11,12 @@ use thiserror::Error;
 use super::placed::Placed;
 use super::targets::TargetError;
 use crate::base::BaseError;
-use crate::disk::DiskError;
 use crate::engine::EngineError;
 use crate::engine::binfmt::BinfmtError;
 use crate::hooks::HookError;
 use crate::source::SourceError;
 use crate::source::git::GitError;
+use pib_disk::DiskError;
 
 /// What can go wrong in an operation.
 #[derive(Debug, Error, Diagnostic)]

@@ -8,7 +8,7 @@ use super::build::identity;
 use super::project::{self, Project};
 use super::stages::{self, StageOptions};
 use super::{Error, Session, blocking};
-use crate::disk::{self, Exported, STEP};
+use pib_disk::{Exported, STEP};
 use pib_event::ReporterExt as _;
 
 /// What to export, and where to.
@@ -42,7 +42,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     let _exclusive = Project::exclusive(session, &dir).await?;
     let folder = options.dir.as_ref().map(|folder| session.cwd.join(folder));
     if let Some(folder) = &folder {
-        disk::check_folder(folder)?;
+        pib_disk::check_folder(folder)?;
     }
     let (mut decided, _) = stages::settle(session, &options.stages).await?;
     let (engine, job) = stages::build(session, &mut decided, &options.stages).await?;
@@ -58,8 +58,8 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     let (identity, reporter) = (identity(&decided), session.reporter.clone());
     let path = folder.clone().unwrap_or_else(|| file.clone());
     let write = move |tree: blocking::Stoppable<_>| match folder {
-        Some(folder) => disk::write_folder(tree, &identity, &folder, &*reporter),
-        None => disk::write_tar(tree, &identity, &file, &*reporter),
+        Some(folder) => pib_disk::write_folder(tree, &identity, &folder, &*reporter),
+        None => pib_disk::write_tar(tree, &identity, &file, &*reporter),
     };
     let exported = blocking::read(tree, write).await?;
     let exported = exported.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;

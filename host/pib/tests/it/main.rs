@@ -8,7 +8,6 @@ mod bench;
 mod cli;
 mod crowd;
 mod daily;
-mod disk;
 mod engine;
 mod events;
 mod failures;

@@ -13,8 +13,9 @@ use std::os::unix::fs::FileExt as _;
 
 use pib_plan::layout::{PartitionSpec, Region, SECTOR};
 
-use super::tree::{Content, Kind, Node, Tree};
-use super::{DiskError, Job};
+use crate::error::DiskError;
+use crate::job::Job;
+use crate::tree::{Content, Kind, Node, Tree};
 use names::SLOT;
 
 const NAME: &str = "FAT";
@@ -26,7 +27,7 @@ const MAX_FILE: u64 = u32::MAX as u64;
 const LEAST_FREE: u64 = 64 << 20;
 
 /// Returns how many bytes a file system for the tree needs, with `free` bytes of room.
-pub(super) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
+pub(crate) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
     let rounded = |size: u64| size.div_ceil(4096) * 4096;
     let content: u64 = tree
         .entries()
@@ -51,7 +52,7 @@ fn cluster_size(size: u64) -> u32 {
 }
 
 /// Writes the tree into its region of the image.
-pub(super) fn write(
+pub(crate) fn write(
     job: &Job<'_>,
     spec: &PartitionSpec,
     tree: &Tree,

@@ -7,16 +7,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use pib_event::{Reporter, ReporterExt as _};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
 };
 use serde::Serialize;
 use tar::{EntryType, Header};
 
-use super::tree::{Content, Kind, Node, Tree};
-use super::{DiskError, Identity, STEP, normalise, read};
-use crate::pax;
-use pib_event::{Reporter, ReporterExt as _};
+use crate::error::DiskError;
+use crate::identity::Identity;
+use crate::read::STEP;
+use crate::tree::{Content, Kind, Node, Tree};
+use crate::{normalise, pax, read};
 
 /// The longest name that fits into a tar's header.
 const HEADER_NAME: usize = 100;

@@ -10,8 +10,9 @@ use std::os::unix::fs::FileExt as _;
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, RegionSink, SpecialKind};
 use pib_plan::layout::{PartitionSpec, Region};
 
-use super::tree::{Content, Kind, Node, Tree};
-use super::{DiskError, Job};
+use crate::error::DiskError;
+use crate::job::Job;
+use crate::tree::{Content, Kind, Node, Tree};
 
 const BLOCK: u64 = 4096;
 const INODE: u64 = 256;
@@ -22,7 +23,7 @@ const LEAST_FREE: u64 = 64 << 20;
 /// Returns how many bytes a file system for the tree needs, with `free` bytes of room.
 ///
 /// An estimate from above: every entry counts as if it needed a block of its own for its attributes.
-pub(super) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
+pub(crate) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
     let mut blocks = 0;
     for node in tree.unique() {
         let data = match &node.kind {
@@ -77,7 +78,7 @@ fn inodes(tree: &Tree) -> u32 {
 }
 
 /// Writes the tree into its region of the image.
-pub(super) fn write(
+pub(crate) fn write(
     job: &Job<'_>,
     spec: &PartitionSpec,
     tree: &Tree,

@@ -6,28 +6,28 @@ use std::collections::BTreeMap;
 ///
 /// Sorted by path, a folder comes before what is in it, and the order does not depend on that of the stream.
 #[derive(Debug, Clone)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     paths: BTreeMap<String, usize>,
     nodes: Vec<Node>,
 }
 
 /// An entry of the tree; several paths may share one, as hard links do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) kind: Kind,
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
     /// Permission bits, with setuid, setgid and sticky.
-    pub(super) mode: u16,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    pub(crate) mode: u16,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// In seconds since 1970.
-    pub(super) mtime: u64,
+    pub(crate) mtime: u64,
     /// Extended attributes by full name, e.g. `security.capability`.
-    pub(super) xattrs: BTreeMap<String, Vec<u8>>,
+    pub(crate) xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Folder,
     File(Content),
     Symlink(String),
@@ -38,7 +38,7 @@ pub(super) enum Kind {
 
 /// Where a file's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Content {
+pub(crate) enum Content {
     /// In the spool.
     Spool { offset: u64, size: u64 },
     /// Here; for the few small files that pib writes itself.
@@ -46,7 +46,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         match self {
             Self::Spool { size, .. } => *size,
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -56,7 +56,7 @@ impl Content {
 
 impl Node {
     /// Returns a node of root's, without attributes.
-    pub(super) fn new(kind: Kind, mode: u16) -> Self {
+    pub(crate) fn new(kind: Kind, mode: u16) -> Self {
         Self { kind, mode, uid: 0, gid: 0, mtime: 0, xattrs: BTreeMap::new() }
     }
 }
@@ -69,20 +69,20 @@ impl Default for Tree {
 
 impl Tree {
     /// Returns a tree with an empty root folder.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = Node::new(Kind::Folder, 0o755);
         Self { paths: BTreeMap::from([(String::new(), 0)]), nodes: vec![root] }
     }
 
     /// Returns the entry at `path`.
-    pub(super) fn get(&self, path: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, path: &str) -> Option<&Node> {
         self.paths.get(path).and_then(|index| self.nodes.get(*index))
     }
 
     /// Puts an entry at `path`, in the place of what is there; folders that lead to it are made where missing.
     ///
     /// A folder put over a folder keeps what is in it.
-    pub(super) fn put(&mut self, path: &str, node: Node) {
+    pub(crate) fn put(&mut self, path: &str, node: Node) {
         self.make_parents(path, node.mtime);
         if let Some(index) = self.paths.get(path).copied() {
             let old = &mut self.nodes[index];
@@ -97,7 +97,7 @@ impl Tree {
     }
 
     /// Gives the entry at `target` a second path; returns whether there is one that may have it.
-    pub(super) fn link(&mut self, path: &str, target: &str) -> bool {
+    pub(crate) fn link(&mut self, path: &str, target: &str) -> bool {
         let Some(index) = self.paths.get(target).copied() else { return false };
         if self.nodes[index].kind == Kind::Folder || path == target {
             return path == target;
@@ -120,20 +120,20 @@ impl Tree {
     }
 
     /// Removes the entry at `path` and everything below it.
-    pub(super) fn remove(&mut self, path: &str) {
+    pub(crate) fn remove(&mut self, path: &str) {
         self.remove_below(path);
         self.paths.remove(path);
     }
 
     /// Removes everything below `path`, and keeps the folder itself.
-    pub(super) fn remove_below(&mut self, path: &str) {
+    pub(crate) fn remove_below(&mut self, path: &str) {
         for below in self.below(path) {
             self.paths.remove(&below);
         }
     }
 
     /// Returns the paths below `path`, sorted.
-    pub(super) fn below(&self, path: &str) -> Vec<String> {
+    pub(crate) fn below(&self, path: &str) -> Vec<String> {
         let start = if path.is_empty() { String::new() } else { format!("{path}/") };
         let range = self.paths.range(start.clone()..);
         let below = range.take_while(|(name, _)| name.starts_with(&start)).map(|(name, _)| name.clone());
@@ -141,7 +141,7 @@ impl Tree {
     }
 
     /// Takes everything below `path` out as a tree of its own; the folder stays, empty.
-    pub(super) fn cut(&mut self, path: &str) -> Self {
+    pub(crate) fn cut(&mut self, path: &str) -> Self {
         let mut cut = Self::new();
         if let Some(folder) = self.get(path).filter(|node| node.kind == Kind::Folder) {
             cut.nodes[0] = folder.clone();
@@ -160,22 +160,22 @@ impl Tree {
     }
 
     /// Changes every entry.
-    pub(super) fn each(&mut self, change: impl Fn(&mut Node)) {
+    pub(crate) fn each(&mut self, change: impl Fn(&mut Node)) {
         self.nodes.iter_mut().for_each(change);
     }
 
     /// Returns the entries in the order of their paths, each with the identity that hard links share.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Node)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, usize, &Node)> {
         self.paths.iter().map(|(path, index)| (path.as_str(), *index, &self.nodes[*index]))
     }
 
     /// Returns how many paths there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.paths.len()
     }
 
     /// Returns how many bytes the files have; what is hard-linked counts once.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.unique()
             .map(|node| match &node.kind {
                 Kind::File(content) => content.size(),
@@ -185,7 +185,7 @@ impl Tree {
     }
 
     /// Returns each entry once, however many paths it has.
-    pub(super) fn unique(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn unique(&self) -> impl Iterator<Item = &Node> {
         let mut used: Vec<usize> = self.paths.values().copied().collect();
         used.sort_unstable();
         used.dedup();

@@ -1,7 +1,7 @@
 //! Makes the tree the device's own: its identity goes in, what differs from build to build goes out.
 
-use super::Identity;
-use super::tree::{Content, Kind, Node, Tree};
+use crate::identity::Identity;
+use crate::tree::{Content, Kind, Node, Tree};
 
 /// Folders whose content belongs to a running system, with the modes that they have while it is off.
 const RUNTIME: [(&str, u16); 5] =
@@ -19,7 +19,7 @@ const LEFTOVERS: [&str; 5] = [
 ];
 
 /// Normalises the tree in place.
-pub(super) fn normalise(tree: &mut Tree, identity: &Identity) {
+pub(crate) fn normalise(tree: &mut Tree, identity: &Identity) {
     for (path, mode) in RUNTIME {
         tree.remove(path);
         tree.put(path, Node::new(Kind::Folder, mode));

@@ -1,59 +1,22 @@
-//! From the root file system's tar stream to a bootable image file, without root, loop device or mount.
-//!
-//! The stream is read once. File contents go to a spool, an unlinked file beside the image; what is kept in
-//! memory is the tree: names, owners, modes, attributes. Then the tree is normalised, split over the
-//! partitions, and each file system is written straight into its region of the image.
-//!
-//! | module | what it does |
-//! |---|---|
-//! | `tree` | the file tree in memory |
-//! | `read` | tar stream to tree and spool |
-//! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
-//! | `export` | writes the tree as a tar or a folder |
-//! | `ext4`, `fat` | writes a tree as a file system |
-//! | `mbr` | the partition table |
-//!
-//! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
-//! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
-
-mod error;
-mod export;
-mod ext4;
-mod fat;
-mod mbr;
-mod normalise;
-mod read;
-mod tree;
+//! Writes the image file: the tree normalised, split over the partitions, each file system into its region.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use pib_plan::id::{Digest, KeyHasher};
+use pib_event::{Reporter, ReporterExt as _};
+use pib_plan::id::Digest;
 use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region, arrange};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use error::DiskError;
-pub use export::{Exported, check_folder, write_folder, write_tar};
-
-use pib_event::{Reporter, ReporterExt as _};
-use tree::Tree;
-
-/// The id of the step in the events of this module. Whoever calls it starts and finishes the step.
-pub const STEP: &str = "image";
-
-/// What makes an image this device's, beside its files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The host name.
-    pub hostname: String,
-    /// No file is newer than this, in seconds since 1970.
-    pub epoch: u64,
-    /// What all identifiers of file systems and disk derive from.
-    pub seed: Digest,
-}
+use crate::error::DiskError;
+use crate::identity::Identity;
+use crate::job::Job;
+use crate::read::STEP;
+use crate::tree::Tree;
+use crate::{ext4, fat, mbr, normalise, read};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +78,7 @@ pub fn write_image(
     let mut partitions = Vec::with_capacity(regions.len());
     for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
-        job.write(spec, tree, region).map_err(|error| error.on_image(out))?;
+        write_partition(&job, spec, tree, region).map_err(|error| error.on_image(out))?;
         partitions.push(PartitionInfo {
             label: spec.label.clone(),
             filesystem: spec.filesystem,
@@ -131,36 +94,16 @@ pub fn write_image(
     Ok(ImageInfo { size, digest, partitions })
 }
 
-/// What every file system's writer gets.
-struct Job<'a> {
-    image: &'a File,
-    spool: &'a File,
-    identity: &'a Identity,
-}
-
-impl Job<'_> {
-    fn write(&self, spec: &PartitionSpec, tree: &Tree, region: Region) -> Result<(), DiskError> {
-        match spec.filesystem {
-            Filesystem::Ext4 => ext4::write(self, spec, tree, region),
-            Filesystem::Vfat => fat::write(self, spec, tree, region),
-        }
+fn write_partition(
+    job: &Job<'_>,
+    spec: &PartitionSpec,
+    tree: &Tree,
+    region: Region,
+) -> Result<(), DiskError> {
+    match spec.filesystem {
+        Filesystem::Ext4 => ext4::write(job, spec, tree, region),
+        Filesystem::Vfat => fat::write(job, spec, tree, region),
     }
-
-    /// Returns 16 bytes for an identifier, the same for the same seed, purpose and label.
-    fn uuid(&self, purpose: &str, label: &str) -> [u8; 16] {
-        derive(self.identity, purpose, label)
-    }
-}
-
-/// Derives an identifier in the form of a random UUID (RFC 9562, version 4).
-fn derive(identity: &Identity, purpose: &str, label: &str) -> [u8; 16] {
-    let mut hasher = KeyHasher::new(purpose);
-    hasher.field(identity.seed.as_bytes()).field(label);
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hasher.finish().as_bytes()[..16]);
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    bytes
 }
 
 /// Gives each partition the part of the tree that is mounted from it; deeper mounts take theirs first.

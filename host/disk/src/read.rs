@@ -5,10 +5,14 @@ use std::io::{self, Read, Write};
 
 use tar::EntryType;
 
-use super::tree::{Content, Kind, Node, Tree};
-use super::{DiskError, STEP};
-use crate::pax::{self, Meta};
 use pib_event::{Reporter, ReporterExt as _};
+
+use crate::error::DiskError;
+use crate::pax::{self, Meta};
+use crate::tree::{Content, Kind, Node, Tree};
+
+/// The id of the step in the events of this crate. Whoever calls it starts and finishes the step.
+pub const STEP: &str = "image";
 
 /// The longest path, as Linux has it.
 const MAX_PATH: usize = 4096;
@@ -21,7 +25,7 @@ const TICK: u64 = 16 << 20;
 ///
 /// # Errors
 /// When the stream breaks, is no tar, or has an entry that no image can have.
-pub(super) fn read(stream: impl Read, spool: &File, reporter: &dyn Reporter) -> Result<Tree, DiskError> {
+pub(crate) fn read(stream: impl Read, spool: &File, reporter: &dyn Reporter) -> Result<Tree, DiskError> {
     let mut tree = Tree::new();
     let mut spool = Spool { file: io::BufWriter::with_capacity(1 << 20, spool), size: 0 };
     let mut told = 0;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use pib::disk::{self, DiskError, Identity, ImageInfo};
+use pib_disk::{DiskError, Identity, ImageInfo};
 use pib_event::Silent;
 use pib_plan::id::Digest;
 use pib_plan::layout::{Layout, PartitionSize};
@@ -128,7 +128,7 @@ struct Written {
 fn write(rootfs: &[u8]) -> Written {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("a.img");
-    let info = disk::write_image(rootfs, &layout(), &identity(), &image, &Silent).unwrap();
+    let info = pib_disk::write_image(rootfs, &layout(), &identity(), &image, &Silent).unwrap();
     Written { folder, image, info }
 }
 
@@ -150,6 +150,11 @@ fn run(program: &str, args: &[&str]) -> String {
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {args:?}: {}\n{text}", output.status);
     text
+}
+
+/// Unmounts a folder, at once or when the programs that other tests are just starting have let go of its files.
+fn unmount(folder: &Path) {
+    run("umount", &["--lazy", folder.to_str().unwrap()]);
 }
 
 fn path_with_sbin() -> String {
@@ -228,7 +233,7 @@ fn the_kernel_reads_what_was_written() {
         assert_eq!(attribute("usr/bin/ping6", "security.capability"), CAP_NET_RAW);
         assert_eq!(attribute("opt/deep/er/ping", "user.note"), b"kept");
     });
-    run("umount", &[mount.to_str().unwrap()]);
+    unmount(&mount);
     found.unwrap();
 }
 
@@ -239,7 +244,7 @@ fn the_same_tree_gives_the_same_bytes_in_whatever_order_it_arrives() {
     let mut other = identity();
     other.seed = Digest::of(b"another");
     let path = one.folder.path().join("b.img");
-    let info = disk::write_image(&Nasty::build(false)[..], &layout(), &other, &path, &Silent).unwrap();
+    let info = pib_disk::write_image(&Nasty::build(false)[..], &layout(), &other, &path, &Silent).unwrap();
     assert_ne!(one.info.digest, info.digest, "identifiers derive from the seed");
 }
 
@@ -250,7 +255,7 @@ fn a_failure_leaves_the_earlier_image_and_nothing_else() {
     std::fs::write(&image, b"earlier").unwrap();
     let whole = Nasty::build(false);
     let write =
-        |rootfs: &[u8], layout: &Layout| disk::write_image(rootfs, layout, &identity(), &image, &Silent);
+        |rootfs: &[u8], layout: &Layout| pib_disk::write_image(rootfs, layout, &identity(), &image, &Silent);
     assert!(matches!(write(&whole[..whole.len() / 2], &layout()), Err(DiskError::Stream(_))));
     let mut small = layout();
     small.partitions[1].free = None;
@@ -279,9 +284,9 @@ fn a_full_disk_is_said_so() {
         .unwrap();
     let rootfs = tar.into_inner().unwrap();
     let outcome =
-        disk::write_image(&rootfs[..], &layout(), &identity(), &folder.path().join("a.img"), &Silent);
+        pib_disk::write_image(&rootfs[..], &layout(), &identity(), &folder.path().join("a.img"), &Silent);
     let left = std::fs::read_dir(folder.path()).unwrap().count();
-    run("umount", &[folder.path().to_str().unwrap()]);
+    unmount(folder.path());
     let error = outcome.unwrap_err();
     assert!(matches!(error, DiskError::DiskFull { .. }), "{error:?}");
     assert_eq!(left, 0);

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 /// The size of a folder's slot.
-pub(super) const SLOT: usize = 32;
+pub(crate) const SLOT: usize = 32;
 /// UTF-16 units that one slot of a long name holds.
 const UNITS: usize = 13;
 /// Where they are in the slot.
@@ -14,10 +14,10 @@ const PLACES: [usize; UNITS] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 const LONGEST: usize = 255;
 
 /// A short name: eight bytes and three more, both filled up with spaces.
-pub(super) type Short = [u8; 11];
+pub(crate) type Short = [u8; 11];
 
 /// Says why a name cannot be on FAT, if it cannot.
-pub(super) fn refuse(name: &str) -> Option<&'static str> {
+pub(crate) fn refuse(name: &str) -> Option<&'static str> {
     if name.encode_utf16().count() > LONGEST {
         return Some("its name is longer than 255 characters");
     }
@@ -31,7 +31,7 @@ pub(super) fn refuse(name: &str) -> Option<&'static str> {
 }
 
 /// Returns how many slots an entry takes.
-pub(super) fn slots(name: &str) -> usize {
+pub(crate) fn slots(name: &str) -> usize {
     1 + name.encode_utf16().count().div_ceil(UNITS)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn slots(name: &str) -> usize {
 ///
 /// A name that is a short one but for its case keeps it, so that firmware which reads only short names finds
 /// its files; others are cut, and numbered.
-pub(super) fn shorten(name: &str, taken: &mut HashSet<Short>) -> Short {
+pub(crate) fn shorten(name: &str, taken: &mut HashSet<Short>) -> Short {
     let upper = name.to_ascii_uppercase();
     let (stem, extension) = match upper.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, extension),
@@ -85,7 +85,7 @@ fn join(stem: &[u8], extension: &[u8]) -> Short {
 }
 
 /// Appends the slots of a long name, last piece first, as they stand before the short one.
-pub(super) fn push_long(out: &mut Vec<u8>, name: &str, short: &Short) {
+pub(crate) fn push_long(out: &mut Vec<u8>, name: &str, short: &Short) {
     let units: Vec<u16> = name.encode_utf16().collect();
     let pieces = units.len().div_ceil(UNITS);
     for (number, piece) in units.chunks(UNITS).enumerate().rev() {

@@ -91,7 +91,7 @@ pub enum DiskError {
 
 impl DiskError {
     /// Returns what turns an IO error on `path` into this type.
-    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| {
             let path = path.to_owned();
             if source.kind() == io::ErrorKind::StorageFull {
@@ -102,7 +102,7 @@ impl DiskError {
     }
 
     /// Names the image in an error that a file system's writer could not name it in.
-    pub(super) fn on_image(self, out: &Path) -> Self {
+    pub(crate) fn on_image(self, out: &Path) -> Self {
         match self {
             Self::Io { action, path, source } if path.as_os_str().is_empty() => Self::io(action, out)(source),
             other => other,
@@ -110,7 +110,7 @@ impl DiskError {
     }
 
     /// Returns an error on the image, whose path the caller adds.
-    pub(super) fn image(source: io::Error) -> Self {
+    pub(crate) fn image(source: io::Error) -> Self {
         Self::Io { action: "write", path: PathBuf::new(), source }
     }
 }

@@ -8,7 +8,7 @@
 const NAMED: [u16; 2] = [0x02, 0x08];
 
 /// Returns the form of an ACL on disk; `None` where the attribute is no ACL.
-pub(super) fn on_disk(name: &str, value: &[u8]) -> Option<Result<Vec<u8>, String>> {
+pub(crate) fn on_disk(name: &str, value: &[u8]) -> Option<Result<Vec<u8>, String>> {
     if !["system.posix_acl_access", "system.posix_acl_default"].contains(&name) {
         return None;
     }

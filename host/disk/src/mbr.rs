@@ -6,16 +6,16 @@
 
 use pib_plan::layout::{Filesystem, Layout, Region, SECTOR};
 
-use super::{Identity, derive};
+use crate::identity::Identity;
 
 /// What stands for "beyond what cylinder, head and sector can say".
 const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
 
 /// Returns the first sector of an image.
-pub(super) fn table(layout: &Layout, regions: &[Region], identity: &Identity) -> [u8; 512] {
+pub(crate) fn table(layout: &Layout, regions: &[Region], identity: &Identity) -> [u8; 512] {
     let mut sector = [0; 512];
     // PARTUUIDs derive from the signature, so it must be the same for the same image.
-    sector[440..444].copy_from_slice(&derive(identity, "pib disk signature", "")[..4]);
+    sector[440..444].copy_from_slice(&identity.derive("pib disk signature", "")[..4]);
     for (number, (spec, region)) in layout.partitions.iter().zip(regions).enumerate() {
         let entry = &mut sector[446 + 16 * number..][..16];
         entry[1..4].copy_from_slice(&NO_CHS);

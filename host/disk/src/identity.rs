@@ -1,0 +1,27 @@
+//! What makes an image this device's own, and the identifiers that derive from it.
+
+use pib_plan::id::{Digest, KeyHasher};
+
+/// What makes an image this device's, beside its files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The host name.
+    pub hostname: String,
+    /// No file is newer than this, in seconds since 1970.
+    pub epoch: u64,
+    /// What all identifiers of file systems and disk derive from.
+    pub seed: Digest,
+}
+
+impl Identity {
+    /// Derives an identifier in the form of a random UUID (RFC 9562, version 4).
+    pub(crate) fn derive(&self, purpose: &str, label: &str) -> [u8; 16] {
+        let mut hasher = KeyHasher::new(purpose);
+        hasher.field(self.seed.as_bytes()).field(label);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hasher.finish().as_bytes()[..16]);
+        bytes[6] = (bytes[6] & 0x0f) | 0x40;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        bytes
+    }
+}

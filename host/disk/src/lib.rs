@@ -1,0 +1,40 @@
+//! From the root file system's tar stream to a bootable image file, without root, loop device or mount.
+//!
+//! The stream is read once. File contents go to a spool, an unlinked file beside the image; what is kept in
+//! memory is the tree: names, owners, modes, attributes. Then the tree is normalised, split over the
+//! partitions, and each file system is written straight into its region of the image.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `pax` | reads tar streams with extended attributes |
+//! | `tree` | the file tree in memory |
+//! | `read` | tar stream to tree and spool |
+//! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
+//! | `identity` | what makes an image this device's, and the identifiers that derive from it |
+//! | `image` | writes the image file |
+//! | `export` | writes the tree as a tar or a folder |
+//! | `ext4`, `fat` | writes a tree as a file system |
+//! | `job` | what the writers of file systems share |
+//! | `mbr` | the partition table |
+//!
+//! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
+//! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
+
+mod error;
+mod export;
+mod ext4;
+mod fat;
+mod identity;
+mod image;
+mod job;
+mod mbr;
+mod normalise;
+pub mod pax;
+mod read;
+mod tree;
+
+pub use error::DiskError;
+pub use export::{Exported, check_folder, write_folder, write_tar};
+pub use identity::Identity;
+pub use image::{ImageInfo, PartitionInfo, write_image};
+pub use read::STEP;
