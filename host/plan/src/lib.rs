@@ -14,6 +14,7 @@
 //! | [`record`] | what earlier builds left, and why a stage is built anew |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
 //! | [`order`] | the order of the stages, and why |
+//! | [`base`] | what a build starts from |
 //! | [`lockfile`] | `pib.lock` |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
@@ -27,6 +28,7 @@
 //! | [`suggest`] | "did you mean" |
 
 pub mod assemble;
+pub mod base;
 pub mod board;
 pub mod build_stage;
 pub mod config;

@@ -3,6 +3,7 @@
 //! The text is the same for the same contents: sorted, one fact on each line, LF. So the file changes only when the
 //! build does, and two people's changes merge line by line.
 
+mod bases;
 mod diff;
 mod error;
 mod read;
@@ -35,7 +36,7 @@ pub const VERSION: u32 = 1;
 pub struct Lockfile {
     /// The digest of `pib.fetch.lock`, where there is one.
     pub fetch: Option<Digest>,
-    /// The bases, one for each architecture, os and release; sorted by these.
+    /// The bases, one for each architecture, os, release and recipe; sorted by these.
     pub bases: Vec<LockedBase>,
     /// The stages, sorted by name.
     pub stages: Vec<LockedStage>,
@@ -52,6 +53,9 @@ pub struct LockedBase {
     pub os: String,
     /// The release, e.g. `trixie`.
     pub release: String,
+    /// The digest of what was asked for ([`BaseSource::recipe`](crate::base::BaseSource::recipe)); absent where a pib
+    /// that did not note it wrote the lock.
+    pub recipe: Option<Digest>,
     /// The digest of its root file system.
     pub digest: Digest,
     /// No file of an image is newer than this: the time of the base's newest, in seconds since 1970.
@@ -118,25 +122,6 @@ impl Lockfile {
     /// Returns the stage `name`.
     pub fn stage(&self, name: &StageName) -> Option<&LockedStage> {
         self.stages.iter().find(|stage| stage.name == *name)
-    }
-
-    /// Returns the base for an architecture of a system's release.
-    pub fn base(&self, arch: Arch, os: &str, release: &str) -> Option<&LockedBase> {
-        self.bases
-            .iter()
-            .find(|base| (base.arch, base.os.as_str(), base.release.as_str()) == (arch, os, release))
-    }
-
-    /// Sets the base for its architecture, os and release.
-    pub fn set_base(&mut self, new: LockedBase) {
-        self.bases.retain(|base| base.key() != new.key());
-        self.bases.push(new);
-        self.sort();
-    }
-
-    /// Removes the base of an architecture of a system's release.
-    pub fn drop_base(&mut self, arch: Arch, os: &str, release: &str) {
-        self.bases.retain(|base| (base.arch, base.os.as_str(), base.release.as_str()) != (arch, os, release));
     }
 
     /// Returns what a resolution should prefer.
@@ -218,12 +203,5 @@ impl Lockfile {
                 stage.dependencies.dedup();
             }
         }
-    }
-}
-
-impl LockedBase {
-    /// Returns what there is one base for.
-    fn key(&self) -> (Arch, &str, &str) {
-        (self.arch, &self.os, &self.release)
     }
 }

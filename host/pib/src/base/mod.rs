@@ -43,10 +43,7 @@ pub mod tarball;
 mod time;
 mod version;
 
-use std::path::PathBuf;
-
-use pib_plan::id::{Arch, Digest};
-use url::Url;
+pub use pib_plan::base::{BaseSource, Bootstrap, Location};
 
 pub use cache::{BaseCache, CacheLock, StoredBase};
 pub use companion::{CompanionRecipe, companion};
@@ -59,48 +56,3 @@ pub use release::DatePolicy;
 ///
 /// Whoever calls it starts and finishes the step; a download starts it anew under a title of its own.
 pub const STEP: &str = "base";
-
-/// Where a project's base comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaseSource {
-    /// pib makes it from the distribution's packages.
-    Bootstrap(Bootstrap),
-    /// A tarball of a root file system, plain or compressed with gzip, xz or zstd.
-    Tarball {
-        /// Where it is.
-        location: Location,
-        /// The digest of the file.
-        digest: Digest,
-    },
-    /// A container image that the engine has or can pull, named by digest: `debian@sha256:...`.
-    ContainerImage {
-        /// The reference.
-        reference: String,
-    },
-}
-
-/// The recipe of a base that pib makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bootstrap {
-    /// The system; only `debian` can be bootstrapped.
-    pub os: String,
-    /// The release, e.g. `trixie`.
-    pub release: String,
-    /// The processor.
-    pub arch: Arch,
-    /// The project's mirror, if it names one.
-    pub mirror: Option<String>,
-    /// The project's mirror of the security updates, if it names one.
-    pub security_mirror: Option<String>,
-    /// Packages on top of the minimal system.
-    pub include: Vec<String>,
-}
-
-/// An address or a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Location {
-    /// Fetched over http or https.
-    Url(Url),
-    /// A file of the host.
-    Path(PathBuf),
-}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
+use pib_plan::base::WantedBase;
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
@@ -187,21 +188,8 @@ pub(super) fn locked(
     source: &BaseSource,
     stored: &StoredBase,
 ) -> Result<LockedBase, Error> {
-    let project = &manifest.project;
-    let source = match source {
-        BaseSource::Bootstrap(_) => None,
-        BaseSource::Tarball { location: Location::Url(url), .. } => Some(url.to_string()),
-        BaseSource::Tarball { location: Location::Path(_), digest } => Some(digest.to_string()),
-        BaseSource::ContainerImage { reference } => Some(reference.clone()),
-    };
-    Ok(LockedBase {
-        arch: project.arch,
-        os: project.os.clone(),
-        release: project.release.clone(),
-        digest: stored.digest,
-        epoch: newest_file(&stored.path)?,
-        source,
-    })
+    let wanted = WantedBase { project: &manifest.project, source };
+    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?))
 }
 
 /// Returns the time of the newest file of a base, in seconds since 1970: what the image's times are clamped to.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
+use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::Compression;
 use serde::{Deserialize, Serialize};
 
@@ -170,7 +171,7 @@ impl Image {
 /// Returns what makes a system this device's.
 pub(super) fn identity(decided: &Decided) -> Identity {
     let manifest = &decided.project.manifest;
-    let epoch = decided.graph.base(manifest).map_or(0, |base| base.epoch);
+    let epoch = decided.locked_base().map_or(0, |base| base.epoch);
     Identity { hostname: manifest.project.hostname.clone(), epoch, seed: seed(decided) }
 }
 
@@ -178,7 +179,8 @@ pub(super) fn identity(decided: &Decided) -> Identity {
 fn seed(decided: &Decided) -> Digest {
     let project = &decided.project.manifest.project;
     // Bases for other targets are in the same lock, and no matter here.
-    let lock = decided.graph.lock.with_one_base(project.arch, &project.os, &project.release);
+    let bases = decided.locked_base().cloned().into_iter().collect();
+    let lock = Lockfile { bases, ..decided.graph.lock.clone() };
     let mut hasher = KeyHasher::new("pib image seed 1");
     hasher.field(lock.to_text()).field(project.file_stem());
     hasher.finish()

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_plan::base::WantedBase;
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{LockedBase, Lockfile};
@@ -182,21 +183,20 @@ impl Graph {
         &self.sources
     }
 
-    /// Returns the locked base for the project's target.
-    pub(super) fn base(&self, manifest: &ProjectManifest) -> Option<&LockedBase> {
-        let project = &manifest.project;
-        self.lock.base(project.arch, &project.os, &project.release)
+    /// Returns the locked base for what is asked for.
+    pub(super) fn base(&self, wanted: WantedBase<'_>) -> Option<&LockedBase> {
+        self.lock.base(wanted)
     }
 
-    /// Puts a base into the lock, in the place of the one for the same target.
+    /// Puts a base into the lock, in the place of the one that was asked for in the same way.
     pub(super) fn set_base(&mut self, base: LockedBase) {
         self.lock.set_base(base);
     }
 
-    /// Takes the base for the project's target out of the lock.
+    /// Takes the bases for the project's target out of the lock.
     pub(super) fn drop_base(&mut self, manifest: &ProjectManifest) {
         let project = &manifest.project;
-        self.lock.drop_base(project.arch, &project.os, &project.release);
+        self.lock.drop_bases(project.arch, &project.os, &project.release);
     }
 
     /// Returns whether the lock is another one than the project has.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, Extras, FileSource};
+use pib_plan::base::WantedBase;
 use pib_plan::id::{Digest, StageName};
+use pib_plan::lockfile::LockedBase;
 use pib_plan::packages::PackageCache;
 use pib_plan::record::Verdict;
 use pib_plan::resolve::Update;
@@ -230,7 +232,13 @@ impl Decided {
         if let Ok(BaseSource::ContainerImage { reference }) = self.base_source() {
             return reference.split_once('@').and_then(|(_, digest)| digest.parse().ok());
         }
-        self.graph.base(&self.project.manifest).map(|base| base.digest)
+        self.locked_base().map(|base| base.digest)
+    }
+
+    /// Returns the base that the lock holds for what the project asks for.
+    pub(super) fn locked_base(&self) -> Option<&LockedBase> {
+        let source = self.base_source().ok()?;
+        self.graph.base(WantedBase { project: &self.project.manifest.project, source: &source })
     }
 
     /// Returns where the base comes from.
@@ -259,9 +267,13 @@ impl Decided {
         native: bool,
     ) -> Result<StoredBase, Error> {
         let manifest = &self.project.manifest;
-        let stored = base::ensure(session, mode, source, self.graph.base(manifest), manifest, native).await?;
-        let locked = base::locked(manifest, source, &stored)?;
-        self.graph.set_base(locked);
+        let locked = self.locked_base();
+        let stored = base::ensure(session, mode, source, locked, manifest, native).await?;
+        let new = base::locked(manifest, source, &stored)?;
+        // A lock of an earlier pib learns what its base was asked for by, unless it is not to change.
+        if !(mode.locked && locked.is_some_and(|locked| locked.is_older_form_of(&new))) {
+            self.graph.set_base(new);
+        }
         Ok(stored)
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use pib_plan::base::NeededBase;
 use pib_plan::lockfile::{self, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
 
@@ -23,6 +24,8 @@ pub(super) struct Project {
     targets: BTreeMap<String, ProjectManifest>,
     /// The whole of `pib.lock`.
     whole_lock: Option<Lockfile>,
+    /// The bases that the project and its targets ask for.
+    needed_bases: Vec<NeededBase>,
 }
 
 impl Project {
@@ -45,12 +48,15 @@ impl Project {
         };
         let lock = whole_lock.as_ref().map(|lock| lock.for_target(None));
         let targets = std::mem::take(&mut manifest.targets);
-        Ok(Self { dir, manifest, lock, is_saved: false, targets, whole_lock })
+        let needed_bases = std::iter::once(&manifest).chain(targets.values()).map(NeededBase::of).collect();
+        Ok(Self { dir, manifest, lock, is_saved: false, targets, whole_lock, needed_bases })
     }
 
     /// Returns a project that is on no disk: one that is made up to try a stage.
     pub(super) fn made_up(dir: PathBuf, manifest: ProjectManifest) -> Self {
-        Self { dir, manifest, lock: None, is_saved: false, targets: BTreeMap::new(), whole_lock: None }
+        let needed_bases = vec![NeededBase::of(&manifest)];
+        let targets = BTreeMap::new();
+        Self { dir, manifest, lock: None, is_saved: false, targets, whole_lock: None, needed_bases }
     }
 
     /// Returns the names of the targets, sorted.
@@ -108,6 +114,7 @@ impl Project {
             whole.set_target(target, part);
         }
         whole.tidy_targets(|target| self.targets.contains_key(target));
+        whole.tidy_bases(&self.needed_bases, &self.whole_lock.clone().unwrap_or_default());
         whole
     }
 

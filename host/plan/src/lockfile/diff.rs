@@ -6,7 +6,7 @@ use std::fmt;
 
 use semver::{Version, VersionReq};
 
-use super::{LockedStage, Lockfile};
+use super::{LockedBase, LockedStage, Lockfile};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::SourceId;
 
@@ -129,18 +129,29 @@ pub(super) fn diff(old: &Lockfile, new: &Lockfile) -> LockDiff {
             (None, None) => {}
         }
     }
-    let keys: BTreeSet<_> = old.bases.iter().chain(&new.bases).map(|base| base.key()).collect();
-    for (arch, os, release) in keys {
-        let (before, now) = (old.base(arch, os, release), new.base(arch, os, release));
-        if before != now {
-            let (old, new) = (before.map(|base| base.digest), now.map(|base| base.digest));
-            changes.push(Change::Base { arch, system: format!("{os} {release}"), old, new });
-        }
-    }
+    changes.extend(base_changes(&old.bases, &new.bases));
     if old.fetch != new.fetch {
         changes.push(Change::Fetch);
     }
     LockDiff { changes }
+}
+
+/// Returns what changes of the bases: one that comes for the same system as one that goes takes its place.
+fn base_changes(old: &[LockedBase], new: &[LockedBase]) -> Vec<Change> {
+    let change = |base: &LockedBase, old, new| {
+        let system = format!("{} {}", base.os, base.release);
+        Change::Base { arch: base.arch, system, old, new }
+    };
+    let mut gone: Vec<&LockedBase> = old.iter().filter(|base| !new.contains(base)).collect();
+    let mut changes = Vec::new();
+    for now in new.iter().filter(|base| !old.contains(base)) {
+        let same = gone.iter().position(|base| base.slot() == now.slot() && base.recipe == now.recipe);
+        let before = same.or_else(|| gone.iter().position(|base| base.slot() == now.slot()));
+        let before = before.map(|index| gone.remove(index).digest);
+        changes.push(change(now, before, Some(now.digest)));
+    }
+    changes.extend(gone.into_iter().map(|base| change(base, Some(base.digest), None)));
+    changes
 }
 
 fn stage_changes(old: &LockedStage, new: &LockedStage) -> Vec<Change> {

@@ -55,6 +55,7 @@ struct BaseSchema {
     arch: Arch,
     os: String,
     release: String,
+    recipe: Option<Digest>,
     digest: Digest,
     epoch: u64,
     source: Option<String>,
@@ -168,7 +169,7 @@ fn check_bases(input: Input<'_>, bases: &[Spanned<BaseSchema>]) -> Result<(), Lo
     let mut seen = BTreeSet::new();
     for base in bases {
         let inner = base.get_ref();
-        if !seen.insert((inner.arch, &inner.os, &inner.release)) {
+        if !seen.insert((inner.arch, &inner.os, &inner.release, inner.recipe)) {
             let message = format!(
                 "`{}` has two bases for {} {} on {}",
                 input.file, inner.os, inner.release, inner.arch
@@ -243,8 +244,8 @@ fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockErro
 
 impl From<BaseSchema> for LockedBase {
     fn from(base: BaseSchema) -> Self {
-        let BaseSchema { arch, os, release, digest, epoch, source } = base;
-        Self { arch, os, release, digest, epoch, source }
+        let BaseSchema { arch, os, release, recipe, digest, epoch, source } = base;
+        Self { arch, os, release, recipe, digest, epoch, source }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The part of a lock that belongs to one target of the project.
 
 use super::Lockfile;
-use crate::id::Arch;
 
 impl Lockfile {
     /// Returns what the lock holds of a target, or with `None` of the project itself: as if it were the only one.
@@ -26,13 +25,6 @@ impl Lockfile {
     pub fn tidy_targets(&mut self, exists: impl Fn(&str) -> bool) {
         let stages = &self.stages;
         self.targets.retain(|target, own| exists(target) && own != stages);
-    }
-
-    /// Returns the lock with no other base than the one for an architecture of a system's release.
-    #[must_use]
-    pub fn with_one_base(&self, arch: Arch, os: &str, release: &str) -> Self {
-        let base = self.base(arch, os, release).cloned();
-        Self { bases: base.into_iter().collect(), ..self.clone() }
     }
 }
 

@@ -17,6 +17,7 @@ version = 1
 arch = "arm64"
 os = "debian"
 release = "trixie"
+recipe = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 epoch = 1700000000
 
@@ -193,15 +194,18 @@ fn any_digest() -> impl Strategy<Value = Digest> {
 
 fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
-    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", any_digest(), 0..1_u64 << 40, of("(?s).{0,12}"))
-        .prop_map(|(arch, os, release, digest, epoch, source)| LockedBase {
+    let digests = (of(any_digest()), any_digest());
+    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", digests, 0..1_u64 << 40, of("(?s).{0,12}")).prop_map(
+        |(arch, os, release, (recipe, digest), epoch, source)| LockedBase {
             arch: Arch::ALL[arch],
             os,
             release,
+            recipe,
             digest,
             epoch,
             source,
-        });
+        },
+    );
     let source = prop_oneof![
         Just(SourceId::bundled()),
         "[!-~]{1,12}[a-z]".prop_map(|url| SourceId::registry(&url).unwrap()),

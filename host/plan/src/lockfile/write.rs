@@ -26,6 +26,7 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
         string(out, "arch", &base.arch)?;
         string(out, "os", &base.os)?;
         string(out, "release", &base.release)?;
+        option(out, "recipe", base.recipe.as_ref())?;
         string(out, "digest", &base.digest)?;
         writeln!(out, "epoch = {}", base.epoch)?;
         option(out, "source", base.source.as_ref())?;

@@ -16,6 +16,7 @@ mod kills;
 mod kind;
 mod lab;
 mod merge;
+mod own_base;
 mod project;
 mod rootfs;
 mod trouble;
