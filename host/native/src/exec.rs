@@ -4,12 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::ROOT;
 use crate::owned::Owned;
-use crate::sys::{Memory, Pid, Registers};
+use crate::set_id::SetId;
+use crate::sys::{self, Exec, Memory, Pid, Registers};
 use crate::tools::{Call, Tools};
 
 /// The longest path that is looked at.
@@ -23,6 +24,29 @@ const RED_ZONE: u64 = 128;
 pub(crate) struct Decider {
     tools: Tools,
     owned: Owned,
+    set_id: SetId,
+    /// The file systems that this process sees (`/proc/self/ns/mnt`).
+    mounts: Option<PathBuf>,
+}
+
+/// What becomes of a call.
+pub(crate) enum Decision {
+    /// The kernel does what it always did.
+    Leave,
+    /// It is made with these registers.
+    Redirect(Registers),
+    /// The build ends.
+    Refuse,
+}
+
+/// The file that a call means.
+struct Program {
+    /// As the process calls it.
+    given: Vec<u8>,
+    /// With all links followed.
+    file: PathBuf,
+    /// Whether it was opened before, so that an interpreter would be told of a descriptor in the place of a path.
+    is_open: bool,
 }
 
 /// A call, as it will be made.
@@ -35,37 +59,74 @@ struct Change {
 }
 
 impl Decider {
-    pub(crate) fn new(tools: Tools, owned: Owned) -> Self {
-        Self { tools, owned }
+    pub(crate) fn new(tools: Tools, owned: Owned, set_id: SetId) -> Self {
+        Self { tools, owned, set_id, mounts: mounts("self") }
+    }
+
+    /// Decides on the call that a process is about to make.
+    pub(crate) fn decide(&mut self, pid: Pid, registers: &Registers) -> Decision {
+        match self.redirect(pid, registers) {
+            None => Decision::Leave,
+            Some(Err(Refused)) => Decision::Refuse,
+            Some(Ok(after)) => Decision::Redirect(after),
+        }
     }
 
     /// Returns the registers with which the call goes to a twin, or `None` to leave it alone.
     ///
     /// Whatever cannot be read or is out of the ordinary is left alone: then the kernel does what it always did.
-    pub(crate) fn redirect(&mut self, pid: Pid, registers: &Registers) -> Option<Registers> {
+    fn redirect(&mut self, pid: Pid, registers: &Registers) -> Option<Result<Registers, Refused>> {
+        let call = registers.exec()?;
         let memory = Memory::of(pid)?;
-        let path = string(&memory, registers.rdi)?;
-        let arguments = pointers(&memory, registers.rsi)?;
-        let change = self.decide(pid, &memory, &path, &arguments)?;
-        apply(&memory, registers, &change, &arguments)
+        let program = self.program(pid, &memory, &call)?;
+        if !self.set_id.allows(pid, &program.file) {
+            return Some(Err(Refused));
+        }
+        let arguments = pointers(&memory, call.arguments)?;
+        let change = self.change(pid, &memory, &program, &arguments)?;
+        apply(&memory, registers, &change, &arguments).map(Ok)
     }
 
-    fn decide(&mut self, pid: Pid, memory: &Memory, path: &[u8], arguments: &[u64]) -> Option<Change> {
-        let file = resolve(pid, path)?;
+    /// Returns the file that a call means, where this process sees it, too.
+    fn program(&self, pid: Pid, memory: &Memory, call: &Exec) -> Option<Program> {
+        const KNOWN: u64 = sys::EMPTY_PATH;
+        let given = string(memory, call.path)?;
+        // With other file systems the same path may be another file.
+        if call.flags & !KNOWN != 0 || self.mounts.is_none() || mounts(&pid.to_string()) != self.mounts {
+            return None;
+        }
+        let descriptor = match given.is_empty() {
+            true => (call.flags & sys::EMPTY_PATH != 0).then_some(call.folder),
+            false => descriptor(&given),
+        };
+        let file = match descriptor {
+            Some(number) => program_file(opened(pid, number)?)?,
+            None if given.is_empty() => return None,
+            None => resolve(pid, call.folder, &given)?,
+        };
+        Some(Program { given, file, is_open: descriptor.is_some() })
+    }
+
+    fn change(&mut self, pid: Pid, memory: &Memory, program: &Program, arguments: &[u64]) -> Option<Change> {
+        let Program { given, file, is_open } = program;
+        let file = file.clone();
         if self.tools.has(&file) {
             let call = |from: usize| strings(memory, arguments, from);
             return self
                 .twin(&file, &|| Call::Program(call(1)))
                 .map(|program| Change { program, head: vec![] });
         }
+        // An interpreter finds a script by the descriptor that the kernel makes for it, and not otherwise.
+        if *is_open {
+            return None;
+        }
         let (interpreter, option) = shebang(&file)?;
-        let real = resolve(pid, interpreter.as_bytes())?;
-        let given = OsStr::from_bytes(path).to_owned();
+        let real = resolve(pid, sys::CURRENT_FOLDER, interpreter.as_bytes())?;
         let call = || Call::Script { option: option.clone(), file: file.clone() };
         let program = self.twin(&real, &call)?;
         let mut head = vec![interpreter.into_vec()];
         head.extend(option.clone().map(OsString::into_vec));
-        head.push(given.into_vec());
+        head.push(given.clone());
         Some(Change { program, head })
     }
 
@@ -98,29 +159,56 @@ fn apply(memory: &Memory, before: &Registers, change: &Change, arguments: &[u64]
         let pointers = offsets.iter().map(|offset| start + offset).chain(rest.iter().copied()).chain([0]);
         bytes.extend(pointers.flat_map(u64::to_le_bytes));
     }
-    let mut after = *before;
-    after.rdi = start;
-    if !change.head.is_empty() {
-        after.rsi = start + array;
-    }
-    memory.write(start, &bytes).then_some(after)
+    let list = if change.head.is_empty() { before.exec()?.arguments } else { start + array };
+    memory.write(start, &bytes).then(|| before.with_program(start, list))
 }
 
-/// Returns the file that a path means to a process, with all links followed.
-fn resolve(pid: Pid, path: &[u8]) -> Option<PathBuf> {
+/// A program that must not be run.
+struct Refused;
+
+/// Returns what tells the file systems that a process sees from those that others see.
+fn mounts(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/mnt")).ok()
+}
+
+/// Returns the number in a path such as `/proc/self/fd/3`, which means another file to every process.
+fn descriptor(path: &[u8]) -> Option<i32> {
+    let folders = [&b"/proc/self/fd/"[..], b"/dev/fd/"];
+    let number = folders.iter().find_map(|folder| path.strip_prefix(*folder))?;
+    std::str::from_utf8(number).ok()?.parse().ok().filter(|number| *number >= 0)
+}
+
+/// Returns the file that a process has opened.
+fn opened(pid: Pid, number: i32) -> Option<PathBuf> {
+    let link = PathBuf::from(format!("/proc/{pid}/fd/{number}"));
+    let path = fs::read_link(&link).ok()?;
+    // A file that was removed or replaced since is told by its old path.
+    let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+    let is_there = same(fs::metadata(&link).ok()?, fs::metadata(&path).ok()?);
+    (path.is_absolute() && is_there).then_some(path)
+}
+
+/// Returns the file that a path, from a folder of the process's, means to it, with all links followed.
+fn resolve(pid: Pid, folder: i32, path: &[u8]) -> Option<PathBuf> {
     let path = Path::new(OsStr::from_bytes(path));
-    // `/proc/self` would be this process; and what is in the companion is native already.
-    if path.starts_with("/proc") || path.starts_with(ROOT) {
+    // `/proc/self`, also by `/dev/fd`, would be this process.
+    if path.starts_with("/proc") || path.starts_with("/dev") {
         return None;
     }
     if fs::read_link(format!("/proc/{pid}/root")).ok()? != Path::new("/") {
         return None;
     }
-    let whole = match path.is_absolute() {
-        true => path.to_owned(),
-        false => fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(path),
+    let whole = match (path.is_absolute(), folder) {
+        (true, _) => path.to_owned(),
+        (false, sys::CURRENT_FOLDER) => fs::read_link(format!("/proc/{pid}/cwd")).ok()?.join(path),
+        (false, folder) => opened(pid, folder)?.join(path),
     };
-    let file = fs::canonicalize(whole).ok()?;
+    program_file(whole)
+}
+
+/// Returns the real path of a file that may be run; what is in the companion is native already.
+fn program_file(path: PathBuf) -> Option<PathBuf> {
+    let file = fs::canonicalize(path).ok()?;
     let metadata = fs::metadata(&file).ok()?;
     (metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 && !file.starts_with(ROOT))
         .then_some(file)
@@ -217,6 +305,31 @@ mod tests {
         {
             assert_eq!(first_line(other), None);
         }
+    }
+
+    #[test]
+    fn descriptors_are_known_by_their_paths() {
+        for (path, number) in [("/proc/self/fd/3", Some(3)), ("/dev/fd/10", Some(10)), ("/dev/fd/x", None)] {
+            assert_eq!(descriptor(path.as_bytes()), number, "{path}");
+        }
+        assert_eq!((descriptor(b"/dev/fd/-1"), descriptor(b"/bin/sh")), (None, None));
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_since_it_was_opened_is_not_the_one_at_its_path() {
+        use std::os::fd::AsRawFd as _;
+        let own = Pid::try_from(std::process::id()).unwrap();
+        let path = std::env::temp_dir().join(format!("pib-native-opened-{own}"));
+        fs::write(&path, "one").unwrap();
+        let path = fs::canonicalize(path).unwrap();
+        let file = fs::File::open(&path).unwrap();
+        assert_eq!(opened(own, file.as_raw_fd()), Some(path.clone()));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(opened(own, file.as_raw_fd()), None);
+        fs::write(&path, "other").unwrap();
+        assert_eq!(opened(own, file.as_raw_fd()), None);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(opened(own, 9999), None);
     }
 
     #[test]

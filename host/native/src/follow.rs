@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 
-use crate::exec::Decider;
+use crate::exec::{Decider, Decision};
 use crate::sys::{self, Pid, Registers, Resume, Stop};
+
+/// The exit code where a program may not be run here.
+const REFUSED: u8 = 125;
 
 /// Runs the command to its end and returns its exit code. What it left in the background ends with it.
 pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
@@ -14,7 +17,7 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
             crate::say(&format!("native tools are off: this engine lets no process be followed: {error}"));
             let error = sys::become_command(command);
             crate::say(&format!("could not run {}: {error}", command[0].display()));
-            return 127;
+            return u8::try_from(sys::exit_code(&error)).unwrap_or(127);
         }
     };
     // What the registers were before a call was changed: a call that fails must leave them so.
@@ -26,7 +29,11 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
                 changed.remove(&pid);
                 continue;
             }
-            Stop::Exec => exec(pid, decider, &mut changed),
+            Stop::Exec => match exec(pid, decider, &mut changed) {
+                Some(resume) => resume,
+                // All that is followed ends with this process.
+                None => return REFUSED,
+            },
             Stop::Returned => {
                 restore(pid, changed.remove(&pid));
                 Resume::Run(0)
@@ -39,20 +46,25 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
     0
 }
 
-fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Registers>) -> Resume {
-    let Some(before) = sys::registers(pid).filter(Registers::is_execve) else { return Resume::Run(0) };
-    let Some(after) = decider.redirect(pid, &before) else { return Resume::Run(0) };
+/// Decides on a call; `None` where the build must not go on.
+fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Registers>) -> Option<Resume> {
+    let Some(before) = sys::registers(pid) else { return Some(Resume::Run(0)) };
+    let after = match decider.decide(pid, &before) {
+        Decision::Leave => return Some(Resume::Run(0)),
+        Decision::Refuse => return None,
+        Decision::Redirect(after) => after,
+    };
     if !sys::set_registers(pid, &after) {
-        return Resume::Run(0);
+        return Some(Resume::Run(0));
     }
     changed.insert(pid, before);
-    Resume::UntilReturn
+    Some(Resume::UntilReturn)
 }
 
 fn restore(pid: Pid, before: Option<Registers>) {
     let (Some(before), Some(mut now)) = (before, sys::registers(pid)) else { return };
     if now.failed() {
-        (now.rdi, now.rsi) = (before.rdi, before.rsi);
+        now.restore_from(&before);
         sys::set_registers(pid, &now);
     }
 }

@@ -5,7 +5,8 @@
 //! /.pib/run [--fresh] COMMAND [ARGUMENT...]
 //! ```
 //!
-//! It is the first process of a `RUN` instruction. It follows every process below it and looks at each `execve`:
+//! It is the first process of a `RUN` instruction. It follows every process below it and looks at each `execve` and
+//! `execveat`:
 //! where the file is a tool that the companion has, of the same package and version and with the contents that
 //! the package database vouches for, the call is pointed at the twin. Everything else is left alone and runs under
 //! the kernel's emulation. Nothing is ever written to the root file system, so nothing has to be taken out again,
@@ -17,6 +18,7 @@
 //! | `follow` | the loop over all processes |
 //! | `exec` | decides on one `execve` |
 //! | `tools` | which tools there are, and their rules |
+//! | `set_id` | what is done about programs that would gain rights |
 //! | `owned` | whether a file is the one that its package brought |
 //! | `md5` | what the package database's checksums are made with |
 //!
@@ -27,6 +29,7 @@ mod exec;
 mod follow;
 mod md5;
 mod owned;
+mod set_id;
 mod sys;
 mod tools;
 
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
         }
     };
     let owned = if fresh { owned::Owned::everything() } else { owned::Owned::new("/var/lib/dpkg") };
-    let code = follow::run(&arguments, &mut exec::Decider::new(tools, owned));
+    let set_id = set_id::SetId::read(std::path::Path::new(ROOT));
+    let code = follow::run(&arguments, &mut exec::Decider::new(tools, owned, set_id));
     ExitCode::from(code)
 }
 

@@ -17,7 +17,7 @@ unsafe extern "C" {
     fn waitpid(pid: Pid, status: *mut c_int, options: c_int) -> Pid;
     fn fork() -> Pid;
     fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int;
-    fn execvp(file: *const c_char, argv: *const *const c_char) -> c_int;
+    fn execv(file: *const c_char, argv: *const *const c_char) -> c_int;
     fn pipe(ends: *mut c_int) -> c_int;
     fn read(file: c_int, buffer: *mut c_void, count: usize) -> isize;
     fn close(file: c_int) -> c_int;
@@ -37,6 +37,12 @@ const PR_SET_SECCOMP: c_int = 22;
 const SECCOMP_MODE_FILTER: c_ulong = 2;
 /// The number of `execve` on x86-64.
 const EXECVE: u64 = 59;
+/// The number of `execveat` on x86-64.
+const EXECVEAT: u64 = 322;
+/// Stands for the folder that a process is in (`AT_FDCWD`).
+pub(crate) const CURRENT_FOLDER: i32 = -100;
+/// A flag of `execveat`: the file is the descriptor's own (`AT_EMPTY_PATH`).
+pub(crate) const EMPTY_PATH: u64 = 0x1000;
 
 /// An instruction of a filter (`struct sock_filter`).
 #[repr(C)]
@@ -53,12 +59,13 @@ struct Filter {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Registers {
-    before: [u64; 10],
+    before: [u64; 9],
+    r8: u64,
     rax: u64,
     rcx: u64,
     rdx: u64,
-    pub(crate) rsi: u64,
-    pub(crate) rdi: u64,
+    rsi: u64,
+    rdi: u64,
     orig_rax: u64,
     rip: u64,
     cs: u64,
@@ -68,9 +75,33 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// Returns whether the process is about to call `execve`.
-    pub(crate) fn is_execve(&self) -> bool {
-        self.orig_rax == EXECVE
+    /// Returns the call that the process is about to make, where it runs a program.
+    pub(crate) fn exec(&self) -> Option<Exec> {
+        match self.orig_rax {
+            EXECVE => Some(Exec { folder: CURRENT_FOLDER, path: self.rdi, arguments: self.rsi, flags: 0 }),
+            // The kernel reads no more than the lower half of what is an `int`.
+            EXECVEAT => Some(Exec {
+                folder: self.rdi as u32 as i32,
+                path: self.rsi,
+                arguments: self.rdx,
+                flags: self.r8 & 0xffff_ffff,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Returns the registers of the same call for the program at an absolute path.
+    #[must_use]
+    pub(crate) fn with_program(&self, path: u64, arguments: u64) -> Self {
+        match self.orig_rax {
+            EXECVEAT => Self { rsi: path, rdx: arguments, r8: self.r8 & !EMPTY_PATH, ..*self },
+            _ => Self { rdi: path, rsi: arguments, ..*self },
+        }
+    }
+
+    /// Puts back what [`Self::with_program`] has changed.
+    pub(crate) fn restore_from(&mut self, before: &Self) {
+        (self.rdi, self.rsi, self.rdx, self.r8) = (before.rdi, before.rsi, before.rdx, before.r8);
     }
 
     /// Returns whether the system call that just ended failed.
@@ -79,12 +110,22 @@ impl Registers {
     }
 }
 
+/// A call that runs a program: addresses in the memory of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exec {
+    /// The descriptor of the folder from which a relative path goes.
+    pub(crate) folder: i32,
+    pub(crate) path: u64,
+    pub(crate) arguments: u64,
+    pub(crate) flags: u64,
+}
+
 /// Why a process stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It ended, with the exit code that a shell would tell.
     Ended(u8),
-    /// It is about to call `execve`.
+    /// It is about to call `execve` or `execveat`.
     Exec,
     /// A system call that was watched has returned.
     Returned,
@@ -110,10 +151,7 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has room for two descriptors.
     check(unsafe { pipe(ends.as_mut_ptr()) })?;
-    let strings: Vec<CString> =
-        command.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
-    let mut argv: Vec<*const c_char> = strings.iter().map(|word| word.as_ptr()).collect();
-    argv.push(std::ptr::null());
+    let command = Command::new(command)?;
     // SAFETY: this process has one thread, so that the child may go on as it likes.
     let pid = check(unsafe { fork() })?;
     if pid == 0 {
@@ -124,11 +162,14 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
             // Released when the parent closes its end: it follows this process then.
             while read(ends[0], (&raw mut byte).cast(), 1) < 0 {}
             close(ends[0]);
-            if filter().is_ok() {
-                execvp(argv[0], argv.as_ptr());
-            }
-            _exit(127)
         }
+        if let Err(error) = filter() {
+            crate::say(&format!("native tools are off: this engine lets no calls be looked at: {error}"));
+        }
+        let error = command.run();
+        crate::say(&format!("could not run {}: {error}", command.name));
+        // SAFETY: this ends the process.
+        unsafe { _exit(exit_code(&error)) }
     }
     // SAFETY: the child is ours and has not run yet.
     let seized = check(unsafe { request(PTRACE_SEIZE, pid, 0, OPTIONS) });
@@ -143,10 +184,67 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
     seized.map(|_| pid)
 }
 
-/// Becomes the command.
+/// Becomes the command; returns why that cannot be.
 pub(crate) fn become_command(command: &[OsString]) -> io::Error {
-    use std::os::unix::process::CommandExt as _;
-    std::process::Command::new(&command[0]).args(&command[1..]).exec()
+    match Command::new(command) {
+        Ok(command) => command.run(),
+        Err(error) => error,
+    }
+}
+
+/// Returns the exit code by which shells tell that a command could not be run.
+pub(crate) fn exit_code(error: &io::Error) -> c_int {
+    if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 }
+}
+
+/// A command that is ready to be run: nothing is allocated between its fork and its start.
+struct Command {
+    name: String,
+    /// The files that its name may mean, in the order in which they are tried.
+    files: Vec<CString>,
+    _words: Vec<CString>,
+    argv: Vec<*const c_char>,
+}
+
+impl Command {
+    fn new(words: &[OsString]) -> io::Result<Self> {
+        let words: Vec<CString> =
+            words.iter().map(|word| CString::new(word.as_bytes())).collect::<Result<_, _>>()?;
+        let first = words.first().ok_or_else(|| io::Error::other("there is no command"))?;
+        let files = match first.as_bytes().contains(&b'/') {
+            true => vec![first.clone()],
+            false => files(first.as_bytes(), &std::env::var_os("PATH").unwrap_or_default()),
+        };
+        let name = first.to_string_lossy().into_owned();
+        let argv = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Self { name, files, _words: words, argv })
+    }
+
+    /// Becomes the command; returns why that cannot be.
+    ///
+    /// A file that is no program is not given to a shell, as `execvp` does: no engine does that.
+    fn run(&self) -> io::Error {
+        let mut reason = io::Error::from_raw_os_error(2); // ENOENT
+        for file in &self.files {
+            // SAFETY: the path and the arguments are alive, and the list of these ends in a null pointer.
+            unsafe { execv(file.as_ptr(), self.argv.as_ptr()) };
+            let error = io::Error::last_os_error();
+            match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {}
+                // Another folder may have one that may be run.
+                io::ErrorKind::PermissionDenied => reason = error,
+                _ => return error,
+            }
+        }
+        reason
+    }
+}
+
+/// Returns the files that a command's name may mean.
+fn files(name: &[u8], path: &std::ffi::OsStr) -> Vec<CString> {
+    let folders = path.as_bytes().split(|byte| *byte == b':').filter(|folder| !folder.is_empty());
+    let files = folders.map(|folder| CString::new([folder, b"/", name].concat()));
+    files.filter_map(Result::ok).collect()
 }
 
 unsafe fn kill_child(pid: Pid) {
@@ -160,10 +258,10 @@ unsafe fn kill_child(pid: Pid) {
     }
 }
 
-/// Has the kernel stop this process and its children at every `execve`.
+/// Has the kernel stop this process and its children at every `execve` and `execveat`.
 ///
-/// A filter needs either privileges that containers lack or the promise that no program gains any. The promise costs
-/// nothing here: emulated programs gain none by their set-user-id bit anyway.
+/// A filter needs either privileges that containers lack or the promise that no program gains any. With most handlers the
+/// promise costs nothing: emulated programs gain none by their set-user-id bit anyway. With the others see `set_id`.
 fn filter() -> io::Result<()> {
     const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
     const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
@@ -173,9 +271,10 @@ fn filter() -> io::Result<()> {
     const X86_64: u32 = 0xc000_003e;
     let program = [
         Instruction(LOAD, 0, 0, 4), // the architecture
-        Instruction(JUMP_IF_EQUAL, 0, 3, X86_64),
+        Instruction(JUMP_IF_EQUAL, 0, 4, X86_64),
         Instruction(LOAD, 0, 0, 0), // the number
-        Instruction(JUMP_IF_EQUAL, 0, 1, EXECVE as u32),
+        Instruction(JUMP_IF_EQUAL, 1, 0, EXECVE as u32),
+        Instruction(JUMP_IF_EQUAL, 0, 1, EXECVEAT as u32),
         Instruction(RETURN, 0, 0, TRACE),
         Instruction(RETURN, 0, 0, ALLOW),
     ];
@@ -284,6 +383,37 @@ fn check(result: c_int) -> io::Result<c_int> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_looked_for_in_the_folders_of_the_path() {
+        let found = files(b"x", "/a::/b/c:".as_ref());
+        assert_eq!(found, [c"/a/x".to_owned(), c"/b/c/x".to_owned()]);
+        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let command = Command::new(&words(&["./x", "y"])).unwrap();
+        assert_eq!((command.files, command.argv.len()), (vec![c"./x".to_owned()], 3));
+        assert!(Command::new(&[]).is_err() && Command::new(&words(&["x\0"])).is_err());
+        let folder = std::env::temp_dir().to_string_lossy().into_owned();
+        for (name, code) in [("/no/such/program", 127), (&*folder, 126), ("pib-no-such-program", 127)] {
+            assert_eq!(exit_code(&become_command(&words(&[name]))), code, "{name}");
+        }
+    }
+
+    #[test]
+    fn both_calls_are_read_and_changed() {
+        let execve = Registers { orig_rax: EXECVE, rdi: 1, rsi: 2, rdx: 3, r8: 4, ..Registers::default() };
+        let exec = Exec { folder: CURRENT_FOLDER, path: 1, arguments: 2, flags: 0 };
+        assert_eq!(execve.exec(), Some(exec));
+        let at = Registers { orig_rax: EXECVEAT, rdi: u64::from(u32::MAX), r8: EMPTY_PATH, ..execve };
+        assert_eq!(at.exec(), Some(Exec { folder: -1, path: 2, arguments: 3, flags: EMPTY_PATH }));
+        assert_eq!(Registers { orig_rax: 1, ..execve }.exec(), None);
+        for before in [execve, at] {
+            let mut after = before.with_program(70, 80);
+            let exec = after.exec().unwrap();
+            assert_eq!((exec.path, exec.arguments, exec.flags), (70, 80, 0));
+            after.restore_from(&before);
+            assert_eq!(after.exec(), before.exec());
+        }
+    }
 
     #[test]
     fn a_status_is_read_as_the_kernel_means_it() {
