@@ -151,6 +151,21 @@ pub enum EngineError {
         /// The last lines that the step itself printed.
         log_tail: Vec<String>,
     },
+    /// An instruction failed since packages could not be had from their mirror.
+    #[error("{}`{instruction}` failed: {reason}", place(stage.as_deref(), *line))]
+    Packages {
+        /// The pib stage whose part failed, where that is known.
+        stage: Option<String>,
+        /// The line of the part on which the instruction starts, counted from 1, where that is known.
+        line: Option<usize>,
+        /// The instruction.
+        instruction: String,
+        /// What is wrong with the mirror.
+        reason: String,
+        /// What to do.
+        #[help]
+        help: &'static str,
+    },
     /// The engine refused the build before it ran anything.
     #[error("{}the container engine refused the build: {message}", place(stage.as_deref(), *line))]
     BuildRefused {

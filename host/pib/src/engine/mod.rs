@@ -36,6 +36,7 @@ pub mod image;
 pub mod kept;
 mod lines;
 mod merged;
+mod mirror_state;
 mod owner;
 mod place;
 mod podman;

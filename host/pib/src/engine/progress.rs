@@ -7,6 +7,7 @@ use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
 use super::lines::{Lines, clean};
+use super::mirror_state::MirrorState;
 use super::{binfmt, merged, place};
 use pib_event::{Event, Mask, Reporter, ReporterExt};
 
@@ -305,6 +306,10 @@ pub(super) fn step_failed(
             plan.arch,
             "the engine got `exec format error` from its kernel".to_owned(),
         );
+    }
+    if let Some(state) = MirrorState::of(&log_tail) {
+        let (reason, help) = (state.reason(), state.remedy());
+        return EngineError::Packages { stage, line, instruction, reason, help };
     }
     let exit_code = exit_code(&message);
     EngineError::BuildFailed { stage, line, instruction, exit_code, message, log_tail }

@@ -184,7 +184,11 @@ impl Error {
             Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
             Self::Placed(placed) => placed.what.exit_code(),
             Self::Targets { failed, .. } => targets_code(failed),
-            Self::Engine(EngineError::BuildFailed { .. } | EngineError::BuildRefused { .. }) => 6,
+            Self::Engine(
+                EngineError::BuildFailed { .. }
+                | EngineError::Packages { .. }
+                | EngineError::BuildRefused { .. },
+            ) => 6,
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
