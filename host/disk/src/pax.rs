@@ -2,7 +2,7 @@
 //!
 //! The `tar` crate cuts PAX records at line breaks, but the values of extended attributes are binary: a file
 //! capability or an ACL may well contain that byte. A record says how long it is, and here that is what counts.
-//! Deliberately absent: sparse files, which no container engine writes.
+//! Deliberately absent: sparse files, which no container engine writes; those of a tarball are written out before.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -67,6 +67,31 @@ pub fn for_each<R: Read>(
     Ok(())
 }
 
+/// Returns the records of an extended header: a length in decimal, a space, `key=value` and a line break, all within the
+/// length.
+///
+/// # Errors
+/// When one is malformed.
+pub fn records(mut bytes: &[u8]) -> io::Result<Vec<(&str, &[u8])>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
+        let length = std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse::<usize>().ok());
+        let length = length.filter(|length| *length > space + 1 && *length <= bytes.len());
+        let (record, rest) = bytes.split_at(length.ok_or_else(malformed)?);
+        let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(malformed)?;
+        let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
+        let key = std::str::from_utf8(&record[..equals]).map_err(|_| malformed())?;
+        records.push((key, &record[equals + 1..]));
+        bytes = rest;
+    }
+    Ok(records)
+}
+
+fn malformed() -> io::Error {
+    invalid("an extended header is malformed")
+}
+
 /// What the extended headers before an entry say of it.
 #[derive(Default)]
 struct Extensions {
@@ -77,20 +102,9 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Reads PAX records: a length in decimal, a space, `key=value` and a line break, all within the length.
-    fn records(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let malformed = || invalid("an extended header is malformed");
-        while !bytes.is_empty() {
-            let space = bytes.iter().position(|byte| *byte == b' ').ok_or_else(malformed)?;
-            let length =
-                std::str::from_utf8(&bytes[..space]).ok().and_then(|text| text.parse::<usize>().ok());
-            let length = length.filter(|length| *length > space + 1 && *length <= bytes.len());
-            let (record, rest) = bytes.split_at(length.ok_or_else(malformed)?);
-            let record = record[space + 1..].strip_suffix(b"\n").ok_or_else(malformed)?;
-            let equals = record.iter().position(|byte| *byte == b'=').ok_or_else(malformed)?;
-            let key = std::str::from_utf8(&record[..equals]).map_err(|_| malformed())?;
-            self.record(key, &record[equals + 1..]).ok_or_else(malformed)?;
-            bytes = rest;
+    fn records(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for (key, value) in records(bytes)? {
+            self.record(key, value).ok_or_else(malformed)?;
         }
         Ok(())
     }

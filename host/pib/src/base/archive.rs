@@ -100,6 +100,7 @@ impl Suite {
                 "the signed release file does not list it; Debian may not have this architecture".to_owned(),
             )
         })?;
+        let updating = |reason: String| BaseError::Updating { mirror: self.mirror.url.to_string(), reason };
         if self.release.by_hash {
             let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());
             match context.http.bytes(&self.mirror.join(&path)?, MAX_INDEX).await {
@@ -110,16 +111,18 @@ impl Suite {
                 Err(error) => return Err(error.into()),
             }
         }
-        let bytes = context.http.bytes(&url, MAX_INDEX).await?;
-        if Digest::of(&bytes) == index.digest {
-            return Ok(bytes);
+        match context.http.bytes(&url, MAX_INDEX).await {
+            Ok(bytes) if Digest::of(&bytes) == index.digest => Ok(bytes),
+            Ok(bytes) => Err(updating(format!(
+                "its list of packages {url} has {} bytes and is not the file of {} bytes that its signed release file lists",
+                bytes.len(),
+                index.size
+            ))),
+            Err(error) if error.is_not_found() => {
+                Err(updating(format!("its signed release file lists {url}, which it does not have")))
+            }
+            Err(error) => Err(error.into()),
         }
-        Err(problem(format!(
-            "it has {} bytes and is not the file of {} bytes that the signed release file lists; the mirror is \
-             probably being updated: try again in some minutes, or set another `mirror`",
-            bytes.len(),
-            index.size
-        )))
     }
 
     /// Reads a compressed list of packages, which must have been verified, into `packages`. This blocks.

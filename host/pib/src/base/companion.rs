@@ -18,7 +18,7 @@ use super::mirror::HostApt;
 use super::native::{Native, Rule};
 use super::packages::Package;
 use super::rootfs::{Tree, inside, merged};
-use super::suites::Distribution;
+use super::suites::{Distribution, WAITS, patiently};
 use super::{Bootstrap, resolve};
 use pib_event::Reporter;
 
@@ -67,6 +67,15 @@ impl CompanionRecipe {
 pub async fn companion(
     cache: &BaseCache,
     _lock: &CacheLock,
+    recipe: &CompanionRecipe,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<StoredBase, BaseError> {
+    patiently(reporter, &WAITS, async || companion_now(cache, recipe, host, reporter).await).await
+}
+
+async fn companion_now(
+    cache: &BaseCache,
     recipe: &CompanionRecipe,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,

@@ -25,6 +25,16 @@ impl Format {
             _ => Self::Plain,
         }
     }
+
+    /// Returns what people call it; nothing where nothing is compressed.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Gzip => Some("gzip"),
+            Self::Xz => Some("xz"),
+            Self::Zstd => Some("zstd"),
+        }
+    }
 }
 
 /// Returns the decompressed stream of `input`; several compressed streams one after the other are joined.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Arch, Digest};
 
+use super::identify::{Kind, TAKEN};
 use pib_net::NetError;
 
 /// Says why there is no base, and what to do about it.
@@ -76,6 +77,16 @@ pub enum BaseError {
         /// What was found and what to do.
         reason: String,
     },
+    /// The files of a mirror do not fit each other.
+    #[error(
+        "the mirror {mirror} is being updated: {reason}; try again in some minutes, or name another `mirror` in [project]"
+    )]
+    Updating {
+        /// The mirror's address.
+        mirror: String,
+        /// Which files do not fit.
+        reason: String,
+    },
     /// A fetched file does not have the digest that its signed index names.
     #[error(
         "{url} is damaged or was changed: expected {expected}, found {found}; try again, or use another mirror"
@@ -87,6 +98,31 @@ pub enum BaseError {
         expected: Digest,
         /// The digest of what arrived.
         found: Digest,
+    },
+    /// The tarball of a base is another file than the manifest names.
+    #[error(
+        "the base {file} is not the file that `digest` in [base] names: expected {expected}, found {found}{}; get the file \
+         again, or correct `digest`", what.map(|what| format!(", which is {what}")).unwrap_or_default()
+    )]
+    OtherTarball {
+        /// The file.
+        file: String,
+        /// The digest that the manifest names.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+        /// What is there, where that is no tarball.
+        what: Option<&'static str>,
+    },
+    /// The tarball of a base is no tarball.
+    #[error("the base {file} is{} {}; pib takes {TAKEN}: {}", within(*inside), kind.name, kind.remedy)]
+    NotTarball {
+        /// The file.
+        file: String,
+        /// The compression in which it is, where there is one.
+        inside: Option<&'static str>,
+        /// What it is.
+        kind: Kind,
     },
     /// The packages do not add up to a system.
     #[error("choosing the packages of the base failed: {0}")]
@@ -128,4 +164,8 @@ impl BaseError {
     pub(super) fn archive(file: impl Into<String>, reason: impl ToString) -> Self {
         Self::Archive { file: file.into(), reason: reason.to_string() }
     }
+}
+
+fn within(compression: Option<&str>) -> String {
+    compression.map(|name| format!(", within its {name} compression,")).unwrap_or_default()
 }

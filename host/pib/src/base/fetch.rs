@@ -74,11 +74,9 @@ async fn fetch_one(
         tempfile::NamedTempFile::new_in(folder).map_err(BaseError::io("creating a file in", folder))?;
     let found = http.download(&wanted.url, wanted.size, temp.as_file_mut(), moved).await;
     let found = found.map_err(|error| match error.is_not_found() {
-        true => BaseError::Index {
-            url: wanted.url.to_string(),
-            reason: "the signed list of packages names it, but the mirror does not have it; the mirror is \
-                probably being updated: try again in some minutes, or set another `mirror`"
-                .to_owned(),
+        true => BaseError::Updating {
+            mirror: wanted.url.origin().ascii_serialization(),
+            reason: format!("its signed list of packages names {}, which it does not have", wanted.url),
         },
         false => error.into(),
     })?;

@@ -18,7 +18,7 @@
 //! | `rootfs`, `second` | the two parts |
 //! | `companion`, `native` | native tools for builds on another processor: making them, and which there are |
 //! | `cache`, `normalise` | what is kept |
-//! | `tarball` | a base that someone else made |
+//! | `tarball`, `identify`, `sparse` | a base that someone else made |
 
 mod archive;
 mod cache;
@@ -28,6 +28,7 @@ mod deb;
 mod deb822;
 mod error;
 mod fetch;
+mod identify;
 mod keyring;
 mod mirror;
 mod native;
@@ -38,6 +39,7 @@ mod release;
 mod resolve;
 mod rootfs;
 mod second;
+mod sparse;
 mod suites;
 pub mod tarball;
 mod time;
@@ -48,6 +50,7 @@ pub use pib_plan::base::{BaseSource, Bootstrap, Location};
 pub use cache::{BaseCache, CacheLock, StoredBase};
 pub use companion::{CompanionRecipe, companion};
 pub use error::BaseError;
+pub use identify::Kind as FileKind;
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use prepare::{Prepared, prepare};
 pub use release::DatePolicy;

@@ -13,7 +13,7 @@ use super::mirror::HostApt;
 use super::packages::Package;
 use super::resolve;
 use super::rootfs::Tree;
-use super::suites::Distribution;
+use super::suites::{Distribution, WAITS, patiently};
 use super::{Bootstrap, second};
 use pib_event::Reporter;
 
@@ -62,6 +62,17 @@ pub async fn prepare(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, BaseError> {
     let architecture = check(recipe)?;
+    let attempt = async || prepare_now(cache, recipe, architecture, host, reporter).await;
+    patiently(reporter, &WAITS, attempt).await
+}
+
+async fn prepare_now(
+    cache: &BaseCache,
+    recipe: &Bootstrap,
+    architecture: &str,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Prepared, BaseError> {
     let mirrors = (recipe.mirror.as_deref(), recipe.security_mirror.as_deref());
     let (distribution, packages) =
         Distribution::open(&recipe.release, architecture, mirrors, host, reporter).await?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::STEP;
 use super::archive::{Context, Suite};
@@ -13,6 +14,34 @@ use super::mirror::{self, HostApt, Mirror};
 use super::packages::{Package, Packages};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
+
+/// How long is waited before a mirror that is being updated is asked again: mirrors take about a minute for the files
+/// that matter here.
+pub(super) const WAITS: [Duration; 2] = [Duration::from_secs(15), Duration::from_secs(45)];
+
+/// Makes an attempt, and makes it again after each of the waits while the mirror is being updated.
+///
+/// # Errors
+/// What the last attempt failed with.
+pub(super) async fn patiently<T>(
+    reporter: &Arc<dyn Reporter>,
+    waits: &[Duration],
+    attempt: impl AsyncFn() -> Result<T, BaseError>,
+) -> Result<T, BaseError> {
+    for wait in waits {
+        match attempt().await {
+            Err(BaseError::Updating { mirror, .. }) => {
+                let seconds = wait.as_secs();
+                reporter.note(format!(
+                    "The mirror {mirror} is being updated; asking it again in {seconds} seconds"
+                ));
+                tokio::time::sleep(*wait).await;
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt().await
+}
 
 /// A release of Debian for one architecture, verified, and what fetching its packages needs.
 pub(super) struct Distribution {

@@ -140,7 +140,58 @@ async fn the_other_name_of_a_release_helps_where_the_files_do_not_fit() {
     // The other name may meanwhile be another release.
     archive.publish("deb/dists/stable", "forky", "stable", "3", None);
     let problem = archive.open().await.unwrap_err();
-    assert!(problem.to_string().contains("probably being updated"), "{problem}");
+    assert!(matches!(problem, BaseError::Updating { .. }), "{problem}");
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_being_updated_is_asked_again_some_times() {
+    let waits = [Duration::ZERO; 2];
+    let fits = |archive: &Archive| archive.publish(MAIN, "trixie", "unstable", "2", None);
+    let misfits = |archive: &Archive| {
+        archive.publish(MAIN, "trixie", "unstable", "2", Some(b"a newer index"));
+    };
+    for rounds in 0..4 {
+        let archive = Archive::new();
+        misfits(&archive);
+        let asked = std::cell::Cell::new(0);
+        let attempt = async || {
+            if asked.replace(asked.get() + 1) == rounds {
+                fits(&archive);
+            }
+            archive.open().await
+        };
+        let outcome = patiently(&archive.reporter, &waits, attempt).await;
+        match outcome {
+            Ok((_, packages)) => {
+                assert_eq!((packages.get("x").unwrap().version.as_str(), rounds < 3), ("2", true))
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert_eq!(rounds, 3, "{text}");
+                assert!(
+                    text.starts_with("the mirror http://") && text.contains("try again in some minutes"),
+                    "{text}"
+                );
+                assert_eq!(text.lines().count(), 1);
+            }
+        }
+        assert_eq!(asked.get(), rounds.min(2) + 1);
+    }
+    // The list is named, and not there at all.
+    let archive = Archive::new();
+    fits(&archive);
+    archive.server.set(&format!("{MAIN}/main/binary-arm64/Packages.xz"), [Answer::status("404 Not Found")]);
+    let problem = archive.open().await.unwrap_err();
+    assert!(problem.to_string().contains("which it does not have; try again"), "{problem}");
+    // What is wrong for good is told at once.
+    archive.sign(MAIN, "Suite: unstable\n", &key());
+    let asked = std::cell::Cell::new(0);
+    let attempt = async || {
+        asked.set(asked.get() + 1);
+        archive.open().await
+    };
+    assert!(matches!(patiently(&archive.reporter, &waits, attempt).await, Err(BaseError::Signature { .. })));
+    assert_eq!(asked.get(), 1);
 }
 
 #[tokio::test]
@@ -163,7 +214,7 @@ async fn damaged_security_updates_are_an_error_not_a_gap() {
     let archive = Archive::new();
     archive.publish(MAIN, "trixie", "stable", "1", None);
     archive.publish(SECURITY, "trixie-security", "stable-security", "1", Some(b"another index"));
-    assert!(matches!(archive.open().await, Err(BaseError::Index { .. })));
+    assert!(matches!(archive.open().await, Err(BaseError::Updating { .. })));
 }
 
 #[tokio::test]

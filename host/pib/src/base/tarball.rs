@@ -1,7 +1,7 @@
 //! A base that someone else made: a tarball at an address or path, with its digest.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{BufReader, BufWriter, Cursor, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,10 +11,11 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::cache::{BaseCache, CacheLock, StoredBase, digest_file};
+use super::cache::{BaseCache, CacheLock, StoredBase};
 use super::compress::{self, Format};
 use super::error::BaseError;
-use super::{Location, STEP};
+use super::identify::{self, LOOKED_AT, identify, of_contents};
+use super::{Location, STEP, sparse};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 
@@ -91,51 +92,98 @@ async fn download(
 
 fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> Result<StoredBase, BaseError> {
     let path = source.path();
-    let found = digest_file(path)?;
-    if found != expected {
-        return Err(BaseError::Mismatch { url: name.to_owned(), expected, found });
-    }
     let fail = |error: std::io::Error| BaseError::archive(name, error);
-    let mut input =
-        BufReader::with_capacity(1 << 16, File::open(path).map_err(BaseError::io("opening", path))?);
-    let format = Format::of(input.fill_buf().map_err(fail)?);
-    let mut input = compress::bounded(compress::decoder(format, input).map_err(fail)?, MAX_UNPACKED);
+    let mut file = open(path, name)?;
+    let found = digest(&mut file).map_err(BaseError::io("reading", path))?;
+    let start = start(&mut file).and_then(|start| file.rewind().map(|()| start));
+    let start = start.map_err(BaseError::io("reading", path))?;
+    if found != expected {
+        let what = identify(&start).map(|kind| kind.name);
+        return Err(BaseError::OtherTarball { file: name.to_owned(), expected, found, what });
+    }
+    let format = Format::of(&start);
+    let input = BufReader::with_capacity(1 << 16, file);
+    let mut plain = compress::bounded(compress::decoder(format, input).map_err(fail)?, MAX_UNPACKED);
+    let start = self::start(&mut plain).map_err(fail)?;
+    let kind = identify(&start);
+    let mut plain = Cursor::new(start).chain(plain);
+    if let Some(kind) = kind {
+        return Err(BaseError::NotTarball { file: name.to_owned(), inside: format.name(), kind });
+    }
     let temp = cache.temp();
     let mut output = NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
-    let digest = copy(&mut input, output.as_file_mut()).map_err(fail)?;
-    check(output.as_file_mut()).map_err(fail)?;
+    let mut hashing = Hashing::new(BufWriter::with_capacity(1 << 20, output.as_file_mut()));
+    let contents = sparse::copy(&mut plain, &mut hashing).map_err(|error| match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => BaseError::io("writing to", &temp)(error),
+        _ => fail(error),
+    })?;
+    hashing.flush().map_err(BaseError::io("writing to", &temp))?;
+    let digest = hashing.digest();
+    if contents.entries == 0 {
+        return Err(BaseError::archive(name, "the tar holds no files"));
+    }
+    if let Some(kind) = of_contents(&contents.top) {
+        return Err(BaseError::NotTarball { file: name.to_owned(), inside: format.name(), kind });
+    }
     let base = cache.keep(output, digest)?;
     cache.remember_tarball(expected, digest)?;
     Ok(base)
 }
 
-fn copy(input: &mut impl Read, output: &mut File) -> std::io::Result<Digest> {
-    let mut output = BufWriter::with_capacity(1 << 20, output);
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match input.read(&mut buffer)? {
-            0 => break,
-            count => {
-                hasher.update(&buffer[..count]);
-                output.write_all(&buffer[..count])?;
-            }
-        }
+/// Opens a plain file; what is none could be waited for without an end.
+fn open(path: &Path, name: &str) -> Result<File, BaseError> {
+    let metadata = std::fs::metadata(path).map_err(BaseError::io("opening", path))?;
+    if metadata.is_file() {
+        return File::open(path).map_err(BaseError::io("opening", path));
     }
-    output.flush()?;
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    let kind = match metadata.is_dir() {
+        true => identify::FOLDER,
+        false => identify::SPECIAL,
+    };
+    Err(BaseError::NotTarball { file: name.to_owned(), inside: None, kind })
 }
 
-/// Refuses what is no tar of a system, before an engine stumbles over it.
-fn check(file: &mut File) -> std::io::Result<()> {
+/// Returns the digest of a file, which is then at its start again.
+fn digest(file: &mut File) -> std::io::Result<Digest> {
+    let mut hashing = Hashing::new(std::io::sink());
+    std::io::copy(&mut BufReader::with_capacity(1 << 20, &mut *file), &mut hashing)?;
     file.rewind()?;
-    let mut archive = tar::Archive::new(BufReader::new(&*file));
-    let mut count = 0_u64;
-    for entry in archive.entries()? {
-        entry?;
-        count += 1;
+    Ok(hashing.digest())
+}
+
+/// Reads the beginning of a stream.
+fn start(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    input.take(LOOKED_AT as u64).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Digests what is written.
+struct Hashing<W> {
+    output: W,
+    hasher: Sha256,
+}
+
+impl<W: Write> Hashing<W> {
+    fn new(output: W) -> Self {
+        Self { output, hasher: Sha256::new() }
     }
-    let empty = || std::io::Error::new(std::io::ErrorKind::InvalidData, "it holds no files, or is no tar");
-    (count > 0).then_some(()).ok_or_else(empty)
+
+    fn digest(self) -> Digest {
+        Digest::from_bytes(self.hasher.finalize().into())
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.output.write(bytes)?;
+        self.hasher.update(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.output.flush()
+    }
 }
 
 #[cfg(test)]
