@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 use tar::{EntryType, Header};
 
-use crate::pax;
+use pib_disk::pax;
 
 /// The size of a tar's blocks.
 const BLOCK: usize = 512;
