@@ -5,12 +5,12 @@
 //! | `cli` | flags to options, results to standard output |
 //! | `ops` | one file for each operation |
 //! | `ui` | draws what operations report |
-//! | `base` | bootstraps the root file system that a build starts from |
+//! | `bases` | the root file systems that builds start from |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
 //! | `source` | where stages come from; the cache |
 
-pub mod base;
+pub mod bases;
 pub mod cli;
 pub mod engine;
 pub mod hooks;

@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use object::LittleEndian;
+use object::elf::{FileHeader32, FileHeader64, PT_INTERP};
+use object::read::elf::{FileHeader, ProgramHeader as _};
 use pib_plan::id::Arch;
 
 /// How the names of handlers begin that pib registers.
@@ -46,24 +49,19 @@ pub(super) fn registration(arch: Arch, interpreter: &Path, flags: &str) -> Strin
 
 /// Returns whether the file is a program that needs no dynamic loader.
 pub(super) fn is_static(path: &Path) -> bool {
-    const PT_INTERP: u32 = 3;
     let Some(bytes) = head(path) else { return false };
-    let at = |offset: usize, size: usize| -> Option<u64> {
-        let bytes = bytes.get(offset..offset.checked_add(size)?)?;
-        Some(bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
-    };
-    if bytes.get(..6).is_none_or(|magic| &magic[..4] != b"\x7fELF" || magic[5] != 1) {
-        return false;
-    }
-    let (offset, size, count) = match bytes[4] {
-        1 => (at(28, 4), at(42, 2), at(44, 2)),
-        _ => (at(32, 8), at(54, 2), at(56, 2)),
-    };
-    let (Some(offset), Some(size), Some(count)) = (offset, size, count) else { return false };
-    (0..count).all(|index| {
-        let place = usize::try_from(offset.saturating_add(index * size)).unwrap_or(usize::MAX);
-        at(place, 4).is_some_and(|kind| kind != u64::from(PT_INTERP))
-    })
+    // A program for 64 bits, or for 32.
+    let loaded = names_loader::<FileHeader64<LittleEndian>>(&bytes)
+        .or_else(|| names_loader::<FileHeader32<LittleEndian>>(&bytes));
+    loaded == Some(false)
+}
+
+/// Returns whether a program names the loader that is to start it; nothing where the bytes are no such program.
+fn names_loader<Elf: FileHeader<Endian = LittleEndian>>(bytes: &[u8]) -> Option<bool> {
+    let header = Elf::parse(bytes).ok()?;
+    let order = header.endian().ok()?;
+    let headers = header.program_headers(order, bytes).ok()?;
+    Some(headers.iter().any(|header| header.p_type(order) == PT_INTERP))
 }
 
 fn head(path: &Path) -> Option<Vec<u8>> {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use pib_debian::{Folders, HostApt};
 use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
-use pib_plan::base::WantedBase;
+use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
@@ -12,7 +13,7 @@ use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 
 use super::{Error, LockMode, Session, blocking, engine, files, native};
-use crate::base::{self, BaseCache, BaseSource, Bootstrap, HostApt, Location, StoredBase};
+use crate::bases::{self, BaseCache, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::source::Package;
 use pib_event::ReporterExt as _;
@@ -35,9 +36,9 @@ impl Mirrors {
         let host = HostApt::read(&session.host_root);
         let project = &manifest.project;
         let text = |url: Option<url::Url>| url.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let public = project.mirror.clone().unwrap_or_else(|| base::DEFAULT_MIRROR.to_owned());
+        let public = project.mirror.clone().unwrap_or_else(|| pib_debian::DEFAULT_MIRROR.to_owned());
         let public_security =
-            project.security_mirror.clone().unwrap_or_else(|| base::DEFAULT_SECURITY_MIRROR.to_owned());
+            project.security_mirror.clone().unwrap_or_else(|| pib_debian::DEFAULT_SECURITY_MIRROR.to_owned());
         let build = project.mirror.clone().or_else(|| text(host.main.clone()));
         let build_security = project.security_mirror.clone().or_else(|| text(host.security.clone()));
         Self {
@@ -143,7 +144,7 @@ pub(super) async fn ensure(
         _ => None,
     };
     let reporter = session.reporter.clone();
-    reporter.started(base::STEP, "Making the base");
+    reporter.started(bases::STEP, "Making the base");
     let waiting = (cache.clone(), reporter.clone());
     let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
         .await
@@ -155,7 +156,7 @@ pub(super) async fn ensure(
             bootstrap(session, &cache, lock, recipe, native.as_ref()).await?
         }
         (None, BaseSource::Tarball { location, digest }) => {
-            base::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
+            bases::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
         }
         (None, BaseSource::ContainerImage { reference }) => {
             return Err(Error::Stage {
@@ -164,7 +165,7 @@ pub(super) async fn ensure(
             });
         }
     };
-    reporter.finished(base::STEP, false);
+    reporter.finished(bases::STEP, false);
     match locked {
         Some(locked) if locked.digest != made.digest => {
             Err(Error::BaseMoved { locked: locked.digest, found: made.digest })
@@ -177,7 +178,7 @@ fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> 
     match (locked, source) {
         (Some(locked), _) => cache.find(locked.digest),
         (None, BaseSource::Bootstrap(recipe)) => cache.find_recipe(recipe),
-        (None, BaseSource::Tarball { digest, .. }) => base::tarball::find(cache, *digest),
+        (None, BaseSource::Tarball { digest, .. }) => bases::tarball::find(cache, *digest),
         (None, BaseSource::ContainerImage { .. }) => None,
     }
 }
@@ -222,7 +223,7 @@ async fn tools(
 async fn bootstrap(
     session: &Session,
     cache: &BaseCache,
-    lock: base::CacheLock,
+    lock: CacheLock,
     recipe: &Bootstrap,
     tools: Option<&(Engine, Option<Native>)>,
 ) -> Result<StoredBase, Error> {
@@ -230,7 +231,9 @@ async fn bootstrap(
         return Err(Error::Stage { message: "a bootstrap needs a container engine".to_owned(), help: None });
     };
     let host = HostApt::read(&session.host_root);
-    let prepared = base::prepare(cache, &lock, recipe, &host, &session.reporter).await?;
+    let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
+    let folders = Folders { debs: &debs, temp: &temp };
+    let prepared = pib_debian::bootstrap(folders, recipe, &host, &session.reporter).await?;
     let plan = first_plan(&prepared, recipe.arch, native.as_ref())?;
     let tag = format!("pib-bootstrap:{}", &plan.key.hex()[..16]);
     let mut request = BuildRequest::new(&plan, &tag);
@@ -249,7 +252,11 @@ async fn bootstrap(
 }
 
 /// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
-fn first_plan(prepared: &base::Prepared, arch: Arch, native: Option<&Native>) -> Result<BuildPlan, Error> {
+fn first_plan(
+    prepared: &pib_debian::Prepared,
+    arch: Arch,
+    native: Option<&Native>,
+) -> Result<BuildPlan, Error> {
     let mut hasher = KeyHasher::new("pib bootstrap 1");
     let mut context = Vec::new();
     let dockerfile = prepared.dockerfile(native);

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{Error, Session, blocking};
-use crate::base::BaseCache;
+use crate::bases::BaseCache;
 use crate::hooks::{self, Host, Limits};
 use crate::source;
 use pib_event::ReporterExt as _;

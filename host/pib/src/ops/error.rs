@@ -10,12 +10,13 @@ use thiserror::Error;
 
 use super::placed::Placed;
 use super::targets::TargetError;
-use crate::base::BaseError;
+use crate::bases::BaseError;
 use crate::engine::EngineError;
 use crate::engine::binfmt::BinfmtError;
 use crate::hooks::HookError;
 use crate::source::SourceError;
 use crate::source::git::GitError;
+use pib_debian::DebianError;
 use pib_disk::DiskError;
 
 /// What can go wrong in an operation.
@@ -132,6 +133,9 @@ pub enum Error {
     /// The base cannot be made.
     #[error(transparent)]
     Base(#[from] BaseError),
+    /// Debian's packages cannot be had.
+    #[error(transparent)]
+    Debian(#[from] DebianError),
     /// The engine is missing, unfit, or the build failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -194,6 +198,7 @@ impl Error {
             Self::Disk(_) => 7,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
+            Self::Debian(error) => debian_code(error),
             Self::Hook(HookError::Sandbox { .. } | HookError::Unreadable { .. }) => 1,
             Self::Hook(HookError::Stopped { .. }) => 130,
             Self::Hook(_) => 3,
@@ -236,10 +241,17 @@ fn source_code(error: &SourceError) -> u8 {
 fn base_code(error: &BaseError) -> u8 {
     match error {
         BaseError::Io { .. } | BaseError::Worker(_) => 1,
-        BaseError::UnsupportedOs { .. }
-        | BaseError::UnsupportedArch { .. }
-        | BaseError::BadRelease { .. }
-        | BaseError::BadMirror { .. } => 3,
+        _ => 8,
+    }
+}
+
+fn debian_code(error: &DebianError) -> u8 {
+    match error {
+        DebianError::Io { .. } | DebianError::Worker(_) => 1,
+        DebianError::UnsupportedOs { .. }
+        | DebianError::UnsupportedArch { .. }
+        | DebianError::BadRelease { .. }
+        | DebianError::BadMirror { .. } => 3,
         _ => 8,
     }
 }

@@ -8,9 +8,11 @@ use pib_plan::native::{Machine, Native};
 
 use super::base::LABEL;
 use super::{Error, Session, blocking, cache};
-use crate::base::{self, BaseCache, Bootstrap, CompanionRecipe, HostApt, StoredBase};
+use crate::bases::{self, BaseCache, StoredBase};
 use crate::engine::{Base, Engine};
+use pib_debian::{CompanionRecipe, Folders, HostApt};
 use pib_event::ReporterExt as _;
+use pib_plan::base::Bootstrap;
 
 /// The program that starts commands. Empty where this pib was compiled for a processor for which there is none.
 const RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/native-run"));
@@ -89,7 +91,7 @@ pub(super) fn forget(session: &Session, manifest: &ProjectManifest) -> Result<()
 
 async fn make(session: &Session, recipe: &CompanionRecipe) -> Result<StoredBase, Error> {
     let (cache, reporter) = (BaseCache::new(&session.cache), session.reporter.clone());
-    reporter.started(base::STEP, "Making native tools");
+    reporter.started(bases::STEP, "Making native tools");
     let waiting = (cache.clone(), reporter.clone());
     let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
         .await
@@ -98,10 +100,15 @@ async fn make(session: &Session, recipe: &CompanionRecipe) -> Result<StoredBase,
         Some(found) => found,
         None => {
             let host = HostApt::read(&session.host_root);
-            base::companion(&cache, &lock, recipe, &host, &reporter).await?
+            let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
+            let folders = Folders { debs: &debs, temp: &temp };
+            let file = pib_debian::companion(folders, recipe, &host, &reporter).await?;
+            let (cache, recipe) = (cache.clone(), recipe.clone());
+            let store = move || cache.store_companion(&lock, file, &recipe);
+            tokio::task::spawn_blocking(store).await.map_err(blocking::worker)??
         }
     };
-    reporter.finished(base::STEP, false);
+    reporter.finished(bases::STEP, false);
     Ok(made)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, ContextFile, Extras, FileSource};
-use pib_plan::base::WantedBase;
+use pib_plan::base::{BaseSource, WantedBase};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::packages::PackageCache;
@@ -18,7 +18,7 @@ use super::hooks::{self, Answers};
 use super::project::Project;
 use super::secrets::Secrets;
 use super::{Error, LockMode, Session, blocking, build_args, inputs, native, slow, stages, vendor};
-use crate::base::{BaseSource, StoredBase};
+use crate::bases::StoredBase;
 use crate::source::Package;
 
 /// The stages of a build, in order, and its Dockerfile.

@@ -14,9 +14,10 @@ use super::plan::{Decided, decide};
 use super::project::Project;
 use super::secrets::{self, Secrets};
 use super::{Error, LockMode, Session, build_args, engine, files, logs, native};
-use crate::base::{BaseSource, StoredBase};
+use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
 use pib_event::ReporterExt as _;
+use pib_plan::base::BaseSource;
 
 /// The label that tells the key of a container image's last stage.
 const KEY_LABEL: &str = "dev.pib.key";

@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::graph::{self, Means};
 use super::project::{self, Project};
 use super::{Error, LockMode, Session, all, base, native, vendor};
-use crate::base::{BaseCache, BaseSource};
+use crate::bases::BaseCache;
+use pib_plan::base::BaseSource;
 
 /// What may move.
 #[derive(Debug, Clone, Default)]

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use pib::base::{BaseCache, BaseError, Bootstrap, DatePolicy, HostApt, prepare};
+use pib_debian::{DatePolicy, DebianError, Folders, HostApt, bootstrap};
 use pib_event::{Event, Reporter};
+use pib_plan::base::Bootstrap;
 use pib_plan::id::Arch;
 
 /// Keeps the events, so that a test can look at them.
@@ -32,6 +33,13 @@ fn recipe(arch: Arch) -> Bootstrap {
     }
 }
 
+/// Makes the folders that a bootstrap works in: for packages, and for work in progress.
+fn folders(root: &Path) -> (PathBuf, PathBuf) {
+    let temp = root.join("tmp");
+    std::fs::create_dir(&temp).unwrap();
+    (root.join("debs"), temp)
+}
+
 /// Lists the tar: the path without `./`, and what is there.
 fn list(path: &Path) -> BTreeMap<String, (tar::Header, Option<String>, String)> {
     let mut archive = tar::Archive::new(std::fs::File::open(path).unwrap());
@@ -53,12 +61,12 @@ fn list(path: &Path) -> BTreeMap<String, (tar::Header, Option<String>, String)> 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_part_of_a_real_bootstrap_is_whole_and_repeats_to_the_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = BaseCache::new(folder.path());
+    let (debs, temp) = folders(folder.path());
+    let folders = Folders { debs: &debs, temp: &temp };
     let recorder = Arc::new(Recorder::default());
     let reporter: Arc<dyn Reporter> = recorder.clone();
     let host = HostApt::read(Path::new("/"));
-    let lock = cache.lock(&*reporter).unwrap();
-    let first = prepare(&cache, &lock, &recipe(Arch::Arm64), &host, &reporter).await.unwrap();
+    let first = bootstrap(folders, &recipe(Arch::Arm64), &host, &reporter).await.unwrap();
 
     let names: Vec<&str> = first.packages.iter().map(|(name, _)| name.as_str()).collect();
     for name in
@@ -83,13 +91,13 @@ async fn the_first_part_of_a_real_bootstrap_is_whole_and_repeats_to_the_byte() {
     assert!(!tree.contains_key("lib/systemd") && !tree.keys().any(|path| path.starts_with("bin/")));
 
     let bytes = std::fs::read(&tar).unwrap();
-    let second = prepare(&cache, &lock, &recipe(Arch::Arm64), &host, &reporter).await.unwrap();
+    let second = bootstrap(folders, &recipe(Arch::Arm64), &host, &reporter).await.unwrap();
     assert!(
         bytes == std::fs::read(second.context().join(&second.files()[0])).unwrap(),
         "the two tars differ"
     );
     drop((first, second));
-    assert_eq!(std::fs::read_dir(folder.path().join("bases/tmp")).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(temp).unwrap().count(), 0);
 
     let events = recorder.0.lock().unwrap();
     let title = events.iter().find_map(|event| match event {
@@ -102,24 +110,23 @@ async fn the_first_part_of_a_real_bootstrap_is_whole_and_repeats_to_the_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_bootstrapped_is_said_so() {
     let folder = tempfile::tempdir().unwrap();
-    let cache = BaseCache::new(folder.path());
+    let (debs, temp) = folders(folder.path());
+    let folders = Folders { debs: &debs, temp: &temp };
     let reporter: Arc<dyn Reporter> = Arc::new(Recorder::default());
-    let lock = cache.lock(&*reporter).unwrap();
     let host = HostApt {
         dates: DatePolicy { check_valid_until: false, ..DatePolicy::default() },
         ..HostApt::read(Path::new("/"))
     };
-    let problem =
-        async |recipe: Bootstrap| prepare(&cache, &lock, &recipe, &host, &reporter).await.unwrap_err();
+    let problem = async |recipe: Bootstrap| bootstrap(folders, &recipe, &host, &reporter).await.unwrap_err();
 
     let error = problem(Bootstrap { os: "arch".to_owned(), ..recipe(Arch::Arm64) }).await;
-    assert!(matches!(error, BaseError::UnsupportedOs { .. }), "{error}");
+    assert!(matches!(error, DebianError::UnsupportedOs { .. }), "{error}");
     let error = problem(recipe(Arch::Armv6)).await;
-    assert!(matches!(error, BaseError::UnsupportedArch { .. }), "{error}");
+    assert!(matches!(error, DebianError::UnsupportedArch { .. }), "{error}");
     let error = problem(Bootstrap { release: "../x".to_owned(), ..recipe(Arch::Arm64) }).await;
-    assert!(matches!(error, BaseError::BadRelease { .. }), "{error}");
+    assert!(matches!(error, DebianError::BadRelease { .. }), "{error}");
     let error = problem(Bootstrap { release: "nosuch".to_owned(), ..recipe(Arch::Arm64) }).await;
-    assert!(matches!(error, BaseError::NoRelease { .. }), "{error}");
+    assert!(matches!(error, DebianError::NoRelease { .. }), "{error}");
     let error =
         problem(Bootstrap { include: vec!["no-such-package".to_owned()], ..recipe(Arch::Arm64) }).await;
     assert!(error.to_string().contains("no-such-package"), "{error}");

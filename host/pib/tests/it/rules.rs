@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The longest source file, in lines.
 const LONGEST: usize = 450;
-const ADAPTERS: [&str; 4] = ["base", "engine", "hooks", "source"];
+const ADAPTERS: [&str; 4] = ["bases", "engine", "hooks", "source"];
 
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();

@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use pib::base::HostApt;
+use pib_debian::HostApt;
 
 /// Returns the root file system that the tests start from: made once, kept in the target folder.
 pub(super) fn base_tar() -> &'static Path {

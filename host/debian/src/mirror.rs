@@ -6,7 +6,7 @@ use std::path::Path;
 use url::Url;
 
 use super::deb822;
-use super::error::BaseError;
+use super::error::DebianError;
 use super::release::DatePolicy;
 
 /// Debian's own mirror network.
@@ -25,9 +25,9 @@ pub(super) struct Mirror {
 
 impl Mirror {
     /// Returns the address of the file at `path` below the mirror.
-    pub(super) fn join(&self, path: &str) -> Result<Url, BaseError> {
+    pub(super) fn join(&self, path: &str) -> Result<Url, DebianError> {
         let text = format!("{}/{path}", self.url.as_str().trim_end_matches('/'));
-        Url::parse(&text).map_err(|error| BaseError::BadMirror { mirror: text, reason: error.to_string() })
+        Url::parse(&text).map_err(|error| DebianError::BadMirror { mirror: text, reason: error.to_string() })
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn choose(
     project: Option<&str>,
     project_security: Option<&str>,
     host: &HostApt,
-) -> Result<(Mirror, Vec<Mirror>), BaseError> {
+) -> Result<(Mirror, Vec<Mirror>), DebianError> {
     let named = |url: &Url, origin: &str| Mirror { url: url.clone(), origin: origin.to_owned() };
     let fixed = |text: &str| parse_url(text).map(|url| named(&url, "pib's default"));
     let mut security = Vec::new();
@@ -102,8 +102,8 @@ pub(super) fn choose(
     Ok((main, security))
 }
 
-fn parse_url(text: &str) -> Result<Url, BaseError> {
-    let fail = |reason: &str| BaseError::BadMirror { mirror: text.to_owned(), reason: reason.to_owned() };
+fn parse_url(text: &str) -> Result<Url, DebianError> {
+    let fail = |reason: &str| DebianError::BadMirror { mirror: text.to_owned(), reason: reason.to_owned() };
     let url = Url::parse(text.trim_end_matches('/')).map_err(|error| fail(&error.to_string()))?;
     match (url.scheme(), url.query(), url.fragment()) {
         ("http" | "https", None, None) => Ok(url),

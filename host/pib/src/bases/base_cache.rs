@@ -16,10 +16,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use pib_debian::CompanionRecipe;
+use pib_plan::base::Bootstrap;
 use pib_plan::id::{Digest, KeyHasher};
 
 use super::error::BaseError;
-use super::{Bootstrap, CompanionRecipe, STEP, normalise};
+use super::{STEP, canonical};
 use pib_event::{Reporter, ReporterExt};
 
 /// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
@@ -117,8 +119,12 @@ impl BaseCache {
     }
 
     /// Keeps a finished companion as what `recipe` made.
-    pub(super) fn store_companion(
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn store_companion(
         &self,
+        _lock: &CacheLock,
         file: tempfile::NamedTempFile,
         recipe: &CompanionRecipe,
     ) -> Result<StoredBase, BaseError> {
@@ -147,7 +153,7 @@ impl BaseCache {
         let mut output =
             tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
         let mut spool = tempfile::tempfile_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
-        let (digest, _size) = normalise::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(
+        let (digest, _size) = canonical::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(
             |error| match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     BaseError::io("writing to", &temp)(error)
@@ -223,13 +229,18 @@ impl BaseCache {
         write().map_err(BaseError::io("writing", &path))
     }
 
+    /// Returns the folder for work in progress, which is the caller's until the lock is dropped.
+    pub fn work_folder(&self, _lock: &CacheLock) -> PathBuf {
+        self.temp()
+    }
+
     /// The folder for work in progress; it exists while the lock is held.
     pub(super) fn temp(&self) -> PathBuf {
         self.bases().join("tmp")
     }
 
-    /// The folder of the packages.
-    pub(super) fn debs(&self) -> PathBuf {
+    /// Returns the folder of the packages.
+    pub fn debs(&self) -> PathBuf {
         self.root.join("debs")
     }
 
@@ -280,5 +291,5 @@ pub(super) fn digest_file(path: &Path) -> Result<Digest, BaseError> {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
+#[path = "base_cache_tests.rs"]
 mod tests;

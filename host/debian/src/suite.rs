@@ -8,11 +8,11 @@ use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 use pib_plan::id::Digest;
 
-use super::compress::{self, Format};
-use super::error::BaseError;
+use super::decompress::{self, Format};
+use super::error::DebianError;
 use super::keyring::Keyring;
 use super::mirror::Mirror;
-use super::packages::Packages;
+use super::package_list::Packages;
 use super::release::{DatePolicy, Release};
 
 /// The largest release file that is read; today's have 200 KB.
@@ -57,11 +57,11 @@ impl Suite {
         mirror: &Mirror,
         name: &str,
         wanted: &str,
-    ) -> Result<Self, BaseError> {
+    ) -> Result<Self, DebianError> {
         let url = mirror.join(&format!("dists/{name}/InRelease"))?;
         let bytes = context.http.bytes(&url, MAX_RELEASE).await?;
         let now = SystemTime::now();
-        let signature = |reason: String| BaseError::Signature {
+        let signature = |reason: String| DebianError::Signature {
             url: url.to_string(),
             reason,
             origin: mirror.origin.clone(),
@@ -69,7 +69,7 @@ impl Suite {
         let text = String::from_utf8(bytes).map_err(|_| signature("it is not text".to_owned()))?;
         let text = context.keyring.verify(&text, now).map_err(signature)?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let index = |reason| BaseError::Index { url: url.to_string(), reason };
+        let index = |reason| DebianError::Index { url: url.to_string(), reason };
         let release = Release::parse(&text).map_err(index)?;
         for warning in release.check(wanted, seconds, context.dates).map_err(index)? {
             context.reporter.warn(format!("{url}: {warning}"));
@@ -91,16 +91,16 @@ impl Suite {
         &self,
         context: &Context<'_>,
         architecture: &str,
-    ) -> Result<Vec<u8>, BaseError> {
+    ) -> Result<Vec<u8>, DebianError> {
         let folder = format!("main/binary-{architecture}");
         let url = self.mirror.join(&format!("dists/{}/{folder}/Packages.xz", self.name))?;
-        let problem = |reason: String| BaseError::Index { url: url.to_string(), reason };
+        let problem = |reason: String| DebianError::Index { url: url.to_string(), reason };
         let index = self.release.index(&format!("{folder}/Packages.xz")).ok_or_else(|| {
             problem(
                 "the signed release file does not list it; Debian may not have this architecture".to_owned(),
             )
         })?;
-        let updating = |reason: String| BaseError::Updating { mirror: self.mirror.url.to_string(), reason };
+        let updating = |reason: String| DebianError::Updating { mirror: self.mirror.url.to_string(), reason };
         if self.release.by_hash {
             let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());
             match context.http.bytes(&self.mirror.join(&path)?, MAX_INDEX).await {
@@ -134,13 +134,15 @@ impl Suite {
         bytes: &[u8],
         packages: &mut Packages,
         number: usize,
-    ) -> Result<(), BaseError> {
+    ) -> Result<(), DebianError> {
         let mut read = || {
-            let stream = compress::decoder(Format::Xz, bytes)?;
-            packages
-                .add(BufReader::with_capacity(1 << 16, compress::bounded(stream, MAX_INDEX_UNPACKED)), number)
+            let stream = decompress::decoder(Format::Xz, bytes)?;
+            packages.add(
+                BufReader::with_capacity(1 << 16, decompress::bounded(stream, MAX_INDEX_UNPACKED)),
+                number,
+            )
         };
         let url = format!("{}/dists/{}", self.mirror.url, self.name);
-        read().map_err(|error| BaseError::Index { url, reason: format!("its list of packages: {error}") })
+        read().map_err(|error| DebianError::Index { url, reason: format!("its list of packages: {error}") })
     }
 }

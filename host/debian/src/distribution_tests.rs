@@ -8,9 +8,9 @@ use rand::rngs::OsRng;
 use url::Url;
 
 use super::*;
-use crate::base::DatePolicy;
-use crate::base::keyring::Keyring;
-use crate::base::packages::tests::paragraph;
+use crate::DatePolicy;
+use crate::keyring::Keyring;
+use crate::package_list::tests::paragraph;
 use pib_event::Event;
 use pib_net::testing::{Answer, Server};
 
@@ -91,7 +91,7 @@ impl Archive {
     }
 
     /// Opens trixie with its security updates, which are beside it.
-    async fn open(&self) -> Result<(Vec<Suite>, Packages), BaseError> {
+    async fn open(&self) -> Result<(Vec<Suite>, Packages), DebianError> {
         let security = [self.mirror("none"), self.mirror("sec")];
         open(&self.context(), "trixie", "arm64", &self.mirror("deb"), &security).await
     }
@@ -140,7 +140,7 @@ async fn the_other_name_of_a_release_helps_where_the_files_do_not_fit() {
     // The other name may meanwhile be another release.
     archive.publish("deb/dists/stable", "forky", "stable", "3", None);
     let problem = archive.open().await.unwrap_err();
-    assert!(matches!(problem, BaseError::Updating { .. }), "{problem}");
+    assert!(matches!(problem, DebianError::Updating { .. }), "{problem}");
 }
 
 #[tokio::test]
@@ -190,7 +190,10 @@ async fn a_mirror_that_is_being_updated_is_asked_again_some_times() {
         asked.set(asked.get() + 1);
         archive.open().await
     };
-    assert!(matches!(patiently(&archive.reporter, &waits, attempt).await, Err(BaseError::Signature { .. })));
+    assert!(matches!(
+        patiently(&archive.reporter, &waits, attempt).await,
+        Err(DebianError::Signature { .. })
+    ));
     assert_eq!(asked.get(), 1);
 }
 
@@ -200,13 +203,13 @@ async fn an_unsigned_or_wrongly_signed_release_is_refused() {
     archive.publish(MAIN, "trixie", "stable", "1", None);
     archive.sign(MAIN, "Suite: stable\n", &key());
     let problem = archive.open().await.unwrap_err();
-    assert!(matches!(problem, BaseError::Signature { .. }), "{problem}");
+    assert!(matches!(problem, DebianError::Signature { .. }), "{problem}");
     assert!(problem.to_string().contains("not one that pib knows"), "{problem}");
     archive.server.set("deb/dists/trixie/InRelease", [Answer::file("Suite: stable\n")]);
-    assert!(matches!(archive.open().await, Err(BaseError::Signature { .. })));
+    assert!(matches!(archive.open().await, Err(DebianError::Signature { .. })));
     archive.server.set("deb/dists/trixie/InRelease", [Answer::status("404 Not Found")]);
     let problem = archive.open().await.unwrap_err();
-    assert!(matches!(&problem, BaseError::NoRelease { release, .. } if release == "trixie"), "{problem}");
+    assert!(matches!(&problem, DebianError::NoRelease { release, .. } if release == "trixie"), "{problem}");
 }
 
 #[tokio::test]
@@ -214,7 +217,7 @@ async fn damaged_security_updates_are_an_error_not_a_gap() {
     let archive = Archive::new();
     archive.publish(MAIN, "trixie", "stable", "1", None);
     archive.publish(SECURITY, "trixie-security", "stable-security", "1", Some(b"another index"));
-    assert!(matches!(archive.open().await, Err(BaseError::Updating { .. })));
+    assert!(matches!(archive.open().await, Err(DebianError::Updating { .. })));
 }
 
 #[tokio::test]
@@ -228,15 +231,15 @@ async fn packages_are_fetched_once_and_checked() {
     let wanted = |url: Url, text: &str| Wanted { url, size: 4, digest: Digest::of(text.as_bytes()) };
     for _ in 0..2 {
         let (list, mut paths) = (vec![wanted(server.url("good"), "good")], vec![]);
-        fetch::fetch(&http, folder.path(), list, &reporter, |path| paths.push(path)).await.unwrap();
+        download::download(&http, folder.path(), list, &reporter, |path| paths.push(path)).await.unwrap();
         assert_eq!(std::fs::read(&paths[0]).unwrap(), b"good");
     }
     assert_eq!(server.asked(), ["good"]);
     let list = vec![wanted(server.url("bad"), "good!")];
-    let problem = fetch::fetch(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
-    assert!(matches!(problem, BaseError::Mismatch { .. }), "{problem}");
+    let problem = download::download(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
+    assert!(matches!(problem, DebianError::Mismatch { .. }), "{problem}");
     let list = vec![wanted(server.url("nosuch"), "gone")];
-    let problem = fetch::fetch(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
+    let problem = download::download(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
     assert!(problem.to_string().contains("does not have it"), "{problem}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use pib_plan::base::Location;
 use pib_plan::id::Digest;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use super::cache::{BaseCache, CacheLock, StoredBase};
-use super::compress::{self, Format};
+use super::base_cache::{BaseCache, CacheLock, StoredBase};
 use super::error::BaseError;
 use super::identify::{self, LOOKED_AT, identify, of_contents};
-use super::{Location, STEP, sparse};
+use super::{STEP, sparse};
+use pib_debian::decompress::{self, Format};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 
@@ -103,7 +104,7 @@ fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> R
     }
     let format = Format::of(&start);
     let input = BufReader::with_capacity(1 << 16, file);
-    let mut plain = compress::bounded(compress::decoder(format, input).map_err(fail)?, MAX_UNPACKED);
+    let mut plain = decompress::bounded(decompress::decoder(format, input).map_err(fail)?, MAX_UNPACKED);
     let start = self::start(&mut plain).map_err(fail)?;
     let kind = identify(&start);
     let mut plain = Cursor::new(start).chain(plain);

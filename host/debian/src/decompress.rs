@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 /// A compression that tarballs and packages use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// None.
     Plain,
     /// RFC 1952.
@@ -17,7 +17,7 @@ pub(super) enum Format {
 
 impl Format {
     /// Recognises the compression by the first bytes of a file.
-    pub(super) fn of(start: &[u8]) -> Self {
+    pub fn of(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
@@ -27,7 +27,7 @@ impl Format {
     }
 
     /// Returns what people call it; nothing where nothing is compressed.
-    pub(super) fn name(self) -> Option<&'static str> {
+    pub fn name(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,
             Self::Gzip => Some("gzip"),
@@ -41,7 +41,7 @@ impl Format {
 ///
 /// # Errors
 /// When the decoder cannot be set up.
-pub(super) fn decoder<'a>(format: Format, input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub fn decoder<'a>(format: Format, input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     /// The most memory that the xz decoder may take: level 9 needs 65 MiB.
     const XZ_MEMORY: u64 = 512 << 20;
     Ok(match format {
@@ -57,12 +57,12 @@ pub(super) fn decoder<'a>(format: Format, input: impl BufRead + 'a) -> io::Resul
 }
 
 /// Returns a reader that fails after `limit` bytes, unlike [`Read::take`], which ends as if all were well.
-pub(super) fn bounded<R: Read>(input: R, limit: u64) -> Bounded<R> {
+pub fn bounded<R: Read>(input: R, limit: u64) -> Bounded<R> {
     Bounded { input, left: limit }
 }
 
 /// A reader with a limit, see [`bounded`].
-pub(super) struct Bounded<R> {
+pub struct Bounded<R> {
     input: R,
     left: u64,
 }

@@ -1,17 +1,16 @@
 //! A release's suites, its security updates among them: their lists of packages, and the packages themselves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::STEP;
-use super::archive::{Context, Suite};
-use super::cache::BaseCache;
-use super::error::BaseError;
-use super::fetch::{self, Wanted};
+use super::download::{self, Wanted};
+use super::error::DebianError;
 use super::keyring::Keyring;
 use super::mirror::{self, HostApt, Mirror};
-use super::packages::{Package, Packages};
+use super::package_list::{Package, Packages};
+use super::suite::{Context, Suite};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 
@@ -26,11 +25,11 @@ pub(super) const WAITS: [Duration; 2] = [Duration::from_secs(15), Duration::from
 pub(super) async fn patiently<T>(
     reporter: &Arc<dyn Reporter>,
     waits: &[Duration],
-    attempt: impl AsyncFn() -> Result<T, BaseError>,
-) -> Result<T, BaseError> {
+    attempt: impl AsyncFn() -> Result<T, DebianError>,
+) -> Result<T, DebianError> {
     for wait in waits {
         match attempt().await {
-            Err(BaseError::Updating { mirror, .. }) => {
+            Err(DebianError::Updating { mirror, .. }) => {
                 let seconds = wait.as_secs();
                 reporter.note(format!(
                     "The mirror {mirror} is being updated; asking it again in {seconds} seconds"
@@ -65,9 +64,9 @@ impl Distribution {
         mirrors: (Option<&str>, Option<&str>),
         host: &HostApt,
         reporter: &Arc<dyn Reporter>,
-    ) -> Result<(Self, Packages), BaseError> {
+    ) -> Result<(Self, Packages), DebianError> {
         let (main, security) = mirror::choose(mirrors.0, mirrors.1, host)?;
-        let keyring = Keyring::debian().map_err(BaseError::Resolve)?;
+        let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
         let http = Http::new()?;
         let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
         reporter.detail(STEP, format!("checking Debian {name} on {} ({})", main.url, main.origin));
@@ -87,7 +86,7 @@ async fn open(
     architecture: &str,
     main: &Mirror,
     security: &[Mirror],
-) -> Result<(Vec<Suite>, Packages), BaseError> {
+) -> Result<(Vec<Suite>, Packages), DebianError> {
     read_indexes(open_suites(context, release, architecture, main, security).await?).await
 }
 
@@ -101,9 +100,9 @@ async fn open_suites(
     architecture: &str,
     main: &Mirror,
     security: &[Mirror],
-) -> Result<Vec<Opened>, BaseError> {
+) -> Result<Vec<Opened>, DebianError> {
     let first = open_suite(context, main, release, architecture).await.map_err(|error| match error {
-        BaseError::Net(source) if source.is_not_found() => BaseError::NoRelease {
+        DebianError::Net(source) if source.is_not_found() => DebianError::NoRelease {
             mirror: main.url.to_string(),
             origin: main.origin.clone(),
             release: release.to_owned(),
@@ -124,7 +123,7 @@ async fn open_suites(
                 return Ok(suites);
             }
             // A mirror of the main archive alone: the next one may have it.
-            Err(BaseError::Net(error)) if error.is_not_found() => {}
+            Err(DebianError::Net(error)) if error.is_not_found() => {}
             Err(error) => problem = problem.or(Some(error)),
         }
     }
@@ -144,7 +143,7 @@ async fn open_suite(
     mirror: &Mirror,
     name: &str,
     architecture: &str,
-) -> Result<Opened, BaseError> {
+) -> Result<Opened, DebianError> {
     let suite = Suite::open(context, mirror, name, name).await?;
     let problem = match suite.fetch_index(context, architecture).await {
         Ok(bytes) => return Ok((suite, bytes)),
@@ -162,7 +161,7 @@ async fn open_suite(
 }
 
 /// Reads the lists of packages; the number of a suite in the list is that of its packages' archive.
-async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), BaseError> {
+async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), DebianError> {
     let read = move || {
         let (mut suites, mut packages) = (Vec::new(), Packages::default());
         for (number, (suite, bytes)) in opened.into_iter().enumerate() {
@@ -171,7 +170,7 @@ async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), Bas
         }
         Ok((suites, packages))
     };
-    tokio::task::spawn_blocking(read).await.map_err(BaseError::Worker)?
+    tokio::task::spawn_blocking(read).await.map_err(DebianError::Worker)?
 }
 
 impl Distribution {
@@ -182,34 +181,34 @@ impl Distribution {
     /// When a package cannot be fetched, or is not the one that the signed list names; and whatever `work` says.
     pub(super) async fn fetch<T: Send + 'static>(
         &self,
-        cache: &BaseCache,
+        debs: &Path,
         chosen: &[&Package],
         what: &str,
         reporter: &Arc<dyn Reporter>,
-        work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, BaseError> + Send + 'static,
-    ) -> Result<T, BaseError> {
+        work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, DebianError> + Send + 'static,
+    ) -> Result<T, DebianError> {
         let wanted = |package: &&Package| {
             let digest = package.digest.ok_or_else(|| {
-                BaseError::Resolve(format!("the index has no digest of the package `{}`", package.name))
+                DebianError::Resolve(format!("the index has no digest of the package `{}`", package.name))
             })?;
             let url = self.suites[package.archive].mirror.join(&package.filename)?;
             Ok(Wanted { url, size: package.size, digest })
         };
-        let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, BaseError>>()?;
+        let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, DebianError>>()?;
         let count = wanted.len();
         reporter.started(STEP, format!("Downloading {count} packages of {what}"));
         let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
         let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
         // One that has failed takes no more; why, it says itself.
         let fetched =
-            fetch::fetch(&self.http, &cache.debs(), wanted, reporter, |path| _ = sender.send(path)).await;
+            download::download(&self.http, debs, wanted, reporter, |path| _ = sender.send(path)).await;
         drop(sender);
-        let worked = worker.await.map_err(BaseError::Worker)?;
+        let worked = worker.await.map_err(DebianError::Worker)?;
         // Without all packages what was made of them is incomplete, whatever the worker thinks.
         fetched.and(worked)
     }
 }
 
 #[cfg(test)]
-#[path = "suites_tests.rs"]
+#[path = "distribution_tests.rs"]
 mod tests;

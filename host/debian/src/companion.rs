@@ -5,22 +5,26 @@
 //! target's. All other files that a program reads are the target's.
 
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use object::LittleEndian;
+use object::elf::{EM_X86_64, FileHeader64, PT_INTERP};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::native::{Machine, ROOT};
 
-use super::cache::{BaseCache, CacheLock, StoredBase};
 use super::deb;
-use super::error::BaseError;
+use super::distribution::{Distribution, WAITS, patiently};
+use super::error::DebianError;
 use super::mirror::HostApt;
-use super::native::{Native, Rule};
-use super::packages::Package;
+use super::package_list::Package;
 use super::rootfs::{Tree, inside, merged};
-use super::suites::{Distribution, WAITS, patiently};
-use super::{Bootstrap, resolve};
+use super::twins::{Rule, Twins};
+use super::{Bootstrap, Folders, selection};
 use pib_event::Reporter;
+use tempfile::NamedTempFile;
 
 /// Raise it when the same list would give another companion.
 const VERSION: &str = "pib companion 3";
@@ -43,7 +47,7 @@ pub struct CompanionRecipe {
 impl CompanionRecipe {
     /// Returns the recipe, where pib has native tools for the base's distribution on this machine.
     pub fn of(base: &Bootstrap, machine: Machine, runner: &'static [u8]) -> Option<Self> {
-        let known = matches!(Native::of(&base.os), Ok(Some(_))) && base.arch.debian().is_some();
+        let known = matches!(Twins::of(&base.os), Ok(Some(_))) && base.arch.debian().is_some();
         (known && !runner.is_empty() && machine.emulates(base.arch)).then(|| Self {
             base: base.clone(),
             machine,
@@ -52,37 +56,36 @@ impl CompanionRecipe {
     }
 
     /// Returns the digest of all that decides the companion but the archive's state.
-    pub(super) fn key(&self) -> Digest {
+    pub fn key(&self) -> Digest {
         let mut key = KeyHasher::new(VERSION);
         key.field(&self.base.os).field(&self.base.release).field(self.base.arch.as_str());
-        key.field(self.machine.platform()).field(Native::text()).field(self.runner);
+        key.field(self.machine.platform()).field(Twins::text()).field(self.runner);
         key.finish()
     }
 }
 
-/// Makes the companion and keeps it in the cache.
+/// Makes the companion: a tar, in the folder for work in progress.
 ///
 /// # Errors
 /// When the mirror cannot be reached or is not trustworthy, or the cache cannot be written.
 pub async fn companion(
-    cache: &BaseCache,
-    _lock: &CacheLock,
+    folders: Folders<'_>,
     recipe: &CompanionRecipe,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
-) -> Result<StoredBase, BaseError> {
-    patiently(reporter, &WAITS, async || companion_now(cache, recipe, host, reporter).await).await
+) -> Result<NamedTempFile, DebianError> {
+    patiently(reporter, &WAITS, async || companion_now(folders, recipe, host, reporter).await).await
 }
 
 async fn companion_now(
-    cache: &BaseCache,
+    folders: Folders<'_>,
     recipe: &CompanionRecipe,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
-) -> Result<StoredBase, BaseError> {
+) -> Result<NamedTempFile, DebianError> {
     let base = &recipe.base;
-    let list = Native::of(&base.os).map_err(|error| BaseError::Resolve(error.to_string()))?;
-    let list = list.ok_or_else(|| BaseError::UnsupportedOs { os: base.os.clone() })?;
+    let list = Twins::of(&base.os).map_err(|error| DebianError::Resolve(error.to_string()))?;
+    let list = list.ok_or_else(|| DebianError::UnsupportedOs { os: base.os.clone() })?;
     // A relative of Debian has its own archive, without this machine's processor: the programs are Debian's then.
     let mirrors = match base.os.as_str() {
         "debian" => (base.mirror.as_deref(), base.security_mirror.as_deref()),
@@ -92,28 +95,23 @@ async fn companion_now(
     let (distribution, packages) =
         Distribution::open(&base.release, architecture, mirrors, host, reporter).await?;
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
-    let chosen = resolve::closure(&packages, &names).map_err(BaseError::Resolve)?;
+    let chosen = selection::closure(&packages, &names).map_err(DebianError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);
     let packages: Vec<Package> = chosen.iter().map(|package| (*package).clone()).collect();
-    let (into, recipe, epoch) = (cache.clone(), recipe.clone(), distribution.epoch);
+    let (temp, recipe, epoch) = (folders.temp.to_owned(), recipe.clone(), distribution.epoch);
     let write = move |files: &mut dyn Iterator<Item = PathBuf>| {
-        let temp = into.temp();
-        let file =
-            tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
+        let file = NamedTempFile::new_in(&temp).map_err(DebianError::io("creating a file in", &temp))?;
         Writer::new(file.path(), &recipe, &list, epoch)?.write(packages.iter().zip(files), &temp, &recipe)?;
-        Ok((file, recipe))
+        Ok(file)
     };
-    let (file, recipe) = distribution.fetch(cache, &chosen, &what, reporter, write).await?;
-    let cache = cache.clone();
-    let store = move || cache.store_companion(file, &recipe);
-    tokio::task::spawn_blocking(store).await.map_err(BaseError::Worker)?
+    distribution.fetch(folders.debs, &chosen, &what, reporter, write).await
 }
 
 /// Writes the companion's tar.
 struct Writer<'a> {
     tree: Tree<std::io::BufWriter<std::fs::File>>,
     path: PathBuf,
-    list: &'a Native,
+    list: &'a Twins,
     /// The lists of the packages' tools, as `run` reads them, by package, with what the package depends on.
     tools: Vec<(String, String)>,
     /// The packages with a library that cannot be told the target's name.
@@ -125,9 +123,9 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(path: &Path, recipe: &CompanionRecipe, list: &'a Native, epoch: u64) -> Result<Self, BaseError> {
+    fn new(path: &Path, recipe: &CompanionRecipe, list: &'a Twins, epoch: u64) -> Result<Self, DebianError> {
         let arch: Arch = recipe.base.arch;
-        let target = arch.debian().ok_or(BaseError::UnsupportedArch { arch })?;
+        let target = arch.debian().ok_or(DebianError::UnsupportedArch { arch })?;
         Ok(Self {
             tree: Tree::replace(path, epoch)?,
             path: path.to_owned(),
@@ -144,11 +142,11 @@ impl<'a> Writer<'a> {
         debs: impl Iterator<Item = (&'a Package, PathBuf)>,
         temp: &Path,
         recipe: &CompanionRecipe,
-    ) -> Result<(), BaseError> {
+    ) -> Result<(), DebianError> {
         for (package, path) in debs {
             let mut deb = deb::Package::open(&path, temp)?;
-            let files = deb.files().map_err(BaseError::io("reading", &path))?;
-            self.add(package, files).map_err(|error| BaseError::archive(package.file_name(), error))?;
+            let files = deb.files().map_err(DebianError::io("reading", &path))?;
+            self.add(package, files).map_err(|error| DebianError::archive(package.file_name(), error))?;
         }
         let path = self.path.clone();
         let finish = move || {
@@ -160,7 +158,7 @@ impl<'a> Writer<'a> {
             self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
             self.tree.finish()?.flush()
         };
-        finish().map_err(BaseError::io("writing", &path))
+        finish().map_err(DebianError::io("writing", &path))
     }
 
     /// Takes what is needed out of a package: its libraries, and the programs that the list names.
@@ -297,49 +295,36 @@ fn rename(bytes: &mut [u8], (from, to): (&str, &str)) -> bool {
 }
 
 /// Has an x86-64 program use the companion's loader. Returns false where the file is no such program.
-///
-/// The offsets are those of ELF64: the header's `e_phoff`, `e_phentsize` and `e_phnum`, and a program header's
-/// `p_type`, `p_offset` and `p_filesz`.
 fn relocate(bytes: &mut [u8]) -> bool {
-    const INTERPRETER: u32 = 3; // PT_INTERP
-    const X86_64: u16 = 62; // EM_X86_64
-    let number = |bytes: &[u8], at: usize, size: usize| -> Option<usize> {
-        let mut wide = [0; 8];
-        wide[..size].copy_from_slice(bytes.get(at..at.checked_add(size)?)?);
-        usize::try_from(u64::from_le_bytes(wide)).ok()
-    };
-    let place = |bytes: &[u8]| -> Option<Option<(usize, usize)>> {
-        if !bytes.starts_with(b"\x7fELF\x02\x01") || number(bytes, 18, 2)? != usize::from(X86_64) {
-            return None;
-        }
-        let (table, size, count) = (number(bytes, 32, 8)?, number(bytes, 54, 2)?, number(bytes, 56, 2)?);
-        for index in 0..count {
-            let at = table.checked_add(index * size)?;
-            if number(bytes, at, 4)? == INTERPRETER as usize {
-                return Some(Some((
-                    number(bytes, at.checked_add(8)?, 8)?,
-                    number(bytes, at.checked_add(32)?, 8)?,
-                )));
-            }
-        }
-        Some(None)
-    };
-    match place(bytes) {
+    match interpreter(bytes) {
         None => false,
         // Linked statically: there is no loader to be found.
         Some(None) => true,
-        Some(Some((start, length))) => {
-            let end = start.saturating_add(length);
-            match bytes.get_mut(start..end) {
-                Some(path) if length > LOADER.len() => {
-                    path.fill(0);
-                    path[..LOADER.len()].copy_from_slice(LOADER);
-                    true
-                }
-                _ => false,
+        Some(Some(place)) => match bytes.get_mut(place) {
+            Some(path) if path.len() > LOADER.len() => {
+                path.fill(0);
+                path[..LOADER.len()].copy_from_slice(LOADER);
+                true
             }
-        }
+            _ => false,
+        },
     }
+}
+
+/// Returns where an x86-64 program names its loader, if it names one; `None` where the file is no such program.
+fn interpreter(bytes: &[u8]) -> Option<Option<Range<usize>>> {
+    let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
+    let order = header.endian().ok()?;
+    if header.e_machine(order) != EM_X86_64 {
+        return None;
+    }
+    let headers = header.program_headers(order, bytes).ok()?;
+    let Some(found) = headers.iter().find(|header| header.p_type(order) == PT_INTERP) else {
+        return Some(None);
+    };
+    let start = usize::try_from(found.p_offset(order)).ok()?;
+    let length = usize::try_from(found.p_filesz(order)).ok()?;
+    Some(Some(start..start.checked_add(length)?))
 }
 
 #[cfg(test)]
@@ -367,7 +352,7 @@ mod tests {
     fn program(kind: u32, machine: u8, path: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 120];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        (bytes[18], bytes[32], bytes[54], bytes[56]) = (machine, 64, 56, 1);
+        (bytes[6], bytes[18], bytes[32], bytes[54], bytes[56]) = (1, machine, 64, 56, 1);
         bytes[64..68].copy_from_slice(&kind.to_le_bytes());
         bytes[72] = 120;
         bytes[96..104].copy_from_slice(&(path.len() as u64).to_le_bytes());

@@ -151,8 +151,8 @@ fn is_dropped(path: &[u8], meta: &Meta) -> bool {
     let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
     let is_engine = MOUNT_POINTS.iter().any(|folder| below(folder))
         || matches!(path, ".dockerenv" | "etc/mtab" | "etc/hostname" | "etc/hosts" | "etc/resolv.conf")
-        || path == super::second::FOLDER
-        || below(super::second::FOLDER);
+        || path == pib_debian::SECOND_PART
+        || below(pib_debian::SECOND_PART);
     let is_identity = matches!(path, "etc/machine-id" | "var/lib/dbus/machine-id");
     let is_cache = !meta.kind.is_dir()
         && ["var/cache/apt", "var/lib/apt/lists", "var/cache/ldconfig"].iter().any(|folder| below(folder));
@@ -188,5 +188,5 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 #[cfg(test)]
-#[path = "normalise_tests.rs"]
+#[path = "canonical_tests.rs"]
 mod tests;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 use pib_plan::id::Arch;
 use pib_plan::native::Native;
 
-use super::cache::{BaseCache, CacheLock};
 use super::deb;
-use super::error::BaseError;
+use super::distribution::{Distribution, WAITS, patiently};
+use super::error::DebianError;
 use super::mirror::HostApt;
-use super::packages::Package;
-use super::resolve;
+use super::package_list::Package;
 use super::rootfs::Tree;
-use super::suites::{Distribution, WAITS, patiently};
-use super::{Bootstrap, second};
+use super::selection;
+use super::{Bootstrap, Folders, second};
 use pib_event::Reporter;
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
@@ -48,36 +47,34 @@ impl Prepared {
 
 /// Fetches and verifies what the recipe needs and makes the first part of its base.
 ///
-/// The files live in the cache's folder for work in progress, which is why the lock is asked for; it must be
-/// held until the result was stored or dropped.
+/// A mirror that is being updated is asked again, for a minute.
 ///
 /// # Errors
 /// When the recipe cannot be followed, the mirror cannot be reached or is not trustworthy, or the cache cannot
 /// be written.
-pub async fn prepare(
-    cache: &BaseCache,
-    _lock: &CacheLock,
+pub async fn bootstrap(
+    folders: Folders<'_>,
     recipe: &Bootstrap,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Prepared, BaseError> {
+) -> Result<Prepared, DebianError> {
     let architecture = check(recipe)?;
-    let attempt = async || prepare_now(cache, recipe, architecture, host, reporter).await;
+    let attempt = async || bootstrap_now(folders, recipe, architecture, host, reporter).await;
     patiently(reporter, &WAITS, attempt).await
 }
 
-async fn prepare_now(
-    cache: &BaseCache,
+async fn bootstrap_now(
+    folders: Folders<'_>,
     recipe: &Bootstrap,
     architecture: &str,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
-) -> Result<Prepared, BaseError> {
+) -> Result<Prepared, DebianError> {
     let mirrors = (recipe.mirror.as_deref(), recipe.security_mirror.as_deref());
     let (distribution, packages) =
         Distribution::open(&recipe.release, architecture, mirrors, host, reporter).await?;
     let epoch = distribution.epoch;
-    let selection = resolve::minimal(&packages, &recipe.include).map_err(BaseError::Resolve)?;
+    let selection = selection::minimal(&packages, &recipe.include).map_err(DebianError::Resolve)?;
 
     let chosen: Vec<&Package> = selection.all().collect();
     let plan = TreePlan {
@@ -92,23 +89,23 @@ async fn prepare_now(
     list.sort();
 
     let what = format!("Debian {} ({})", recipe.release, recipe.arch);
-    let temp = cache.temp();
+    let temp = folders.temp.to_owned();
     let write = move |files: &mut dyn Iterator<Item = PathBuf>| write_context(&temp, &plan, files);
-    let folder = distribution.fetch(cache, &chosen, &what, reporter, write).await?;
+    let folder = distribution.fetch(folders.debs, &chosen, &what, reporter, write).await?;
     Ok(Prepared { folder, packages: list, epoch })
 }
 
 /// Checks what the recipe asks for and returns Debian's name of its architecture.
-fn check(recipe: &Bootstrap) -> Result<&'static str, BaseError> {
+fn check(recipe: &Bootstrap) -> Result<&'static str, DebianError> {
     if recipe.os != "debian" {
-        return Err(BaseError::UnsupportedOs { os: recipe.os.clone() });
+        return Err(DebianError::UnsupportedOs { os: recipe.os.clone() });
     }
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if recipe.release.is_empty() || recipe.release.len() > 40 || !recipe.release.chars().all(fits) {
-        return Err(BaseError::BadRelease { release: recipe.release.chars().take(80).collect() });
+        return Err(DebianError::BadRelease { release: recipe.release.chars().take(80).collect() });
     }
     let arch: Arch = recipe.arch;
-    arch.debian().ok_or(BaseError::UnsupportedArch { arch })
+    arch.debian().ok_or(DebianError::UnsupportedArch { arch })
 }
 
 /// What goes into the tar of the first part.
@@ -128,19 +125,19 @@ fn write_context(
     temp: &Path,
     plan: &TreePlan,
     files: &mut dyn Iterator<Item = PathBuf>,
-) -> Result<tempfile::TempDir, BaseError> {
-    let folder = tempfile::TempDir::new_in(temp).map_err(BaseError::io("creating a folder in", temp))?;
+) -> Result<tempfile::TempDir, DebianError> {
+    let folder = tempfile::TempDir::new_in(temp).map_err(DebianError::io("creating a folder in", temp))?;
     let path = folder.path().join(second::FIRST_TAR);
-    let write = || BaseError::io("writing", &path);
+    let write = || DebianError::io("writing", &path);
     let mut tree = Tree::create(&path, plan.epoch)?;
     tree.merge_usr().map_err(write())?;
     for (number, (name, file)) in plan.names.iter().zip(files).enumerate() {
         let mut package = deb::Package::open(&file, temp)?;
         if number < plan.essential {
-            let files = package.files().map_err(BaseError::io("reading", &file))?;
-            tree.add_package(files).map_err(|error| BaseError::archive(name, error))?;
+            let files = package.files().map_err(DebianError::io("reading", &file))?;
+            tree.add_package(files).map_err(|error| DebianError::archive(name, error))?;
         }
-        let (size, bytes) = package.plain().map_err(BaseError::io("reading", &file))?;
+        let (size, bytes) = package.plain().map_err(DebianError::io("reading", &file))?;
         tree.add_file(&format!("{}/debs/{name}", second::FOLDER), 0o644, size, bytes).map_err(write())?;
     }
     let own: [(&str, u32, &str); 6] = [
@@ -156,6 +153,6 @@ fn write_context(
     }
     tree.finish().map_err(write())?;
     let dockerfile = folder.path().join("Dockerfile");
-    std::fs::write(&dockerfile, second::dockerfile(None)).map_err(BaseError::io("writing", &dockerfile))?;
+    std::fs::write(&dockerfile, second::dockerfile(None)).map_err(DebianError::io("writing", &dockerfile))?;
     Ok(folder)
 }

@@ -10,7 +10,7 @@ use pib_plan::id::Digest;
 use url::Url;
 
 use super::STEP;
-use super::error::BaseError;
+use super::error::DebianError;
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 
@@ -36,14 +36,14 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// When a file cannot be fetched or written, or is not the one that was wanted.
-pub(super) async fn fetch(
+pub(super) async fn download(
     http: &Http,
     folder: &Path,
     wanted: Vec<Wanted>,
     reporter: &Arc<dyn Reporter>,
     mut ready: impl FnMut(PathBuf),
-) -> Result<(), BaseError> {
-    fs::create_dir_all(folder).map_err(BaseError::io("creating", folder))?;
+) -> Result<(), DebianError> {
+    fs::create_dir_all(folder).map_err(DebianError::io("creating", folder))?;
     let total = wanted.iter().map(|file| file.size).sum();
     let done = AtomicI64::new(0);
     let moved = |bytes: i64| {
@@ -64,25 +64,25 @@ async fn fetch_one(
     folder: &Path,
     wanted: Wanted,
     moved: &(dyn Fn(i64) + Send + Sync),
-) -> Result<PathBuf, BaseError> {
+) -> Result<PathBuf, DebianError> {
     let path = folder.join(format!("{}.deb", wanted.digest.hex()));
     if fs::metadata(&path).is_ok_and(|found| found.len() == wanted.size) {
         moved(i64::try_from(wanted.size).unwrap_or(i64::MAX));
         return Ok(path);
     }
     let mut temp =
-        tempfile::NamedTempFile::new_in(folder).map_err(BaseError::io("creating a file in", folder))?;
+        tempfile::NamedTempFile::new_in(folder).map_err(DebianError::io("creating a file in", folder))?;
     let found = http.download(&wanted.url, wanted.size, temp.as_file_mut(), moved).await;
     let found = found.map_err(|error| match error.is_not_found() {
-        true => BaseError::Updating {
+        true => DebianError::Updating {
             mirror: wanted.url.origin().ascii_serialization(),
             reason: format!("its signed list of packages names {}, which it does not have", wanted.url),
         },
         false => error.into(),
     })?;
     if found != wanted.digest {
-        return Err(BaseError::Mismatch { url: wanted.url.to_string(), expected: wanted.digest, found });
+        return Err(DebianError::Mismatch { url: wanted.url.to_string(), expected: wanted.digest, found });
     }
-    temp.persist(&path).map_err(|error| BaseError::io("writing", &path)(error.error))?;
+    temp.persist(&path).map_err(|error| DebianError::io("writing", &path)(error.error))?;
     Ok(path)
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::packages::{Package, Packages};
+use super::package_list::{Package, Packages};
 use super::version;
 
 /// The package that says that `/usr` is merged already, as it is in every tree that pib lays out. Where it is an
@@ -243,5 +243,5 @@ fn relation(text: &str) -> Option<Relation<'_>> {
 }
 
 #[cfg(test)]
-#[path = "resolve_tests.rs"]
+#[path = "selection_tests.rs"]
 mod tests;

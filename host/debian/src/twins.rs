@@ -1,4 +1,4 @@
-//! Which programs may run natively: the list in `native.toml`, and the text that the companion's `run` reads.
+//! Which programs may run natively: the list in `twins.toml`, and the text that the companion's `run` reads.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 /// The list, by distribution.
-const LIST: &str = include_str!("native.toml");
+const LIST: &str = include_str!("twins.toml");
 
 /// What a distribution's packages bring.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Native {
+pub(super) struct Twins {
     #[serde(default)]
     pub(super) package: Vec<Rule>,
     /// The distribution whose list and whose programs serve this one, too.
@@ -39,7 +39,7 @@ pub(super) struct Rule {
     renamed: Vec<String>,
 }
 
-impl Native {
+impl Twins {
     /// Returns the list of a distribution, or `None` where pib has no native tools for it.
     pub(super) fn of(os: &str) -> Result<Option<Self>, toml::de::Error> {
         let mut lists: BTreeMap<String, Self> = toml::from_str(LIST)?;
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn the_list_holds_what_it_promises() {
-        let list = Native::of("debian").unwrap().unwrap();
-        assert!(Native::of("arch").unwrap().is_none());
-        assert_eq!(Native::of("raspios").unwrap().unwrap().package.len(), list.package.len());
+        let list = Twins::of("debian").unwrap().unwrap();
+        assert!(Twins::of("arch").unwrap().is_none());
+        assert_eq!(Twins::of("raspios").unwrap().unwrap().package.len(), list.package.len());
         assert!(list.package.iter().all(|rule| !rule.reason.is_empty()));
         let rule = |name: &str| list.rule(name).unwrap();
         assert!(rule("coreutils").takes("usr/bin/sort") && !rule("coreutils").takes("usr/bin/uname"));

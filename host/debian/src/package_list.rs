@@ -14,7 +14,7 @@ const MAX_PACKAGES: usize = 1_000_000;
 
 /// One version of one package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Package {
+pub(crate) struct Package {
     /// The name.
     pub name: String,
     /// The version.
@@ -43,14 +43,14 @@ pub(super) struct Package {
 
 impl Package {
     /// Returns the name of its file in a folder of package files, which must not clash with another's.
-    pub(super) fn file_name(&self) -> String {
+    pub(crate) fn file_name(&self) -> String {
         format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
 }
 
 /// The newest version of each package, by name.
 #[derive(Debug, Default)]
-pub(super) struct Packages {
+pub(crate) struct Packages {
     by_name: HashMap<String, Package>,
 }
 
@@ -59,7 +59,7 @@ impl Packages {
     ///
     /// # Errors
     /// When the index cannot be read or a paragraph lacks what pib needs.
-    pub(super) fn add(&mut self, index: impl BufRead, archive: usize) -> io::Result<()> {
+    pub(crate) fn add(&mut self, index: impl BufRead, archive: usize) -> io::Result<()> {
         let current = RefCell::new(Package { archive, ..Package::default() });
         let field = |name: &str, value: &str| set(&mut current.borrow_mut(), name, value);
         deb822::read(index, field, || {
@@ -83,12 +83,12 @@ impl Packages {
     }
 
     /// Returns the newest version of the package with this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Package> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Package> {
         self.by_name.get(name)
     }
 
     /// Returns all packages, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Package> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Package> {
         self.by_name.values()
     }
 }
@@ -140,11 +140,11 @@ fn invalid(reason: &str) -> io::Error {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Returns one paragraph of an index; `more` holds further fields.
-    pub(in crate::base) fn paragraph(name: &str, version: &str, more: &str) -> String {
+    pub(crate) fn paragraph(name: &str, version: &str, more: &str) -> String {
         format!(
             "Package: {name}\nVersion: {version}\nArchitecture: arm64\n{more}Filename: pool/{name}.deb\nSize: 10\n\
              SHA256: {}\n\n",

@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::packages::tests::paragraph;
+use crate::package_list::tests::paragraph;
 
 /// Makes an index of `(name, version, fields)`, with the apt that every system has.
 fn index(list: &[(&str, &str, &str)]) -> Packages {

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use super::compress::{self, Format};
-use super::error::BaseError;
+use super::decompress::{self, Format};
+use super::error::DebianError;
 
 /// The most bytes that a package's files may unpack to; the largest in a minimal system is a hundredth of this.
 const MAX_DATA: u64 = 4 << 30;
@@ -27,9 +27,9 @@ impl Package {
     ///
     /// # Errors
     /// When the file is no Debian package, uses a form that pib does not know, or unpacks to too much.
-    pub(super) fn open(path: &Path, temp: &Path) -> Result<Self, BaseError> {
-        let file = File::open(path).map_err(BaseError::io("opening", path))?;
-        let mut data = tempfile::tempfile_in(temp).map_err(BaseError::io("creating a file in", temp))?;
+    pub(super) fn open(path: &Path, temp: &Path) -> Result<Self, DebianError> {
+        let file = File::open(path).map_err(DebianError::io("opening", path))?;
+        let mut data = tempfile::tempfile_in(temp).map_err(DebianError::io("creating a file in", temp))?;
         let mut read = || {
             let mut control = Vec::new();
             member(&file, "control.tar", MAX_CONTROL)?.read_to_end(&mut control)?;
@@ -39,7 +39,7 @@ impl Package {
             Ok((control, size))
         };
         let (control, size) =
-            read().map_err(|error: io::Error| BaseError::archive(path.display().to_string(), error))?;
+            read().map_err(|error: io::Error| DebianError::archive(path.display().to_string(), error))?;
         Ok(Self { control, data, size })
     }
 
@@ -81,8 +81,8 @@ fn member<'a>(file: &'a File, stem: &str, limit: u64) -> io::Result<impl Read + 
         ".zst" => Format::Zstd,
         other => return Err(invalid(&format!("it is compressed as `{other}`, which pib does not know"))),
     };
-    let stream = compress::decoder(format, BufReader::with_capacity(1 << 16, bytes))?;
-    Ok(compress::bounded(stream, limit))
+    let stream = decompress::decoder(format, BufReader::with_capacity(1 << 16, bytes))?;
+    Ok(decompress::bounded(stream, limit))
 }
 
 /// Finds the first member whose name is `stem` with any ending.
@@ -131,7 +131,7 @@ mod tests {
     }
 
     /// Opens the package and returns its files and its uncompressed form.
-    fn open(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), BaseError> {
+    fn open(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), DebianError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.deb");
         std::fs::write(&path, bytes).unwrap();

@@ -2,11 +2,11 @@
 
 use pib_plan::native::{Native, ROOT};
 
-use super::packages::Package;
-use super::resolve::Selection;
+use super::package_list::Package;
+use super::selection::Selection;
 
 /// The folder of the tree that holds what only the second part needs. It removes it itself.
-pub(super) const FOLDER: &str = ".pib-bootstrap";
+pub const FOLDER: &str = ".pib-bootstrap";
 /// The name of the first part's tar in the build context.
 pub(super) const FIRST_TAR: &str = "first.tar";
 /// The path of the script in the tree.

@@ -1,15 +1,14 @@
-//! What can go wrong with a base.
+//! What can go wrong with a Debian archive.
 
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Arch, Digest};
 
-use super::identify::{Kind, TAKEN};
 use pib_net::NetError;
 
 /// Says why there is no base, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-pub enum BaseError {
+pub enum DebianError {
     /// Only Debian can be bootstrapped.
     #[error(
         "pib cannot bootstrap `{os}`: only `debian` has that; give the project a base by tarball or container image"
@@ -99,31 +98,6 @@ pub enum BaseError {
         /// The digest of what arrived.
         found: Digest,
     },
-    /// The tarball of a base is another file than the manifest names.
-    #[error(
-        "the base {file} is not the file that `digest` in [base] names: expected {expected}, found {found}{}; get the file \
-         again, or correct `digest`", what.map(|what| format!(", which is {what}")).unwrap_or_default()
-    )]
-    OtherTarball {
-        /// The file.
-        file: String,
-        /// The digest that the manifest names.
-        expected: Digest,
-        /// The digest of what is there.
-        found: Digest,
-        /// What is there, where that is no tarball.
-        what: Option<&'static str>,
-    },
-    /// The tarball of a base is no tarball.
-    #[error("the base {file} is{} {}; pib takes {TAKEN}: {}", within(*inside), kind.name, kind.remedy)]
-    NotTarball {
-        /// The file.
-        file: String,
-        /// The compression in which it is, where there is one.
-        inside: Option<&'static str>,
-        /// What it is.
-        kind: Kind,
-    },
     /// The packages do not add up to a system.
     #[error("choosing the packages of the base failed: {0}")]
     Resolve(String),
@@ -146,16 +120,13 @@ pub enum BaseError {
         #[source]
         source: std::io::Error,
     },
-    /// A stream could not be read to its end.
-    #[error("reading the base's file tree from the container engine failed")]
-    Stream(#[source] std::io::Error),
     /// A worker thread died.
     #[error("a worker of the bootstrap stopped unexpectedly; please report this as a bug")]
     Worker(#[source] tokio::task::JoinError),
 }
 
-impl BaseError {
-    /// Returns a closure that turns an IO error on `path` into a [`BaseError`].
+impl DebianError {
+    /// Returns a closure that turns an IO error on `path` into a [`DebianError`].
     pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_owned(), source }
     }
@@ -164,8 +135,4 @@ impl BaseError {
     pub(super) fn archive(file: impl Into<String>, reason: impl ToString) -> Self {
         Self::Archive { file: file.into(), reason: reason.to_string() }
     }
-}
-
-fn within(compression: Option<&str>) -> String {
-    compression.map(|name| format!(", within its {name} compression,")).unwrap_or_default()
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use pib_plan::id::Digest;
 
+use super::date;
 use super::deb822;
-use super::time;
 
 /// How far the archive's clock may be ahead of the host's, in seconds.
 const CLOCK_TOLERANCE: u64 = 24 * 3600;
@@ -68,7 +68,7 @@ impl Release {
         };
         let date = |name: &str| match get(name) {
             None => Ok(None),
-            Some(text) => time::parse(text).map(Some).ok_or(format!("its {name} `{text}` is no date")),
+            Some(text) => date::parse(text).map(Some).ok_or(format!("its {name} `{text}` is no date")),
         };
         Ok(Self {
             suite: get("Suite").unwrap_or_default().to_owned(),
@@ -95,7 +95,7 @@ impl Release {
         }
         let mut warnings = Vec::new();
         if let Some(until) = self.valid_until.filter(|until| *until < now) {
-            let text = format!("it was valid until {} only", time::print(until));
+            let text = format!("it was valid until {} only", date::print(until));
             if policy.check_valid_until {
                 return Err(format!(
                     "{text}, so the mirror is out of date or someone holds updates back; use another mirror"
@@ -106,7 +106,7 @@ impl Release {
         if policy.check_date && self.date > now.saturating_add(CLOCK_TOLERANCE) {
             return Err(format!(
                 "it was made in the future ({}); check this host's clock",
-                time::print(self.date)
+                date::print(self.date)
             ));
         }
         Ok(warnings)

@@ -82,7 +82,7 @@ fn what_is_forgotten_is_made_anew_and_still_found_by_its_digest() {
     let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap();
     let mut file = tempfile::NamedTempFile::new_in(cache.temp()).unwrap();
     file.write_all(b"tar").unwrap();
-    let stored = cache.store_companion(file, &companion).unwrap();
+    let stored = cache.store_companion(&lock, file, &companion).unwrap();
     assert_eq!(cache.find_companion(&companion), Some(stored.clone()));
     for _ in 0..2 {
         cache.forget(&recipe()).unwrap();

@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 
 use tar::{Builder, Entry, EntryType, Header};
 
-use super::error::BaseError;
+use super::error::DebianError;
 
 /// The folders at the top that are links into `usr`.
 const MERGED: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "libo32"];
@@ -36,15 +36,15 @@ pub(super) struct Tree<W: Write> {
 
 impl Tree<BufWriter<File>> {
     /// Starts the tree in the new file at `path`.
-    pub(super) fn create(path: &Path, epoch: u64) -> Result<Self, BaseError> {
-        let file = File::create_new(path).map_err(BaseError::io("creating", path))?;
+    pub(super) fn create(path: &Path, epoch: u64) -> Result<Self, DebianError> {
+        let file = File::create_new(path).map_err(DebianError::io("creating", path))?;
         Ok(Self::new(BufWriter::with_capacity(1 << 20, file), epoch))
     }
 
     /// Starts the tree in the file at `path`, which is there and empty.
-    pub(super) fn replace(path: &Path, epoch: u64) -> Result<Self, BaseError> {
+    pub(super) fn replace(path: &Path, epoch: u64) -> Result<Self, DebianError> {
         let file = File::options().write(true).truncate(true).open(path);
-        let file = file.map_err(BaseError::io("opening", path))?;
+        let file = file.map_err(DebianError::io("opening", path))?;
         Ok(Self::new(BufWriter::with_capacity(1 << 20, file), epoch))
     }
 }

@@ -1,0 +1,62 @@
+//! A Debian archive as a client sees it, and the first part of making a system of its packages.
+//!
+//! [`bootstrap()`] fetches a release's packages from a mirror, believing only what Debian signed, and lays the essential
+//! ones over each other. The caller has the target's own dpkg install them all, in a container engine: a Dockerfile
+//! and a script say how. [`companion()`] takes programs of the building machine's own processor out of the same packages.
+//!
+//! Invariants: nothing is used before its digest or signature was checked; nothing is unpacked on the host. Deliberately
+//! absent: the engine, and keeping what was made.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `mirror` | where to fetch from |
+//! | `distribution`, `suite`, `keyring`, `release` | indexes, and whether Debian signed them |
+//! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
+//! | `download`, `deb`, `decompress` | the packages themselves |
+//! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
+//! | `companion`, `twins` | native tools for builds on another processor: making them, and which there are |
+
+mod bootstrap;
+mod companion;
+mod date;
+mod deb;
+mod deb822;
+pub mod decompress;
+mod distribution;
+mod download;
+mod error;
+mod keyring;
+mod mirror;
+mod package_list;
+mod release;
+mod rootfs;
+mod second;
+mod selection;
+mod suite;
+mod twins;
+mod version;
+
+use std::path::Path;
+
+use pib_plan::base::Bootstrap;
+
+pub use bootstrap::{Prepared, bootstrap};
+pub use companion::{CompanionRecipe, companion};
+pub use error::DebianError;
+pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
+pub use release::DatePolicy;
+pub use second::FOLDER as SECOND_PART;
+
+/// The id of the step in the events of this crate.
+///
+/// The caller starts and finishes the step; a download starts it anew under a title of its own.
+pub const STEP: &str = "base";
+
+/// The folders that are worked in.
+#[derive(Debug, Clone, Copy)]
+pub struct Folders<'a> {
+    /// Where packages are kept, each named by its digest; several processes may use it.
+    pub debs: &'a Path,
+    /// For work in progress; it exists, and is this process's alone until what was made there has been used.
+    pub temp: &'a Path,
+}

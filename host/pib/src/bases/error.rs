@@ -1,0 +1,82 @@
+//! What can go wrong with a base.
+
+use std::path::{Path, PathBuf};
+
+use pib_net::NetError;
+use pib_plan::id::Digest;
+
+use super::identify::{Kind, TAKEN};
+
+/// Says why there is no base, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// Its tarball could not be fetched.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The tarball of a base is another file than the manifest names.
+    #[error(
+        "the base {file} is not the file that `digest` in [base] names: expected {expected}, found {found}{}; get the file \
+         again, or correct `digest`", what.map(|what| format!(", which is {what}")).unwrap_or_default()
+    )]
+    OtherTarball {
+        /// The file.
+        file: String,
+        /// The digest that the manifest names.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+        /// What is there, where that is no tarball.
+        what: Option<&'static str>,
+    },
+    /// The tarball of a base is no tarball.
+    #[error("the base {file} is{} {}; pib takes {TAKEN}: {}", within(*inside), kind.name, kind.remedy)]
+    NotTarball {
+        /// The file.
+        file: String,
+        /// The compression in which it is, where there is one.
+        inside: Option<&'static str>,
+        /// What it is.
+        kind: Kind,
+    },
+    /// A tarball has a form that pib does not accept.
+    #[error("the base {file} cannot be unpacked: {reason}")]
+    Archive {
+        /// The file.
+        file: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The file system refused.
+    #[error("{action} {path} failed")]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A stream could not be read to its end.
+    #[error("reading the base's file tree from the container engine failed")]
+    Stream(#[source] std::io::Error),
+    /// A worker thread died.
+    #[error("a worker that unpacks a base stopped unexpectedly; please report this as a bug")]
+    Worker(#[source] tokio::task::JoinError),
+}
+
+impl BaseError {
+    /// Returns a closure that turns an IO error on `path` into a [`BaseError`].
+    pub(super) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(std::io::Error) -> Self + 'a {
+        move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Returns an error about the form of `file`.
+    pub(super) fn archive(file: impl Into<String>, reason: impl ToString) -> Self {
+        Self::Archive { file: file.into(), reason: reason.to_string() }
+    }
+}
+
+fn within(compression: Option<&str>) -> String {
+    compression.map(|name| format!(", within its {name} compression,")).unwrap_or_default()
+}
