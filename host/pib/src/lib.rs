@@ -3,17 +3,23 @@
 //! | module | what it is |
 //! |---|---|
 //! | `cli` | flags to options, results to standard output |
-//! | `ops` | one file for each operation |
+//! | `ops` | one file for each command |
+//! | `pipeline` | the build, step by step |
+//! | `author` | what authors of stages use |
+//! | `project` | a project on disk, the session, errors, logs |
 //! | `ui` | draws what operations report |
 //! | `bases` | the root file systems that builds start from |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
 //! | `source` | where stages come from; the cache |
 
+pub mod author;
 pub mod bases;
 pub mod cli;
 pub mod engine;
 pub mod hooks;
 pub mod ops;
+pub mod pipeline;
+pub mod project;
 pub mod source;
 pub mod ui;

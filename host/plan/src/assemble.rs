@@ -246,6 +246,17 @@ pub fn assemble(
     Ok(BuildPlan { dockerfile, context, stages: planned, secrets, merged, base: base_key, key, arch })
 }
 
+/// Returns the keys of stages, which start from a base of this content: each is the digest of everything that decides its
+/// stage's result.
+pub fn stage_keys(arch: Arch, base_digest: &Digest, stages: &[StageInput]) -> Vec<Digest> {
+    let mut key = base_key(arch, base_digest);
+    let mut next = |stage| {
+        key = stage_key(&key, stage);
+        key
+    };
+    stages.iter().map(&mut next).collect()
+}
+
 impl BuildPlan {
     /// Returns the index of the stage whose build stage is called `target`.
     pub fn index_of(&self, target: &str) -> Option<usize> {

@@ -100,7 +100,7 @@ impl Lockfile {
     /// Returns the lock of a resolution; base and fetch digests are what `self` holds.
     #[must_use]
     pub fn with_stages(&self, resolution: &Resolution) -> Self {
-        let stage = |resolved: &crate::resolve::Resolved| LockedStage {
+        let stage = |resolved: &crate::resolve::ResolvedStage| LockedStage {
             name: resolved.name.clone(),
             version: resolved.version.clone(),
             source: resolved.source.clone(),

@@ -44,5 +44,5 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         return outcomes.into_result();
     }
     let built = ops::build::build(session, &options).await?;
-    print_as(json, &built, ops::build::Built::to_text)
+    print_as(json, &built, ops::build::BuildOutcome::to_text)
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::print_as;
-use crate::ops::stage::build::{BuildHookOptions, BuiltHook, build};
-use crate::ops::stage::check::{CheckedStage, check};
-use crate::ops::stage::new::{HookLanguage, NewStage, NewStageOptions, new};
-use crate::ops::stage::render::{RenderedStage, render};
-use crate::ops::stage::trial::TrialOptions;
+use crate::author::build::{BuildHookOptions, BuiltHook, build};
+use crate::author::check::{CheckedStage, check};
+use crate::author::new::{HookLanguage, NewStage, NewStageOptions, new};
+use crate::author::render::{RenderedStage, render};
+use crate::author::trial::TrialOptions;
 use crate::ops::{Error, Session};
 
 /// Make stages of your own

@@ -8,13 +8,15 @@ use pib_plan::id::StageName;
 pub use pib_plan::index::GitReference;
 use pib_plan::manifest::edit::{self, NewStage};
 use pib_plan::manifest::project::FILE_NAME;
-use pib_plan::resolve::{Resolution, Update};
+use pib_plan::resolve::Resolution;
 use pib_plan::stage::{ConfigType, ConfigValue};
 use semver::VersionReq;
 use serde::Serialize;
 
-use super::project::{self, Project};
-use super::{Error, LockMode, Session, all, files, graph, repository};
+use crate::ops::repository;
+use crate::pipeline;
+use crate::pipeline::resolve_all::resolve_all;
+use crate::project::{self, Error, LockMode, Project, Session, files};
 use crate::source::path;
 
 /// What to add.
@@ -101,19 +103,19 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     // Without config first: which keys there are is known only when the stages are.
     let mut text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?.of(target)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
-    pin_open_requirements(&mut wanted, &graph.resolution);
-    configure(session, &dir, &mut wanted, &graph.resolution, &options.config)?;
+    let resolved = pipeline::resolve(session, project, mode).await?;
+    pin_open_requirements(&mut wanted, &resolved.resolution);
+    configure(session, &dir, &mut wanted, &resolved.resolution, &options.config)?;
     text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
-    let all = all::resolve(session, &project, mode, Update::None).await?;
+    let all = resolve_all(session, &project, mode).await?;
 
     let lock = all.changes().join("\n");
     if !options.dry_run {
         files::replace_text(&path, &text)?;
         all.write_lock(mode)?;
     }
-    let version = |name: &StageName| graph.resolution.get(name).map(|stage| stage.version.to_string());
+    let version = |name: &StageName| resolved.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =
         wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
     Ok(Added { stages: stages.collect(), target: options.target.clone(), lock, dry_run: options.dry_run })
@@ -136,7 +138,7 @@ pub async fn remove(session: &Session, options: &RemoveOptions) -> Result<Remove
     }
     let project = Project::with_manifest(session, dir, &text)?;
     let mode = LockMode { locked: false, offline: options.offline };
-    let all = all::resolve(session, &project, mode, Update::None).await?;
+    let all = resolve_all(session, &project, mode).await?;
     let lock = all.changes().join("\n");
     if !options.dry_run {
         files::replace_text(&path, &text)?;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use pib_plan::id::Arch;
 use serde::Serialize;
 
-use super::base::LABEL;
-use super::{Error, Session};
 use crate::engine::Engine;
 use crate::engine::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, FarKernel};
+use crate::pipeline::base_source::LABEL;
+use crate::project::{Error, Session};
 
 /// The program that shows and changes the handlers of another machine's kernel. Empty where there is none.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/handlers"));

@@ -10,9 +10,9 @@ use pib_plan::stage::{ConfigKey, ConfigSchema, ConfigValue};
 use semver::VersionReq;
 use serde::Serialize;
 
-use super::project::Project;
-use super::targets::TargetError;
-use super::{Error, LockMode, Session, graph, project};
+use crate::pipeline::resolve::{self, Moves, places, resolve_moving};
+use crate::pipeline::{self, vendored};
+use crate::project::{self, Error, LockMode, Project, Session, TargetError};
 use crate::source::Sources;
 
 /// A stage that was found.
@@ -80,7 +80,7 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
     // Where the project and a target differ, the project's counts.
     let parts = project.with_targets()?.into_iter();
     let locked: Vec<_> = parts.filter_map(|part| part.lock).flat_map(|lock| lock.stages).collect();
-    let sources = graph::sources(session, &project.dir, &project.manifest, mode).locked(&locked);
+    let sources = resolve::sources(session, &project.dir, &project.manifest, mode).locked(&locked);
     Ok((sources, Some(project)))
 }
 
@@ -131,7 +131,7 @@ pub async fn info(
     })?;
     let (sources, project) = sources(session, offline)?;
     let places = match (registry, &project) {
-        (None, Some(project)) => graph::places(project, &name)?,
+        (None, Some(project)) => places(project, &name)?,
         _ => vec![sources.registry_source(registry)?],
     };
     let (mut source, mut file) =
@@ -190,9 +190,11 @@ pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>,
 }
 
 async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Result<Vec<Outdated>, Error> {
-    let now = graph::resolve(session, project, mode, Update::None).await?;
-    let updated = graph::resolve(session, project, mode, Update::All).await?;
-    let sources = graph::sources(session, &project.dir, &project.manifest, mode);
+    let now = pipeline::resolve(session, project.clone(), mode).await?;
+    let vendor = vendored::open(session, project)?;
+    let moves = Moves { update: Update::All, vendor, ..Moves::default() };
+    let updated = resolve_moving(session, project.clone(), mode, moves).await?;
+    let sources = resolve::sources(session, &project.dir, &project.manifest, mode);
     let mut list = Vec::new();
     for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
         let file = sources.candidates(&stage.name, &stage.source).await?;

@@ -2,15 +2,14 @@
 //!
 //! Whoever uses the cache holds `<cache>/lock` shared; what takes things out of it holds it alone.
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Error, Session, blocking};
 use crate::bases::BaseCache;
 use crate::hooks::{self, Host, Limits};
+use crate::project::{Error, Session, blocking, cache_lock};
 use crate::source;
 use pib_event::ReporterExt as _;
 
@@ -60,29 +59,6 @@ pub struct Pruned {
     pub dry_run: bool,
 }
 
-/// Holds the cache, so that nothing is taken out of it; `None` where nothing can be written there anyway.
-pub(super) async fn hold(session: &Session) -> Option<File> {
-    let file = open(session).ok()?;
-    match file.try_lock_shared() {
-        Ok(()) => Some(file),
-        Err(TryLockError::WouldBlock) => {
-            session.reporter.note("Waiting for another pib that takes things out of the cache");
-            blocking::wait(file, File::lock_shared).await.ok()
-        }
-        Err(TryLockError::Error(_)) => None,
-    }
-}
-
-/// Notes that something of the cache is being used, once a day at most: what nobody uses can be pruned.
-pub(super) fn used(path: &Path) {
-    let old = |time: SystemTime| time.elapsed().is_ok_and(|age| age > Duration::from_secs(24 * 3600));
-    let modified = path.metadata().and_then(|metadata| metadata.modified());
-    if modified.is_ok_and(old) {
-        // A cache that cannot be written cannot be pruned either.
-        let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
-    }
-}
-
 /// Returns what the cache has, by kind.
 pub fn list(session: &Session) -> Vec<Kind> {
     let kind = |(folder, what)| {
@@ -100,7 +76,7 @@ pub fn list(session: &Session) -> Vec<Kind> {
 pub async fn verify(session: &Session) -> Result<Verified, Error> {
     const STEP: &str = "cache";
     session.reporter.started(STEP, "Checking the cache");
-    let _alone = alone(session).await?;
+    let _alone = cache_lock::alone(session).await?;
     let root = session.cache.clone();
     let check = move || -> Result<Verified, Error> {
         let (mut whole, mut removed) = source::verify(&root)?;
@@ -124,7 +100,7 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
 /// # Errors
 /// When something cannot be removed.
 pub async fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned, Error> {
-    let _alone = alone(session).await?;
+    let _alone = cache_lock::alone(session).await?;
     if !dry_run {
         source::sweep(&session.cache);
     }
@@ -149,26 +125,6 @@ pub async fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned
         }
     }
     Ok(pruned)
-}
-
-/// Waits until nobody else uses the cache.
-async fn alone(session: &Session) -> Result<File, Error> {
-    let path = session.cache.join("lock");
-    let fail = |error| Error::io("lock the cache by", &path, error);
-    let file = open(session).map_err(fail)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            session.reporter.note("Waiting for another pib that uses the cache");
-            blocking::wait(file, File::lock).await.map_err(fail)
-        }
-        Err(TryLockError::Error(error)) => Err(fail(error)),
-    }
-}
-
-fn open(session: &Session) -> std::io::Result<File> {
-    std::fs::create_dir_all(&session.cache)?;
-    File::options().create(true).truncate(false).write(true).open(session.cache.join("lock"))
 }
 
 /// Returns what a folder of the cache holds; nothing where there is no such folder.

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use pib_plan::packages;
 use serde::Serialize;
 
-use super::base::LABEL;
-use super::project::Project;
-use super::stages::{PROJECT_LABEL, project_id};
-use super::{Error, Session};
 use crate::engine::Engine;
+use crate::pipeline::base_source::LABEL;
+use crate::pipeline::job::{PROJECT_LABEL, project_id};
+use crate::project::{Error, Project, Session};
 use pib_event::ReporterExt as _;
 
 /// The ends of the names of files that builds leave.

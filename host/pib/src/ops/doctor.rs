@@ -10,12 +10,12 @@ use miette::Diagnostic;
 use pib_plan::id::Arch;
 use serde::Serialize;
 
-use super::base::Mirrors;
-use super::binfmt::{ARCHS, words};
-use super::project::{self, Project};
-use super::{Error, LockMode, Session, graph};
 use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
 use crate::engine::{Engine, EngineStore};
+use crate::ops::binfmt::{ARCHS, words};
+use crate::pipeline::mirrors::Mirrors;
+use crate::pipeline::resolve;
+use crate::project::{self, Error, LockMode, Project, Session};
 use pib_net::Http;
 
 /// With less than this a build fails for sure.
@@ -237,7 +237,7 @@ fn tools() -> Vec<Check> {
 async fn registries(session: &Session, project: Option<&Project>, offline: bool) -> Vec<Check> {
     let mut checks = vec![Check::ok("the bundled registry", "part of this program")];
     let Some(project) = project.filter(|_| !offline) else { return checks };
-    let sources = graph::sources(session, &project.dir, &project.manifest, LockMode::default());
+    let sources = resolve::sources(session, &project.dir, &project.manifest, LockMode::default());
     for (name, url) in &project.manifest.registries {
         let title = format!("the registry {name}");
         checks.push(match sources.check_registry(name).await {

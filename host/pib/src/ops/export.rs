@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::build::identity;
-use super::project::{self, Project};
-use super::stages::{self, StageOptions};
-use super::{Error, Session, blocking};
+use crate::pipeline::{self, StageOptions};
+use crate::project::{self, Error, Project, Session, blocking};
 use pib_disk::{Exported, STEP};
 use pib_event::ReporterExt as _;
 
@@ -44,18 +42,18 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     if let Some(folder) = &folder {
         pib_disk::check_folder(folder)?;
     }
-    let (mut decided, _) = stages::settle(session, &options.stages).await?;
-    let (engine, job) = stages::build(session, &mut decided, &options.stages).await?;
-    let stem = decided.project.manifest.project.file_stem();
+    let built = pipeline::build(session, &options.stages).await?;
+    let project = built.based.rendered.packages.project();
+    let stem = project.manifest.project.file_stem();
     let file = options.tar.as_ref().map(|file| session.cwd.join(file));
-    let file = file.unwrap_or_else(|| decided.project.target().join(format!("{stem}.tar")));
+    let file = file.unwrap_or_else(|| project.target().join(format!("{stem}.tar")));
     session.reporter.started(STEP, "Exporting the root file system");
-    let tree = engine.export(&job.tag).await?;
+    let tree = built.engine.export(&built.tag).await?;
     if let Some(losses) = tree.losses() {
         session.reporter.warn(format!("this engine cannot export everything: {losses}"));
     }
     let fault = tree.fault();
-    let (identity, reporter) = (identity(&decided), session.reporter.clone());
+    let (identity, reporter) = (built.based.identity(), session.reporter.clone());
     let path = folder.clone().unwrap_or_else(|| file.clone());
     let write = move |tree: blocking::Stoppable<_>| match folder {
         Some(folder) => pib_disk::write_folder(tree, &identity, &folder, &*reporter),

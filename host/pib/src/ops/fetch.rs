@@ -1,10 +1,9 @@
 //! Fetches what a build needs of stages, so that it needs no network for them.
 
-use pib_plan::resolve::Update;
 use serde::Serialize;
 
-use super::project::Project;
-use super::{Error, LockMode, Session, all};
+use crate::pipeline::resolve_all::resolve_all;
+use crate::project::{Error, LockMode, Project, Session};
 
 /// What is in the cache now.
 #[derive(Debug, Clone, Serialize)]
@@ -18,13 +17,13 @@ pub struct FetchSummary {
 /// # Errors
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
 pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Error> {
-    let dir = super::project::find(session)?;
+    let dir = crate::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = all::resolve(session, &project, mode, Update::None).await?;
+    let all = resolve_all(session, &project, mode).await?;
     let mut stages: Vec<String> = Vec::new();
-    for (_, graph) in &all.graphs {
-        for package in graph.packages().await? {
+    for part in &all.parts {
+        for package in part.packages().await? {
             let stage = format!("{} {}", package.name, package.version);
             if !stages.contains(&stage) {
                 stages.push(stage);

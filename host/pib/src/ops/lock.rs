@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pib_plan::resolve::Update;
 use serde::Serialize;
 
-use super::graph::Graph;
-use super::project::Project;
-use super::{Error, LockMode, Session, all};
+use crate::pipeline::Resolved;
+use crate::pipeline::resolve_all::resolve_all;
+use crate::project::{Error, LockMode, Project, Session};
 
 /// What the lock holds.
 #[derive(Debug, Clone, Serialize)]
@@ -26,19 +25,19 @@ pub struct LockSummary {
 /// # Errors
 /// When the stages cannot be resolved or ordered, or `mode` forbids the change.
 pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Error> {
-    let dir = super::project::find(session)?;
+    let dir = crate::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = all::resolve(session, &project, mode, Update::None).await?;
+    let all = resolve_all(session, &project, mode).await?;
     let changed = all.write_lock(mode)?;
-    let stages = |graph: &Graph| -> Vec<String> {
-        graph.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
+    let stages = |part: &Resolved| -> Vec<String> {
+        part.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
     };
     let mut summary = LockSummary { stages: Vec::new(), targets: BTreeMap::new(), changed };
-    for (part, graph) in &all.graphs {
-        match part.target_name() {
-            Some(target) => drop(summary.targets.insert(target.to_owned(), stages(graph))),
-            None => summary.stages = stages(graph),
+    for part in &all.parts {
+        match part.project.target_name() {
+            Some(target) => drop(summary.targets.insert(target.to_owned(), stages(part))),
+            None => summary.stages = stages(part),
         }
     }
     Ok(summary)

@@ -7,7 +7,7 @@ use pib_plan::id::{Arch, check_name};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
 use serde::Serialize;
 
-use super::{Error, Session, files};
+use crate::project::{Error, Session, files};
 
 /// What to start.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Error, Session};
+use crate::project::{Error, Session};
 use crate::source::publish::{Outcome, publish as publish_all};
 
 /// What was published.

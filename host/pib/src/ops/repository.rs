@@ -7,9 +7,9 @@ use pib_plan::index::{GitReference, GitSource};
 use pib_plan::manifest::edit::NewStage;
 use pib_plan::manifest::project::FILE_NAME;
 
-use super::add::{self, AddOptions};
-use super::project::Project;
-use super::{Error, LockMode, Session, files, graph};
+use crate::ops::add::{self, AddOptions};
+use crate::pipeline::resolve;
+use crate::project::{Error, LockMode, Project, Session, files};
 
 /// Returns the stage of a git repository that the command line means: by its name, its folder, or as the only one.
 pub(super) async fn stage(
@@ -37,7 +37,7 @@ pub(super) async fn stage(
     let mode = LockMode { locked: false, offline: options.offline };
     let text = files::read_text(&dir.join(FILE_NAME))?.unwrap_or_default();
     let project = Project::with_manifest(session, dir.to_owned(), &text)?;
-    let sources = graph::sources(session, dir, &project.manifest, mode);
+    let sources = resolve::sources(session, dir, &project.manifest, mode);
     let found = sources.git_stages(&source(None)?).await?;
     let (name, folder) = choose(&found, name.as_ref(), path)?;
     Ok(NewStage { git: Some(source(folder)?), ..NewStage::new(name.clone()) })

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use super::project::{self, Project};
-use super::stages::{self, StageOptions};
-use super::{Error, Session};
 use crate::engine::{Engine, RunRequest, Streams};
+use crate::pipeline::{self, StageOptions, job};
+use crate::project::{self, Error, Project, Session};
 
 /// What its label says that a container is.
 const WHAT: &str = "run";
@@ -24,7 +23,7 @@ pub struct RunOptions {
 }
 
 /// A system in which a command can be run.
-pub struct Place {
+pub struct System {
     engine: Engine,
     request: RunRequest,
 }
@@ -33,33 +32,33 @@ pub struct Place {
 ///
 /// # Errors
 /// When a mount makes no sense, or the stages cannot be built.
-pub async fn prepare(session: &Session, options: &RunOptions) -> Result<Place, Error> {
+pub async fn prepare(session: &Session, options: &RunOptions) -> Result<System, Error> {
     let mounts = options.mounts.iter().map(|text| bind(session, text)).collect::<Result<Vec<_>, _>>()?;
     let dir = project::find(session)?;
     let exclusive = Project::exclusive(session, &dir).await?;
-    let (mut decided, _) = stages::settle(session, &options.stages).await?;
-    let (engine, job) = stages::build(session, &mut decided, &options.stages).await?;
+    let built = pipeline::build(session, &options.stages).await?;
     // Whoever builds meanwhile does not wait for the end of a shell.
     drop(exclusive);
-    if !mounts.is_empty() && !engine.is_local() {
-        let message = format!("the engine at {} cannot mount this machine's files", engine.info().address);
+    if !mounts.is_empty() && !built.engine.is_local() {
+        let message =
+            format!("the engine at {} cannot mount this machine's files", built.engine.info().address);
         return Err(Error::usage(message, "Leave out --mount, or use an engine on this machine."));
     }
     let term = session.variables.get(std::ffi::OsStr::new("TERM")).filter(|_| options.terminal);
     let request = RunRequest {
-        image: job.tag.clone(),
-        platform: job.plan.arch.platform().to_owned(),
+        image: built.tag,
+        platform: built.plan.arch.platform().to_owned(),
         command: command(&options.command),
-        hostname: decided.project.manifest.project.hostname.clone(),
+        hostname: built.based.rendered.packages.project().manifest.project.hostname.clone(),
         environment: term.map(|term| format!("TERM={}", term.to_string_lossy())).into_iter().collect(),
         binds: mounts,
-        labels: stages::labels(&dir, WHAT),
+        labels: job::labels(&dir, WHAT),
         terminal: options.terminal,
     };
-    Ok(Place { engine, request })
+    Ok(System { engine: built.engine, request })
 }
 
-impl Place {
+impl System {
     /// Runs the command, and returns its exit code. Nothing of the container stays.
     ///
     /// # Errors

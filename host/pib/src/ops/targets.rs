@@ -3,16 +3,15 @@
 //! What they share is made once: bases and stages are the same for all that ask for the same. What must happen one after
 //! the other (the lock, the base, what goes into the engine) does; then the engine builds several at once.
 
-use std::fmt;
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
-use miette::{Diagnostic, LabeledSpan, SourceCode};
+use miette::Diagnostic as _;
 use serde::Serialize;
 
-use super::build::{Begun, Built, begin};
-use super::project::{self, Project};
-use super::{Error, Session, StageOptions};
+use super::build::{Begun, BuildOutcome, begin};
+use crate::pipeline::StageOptions;
+use crate::project::{self, Error, Project, Session, TargetError};
 use pib_event::{Event, Reporter};
 
 /// How many targets the engine builds at the same time.
@@ -42,7 +41,7 @@ pub struct Outcome {
     /// The target.
     pub target: String,
     /// What was built, where it could be.
-    pub report: Option<Built>,
+    pub report: Option<BuildOutcome>,
     /// Why it could not, where that is so.
     pub error: Option<Failure>,
     #[serde(skip)]
@@ -61,14 +60,6 @@ pub struct Failure {
     pub exit_code: u8,
 }
 
-/// A target that something is wrong with.
-#[derive(Debug)]
-pub struct TargetError {
-    target: Option<String>,
-    /// What is wrong.
-    pub error: Box<Error>,
-}
-
 /// Builds targets of the project. What is wrong with one does not stop the others.
 ///
 /// # Errors
@@ -85,8 +76,8 @@ pub async fn build(session: &Session, options: &StageOptions, which: &Which) -> 
     }
     let work = begun.into_iter().map(async |(name, started)| {
         let result = match started {
-            Ok(Begun::Finished(report)) => Ok(Built::Image(*report)),
-            Ok(Begun::Ready(ready)) => ready.build(options).await,
+            Ok(Begun::UpToDate(report)) => Ok(BuildOutcome::Image(*report)),
+            Ok(Begun::Job(job)) => job.finish(options).await,
             Err(error) => Err(error),
         };
         Outcome::new(name, result)
@@ -152,7 +143,7 @@ impl Reporter for OfTarget {
 }
 
 impl Outcome {
-    fn new(target: String, result: Result<Built, Error>) -> Self {
+    fn new(target: String, result: Result<BuildOutcome, Error>) -> Self {
         match result {
             Ok(report) => Self { target, report: Some(report), error: None, cause: None },
             Err(cause) => {
@@ -190,45 +181,5 @@ impl Outcomes {
             Some(only) if total == 1 => Err(*only.error),
             Some(last) => Err(Error::Targets { failed: failed.into_iter().chain([last]).collect(), total }),
         }
-    }
-}
-
-impl TargetError {
-    /// Names the target in which something is wrong; `None` is the project itself.
-    pub(super) fn new(target: Option<&str>, error: Error) -> Self {
-        Self { target: target.map(str::to_owned), error: Box::new(error) }
-    }
-}
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Some(target) => write!(f, "target `{target}`: {}", self.error),
-            None => self.error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for TargetError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
-impl Diagnostic for TargetError {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.error.help()
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.error.source_code()
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.error.labels()
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        self.error.related()
     }
 }

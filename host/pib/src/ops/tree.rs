@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use pib_plan::resolve::{Requester, Update};
+use pib_plan::resolve::Requester;
 use serde::Serialize;
 
-use super::project::Project;
-use super::{Error, LockMode, Session, graph};
+use crate::pipeline;
+use crate::project::{Error, LockMode, Project, Session};
 
 /// The stages of a build and their dependencies.
 #[derive(Debug, Clone, Serialize)]
@@ -40,10 +40,10 @@ pub struct TreeStage {
 /// When the stages cannot be resolved.
 pub async fn tree(session: &Session, mode: LockMode, invert: bool) -> Result<Tree, Error> {
     let project = Project::load(session)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
+    let resolved = pipeline::resolve(session, project, mode).await?;
     let mut roots = Vec::new();
     let mut stages = BTreeMap::new();
-    for stage in &graph.resolution.stages {
+    for stage in &resolved.resolution.stages {
         if stage.requested_by.iter().any(|request| !matches!(request.by, Requester::Stage(_))) {
             roots.push(stage.name.to_string());
         }
@@ -51,7 +51,7 @@ pub async fn tree(session: &Session, mode: LockMode, invert: bool) -> Result<Tre
         let (version, source) = (stage.version.to_string(), stage.source.describe());
         stages.insert(stage.name.to_string(), TreeStage { version, source, dependencies });
     }
-    let tree = Tree { project: project.manifest.project.name, inverted: false, roots, stages };
+    let tree = Tree { project: resolved.project.manifest.project.name, inverted: false, roots, stages };
     Ok(if invert { tree.inverted() } else { tree })
 }
 

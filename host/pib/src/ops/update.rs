@@ -9,10 +9,11 @@ use pib_plan::resolve::Update;
 use semver::Version;
 use serde::Serialize;
 
-use super::graph::{self, Means};
-use super::project::{self, Project};
-use super::{Error, LockMode, Session, all, base, native, vendor};
 use crate::bases::BaseCache;
+use crate::pipeline::resolve::Moves;
+use crate::pipeline::resolve_all::resolve_all_moving;
+use crate::pipeline::{Resolved, base_source, native, vendored};
+use crate::project::{self, Error, LockMode, Project, Session};
 use pib_plan::base::BaseSource;
 
 /// What may move.
@@ -53,20 +54,20 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     let mode = LockMode { locked: false, offline: options.offline };
     let with_base = options.base || (options.stages.is_empty() && options.precise.is_none());
     // With `--base` alone no stage moves.
-    let (which, pins) = match options.base && options.stages.is_empty() {
+    let (update, pins) = match options.base && options.stages.is_empty() {
         true => (Update::None, BTreeMap::new()),
         false => which(options, &project)?,
     };
-    let means = Means { vendor: vendor::open(session, &project)?, pins };
-    let mut all = all::resolve_by(session, &project, mode, which, means).await?;
+    let moves = Moves { update, pins, vendor: vendored::open(session, &project)? };
+    let mut all = resolve_all_moving(session, &project, mode, moves).await?;
     if with_base {
-        all.graphs.iter_mut().for_each(|(part, graph)| graph.drop_base(&part.manifest));
+        all.parts.iter_mut().for_each(Resolved::drop_bases);
     }
     let changes = all.changes();
     if !options.dry_run {
         if with_base {
-            for (part, graph) in &all.graphs {
-                forget_base(session, part, graph).await?;
+            for part in &all.parts {
+                forget_base(session, part).await?;
             }
         }
         all.write_lock(mode)?;
@@ -132,10 +133,10 @@ fn may_move(name: &StageName, git: &GitSource) -> Result<(), Error> {
 }
 
 /// Has the next build make the base, though one of the same recipe is in the cache.
-async fn forget_base(session: &Session, project: &Project, graph: &graph::Graph) -> Result<(), Error> {
-    let packages = graph.packages().await?;
+async fn forget_base(session: &Session, part: &Resolved) -> Result<(), Error> {
+    let (project, packages) = (&part.project, part.packages().await?);
     let init = packages.iter().find(|package| package.name.as_str() == INIT);
-    let source = init.and_then(|init| base::source(&project.manifest, &project.dir, init).ok());
+    let source = init.and_then(|init| base_source::source(&project.manifest, &project.dir, init).ok());
     if let Some(BaseSource::Bootstrap(recipe)) = source {
         BaseCache::new(&session.cache).forget(&recipe)?;
         native::forget(session, &project.manifest)?;

@@ -4,14 +4,14 @@ use std::path::{Component, Path, PathBuf};
 
 use pib_plan::manifest::edit;
 use pib_plan::manifest::project::FILE_NAME;
-use pib_plan::resolve::{Resolved, Update};
-use pib_plan::{suggest, vendor as plan};
+use pib_plan::resolve::ResolvedStage;
+use pib_plan::vendor as plan;
 use serde::Serialize;
 
-use super::all::{self, All};
-use super::graph::{Graph, Means};
-use super::project::{self, Project};
-use super::{Error, LockMode, Session, blocking, files};
+use crate::pipeline::resolve::Moves;
+use crate::pipeline::resolve_all::{AllResolved, resolve_all_moving};
+use crate::pipeline::vendored;
+use crate::project::{self, Error, LockMode, Project, Session, blocking, files};
 use crate::source::Package;
 use crate::source::vendor::{Filled, Vendor, Wanted, fill};
 use pib_event::ReporterExt as _;
@@ -53,9 +53,9 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
     let project = Project::load(session)?;
     let path = folder(session, &project, options)?;
     session.reporter.started(STEP, format!("Vendoring stages into {path}"));
-    let earlier = open_in(session, &project, &path)?.map(Vendor::renewing);
-    let means = Means { vendor: earlier, ..Means::default() };
-    let all = all::resolve_by(session, &project, options.lock, Update::None, means).await?;
+    let earlier = vendored::open_in(session, &project, &path)?.map(Vendor::renewing);
+    let moves = Moves { vendor: earlier, ..Moves::default() };
+    let all = resolve_all_moving(session, &project, options.lock, moves).await?;
     let wanted = outside(&all).await?;
     all.write_lock(options.lock)?;
     let stages = wanted.iter().map(|(stage, _)| format!("{} {}", stage.name, stage.version)).collect();
@@ -71,80 +71,19 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
 }
 
 /// Fetches what comes from outside of the project, each stage once, whichever targets have it.
-async fn outside(all: &All) -> Result<Vec<(Resolved, Package)>, Error> {
-    let mut wanted: Vec<(Resolved, Package)> = Vec::new();
-    for (_, graph) in &all.graphs {
-        for (stage, package) in graph.stages().zip(graph.packages().await?) {
-            let same = |(known, _): &(Resolved, Package)| {
+async fn outside(all: &AllResolved) -> Result<Vec<(ResolvedStage, Package)>, Error> {
+    let mut wanted: Vec<(ResolvedStage, Package)> = Vec::new();
+    for part in &all.parts {
+        for (stage, package) in part.stages().zip(part.packages().await?) {
+            let same = |(known, _): &(ResolvedStage, Package)| {
                 (&known.name, &known.version, &known.source) == (&stage.name, &stage.version, &stage.source)
             };
-            if graph.sources().is_outside(&stage.source) && !wanted.iter().any(same) {
+            if part.sources().is_outside(&stage.source) && !wanted.iter().any(same) {
                 wanted.push((stage.clone(), package));
             }
         }
     }
     Ok(wanted)
-}
-
-/// Returns the stages that the project holds itself, where its manifest says so.
-///
-/// # Errors
-/// When they cannot be read, or are not there.
-pub(super) fn open(session: &Session, project: &Project) -> Result<Option<Vendor>, Error> {
-    let Some(path) = &project.manifest.vendor else { return Ok(None) };
-    match open_in(session, project, path)? {
-        Some(vendor) => Ok(Some(vendor)),
-        None => Err(Error::Stage {
-            message: format!(
-                "pib.toml has stages vendored in `{path}`, and there is no list of them: {path}/{}",
-                plan::FILE_NAME
-            ),
-            help: Some("Run `pib vendor`, or take [vendor] out of pib.toml.".to_owned()),
-        }),
-    }
-}
-
-/// Checks that a project which holds its stages itself holds all of them, and warns of folders that have moved on.
-///
-/// # Errors
-/// When some are missing: a build that fetched them would succeed here and fail elsewhere.
-pub(super) fn check_complete(
-    session: &Session,
-    project: &Project,
-    graph: &Graph,
-    packages: &[Package],
-) -> Result<(), Error> {
-    let Some(path) = &project.manifest.vendor else { return Ok(()) };
-    let sources = graph.sources();
-    for (stage, package) in graph.stages().zip(packages) {
-        if sources.is_vendored(stage) && sources.has_moved_on(&stage.source, package) {
-            let place = stage.source.describe();
-            let what = format!("{place} has changed since stage `{}` was vendored", stage.name);
-            session.reporter.warn(format!("{what}; `pib vendor` takes the change"));
-        }
-    }
-    let missing =
-        graph.stages().filter(|stage| !sources.is_vendored(stage) && sources.is_outside(&stage.source));
-    let missing: Vec<String> = missing.map(|stage| format!("{} {}", stage.name, stage.version)).collect();
-    match missing.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Stage {
-            message: format!(
-                "these stages are not vendored in `{path}`: {}",
-                suggest::list(missing.iter().map(String::as_str))
-            ),
-            help: Some(
-                "Run `pib vendor`, which adds them, or take [vendor] out of pib.toml to do without."
-                    .to_owned(),
-            ),
-        }),
-    }
-}
-
-fn open_in(session: &Session, project: &Project, path: &str) -> Result<Option<Vendor>, Error> {
-    let folder = project.dir.join(path);
-    let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();
-    Ok(Vendor::open(&folder, &shown)?)
 }
 
 /// Returns the folder within the project, with `/` between its parts.
@@ -180,7 +119,7 @@ async fn put(
     session: &Session,
     project: &Project,
     path: &str,
-    wanted: Vec<(Resolved, Package)>,
+    wanted: Vec<(ResolvedStage, Package)>,
 ) -> Result<Filled, Error> {
     let folder = project.dir.join(path);
     let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use pib_plan::id::StageName;
-use pib_plan::resolve::{Requester, Resolution, Update};
+use pib_plan::resolve::{Requester, Resolution};
 use serde::Serialize;
 
-use super::project::Project;
-use super::{Error, LockMode, Session, graph};
+use crate::pipeline::{self, Resolved};
+use crate::project::{Error, LockMode, Project, Session};
 
 /// Why a stage is in the build.
 #[derive(Debug, Clone, Serialize)]
@@ -44,14 +44,14 @@ pub async fn why(session: &Session, mode: LockMode, stage: &str) -> Result<Why, 
         Error::usage(error.to_string(), "`pib search` lists stages.")
     })?;
     let project = Project::load(session)?;
-    let graph = graph::resolve(session, &project, mode, Update::None).await?;
-    let found = graph.resolution.get(&name).ok_or_else(|| no_stage(&project, &graph.resolution, &name))?;
+    let Resolved { project, resolution, .. } = pipeline::resolve(session, project, mode).await?;
+    let found = resolution.get(&name).ok_or_else(|| no_stage(&project, &resolution, &name))?;
     let mut told = BTreeSet::from([name.clone()]);
     Ok(Why {
         name: name.to_string(),
         version: found.version.to_string(),
         source: found.source.describe(),
-        asked_by: askers(&graph.resolution, &name, &mut told),
+        asked_by: askers(&resolution, &name, &mut told),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use pib_plan::index::SourceId;
 use pib_plan::lockfile::LockedStage;
-use pib_plan::resolve::Resolved;
+use pib_plan::resolve::ResolvedStage;
 
 use super::archive::Promise;
 use super::{Package, SourceError, Sources, blocking};
@@ -17,7 +17,7 @@ impl Sources {
     /// When the stage cannot be had, or is not what the index or the lock promises.
     pub async fn fetch(
         &self,
-        resolved: &Resolved,
+        resolved: &ResolvedStage,
         locked: Option<&LockedStage>,
     ) -> Result<Package, SourceError> {
         if let Some(vendor) = self.vendor_for(&resolved.source) {
@@ -43,7 +43,7 @@ impl Sources {
 
     async fn fetch_from_registry(
         &self,
-        resolved: &Resolved,
+        resolved: &ResolvedStage,
         locked: Option<&LockedStage>,
     ) -> Result<Package, SourceError> {
         let entry = &resolved.entry;
@@ -74,7 +74,7 @@ impl Sources {
 ///
 /// # Errors
 /// When one of its digests is another; the error has both.
-pub fn check_locked(resolved: &Resolved, locked: &LockedStage) -> Result<(), SourceError> {
+pub fn check_locked(resolved: &ResolvedStage, locked: &LockedStage) -> Result<(), SourceError> {
     if (&locked.version, &locked.source) != (&resolved.version, &resolved.source) {
         return Ok(());
     }
@@ -98,7 +98,7 @@ pub fn check_locked(resolved: &Resolved, locked: &LockedStage) -> Result<(), Sou
 }
 
 /// Checks that an archive holds the stage and the version that its index line says.
-fn check_identity(resolved: &Resolved, package: Package) -> Result<Package, SourceError> {
+fn check_identity(resolved: &ResolvedStage, package: Package) -> Result<Package, SourceError> {
     let what = || format!("{} {}", resolved.name, resolved.version);
     if (&package.name, &package.version) != (&resolved.name, &resolved.version) {
         let reason = format!("it holds {} {}", package.name, package.version);

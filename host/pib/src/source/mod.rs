@@ -48,7 +48,7 @@ use std::sync::{Arc, OnceLock};
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
-use pib_plan::resolve::Resolved;
+use pib_plan::resolve::ResolvedStage;
 use pib_plan::suggest;
 
 use cache::StageCache;
@@ -294,7 +294,7 @@ impl Sources {
     }
 
     /// Returns whether the project holds the stage that was resolved itself, in the folder of vendored stages.
-    pub fn is_vendored(&self, resolved: &Resolved) -> bool {
+    pub fn is_vendored(&self, resolved: &ResolvedStage) -> bool {
         self.vendor.as_ref().is_some_and(|vendor| vendor.holds(resolved))
     }
 

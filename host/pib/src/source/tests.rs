@@ -32,9 +32,9 @@ fn name(text: &str) -> StageName {
     text.parse().unwrap()
 }
 
-fn resolved(candidate: &Candidate) -> Resolved {
+fn resolved(candidate: &Candidate) -> ResolvedStage {
     let Offer::Entry(entry) = &candidate.offer else { panic!("{candidate:?}") };
-    Resolved {
+    ResolvedStage {
         name: entry.name.clone(),
         version: entry.vers.clone(),
         source: candidate.source.clone(),
@@ -43,12 +43,12 @@ fn resolved(candidate: &Candidate) -> Resolved {
     }
 }
 
-async fn resolve(place: &Place, stage: &str, source: &SourceId) -> Resolved {
+async fn resolve(place: &Place, stage: &str, source: &SourceId) -> ResolvedStage {
     let file = place.sources.candidates(&name(stage), source).await.unwrap();
     resolved(file.versions.last().unwrap())
 }
 
-fn lock_of(resolved: &Resolved) -> LockedStage {
+fn lock_of(resolved: &ResolvedStage) -> LockedStage {
     LockedStage {
         name: resolved.name.clone(),
         version: resolved.version.clone(),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
 use pib_plan::lockfile::LockedStage;
-use pib_plan::resolve::Resolved;
+use pib_plan::resolve::ResolvedStage;
 use pib_plan::vendor::{FILE_NAME, MAX_LIST, VendorList, VendoredStage};
 
 use super::files::{self, PackageFile};
@@ -62,7 +62,7 @@ impl Vendor {
     }
 
     /// Returns whether the stage that was resolved is one of these.
-    pub fn holds(&self, resolved: &Resolved) -> bool {
+    pub fn holds(&self, resolved: &ResolvedStage) -> bool {
         self.listed(resolved).is_some()
     }
 
@@ -99,7 +99,7 @@ impl Vendor {
     /// Returns the stage that was resolved, where it is one of these.
     pub(super) fn package(
         &self,
-        resolved: &Resolved,
+        resolved: &ResolvedStage,
         locked: Option<&LockedStage>,
     ) -> Result<Option<Package>, SourceError> {
         let Some(stage) = self.listed(resolved) else { return Ok(None) };
@@ -109,7 +109,7 @@ impl Vendor {
         self.read(stage, locked.filter(same).and_then(|locked| locked.content))
     }
 
-    fn listed(&self, resolved: &Resolved) -> Option<&VendoredStage> {
+    fn listed(&self, resolved: &ResolvedStage) -> Option<&VendoredStage> {
         self.list.named(&resolved.name).find(|stage| {
             (&stage.version, &stage.source) == (&resolved.version, &resolved.source)
                 && resolved.entry.content.is_none_or(|content| content == stage.content)

@@ -106,12 +106,12 @@ pub enum Update {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resolution {
     /// The choices, sorted by name.
-    pub stages: Vec<Resolved>,
+    pub stages: Vec<ResolvedStage>,
 }
 
 /// The version that was chosen for a stage.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Resolved {
+pub struct ResolvedStage {
     /// The stage.
     pub name: StageName,
     /// The version.
@@ -146,7 +146,7 @@ pub enum Requester {
 
 impl Resolution {
     /// Returns the choice for `name`.
-    pub fn get(&self, name: &StageName) -> Option<&Resolved> {
+    pub fn get(&self, name: &StageName) -> Option<&ResolvedStage> {
         let position = self.stages.binary_search_by(|resolved| resolved.name.cmp(name)).ok()?;
         self.stages.get(position)
     }
@@ -268,7 +268,7 @@ fn describe<I: Index>(
             let requirement = Some(requirement.clone());
             requests.entry(needed.clone()).or_default().push(Request { by, requirement });
         }
-        stages.push(Resolved {
+        stages.push(ResolvedStage {
             name: known.name.clone(),
             version: usable.version.clone(),
             source: usable.source.clone(),

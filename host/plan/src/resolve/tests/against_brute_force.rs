@@ -286,7 +286,7 @@ fn reachable(build: &Build<'_>, roots: &[Root]) -> BTreeSet<StageName> {
     reached
 }
 
-fn own(resolution: &Resolution) -> impl Iterator<Item = &Resolved> {
+fn own(resolution: &Resolution) -> impl Iterator<Item = &ResolvedStage> {
     resolution.stages.iter().filter(|stage| !stage.name.as_str().starts_with('_'))
 }
 
@@ -415,7 +415,7 @@ fn the_cases_are_of_all_kinds() {
     let count = |test: &dyn Fn(&Case) -> bool| cases.iter().filter(|case| test(case)).count();
     let solvable = count(&|case| case.has_solution(&case.request.roots));
     assert!((90..310).contains(&solvable), "{solvable} of 400 are solvable: the property would test little");
-    let chosen = |test: &dyn Fn(&Case, &Resolved) -> bool| {
+    let chosen = |test: &dyn Fn(&Case, &ResolvedStage) -> bool| {
         count(&|case| {
             let result = resolve(&case.request, &case.index());
             result.is_ok_and(|resolution| own(&resolution).any(|stage| test(case, stage)))

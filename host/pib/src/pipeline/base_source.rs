@@ -1,0 +1,266 @@
+//! The base of a build: which one, and getting it.
+
+use std::collections::BTreeMap;
+
+use pib_debian::{Folders, HostApt};
+use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
+use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
+use pib_plan::id::{Arch, Digest, KeyHasher};
+use pib_plan::lockfile::LockedBase;
+use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
+use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
+use pib_plan::native::Native;
+use pib_plan::record::Ingredients;
+
+use super::{engine, native};
+use crate::bases::{self, BaseCache, CacheLock, StoredBase};
+use crate::engine::{BuildRequest, Engine};
+use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
+use crate::source::Package;
+use pib_event::ReporterExt as _;
+
+/// The label of everything that pib makes in an engine.
+pub(crate) const LABEL: &str = "dev.pib";
+
+/// Returns where the project's base comes from: its own `[base]`, or what its init stage asks for.
+pub(crate) fn source(
+    manifest: &ProjectManifest,
+    dir: &std::path::Path,
+    init: &Package,
+) -> Result<BaseSource, Error> {
+    let project = &manifest.project;
+    match &manifest.base {
+        Some(BaseRequest::Url { url, digest }) => {
+            let url = url.parse().map_err(|error| Error::Stage {
+                message: format!("the base's address `{url}` is not a URL: {error}"),
+                help: None,
+            })?;
+            Ok(BaseSource::Tarball { location: Location::Url(url), digest: *digest })
+        }
+        Some(BaseRequest::Path { path, digest }) => {
+            Ok(BaseSource::Tarball { location: Location::Path(dir.join(path)), digest: *digest })
+        }
+        Some(BaseRequest::Image(reference)) => {
+            Ok(BaseSource::ContainerImage { reference: reference.clone() })
+        }
+        None => {
+            let recipe = recipe(&init.manifest, &project.os, &project.release)?;
+            Ok(BaseSource::Bootstrap(Bootstrap {
+                os: project.os.clone(),
+                release: project.release.clone(),
+                arch: project.arch,
+                mirror: project.mirror.clone(),
+                security_mirror: project.security_mirror.clone(),
+                include: recipe.include.clone(),
+            }))
+        }
+    }
+}
+
+fn recipe<'a>(init: &'a StageManifest, os: &str, release: &str) -> Result<&'a BaseRecipe, Error> {
+    let Some(recipe) = init.base.get(os) else {
+        return Err(Error::Stage {
+            message: format!(
+                "stage `{}` {} does not say how to make a base of {os}",
+                init.name, init.version
+            ),
+            help: Some("Give the project a [base] with a tarball or a container image.".to_owned()),
+        });
+    };
+    if !recipe.releases.is_empty() && !recipe.releases.iter().any(|known| known == release) {
+        let known = recipe.releases.iter().map(String::as_str);
+        return Err(Error::Stage {
+            message: format!("stage `{}` {} does not support {os} {release}", init.name, init.version),
+            help: Some(format!("It supports {}.", pib_plan::suggest::list(known))),
+        });
+    }
+    Ok(recipe)
+}
+
+/// Returns the name of the base in the engine; the digest in it is what makes the name trustworthy.
+pub(crate) fn tag(manifest: &ProjectManifest, digest: Option<&Digest>) -> String {
+    let project = &manifest.project;
+    let start = format!("pib-base:{}-{}-{}", project.os, project.release, project.arch);
+    match digest {
+        Some(digest) => format!("{start}-{}", &digest.hex()[..16]),
+        None => start,
+    }
+}
+
+/// Returns the base, from the cache where it is there, else by making or fetching it.
+///
+/// Where the lock holds a base, the result is that one or an error.
+pub(crate) async fn ensure(
+    session: &Session,
+    mode: LockMode,
+    source: &BaseSource,
+    locked: Option<&LockedBase>,
+    manifest: &ProjectManifest,
+    native: bool,
+) -> Result<StoredBase, Error> {
+    let cache = BaseCache::new(&session.cache);
+    if let Some(found) = find(&cache, source, locked) {
+        cache_lock::used(&found.path);
+        return Ok(found);
+    }
+    let is_here = matches!(source, BaseSource::Tarball { location: Location::Path(_), .. });
+    if mode.offline && !is_here {
+        return Err(Error::Stage {
+            message: "the base is not in the cache, and --offline forbids to fetch it".to_owned(),
+            help: Some("Run the build once with the network.".to_owned()),
+        });
+    }
+    let native = match source {
+        // Minutes of downloads are not spent before it is known that the engine can finish the work.
+        BaseSource::Bootstrap(_) => Some(tools(session, manifest, native).await?),
+        _ => None,
+    };
+    let reporter = session.reporter.clone();
+    reporter.started(bases::STEP, "Making the base");
+    let waiting = (cache.clone(), reporter.clone());
+    let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
+        .await
+        .map_err(blocking::worker)??;
+    // Another pib may have made it while this one waited.
+    let made = match (find(&cache, source, locked), source) {
+        (Some(found), _) => found,
+        (None, BaseSource::Bootstrap(recipe)) => {
+            bootstrap(session, &cache, lock, recipe, native.as_ref()).await?
+        }
+        (None, BaseSource::Tarball { location, digest }) => {
+            bases::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
+        }
+        (None, BaseSource::ContainerImage { reference }) => {
+            return Err(Error::Stage {
+                message: format!("the base `{reference}` is a container image and has no tarball"),
+                help: None,
+            });
+        }
+    };
+    reporter.finished(bases::STEP, false);
+    match locked {
+        Some(locked) if locked.digest != made.digest => {
+            Err(Error::BaseMoved { locked: locked.digest, found: made.digest })
+        }
+        _ => Ok(made),
+    }
+}
+
+fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> Option<StoredBase> {
+    match (locked, source) {
+        (Some(locked), _) => cache.find(locked.digest),
+        (None, BaseSource::Bootstrap(recipe)) => cache.find_recipe(recipe),
+        (None, BaseSource::Tarball { digest, .. }) => bases::tarball::find(cache, *digest),
+        (None, BaseSource::ContainerImage { .. }) => None,
+    }
+}
+
+/// Returns what the lock says of a base.
+pub(crate) fn locked(
+    manifest: &ProjectManifest,
+    source: &BaseSource,
+    stored: &StoredBase,
+) -> Result<LockedBase, Error> {
+    let wanted = WantedBase { project: &manifest.project, source };
+    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?))
+}
+
+/// Returns the time of the newest file of a base, in seconds since 1970: what the image's times are clamped to.
+fn newest_file(tarball: &std::path::Path) -> Result<u64, Error> {
+    let fail = |error| Error::io("read the base", tarball, error);
+    let mut archive = tar::Archive::new(std::fs::File::open(tarball).map_err(fail)?);
+    let mut newest = 0;
+    for entry in archive.entries_with_seek().map_err(fail)? {
+        newest = newest.max(entry.and_then(|entry| entry.header().mtime()).map_err(fail)?);
+    }
+    Ok(newest)
+}
+
+/// Connects to the engine, and gets native tools where they are wanted.
+async fn tools(
+    session: &Session,
+    manifest: &ProjectManifest,
+    native: bool,
+) -> Result<(Engine, Option<Native>), Error> {
+    let engine = engine::connect(session, manifest.project.arch).await?;
+    let native = match native {
+        // Why there are none is told once, by the build that follows.
+        true => native::get(session, &engine, manifest, false, |_| ()).await?,
+        false => None,
+    };
+    Ok((engine, native))
+}
+
+/// Runs both parts of a bootstrap: the packages are laid out here, and installed in the engine.
+async fn bootstrap(
+    session: &Session,
+    cache: &BaseCache,
+    lock: CacheLock,
+    recipe: &Bootstrap,
+    tools: Option<&(Engine, Option<Native>)>,
+) -> Result<StoredBase, Error> {
+    let Some((engine, native)) = tools else {
+        return Err(Error::Stage { message: "a bootstrap needs a container engine".to_owned(), help: None });
+    };
+    let host = HostApt::read(&session.host_root);
+    let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
+    let folders = Folders { debs: &debs, temp: &temp };
+    let prepared = pib_debian::bootstrap(folders, recipe, &host, &session.reporter).await?;
+    let plan = first_plan(&prepared, recipe.arch, native.as_ref())?;
+    let tag = format!("pib-bootstrap:{}", &plan.key.hex()[..16]);
+    let mut request = BuildRequest::new(&plan, &tag);
+    request.labels = BTreeMap::from([(LABEL.to_owned(), "bootstrap".to_owned())]);
+    engine.build(&request, &*session.reporter).await?;
+    let tree = engine.export(&tag).await?;
+    let fault = tree.fault();
+    let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), prepared.epoch);
+    let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &recipe, epoch);
+    let stored = blocking::read(tree, store).await;
+    // The container image has served; what builds start from is loaded from the stored tarball.
+    let removed = engine.remove_image(&tag).await;
+    let stored = stored?.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
+    removed?;
+    Ok(stored)
+}
+
+/// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
+fn first_plan(
+    prepared: &pib_debian::Prepared,
+    arch: Arch,
+    native: Option<&Native>,
+) -> Result<BuildPlan, Error> {
+    let mut hasher = KeyHasher::new("pib bootstrap 1");
+    let mut context = Vec::new();
+    let dockerfile = prepared.dockerfile(native);
+    hasher.field(&dockerfile);
+    for path in prepared.files() {
+        let full = prepared.context().join(&path);
+        let size = std::fs::metadata(&full).map_err(|error| Error::io("read", &full, error))?.len();
+        let digest = files::digest(&full)?;
+        hasher.field(digest.as_bytes());
+        let path = path.to_string_lossy().into_owned();
+        context.push(ContextFile { path, source: FileSource::File(full), digest, size, executable: false });
+    }
+    let name =
+        "base".parse().map_err(|error: pib_plan::id::NameError| Error::usage(error.to_string(), ""))?;
+    let key = hasher.finish();
+    let stage = PlannedStage {
+        name,
+        version: semver::Version::new(0, 0, 0),
+        target: "base".to_owned(),
+        key,
+        form: key,
+        part_line: 1,
+        ingredients: Ingredients::default(),
+    };
+    Ok(BuildPlan {
+        dockerfile,
+        context,
+        stages: vec![stage],
+        secrets: vec![],
+        merged: vec![],
+        base: key,
+        key,
+        arch,
+    })
+}

@@ -1,0 +1,167 @@
+//! What the first stage starts from: the base that the lock holds, or one that is made or fetched now.
+
+use pib_plan::assemble::{self, BaseRef};
+use pib_plan::base::{BaseSource, WantedBase};
+use pib_plan::id::Digest;
+use pib_plan::lockfile::{LockedBase, Lockfile};
+
+use super::StageOptions;
+use super::base_source;
+use super::render::Rendered;
+use super::resolve::write_lock;
+use crate::bases::StoredBase;
+use crate::project::{Error, LockMode, Project, Session};
+
+/// The stages of a build on a base that is known: all that decides the result is decided.
+pub(crate) struct Based {
+    pub(crate) rendered: Rendered,
+    /// What the engine calls the base.
+    pub(crate) reference: BaseRef,
+    /// The digest of the base.
+    pub(crate) digest: Digest,
+    /// What the image's times are clamped to, in seconds since 1970.
+    pub(crate) epoch: u64,
+    /// What the lock says of the base.
+    pub(crate) locked: Option<LockedBase>,
+    /// The lock, with the base in it.
+    pub(crate) lock: Lockfile,
+    /// The keys of the stages, in build order.
+    pub(crate) keys: Vec<Digest>,
+}
+
+/// Whether the base of a build is known before anything is fetched or made.
+pub(crate) enum BaseLookup {
+    /// The lock holds it, or the manifest names a container image by its digest.
+    Known(Box<Based>),
+    /// It has to be made or fetched.
+    Unknown(Box<Rendered>),
+}
+
+/// Returns the build on its base, which is made or fetched where it is not known.
+///
+/// # Errors
+/// When the base cannot be had.
+pub(crate) async fn base(
+    session: &Session,
+    lookup: BaseLookup,
+    options: &StageOptions,
+) -> Result<Based, Error> {
+    match lookup {
+        BaseLookup::Known(based) => Ok(*based),
+        BaseLookup::Unknown(rendered) => {
+            let stored = rendered.fetch_base(session, options, None).await?;
+            let manifest = &rendered.packages.project().manifest;
+            let locked = base_source::locked(manifest, &rendered.base, &stored)?;
+            Ok(Based::new(*rendered, Some(locked)))
+        }
+    }
+}
+
+impl BaseLookup {
+    /// Returns the build on its base; on an empty one of no content where it is not known, which tells the order and
+    /// the Dockerfile all the same.
+    pub(crate) fn or_unmade(self) -> Based {
+        match self {
+            Self::Known(based) => *based,
+            Self::Unknown(rendered) => Based::new(*rendered, None),
+        }
+    }
+
+    /// Returns the project.
+    pub(crate) fn project(&self) -> &Project {
+        match self {
+            Self::Known(based) => based.rendered.packages.project(),
+            Self::Unknown(rendered) => rendered.packages.project(),
+        }
+    }
+}
+
+impl Rendered {
+    /// Looks the base up in the lock and the manifest. Asks neither the engine nor the network.
+    pub(crate) fn look_up_base(self, mode: LockMode) -> BaseLookup {
+        let locked = self.locked_base(mode);
+        match (&self.base, locked) {
+            (BaseSource::ContainerImage { .. }, locked) => {
+                BaseLookup::Known(Box::new(Based::new(self, locked)))
+            }
+            (_, Some(locked)) => BaseLookup::Known(Box::new(Based::new(self, Some(locked)))),
+            (_, None) => BaseLookup::Unknown(Box::new(self)),
+        }
+    }
+
+    /// Returns what the lock holds of the base. The entry of an earlier pib learns what its base was asked for by, unless
+    /// the lock is not to change.
+    fn locked_base(&self, mode: LockMode) -> Option<LockedBase> {
+        let wanted = self.wanted_base();
+        let locked = self.packages.resolved.lock.base(wanted)?;
+        let new = LockedBase::new(wanted, locked.digest, locked.epoch);
+        let keep = mode.locked && locked.is_older_form_of(&new);
+        Some(if keep { locked.clone() } else { new })
+    }
+
+    fn wanted_base(&self) -> WantedBase<'_> {
+        WantedBase { project: &self.packages.project().manifest.project, source: &self.base }
+    }
+
+    /// Returns the base's tarball, from the cache where it is there, else by making or fetching it.
+    async fn fetch_base(
+        &self,
+        session: &Session,
+        options: &StageOptions,
+        locked: Option<&LockedBase>,
+    ) -> Result<StoredBase, Error> {
+        let manifest = &self.packages.project().manifest;
+        let native = options.wants_native(manifest);
+        base_source::ensure(session, options.lock, &self.base, locked, manifest, native).await
+    }
+}
+
+impl Based {
+    fn new(rendered: Rendered, locked: Option<LockedBase>) -> Self {
+        let manifest = &rendered.packages.project().manifest;
+        let mut lock = rendered.packages.resolved.lock.clone();
+        let epoch = locked.as_ref().map_or(0, |locked| locked.epoch);
+        let (reference, digest) = match (&rendered.base, &locked) {
+            (BaseSource::ContainerImage { reference }, _) => {
+                let named = reference.split_once('@').and_then(|(_, digest)| digest.parse().ok());
+                (reference.clone(), named.unwrap_or_else(|| Digest::of(reference.as_bytes())))
+            }
+            (_, Some(locked)) => (base_source::tag(manifest, Some(&locked.digest)), locked.digest),
+            (_, None) => (base_source::tag(manifest, None), Digest::of(b"")),
+        };
+        if let Some(locked) = &locked {
+            lock.set_base(locked.clone());
+        }
+        let keys = assemble::stage_keys(manifest.project.arch, &digest, &rendered.inputs);
+        let reference = BaseRef::ContainerImage(reference);
+        Self { rendered, reference, digest, epoch, locked, lock, keys }
+    }
+
+    /// Returns the base's tarball; nothing where the base is a container image, which has none.
+    ///
+    /// # Errors
+    /// When it is not in the cache and what is made or fetched now is another than the lock holds.
+    pub(crate) async fn tarball(
+        &self,
+        session: &Session,
+        options: &StageOptions,
+    ) -> Result<Option<StoredBase>, Error> {
+        if matches!(self.rendered.base, BaseSource::ContainerImage { .. }) {
+            return Ok(None);
+        }
+        self.rendered.fetch_base(session, options, self.locked.as_ref()).await.map(Some)
+    }
+
+    /// Writes the lock, where the base or a stage in it changed; `mode` may forbid that.
+    ///
+    /// # Errors
+    /// When the lock would change and must not, or cannot be written.
+    pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
+        write_lock(self.rendered.packages.project(), &self.lock, mode)
+    }
+
+    /// Returns the key of the last stage that is wanted.
+    pub(crate) fn key(&self) -> Digest {
+        self.keys.get(self.rendered.last).copied().unwrap_or(self.digest)
+    }
+}

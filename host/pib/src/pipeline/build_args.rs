@@ -1,0 +1,104 @@
+//! `--build-arg`: values for the `ARG`s that parts declare themselves.
+//!
+//! What pib declares, project variables and config keys, has its own place and its own checks, so it cannot be
+//! overruled here. A proxy's address says how the network is reached and not what is built: it is part of no key.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use pib_plan::assemble::{Arg, StageInput};
+
+use crate::project::{Error, Session};
+
+/// The arguments that Docker knows without a declaration.
+const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"];
+
+/// Reads `NAME=VALUE`, and `NAME` with the environment's value.
+pub(crate) fn parse(session: &Session, given: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    let read = |text: &String| {
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => {
+                let value = session.variables.get(&OsString::from(text));
+                (text.as_str(), value.map(|value| value.to_string_lossy().into_owned()))
+            }
+        };
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(letter) {
+            return Err(Error::usage("--build-arg names no argument", "Write --build-arg NAME=VALUE."));
+        }
+        let missing = || {
+            let message = format!("--build-arg {name} has no value, and the environment has none either");
+            Error::usage(message, format!("Write --build-arg {name}=VALUE."))
+        };
+        Ok((name.to_owned(), value.ok_or_else(missing)?))
+    };
+    given.iter().map(read).collect()
+}
+
+/// Gives each stage the arguments that its part declares.
+///
+/// # Errors
+/// When no part declares one, or it is one of pib's own.
+pub(crate) fn apply(stages: &mut [StageInput], given: &BTreeMap<String, String>) -> Result<(), Error> {
+    for (name, value) in given.iter().filter(|(name, _)| !is_proxy(name)) {
+        let own = stages.iter().find(|stage| stage.args.iter().any(|arg| arg.name == *name));
+        if let Some(stage) = own {
+            let message = format!("{name} is an argument that pib gives to stage `{}`", stage.name);
+            let help =
+                "Set a config key with `pib add --config STAGE.KEY=VALUE`, and a variable in pib.toml.";
+            return Err(Error::usage(message, help));
+        }
+        let mut found = false;
+        for stage in stages.iter_mut().filter(|stage| stage.part.declares.contains(name)) {
+            stage.args.push(Arg { name: name.clone(), value: value.clone(), keyed: true });
+            found = true;
+        }
+        if !found {
+            let known = || stages.iter().flat_map(|stage| &stage.part.declares).map(String::as_str);
+            let help = match pib_plan::suggest::nearest(name, known()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => format!("A part that is to read it says ARG {name}."),
+            };
+            return Err(Error::usage(format!("no part declares the argument {name}"), help));
+        }
+    }
+    Ok(())
+}
+
+fn is_proxy(name: &str) -> bool {
+    PROXIES.contains(&name.to_ascii_lowercase().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(name: &str, text: &str) -> StageInput {
+        StageInput {
+            name: name.parse().unwrap(),
+            version: semver::Version::new(1, 0, 0),
+            args: vec![Arg { name: "TIMEOUT".to_owned(), value: "1".to_owned(), keyed: true }],
+            part: pib_plan::part::check("p", text).unwrap(),
+            files: vec![],
+            native: true,
+            secrets: vec![],
+        }
+    }
+
+    #[test]
+    fn only_what_parts_declare_can_be_given() {
+        let mut stages = [stage("a", "ARG LEVEL=1\nRUN a"), stage("b", "RUN b")];
+        let given = |name: &str| BTreeMap::from([(name.to_owned(), "2".to_owned())]);
+        apply(&mut stages, &given("LEVEL")).unwrap();
+        assert_eq!((stages[0].args.len(), stages[1].args.len()), (2, 1));
+        apply(&mut stages, &given("HTTP_PROXY")).unwrap();
+        assert_eq!(stages[0].args.len(), 2);
+        let help = |name: &str| {
+            format!("{:?}", apply(&mut [stage("a", "ARG LEVEL\nRUN a")], &given(name)).unwrap_err())
+        };
+        assert!(help("LEVLE").contains("Did you mean `LEVEL`?"));
+        assert!(help("TIMEOUT").contains("--config"));
+        assert!(help("OTHER_THING").contains("ARG OTHER_THING"));
+    }
+}

@@ -1,0 +1,223 @@
+//! The work for the engine: one Dockerfile and its context, and having the engine build it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pib_plan::assemble::{self, Anew, BaseRef, BuildPlan, Extras, PlannedStage};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::packages::PackageCache;
+use pib_plan::record::BuildRecord;
+
+use super::base_source::LABEL;
+use super::based::Based;
+use super::{NoCache, StageOptions, native, secrets};
+use crate::bases::StoredBase;
+use crate::engine::{Base, BuildRequest, Engine};
+use crate::project::{Error, Project, Session, files};
+use pib_event::ReporterExt as _;
+
+/// The label that tells the key of a container image's last stage.
+const KEY_LABEL: &str = "dev.pib.key";
+/// The label that tells which project on this machine a container image or container belongs to.
+pub(crate) const PROJECT_LABEL: &str = "dev.pib.project";
+
+/// A build that an engine can begin: it has what the first stage starts from.
+pub(crate) struct Job {
+    based: Based,
+    engine: Engine,
+    plan: BuildPlan,
+    /// What the engine calls the result.
+    tag: String,
+    /// Whether the engine has the result already.
+    is_built: bool,
+}
+
+/// Stages that an engine has built.
+pub(crate) struct Built {
+    pub(crate) based: Based,
+    pub(crate) engine: Engine,
+    pub(crate) plan: BuildPlan,
+    /// What the engine calls the result.
+    pub(crate) tag: String,
+}
+
+/// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
+/// result already.
+///
+/// # Errors
+/// When the engine lacks what the stages need, or the base cannot be had.
+pub(crate) async fn job(
+    session: &Session,
+    engine: Engine,
+    based: Based,
+    options: &StageOptions,
+) -> Result<Job, Error> {
+    let rendered = &based.rendered;
+    secrets::check_engine(&engine, &rendered.packages.list)?;
+    let manifest = &rendered.packages.project().manifest;
+    let tag = format!("pib/{}:{}", manifest.project.name, &based.key().hex()[..16]);
+    let is_built = is_built(session, &engine, &based, &tag, options).await?;
+    let mut tools = None;
+    if !is_built {
+        let stored = based.tarball(session, options).await?;
+        tools = native_tools(session, &engine, &based, options).await?;
+        load_base(session, &engine, &based, stored.as_ref()).await?;
+    }
+    let nonce = nonce();
+    let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project));
+    let mounts = engine.info().buildkit;
+    let anew = Anew { from: first.as_ref(), nonce: &nonce };
+    let extras = Extras {
+        native: tools.as_ref(),
+        packages: packages.as_ref().filter(|_| mounts),
+        anew: Some(anew).filter(|_| mounts && options.no_cache != NoCache::Nothing),
+    };
+    let plan = based.assemble(&based.reference, &extras)?;
+    Ok(Job { based, engine, plan, tag, is_built })
+}
+
+/// Has the engine run the parts, where it has not, and notes what was built.
+///
+/// # Errors
+/// When a part fails.
+pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> Result<Built, Error> {
+    if !job.is_built {
+        job.run_parts(session, options).await?;
+    }
+    let Job { based, engine, plan, tag, .. } = job;
+    let built = Built { based, engine, plan, tag };
+    let project = built.based.rendered.packages.project();
+    let mut record = record(project);
+    record.note(&built.plan, Some(&built.stage().name));
+    files::replace_text(&record_path(project), &record.to_text())?;
+    Ok(built)
+}
+
+impl Based {
+    /// Assembles the stages on a base that the engine finds by `base`.
+    ///
+    /// # Errors
+    /// When the stages make more layers than engines take.
+    pub(crate) fn assemble(&self, base: &BaseRef, extras: &Extras<'_>) -> Result<BuildPlan, Error> {
+        let arch = self.rendered.packages.project().manifest.project.arch;
+        Ok(assemble::assemble(arch, base, &self.digest, &self.rendered.inputs, extras)?)
+    }
+}
+
+impl Built {
+    /// Returns the last stage that was wanted.
+    pub(crate) fn stage(&self) -> &PlannedStage {
+        &self.plan.stages[self.based.rendered.last]
+    }
+}
+
+impl Job {
+    async fn run_parts(&self, session: &Session, options: &StageOptions) -> Result<(), Error> {
+        // Where instructions can mount something, what is run anew is told by that.
+        let classic = !self.engine.info().buildkit && options.no_cache != NoCache::Nothing;
+        if classic && matches!(options.no_cache, NoCache::From(_)) {
+            session
+                .reporter
+                .warn("this engine's builder cannot start in the middle: every stage is built anew");
+        }
+        if let Some(merged) = self.plan.merged_text() {
+            session.reporter.note(merged);
+        }
+        let rendered = &self.based.rendered;
+        let last = &self.plan.stages[rendered.last];
+        let mut request = BuildRequest::new(&self.plan, &self.tag);
+        request.labels = labels(&rendered.packages.project().dir, "build");
+        request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
+        request.target = options.until.is_some().then_some(&last.name);
+        request.no_cache = classic;
+        request.build_args = rendered.build_args.clone();
+        request.secrets = rendered.secrets.for_engine(&self.plan);
+        self.engine.build(&request, &*session.reporter).await?;
+        Ok(())
+    }
+}
+
+/// Returns whether the engine has the stages' result already.
+async fn is_built(
+    session: &Session,
+    engine: &Engine,
+    based: &Based,
+    tag: &str,
+    options: &StageOptions,
+) -> Result<bool, Error> {
+    if options.no_cache != NoCache::Nothing {
+        return Ok(false);
+    }
+    let key = based.key().to_string();
+    let there = engine.container_image(tag).await?;
+    let is_built = there.is_some_and(|image| image.labels.get(KEY_LABEL) == Some(&key));
+    if is_built {
+        session.reporter.note(format!("{} has built these stages already", engine.info().name));
+    }
+    Ok(is_built)
+}
+
+async fn native_tools(
+    session: &Session,
+    engine: &Engine,
+    based: &Based,
+    options: &StageOptions,
+) -> Result<Option<pib_plan::native::Native>, Error> {
+    let manifest = &based.rendered.packages.project().manifest;
+    if !options.wants_native(manifest) {
+        return Ok(None);
+    }
+    let say = |why: &str| session.reporter.warn(format!("native tools are disabled: {why}"));
+    native::get(session, engine, manifest, options.lock.offline, say).await
+}
+
+async fn load_base(
+    session: &Session,
+    engine: &Engine,
+    based: &Based,
+    stored: Option<&StoredBase>,
+) -> Result<(), Error> {
+    let (Some(stored), BaseRef::ContainerImage(tag)) = (stored, &based.reference) else { return Ok(()) };
+    let labels = BTreeMap::from([(LABEL.to_owned(), "base".to_owned())]);
+    let platform = based.rendered.packages.project().manifest.project.arch.platform();
+    let base = Base { rootfs_tar: &stored.path, tag, platform, labels: &labels };
+    Ok(engine.load_base(&base, &*session.reporter).await?)
+}
+
+/// Returns what no build on this machine had before.
+fn nonce() -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}.{:x}", now.as_nanos(), std::process::id())
+}
+
+/// Returns the record of a project's builds.
+pub(crate) fn record(project: &Project) -> BuildRecord {
+    let text = files::read_text(&record_path(project)).ok().flatten();
+    text.map_or_else(BuildRecord::default, |text| BuildRecord::parse(&text))
+}
+
+fn record_path(project: &Project) -> PathBuf {
+    project.target().join(format!("{}.stages.json", project.manifest.project.file_stem()))
+}
+
+/// Returns the labels of what belongs to a project: what it is, and whose.
+pub(crate) fn labels(dir: &Path, what: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(LABEL.to_owned(), what.to_owned()), (PROJECT_LABEL.to_owned(), project_id(dir))])
+}
+
+/// Returns what tells a project from others on this machine, without telling its folder to whoever gets the image.
+pub(crate) fn project_id(dir: &Path) -> String {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    Digest::of(dir.as_os_str().as_encoded_bytes()).hex()[..16].to_owned()
+}
+
+impl NoCache {
+    /// Returns the first stage that is built anew, where that is not the first of all.
+    fn from(&self) -> Option<StageName> {
+        match self {
+            Self::From(name) => name.parse().ok(),
+            Self::Nothing | Self::All => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The build, in one direction: each step is a function that takes what the step before it gave, whole, and gives the
+//! next. Nothing is filled in later, and every file of the project is read by one step.
+//!
+//! | step | takes | gives | what is known then |
+//! |---|---|---|---|
+//! | [`resolve()`] | `Project` | `Resolved` | one version of each stage, in build order, and the lock that says so |
+//! | [`fetch`] | `Resolved` | `Packages` | every stage's package, compared with the lock |
+//! | [`settle()`] | `Packages` | `Settled` | config, files, variables and secrets of each stage |
+//! | [`render()`] | `Settled` | `Rendered` | each stage's part: its own, or what its hook makes |
+//! | [`base()`] | `Rendered`, looked up | `Based` | the base's digest, and with it every key |
+//! | [`job()`] | `Based` | `Job` | the Dockerfile; the engine has what the first stage starts from |
+//! | [`run`] | `Job` | `Built` | the engine has the result |
+//! | [`report()`] | `Built` | `BuildReport` | the image, its checksum and its report are written |
+//!
+//! [`decide`] is the first four. [`up_to_date`] ends a build after `Based` where the image is there already, before the
+//! engine or the network is asked anything.
+
+pub(crate) mod base_source;
+mod based;
+mod build_args;
+mod compress;
+mod config_files;
+pub(crate) mod engine;
+pub(crate) mod hooks;
+pub(crate) mod job;
+pub(crate) mod mirrors;
+pub(crate) mod native;
+mod options;
+mod packages;
+pub(crate) mod render;
+mod report;
+pub(crate) mod resolve;
+pub(crate) mod resolve_all;
+pub(crate) mod secrets;
+pub(crate) mod settle;
+pub(crate) mod vendored;
+
+pub(crate) use based::{BaseLookup, base};
+pub(crate) use job::{Built, Job, job, run};
+pub use options::{NoCache, StageOptions};
+pub(crate) use packages::{Packages, fetch};
+pub(crate) use render::{Rendered, render};
+pub use report::BuildReport;
+pub(crate) use report::{report, up_to_date};
+pub(crate) use resolve::{Resolved, resolve};
+pub(crate) use settle::{settle, settle_as_recorded};
+
+use crate::project::{Error, Project, Session, logs};
+
+/// Decides all that can be decided without a base: mistakes in manifests, parts, settings and options are told before
+/// minutes are spent on one.
+///
+/// # Errors
+/// When any of the steps fails.
+pub(crate) async fn decide(session: &Session, options: &StageOptions) -> Result<Rendered, Error> {
+    let project = Project::load(session)?;
+    let resolved = resolve(session, project, options.lock).await?;
+    let packages = fetch(session, resolved).await?;
+    let settled = settle(session, packages, options).await?;
+    let rendered = render(session, settled, options).await?;
+    rendered.packages.resolved.write_lock(options.lock)?;
+    Ok(rendered)
+}
+
+/// Has an engine begin a build of what was decided: it gets what the first stage starts from, and the lock says so.
+///
+/// # Errors
+/// When there is no engine that can build it, or the base cannot be had.
+pub(crate) async fn begin(
+    session: &Session,
+    lookup: BaseLookup,
+    options: &StageOptions,
+) -> Result<Job, Error> {
+    let engine = engine::connect(session, lookup.project().manifest.project.arch).await?;
+    let based = base(session, lookup, options).await?;
+    based.write_lock(options.lock)?;
+    job(session, engine, based, options).await
+}
+
+/// Decides and builds the stages up to the last that is wanted. What is built is logged.
+///
+/// # Errors
+/// When any of the steps fails.
+pub(crate) async fn build(session: &Session, options: &StageOptions) -> Result<Built, Error> {
+    let lookup = decide(session, options).await?.look_up_base(options.lock);
+    let log = logs::open(session, lookup.project());
+    let outcome = match begin(log.session(), lookup, options).await {
+        Ok(job) => run(log.session(), job, options).await,
+        Err(error) => Err(error),
+    };
+    log.close(outcome)
+}

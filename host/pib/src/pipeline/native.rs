@@ -1,0 +1,133 @@
+//! Native tools for a build: whether there can be any, and getting them to the engine.
+
+use std::collections::BTreeMap;
+
+use pib_plan::id::Digest;
+use pib_plan::manifest::project::ProjectManifest;
+use pib_plan::native::{Machine, Native};
+
+use super::base_source::LABEL;
+use crate::bases::{self, BaseCache, StoredBase};
+use crate::engine::{Base, Engine};
+use crate::project::{Error, Session, blocking, cache_lock};
+use pib_debian::{CompanionRecipe, Folders, HostApt};
+use pib_event::ReporterExt as _;
+use pib_plan::base::Bootstrap;
+
+/// The program that starts commands. Empty where this pib was compiled for a processor for which there is none.
+const RUNNER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/native-run"));
+
+/// Returns the recipe of a project's companion on a machine, where there can be one.
+fn recipe(manifest: &ProjectManifest, arch: &str) -> Option<CompanionRecipe> {
+    let project = &manifest.project;
+    let base = Bootstrap {
+        os: project.os.clone(),
+        release: project.release.clone(),
+        arch: project.arch,
+        mirror: project.mirror.clone(),
+        security_mirror: project.security_mirror.clone(),
+        include: Vec::new(),
+    };
+    // The program is for this machine's processor, so an engine elsewhere must have the same.
+    let machine =
+        Machine::of(arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine))?;
+    CompanionRecipe::of(&base, machine, RUNNER)
+}
+
+/// Returns what a build would use, for a plan: nothing is made, and no engine is asked.
+pub(crate) fn planned(session: &Session, manifest: &ProjectManifest) -> Option<Native> {
+    let recipe = recipe(manifest, std::env::consts::ARCH).filter(|_| manifest.build.native)?;
+    let stored = BaseCache::new(&session.cache).find_companion(&recipe);
+    Some(named(&recipe, stored.map(|stored| stored.digest).as_ref()))
+}
+
+/// Makes the companion where it is not in the cache, and loads it into the engine. Where there can be none, `say` hears
+/// why, and nothing is returned: the same comes of a build without, only later.
+pub(crate) async fn get(
+    session: &Session,
+    engine: &Engine,
+    manifest: &ProjectManifest,
+    offline: bool,
+    say: impl Fn(&str),
+) -> Result<Option<Native>, Error> {
+    let (info, project) = (engine.info(), &manifest.project);
+    let Some(recipe) = recipe(manifest, &info.arch) else {
+        let (os, release) = (&project.os, &project.release);
+        say(&format!("there are no native tools for {os} {release} on {}", info.arch));
+        return Ok(None);
+    };
+    if !info.buildkit {
+        say(&format!("{} {} has no BuildKit, which native tools need", info.name, info.version));
+        return Ok(None);
+    }
+    let stored = match BaseCache::new(&session.cache).find_companion(&recipe) {
+        Some(stored) => {
+            cache_lock::used(&stored.path);
+            stored
+        }
+        None if offline => {
+            say("native tools are not in the cache, and the network is not to be used");
+            return Ok(None);
+        }
+        None => match make(session, &recipe).await {
+            Ok(stored) => stored,
+            Err(error) => {
+                say(&format!("native tools cannot be made: {error}"));
+                return Ok(None);
+            }
+        },
+    };
+    load(session, engine, &recipe, &stored).await.map(Some)
+}
+
+/// Has the next build make the companion anew: a new base has new versions, and a program stands in only for one of
+/// its own version.
+pub(crate) fn forget(session: &Session, manifest: &ProjectManifest) -> Result<(), Error> {
+    if let Some(recipe) = recipe(manifest, std::env::consts::ARCH) {
+        BaseCache::new(&session.cache).forget_companion(&recipe)?;
+    }
+    Ok(())
+}
+
+async fn make(session: &Session, recipe: &CompanionRecipe) -> Result<StoredBase, Error> {
+    let (cache, reporter) = (BaseCache::new(&session.cache), session.reporter.clone());
+    reporter.started(bases::STEP, "Making native tools");
+    let waiting = (cache.clone(), reporter.clone());
+    let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
+        .await
+        .map_err(blocking::worker)??;
+    let made = match cache.find_companion(recipe) {
+        Some(found) => found,
+        None => {
+            let host = HostApt::read(&session.host_root);
+            let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
+            let folders = Folders { debs: &debs, temp: &temp };
+            let file = pib_debian::companion(folders, recipe, &host, &reporter).await?;
+            let (cache, recipe) = (cache.clone(), recipe.clone());
+            let store = move || cache.store_companion(&lock, file, &recipe);
+            tokio::task::spawn_blocking(store).await.map_err(blocking::worker)??
+        }
+    };
+    reporter.finished(bases::STEP, false);
+    Ok(made)
+}
+
+async fn load(
+    session: &Session,
+    engine: &Engine,
+    recipe: &CompanionRecipe,
+    stored: &StoredBase,
+) -> Result<Native, Error> {
+    let native = named(recipe, Some(&stored.digest));
+    let labels = BTreeMap::from([(LABEL.to_owned(), "native".to_owned())]);
+    let platform = recipe.machine.platform();
+    let base = Base { rootfs_tar: &stored.path, tag: &native.image, platform, labels: &labels };
+    engine.load_base(&base, &*session.reporter).await?;
+    Ok(native)
+}
+
+fn named(recipe: &CompanionRecipe, digest: Option<&Digest>) -> Native {
+    let Bootstrap { os, release, arch, .. } = &recipe.base;
+    let digest = digest.map(|digest| format!("-{}", &digest.hex()[..16])).unwrap_or_default();
+    Native { image: format!("pib-native:{os}-{release}-{arch}{digest}"), machine: recipe.machine }
+}

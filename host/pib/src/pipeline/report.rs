@@ -1,0 +1,202 @@
+//! The last step: takes the root file system out of the engine, writes the image, its checksum and its report.
+
+use std::path::{Path, PathBuf};
+
+use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::layout::Layout;
+use pib_plan::lockfile::Lockfile;
+use pib_plan::manifest::project::Compression;
+use serde::{Deserialize, Serialize};
+
+use super::based::Based;
+use super::job::Built;
+use super::{NoCache, StageOptions, compress};
+use crate::project::{Error, Session, blocking, files};
+use pib_disk::{Identity, ImageInfo};
+use pib_event::ReporterExt as _;
+
+/// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
+const IMAGE_VERSION: &str = "pib image 1";
+
+/// A finished image. The same text is kept beside it, as `NAME.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BuildReport {
+    /// The file that the build leaves.
+    pub image: PathBuf,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The digest of everything that decided it.
+    pub key: Digest,
+    /// The stages, as `name version`, in order.
+    pub stages: Vec<String>,
+    /// What is in the image.
+    pub layout: ImageInfo,
+    /// When the file was last written, in nanoseconds since 1970: tells whether it is still the one built.
+    pub written: u128,
+    /// Whether the image was there already and nothing was done.
+    #[serde(skip)]
+    pub up_to_date: bool,
+}
+
+/// Takes the root file system of a build out of the engine, and writes the image, its checksum and its report.
+///
+/// # Errors
+/// When the engine cannot export the root file system, or the image cannot be written; an earlier one stays then.
+pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildReport, Error> {
+    let image = Image::of(&built.based);
+    let info = write_image(session, &built, &image).await?;
+    finish(session, &image, &built, info)
+}
+
+/// What is written, and where to.
+struct Image {
+    layout: Layout,
+    compress: Compression,
+    identity: Identity,
+    /// The digest of everything that decides the image.
+    key: Digest,
+    /// Its path.
+    path: PathBuf,
+    /// The report's path.
+    report: PathBuf,
+}
+
+impl Image {
+    /// Returns the image of a build.
+    fn of(based: &Based) -> Self {
+        let project = based.rendered.packages.project();
+        let manifest = &project.manifest;
+        let layout = manifest.image.layout(&manifest.project.os);
+        let identity = based.identity();
+        let stem = manifest.project.file_stem();
+        let target = project.target();
+        let mut hasher = KeyHasher::new(IMAGE_VERSION);
+        hasher.field(based.key().as_bytes()).field(identity.seed.as_bytes()).field(&identity.hostname);
+        hasher.field(identity.epoch.to_le_bytes()).field(format!("{layout:?} {:?}", manifest.image.compress));
+        Self {
+            layout,
+            compress: manifest.image.compress,
+            identity,
+            key: hasher.finish(),
+            path: target.join(format!("{stem}.img")),
+            report: target.join(format!("{stem}.json")),
+        }
+    }
+}
+
+impl Based {
+    /// Returns what makes a system this device's.
+    pub(crate) fn identity(&self) -> Identity {
+        let project = &self.rendered.packages.project().manifest.project;
+        Identity { hostname: project.hostname.clone(), epoch: self.epoch, seed: self.seed() }
+    }
+
+    /// Returns what the image's identifiers derive from: the lock and the target, nothing of this machine.
+    fn seed(&self) -> Digest {
+        let project = &self.rendered.packages.project().manifest.project;
+        // Bases for other targets are in the same lock, and no matter here.
+        let bases = self.locked.iter().cloned().collect();
+        let lock = Lockfile { bases, ..self.lock.clone() };
+        let mut hasher = KeyHasher::new("pib image seed 1");
+        hasher.field(lock.to_text()).field(project.file_stem());
+        hasher.finish()
+    }
+}
+
+/// Returns the report of an earlier build, if all that decides the image is as it was and the file too.
+///
+/// This asks neither the engine nor the network.
+pub(crate) fn up_to_date(based: &Based, options: &StageOptions) -> Option<BuildReport> {
+    if options.until.is_some() || options.no_cache != NoCache::Nothing {
+        return None;
+    }
+    let image = Image::of(based);
+    let text = files::read_text(&image.report).ok().flatten()?;
+    let report: BuildReport = serde_json::from_str(&text).ok()?;
+    let file = image.path.with_extension(extension(image.compress));
+    let same = report.key == image.key
+        && report.image == file
+        && state(&file) == Some((report.size, report.written));
+    same.then_some(BuildReport { up_to_date: true, ..report })
+}
+
+/// Returns a file's size and the time of its last change in nanoseconds.
+fn state(path: &Path) -> Option<(u64, u128)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    let written = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some((metadata.len(), written.as_nanos()))
+}
+
+fn extension(compress: Compression) -> &'static str {
+    match compress {
+        Compression::None => "img",
+        Compression::Xz => "img.xz",
+        Compression::Zstd => "img.zst",
+    }
+}
+
+/// Takes the root file system out of the engine and writes the image.
+async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<ImageInfo, Error> {
+    const STEP: &str = "image";
+    let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    session.reporter.started(STEP, format!("Writing {name}"));
+    let tree = built.engine.export(&built.tag).await?;
+    if let Some(losses) = tree.losses() {
+        session.reporter.warn(format!("this engine cannot export everything: {losses}"));
+    }
+    let fault = tree.fault();
+    let (layout, identity) = (image.layout.clone(), image.identity.clone());
+    let (path, reporter, compression) = (image.path.clone(), session.reporter.clone(), image.compress);
+    let info = blocking::read(tree, move |tree| -> Result<ImageInfo, Error> {
+        let info = pib_disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
+        compress::compress(&path, compression, &*reporter)?;
+        Ok(info)
+    })
+    .await?
+    .map_err(|error| fault.take().map_or(error, Error::from))?;
+    session.reporter.finished(STEP, false);
+    Ok(info)
+}
+
+/// Writes the checksum and the report beside the image.
+fn finish(session: &Session, image: &Image, built: &Built, info: ImageInfo) -> Result<BuildReport, Error> {
+    let path = image.path.with_extension(extension(image.compress));
+    let digest = match image.compress {
+        Compression::None => info.digest,
+        _ => files::digest(&path)?,
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut sum = path.clone().into_os_string();
+    sum.push(".sha256");
+    files::replace_text(Path::new(&sum), &format!("{}  {name}\n", digest.hex()))?;
+    let (size, written) =
+        state(&path).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
+    let stages = built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();
+    let report = BuildReport {
+        image: path,
+        digest,
+        size,
+        key: image.key,
+        stages,
+        layout: info,
+        written,
+        up_to_date: false,
+    };
+    let text = serde_json::to_string_pretty(&report)
+        .map_err(|error| Error::io("write", &image.report, std::io::Error::other(error.to_string())))?;
+    files::replace_text(&image.report, &format!("{text}\n"))?;
+    session.reporter.note(format!("Built {name}"));
+    Ok(report)
+}
+
+impl BuildReport {
+    /// Returns the report for people.
+    pub fn to_text(&self) -> String {
+        let size = self.size.div_ceil(1 << 20);
+        let how = if self.up_to_date { " is up to date" } else { "" };
+        format!("{}{how} ({size} MiB)\n{}\n", self.image.display(), self.digest)
+    }
+}

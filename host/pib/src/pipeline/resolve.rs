@@ -1,0 +1,345 @@
+//! From the manifest and the lock to one version of each stage, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_plan::id::StageName;
+use pib_plan::index::{MemoryIndex, SourceId};
+use pib_plan::lockfile::Lockfile;
+use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
+use pib_plan::order::{self, BuildOrder, OrderInput};
+use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
+
+use super::vendored;
+use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow};
+use crate::source::vendor::Vendor;
+use crate::source::{self, Package, SourceError, Sources};
+use pib_event::Reporter;
+
+/// How many stages are asked for, or fetched, at once.
+const AT_ONCE: usize = 32;
+
+/// The resolved and ordered stages of a project.
+pub(crate) struct Resolved {
+    /// The project, or one of its targets.
+    pub(crate) project: Project,
+    /// The choices, by name.
+    pub(crate) resolution: Resolution,
+    /// The stages, in build order.
+    pub(crate) order: BuildOrder,
+    /// The lock that says so; its bases are those of the lock before.
+    pub(crate) lock: Lockfile,
+    /// Where the stages come from.
+    sources: Sources,
+    /// The lock before; empty where there was none.
+    before: Lockfile,
+    /// The folder of the cache.
+    cache_root: PathBuf,
+    /// Is told of what takes long.
+    reporter: Arc<dyn Reporter>,
+    /// Keeps what is used in the cache.
+    _cache: Option<File>,
+}
+
+/// What may move in a resolution, and what it uses beside the manifest and the lock.
+#[derive(Clone, Default)]
+pub(crate) struct Moves {
+    /// Which stages may get another version than the lock has.
+    pub(crate) update: Update,
+    /// What git stages move to.
+    pub(crate) pins: BTreeMap<StageName, String>,
+    /// The stages that the project holds itself.
+    pub(crate) vendor: Option<Vendor>,
+}
+
+/// Resolves and orders the project's stages; what the lock holds stays where it fits.
+///
+/// # Errors
+/// When no versions fit together, the order has a cycle, an index cannot be read, or `mode` forbids what is
+/// needed.
+pub(crate) async fn resolve(session: &Session, project: Project, mode: LockMode) -> Result<Resolved, Error> {
+    let vendor = vendored::open(session, &project)?;
+    resolve_moving(session, project, mode, Moves { vendor, ..Moves::default() }).await
+}
+
+/// Resolves and orders the project's stages, some of which may move.
+///
+/// # Errors
+/// As [`resolve`].
+pub(crate) async fn resolve_moving(
+    session: &Session,
+    project: Project,
+    mode: LockMode,
+    moves: Moves,
+) -> Result<Resolved, Error> {
+    let held = cache_lock::hold(session).await;
+    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves.update);
+    let sources = sources(session, &project.dir, &project.manifest, mode).locked(&before.stages);
+    let sources = sources.vendored(moves.vendor).pinned(moves.pins);
+    let request = request(&project, moves.update)?;
+    let reporter = session.reporter.clone();
+    let mut chosen = choose(&*reporter, &project, &sources, &request).await;
+    let is_settled = match &chosen {
+        Ok(found) => is_locked(found, &before),
+        // A stage that is not what was promised is not made good by another answer.
+        Err(error) => !error.is_unresolved(),
+    };
+    // What is kept of an index, or vendored, does for what the lock holds. Anything else is decided on what there is.
+    if sources.assumed() && !is_settled {
+        chosen = choose(&*reporter, &project, &sources.fresh(), &request).await;
+    }
+    let resolution = chosen?;
+    for stage in &resolution.stages {
+        // Also where nothing is fetched: else a lock that is written anew would take the change.
+        before.stage(&stage.name).map_or(Ok(()), |locked| source::check_locked(stage, locked))?;
+    }
+    if request.update == Update::None {
+        warn_of_unused_patches(session, &project, &resolution);
+    }
+    let order = sort(&project.manifest, &resolution)?;
+    let lock = before.with_stages(&resolution);
+    if mode.locked {
+        unchanged(&project, &lock)?;
+    }
+    let cache_root = session.cache.clone();
+    Ok(Resolved { project, resolution, order, lock, sources, before, cache_root, reporter, _cache: held })
+}
+
+async fn choose(
+    reporter: &dyn Reporter,
+    project: &Project,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<Resolution, Error> {
+    let title = "Asking where the stages come from";
+    let index = slow::shown(reporter, "index", title, prefetch(project, sources, request)).await?;
+    resolve::resolve(request, &index).map_err(|error| locate::resolution(project, error))
+}
+
+/// A patch that changes nothing is most likely one for a name that was mistyped, or for a stage that is gone.
+fn warn_of_unused_patches(session: &Session, project: &Project, resolution: &Resolution) {
+    use pib_event::ReporterExt as _;
+    if project.target_names().next().is_some() {
+        return; // It may be meant for another target.
+    }
+    for patch in project.manifest.patch.iter().filter(|patch| resolution.get(&patch.name).is_none()) {
+        let known = resolution.stages.iter().map(|stage| stage.name.as_str());
+        let help = match pib_plan::suggest::nearest(patch.name.as_str(), known) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => "Remove it, or add a stage that needs it.".to_owned(),
+        };
+        let message =
+            format!("[patch] has `{}`, but no stage of this build is called so. {help}", patch.name);
+        session.reporter.warn(message);
+    }
+}
+
+/// Returns whether all that comes from a registry is what the lock holds.
+fn is_locked(resolution: &Resolution, lock: &Lockfile) -> bool {
+    let held = |stage: &ResolvedStage| {
+        let locked = lock.stage(&stage.name);
+        locked.is_some_and(|locked| (&locked.version, &locked.source) == (&stage.version, &stage.source))
+    };
+    resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))).all(held)
+}
+
+/// Returns the places that the project's stages may come from.
+pub(crate) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest, mode: LockMode) -> Sources {
+    Sources::new(&session.cache, dir, manifest.registries.clone())
+        .offline(mode.offline)
+        .git(session.git.clone())
+        .tokens(&session.tokens_for(manifest.registries.keys()))
+}
+
+impl Resolved {
+    /// Fetches the packages of all stages, checks them against the lock, and returns them in build order.
+    pub(crate) async fn packages(&self) -> Result<Vec<Package>, Error> {
+        let fetched = self.stages().map(async |stage| {
+            let package = self.sources.fetch(stage, self.before.stage(&stage.name)).await?;
+            if package.root.starts_with(&self.cache_root) {
+                cache_lock::used(&package.root);
+            }
+            Ok(package)
+        });
+        let title = format!("Fetching {} stages", self.order.names().len());
+        let fetched = stream::iter(fetched).buffered(AT_ONCE).try_collect();
+        slow::shown(&*self.reporter, "stages", title, fetched).await
+    }
+
+    /// Returns the stages, in build order.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = &ResolvedStage> {
+        self.order.names().iter().filter_map(|name| self.resolution.get(name))
+    }
+
+    /// Returns where the stages come from.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Takes the bases of the project's target out of the lock.
+    pub(crate) fn drop_bases(&mut self) {
+        let project = &self.project.manifest.project;
+        self.lock.drop_bases(project.arch, &project.os, &project.release);
+    }
+
+    /// Writes the lock, where it changed; `mode` may forbid that. Whoever calls this holds the lock on the project.
+    ///
+    /// # Errors
+    /// When the lock would change and must not, or cannot be written.
+    pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
+        write_lock(&self.project, &self.lock, mode)
+    }
+}
+
+/// Writes the lock of a project or target, where it changed; `mode` may forbid that. Whoever calls this holds the lock on
+/// the project.
+///
+/// # Errors
+/// When the lock would change and must not, or cannot be written.
+pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> Result<bool, Error> {
+    if project.lock.as_ref() == Some(lock) {
+        return Ok(false);
+    }
+    if mode.locked {
+        unchanged(project, lock)?;
+    }
+    project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
+}
+
+/// Returns what of the lock is held to: an updated stage may have another content, also in the same version.
+fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
+    match update {
+        Update::None => {}
+        Update::All => lock.stages.clear(),
+        Update::Stages(names) => lock.stages.retain(|stage| !names.contains(&stage.name)),
+        Update::Precise(name, _) => lock.stages.retain(|stage| stage.name != *name),
+    }
+    lock
+}
+
+/// Returns where a stage of the project, or else of one of its targets, may come from: the first of these that has it.
+pub(crate) fn places(project: &Project, name: &StageName) -> Result<Vec<SourceId>, Error> {
+    let mut unlisted = Vec::new();
+    for part in project.with_targets()? {
+        let request = request(&part, Update::None)?;
+        match request.roots.iter().find(|root| root.name == *name) {
+            Some(root) => return Ok(request.places_of(name, Some(root))),
+            None if unlisted.is_empty() => unlisted = request.places_of(name, None),
+            None => {}
+        }
+    }
+    Ok(unlisted)
+}
+
+fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {
+    match &project.lock {
+        Some(old) if old == lock => Ok(()),
+        Some(old) => Err(Error::Locked(old.diff(lock).changes.iter().map(ToString::to_string).collect())),
+        None => Err(Error::Locked(vec!["there is no pib.lock yet".to_owned()])),
+    }
+}
+
+fn request(project: &Project, update: Update) -> Result<ResolveRequest, Error> {
+    let manifest = &project.manifest;
+    let roots = manifest.stages.iter().map(|stage| root(manifest, stage)).collect::<Result<_, _>>()?;
+    let mut patches = BTreeMap::new();
+    for patch in &manifest.patch {
+        if let Some(source) = root(manifest, patch)?.source {
+            patches.insert(patch.name.clone(), source);
+        }
+    }
+    let facts = Facts {
+        os: manifest.project.os.clone(),
+        arch: manifest.project.arch,
+        board: manifest.project.board.clone(),
+        pib: own_version(),
+    };
+    let locked = project.lock.as_ref().map(Lockfile::versions).unwrap_or_default();
+    let blame = |error: pib_plan::index::SourceIdError| Error::from(SourceError::from(error));
+    let registries = manifest.registries.values().map(|url| SourceId::registry(url).map_err(blame));
+    Ok(ResolveRequest {
+        roots,
+        patches,
+        default_source: SourceId::bundled(),
+        further_sources: registries.collect::<Result<_, _>>()?,
+        facts,
+        locked,
+        update,
+    })
+}
+
+/// Returns the version of this pib.
+fn own_version() -> semver::Version {
+    semver::Version::parse(env!("CARGO_PKG_VERSION")).unwrap_or(semver::Version::new(0, 0, 0))
+}
+
+fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error> {
+    let blame =
+        |message: String| Error::from(manifest.source.error(stage.span.clone(), message, "this stage"));
+    let (requirement, source) = match &stage.source {
+        RequestSource::Registry { version, registry: None } => (Some(version.clone()), None),
+        RequestSource::Registry { version, registry: Some(name) } => {
+            let url = manifest.registries.get(name).map(String::as_str).unwrap_or_default();
+            let source = SourceId::registry(url).map_err(|error| blame(error.to_string()))?;
+            (Some(version.clone()), Some(source))
+        }
+        RequestSource::Path(path) => {
+            (None, Some(SourceId::path(path).map_err(|error| blame(error.to_string()))?))
+        }
+        RequestSource::Git(git) => (None, Some(git.clone().into())),
+    };
+    Ok(Root { name: stage.name.clone(), requirement, source })
+}
+
+/// Fetches all that the resolver can ask for, so that it need not wait for anything.
+async fn prefetch(
+    project: &Project,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<MemoryIndex, Error> {
+    let mut index = MemoryIndex::new();
+    let mut prefetch = Prefetch::new(request);
+    let mut asked = BTreeSet::new();
+    loop {
+        let wanted = prefetch.take();
+        if wanted.is_empty() {
+            break;
+        }
+        let questions = wanted.into_iter().map(async |(name, source)| {
+            let file = sources.candidates(&name, &source).await;
+            (name, source, file)
+        });
+        let mut answers = stream::iter(questions).buffered(AT_ONCE);
+        while let Some((name, source, file)) = answers.next().await {
+            let candidates = file.map_err(|error| locate::source(project, &name, error))?.versions;
+            prefetch.answer(&name, &source, &candidates);
+            asked.insert(source.clone());
+            index.insert(name, source, candidates);
+        }
+    }
+    // Listing a folder takes longer than reading a file of it, so that is done once.
+    for source in asked {
+        index.suggest(source.clone(), sources.names(&source));
+    }
+    Ok(index)
+}
+
+fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<BuildOrder, Error> {
+    let listed = |name: &StageName| manifest.stages.iter().position(|stage| stage.name == *name);
+    let inputs: Vec<OrderInput> = resolution
+        .stages
+        .iter()
+        .map(|stage| OrderInput {
+            name: stage.name.clone(),
+            phase: stage.entry.phase,
+            dependencies: stage.entry.deps.keys().cloned().collect(),
+            after: stage.entry.order.after.clone(),
+            before: stage.entry.order.before.clone(),
+            listed: listed(&stage.name),
+        })
+        .collect();
+    Ok(order::order(&inputs)?)
+}

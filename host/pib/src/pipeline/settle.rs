@@ -1,0 +1,310 @@
+//! Settles what each stage is told: its config judged against its schema, the project's files that the config names,
+//! the project's variables, and its secrets. Each of these is read once.
+
+use std::collections::BTreeMap;
+
+use pib_plan::assemble::{Arg, ContextFile, FileSource, StageSecret};
+use pib_plan::config::{self, Setting};
+use pib_plan::manifest::project::{ProjectManifest, StageRequest};
+use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
+use pib_plan::manifest::{ManifestError, ManifestText};
+use pib_plan::record::BuildRecord;
+use pib_plan::stage::{ConfigType, ConfigValue};
+use pib_plan::variable::Variable;
+
+use super::config_files::{self, ConfigFile};
+use super::mirrors::Mirrors;
+use super::secrets::{Overrides, Secrets, WantedSecret};
+use super::{Packages, StageOptions, build_args};
+use crate::project::{Error, Project, Session};
+use crate::source::Package;
+
+/// The packages of a build, and what each stage is told.
+pub(crate) struct Settled {
+    pub(crate) packages: Packages,
+    /// The stages, in build order: one for each package.
+    pub(crate) stages: Vec<SettledStage>,
+    /// The values of the secrets.
+    pub(crate) secrets: Secrets,
+    /// What the command line gives to parts.
+    pub(crate) build_args: BTreeMap<String, String>,
+}
+
+/// What one stage is told.
+#[derive(Debug, Clone)]
+pub(crate) struct SettledStage {
+    /// The config, by key.
+    pub(crate) config: BTreeMap<String, SettledValue>,
+    /// The arguments of its part: the variables that it uses, then the config.
+    pub(crate) args: Vec<Arg>,
+    /// The files that its context has: the package's, and those that the config names.
+    pub(crate) files: Vec<ContextFile>,
+    /// Its secrets.
+    pub(crate) secrets: Vec<StageSecret>,
+}
+
+/// A config value that the schema has accepted.
+#[derive(Debug, Clone)]
+pub(crate) struct SettledValue {
+    pub(crate) setting: Setting,
+    /// The files of the project that it names.
+    pub(crate) files: Vec<ConfigFile>,
+}
+
+/// The config of a stage before its secrets are known.
+type Settings = BTreeMap<String, Setting>;
+
+/// Settles the stages of a build. All mistakes in the config are told at once.
+///
+/// # Errors
+/// When a value does not fit its schema, a file or secret cannot be had, or an option of the command line is wrong.
+pub(crate) async fn settle(
+    session: &Session,
+    packages: Packages,
+    options: &StageOptions,
+) -> Result<Settled, Error> {
+    let build_args = build_args::parse(session, &options.build_args)?;
+    let overrides = Overrides::parse(session, &options.secrets, &packages.list)?;
+    let judged = judge(&packages, &overrides)?;
+    let wanted = wanted(&packages, &judged);
+    let secrets = Secrets::get(session, packages.project(), &wanted).await?;
+    complete(session, packages, judged, secrets, build_args)
+}
+
+/// Settles the stages for a plan: no program is started, and a secret that cannot be had is taken to be as it was.
+///
+/// # Errors
+/// As [`settle`], but for secrets.
+pub(crate) fn settle_as_recorded(
+    session: &Session,
+    packages: Packages,
+    record: &BuildRecord,
+) -> Result<Settled, Error> {
+    let judged = judge(&packages, &Overrides::default())?;
+    let secrets = Secrets::recall(session, packages.project(), &wanted(&packages, &judged), record);
+    complete(session, packages, judged, secrets, BTreeMap::new())
+}
+
+fn judge(packages: &Packages, overrides: &Overrides) -> Result<Vec<Settings>, Error> {
+    let project = packages.project();
+    let judge = |package| settings(&project.manifest, package, overrides);
+    Error::all_manifests(packages.list.iter().map(judge))
+}
+
+fn wanted<'a>(packages: &'a Packages, judged: &[Settings]) -> Vec<WantedSecret<'a>> {
+    let mut wanted = Vec::new();
+    for (stage, settings) in packages.list.iter().zip(judged) {
+        wanted.extend(settings.iter().filter_map(|(key, setting)| match setting {
+            Setting::Secret(source) => Some(WantedSecret { stage, key: key.clone(), source: source.clone() }),
+            _ => None,
+        }));
+    }
+    wanted
+}
+
+fn complete(
+    session: &Session,
+    packages: Packages,
+    judged: Vec<Settings>,
+    secrets: Secrets,
+    build_args: BTreeMap<String, String>,
+) -> Result<Settled, Error> {
+    let project = packages.project();
+    let mirrors = Mirrors::of(session, &project.manifest);
+    let stages = packages.list.iter().zip(judged);
+    let stages = stages.map(|(package, settings)| stage(project, &mirrors, package, settings, &secrets));
+    let stages = Error::all_manifests(stages)?;
+    Ok(Settled { packages, stages, secrets, build_args })
+}
+
+/// Settles one stage, whose `settings` its schema has accepted.
+///
+/// # Errors
+/// When a file that the config names is not there, or there are more or fewer than the schema allows.
+pub(crate) fn stage(
+    project: &Project,
+    mirrors: &Mirrors,
+    package: &Package,
+    settings: Settings,
+    given: &Secrets,
+) -> Result<SettledStage, Error> {
+    let request = request(project, package);
+    let mut settled = SettledStage {
+        config: BTreeMap::new(),
+        args: variables(&project.manifest, mirrors, &package.manifest),
+        files: package_files(package),
+        secrets: Vec::new(),
+    };
+    for (key, setting) in settings {
+        let files = match &setting {
+            Setting::Files { patterns, single } => {
+                config_files::read(project, package, &key, patterns, *single, request)?
+            }
+            _ => Vec::new(),
+        };
+        settled.add(package, key, SettledValue { setting, files }, given);
+    }
+    Ok(settled)
+}
+
+impl SettledStage {
+    fn add(&mut self, package: &Package, key: String, value: SettledValue, given: &Secrets) {
+        match value.argument() {
+            Some(text) => self.args.push(Arg { name: arg_name(&key), value: text, keyed: true }),
+            None => self.secrets.push(given.of_stage(package.name.as_str(), &key)),
+        }
+        self.files.extend(value.files.iter().map(|found| found.file.clone()));
+        self.config.insert(key, value);
+    }
+}
+
+impl SettledValue {
+    /// Returns the value as a part sees it; nothing for a secret, which is mounted.
+    fn argument(&self) -> Option<String> {
+        Some(match &self.setting {
+            Setting::Text(text) => text.clone(),
+            Setting::Integer(number) => number.to_string(),
+            Setting::Boolean(value) => value.to_string(),
+            Setting::List(items) => items.join(" "),
+            Setting::Size(bytes) => bytes.to_string(),
+            Setting::Files { .. } => {
+                let paths = self.files.iter().map(|found| found.file.path.as_str());
+                paths.collect::<Vec<_>>().join(" ")
+            }
+            Setting::Secret(_) => return None,
+        })
+    }
+}
+
+/// Judges the project's values for a stage, and shows each problem at its place in `pib.toml`.
+///
+/// # Errors
+/// All values that do not fit the schema.
+pub(crate) fn settings(
+    project: &ProjectManifest,
+    package: &Package,
+    overrides: &Overrides,
+) -> Result<Settings, Error> {
+    let stage = &package.manifest;
+    let request = project.stages.iter().find(|request| request.name == package.name);
+    let entries = request.map(|request| request.config.as_slice()).unwrap_or_default();
+    let mut values: BTreeMap<_, _> =
+        entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect();
+    for key in secret_keys(stage) {
+        if let Some(source) = overrides.source(stage.name.as_str(), key) {
+            values.insert(key.clone(), source.to_value());
+        }
+    }
+    config::settle(stage.name.as_str(), &stage.config, &values).map_err(|problems| {
+        let text = without_secrets(project, stage, request);
+        let place = |problem: config::ConfigProblem| {
+            let error = config_error_in(&text, request, &problem.key, problem.to_string());
+            match problem.help {
+                Some(help) => error.with_help(help),
+                None => error,
+            }
+        };
+        Error::manifests(problems.into_iter().map(place).collect())
+    })
+}
+
+/// Returns an error that points at a config key's value in `pib.toml`, or at its stage, or at nothing where the
+/// project does not name the stage.
+pub(crate) fn config_error(
+    project: &ProjectManifest,
+    request: Option<&StageRequest>,
+    key: &str,
+    message: String,
+) -> ManifestError {
+    config_error_in(&project.source, request, key, message)
+}
+
+fn config_error_in(
+    source: &ManifestText,
+    request: Option<&StageRequest>,
+    key: &str,
+    message: String,
+) -> ManifestError {
+    let entry = request.and_then(|request| request.config.iter().find(|entry| entry.key == key));
+    match (entry, request) {
+        (Some(entry), _) => source.error(entry.span.clone(), message, "this value"),
+        (None, Some(request)) => source.error(request.span.clone(), message, "this stage"),
+        (None, None) => source.error(0..0, message, ""),
+    }
+}
+
+/// Returns the manifest's text with the plain values of a stage's secrets blotted out: somebody may have written one
+/// where only its source belongs, and what a message shows ends in logs.
+fn without_secrets(
+    project: &ProjectManifest,
+    stage: &StageManifest,
+    request: Option<&StageRequest>,
+) -> ManifestText {
+    let mut text = project.source.text.to_string();
+    let entries = request.map(|request| request.config.as_slice()).unwrap_or_default();
+    let plain = |value: &ConfigValue| !matches!(value, ConfigValue::Table(_));
+    for entry in
+        entries.iter().filter(|entry| plain(&entry.value) && secret_keys(stage).any(|key| *key == entry.key))
+    {
+        let Some((key, value)) = text.get(entry.span.clone()).and_then(|whole| whole.split_once('=')) else {
+            continue;
+        };
+        let stars: String = value
+            .chars()
+            .map(|c| if c == '\n' { "\n".to_owned() } else { "*".repeat(c.len_utf8()) })
+            .collect();
+        text.replace_range(entry.span.clone(), &format!("{key}={stars}"));
+    }
+    ManifestText::new(&project.source.file, &text)
+}
+
+fn secret_keys(stage: &StageManifest) -> impl Iterator<Item = &String> {
+    stage.config.iter().filter(|(_, schema)| schema.kind == ConfigType::Secret).map(|(key, _)| key)
+}
+
+/// Returns what the project says of a stage, if anything.
+pub(crate) fn request<'a>(project: &'a Project, package: &Package) -> Option<&'a StageRequest> {
+    project.manifest.stages.iter().find(|request| request.name == package.name)
+}
+
+fn arg_name(key: &str) -> String {
+    key.to_uppercase().replace('-', "_")
+}
+
+fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest) -> Vec<Arg> {
+    let uses = Variable::ALL.into_iter().filter(|variable| stage.uses.contains(variable));
+    uses.map(|variable| {
+        // Where this machine fetches packages from is no property of the image.
+        let keyed = !matches!(variable, Variable::Mirror | Variable::SecurityMirror);
+        let value = match variable {
+            Variable::Mirror => mirrors.build.as_str(),
+            Variable::SecurityMirror => mirrors.build_security.as_str(),
+            Variable::PublicMirror => mirrors.public.as_str(),
+            Variable::PublicSecurityMirror => mirrors.public_security.as_str(),
+            other => project.project.variable(other).unwrap_or_default(),
+        };
+        Arg { name: variable.arg().to_owned(), value: value.to_owned(), keyed }
+    })
+    .collect()
+}
+
+/// Lists what a stage's package brings into the context: all its files but those that only pib reads.
+fn package_files(package: &Package) -> Vec<ContextFile> {
+    let hook = package.manifest.hook.as_ref().map(|hook| hook.component.as_str());
+    let own =
+        |path: &str| path == FILE_NAME || path.starts_with("README") || is_part(path) || Some(path) == hook;
+    let files = package.files.iter().filter(|file| !own(&file.path));
+    files
+        .map(|file| ContextFile {
+            path: format!("stages/{}/{}", package.name, file.path),
+            source: FileSource::File(package.root.join(&file.path)),
+            digest: file.digest,
+            size: file.size,
+            executable: file.executable,
+        })
+        .collect()
+}
+
+fn is_part(path: &str) -> bool {
+    path.starts_with("Dockerfile.") && path.ends_with(".part") && !path.contains('/')
+}

@@ -1,0 +1,341 @@
+//! The error of operations: one enum above the adapters' own, with an exit code for each kind.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, LabeledSpan, SourceCode};
+use pib_plan::assemble::AssembleError;
+use pib_plan::id::Digest;
+use pib_plan::manifest::ManifestError;
+use thiserror::Error;
+
+use super::placed::Placed;
+use crate::bases::BaseError;
+use crate::engine::EngineError;
+use crate::engine::binfmt::BinfmtError;
+use crate::hooks::HookError;
+use crate::source::SourceError;
+use crate::source::git::GitError;
+use pib_debian::DebianError;
+use pib_disk::DiskError;
+
+/// What can go wrong in an operation.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Error {
+    /// The file system refused something.
+    #[error("could not {action}{}", shown(.path))]
+    Io {
+        /// What was being done.
+        action: String,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The user stopped the program.
+    #[error("interrupted")]
+    Interrupted,
+    /// There is no place for the cache.
+    #[error("could not find a folder for pib's cache")]
+    #[diagnostic(help("Set PIB_CACHE_DIR, or HOME."))]
+    NoCache,
+    /// No project here.
+    #[error("there is no pib.toml in `{}` or any folder above it", .0.display())]
+    #[diagnostic(help("Start a project with `pib new NAME`, or name its folder with `-C DIR`."))]
+    NoProject(PathBuf),
+    /// The command line asks for something that does not make sense.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do next.
+        #[help]
+        help: Option<String>,
+    },
+    /// A manifest or part is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Several things are wrong in manifests.
+    #[error("{} things are wrong with the project's stages", .0.len())]
+    Manifests(#[related] Vec<ManifestError>),
+    /// `pib.toml` cannot be edited.
+    #[error(transparent)]
+    Edit(#[from] pib_plan::manifest::edit::EditError),
+    /// A stage cannot be built.
+    #[error("{message}")]
+    Stage {
+        /// What is wrong.
+        message: String,
+        /// What to do next.
+        #[help]
+        help: Option<String>,
+    },
+    /// Stages cannot be assembled.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Assemble(#[from] AssembleError),
+    /// No versions fit together.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Resolve(#[from] pib_plan::resolve::ResolveError),
+    /// Several things keep versions from fitting together.
+    #[error("{} problems keep the stages from being put together", .0.len())]
+    Unresolved(#[related] Vec<Placed<pib_plan::resolve::Problem>>),
+    /// Something is wrong that a line of the manifest asks for.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Placed(#[from] Placed<Error>),
+    /// Some targets cannot be built.
+    #[error("{} of {total} targets failed", failed.len())]
+    Targets {
+        /// Those that cannot, and why.
+        #[related]
+        failed: Vec<TargetError>,
+        /// How many there are in all.
+        total: usize,
+    },
+    /// The stages cannot be ordered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Order(#[from] pib_plan::order::OrderError),
+    /// The lock is wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Lock(#[from] pib_plan::lockfile::LockError),
+    /// The lock would change, and must not.
+    #[error("pib.lock would change, and --locked forbids that{}", list(.0))]
+    #[diagnostic(help(
+        "Run `pib lock`, or the same command without --locked, and commit the new pib.lock with what made it \
+         necessary."
+    ))]
+    Locked(Vec<String>),
+    /// The base that the lock holds cannot be had again.
+    #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
+    #[diagnostic(help(
+        "Packages have moved on since the lock was written. Take the new base with `pib update --base`, \
+         or copy the old one's file from the cache of a machine that has it."
+    ))]
+    BaseMoved {
+        /// What the lock holds.
+        locked: Digest,
+        /// What was made.
+        found: Digest,
+    },
+    /// A stage cannot be fetched.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Source(#[from] SourceError),
+    /// A hook cannot be run, or gave no answer that can be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Hook(#[from] HookError),
+    /// The base cannot be made.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// Debian's packages cannot be had.
+    #[error(transparent)]
+    Debian(#[from] DebianError),
+    /// The engine is missing, unfit, or the build failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Engine(#[from] EngineError),
+    /// A handler for ARM programs cannot be registered.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Binfmt(#[from] BinfmtError),
+    /// `pib doctor` has found something.
+    #[error("{}", unwell(*.0))]
+    #[diagnostic(help("Do what stands below each FAIL, and run `pib doctor` again."))]
+    Unwell(usize),
+    /// The image cannot be written.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Disk(#[from] DiskError),
+}
+
+/// A target that something is wrong with.
+#[derive(Debug)]
+pub struct TargetError {
+    target: Option<String>,
+    /// What is wrong.
+    pub error: Box<Error>,
+}
+
+impl Error {
+    /// Wraps what the file system said when `action` was done to `path`.
+    pub fn io(action: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { action: action.to_owned(), path: path.as_ref().to_owned(), source }
+    }
+
+    /// Returns an error about the command line.
+    pub fn usage(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), help: Some(help.into()) }
+    }
+
+    /// Returns what is wrong with manifests as one error: by itself where it is one thing.
+    pub(crate) fn manifests(mut errors: Vec<ManifestError>) -> Self {
+        match errors.len() {
+            1 => errors.remove(0).into(),
+            _ => Self::Manifests(errors),
+        }
+    }
+
+    /// Collects results, so that all mistakes in manifests are told at once; anything else ends the work.
+    ///
+    /// # Errors
+    /// All mistakes in manifests, or the first error of another kind.
+    pub(crate) fn all_manifests<T>(results: impl Iterator<Item = Result<T, Self>>) -> Result<Vec<T>, Self> {
+        let (mut good, mut errors) = (Vec::new(), Vec::new());
+        for result in results {
+            match result {
+                Ok(value) => good.push(value),
+                Err(Self::Manifest(error)) => errors.push(error),
+                Err(Self::Manifests(several)) => errors.extend(several),
+                Err(error) => return Err(error),
+            }
+        }
+        if errors.is_empty() { Ok(good) } else { Err(Self::manifests(errors)) }
+    }
+
+    /// Returns whether versions do not go together, which other answers of an index may mend.
+    pub(crate) fn is_unresolved(&self) -> bool {
+        match self {
+            Self::Resolve(_) | Self::Unresolved(_) => true,
+            Self::Placed(placed) => placed.what.is_unresolved(),
+            _ => false,
+        }
+    }
+
+    /// Returns the process's exit code; the help of the command line lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::NoCache | Self::Unwell(_) => 1,
+            Self::Usage { .. } => 2,
+            Self::NoProject(_)
+            | Self::Manifest(_)
+            | Self::Manifests(_)
+            | Self::Edit(_)
+            | Self::Stage { .. } => 3,
+            Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
+            Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
+            Self::Placed(placed) => placed.what.exit_code(),
+            Self::Targets { failed, .. } => targets_code(failed),
+            Self::Engine(
+                EngineError::BuildFailed { .. }
+                | EngineError::Packages { .. }
+                | EngineError::BuildRefused { .. },
+            ) => 6,
+            Self::Engine(_) | Self::Binfmt(_) => 5,
+            Self::Disk(DiskError::NotEmpty { .. }) => 2,
+            Self::Disk(_) => 7,
+            Self::Source(error) => source_code(error),
+            Self::Base(error) => base_code(error),
+            Self::Debian(error) => debian_code(error),
+            Self::Hook(HookError::Sandbox { .. } | HookError::Unreadable { .. }) => 1,
+            Self::Hook(HookError::Stopped { .. }) => 130,
+            Self::Hook(_) => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// Returns the code that all targets agree on; another failure where they do not.
+fn targets_code(failed: &[TargetError]) -> u8 {
+    let mut codes = failed.iter().map(|target| target.error.exit_code());
+    let first = codes.next().unwrap_or(1);
+    if codes.all(|code| code == first) { first } else { 1 }
+}
+
+fn list(changes: &[String]) -> String {
+    changes.iter().map(|change| format!("\n  - {change}")).collect()
+}
+
+/// Tells what is wrong on this machine from what did not arrive, or not as promised.
+fn source_code(error: &SourceError) -> u8 {
+    match error {
+        SourceError::Io { .. } | SourceError::Git(GitError::Database { .. }) => 1,
+        SourceError::VendorInTheWay { .. } => 1,
+        SourceError::VendorChanged { .. } | SourceError::VendorNotLocked { .. } => 8,
+        SourceError::Git(error) if error.is_content() => 3,
+        SourceError::Git(GitError::Interrupted { .. }) => 130,
+        SourceError::Git(_) => 8,
+        SourceError::Net { .. }
+        | SourceError::Offline { .. }
+        | SourceError::WrongDigest { .. }
+        | SourceError::ChangedSinceLock { .. }
+        | SourceError::BadArchive { .. }
+        | SourceError::NoArchive { .. }
+        | SourceError::BadRegistry { .. } => 8,
+        _ => 3,
+    }
+}
+
+fn base_code(error: &BaseError) -> u8 {
+    match error {
+        BaseError::Io { .. } | BaseError::Worker(_) => 1,
+        _ => 8,
+    }
+}
+
+fn debian_code(error: &DebianError) -> u8 {
+    match error {
+        DebianError::Io { .. } | DebianError::Worker(_) => 1,
+        DebianError::UnsupportedOs { .. }
+        | DebianError::UnsupportedArch { .. }
+        | DebianError::BadRelease { .. }
+        | DebianError::BadMirror { .. } => 3,
+        _ => 8,
+    }
+}
+
+fn unwell(count: usize) -> String {
+    match count {
+        1 => "one thing is in the way of a build".to_owned(),
+        _ => format!("{count} things are in the way of a build"),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    if path.as_os_str().is_empty() { String::new() } else { format!(" `{}`", path.display()) }
+}
+
+impl TargetError {
+    /// Names the target in which something is wrong; `None` is the project itself.
+    pub(crate) fn new(target: Option<&str>, error: Error) -> Self {
+        Self { target: target.map(str::to_owned), error: Box::new(error) }
+    }
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Some(target) => write!(f, "target `{target}`: {}", self.error),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl Diagnostic for TargetError {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.error.help()
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.error.source_code()
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.error.labels()
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        self.error.related()
+    }
+}

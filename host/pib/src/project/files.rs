@@ -1,0 +1,123 @@
+//! Reading and replacing the project's own small files.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use pib_plan::id::Digest;
+
+use crate::project::Error;
+
+/// The largest text file of a project that is read, in bytes.
+const MAX_TEXT: u64 = 16 << 20;
+/// How the names of files begin that are being written.
+const TEMP: &str = ".pib-new-";
+
+/// Returns a file's text, or `None` where there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, is no UTF-8, or is larger than any manifest or lock.
+pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
+    let fail = |error| Error::io("read", path, error);
+    let file = match std::fs::File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(fail)?,
+    };
+    let mut text = String::new();
+    let read = file.take(MAX_TEXT + 1).read_to_string(&mut text).map_err(fail)?;
+    if read as u64 > MAX_TEXT {
+        return Err(fail(std::io::Error::other("the file is larger than 16 MiB")));
+    }
+    Ok(Some(text))
+}
+
+/// Replaces a file's text in one step: whoever reads it sees the old text or the new, never a piece.
+///
+/// A file that has this text already is left alone, so that its time does not change.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(crate) fn replace_text(path: &Path, text: &str) -> Result<(), Error> {
+    if read_text(path).is_ok_and(|old| old.as_deref() == Some(text)) {
+        return Ok(());
+    }
+    replace_bytes(path, text.as_bytes())
+}
+
+/// Replaces a file's bytes in one step: whoever reads it sees the old ones or the new, never a piece.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let fail = |error| Error::io("write", path, error);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(TEMP).tempfile_in(folder).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    // A temporary file is private; a project's files have the mode that the user's other files get.
+    let mode = std::fs::metadata(path).map(|old| old.permissions()).unwrap_or_else(|_| usual_mode());
+    file.as_file().set_permissions(mode).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    // The rename itself is safe only once the folder is on the disk.
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+/// Removes the files that killed processes were writing in `folder`. Whoever calls this holds the lock on the project.
+pub(crate) fn remove_left(folder: &Path) {
+    for item in folder.read_dir().into_iter().flatten().flatten() {
+        let ours = item.file_name().to_string_lossy().starts_with(TEMP);
+        if ours && item.file_type().is_ok_and(|kind| kind.is_file()) {
+            // One that stays is only untidy.
+            let _ = std::fs::remove_file(item.path());
+        }
+    }
+}
+
+/// Returns the digest of a file's bytes, whatever its size.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn digest(path: &Path) -> Result<Digest, Error> {
+    use sha2::Digest as _;
+    let fail = |error| Error::io("read", path, error);
+    let mut file = std::fs::File::open(path).map_err(fail)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = file.read(&mut buffer).map_err(fail)?;
+        if read == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+fn usual_mode() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::Permissions::from_mode(0o644)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_an_equal_one_its_time() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        assert_eq!(read_text(&path).unwrap(), None);
+        replace_text(&path, "a").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        replace_text(&path, "a").unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);
+        replace_text(&path, "b").unwrap();
+        assert_eq!(read_text(&path).unwrap().as_deref(), Some("b"));
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::write(folder.path().join(".pib-new-x"), "half").unwrap();
+        std::fs::write(folder.path().join(".pib-mine"), "").unwrap();
+        remove_left(folder.path());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,58 @@
+//! Finds the lines of `pib.toml` that an error comes from.
+
+use std::ops::Range;
+
+use miette::Diagnostic as _;
+use pib_plan::id::StageName;
+use pib_plan::resolve::{Problem, ResolveError};
+
+use super::placed::Placed;
+use super::{Error, Project};
+use crate::source::SourceError;
+
+/// Returns a failed resolution, each problem with the lines that take part in it.
+pub(crate) fn resolution(project: &Project, error: ResolveError) -> Error {
+    match error {
+        ResolveError::Unsatisfiable { problems } if problems.len() > 1 => {
+            let place = |problem: Problem| {
+                let spans = requests(project, &problem.requests);
+                placed(project, spans, "asked for here", problem)
+            };
+            Error::Unresolved(problems.into_iter().map(place).collect())
+        }
+        ResolveError::Unsatisfiable { problems } => {
+            let spans = problems.iter().flat_map(|problem| requests(project, &problem.requests)).collect();
+            at(project, spans, "asked for here", ResolveError::Unsatisfiable { problems }.into())
+        }
+        other => other.into(),
+    }
+}
+
+/// Returns what a source said of a stage, with the line that has the stage come from there.
+pub(crate) fn source(project: &Project, name: &StageName, error: SourceError) -> Error {
+    let patch = project.manifest.patch.iter().find(|request| request.name == *name);
+    let spans = match patch {
+        Some(patch) => vec![patch.span.clone()],
+        None => requests(project, std::slice::from_ref(name)),
+    };
+    at(project, spans, "this stage", error.into())
+}
+
+fn requests(project: &Project, names: &[StageName]) -> Vec<Range<usize>> {
+    let listed = project.manifest.stages.iter().filter(|request| names.contains(&request.name));
+    listed.map(|request| request.span.clone()).collect()
+}
+
+fn at(project: &Project, spans: Vec<Range<usize>>, label: &str, error: Error) -> Error {
+    // What is not in the file yet, since a command is about to write it, is not shown as if it were.
+    if spans.is_empty() || !project.is_saved || error.source_code().is_some() {
+        return error;
+    }
+    Error::Placed(placed(project, spans, label, error))
+}
+
+/// Places an error in the manifest, unless its text is what a command is about to write and nobody can look at.
+fn placed<E>(project: &Project, spans: Vec<Range<usize>>, label: &str, what: E) -> Placed<E> {
+    let spans = if project.is_saved { spans } else { Vec::new() };
+    Placed::new(&project.manifest.source, spans, label, what)
+}

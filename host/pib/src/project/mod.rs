@@ -1,0 +1,28 @@
+//! A project on disk, and what every command shares: the session, errors, logs, files that are replaced whole.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `open` | finds the project, reads its manifest and lock |
+//! | `session` | the frozen facts about this run of the program |
+//! | `error` | the error of operations, with an exit code for each kind |
+//! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
+//! | `files` | reads small files, and replaces them in one step |
+//! | `logs` | the full log of a build |
+//! | `cache_lock` | who uses the cache, and who takes things out of it |
+//! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
+
+pub(crate) mod blocking;
+pub(crate) mod cache_lock;
+mod error;
+pub(crate) mod files;
+pub(crate) mod locate;
+pub(crate) mod logs;
+mod open;
+mod placed;
+mod session;
+pub(crate) mod slow;
+
+pub use error::{Error, TargetError};
+pub(crate) use open::{Project, find};
+pub use placed::Placed;
+pub use session::{LockMode, Logs, Session};

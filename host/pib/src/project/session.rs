@@ -1,0 +1,201 @@
+//! What every operation gets: the frozen facts about this run of the program.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Error;
+use crate::engine::ConnectOptions;
+use crate::source::git::GitOptions;
+use pib_event::{Mask, Masked, Reporter};
+
+/// The environment of one run. Read once, at the start; nothing below reads environment variables.
+#[derive(Clone)]
+pub struct Session {
+    /// The folder that relative paths on the command line start from.
+    pub cwd: PathBuf,
+    /// The project's folder, where the command line names one; else it is searched from `cwd` upwards.
+    pub project: Option<PathBuf>,
+    /// The target that is meant, where it is not the project itself.
+    pub target: Option<String>,
+    /// The cache's folder: `PIB_CACHE_DIR`, or `pib` in the user's cache folder.
+    pub cache: PathBuf,
+    /// The folder of pib's own config: `pib` in the user's config folder.
+    pub config: Option<PathBuf>,
+    /// The user's home folder, for `~` on the command line.
+    pub home: Option<PathBuf>,
+    /// What tells where the engine is.
+    pub engine: ConnectOptions,
+    /// What git repositories are reached with.
+    pub git: GitOptions,
+    /// What lets the user in at registries: `PIB_REGISTRIES_NAME_TOKEN`, by the name in capitals, `_` for `-`.
+    pub tokens: BTreeMap<String, String>,
+    /// The root of the file system whose apt sources name a Debian mirror; `/` but in tests.
+    pub host_root: PathBuf,
+    /// The variables of the environment, which secrets may come from.
+    pub variables: Arc<BTreeMap<OsString, OsString>>,
+    /// Takes what operations report. What `mask` hides does not get through it.
+    pub reporter: Arc<dyn Reporter>,
+    /// The texts that must not be shown; whoever comes to know a secret adds it here first.
+    pub mask: Mask,
+    /// The logs that were written.
+    pub logs: Logs,
+}
+
+/// The logs that this run of the program has written, for the message that names them.
+#[derive(Clone, Default)]
+pub struct Logs(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Logs {
+    /// Adds a log that was begun.
+    pub(super) fn add(&self, path: PathBuf) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+
+    /// Returns the paths, in the order in which the logs were begun.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How the lock is treated, and whether the network may be used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LockMode {
+    /// The lock must not change.
+    pub locked: bool,
+    /// The network is not used.
+    pub offline: bool,
+}
+
+impl Session {
+    /// Returns the session of this process.
+    ///
+    /// # Errors
+    /// When the current folder or the user's cache folder cannot be told.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn from_environment(project: Option<PathBuf>, display: Arc<dyn Reporter>) -> Result<Self, Error> {
+        let mask = Mask::default();
+        let reporter: Arc<dyn Reporter> = Arc::new(Masked::new(mask.clone(), display));
+        let cwd = std::env::current_dir().map_err(|error| Error::io("find the current folder", "", error))?;
+        let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let home = set("HOME").map(PathBuf::from);
+        let cache = match set("PIB_CACHE_DIR") {
+            Some(folder) => cwd.join(folder),
+            None => user_cache().ok_or(Error::NoCache)?,
+        };
+        let engine = engine(home.clone(), &set);
+        let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
+        let git = GitOptions::new(ssh, Arc::clone(&reporter));
+        let tokens = std::env::vars_os().filter_map(|(name, token)| {
+            let name = name.to_str()?.strip_prefix("PIB_REGISTRIES_")?.strip_suffix("_TOKEN")?.to_owned();
+            Some((name, token.into_string().ok().filter(|token| !token.is_empty())?))
+        });
+        let tokens: BTreeMap<String, String> = tokens.collect();
+        tokens.values().for_each(|token| mask.hide(token.as_bytes()));
+        let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let project = project.map(|folder| cwd.join(folder));
+        let variables = Arc::new(std::env::vars_os().collect());
+        let config = user_config();
+        let logs = Logs::default();
+        Ok(Self {
+            cwd,
+            project,
+            target: None,
+            cache,
+            config,
+            home,
+            engine,
+            git,
+            tokens,
+            host_root,
+            variables,
+            reporter,
+            mask,
+            logs,
+        })
+    }
+
+    /// Returns a session that works in `folder` and tells nobody.
+    #[cfg(test)]
+    pub(crate) fn for_tests(folder: &Path) -> Self {
+        let reporter: Arc<dyn Reporter> = Arc::new(pib_event::Silent);
+        Self {
+            cwd: folder.to_owned(),
+            project: None,
+            target: None,
+            cache: folder.join("cache"),
+            config: Default::default(),
+            home: None,
+            engine: ConnectOptions::default(),
+            git: GitOptions::new(None, Arc::clone(&reporter)),
+            tokens: BTreeMap::new(),
+            host_root: folder.to_owned(),
+            variables: Arc::default(),
+            reporter,
+            mask: Mask::default(),
+            logs: Logs::default(),
+        }
+    }
+
+    /// Returns the session of the same run for a target of the project, or for the project itself.
+    #[must_use]
+    pub fn for_target(&self, target: Option<&str>) -> Self {
+        Self { target: target.map(str::to_owned), ..self.clone() }
+    }
+
+    /// Returns the tokens for registries that a project calls by these names.
+    pub fn tokens_for<'a>(&self, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
+        let token = |name: &String| {
+            let variable = name.to_uppercase().replace('-', "_");
+            Some((name.clone(), self.tokens.get(&variable)?.clone()))
+        };
+        names.filter_map(token).collect()
+    }
+
+    /// Returns a path of the command line, with `~` for the home folder, in full.
+    pub fn path(&self, text: &str) -> PathBuf {
+        match (text.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.cwd.join(text),
+        }
+    }
+
+    /// Returns a path as messages show it: relative to the current folder where it is below it.
+    pub fn show<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.cwd).ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(path)
+    }
+}
+
+/// Returns what the environment says of the engine, by the docker client's variables, and Podman's for its address.
+fn engine(home: Option<PathBuf>, set: &dyn Fn(&str) -> Option<OsString>) -> ConnectOptions {
+    let text = |name: &str| set(name).map(|value| value.to_string_lossy().into_owned());
+    let own = || PathBuf::from(format!("/run/user/{}", rustix::process::getuid().as_raw()));
+    ConnectOptions {
+        named: None,
+        host: text("DOCKER_HOST")
+            .or_else(|| text("CONTAINER_HOST").filter(|_| set("DOCKER_CONTEXT").is_none())),
+        context: text("DOCKER_CONTEXT"),
+        client_folder: set("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".docker"))),
+        tls: set("DOCKER_TLS_VERIFY").is_some(),
+        certificates: set("DOCKER_CERT_PATH").map(PathBuf::from),
+        // After `su` or in a timer's job the variable is not set, and the folder is there all the same.
+        runtime_dir: set("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .or_else(|| Some(own()).filter(|dir| dir.is_dir())),
+        home,
+        classic: text("DOCKER_BUILDKIT").is_some_and(|value| value == "0" || value == "false"),
+    }
+}
+
+fn user_cache() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    etcetera::choose_base_strategy().ok().map(|strategy| strategy.cache_dir().join("pib"))
+}
+
+fn user_config() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir().join("pib"))
+}
