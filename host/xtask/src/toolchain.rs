@@ -84,7 +84,7 @@ impl Toolchain {
         }
         create(&root)?;
         eprintln!("Fetching the compilers for hooks from Debian trixie");
-        let keyring = crate::run::root().join("host/pib/src/base/keys/debian-archive-keyring.asc");
+        let keyring = crate::run::root().join("host/debian/src/keys/debian-archive-keyring.asc");
         let source = format!("deb [arch=amd64 signed-by={}] {} trixie main\n", keyring.display(), mirror());
         write(&apt.join("sources.list"), &source)?;
         write(&apt.join("status"), "")?;
