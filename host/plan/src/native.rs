@@ -22,6 +22,31 @@ pub struct Native {
     pub image: String,
     /// Its platform.
     pub machine: Machine,
+    /// What the engine's kernel does with set-user-id programs of the target.
+    pub set_id: SetId,
+}
+
+/// What a kernel does with programs of the target that have a set-user-id or set-group-id bit. With native tools no program
+/// gains rights, so that the companion's program must know where one would without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SetId {
+    /// They gain nothing: the emulator runs with the rights of whoever starts it.
+    Ignored,
+    /// They gain rights: the emulators' handler has flag C.
+    Given,
+    /// Nobody knows: the engine is on another machine.
+    Unknown,
+}
+
+impl SetId {
+    /// Returns the folder of the companion that tells its program.
+    fn folder(self) -> Option<&'static str> {
+        match self {
+            Self::Ignored => None,
+            Self::Given => Some("/set-id/given"),
+            Self::Unknown => Some("/set-id/unknown"),
+        }
+    }
 }
 
 /// A machine that builds: a processor architecture whose programs can stand in for a target's.
@@ -86,9 +111,11 @@ impl Native {
         format!("--mount=type=bind,from={NATIVE},target={ROOT}")
     }
 
-    /// Returns the instruction that makes the companion known.
+    /// Returns the instructions that make the companion known.
     pub fn stage(&self) -> String {
-        format!("FROM --platform={} {} AS {NATIVE}\n", self.machine.platform(), self.image)
+        // Nothing can run in the companion, but a folder can be made.
+        let folder = self.set_id.folder().map(|folder| format!("WORKDIR {folder}\n")).unwrap_or_default();
+        format!("FROM --platform={} {} AS {NATIVE}\n{folder}", self.machine.platform(), self.image)
     }
 
     /// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
@@ -145,6 +172,10 @@ mod tests {
     use crate::part;
 
     fn plan(parts: &[(&str, bool)], native: bool) -> crate::assemble::BuildPlan {
+        plan_where(parts, native, SetId::Ignored)
+    }
+
+    fn plan_where(parts: &[(&str, bool)], native: bool, set_id: SetId) -> crate::assemble::BuildPlan {
         let names = ["a", "b", "c"];
         let stages: Vec<StageInput> = parts
             .iter()
@@ -159,7 +190,7 @@ mod tests {
                 secrets: vec![],
             })
             .collect();
-        let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64 };
+        let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64, set_id };
         let base = BaseRef::ContainerImage("base".to_owned());
         let extras = Extras { native: native.then_some(&tools), ..Extras::default() };
         assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &extras).unwrap()
@@ -173,7 +204,7 @@ mod tests {
     fn every_form_of_an_instruction_is_told_of_the_tools() {
         let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY x /\n";
         let plan = plan(&[(text, true), ("RUN g", false), ("RUN h", true)], true);
-        let mounts = Native { image: String::new(), machine: Machine::Amd64 }.mount();
+        let mounts = Native { image: String::new(), machine: Machine::Amd64, set_id: SetId::Ignored }.mount();
         let expected = [
             format!("RUN {mounts} a"),
             format!("RUN {mounts} [\"/.pib/run\", \"c\", \"d\"]"),
@@ -194,6 +225,23 @@ mod tests {
         ];
         assert_eq!(lines(&plan, "SHELL"), shells);
         assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS pib_native");
+    }
+
+    #[test]
+    fn what_the_kernel_does_with_set_user_id_is_told_and_in_no_key() {
+        let parts = [("RUN a", true), ("RUN b", true)];
+        let with = |set_id| plan_where(&parts, true, set_id);
+        let plain = with(SetId::Ignored);
+        assert!(!plain.dockerfile.contains("set-id"));
+        for (set_id, folder) in [(SetId::Given, "/set-id/given"), (SetId::Unknown, "/set-id/unknown")] {
+            let plan = with(set_id);
+            assert_eq!(lines(&plan, "WORKDIR"), [format!("WORKDIR {folder}")]);
+            assert_eq!(plan.key, plain.key);
+            for stage in &plan.stages {
+                let line = plan.dockerfile.lines().nth(stage.part_line - 1).unwrap();
+                assert!(line.ends_with(stage.name.as_str()), "{line}");
+            }
+        }
     }
 
     #[test]

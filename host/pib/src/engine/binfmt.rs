@@ -176,6 +176,11 @@ impl Engine {
         check(&Binfmt::default().read().status(arch), arch)
     }
 
+    /// Returns whether emulated programs of `arch` gain rights by the set-user-id bit of their file, where that is known.
+    pub fn gives_rights(&self, arch: Arch) -> Option<bool> {
+        self.is_this_kernel().then(|| Binfmt::default().read().status(arch).gives_rights())
+    }
+
     /// Returns whether the engine's containers run on the kernel that this program runs on.
     pub fn is_this_kernel(&self) -> bool {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -189,6 +194,13 @@ pub fn is_native(engine: &str, arch: Arch) -> bool {
     match arch {
         Arch::Arm64 => engine == "arm64",
         Arch::Armv7 | Arch::Armv6 => engine == "arm" || engine == "arm64",
+    }
+}
+
+impl BinfmtStatus {
+    /// Returns whether programs gain rights by the set-user-id bit of their file: the handler has flag C.
+    pub fn gives_rights(&self) -> bool {
+        matches!(self, Self::Registered { flags, .. } if flags.contains('C'))
     }
 }
 

@@ -94,3 +94,13 @@ fn the_engines_architecture_decides_what_is_native() {
     let error = check(&BinfmtStatus::Missing, Arch::Armv7).unwrap_err();
     assert!(error.to_string().contains("armv7"), "{error}");
 }
+
+#[test]
+fn flag_c_gives_rights() {
+    let (_folder, binfmt) = kernel();
+    for (flags, gives) in [("PF", false), ("F", false), ("POCF", true), ("OC", false)] {
+        fs::write(binfmt.handlers.join("qemu-aarch64"), DEBIAN.replace("PF", flags)).unwrap();
+        assert_eq!(binfmt.read().status(Arch::Arm64).gives_rights(), gives, "{flags}");
+    }
+    assert!(!binfmt.read().status(Arch::Armv7).gives_rights());
+}

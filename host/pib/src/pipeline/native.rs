@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::ProjectManifest;
-use pib_plan::native::{Machine, Native};
+use pib_plan::native::{Machine, Native, SetId};
 
 use super::base_source::LABEL;
 use crate::bases::{self, BaseCache, StoredBase};
@@ -38,7 +38,7 @@ fn recipe(manifest: &ProjectManifest, arch: &str) -> Option<CompanionRecipe> {
 pub(crate) fn planned(session: &Session, manifest: &ProjectManifest) -> Option<Native> {
     let recipe = recipe(manifest, std::env::consts::ARCH).filter(|_| manifest.build.native)?;
     let stored = BaseCache::new(&session.cache).find_companion(&recipe);
-    Some(named(&recipe, stored.map(|stored| stored.digest).as_ref()))
+    Some(named(&recipe, stored.map(|stored| stored.digest).as_ref(), SetId::Ignored))
 }
 
 /// Makes the companion where it is not in the cache, and loads it into the engine. Where there can be none, `say` hears
@@ -118,7 +118,12 @@ async fn load(
     recipe: &CompanionRecipe,
     stored: &StoredBase,
 ) -> Result<Native, Error> {
-    let native = named(recipe, Some(&stored.digest));
+    let set_id = match engine.gives_rights(recipe.base.arch) {
+        Some(true) => SetId::Given,
+        Some(false) => SetId::Ignored,
+        None => SetId::Unknown,
+    };
+    let native = named(recipe, Some(&stored.digest), set_id);
     let labels = BTreeMap::from([(LABEL.to_owned(), "native".to_owned())]);
     let platform = recipe.machine.platform();
     let base = Base { rootfs_tar: &stored.path, tag: &native.image, platform, labels: &labels };
@@ -126,8 +131,8 @@ async fn load(
     Ok(native)
 }
 
-fn named(recipe: &CompanionRecipe, digest: Option<&Digest>) -> Native {
+fn named(recipe: &CompanionRecipe, digest: Option<&Digest>, set_id: SetId) -> Native {
     let Bootstrap { os, release, arch, .. } = &recipe.base;
     let digest = digest.map(|digest| format!("-{}", &digest.hex()[..16])).unwrap_or_default();
-    Native { image: format!("pib-native:{os}-{release}-{arch}{digest}"), machine: recipe.machine }
+    Native { image: format!("pib-native:{os}-{release}-{arch}{digest}"), machine: recipe.machine, set_id }
 }
