@@ -24,14 +24,6 @@ fn a_command_that_cannot_be_run_is_named() {
             assert!(said && errors.contains("stage mine, line 1"), "{options:?}: {errors}");
         }
     }
-    std::fs::write(&part, "RUN printf 'true\\n' > /x && chmod +x /x\nRUN [\"/x\"]\n").unwrap();
-    for options in [&[][..], &["--no-native"]] {
-        let errors = fails(&world, "cannotrun", options).to_lowercase();
-        assert!(
-            errors.contains("exec format error"),
-            "no shell runs a file that is no program: {options:?}: {errors}"
-        );
-    }
 }
 
 /// What a program that is run by a descriptor does is the same.
