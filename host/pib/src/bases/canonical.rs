@@ -40,6 +40,23 @@ pub(super) fn normalise(
     Ok((Digest::from_bytes(output.hasher.finalize().into()), output.size))
 }
 
+/// Returns the time of the newest file of a tree that a container engine exported, in seconds since 1970.
+///
+/// Folders do not count, nor what engines put there: some of that has the time at which the engine was asked.
+///
+/// # Errors
+/// When the input is no tar or breaks off.
+pub fn newest_file(input: impl Read) -> io::Result<u64> {
+    let mut newest = 0;
+    pax::for_each(input, |meta, _data| {
+        if meta.kind.is_file() && !is_dropped(&clean(&meta.path)?, &meta) {
+            newest = newest.max(meta.mtime);
+        }
+        Ok(())
+    })?;
+    Ok(newest)
+}
+
 /// What a path holds; hard links share one.
 struct Node {
     meta: Meta,

@@ -150,3 +150,26 @@ fn hostile_or_broken_input_is_refused() {
         assert!(run(&bad).is_err());
     }
 }
+
+#[test]
+fn the_newest_file_is_none_that_the_engine_made() {
+    let mut builder = Builder::new(Vec::new());
+    let mut add = |path: &str, kind: EntryType, mtime: u64| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(0o755);
+        header.set_mtime(mtime);
+        builder.append_data(&mut header, path, io::empty()).unwrap();
+    };
+    for (path, mtime) in
+        [("etc/old", 3), ("./usr/bin/new", 7), (".dockerenv", 90), ("etc/hosts", 90), ("run/x", 90)]
+    {
+        add(path, EntryType::Regular, mtime);
+    }
+    add("etc", EntryType::Directory, 90);
+    let bytes = builder.into_inner().unwrap();
+    assert_eq!(newest_file(&bytes[..]).unwrap(), 7);
+    assert!(newest_file(&bytes[..700]).is_err());
+    assert_eq!(newest_file(&[0; 1024][..]).unwrap(), 0);
+}

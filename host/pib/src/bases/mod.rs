@@ -20,6 +20,7 @@ mod sparse;
 pub mod tarball;
 
 pub use base_cache::{BaseCache, CacheLock, StoredBase};
+pub use canonical::newest_file;
 pub use error::BaseError;
 pub use identify::Kind as FileKind;
 
