@@ -13,7 +13,7 @@ use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 
 use super::{engine, native};
-use crate::bases::{self, BaseCache, CacheLock, StoredBase};
+use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
 use crate::source::Package;
@@ -223,6 +223,40 @@ async fn bootstrap(
     Ok(stored)
 }
 
+/// Returns the time of the newest file of a container image that a project starts from, in seconds since 1970: what the
+/// image's times are clamped to. It is in the lock then.
+pub(crate) async fn container_image_epoch(
+    session: &Session,
+    engine: &Engine,
+    reference: &str,
+    arch: Arch,
+) -> Result<u64, Error> {
+    session.reporter.started(bases::STEP, format!("Looking at the base {reference}"));
+    let dockerfile = format!("FROM {reference}\n");
+    let mut hasher = KeyHasher::new("pib base time 1");
+    hasher.field(&dockerfile).field(arch.as_str());
+    let plan = one_stage(dockerfile, Vec::new(), hasher.finish(), arch)?;
+    let tag = format!("pib-base-time:{}", &plan.key.hex()[..16]);
+    let mut request = BuildRequest::new(&plan, &tag);
+    request.labels = BTreeMap::from([(LABEL.to_owned(), "base".to_owned())]);
+    // A name of pib's own: where the engine keeps what it has pulled for a build differs.
+    engine.build(&request, &*session.reporter).await?;
+    let newest = newest_exported(engine, &tag).await;
+    let removed = engine.remove_image(&tag).await;
+    let newest = newest?;
+    removed?;
+    session.reporter.finished(bases::STEP, false);
+    Ok(newest)
+}
+
+/// Returns the time of the newest file of a container image that the engine has.
+async fn newest_exported(engine: &Engine, tag: &str) -> Result<u64, Error> {
+    let tree = engine.export(tag).await?;
+    let fault = tree.fault();
+    let newest = blocking::read(tree, bases::newest_file).await?;
+    newest.map_err(|error| fault.take().map_or_else(|| BaseError::Stream(error).into(), Error::from))
+}
+
 /// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
 fn first_plan(
     prepared: &pib_debian::Prepared,
@@ -241,9 +275,18 @@ fn first_plan(
         let path = path.to_string_lossy().into_owned();
         context.push(ContextFile { path, source: FileSource::File(full), digest, size, executable: false });
     }
+    one_stage(dockerfile, context, hasher.finish(), arch)
+}
+
+/// Returns the plan of a build of one stage, called `base`.
+fn one_stage(
+    dockerfile: String,
+    context: Vec<ContextFile>,
+    key: Digest,
+    arch: Arch,
+) -> Result<BuildPlan, Error> {
     let name =
         "base".parse().map_err(|error: pib_plan::id::NameError| Error::usage(error.to_string(), ""))?;
-    let key = hasher.finish();
     let stage = PlannedStage {
         name,
         version: semver::Version::new(0, 0, 0),

@@ -10,6 +10,7 @@ use super::base_source;
 use super::render::Rendered;
 use super::resolve::write_lock;
 use crate::bases::StoredBase;
+use crate::engine::Engine;
 use crate::project::{Error, LockMode, Project, Session};
 
 /// The stages of a build on a base that is known: all that decides the result is decided.
@@ -150,6 +151,29 @@ impl Based {
             return Ok(None);
         }
         self.rendered.fetch_base(session, options, self.locked.as_ref()).await.map(Some)
+    }
+
+    /// Has the lock hold a container image that the build starts from, with the time of its newest file, which only the
+    /// engine can tell.
+    ///
+    /// A lock of an earlier pib does not hold it. Where it must stay, what it gives stays as it was: of the year 1970.
+    ///
+    /// # Errors
+    /// When the engine cannot get the container image.
+    pub(crate) async fn dated(
+        self,
+        session: &Session,
+        engine: &Engine,
+        mode: LockMode,
+    ) -> Result<Self, Error> {
+        let reference = match &self.rendered.base {
+            BaseSource::ContainerImage { reference } if self.locked.is_none() && !mode.locked => reference,
+            _ => return Ok(self),
+        };
+        let arch = self.rendered.packages.project().manifest.project.arch;
+        let epoch = base_source::container_image_epoch(session, engine, reference, arch).await?;
+        let locked = LockedBase::new(self.rendered.wanted_base(), self.digest, epoch);
+        Ok(Self::new(self.rendered, Some(locked)))
     }
 
     /// Writes the lock, where the base or a stage in it changed; `mode` may forbid that.

@@ -10,7 +10,7 @@ use pib_plan::manifest::project::ProjectManifest;
 
 use super::project::{Scratch, said};
 use super::rootfs::base_tar;
-use crate::world::Images;
+use crate::world::{Images, docker};
 
 /// The file by which bases are told apart.
 const WHICH: &str = "etc/which";
@@ -176,4 +176,89 @@ fn put_base(path: &Path, manifest: &str, include: &[&str]) {
     let wanted = WantedBase { project: &manifest.project, source: &source };
     lock.set_base(LockedBase::new(wanted, Digest::of(b"base"), 7));
     std::fs::write(path, lock.to_text()).unwrap();
+}
+
+/// A container registry, which ends with the test.
+struct Registry {
+    process: std::process::Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Starts Debian's `docker-registry`; `None` where this machine has none.
+    fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        // The engine speaks to registries of its own machine without TLS.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = folder.path().join("config.yml");
+        let text = format!(
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\n\
+             http: {{ addr: \"127.0.0.1:{port}\" }}\n",
+            folder.path().join("data").display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut serve = std::process::Command::new("docker-registry");
+        let process = serve.arg("serve").arg(&config).stderr(std::process::Stdio::null()).spawn().ok()?;
+        let registry = Self { process, port, _folder: folder };
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        Some(registry)
+    }
+
+    /// Pushes a root file system as a container image; returns the name by which it can be pulled.
+    fn push(&self, tar: &Path) -> String {
+        let tag = format!("127.0.0.1:{}/base:1", self.port);
+        docker(&["import", "--platform", "linux/arm64", tar.to_str().unwrap(), &tag]);
+        let pushed = docker(&["push", &tag]);
+        docker(&["rmi", &tag]);
+        let digest = pushed.split_whitespace().find(|word| word.starts_with("sha256:")).unwrap();
+        format!("127.0.0.1:{}/base@{digest}", self.port)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_container_image_tells_the_time_of_its_files() {
+    let Some(registry) = Registry::start() else {
+        return eprintln!("skipped: this machine has no docker-registry");
+    };
+    let _images = Images("imagebase");
+    let project = Scratch::new("imagebase", HOST);
+    project.part("mine", "RUN echo new > /new\n");
+    let tar = project.path("image.tar");
+    std::fs::write(&tar, base("of an image")).unwrap();
+    // An entry for another base is not this one's.
+    succeeds(&project, &["build"]);
+    set_base(&project, &format!("image = \"{}\"\n", registry.push(&tar)));
+    let plan = succeeds(&project, &["plan"]);
+    assert!(plan.contains("base 127.0.0.1:"), "{plan}");
+    succeeds(&project, &["build"]);
+    let locked = lock(&project);
+    assert_eq!(locked.matches("[[base]]").count(), 1, "{locked}");
+    assert!(locked.contains("\nepoch = 1000000000\nsource = \"127.0.0.1:"), "{locked}");
+    assert!(succeeds(&project, &["build", "--locked"]).contains("is up to date"));
+    assert_eq!(which(&project, &[]), "of an image");
+
+    succeeds(&project, &["export", "--tar", "out.tar"]);
+    let mut archive = tar::Archive::new(std::fs::File::open(project.path("out.tar")).unwrap());
+    let times = archive.entries().unwrap().filter_map(|entry| {
+        let entry = entry.unwrap();
+        let path = entry.path().unwrap().display().to_string().trim_start_matches("./").to_owned();
+        ["bin/busybox", "new"].contains(&path.as_str()).then(|| (path, entry.header().mtime().unwrap()))
+    });
+    let times: Vec<_> = times.collect();
+    assert_eq!(times, [("bin/busybox".to_owned(), 1_000_000_000), ("new".to_owned(), 1_000_000_000)]);
+    assert_eq!(
+        docker(&["images", "-q", "--filter", "reference=pib-base-time"]),
+        "",
+        "a container image is left"
+    );
 }
