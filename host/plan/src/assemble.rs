@@ -1,21 +1,25 @@
 //! Turns the ordered, rendered stages into one Dockerfile and its context: the [`BuildPlan`].
 //!
 //! One pib stage becomes one named Docker build stage, so that its ARGs end with it and a build can stop at
-//! it. Every stage has a key: the digest of the key before it, its arguments, its part and its files. Two
-//! plans with the same key build the same thing.
+//! it. Every stage starts from a known state: shell, user and working directory are what they are in a base, whatever the part
+//! before it chose. Every stage has a key: the digest of the key before it, its arguments, its part and the files that it can
+//! copy. Two plans with the same key build the same thing.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use semver::Version;
 
 use crate::build_stage;
 use crate::id::{Arch, Digest, KeyHasher, StageName};
+use crate::manifest::ManifestError;
 use crate::merge::{self, Fitted, Merged};
-use crate::native::{self, Native, Tools};
+use crate::native::Native;
 use crate::packages::PackageCache;
-use crate::part::{Part, Word};
+use crate::part::{self, Part};
 use crate::record::Ingredients;
+
+mod reach;
+mod write;
 
 /// The most file system layers that engines take (overlay2 allows 128), less those of the base.
 pub const MAX_LAYERS: usize = 120;
@@ -57,7 +61,7 @@ pub struct Extras<'a> {
     /// Where downloaded packages are kept.
     pub packages: Option<&'a PackageCache>,
     /// What is run again, whatever the engine has of it.
-    pub anew: Option<Anew<'a>>,
+    pub rerun: Option<Rerun<'a>>,
 }
 
 /// Stages whose instructions are run again.
@@ -65,7 +69,7 @@ pub struct Extras<'a> {
 /// Asked for that, BuildKit would also forget what its mounts keep between builds. So each instruction mounts a secret
 /// that does not exist, under a name that no build had before: nothing else tells it from the one in the cache.
 #[derive(Debug, Clone, Copy)]
-pub struct Anew<'a> {
+pub struct Rerun<'a> {
     /// The first of them; all where there is none.
     pub from: Option<&'a StageName>,
     /// What no build had before.
@@ -111,8 +115,10 @@ pub enum FileSource {
 /// What the first stage starts from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseRef {
-    /// A container image that the engine has under this name.
+    /// A container image of pib's own, which the engine has under this name.
     ContainerImage(String),
+    /// Somebody else's container image, which may choose a user, a shell and a working directory.
+    ForeignImage(String),
     /// A tarball in the context, so that the context is all that a build needs.
     ContextTar(String),
 }
@@ -126,6 +132,8 @@ pub struct BuildPlan {
     pub context: Vec<ContextFile>,
     /// The stages, in order.
     pub stages: Vec<PlannedStage>,
+    /// The Dockerfile's instructions, in order.
+    pub steps: Vec<PlannedStep>,
     /// The secrets that it uses.
     pub secrets: Vec<PlannedSecret>,
     /// The instructions that became one, since there were more than engines take.
@@ -155,6 +163,28 @@ pub struct PlannedStage {
     pub part_line: usize,
     /// What its key is made of, beside the key before it.
     pub ingredients: Ingredients,
+    /// What it fetches without saying what that must be: no key can know of a change.
+    pub unpinned: Vec<String>,
+}
+
+/// An instruction of the Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStep {
+    /// The line on which it starts, counted from 1.
+    pub line: usize,
+    /// Its keyword, in capitals.
+    pub keyword: String,
+    /// The index of the stage whose build stage it is in, if it is in one.
+    pub stage: Option<usize>,
+    /// Whether it stands in the stage's part; else pib has written it.
+    pub in_part: bool,
+}
+
+impl PlannedStep {
+    /// Returns whether engines make a layer of it.
+    pub fn makes_layer(&self) -> bool {
+        part::makes_layer(&self.keyword)
+    }
 }
 
 /// A secret of a plan.
@@ -167,11 +197,29 @@ pub struct PlannedSecret {
 }
 
 /// Says why stages cannot be assembled.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
 pub enum AssembleError {
     /// There is nothing to assemble.
     #[error("there is no stage to build")]
     NoStages,
+    /// A part is wrong beside the other ones.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Part(Box<ManifestError>),
+    /// Engines do not agree on which of two values a part sees.
+    #[error("stage `{stage}` takes the argument {arg}, which the ENV of stage `{by}` overrides")]
+    #[diagnostic(help(
+        "Rename the config key of `{stage}` that becomes {arg}, or take {arg} out of what `{by}` sets by ENV; [patch] in \
+         pib.toml replaces a stage of somebody else's."
+    ))]
+    Hidden {
+        /// The stage with the argument.
+        stage: StageName,
+        /// The argument.
+        arg: String,
+        /// The stage with the `ENV`.
+        by: StageName,
+    },
     /// The engine would refuse the result.
     #[error(
         "the stages make {layers} file system layers{merged}, and container engines take at most {MAX_LAYERS}"
@@ -201,57 +249,57 @@ pub fn assemble(
     if stages.is_empty() {
         return Err(AssembleError::NoStages);
     }
+    let mut unpinned = reach::check(stages)?;
     let fitted = merge::fit(stages)?;
+    let context = reach::context(stages);
     let base_key = base_key(arch, base_digest);
     let (mut key, mut form) = (base_key, None);
-    let mut dockerfile = String::from("# Written by pib. Changes here are lost.\n");
+    let mut writer = write::Writer::new(extras, base);
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
-    let mut tools = extras.native.map(|native| native.begin(&mut dockerfile));
-    for (stage, fitted) in stages.iter().zip(&fitted) {
-        let target = build_stage::name(&stage.name);
-        write_head(&mut dockerfile, stage, &target, planned.last(), base);
-        if let Some(tools) = &mut tools {
-            tools.shell(&mut dockerfile, stage.native);
-        }
-        let part_line = dockerfile.lines().count() + 1;
-        let anew = extras.anew.filter(|anew| {
-            anew.from
-                .is_none_or(|from| stage.name == *from || planned.iter().any(|before| before.name == *from))
-        });
-        let more = Mounts { packages: extras.packages, anew };
+    for (index, (stage, fitted)) in stages.iter().zip(&fitted).enumerate() {
         let part = fitted.as_ref().map_or(&stage.part, |fitted| &fitted.part);
-        write_part(&mut dockerfile, stage, part, tools.as_mut(), more);
-        key = stage_key(&key, stage);
+        let part_line = writer.stage(stages, index, part);
+        let copied = reach::copied(stage, &context);
+        key = stage_key(&key, stage, &copied);
         form = form_key(form, &key, fitted.as_ref());
-        let (name, version) = (stage.name.clone(), stage.version.clone());
         planned.push(PlannedStage {
-            name,
-            version,
-            target,
+            name: stage.name.clone(),
+            version: stage.version.clone(),
+            target: build_stage::name(&stage.name),
             key,
             form: form.unwrap_or(key),
             part_line,
-            ingredients: Ingredients::of(stage, fitted.as_ref().map(Fitted::digest)),
+            ingredients: Ingredients::of(stage, &copied, fitted.as_ref().map(Fitted::digest)),
+            unpinned: std::mem::take(&mut unpinned[index]),
         });
     }
-    if let Some(tools) = tools {
-        tools.end(&mut dockerfile);
-    }
-    let mut context: Vec<ContextFile> = stages.iter().flat_map(|stage| stage.files.iter().cloned()).collect();
-    context.sort_by(|a, b| a.path.cmp(&b.path));
+    let (dockerfile, steps) = writer.finish(stages);
     let secrets = stages.iter().flat_map(|stage| &stage.secrets);
     let secrets =
         secrets.map(|secret| PlannedSecret { id: secret.id.clone(), name: secret.name() }).collect();
     let merged = fitted.into_iter().flatten().flat_map(|fitted| fitted.merged).collect();
-    Ok(BuildPlan { dockerfile, context, stages: planned, secrets, merged, base: base_key, key, arch })
+    Ok(BuildPlan { dockerfile, context, stages: planned, steps, secrets, merged, base: base_key, key, arch })
+}
+
+/// Checks that stages can be assembled, whatever they start from.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn check(stages: &[StageInput]) -> Result<(), AssembleError> {
+    if stages.is_empty() {
+        return Err(AssembleError::NoStages);
+    }
+    reach::check(stages)?;
+    merge::fit(stages).map(drop)
 }
 
 /// Returns the keys of stages, which start from a base of this content: each is the digest of everything that decides its
 /// stage's result.
 pub fn stage_keys(arch: Arch, base_digest: &Digest, stages: &[StageInput]) -> Vec<Digest> {
+    let context = reach::context(stages);
     let mut key = base_key(arch, base_digest);
     let mut next = |stage| {
-        key = stage_key(&key, stage);
+        key = stage_key(&key, stage, &reach::copied(stage, &context));
         key
     };
     stages.iter().map(&mut next).collect()
@@ -261,6 +309,19 @@ impl BuildPlan {
     /// Returns the index of the stage whose build stage is called `target`.
     pub fn index_of(&self, target: &str) -> Option<usize> {
         self.stages.iter().position(|stage| stage.target == target)
+    }
+
+    /// Says of each stage, up to the one with the index `last`, what it fetches without saying what that must be.
+    pub fn unpinned(&self, last: usize) -> Vec<String> {
+        let stages = self.stages.iter().take(last + 1).filter(|stage| !stage.unpinned.is_empty());
+        let told = stages.map(|stage| {
+            let what = stage.unpinned.join(", ");
+            format!(
+                "stage `{}` fetches what pib cannot compare: {what}; it is not built again when that changes",
+                stage.name
+            )
+        });
+        told.collect()
     }
 }
 
@@ -274,79 +335,14 @@ impl StageSecret {
     }
 }
 
-/// What a stage's instructions mount beside native tools.
-struct Mounts<'a> {
-    packages: Option<&'a PackageCache>,
-    anew: Option<Anew<'a>>,
-}
-
-/// Writes what stands above a part: what it starts from, and its arguments.
-fn write_head(
-    dockerfile: &mut String,
-    stage: &StageInput,
-    target: &str,
-    previous: Option<&PlannedStage>,
-    base: &BaseRef,
-) {
-    let _ = match (previous, base) {
-        (Some(previous), _) => writeln!(dockerfile, "\nFROM {} AS {target}", previous.target),
-        (None, BaseRef::ContainerImage(tag)) => writeln!(dockerfile, "\nFROM {tag} AS {target}"),
-        (None, BaseRef::ContextTar(path)) => {
-            writeln!(dockerfile, "\nFROM scratch AS {target}\nADD {path} /")
-        }
-    };
-    let _ = writeln!(dockerfile, "# stage {} {}", stage.name, stage.version);
-    for arg in &stage.args {
-        let _ = writeln!(dockerfile, "ARG {}=\"{}\"", arg.name, quoted(&arg.value));
-    }
-}
-
-/// Writes a part, its instructions told of what they are to use.
-fn write_part(
-    dockerfile: &mut String,
-    stage: &StageInput,
-    part: &Part,
-    tools: Option<&mut Tools<'_>>,
-    more: Mounts<'_>,
-) {
-    let native = tools.map(|tools| tools.part(part)).filter(|_| stage.native);
-    let mut written = 0;
-    for place in &part.places {
-        dockerfile.push_str(&part.text[written..place.offset]);
-        written = place.offset;
-        match &place.what {
-            Word::Mounts(command) => {
-                let kept = more.packages.and_then(|packages| packages.mount(part.text.get(command.clone())?));
-                let anew = more.anew.map(|anew| format!("--mount=type=secret,id=pib.anew.{}", anew.nonce));
-                for mount in native.iter().chain(&kept).chain(&anew) {
-                    let _ = write!(dockerfile, " {mount}");
-                }
-            }
-            Word::Runner if native.is_some() => dockerfile.push_str(&native::runner()),
-            Word::Runner => {}
-            Word::Secret(index) => {
-                let Some(mount) = part.secrets.get(*index) else { continue };
-                let given = stage.secrets.iter().find(|secret| secret.id == mount.id);
-                let name = given.map_or_else(|| mount.id.clone(), StageSecret::name);
-                dockerfile.push_str(name.strip_prefix(&mount.id).unwrap_or_default());
-                if name != mount.id && !mount.placed {
-                    // Without a target the engine would place it by the name that it knows.
-                    let _ = write!(dockerfile, ",target=/run/secrets/{}", mount.id);
-                }
-            }
-        }
-    }
-    dockerfile.push_str(&part.text[written..]);
-}
-
 fn base_key(arch: Arch, digest: &Digest) -> Digest {
     let mut hasher = KeyHasher::new("pib base key 1");
     hasher.field(arch.platform()).field(digest.as_bytes());
     hasher.finish()
 }
 
-fn stage_key(before: &Digest, stage: &StageInput) -> Digest {
-    let mut hasher = KeyHasher::new("pib stage key 1");
+fn stage_key(before: &Digest, stage: &StageInput, copied: &[&ContextFile]) -> Digest {
+    let mut hasher = KeyHasher::new("pib stage key 2");
     hasher.field(before.as_bytes()).field(stage.name.as_str()).field(&stage.part.text);
     let keyed = || stage.args.iter().filter(|arg| arg.keyed);
     hasher.field((keyed().count() as u64).to_le_bytes());
@@ -355,7 +351,8 @@ fn stage_key(before: &Digest, stage: &StageInput) -> Digest {
     }
     let mut files: Vec<&ContextFile> = stage.files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    for file in files {
+    // What it can copy of other stages is told from its own by standing last.
+    for file in files.into_iter().chain(copied.iter().copied()) {
         hasher.field(&file.path).field(file.digest.as_bytes()).field([u8::from(file.executable)]);
     }
     for secret in &stage.secrets {
@@ -377,18 +374,6 @@ fn form_key(before: Option<Digest>, key: &Digest, fitted: Option<&Fitted>) -> Op
         hasher.field(digest.as_bytes());
     }
     Some(hasher.finish())
-}
-
-/// Escapes what Docker would expand or end the string at, within double quotes.
-fn quoted(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        if matches!(c, '"' | '\\' | '$') {
-            text.push('\\');
-        }
-        text.push(c);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -81,11 +81,12 @@ fn a_secret_is_named_by_its_value_and_placed_by_its_id() {
 
 #[test]
 fn what_is_run_anew_is_told_by_a_name_and_changes_no_key() {
-    let stages = [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "COPY x y\nRUN c")];
+    let stages =
+        [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "COPY stages/c y\nRUN c")];
     let base = BaseRef::ContainerImage("b".to_owned());
     let from = "b".parse().unwrap();
     let runs = |from| {
-        let extras = Extras { anew: Some(Anew { from, nonce: "7" }), ..Extras::default() };
+        let extras = Extras { rerun: Some(Rerun { from, nonce: "7" }), ..Extras::default() };
         let plan = assemble(Arch::Arm64, &base, &Digest::of(b"base"), &stages, &extras).unwrap();
         assert_eq!(plan.key, self::plan(&stages).key);
         plan.dockerfile.matches("RUN --mount=type=secret,id=pib.anew.7 ").count()
@@ -101,4 +102,108 @@ fn the_engines_limit_is_told_before_the_engine_does() {
     let stages = [stage("a", "1", &many)];
     let error = assemble(Arch::Arm64, &base, &Digest::of(b""), &stages, &Extras::default()).unwrap_err();
     assert!(error.to_string().contains("122"), "{error}");
+}
+
+#[test]
+fn every_stage_starts_from_a_known_state() {
+    let leaves = "USER pi\nWORKDIR /x\nSHELL [\"/bin/bash\", \"-c\"]\nRUN a";
+    let parts = [stage("a", "1", leaves), stage("b", "1", "RUN b"), stage("c", "1", "RUN c")];
+    let plan = plan(&parts);
+    let (_, b) = plan.dockerfile.split_once("FROM a AS b\n").unwrap();
+    let expected = "# stage b 1.0.0\nUSER root\nWORKDIR /\nSHELL [\"/bin/sh\", \"-c\"]\nARG X=\"1\"\nRUN b\n";
+    assert!(b.starts_with(expected), "{b}");
+    assert!(b.ends_with("# stage c 1.0.0\nARG X=\"1\"\nRUN c\n"), "{b}");
+    let foreign = BaseRef::ForeignImage("x@sha256:00".to_owned());
+    let plan = assemble(Arch::Arm64, &foreign, &Digest::of(b""), &parts[1..], &Extras::default()).unwrap();
+    assert!(plan.dockerfile.contains(expected), "{}", plan.dockerfile);
+}
+
+fn refused(stages: &[StageInput]) -> String {
+    let base = BaseRef::ContainerImage("b".to_owned());
+    let error = assemble(Arch::Arm64, &base, &Digest::of(b""), stages, &Extras::default()).unwrap_err();
+    let help = miette::Diagnostic::help(&error).unwrap();
+    format!("{error} {help}")
+}
+
+#[test]
+fn only_earlier_stages_and_images_are_copied_from() {
+    let copy = |from: &str| {
+        stage("b", "1", &format!("COPY --from={from} /x /x\nRUN --mount=from={from},target=/y b"))
+    };
+    let with = |from: &str| [stage(INIT, "1", "RUN a"), copy(from), stage("later", "1", "RUN c")];
+    for from in [INIT, "init__", "pib_init"] {
+        let plan = plan(&with(from));
+        assert_eq!(plan.dockerfile.matches("from=pib_init").count(), 2, "{}", plan.dockerfile);
+        assert!(plan.stages[1].unpinned.is_empty());
+    }
+    for (from, what) in [
+        ("b", "itself"),
+        ("later", "before = [\"b\"]"),
+        ("pib_native", "no earlier stage"),
+        ("0", "no earlier stage"),
+        ("busybox", "busybox:latest"),
+    ] {
+        assert!(refused(&with(from)).contains(what), "{from}: {}", refused(&with(from)));
+    }
+    let plan = plan(&with("busybox:1"));
+    assert_eq!(plan.stages[1].unpinned, ["container image busybox:1"]);
+    assert!(plan.unpinned(0).is_empty() && plan.unpinned(2)[0].contains("stage `b` fetches"));
+}
+
+#[test]
+fn what_hides_an_argument_is_refused() {
+    let with = |env: &str, text: &str| [stage("a", "1", env), stage("b", "1", text)];
+    assert!(refused(&with("ENV X=2", "RUN b")).contains("stage `b` takes the argument X"));
+    assert!(refused(&with("ENV Y=2", "ARG Y=3\nRUN b")).contains("declares the argument Y"));
+    for (env, text) in [
+        ("ENV X=$X", "RUN b"),
+        ("ENV X=1", "RUN b"),
+        ("ENV Y=2", "ARG Y=\"2\"\nRUN b"),
+        ("ENV Y=2", "ARG Y\nRUN b"),
+    ] {
+        plan(&with(env, text));
+    }
+}
+
+#[test]
+fn an_argument_that_a_part_declares_again_keeps_its_value() {
+    let plan = plan(&[stage("a", "1", "ARG X Y\nRUN a")]);
+    assert!(plan.dockerfile.contains("\nARG X=\"1\" Y\n"), "{}", plan.dockerfile);
+}
+
+#[test]
+fn a_key_knows_every_file_that_a_source_can_match() {
+    let file = |path: &str, content: &str| ContextFile {
+        path: path.to_owned(),
+        source: FileSource::Bytes(content.into()),
+        digest: Digest::of(content.as_bytes()),
+        size: content.len() as u64,
+        executable: false,
+    };
+    let keys = |text: &str, content: &str| {
+        let mut stages =
+            [stage("a", "1", text), stage("b", "1", "COPY stages/b/x /b\nCOPY <<EOF /y\nb\nEOF")];
+        stages[1].files.push(file("stages/b/x", content));
+        stages[0].files.push(file("stages/a/x", "a"));
+        let plan = plan(&stages);
+        plan.stages[0].key
+    };
+    for text in [
+        "COPY stages/ /all/",
+        "ADD stages/*/x /all/",
+        "COPY [\"stages/b\", \"/all/\"]",
+        "COPY stages/a/../b/x /all/",
+        "COPY stages/a/$OTHER /all/",
+        "RUN --mount=type=bind,source=stages/b,target=/x a",
+    ] {
+        assert_ne!(keys(text, "1"), keys(text, "2"), "{text}");
+    }
+    for text in ["COPY stages/a/ /all/", "COPY stages/a/* /all/", "RUN a"] {
+        assert_eq!(keys(text, "1"), keys(text, "2"), "{text}");
+    }
+    let both = plan(&[stage("a", "1", "RUN a"), stage("b", "1", "COPY <<EOF /y\nb\nEOF\nRUN b")]);
+    let path = &both.context[0].path;
+    assert!(
+        path.starts_with("heredoc/b/") && both.dockerfile.contains(&format!("COPY {path} /y\n#\n#\nRUN b"))
+    );
 }

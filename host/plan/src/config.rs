@@ -7,6 +7,7 @@ use crate::secret::{self, SecretSource};
 use crate::size::ByteSize;
 use crate::stage::{ConfigKey, ConfigSchema, ConfigType, ConfigValue};
 use crate::suggest;
+use crate::variable::Variable;
 
 /// What to do about a secret that is given in a wrong way.
 const SECRET_HELP: &str =
@@ -79,6 +80,65 @@ pub fn check_schema(key: &str, schema: &ConfigKey) -> Result<(), String> {
         Some(default) => judge(schema, default).map(drop).map_err(|what| format!("its default {what}")),
         None => Ok(()),
     }
+}
+
+/// Variables that decide how every command runs, so that an argument must not have their names.
+const SHELLS_OWN: [&str; 10] =
+    ["PATH", "HOME", "PWD", "OLDPWD", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS", "LD_PRELOAD"];
+/// Arguments that engines give a meaning of their own.
+const ENGINES_OWN: [&str; 14] = [
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "TARGETPLATFORM",
+    "TARGETOS",
+    "TARGETARCH",
+    "TARGETVARIANT",
+    "BUILDPLATFORM",
+    "BUILDOS",
+    "BUILDARCH",
+    "BUILDVARIANT",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// Returns the name of the `ARG` that a config key becomes.
+pub fn arg_name(key: &str) -> String {
+    key.to_uppercase().replace('-', "_")
+}
+
+/// Returns whether engines give an argument of this name a meaning of their own.
+pub fn is_engines_own(arg: &str) -> bool {
+    ENGINES_OWN.contains(&arg) || arg.starts_with("BUILDKIT_")
+}
+
+/// Checks that the `ARG` that a key becomes hides nothing that the part needs.
+///
+/// # Errors
+/// A sentence on what it would hide.
+pub fn check_arg(key: &str, schema: &ConfigKey, uses: &[Variable]) -> Result<(), String> {
+    let arg = arg_name(key);
+    // A secret is mounted, and no argument.
+    if schema.kind == ConfigType::Secret {
+        return Ok(());
+    }
+    if uses.iter().any(|variable| variable.arg() == arg) {
+        return Err(format!(
+            "it would be the argument {arg}, which is a project variable in `uses`: give the key another name, or take the variable out of `uses`"
+        ));
+    }
+    if SHELLS_OWN.contains(&&*arg) || arg.starts_with("LD_") {
+        return Err(format!(
+            "it would be the argument {arg}, which decides how the part's commands run: give the key another name, `stage-{key}`"
+        ));
+    }
+    if is_engines_own(&arg) {
+        return Err(format!(
+            "it would be the argument {arg}, which engines give a meaning of their own: give the key another name"
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the settings of a stage: the project's values where given, else the schema's defaults.

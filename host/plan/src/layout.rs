@@ -102,6 +102,26 @@ impl Layout {
         }
     }
 
+    /// Returns the layout as keys know it: a text that stays the same while the image would.
+    pub fn key_text(&self) -> String {
+        let mut text = String::from("pib layout 1\n");
+        for PartitionSpec { label, filesystem, mount, size, free } in &self.partitions {
+            let filesystem = match filesystem {
+                Filesystem::Vfat => "vfat",
+                Filesystem::Ext4 => "ext4",
+            };
+            let size = match size {
+                PartitionSize::Auto => "auto".to_owned(),
+                PartitionSize::Fixed(size) => size.0.to_string(),
+            };
+            let free = free.map_or_else(|| "default".to_owned(), |free| free.0.to_string());
+            // As JSON, so that no label or folder can look like what follows it.
+            let (label, mount) = (json(label), json(mount));
+            text.push_str(&format!("{label} {filesystem} {mount} {size} {free}\n"));
+        }
+        text
+    }
+
     /// Checks that the layout can be written.
     ///
     /// # Errors
@@ -172,6 +192,10 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PartitionSize, D::
     text.parse().map(PartitionSize::Fixed).map_err(serde::de::Error::custom)
 }
 
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +205,25 @@ mod tests {
     fn default_layouts_are_sound() {
         for os in ["debian", "arch", "raspios"] {
             assert_eq!(Layout::default_for(os).check(), Ok(()), "{os}");
+        }
+    }
+
+    #[test]
+    fn the_text_for_keys_never_changes_and_tells_layouts_apart() {
+        let layout = Layout::default_for("debian");
+        let expected = "pib layout 1\n\"PIBOOT\" vfat \"/boot/firmware\" 536870912 default\n\"PIROOT\" ext4 \"/\" auto default\n";
+        assert_eq!(layout.key_text(), expected);
+        let edits: [fn(&mut PartitionSpec); 5] = [
+            |part| part.label = "X\" ext4".to_owned(),
+            |part| part.filesystem = Filesystem::Vfat,
+            |part| part.mount = "/x y".to_owned(),
+            |part| part.size = PartitionSize::Fixed(ByteSize(1)),
+            |part| part.free = Some(ByteSize(1)),
+        ];
+        for edit in edits {
+            let mut changed = layout.clone();
+            edit(&mut changed.partitions[1]);
+            assert_ne!(changed.key_text(), expected);
         }
     }
 

@@ -15,7 +15,7 @@ use crate::suggest;
 mod read;
 mod write;
 
-use read::{Alike, Piece};
+use read::{Alike, Candidate};
 
 /// The most instructions that become one; a failure of one runs all of them again.
 const MAX_GROUP: usize = 64;
@@ -62,7 +62,7 @@ pub fn saved(merged: &[Merged]) -> usize {
 impl BuildPlan {
     /// Says of which stages instructions are merged, where there are any.
     pub fn merged_text(&self) -> Option<String> {
-        told(&self.merged)
+        summary(&self.merged)
     }
 
     /// Returns the instructions that became the one that starts on `line` of the part of `stage`, if it was merged.
@@ -75,7 +75,7 @@ impl BuildPlan {
 }
 
 /// Says which stages have merged instructions, where there are any.
-pub(crate) fn told(merged: &[Merged]) -> Option<String> {
+pub(crate) fn summary(merged: &[Merged]) -> Option<String> {
     let mut stages: Vec<&str> = merged.iter().map(|merged| merged.stage.as_str()).collect();
     stages.dedup();
     (!stages.is_empty()).then(|| {
@@ -96,9 +96,8 @@ pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, Assemble
     if over == 0 {
         return Ok(fitted);
     }
-    let shells = shells(stages);
     for (index, stage) in stages.iter().enumerate().rev() {
-        if let Some(part) = merge(stage, shells[index].as_deref(), over) {
+        if let Some(part) = merge(stage, over) {
             over -= saved(&part.merged);
             fitted[index] = Some(part);
         }
@@ -112,9 +111,12 @@ pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, Assemble
 
 /// Counts the layers. Those of native tools count with them and without, so that the same is merged both times.
 fn layers(stages: &[StageInput]) -> usize {
-    let own: usize = stages.iter().map(|stage| stage.part.layers).sum();
-    // After each row of stages with native tools an instruction takes their place away.
-    own + stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count()
+    let own: usize = stages.iter().map(|stage| stage.part.layers()).sum();
+    // After each row of stages with native tools an instruction takes their place away, and a stage after one that leaves
+    // another working directory goes back.
+    let native = stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count();
+    let followed = stages.split_last().map_or(&[][..], |(_, followed)| followed);
+    own + native + followed.iter().filter(|stage| stage.part.leaves.workdir).count()
 }
 
 fn fewer(merged: usize) -> String {
@@ -127,8 +129,8 @@ fn fewer(merged: usize) -> String {
 /// Names the stages with most layers.
 fn most(stages: &[StageInput], fitted: &[Option<Fitted>]) -> String {
     let layers = |index: usize| match &fitted[index] {
-        Some(fitted) => fitted.part.layers,
-        None => stages[index].part.layers,
+        Some(fitted) => fitted.part.layers(),
+        None => stages[index].part.layers(),
     };
     let mut by_layers: Vec<usize> = (0..stages.len()).collect();
     by_layers.sort_by_key(|&index| std::cmp::Reverse(layers(index)));
@@ -136,52 +138,39 @@ fn most(stages: &[StageInput], fitted: &[Option<Fitted>]) -> String {
     most.map(|&index| format!("{} ({})", stages[index].name, layers(index))).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns for each stage the shell that its part begins with, where it is known.
-fn shells(stages: &[StageInput]) -> Vec<Option<Vec<String>>> {
-    let mut shell = Some(vec!["/bin/sh".to_owned(), "-c".to_owned()]);
-    let mut found = Vec::with_capacity(stages.len());
-    for stage in stages {
-        found.push(shell.clone());
-        if let Some(chosen) = &stage.part.shell {
-            shell = serde_json::from_str(chosen).ok();
-        }
-    }
-    found
-}
-
 /// Merges instructions of one part, so that it has up to `over` layers fewer.
-fn merge(stage: &StageInput, shell: Option<&[String]>, over: usize) -> Option<Fitted> {
-    let pieces = read::pieces(stage, shell)?;
-    let groups = group(&pieces, over);
+fn merge(stage: &StageInput, over: usize) -> Option<Fitted> {
+    let candidates = read::candidates(stage)?;
+    let groups = group(&candidates, over);
     if groups.is_empty() {
         return None;
     }
     let text = write::text(&stage.part.text, &groups);
-    let part = part::check("Dockerfile.part", &text).ok()?;
+    let part = part::check(&stage.part.file, &text).ok()?;
     let merged: Vec<Merged> = groups.iter().map(|group| instructions(stage, group)).collect();
     // What the parser sees of it must be what was meant; else it stays as it was written.
-    let meant = part.layers + saved(&merged) == stage.part.layers
+    let meant = part.layers() + saved(&merged) == stage.part.layers()
         && part.text.lines().count() == stage.part.text.lines().count();
     meant.then_some(Fitted { part, merged })
 }
 
-/// Chooses the pieces that become one, from the end of the part back.
-fn group(pieces: &[Option<Piece>], mut over: usize) -> Vec<Vec<&Piece>> {
-    let mut groups: Vec<Vec<&Piece>> = Vec::new();
+/// Chooses the candidates that become one, from the end of the part back.
+fn group(candidates: &[Option<Candidate>], mut over: usize) -> Vec<Vec<&Candidate>> {
+    let mut groups: Vec<Vec<&Candidate>> = Vec::new();
     let mut next: Option<Group<'_>> = None;
-    for piece in pieces.iter().rev() {
-        let Some(piece) = piece else {
+    for candidate in candidates.iter().rev() {
+        let Some(candidate) = candidate else {
             groups.extend(next.take().map(Group::done));
             continue;
         };
         match &mut next {
-            Some(group) if over > 0 && group.takes(piece) => {
-                group.pieces.push(piece);
+            Some(group) if over > 0 && group.takes(candidate) => {
+                group.candidates.push(candidate);
                 over -= 1;
             }
             _ => {
                 groups.extend(next.take().map(Group::done));
-                next = Some(Group { pieces: vec![piece] });
+                next = Some(Group { candidates: vec![candidate] });
             }
         }
     }
@@ -191,48 +180,49 @@ fn group(pieces: &[Option<Piece>], mut over: usize) -> Vec<Vec<&Piece>> {
     groups
 }
 
-/// Pieces that become one, the last first.
+/// Candidates that become one, the last first.
 struct Group<'a> {
-    pieces: Vec<&'a Piece>,
+    candidates: Vec<&'a Candidate>,
 }
 
 impl<'a> Group<'a> {
-    /// Returns whether the piece before the group may become one with it.
-    fn takes(&self, piece: &Piece) -> bool {
-        let size: usize = self.pieces.iter().map(|piece| piece.text.len()).sum();
-        let alike = self.pieces.iter().all(|other| other.alike == piece.alike);
+    /// Returns whether the candidate before the group may become one with it.
+    fn takes(&self, candidate: &Candidate) -> bool {
+        let size: usize = self.candidates.iter().map(|candidate| candidate.text.len()).sum();
+        let alike = self.candidates.iter().all(|other| other.alike == candidate.alike);
         alike
-            && self.pieces.len() < MAX_GROUP
-            && size + piece.text.len() <= MAX_TEXT
-            && match piece.alike {
-                Alike::Run { .. } => self.downloads_as(piece),
+            && self.candidates.len() < MAX_GROUP
+            && size + candidate.text.len() <= MAX_TEXT
+            && match candidate.alike {
+                Alike::Run { .. } => self.downloads_as(candidate),
                 // Of two files with one name the second would win in both cases; but engines refuse that in one.
-                Alike::Copy { .. } => {
-                    self.pieces.iter().all(|other| other.names.iter().all(|name| !piece.names.contains(name)))
-                }
+                Alike::Copy { .. } => self
+                    .candidates
+                    .iter()
+                    .all(|other| other.names.iter().all(|name| !candidate.names.contains(name))),
             }
     }
 
     /// Returns whether the kept downloads of packages are seen by all the commands or by none.
-    fn downloads_as(&self, piece: &Piece) -> bool {
-        let mut all = piece.packages;
-        self.pieces.iter().for_each(|other| all.add(&other.packages));
-        self.pieces.iter().all(|other| other.packages.keeps() == all.keeps())
-            && piece.packages.keeps() == all.keeps()
+    fn downloads_as(&self, candidate: &Candidate) -> bool {
+        let mut all = candidate.packages;
+        self.candidates.iter().for_each(|other| all.add(&other.packages));
+        self.candidates.iter().all(|other| other.packages.keeps() == all.keeps())
+            && candidate.packages.keeps() == all.keeps()
     }
 
-    fn done(mut self) -> Vec<&'a Piece> {
-        self.pieces.reverse();
-        self.pieces
+    fn done(mut self) -> Vec<&'a Candidate> {
+        self.candidates.reverse();
+        self.candidates
     }
 }
 
-fn instructions(stage: &StageInput, group: &[&Piece]) -> Merged {
-    let instructions = group.iter().map(|piece| Instruction {
-        line: piece.line,
-        text: match &piece.alike {
-            Alike::Run { .. } => format!("RUN {}", piece.text),
-            Alike::Copy { folder, .. } => format!("COPY {} {folder}", piece.text),
+fn instructions(stage: &StageInput, group: &[&Candidate]) -> Merged {
+    let instructions = group.iter().map(|candidate| Instruction {
+        line: candidate.line,
+        text: match &candidate.alike {
+            Alike::Run { .. } => format!("RUN {}", candidate.text),
+            Alike::Copy { folder, .. } => format!("COPY {} {folder}", candidate.text),
         },
     });
     Merged { stage: stage.name.clone(), instructions: instructions.collect() }

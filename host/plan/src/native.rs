@@ -4,16 +4,13 @@
 //! The tools are a container image of their own, the *companion*. It is mounted, never copied, so that no layer
 //! holds anything of it. Its program `run` starts each command and decides which programs it stands in for.
 
-use std::fmt::Write as _;
-
 use crate::build_stage::NATIVE;
 use crate::id::Arch;
-use crate::part::Part;
 
 /// Where the companion is mounted.
 pub const ROOT: &str = "/.pib";
-/// The shell of a Dockerfile that chooses none.
-const DEFAULT_SHELL: &str = r#"["/bin/sh", "-c"]"#;
+/// The companion's program that starts commands.
+pub(crate) const RUNNER: &str = "/.pib/run";
 
 /// The companion of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,15 +93,6 @@ impl Machine {
     }
 }
 
-/// What has been written of native tools so far.
-pub(crate) struct Tools<'a> {
-    native: &'a Native,
-    /// The shell of the parts, as a JSON list.
-    shell: String,
-    /// Whether the Dockerfile's shell starts the companion's program now.
-    on: bool,
-}
-
 impl Native {
     /// Returns the mount of an instruction.
     pub fn mount(&self) -> String {
@@ -122,46 +110,11 @@ impl Native {
     pub fn tidy(&self) -> String {
         format!("RUN [ ! -d {ROOT} ] || rmdir {ROOT}\n")
     }
-
-    /// Starts a Dockerfile with native tools.
-    pub(crate) fn begin(&self, dockerfile: &mut String) -> Tools<'_> {
-        dockerfile.push('\n');
-        dockerfile.push_str(&self.stage());
-        Tools { native: self, shell: DEFAULT_SHELL.to_owned(), on: false }
-    }
-}
-
-impl Tools<'_> {
-    /// Writes the shell of the part that follows, where it differs from the one before.
-    pub(crate) fn shell(&mut self, dockerfile: &mut String, native: bool) {
-        if native != self.on {
-            let start = if native { runner() } else { String::new() };
-            let _ = writeln!(dockerfile, "SHELL [{start}{}", &self.shell[1..]);
-            if !native {
-                dockerfile.push_str(&self.native.tidy());
-            }
-            self.on = native;
-        }
-    }
-
-    /// Takes note of a part that is written, and returns the mount for its instructions.
-    pub(crate) fn part(&mut self, part: &Part) -> String {
-        if let Some(shell) = &part.shell {
-            self.shell.clone_from(shell);
-        }
-        self.native.mount()
-    }
-
-    /// Ends the Dockerfile.
-    pub(crate) fn end(mut self, dockerfile: &mut String) {
-        dockerfile.push_str("\n# The end of native tools: nothing of them stays.\n");
-        self.shell(dockerfile, false);
-    }
 }
 
 /// Returns the companion's program as the first item of a JSON list.
 pub(crate) fn runner() -> String {
-    format!("\"{ROOT}/run\", ")
+    format!("\"{RUNNER}\", ")
 }
 
 #[cfg(test)]
@@ -202,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_form_of_an_instruction_is_told_of_the_tools() {
-        let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY x /\n";
+        let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY stages/a /\n";
         let plan = plan(&[(text, true), ("RUN g", false), ("RUN h", true)], true);
         let mounts = Native { image: String::new(), machine: Machine::Amd64, set_id: SetId::Ignored }.mount();
         let expected = [
@@ -219,9 +172,9 @@ mod tests {
         let shells = [
             r#"SHELL ["/.pib/run", "/bin/sh", "-c"]"#,
             r#"SHELL ["/.pib/run",  "/bin/bash", "-c" ]"#,
-            r#"SHELL ["/bin/bash", "-c"]"#,
-            r#"SHELL ["/.pib/run", "/bin/bash", "-c"]"#,
-            r#"SHELL ["/bin/bash", "-c"]"#,
+            r#"SHELL ["/bin/sh", "-c"]"#,
+            r#"SHELL ["/.pib/run", "/bin/sh", "-c"]"#,
+            r#"SHELL ["/bin/sh", "-c"]"#,
         ];
         assert_eq!(lines(&plan, "SHELL"), shells);
         assert_eq!(lines(&plan, "FROM")[0], "FROM --platform=linux/amd64 pib-native:x AS pib_native");

@@ -65,7 +65,7 @@ impl PackageCache {
     pub(crate) fn mount(&self, command: &str) -> Option<String> {
         let manager = MANAGERS.get(self.manager)?;
         let Self { id, .. } = self;
-        Habit::of(manager, command)
+        PackageUse::of(manager, command)
             .keeps()
             .then(|| format!("--mount=type=cache,id={id},sharing=locked,target={}", manager.folder))
     }
@@ -73,11 +73,11 @@ impl PackageCache {
 
 /// What a command does with each of the package managers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Habits([Habit; MANAGERS.len()]);
+pub(crate) struct PackageUses([PackageUse; MANAGERS.len()]);
 
 /// What a command does with one package manager, as far as its text shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Habit {
+struct PackageUse {
     uses: bool,
     cleans: bool,
     removes: bool,
@@ -86,10 +86,10 @@ struct Habit {
     names_package: bool,
 }
 
-impl Habits {
-    /// Returns the habits of a command.
+impl PackageUses {
+    /// Returns what a command does with each.
     pub(crate) fn of(command: &str) -> Self {
-        Self(MANAGERS.each_ref().map(|manager| Habit::of(manager, command)))
+        Self(MANAGERS.each_ref().map(|manager| PackageUse::of(manager, command)))
     }
 
     /// Adds those of a command that runs beside it.
@@ -106,11 +106,11 @@ impl Habits {
 
     /// Returns for each package manager whether the command is to have the mount.
     pub(crate) fn keeps(&self) -> [bool; MANAGERS.len()] {
-        self.0.map(Habit::keeps)
+        self.0.map(PackageUse::keeps)
     }
 }
 
-impl Habit {
+impl PackageUse {
     fn of(manager: &Manager, command: &str) -> Self {
         let separates = |c: char| c.is_whitespace() || ";&|()\"'`,[]{}=\\".contains(c);
         let words = || command.split(separates);

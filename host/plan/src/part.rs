@@ -1,56 +1,117 @@
-//! Checks a part, a stage's Dockerfile fragment, before it becomes a piece of the whole.
+//! Checks a part, a stage's Dockerfile fragment, before it becomes one of the whole.
+//!
+//! A part stands for itself: it may not reach into the next one, and what it leaves for later ones is known. Whatever
+//! engines of different ages read differently is refused, or written as all of them read it.
 
 use std::ops::Range;
 
-use parse_dockerfile::{Command, Instruction, RunInstruction, Source, Spanned};
-
+use crate::assemble::Arg;
+use crate::manifest::stage::Exports;
 use crate::manifest::{ManifestError, ManifestText};
 use crate::stage::{ConfigSchema, ConfigType};
 use crate::{secret, suggest};
 
+mod context;
+mod heredoc;
+pub(crate) mod read;
+mod refused;
+mod shell;
+
+pub(crate) use context::Reach;
+use heredoc::Heredoc;
+use read::{Fault, Flag, Instruction};
+
 /// The largest part that is read, in bytes.
 pub const MAX_PART: usize = 1 << 20;
-
-/// What makes a part a valid Dockerfile for the parser, and is taken off all spans again.
-pub(crate) const PREFIX: &str = "FROM scratch\n";
+/// The shell that each part starts with.
+pub const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// A part that may be assembled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// The text, ending in a line break.
+    /// What messages call its file.
+    pub file: String,
+    /// The text, without a byte order mark, its lines ending in plain line breaks, also the last one.
     pub text: String,
-    /// How many file system layers its instructions make.
-    pub layers: usize,
+    /// Its instructions, in order.
+    pub steps: Vec<Step>,
     /// The `ARG`s that it declares.
-    pub declares: Vec<String>,
+    pub declares: Vec<Assignment>,
     /// The paths in the context that it copies from.
     pub copies: Vec<CopySource>,
     /// Where the assembler puts something in, in the order of the text.
-    pub places: Vec<Place>,
+    pub insertions: Vec<Insertion>,
     /// The secrets that its instructions mount.
     pub secrets: Vec<SecretMount>,
-    /// The shell that the part leaves for the parts after it, as a JSON list, if it chooses one.
-    pub shell: Option<String>,
+    /// Files of its own text, which it copies.
+    pub files: Vec<InlineFile>,
+    /// The build stages and container images that it copies from or mounts.
+    pub froms: Vec<StageRef>,
+    /// What it fetches without saying what that must be: no key can know of a change.
+    pub unpinned: Vec<String>,
+    /// What it leaves for the parts after it.
+    pub leaves: State,
 }
 
-/// A place in a part's text at which an instruction is told something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The byte offset.
-    pub offset: usize,
-    /// What belongs there.
-    pub what: Word,
+/// What a part leaves behind beside files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The shell, if it chooses one.
+    pub shell: Option<Vec<String>>,
+    /// Whether it chooses a user.
+    pub user: bool,
+    /// Whether it chooses a working directory.
+    pub workdir: bool,
+    /// Its environment variables.
+    pub env: Vec<Assignment>,
 }
 
-/// What an instruction is told.
+/// An instruction of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Word {
+pub struct Step {
+    /// The line on which it starts, counted from 1.
+    pub line: usize,
+    /// Its keyword, in capitals.
+    pub keyword: String,
+}
+
+/// A name that an `ENV` or `ARG` sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// The name.
+    pub name: String,
+    /// The value as written, where it has one.
+    pub value: Option<String>,
+    /// Where it stands in the part.
+    pub span: Range<usize>,
+}
+
+/// A place in a part's text at which the assembler writes something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insertion {
+    /// The text that it takes the place of; often none.
+    pub span: Range<usize>,
+    /// What is written there.
+    pub content: Content,
+}
+
+/// What the assembler writes into a part's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
     /// Mounts, behind the word `RUN`, for the command at this place of the text.
     Mounts(Range<usize>),
     /// The program that runs the command, as the first item of a JSON list.
     Runner,
     /// Which value the secret has, behind its id: the index in [`Part::secrets`].
     Secret(usize),
+    /// The name of a build stage: the index in [`Part::froms`].
+    Stage(usize),
+    /// The value of this `ARG`, where it is one of pib's own.
+    Value(String),
+    /// The path of a file in the context: the index in [`Part::files`].
+    File(usize),
+    /// This text.
+    Text(String),
 }
 
 /// A secret that a `RUN` instruction mounts.
@@ -64,7 +125,7 @@ pub struct SecretMount {
     pub placed: bool,
 }
 
-/// A path in the context that a `COPY` or `ADD` names.
+/// A path in the context that a `COPY`, an `ADD` or a mount names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySource {
     /// The path as written.
@@ -73,155 +134,294 @@ pub struct CopySource {
     pub span: Range<usize>,
 }
 
+/// A build stage or container image that a part copies from or mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageRef {
+    /// Its name as written.
+    pub name: String,
+    /// Where it stands in the part.
+    pub span: Range<usize>,
+}
+
+/// A file whose content is part of the part: a heredoc that is copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InlineFile {
+    /// Its name.
+    pub name: String,
+    /// Its content.
+    pub content: String,
+}
+
 /// Checks the part `text`, which was read from `file`.
 ///
 /// # Errors
-/// When the part is empty or no Dockerfile syntax, or has a `FROM` of its own: which container image a
-/// stage starts from is what the order decides.
+/// When the part is empty or is not valid, has an instruction that cannot stand in a part, or one that engines read in
+/// different ways.
 pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
-    // Editors on Windows put a byte order mark there, which nobody sees; Docker passes over it, too.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let source = ManifestText::new(file, text);
     if text.len() > MAX_PART {
         let message = format!("the part `{file}` is larger than 1 MiB");
-        return Err(source.error(0..0, message, "").with_help("Move data to files and COPY them."));
+        let error = ManifestText::new(file, "").error(0..0, message, "");
+        return Err(error.with_help("Move data to files and COPY them."));
     }
-    if let Some(at) = open_end(text) {
-        let message = format!(
-            "the last instruction of the part `{file}` has no end: its last line ends in a backslash"
-        );
-        let help =
-            "Remove the backslash, or add the line that is missing: what comes next is another stage's.";
-        return Err(source.error(at..at + 1, message, "this backslash").with_help(help));
+    // Editors and git on Windows leave these; nobody means them, and the same part has the same key everywhere.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
+    let mut part = Part::empty(file, format!("{}\n", text.trim_end_matches([' ', '\t', '\n'])));
+    match part.read() {
+        Ok(()) => Ok(part),
+        Err(fault) => Err(part.error(fault)),
     }
-    let whole = format!("{PREFIX}{text}\n");
-    let dockerfile = parse_dockerfile::parse(&whole).map_err(|error| {
-        let at = offset(text, error.line().saturating_sub(1), error.column());
-        // Its own line is that of the text with the prefix.
-        let found = source.error(at..at, format!("could not read the part `{file}`: {error:#}"), "here");
-        let heredoc = text[..at].lines().any(|line| line.contains("<<"));
-        let help = "A heredoc must begin its command, as in RUN <<EOF. `printf`, or a file and COPY, work on every engine.";
-        if heredoc { found.with_help(help) } else { found }
-    })?;
-    let mut part = Part {
-        text: format!("{}\n", text.trim_end()),
-        layers: 0,
-        declares: vec![],
-        copies: vec![],
-        places: vec![],
-        secrets: vec![],
-        shell: None,
-    };
-    for instruction in dockerfile.instructions.iter().skip(1) {
-        match instruction {
-            Instruction::From(from) => {
-                let span = own(&from.from.span, text);
-                let message = format!("the part `{file}` has a FROM of its own");
-                let help = "A part continues from the stage before it: remove the FROM. To use files of another \
-                            container image, write COPY --from=IMAGE.";
-                return Err(source.error(span, message, "this instruction").with_help(help));
-            }
-            Instruction::Arg(arg) => {
-                let words = arg.arguments.value.split_whitespace();
-                let names = words.map(|word| word.split_once('=').map_or(word, |(name, _)| name));
-                part.declares.extend(names.map(str::to_owned));
-            }
-            Instruction::Copy(copy) => {
-                part.layers += 1;
-                if !copy.options.iter().any(|flag| flag.name.value == "from") {
-                    part.copies.extend(paths(&copy.src, text));
-                }
-            }
-            Instruction::Add(add) => {
-                part.layers += 1;
-                part.copies.extend(paths(&add.src, text));
-            }
-            Instruction::Run(run) => {
-                part.layers += 1;
-                part.run(&source, run)?;
-            }
-            Instruction::Shell(shell) => {
-                let list = own(&shell.shell.span, text).end..text.len();
-                if let Some(at) = text[list.clone()].find('[') {
-                    part.place(list.start + at + 1, Word::Runner);
-                }
-                let words: Vec<String> =
-                    shell.arguments.iter().map(|word| json_string(&word.value)).collect();
-                part.shell = Some(format!("[{}]", words.join(", ")));
-            }
-            Instruction::Workdir(_) => part.layers += 1,
-            _ => {}
-        }
-    }
-    if dockerfile.instructions.len() < 2 {
-        let message = format!("the part `{file}` has no instruction");
-        return Err(source.error(0..0, message, "").with_help("A part needs at least one RUN, COPY or ENV."));
-    }
-    Ok(part)
 }
 
 impl Part {
-    fn place(&mut self, offset: usize, what: Word) {
-        self.places.push(Place { offset, what });
+    fn empty(file: &str, text: String) -> Self {
+        Self {
+            file: file.to_owned(),
+            text,
+            steps: vec![],
+            declares: vec![],
+            copies: vec![],
+            insertions: vec![],
+            secrets: vec![],
+            files: vec![],
+            froms: vec![],
+            unpinned: vec![],
+            leaves: State::default(),
+        }
     }
 
-    fn run(&mut self, source: &ManifestText, run: &RunInstruction<'_>) -> Result<(), ManifestError> {
-        let text = &*source.text;
-        let span = match &run.arguments {
-            Command::Exec(Spanned { span, .. }) | Command::Shell(Spanned { span, .. }) => span,
-            _ => &run.run.span,
-        };
-        let mut command = own(span, text);
-        let list = matches!(run.arguments, Command::Exec(_)).then_some(command.start + 1);
-        command.end = run.here_docs.iter().map(|doc| own(&doc.span, text).end).fold(command.end, usize::max);
-        self.place(own(&run.run.span, text).end, Word::Mounts(command));
-        for flag in run.options.iter().filter(|flag| flag.name.value == "mount") {
-            if let Some(value) = &flag.value {
-                self.mount(source, own(&value.span, text))?;
-            }
+    /// Returns how many file system layers its instructions make.
+    pub fn layers(&self) -> usize {
+        self.steps.iter().filter(|step| step.makes_layer()).count()
+    }
+
+    /// Returns an error at a place of the part.
+    fn error(&self, fault: Fault) -> ManifestError {
+        let message = format!("the part `{}` {}", self.file, fault.what);
+        let end = fault.span.end.min(self.text.len());
+        let span = fault.span.start.min(end)..end;
+        ManifestText::new(&self.file, &self.text).error(span, message, fault.label).with_help(fault.help)
+    }
+
+    fn read(&mut self) -> Result<(), Fault> {
+        refused::directives(&self.text)?;
+        let instructions = read::read(&self.text)?;
+        if instructions.is_empty() {
+            return Err(Fault::new(
+                0..0,
+                "has no instruction",
+                "",
+                "A part needs at least one RUN, COPY or ENV.",
+            ));
         }
-        if let Some(offset) = list {
-            self.place(offset, Word::Runner);
+        instructions.iter().try_for_each(|instruction| self.take(instruction))?;
+        self.insertions.sort_by_key(|insertion| insertion.span.start);
+        Ok(())
+    }
+
+    fn insert(&mut self, span: Range<usize>, content: Content) {
+        self.insertions.push(Insertion { span, content });
+    }
+
+    /// Takes note of an instruction.
+    fn take(&mut self, instruction: &Instruction) -> Result<(), Fault> {
+        refused::instruction(instruction)?;
+        let line = instruction.line;
+        self.steps.push(Step { line, keyword: instruction.keyword.clone() });
+        match &*instruction.keyword {
+            "RUN" => self.run(instruction)?,
+            "COPY" | "ADD" => self.copy(instruction)?,
+            "ARG" => self.arg(instruction),
+            "ENV" => self.leaves.env.extend(refused::env(instruction)?),
+            "SHELL" => {
+                let at = instruction.arguments.span(0..1).end;
+                self.insert(at..at, Content::Runner);
+                self.leaves.shell.clone_from(&instruction.list);
+            }
+            "USER" => self.leaves.user = true,
+            "WORKDIR" => self.leaves.workdir = true,
+            _ => {}
         }
         Ok(())
     }
 
-    /// Takes note of a mount, the text at `span`, if it is a secret.
-    fn mount(&mut self, source: &ManifestText, span: Range<usize>) -> Result<(), ManifestError> {
-        let mut at = span.start;
+    fn arg(&mut self, instruction: &Instruction) {
+        for word in instruction.arguments.words() {
+            let text = &instruction.arguments.text[word.clone()];
+            let span = instruction.arguments.span(word);
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (text, None),
+            };
+            if value.is_none() {
+                self.insert(span.end..span.end, Content::Value(name.to_owned()));
+            }
+            self.declares.push(Assignment { name: name.to_owned(), value, span });
+        }
+    }
+
+    fn run(&mut self, run: &Instruction) -> Result<(), Fault> {
+        let arguments = &run.arguments;
+        let start = arguments.span(0..1).start;
+        if let Some(file) = self.written_file(run) {
+            let what =
+                format!("has a RUN that writes to {file}, which is the engine's own while a command runs");
+            let help =
+                format!("COPY a file to {file}; engines lose what a command writes there, or refuse it.");
+            return Err(Fault::new(run.at.clone(), what, "this instruction", help));
+        }
+        self.insert(run.at.end..run.at.end, Content::Mounts(start..run.whole_end));
+        for flag in run.options.iter().filter(|flag| flag.name == "mount") {
+            self.mount(flag)?;
+        }
+        if run.list.is_some() {
+            let at = arguments.span(0..1).end;
+            self.insert(at..at, Content::Runner);
+        } else if arguments.text.contains("<<") {
+            let default = || DEFAULT_SHELL.map(str::to_owned).to_vec();
+            let shell = self.leaves.shell.clone().unwrap_or_else(default);
+            let words = heredoc::command(&shell, arguments, &run.heredocs);
+            let breaks = self.text[start..run.whole_end].matches('\n').count();
+            let list = heredoc::write_list(&words, breaks, run.at.clone())?;
+            self.insert(start..start, Content::Text("[".to_owned()));
+            self.insert(start..start, Content::Runner);
+            self.insert(start..run.whole_end, Content::Text(list));
+        }
+        Ok(())
+    }
+
+    fn written_file(&self, run: &Instruction) -> Option<&'static str> {
+        let scripts = run.heredocs.iter().filter(|heredoc| heredoc.word == (0..run.arguments.text.len()));
+        let script = scripts.map(|heredoc| heredoc.content()).next();
+        shell::written_file(script.as_deref().unwrap_or(&run.arguments.text)).filter(|_| run.list.is_none())
+    }
+
+    fn copy(&mut self, copy: &Instruction) -> Result<(), Fault> {
+        let from = copy.options.iter().find(|flag| flag.name == "from" && copy.keyword == "COPY");
+        if let Some(flag) = from {
+            self.copy_from(flag.value.as_deref().unwrap_or_default(), flag.span.clone())?;
+        }
+        let arguments = &copy.arguments;
+        let sources: Vec<(String, Range<usize>)> = match &copy.list {
+            Some(list) => {
+                let span = arguments.span(0..arguments.text.len());
+                list.iter().map(|word| (word.clone(), span.clone())).collect()
+            }
+            None => {
+                let words = arguments.plain_words().into_iter();
+                words.map(|word| (arguments.text[word.clone()].to_owned(), arguments.span(word))).collect()
+            }
+        };
+        let Some((_, sources)) = sources.split_last().filter(|(_, sources)| !sources.is_empty()) else {
+            let what = format!("has a {} without a source or a destination", copy.keyword);
+            let help = format!("Write {} SOURCE DESTINATION.", copy.keyword);
+            return Err(Fault::new(copy.at.clone(), what, "this instruction", help));
+        };
+        for (path, span) in sources {
+            let heredoc = copy.heredocs.iter().find(|heredoc| arguments.span(heredoc.word.clone()) == *span);
+            match heredoc {
+                Some(heredoc) => self.inline(heredoc, span.clone())?,
+                None if from.is_some() => {}
+                None if copy.keyword == "ADD" && is_remote(path) => self.remote(copy, path),
+                None => self.copies.push(CopySource { path: path.clone(), span: span.clone() }),
+            }
+        }
+        if copy.whole_end > copy.end {
+            let breaks = self.text[copy.end..copy.whole_end].matches('\n').count();
+            self.insert(copy.end..copy.whole_end, Content::Text("\n#".repeat(breaks)));
+        }
+        Ok(())
+    }
+
+    /// Makes a file of a heredoc that is copied.
+    fn inline(&mut self, heredoc: &Heredoc, span: Range<usize>) -> Result<(), Fault> {
+        let content = heredoc.content();
+        if !heredoc.quoted && content.contains(['$', '\\']) {
+            let what = "copies a heredoc with `$` or a backslash, whose variables not every engine puts in";
+            let help = format!(
+                "Write <<'{name}' where they are part of the text. To have variables put in, write RUN cat <<{name} > FILE.",
+                name = heredoc.name
+            );
+            return Err(Fault::new(span, what, "this heredoc", help));
+        }
+        self.insert(span, Content::File(self.files.len()));
+        self.files.push(InlineFile { name: heredoc.name.clone(), content });
+        Ok(())
+    }
+
+    /// Takes note of what an `ADD` fetches.
+    fn remote(&mut self, add: &Instruction, address: &str) {
+        if add.options.iter().any(|flag| flag.name == "checksum") {
+            return;
+        }
+        // What stands before the host, or behind the path, may be a password.
+        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = host.rsplit('@').next().unwrap_or_default();
+        let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+        self.unpinned.push(format!("ADD {scheme}{host}{path} (line {})", add.line));
+    }
+
+    /// Takes note of a build stage or container image.
+    fn copy_from(&mut self, name: &str, span: Range<usize>) -> Result<(), Fault> {
+        if name.is_empty() || name.contains('$') {
+            let what = "does not say plainly which stage or container image it copies from";
+            let help = "Write the name of an earlier stage, or of a container image with its tag.";
+            return Err(Fault::new(span, what, "here", help));
+        }
+        self.insert(span.clone(), Content::Stage(self.froms.len()));
+        self.froms.push(StageRef { name: name.to_owned(), span });
+        Ok(())
+    }
+
+    /// Takes note of a mount.
+    fn mount(&mut self, flag: &Flag) -> Result<(), Fault> {
+        let value = flag.value.as_deref().unwrap_or_default();
+        let mut at = flag.span.start;
         let mut fields = Vec::new();
-        for field in source.text[span.clone()].split(',') {
+        for field in value.split(',') {
             let (key, value) = field.split_once('=').unwrap_or((field, ""));
             let start = at + field.len() - value.len();
             fields.push((key, value, start..start + value.len()));
             at += field.len() + 1;
         }
         let find = |keys: &[&str]| fields.iter().find(|(key, ..)| keys.contains(key));
-        if find(&["type"]).is_none_or(|(_, kind, _)| *kind != "secret") {
-            return Ok(());
+        let from = find(&["from"]);
+        if let Some((_, name, span)) = from {
+            self.copy_from(name, span.clone())?;
         }
-        let Some((_, id, place)) = find(&["id", "source", "src"]).filter(|(_, id, _)| !id.is_empty()) else {
-            let message = format!("the part `{}` mounts a secret without naming it", source.file);
-            let help = "Write --mount=type=secret,id=STAGE.KEY.";
-            return Err(source.error(span, message, "which secret?").with_help(help));
-        };
-        let placed = find(&["target", "dst", "destination", "env"]).is_some();
-        self.place(place.end, Word::Secret(self.secrets.len()));
-        self.secrets.push(SecretMount { id: (*id).to_owned(), span: place.clone(), placed });
+        match find(&["type"]).map_or("bind", |(_, kind, _)| kind) {
+            "bind" if from.is_none() => {
+                let source = find(&["source", "src"]);
+                let (path, span) =
+                    source.map_or(("", flag.span.clone()), |(_, path, span)| (*path, span.clone()));
+                self.copies.push(CopySource { path: path.to_owned(), span });
+            }
+            "secret" => {
+                let Some((_, id, place)) = find(&["id", "source", "src"]).filter(|(_, id, _)| !id.is_empty())
+                else {
+                    let help = "Write --mount=type=secret,id=STAGE.KEY.";
+                    let what = "mounts a secret without naming it";
+                    return Err(Fault::new(flag.span.clone(), what, "which secret?", help));
+                };
+                let placed = find(&["target", "dst", "destination", "env"]).is_some();
+                self.insert(place.end..place.end, Content::Secret(self.secrets.len()));
+                self.secrets.push(SecretMount { id: (*id).to_owned(), span: place.clone(), placed });
+            }
+            _ => {}
+        }
         Ok(())
     }
 
-    /// Checks that the part `file` mounts the secrets of its stage's schema, all of them and no others.
+    /// Checks that the part mounts the secrets of its stage's schema, all of them and no others.
     ///
     /// # Errors
     /// Names the first id that is unknown, at its place, or a secret that no instruction mounts.
-    pub fn check_secrets(&self, file: &str, stage: &str, schema: &ConfigSchema) -> Result<(), ManifestError> {
-        let source = ManifestText::new(file, &self.text);
+    pub fn check_secrets(&self, stage: &str, schema: &ConfigSchema) -> Result<(), ManifestError> {
         let keys = schema.iter().filter(|(_, key)| key.kind == ConfigType::Secret);
         let known: Vec<String> = keys.map(|(key, _)| secret::id(stage, key)).collect();
         if let Some(mount) = self.secrets.iter().find(|mount| !known.contains(&mount.id)) {
-            let message =
-                format!("the part `{file}` mounts the secret `{}`, which its stage does not have", mount.id);
+            let what = format!("mounts the secret `{}`, which its stage does not have", mount.id);
             let names = || known.iter().map(String::as_str);
             let help = match suggest::nearest(&mount.id, names()) {
                 Some(near) => format!("Did you mean `{near}`?"),
@@ -231,175 +431,93 @@ impl Part {
                 }
                 None => format!("The stage has {}.", suggest::list(names())),
             };
-            return Err(source.error(mount.span.clone(), message, "no such secret").with_help(help));
+            return Err(self.error(Fault::new(mount.span.clone(), what, "no such secret", help)));
         }
         if let Some(id) = known.iter().find(|id| self.secrets.iter().all(|mount| mount.id != **id)) {
-            let message = format!("the part `{file}` never mounts the secret `{id}` of its stage");
+            let what = format!("never mounts the secret `{id}` of its stage");
             let help = format!("Add --mount=type=secret,id={id} to the RUN that needs it.");
-            return Err(source.error(0..0, message, "in this part").with_help(help));
+            return Err(self.error(Fault::new(0..0, what, "in this part", help)));
         }
         Ok(())
     }
 
     /// Checks that the context has what the part copies; `has` tells whether a path, a file or a folder, is there.
+    /// Without `args`, the values of variables, paths with variables are passed over.
     ///
     /// # Errors
-    /// Names the first path that is missing, at its place in the part `file`.
-    pub fn check_copies(&self, file: &str, has: impl Fn(&str) -> bool) -> Result<(), ManifestError> {
-        for copy in &self.copies {
-            let path = copy.path.trim_start_matches("./").trim_matches('/');
-            let open = path.is_empty() || path == "." || path.contains(['$', '*', '?', '[', '\\']);
-            let remote = path.contains("://") || path.starts_with("git@");
-            if !open && !remote && !has(path) {
-                let message = format!("the part `{file}` copies `{path}`, which the context does not have");
-                let help = "The context has each stage's files under stages/NAME/, nothing else.";
-                let source = ManifestText::new(file, &self.text);
-                return Err(source.error(copy.span.clone(), message, "not in the context").with_help(help));
+    /// Names the first path that is missing or outside of the stages' files, at its place.
+    pub fn check_copies(
+        &self,
+        args: Option<&[Arg]>,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<(), ManifestError> {
+        for copy in self.copies.iter().filter(|copy| args.is_some() || !copy.path.contains('$')) {
+            match Reach::of(&copy.path, args.unwrap_or_default()) {
+                Reach::Path(path) if path.contains('/') && !has(&path) => {
+                    let what = format!("copies `{path}`, which the context does not have");
+                    let help = "The context has each stage's files under stages/NAME/, nothing else.";
+                    return Err(self.error(Fault::new(copy.span.clone(), what, "not in the context", help)));
+                }
+                Reach::Outside if !copy.path.contains('$') => return Err(self.outside(copy)),
+                _ => {}
             }
         }
         Ok(())
     }
-}
 
-/// Returns where the backslash is that continues the last line of a text, if one does.
-///
-/// Comments and empty lines do not end an instruction, so those behind it are passed over.
-fn open_end(text: &str) -> Option<usize> {
-    let blank = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-    let mut end = text.len();
-    for line in text.split_inclusive('\n').rev() {
-        let start = end - line.len();
-        if !blank(line) {
-            let line = line.trim_end();
-            return line.ends_with('\\').then(|| start + line.len() - 1);
-        }
-        end = start;
+    /// Returns the error of a source that is not in the folder of stages.
+    pub(crate) fn outside(&self, copy: &CopySource) -> ManifestError {
+        let what = format!("copies `{}`, which is not below stages/", copy.path);
+        let help =
+            "Write stages/NAME/PATH: the context has each stage's files under stages/NAME/, nothing else.";
+        self.error(Fault::new(copy.span.clone(), what, "not a stage's file", help))
     }
-    None
-}
 
-/// Returns a string as JSON writes it.
-fn json_string(text: &str) -> String {
-    let mut json = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => json.extend(['\\', c]),
-            c if c.is_control() => json.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => json.push(c),
-        }
+    /// Returns the error of a stage that cannot be copied from.
+    pub(crate) fn unknown_from(&self, from: &StageRef, what: &str, help: String) -> ManifestError {
+        let what = format!("copies from `{}`, {what}", from.name);
+        self.error(Fault::new(from.span.clone(), what, "this name", help))
     }
-    json.push('"');
-    json
-}
 
-fn paths<'a>(sources: &'a [Source<'a>], text: &'a str) -> impl Iterator<Item = CopySource> + 'a {
-    sources.iter().filter_map(|source| match source {
-        Source::Path(path) => Some(CopySource { path: path.value.to_string(), span: own(&path.span, text) }),
-        _ => None,
-    })
-}
-
-/// Turns a span of the prefixed text into one of the part.
-pub(crate) fn own(span: &Range<usize>, text: &str) -> Range<usize> {
-    let shift = |at: usize| at.saturating_sub(PREFIX.len()).min(text.len());
-    shift(span.start)..shift(span.end)
-}
-
-/// Returns the byte offset of a line and column, both counted from 1.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let mut at = (start + column.saturating_sub(1)).min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
+    /// Returns the error of an `ARG` that an `ENV` of the stage `by` overrides.
+    pub(crate) fn hidden(&self, arg: &Assignment, by: &str) -> ManifestError {
+        let what = format!("declares the argument {}, which the ENV of stage `{by}` overrides", arg.name);
+        let help = "Give the argument another name: engines do not agree on which of the two counts.";
+        self.error(Fault::new(arg.span.clone(), what, "this argument", help))
     }
-    at
+
+    /// Checks that the part leaves no environment variables for later stages but those that its stage exports.
+    ///
+    /// # Errors
+    /// Names the first one that it does not, at its place.
+    pub fn check_exports(&self, exports: &Exports) -> Result<(), ManifestError> {
+        let Exports::Names(names) = exports else { return Ok(()) };
+        let Some(env) = self.leaves.env.iter().find(|env| !names.contains(&env.name)) else { return Ok(()) };
+        let what = format!("sets {}, which stays set in all stages after it", env.name);
+        let help = format!(
+            "Write ARG {name}=VALUE, which ends with the stage; or, where later stages are to have it, \
+             exports = [\"{name}\"] in [stage] of stage.toml.",
+            name = env.name
+        );
+        Err(self.error(Fault::new(env.span.clone(), what, "this variable", help)))
+    }
+}
+
+impl Step {
+    /// Returns whether it makes a file system layer.
+    pub fn makes_layer(&self) -> bool {
+        makes_layer(&self.keyword)
+    }
+}
+
+/// Returns whether engines make a file system layer of an instruction with this keyword, in capitals.
+pub(crate) fn makes_layer(keyword: &str) -> bool {
+    matches!(keyword, "RUN" | "COPY" | "ADD" | "WORKDIR")
+}
+
+fn is_remote(path: &str) -> bool {
+    path.contains("://") || path.starts_with("git@")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn layers_and_sources_are_counted() {
-        let text =
-            "ARG X=1\nENV A=b\nRUN true\nCOPY stages/a/x stages/a/y /z/\nADD http://example.org/f /f\n";
-        let part = check("p", text).unwrap();
-        assert_eq!((part.layers, part.declares.as_slice()), (3, &["X".to_owned()][..]));
-        let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.as_str()).collect();
-        assert_eq!(paths, ["stages/a/x", "stages/a/y", "http://example.org/f"]);
-        assert_eq!(&text[part.copies[1].span.clone()], "stages/a/y");
-    }
-
-    #[test]
-    fn a_from_is_refused_at_its_place() {
-        let text = "RUN true\nFROM debian\nRUN false\n";
-        let error = check("Dockerfile.part", text).unwrap_err();
-        assert!(error.to_string().contains("FROM of its own"));
-        assert_eq!(&text[error.span().unwrap()], "FROM");
-        assert!(check("p", "RUN echo \\\n FROM here\n").is_ok());
-    }
-
-    #[test]
-    fn a_part_never_reaches_into_the_next() {
-        for end in ["\\", "\\\n", "\\ \t\n", "\\\r\n", "\\\n\n  # comment\n", "\\\n#\\\n"] {
-            let text = format!("RUN true\nRUN a && {end}");
-            let error = check("p", &text).unwrap_err();
-            assert!(error.to_string().contains("ends in a backslash"), "{text:?}: {error}");
-            assert_eq!(error.span().unwrap().start, "RUN true\nRUN a && ".len(), "{text:?}");
-        }
-        assert!(check("p", "RUN a\n# comment \\\n").is_ok());
-    }
-
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_text() {
-        assert_eq!(check("p", "\u{feff}RUN a\n").unwrap(), check("p", "RUN a\n").unwrap());
-    }
-
-    #[test]
-    fn empty_and_broken_parts_are_refused() {
-        assert!(check("p", "").is_err());
-        assert!(check("p", "# only a comment\n").is_err());
-        let error = check("p", "RUN true\nRNU false\n").unwrap_err();
-        assert_eq!(error.span().unwrap().start, "RUN true\n".len(), "{error}");
-        assert!(
-            error.to_string().ends_with("unknown instruction 'RNU'") && error.advice().is_none(),
-            "{error}"
-        );
-        let error = check("p", "RUN cat <<EOF > /x\ntext\nEOF\n").unwrap_err();
-        assert!(error.advice().unwrap().contains("RUN <<EOF"), "{error}");
-    }
-
-    #[test]
-    fn secrets_are_known_and_mounted() {
-        let text = "RUN --network=none --mount=type=secret,id=net.pass \\\n  --mount=type=cache,id=x,target=/c true\n\
-                    RUN --mount=id=net.pass,target=/p,type=secret true\n";
-        let part = check("p", text).unwrap();
-        let mounts: Vec<_> = part.secrets.iter().map(|mount| (mount.id.as_str(), mount.placed)).collect();
-        assert_eq!(mounts, [("net.pass", false), ("net.pass", true)]);
-        assert_eq!(&text[part.secrets[1].span.clone()], "net.pass");
-        assert!(part.places.is_sorted_by_key(|place| place.offset), "{:?}", part.places);
-        let schema = |text: &str| toml::from_str::<ConfigSchema>(text).unwrap();
-        let pass = schema("pass = { type = 'secret' }");
-        assert!(part.check_secrets("p", "net", &pass).is_ok());
-        let error = part.check_secrets("p", "ne", &pass).unwrap_err();
-        assert_eq!(
-            (error.advice(), &text[error.span().unwrap()]),
-            (Some("Did you mean `ne.pass`?"), "net.pass")
-        );
-        let error = part.check_secrets("p", "net", &schema("pass = { type = 'string' }")).unwrap_err();
-        assert!(error.advice().unwrap().contains("type = \"secret\""), "{error:?}");
-        let two = schema("pass = { type = 'secret' }\nkey = { type = 'secret' }");
-        let error = part.check_secrets("p", "net", &two).unwrap_err();
-        assert!(error.to_string().contains("never mounts the secret `net.key`"), "{error}");
-        assert!(check("p", "RUN --mount=type=secret,target=/x true\n").is_err());
-    }
-
-    #[test]
-    fn missing_files_are_named() {
-        let part =
-            check("p", "COPY stages/a/x /x\nCOPY --from=other /y /y\nCOPY stages/a/*.conf /\n").unwrap();
-        assert!(part.check_copies("p", |path| path == "stages/a/x").is_ok());
-        let error = part.check_copies("p", |_| false).unwrap_err();
-        assert!(error.to_string().contains("stages/a/x"));
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{BuildPlan, PlannedStage, StageInput};
+use crate::assemble::{BuildPlan, ContextFile, PlannedStage, StageInput};
 use crate::id::{Digest, StageName};
 
 /// The newest form of a record that this code reads and writes.
@@ -59,9 +59,9 @@ pub enum Verdict {
 
 impl Ingredients {
     /// Returns what a stage's key is made of.
-    pub(crate) fn of(stage: &StageInput, merged: Option<Digest>) -> Self {
+    pub(crate) fn of(stage: &StageInput, copied: &[&ContextFile], merged: Option<Digest>) -> Self {
         let args = stage.args.iter().filter(|arg| arg.keyed);
-        let files = stage.files.iter().map(|file| {
+        let files = stage.files.iter().chain(copied.iter().copied()).map(|file| {
             let mark = if file.executable { " x" } else { "" };
             (file.path.clone(), format!("{}{mark}", file.digest))
         });

@@ -19,8 +19,8 @@ use super::error::EngineError;
 use super::export::{self, Piece};
 use super::filesync::content_time;
 use super::lines::Lines;
+use super::locate;
 use super::merged;
-use super::place;
 use super::progress::{Stages, shorten, step_failed};
 use super::session::AbortOnDrop;
 use super::{ContainerImage, Engine, solve};
@@ -288,7 +288,7 @@ impl<'a> Follower<'a> {
         }
         self.count += 1;
         let plan = self.request.plan;
-        let place = (!plan.merged.is_empty()).then(|| place::of_number(plan, self.count)).flatten();
+        let place = (!plan.merged.is_empty()).then(|| locate::of_number(plan, self.count)).flatten();
         let shown = merged::shown(plan, place, &self.mask);
         let instruction = shown.unwrap_or_else(|| self.mask.apply(shorten(instruction)));
         if let Some(stage) = self.stage {
@@ -329,7 +329,7 @@ impl<'a> Follower<'a> {
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
         self.stages.fail(self.stage);
         let plan = self.request.plan;
-        let line = place::of_number(plan, self.count).map(|place| place.line);
+        let line = locate::of_number(plan, self.count).map(|place| place.line);
         let stage = self.stage.and_then(|stage| self.stages.name(stage));
         let message = self.mask.apply(error.trim().to_owned());
         let mut tail = self.lines.tail();

@@ -3,14 +3,14 @@
 use pib_plan::assemble::BuildPlan;
 use pib_plan::merge;
 
-use super::place::Place;
+use super::locate::Location;
 use super::progress::shorten;
 use pib_event::Mask;
 
 /// Returns what is shown of the instruction at this place, if it was merged.
-pub(super) fn shown(plan: &BuildPlan, place: Option<Place>, mask: &Mask) -> Option<String> {
-    let place = place?;
-    let merged = plan.merged_at(&place.stage, place.line)?;
+pub(super) fn shown(plan: &BuildPlan, location: Option<Location>, mask: &Mask) -> Option<String> {
+    let location = location?;
+    let merged = plan.merged_at(&location.stage, location.line)?;
     let first = mask.apply(shorten(&merged.instructions.first()?.text));
     Some(format!("{first} (and {} more)", merged.instructions.len() - 1))
 }

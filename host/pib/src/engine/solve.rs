@@ -15,7 +15,7 @@ use super::export::{self, Piece};
 use super::filesync::ContextServer;
 use super::progress::Progress;
 use super::session::{AbortOnDrop, Services, Session, random_id};
-use super::{ContainerImage, Engine, place};
+use super::{ContainerImage, Engine, locate};
 use pib_event::Reporter;
 
 /// How long the last messages of a build that has ended may take.
@@ -169,7 +169,7 @@ pub(super) fn refused(plan: &BuildPlan, message: &str) -> EngineError {
     if message.contains("no space left on device") {
         return EngineError::DiskFull { doing: "building".to_owned() };
     }
-    let place = place::of_message(plan, message);
+    let place = locate::of_message(plan, message);
     // Before that stands only which part of the engine passed the message on.
     let mut told = message.find("dockerfile parse error").map_or(message, |start| &message[start..]);
     if place.is_some() {
@@ -180,18 +180,13 @@ pub(super) fn refused(plan: &BuildPlan, message: &str) -> EngineError {
         stage: place.as_ref().map(|place| place.stage.clone()),
         line: place.map(|place| place.line),
         message: told.trim().to_owned(),
-        help: refused_help(plan, &told.to_lowercase()),
+        help: refused_help(&told.to_lowercase()),
     }
 }
 
 /// Returns what to do about what only newer engines read.
-fn refused_help(plan: &BuildPlan, told: &str) -> Option<String> {
-    const INSTEAD: &str = "Docker Engine 23 or newer does.";
-    let heredoc = || plan.dockerfile.lines().any(|line| line.contains("<<"));
-    if told.contains("unknown flag") {
-        return Some(format!("If it is spelled right, this engine does not know the option: {INSTEAD}"));
-    }
-    (told.contains("unknown instruction") && heredoc()).then(|| {
-        format!("If it is a line of a heredoc, this engine does not know those: {INSTEAD} `printf`, or a file and COPY, work everywhere.")
-    })
+fn refused_help(told: &str) -> Option<String> {
+    let help =
+        "If it is spelled right, this engine does not know the option: Docker Engine 23 or newer does.";
+    told.contains("unknown flag").then(|| help.to_owned())
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pib_event::ReporterExt as _;
 use pib_plan::assemble::{BaseRef, BuildPlan, ContextFile, Extras, FileSource};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::lockfile::Lockfile;
@@ -73,8 +74,9 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let project = based.rendered.packages.project();
     let native = native::planned(session, &project.manifest);
     let packages = PackageCache::of(&project.manifest.project);
-    let extras = Extras { native: native.as_ref(), packages: packages.as_ref(), anew: None };
+    let extras = Extras { native: native.as_ref(), packages: packages.as_ref(), rerun: None };
     let plan = based.assemble(&based.reference, &extras)?;
+    plan.unpinned(plan.stages.len() - 1).into_iter().for_each(|told| session.reporter.warn(told));
     let verdicts = record.judge(&plan);
     // Only what can be built is locked.
     save_lock(session, project, &based.lock, mode).await?;
@@ -92,7 +94,8 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
             Verdict::ToBuild(why) => Some(why),
         },
     });
-    let (BaseRef::ContainerImage(base) | BaseRef::ContextTar(base)) = based.reference.clone();
+    let (BaseRef::ContainerImage(base) | BaseRef::ForeignImage(base) | BaseRef::ContextTar(base)) =
+        based.reference.clone();
     let (stages, merged) = (stages.collect(), plan.merged_text());
     Ok(PlanSummary { base, stages, merged, dockerfile: plan.dockerfile })
 }

@@ -295,11 +295,13 @@ fn one_stage(
         form: key,
         part_line: 1,
         ingredients: Ingredients::default(),
+        unpinned: vec![],
     };
     Ok(BuildPlan {
         dockerfile,
         context,
         stages: vec![stage],
+        steps: vec![],
         secrets: vec![],
         merged: vec![],
         base: key,

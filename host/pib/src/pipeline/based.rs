@@ -125,16 +125,19 @@ impl Based {
         let (reference, digest) = match (&rendered.base, &locked) {
             (BaseSource::ContainerImage { reference }, _) => {
                 let named = reference.split_once('@').and_then(|(_, digest)| digest.parse().ok());
-                (reference.clone(), named.unwrap_or_else(|| Digest::of(reference.as_bytes())))
+                let digest = named.unwrap_or_else(|| Digest::of(reference.as_bytes()));
+                (BaseRef::ForeignImage(reference.clone()), digest)
             }
-            (_, Some(locked)) => (base_source::tag(manifest, Some(&locked.digest)), locked.digest),
-            (_, None) => (base_source::tag(manifest, None), Digest::of(b"")),
+            (_, Some(locked)) => {
+                let tag = base_source::tag(manifest, Some(&locked.digest));
+                (BaseRef::ContainerImage(tag), locked.digest)
+            }
+            (_, None) => (BaseRef::ContainerImage(base_source::tag(manifest, None)), Digest::of(b"")),
         };
         if let Some(locked) = &locked {
             lock.set_base(locked.clone());
         }
         let keys = assemble::stage_keys(manifest.project.arch, &digest, &rendered.inputs);
-        let reference = BaseRef::ContainerImage(reference);
         Self { rendered, reference, digest, epoch, locked, lock, keys }
     }
 

@@ -1,12 +1,14 @@
 //! `--build-arg`: values for the `ARG`s that parts declare themselves.
 //!
 //! What pib declares, project variables and config keys, has its own place and its own checks, so it cannot be
-//! overruled here. A proxy's address says how the network is reached and not what is built: it is part of no key.
+//! overruled here. A proxy's address says how the network is reached and not what is built: it is part of no key, unless a
+//! part declares it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use pib_plan::assemble::{Arg, StageInput};
+use pib_plan::config;
 
 use crate::project::{Error, Session};
 
@@ -39,9 +41,9 @@ pub(crate) fn parse(session: &Session, given: &[String]) -> Result<BTreeMap<Stri
 /// Gives each stage the arguments that its part declares.
 ///
 /// # Errors
-/// When no part declares one, or it is one of pib's own.
+/// When no part declares one, or it is one of pib's own or decides how the engine itself works.
 pub(crate) fn apply(stages: &mut [StageInput], given: &BTreeMap<String, String>) -> Result<(), Error> {
-    for (name, value) in given.iter().filter(|(name, _)| !is_proxy(name)) {
+    for (name, value) in given {
         let own = stages.iter().find(|stage| stage.args.iter().any(|arg| arg.name == *name));
         if let Some(stage) = own {
             let message = format!("{name} is an argument that pib gives to stage `{}`", stage.name);
@@ -49,21 +51,30 @@ pub(crate) fn apply(stages: &mut [StageInput], given: &BTreeMap<String, String>)
                 "Set a config key with `pib add --config STAGE.KEY=VALUE`, and a variable in pib.toml.";
             return Err(Error::usage(message, help));
         }
-        let mut found = false;
-        for stage in stages.iter_mut().filter(|stage| stage.part.declares.contains(name)) {
+        if config::is_engines_own(name) && !is_proxy(name) {
+            let message = format!("{name} decides how the engine works, so --build-arg cannot give it");
+            return Err(Error::usage(message, "Give the part's ARG another name."));
+        }
+        let declares = |stage: &StageInput| stage.part.declares.iter().any(|arg| arg.name == *name);
+        let mut found = is_proxy(name);
+        for stage in stages.iter_mut().filter(|stage| declares(stage)) {
             stage.args.push(Arg { name: name.clone(), value: value.clone(), keyed: true });
             found = true;
         }
         if !found {
-            let known = || stages.iter().flat_map(|stage| &stage.part.declares).map(String::as_str);
-            let help = match pib_plan::suggest::nearest(name, known()) {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None => format!("A part that is to read it says ARG {name}."),
-            };
-            return Err(Error::usage(format!("no part declares the argument {name}"), help));
+            return Err(unknown(stages, name));
         }
     }
     Ok(())
+}
+
+fn unknown(stages: &[StageInput], name: &str) -> Error {
+    let known = || stages.iter().flat_map(|stage| &stage.part.declares).map(|arg| arg.name.as_str());
+    let help = match pib_plan::suggest::nearest(name, known()) {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!("A part that is to read it says ARG {name}."),
+    };
+    Error::usage(format!("no part declares the argument {name}"), help)
 }
 
 fn is_proxy(name: &str) -> bool {
@@ -94,11 +105,17 @@ mod tests {
         assert_eq!((stages[0].args.len(), stages[1].args.len()), (2, 1));
         apply(&mut stages, &given("HTTP_PROXY")).unwrap();
         assert_eq!(stages[0].args.len(), 2);
+        let mut declared = [stage("a", "ARG HTTP_PROXY\nRUN a")];
+        apply(&mut declared, &given("HTTP_PROXY")).unwrap();
+        assert!(declared[0].args[1].keyed);
+        declared[0].args[0].name = "http_proxy".to_owned();
+        assert!(apply(&mut declared, &given("http_proxy")).is_err());
         let help = |name: &str| {
             format!("{:?}", apply(&mut [stage("a", "ARG LEVEL\nRUN a")], &given(name)).unwrap_err())
         };
         assert!(help("LEVLE").contains("Did you mean `LEVEL`?"));
         assert!(help("TIMEOUT").contains("--config"));
         assert!(help("OTHER_THING").contains("ARG OTHER_THING"));
+        assert!(help("BUILDKIT_SYNTAX").contains("another name"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use pib_plan::assemble::{self, Anew, BaseRef, BuildPlan, Extras, PlannedStage};
+use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::packages::PackageCache;
 use pib_plan::record::BuildRecord;
@@ -67,11 +67,11 @@ pub(crate) async fn job(
     let nonce = nonce();
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project));
     let mounts = engine.info().buildkit;
-    let anew = Anew { from: first.as_ref(), nonce: &nonce };
+    let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         native: tools.as_ref(),
         packages: packages.as_ref().filter(|_| mounts),
-        anew: Some(anew).filter(|_| mounts && options.no_cache != NoCache::Nothing),
+        rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
     };
     let plan = based.assemble(&based.reference, &extras)?;
     Ok(Job { based, engine, plan, tag, is_built })
@@ -121,6 +121,8 @@ impl Job {
                 .reporter
                 .warn("this engine's builder cannot start in the middle: every stage is built anew");
         }
+        let last = self.based.rendered.last;
+        self.plan.unpinned(last).into_iter().for_each(|told| session.reporter.warn(told));
         if let Some(merged) = self.plan.merged_text() {
             session.reporter.note(merged);
         }

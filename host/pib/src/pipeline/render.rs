@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pib_plan::assemble::{ContextFile, FileSource, StageInput};
+use pib_plan::assemble::{self, Arg, ContextFile, FileSource, StageInput};
 use pib_plan::id::{Digest, INIT};
 use pib_plan::part::{self, Part};
 use pib_plan::path::Collisions;
@@ -50,6 +50,8 @@ pub(crate) async fn render(
     });
     let mut inputs = Error::all_manifests(inputs)?;
     build_args::apply(&mut inputs, &build_args)?;
+    // Minutes may be spent on the base, which a mistake in a part would waste.
+    assemble::check(&inputs)?;
     let last = match &options.until {
         Some(name) => find(&inputs, name)?,
         None => inputs.len().saturating_sub(1),
@@ -95,11 +97,12 @@ pub(crate) fn input(
         }
         None => own_part(project, package)?,
     };
-    let part = check_part(&part_name, &text, &files)?;
+    let part = check_part(&part_name, &text, &args, &files)?;
+    part.check_exports(&package.manifest.exports)?;
     // What a hook renders need not mount a secret that this project does not give.
     let mounts = |key: &String| answer.is_none() || config.contains_key(key);
     let schema = package.manifest.config.clone().into_iter().filter(|(key, _)| mounts(key)).collect();
-    part.check_secrets(&part_name, package.name.as_str(), &schema)?;
+    part.check_secrets(package.name.as_str(), &schema)?;
     let (name, version) = (package.name.clone(), package.version.clone());
     Ok(StageInput { name, version, args, part, files, native: package.manifest.native, secrets })
 }
@@ -115,9 +118,9 @@ fn own_part(project: &Project, package: &Package) -> Result<(String, String), Er
     Ok((format!("{}/{name}", package.name), text))
 }
 
-fn check_part(name: &str, text: &str, context: &[ContextFile]) -> Result<Part, Error> {
+fn check_part(name: &str, text: &str, args: &[Arg], context: &[ContextFile]) -> Result<Part, Error> {
     let part = part::check(name, text)?;
-    part.check_copies(name, |wanted| {
+    part.check_copies(Some(args), |wanted| {
         let below = format!("{wanted}/");
         context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
     })?;

@@ -16,7 +16,7 @@ use pib_disk::{Identity, ImageInfo};
 use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
-const IMAGE_VERSION: &str = "pib image 1";
+const IMAGE_VERSION: &str = "pib image 2";
 
 /// A finished image. The same text is kept beside it, as `NAME.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -75,7 +75,8 @@ impl Image {
         let target = project.target();
         let mut hasher = KeyHasher::new(IMAGE_VERSION);
         hasher.field(based.key().as_bytes()).field(identity.seed.as_bytes()).field(&identity.hostname);
-        hasher.field(identity.epoch.to_le_bytes()).field(format!("{layout:?} {:?}", manifest.image.compress));
+        hasher.field(identity.epoch.to_le_bytes()).field(layout.key_text());
+        hasher.field(extension(manifest.image.compress));
         Self {
             layout,
             compress: manifest.image.compress,

@@ -150,7 +150,7 @@ pub(crate) fn stage(
 impl SettledStage {
     fn add(&mut self, package: &Package, key: String, value: SettledValue, given: &Secrets) {
         match value.argument() {
-            Some(text) => self.args.push(Arg { name: arg_name(&key), value: text, keyed: true }),
+            Some(text) => self.args.push(Arg { name: config::arg_name(&key), value: text, keyed: true }),
             None => self.secrets.push(given.of_stage(package.name.as_str(), &key)),
         }
         self.files.extend(value.files.iter().map(|found| found.file.clone()));
@@ -265,10 +265,6 @@ fn secret_keys(stage: &StageManifest) -> impl Iterator<Item = &String> {
 /// Returns what the project says of a stage, if anything.
 pub(crate) fn request<'a>(project: &'a Project, package: &Package) -> Option<&'a StageRequest> {
     project.manifest.stages.iter().find(|request| request.name == package.name)
-}
-
-fn arg_name(key: &str) -> String {
-    key.to_uppercase().replace('-', "_")
 }
 
 fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest) -> Vec<Arg> {

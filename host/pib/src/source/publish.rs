@@ -188,10 +188,11 @@ pub fn check_parts(package: &Package, folder: &Path) -> Result<(), SourceError> 
         let shown = path.display().to_string();
         let text = files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
         let part = part::check(&shown, &text)?;
-        part.check_copies(&shown, |path| context_has(package, path))?;
+        part.check_copies(None, |path| context_has(package, path))?;
+        part.check_exports(&package.manifest.exports)?;
         // A hook may write the instruction that mounts a secret.
         if package.manifest.hook.is_none() {
-            part.check_secrets(&shown, package.name.as_str(), &package.manifest.config)?;
+            part.check_secrets(package.name.as_str(), &package.manifest.config)?;
         }
     }
     Ok(())

@@ -36,6 +36,8 @@ pub struct StageManifest {
     pub pib: Option<VersionReq>,
     /// Whether native programs may stand in for the target's while its part runs.
     pub native: bool,
+    /// The environment variables that it may leave for later stages.
+    pub exports: Exports,
     /// What it can be built for.
     pub support: Support,
     /// The stages that it needs.
@@ -50,6 +52,15 @@ pub struct StageManifest {
     pub hook: Option<Hook>,
     /// How the base is made, by operating system; only a stage of phase `init` has any.
     pub base: BTreeMap<String, BaseRecipe>,
+}
+
+/// The environment variables that a stage may leave for later stages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exports {
+    /// All that its part sets: it is of phase `init`, whose stages are there for that, or has no manifest.
+    All,
+    /// These.
+    Names(Vec<String>),
 }
 
 /// A stage's WASM component.
@@ -117,10 +128,36 @@ struct Meta {
     pib: Option<VersionReq>,
     #[serde(default = "yes")]
     native: bool,
+    exports: Option<Vec<Spanned<String>>>,
 }
 
 fn yes() -> bool {
     true
+}
+
+/// Checks the names of the variables that a stage exports.
+fn read_exports(
+    source: &ManifestText,
+    phase: Phase,
+    exports: Option<Vec<Spanned<String>>>,
+) -> Result<Exports, ManifestError> {
+    let Some(exports) = exports else {
+        return Ok(if phase == Phase::Init { Exports::All } else { Exports::Names(vec![]) });
+    };
+    let valid = |name: &str| {
+        let letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        name.chars().all(letter) && name.starts_with(|c: char| !c.is_ascii_digit())
+    };
+    if let Some(wrong) = exports.iter().find(|name| !valid(name.get_ref())) {
+        let message = format!(
+            "`exports` in `{}` has `{}`, which is not the name of a variable",
+            source.file,
+            wrong.get_ref()
+        );
+        let help = "It lists the variables that the part sets by ENV for later stages: exports = [\"LANG\"].";
+        return Err(source.error(wrong.span(), message, "this name").with_help(help));
+    }
+    Ok(Exports::Names(exports.into_iter().map(Spanned::into_inner).collect()))
 }
 
 impl StageManifest {
@@ -133,11 +170,14 @@ impl StageManifest {
         let source = ManifestText::new(file, text);
         let schema: Schema = source.parse()?;
         for (key, entry) in &schema.config {
-            config::check_schema(key.get_ref(), entry).map_err(|problem| {
+            let checked = config::check_schema(key.get_ref(), entry)
+                .and_then(|()| config::check_arg(key.get_ref(), entry, &schema.stage.uses));
+            checked.map_err(|problem| {
                 source.error(key.span(), format!("config key `{}`: {problem}", key.get_ref()), "defined here")
             })?;
         }
-        let Meta { name, version, description, license, phase, uses, pib, native } = schema.stage;
+        let Meta { name, version, description, license, phase, uses, pib, native, exports } = schema.stage;
+        let exports = read_exports(&source, phase, exports)?;
         let itself = schema.dependencies.contains_key(&name)
             || schema.conflicts.contains_key(&name)
             || schema.order.after.contains(&name)
@@ -158,6 +198,7 @@ impl StageManifest {
             uses,
             pib,
             native,
+            exports,
             support: schema.support,
             dependencies: schema.dependencies,
             order: schema.order,
@@ -184,6 +225,7 @@ impl StageManifest {
             uses: Variable::ALL.to_vec(),
             pib: None,
             native: true,
+            exports: Exports::All,
             support: Support::default(),
             dependencies: Requirements::new(),
             order: Order::default(),

@@ -1,28 +1,28 @@
 //! Writes the text of a part whose instructions are merged.
 
-use super::read::{Alike, Piece};
+use super::read::{Alike, Candidate};
 
 /// What stands before and behind the number of the line on which the command starts that failed.
 pub(super) const MARK: (&str, &str) = ("pib: line ", " of the part failed");
 
 /// Returns the text of a part with each of the groups as one instruction, which starts where its first one did. Every
 /// line stays where it is.
-pub(super) fn text(text: &str, groups: &[Vec<&Piece>]) -> String {
+pub(super) fn text(text: &str, groups: &[Vec<&Candidate>]) -> String {
     let mut merged = String::with_capacity(text.len() * 2);
     let mut written = 0;
     for group in groups {
-        for (index, piece) in group.iter().enumerate() {
-            let before = &text[written..piece.body.start];
+        for (index, candidate) in group.iter().enumerate() {
+            let before = &text[written..candidate.body.start];
             match index {
                 0 => merged.push_str(before),
                 _ => continued(&mut merged, before),
             }
-            let body = &text[piece.body.clone()];
-            match &piece.alike {
-                Alike::Run { shell, .. } => command(&mut merged, shell, body, piece.line),
+            let body = &text[candidate.body.clone()];
+            match &candidate.alike {
+                Alike::Run { shell, .. } => command(&mut merged, shell, body, candidate.line),
                 Alike::Copy { .. } => merged.push_str(body),
             }
-            written = piece.body.end;
+            written = candidate.body.end;
         }
     }
     merged.push_str(&text[written..]);
@@ -49,11 +49,11 @@ fn command(merged: &mut String, shell: &[String], body: &str, line: usize) {
         merged.push(' ');
     }
     merged.push('\'');
-    for (index, piece) in body.split('\n').enumerate() {
+    for (index, line) in body.split('\n').enumerate() {
         if index > 0 {
             merged.push('\n');
         }
-        merged.push_str(&piece.replace('\'', r"'\''"));
+        merged.push_str(&line.replace('\'', r"'\''"));
     }
     let (start, end) = MARK;
     merged.push_str(&format!("' || {{ code=$?; echo '{start}{line}{end}' >&2; exit $code; }};"));

@@ -15,7 +15,7 @@ const PART: &str = "RUN --mount=type=secret,id=net.pass --mount=type=secret,id=n
 
 fn project(name: &'static str) -> Loop {
     let project = Loop::new(name, "RUN true\n");
-    project.stage("net", MANIFEST, &format!("ENV NONCE={}\n{PART}", nonce()));
+    project.stage("net", MANIFEST, &format!("ARG NONCE={}\n{PART}", nonce()));
     project.write("secrets/pass", SECRET);
     project.run(&["add", "--path", "stages/net", "--config", "net.pass=env:NET_PASS"]);
     project

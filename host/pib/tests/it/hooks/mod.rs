@@ -201,7 +201,7 @@ fn two_hundred_stages_with_hooks_are_asked_together() {
     );
     for number in 0..count {
         let name = format!("s{number}");
-        bench.stage(&name, "[hook]\ncomponent = \"hook.wasm\"\n", Some("ENV A=b\n"));
+        bench.stage(&name, "[hook]\ncomponent = \"hook.wasm\"\n", Some("ARG A=b\n"));
         bench.write(&format!("stages/{name}/hook.wasm"), &guests::writer("motd", &name));
     }
     let files = context(&bench);

@@ -1,0 +1,211 @@
+use super::*;
+
+fn fails(text: &str) -> ManifestError {
+    check("p", text).expect_err(text)
+}
+
+#[test]
+fn layers_and_sources_are_counted() {
+    let text =
+        "ARG X=1\nENV A=b\nRUN true\nCOPY stages/a/x stages/a/y /z/\nADD http://u:p@example.org/f?t=1 /f\n";
+    let part = check("p", text).unwrap();
+    assert_eq!((part.layers(), part.declares[0].name.as_str()), (3, "X"));
+    let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.as_str()).collect();
+    assert_eq!(paths, ["stages/a/x", "stages/a/y"]);
+    assert_eq!(&text[part.copies[1].span.clone()], "stages/a/y");
+    assert_eq!(part.unpinned, ["ADD http://example.org/f (line 5)"]);
+    let pinned = check("p", "ADD --checksum=sha256:aa http://example.org/f /f\n").unwrap();
+    assert!(pinned.unpinned.is_empty());
+}
+
+#[test]
+fn instructions_that_reach_into_other_stages_are_refused_at_their_place() {
+    for keyword in ["FROM", "ONBUILD", "VOLUME", "HEALTHCHECK", "STOPSIGNAL", "ENTRYPOINT"] {
+        let text = format!("RUN true\n  {} x\nRUN false\n", keyword.to_lowercase());
+        let error = check("Dockerfile.part", &text).unwrap_err();
+        assert!(error.to_string().contains(keyword) && error.advice().is_some(), "{error}");
+        assert_eq!(&text[error.span().unwrap()], keyword.to_lowercase());
+    }
+    assert!(check("p", "RUN echo \\\n FROM here\n").is_ok());
+    for harmless in ["CMD x", "LABEL a=b", "EXPOSE 80", "MAINTAINER me"] {
+        assert!(check("p", harmless).is_ok(), "{harmless}");
+    }
+}
+
+#[test]
+fn a_part_never_reaches_into_the_next() {
+    for end in ["\\", "\\\n", "\\ \t\n", "\\\r\n", "\\\n\n  # comment\n", "\\\n#\\\n"] {
+        let text = format!("RUN true\nRUN a && {end}");
+        let error = fails(&text);
+        assert!(error.to_string().contains("ends in a backslash"), "{text:?}: {error}");
+        assert_eq!(error.span().unwrap().start, "RUN true\nRUN a && ".len(), "{text:?}");
+    }
+    assert!(check("p", "RUN a\n# comment \\\n").is_ok());
+    assert!(fails("RUN a \\\\\nFROM x\n").to_string().contains("two backslashes"));
+    assert!(fails("RUN <<EOF\nFROM x\n").to_string().contains("without the line `EOF`"));
+}
+
+#[test]
+fn marks_of_editors_are_no_part_of_the_text() {
+    let plain = check("p", "RUN a\nRUN <<EOF\nb\nEOF\n").unwrap();
+    assert_eq!(check("p", "\u{feff}RUN a\r\nRUN <<EOF\r\nb\r\nEOF\r\n").unwrap(), plain);
+}
+
+#[test]
+fn what_nobody_sees_or_engines_read_otherwise_is_refused() {
+    for (text, what) in [
+        ("RUN a\0b\n", "NUL"),
+        ("RUN a\rRUN b\n", "carriage return"),
+        ("RUN a\u{b}\n", "U+000B"),
+        ("RUN a\u{85}b\n", "U+0085"),
+        ("RUN a\u{2028}b\n", "U+2028"),
+        ("RUN a\n\u{a0}RUN b\n", "U+00A0"),
+        ("RUN a \\\u{a0}\nRUN b\n", "U+00A0"),
+        ("RUN \u{a0}[\"a\"]\n", "U+00A0"),
+        ("RUN a\n\u{feff}RUN b\n", "U+FEFF"),
+        ("RUN\u{a0}a\n", "RUN[U+00A0]a"),
+        ("\\\nRUN a\n", "nothing but a backslash"),
+        ("RU\\\nN a\n", "RU"),
+        ("RUN --mo\\\nunt=type=tmpfs a\n", "option"),
+        ("RUN --mount=type=bind,\"source=a\" a\n", "option"),
+        ("RUN [\"a\"] && b\n", "list in brackets"),
+        ("RUN []\n", "list in brackets"),
+        ("# escape=`\nRUN a `\n  b\n", "escape character"),
+        ("# check=skip=all\n# Syntax = example.org/x\nRUN a\n", "reader of its own"),
+        ("RUN\n", "nothing behind it"),
+        ("COPY x\n", "without a source"),
+        ("SHELL /bin/bash -c\n", "no list"),
+        ("ENV X\n", "gives X no value"),
+        ("ENV A=1 X\n", "not NAME=VALUE"),
+        ("COPY --from=$X a b\n", "plainly"),
+        ("RUN echo 1.2.3.4 x >> /etc/hosts\n", "/etc/hosts"),
+        ("RUN <<EOF\nset -eu\nln -sf a /etc/resolv.conf\nEOF\n", "/etc/resolv.conf"),
+        ("RUN --mount=type=secret,target=/x true\n", "without naming it"),
+    ] {
+        let error = fails(text);
+        assert!(error.to_string().contains(what) && error.advice().is_some(), "{text:?}: {error}");
+    }
+    let long = format!("RUN {}\n", "a".repeat(70_000));
+    assert!(fails(&long).to_string().contains("65,000 bytes"));
+    for good in [
+        "# syntax=docker/dockerfile:1.7\nRUN a\n",
+        "# check=skip=all\n# a = b c\nRUN a\n",
+        "RUN [ -e /x ] || y\n",
+        "ENV A b c\n",
+    ] {
+        assert!(check("p", good).is_ok(), "{good:?}");
+    }
+}
+
+#[test]
+fn empty_and_unknown_parts_are_refused() {
+    assert!(check("p", "").is_err());
+    assert!(check("p", "# only a comment\n").is_err());
+    let error = fails("RUN true\nRNU false\n");
+    assert_eq!(error.span().unwrap().start, "RUN true\n".len(), "{error}");
+    assert!(error.to_string().ends_with("unknown instruction `RNU`"), "{error}");
+    assert_eq!(error.advice(), Some("Did you mean RUN?"));
+    assert!(fails("RUN cat<<EOF\ntext\nEOF\n").advice().unwrap().contains("<<EOF"));
+}
+
+/// Returns the part as it is written where nothing is added to its instructions.
+fn written(text: &str) -> String {
+    let part = check("p", text).unwrap();
+    let mut written = String::new();
+    let mut at = 0;
+    for insertion in &part.insertions {
+        written.push_str(&part.text[at..insertion.span.start]);
+        at = insertion.span.end;
+        match &insertion.content {
+            Content::Text(text) => written.push_str(text),
+            Content::File(index) => written.push_str(&format!("FILE{index}")),
+            Content::Stage(index) => written.push_str(&part.froms[*index].name),
+            _ => {}
+        }
+    }
+    written.push_str(&part.text[at..]);
+    assert_eq!(written.matches('\n').count(), part.text.matches('\n').count(), "{written}");
+    assert!(!written.contains("<<"), "{written}");
+    written
+}
+
+#[test]
+fn heredocs_are_written_as_every_engine_reads_them() {
+    let text = "RUN <<EOF\nset -eu\n# \"quoted\" \\\n\n\techo a\nEOF\nRUN b\n";
+    let expected = "RUN [\"/bin/sh\", \"-c\", \"set -eu\\n\\\n\\u0023 \\\"quoted\\\" \\\\\\n\\\n\\n\\\n\\techo a\\n\\\n\"]\n#\nRUN b\n";
+    assert_eq!(written(text), expected);
+    let text = "SHELL [\"/bin/bash\", \"-ec\"]\nRUN --network=none cat <<'A' <<-B \\\n  # c\n  > /x\na\nA\n\tb\n\tB\n";
+    let list = r#"["/bin/bash", "-ec", "cat <\u003c'A' <\u003c-B   > /x\n\"#;
+    let expected = format!(
+        "SHELL [\"/bin/bash\", \"-ec\"]\nRUN --network=none {list}\na\\n\\\nA\\n\\\n\\tb\\n\\\nB\"]\n#\n#\n"
+    );
+    assert_eq!(written(text), expected);
+    let text = "RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF\n";
+    assert!(
+        written(text).contains("exec '/usr/bin/env' 'python3' /dev/shm/pib-heredoc\", \"sh\", \"#!/usr"),
+        "{}",
+        written(text)
+    );
+    assert_eq!(written("RUN echo $((1<<2))\n"), "RUN [\"/bin/sh\", \"-c\", \"echo $((1<\\u003c2))\"]\n");
+    let copied = "COPY --chmod=0600 <<EOF <<'B' stages/a/x /etc/\na b\nEOF\n$c\nB\nRUN d\n";
+    assert_eq!(written(copied), "COPY --chmod=0600 FILE0 FILE1 stages/a/x /etc/\n#\n#\n#\n#\nRUN d\n");
+    let part = check("p", copied).unwrap();
+    assert_eq!((&*part.files[0].content, &*part.files[1].content), ("a b\n", "$c\n"));
+    assert_eq!(part.copies.len(), 1);
+    assert!(fails("COPY <<EOF /x\n$A\nEOF\n").advice().unwrap().contains("<<'EOF'"));
+    assert!(fails("RUN <<\"RUN true\"\nFROM x\nRUN true\n").to_string().contains("plain word"));
+    let huge = format!("RUN <<EOF\n{}EOF\n", "echo a\n".repeat(20_000));
+    assert!(fails(&huge).to_string().contains("128 KiB"));
+}
+
+#[test]
+fn what_a_part_leaves_is_known() {
+    let part =
+        check("p", "ENV A=\"b c\" D='e'\nUSER pi\nWORKDIR /x\nSHELL [\"/bin/bash\", \"-c\"]\n").unwrap();
+    let left = &part.leaves;
+    assert!(left.user && left.workdir);
+    assert_eq!(left.shell.as_deref().unwrap(), ["/bin/bash", "-c"]);
+    let env: Vec<_> = left.env.iter().map(|env| (&*env.name, env.value.as_deref().unwrap())).collect();
+    assert_eq!(env, [("A", "\"b c\""), ("D", "'e'")]);
+    assert!(part.check_exports(&Exports::All).is_ok());
+    let error = part.check_exports(&Exports::Names(vec!["A".to_owned()])).unwrap_err();
+    assert!(error.advice().unwrap().contains("exports = [\"D\"]"), "{error}");
+}
+
+#[test]
+fn secrets_are_known_and_mounted() {
+    let text = "RUN --network=none --mount=type=secret,id=net.pass \\\n  --mount=type=cache,id=x,target=/c true\n\
+                RUN --mount=id=net.pass,target=/p,type=secret true\n";
+    let part = check("p", text).unwrap();
+    let mounts: Vec<_> = part.secrets.iter().map(|mount| (mount.id.as_str(), mount.placed)).collect();
+    assert_eq!(mounts, [("net.pass", false), ("net.pass", true)]);
+    assert_eq!(&text[part.secrets[1].span.clone()], "net.pass");
+    assert!(part.insertions.is_sorted_by_key(|insertion| insertion.span.start), "{:?}", part.insertions);
+    let schema = |text: &str| toml::from_str::<ConfigSchema>(text).unwrap();
+    let pass = schema("pass = { type = 'secret' }");
+    assert!(part.check_secrets("net", &pass).is_ok());
+    let error = part.check_secrets("ne", &pass).unwrap_err();
+    assert_eq!((error.advice(), &text[error.span().unwrap()]), (Some("Did you mean `ne.pass`?"), "net.pass"));
+    let error = part.check_secrets("net", &schema("pass = { type = 'string' }")).unwrap_err();
+    assert!(error.advice().unwrap().contains("type = \"secret\""), "{error:?}");
+    let two = schema("pass = { type = 'secret' }\nkey = { type = 'secret' }");
+    let error = part.check_secrets("net", &two).unwrap_err();
+    assert!(error.to_string().contains("never mounts the secret `net.key`"), "{error}");
+}
+
+#[test]
+fn missing_files_and_files_of_nobody_are_named() {
+    let part = check("p", "COPY stages/a/x /x\nCOPY --from=other /y /y\nCOPY stages/a/*.conf /\n").unwrap();
+    assert!(part.check_copies(Some(&[]), |path| path == "stages/a/x").is_ok());
+    let error = part.check_copies(Some(&[]), |_| false).unwrap_err();
+    assert!(error.to_string().contains("stages/a/x"));
+    for text in [
+        "COPY . /x\n",
+        "ADD * /\n",
+        "RUN --mount=type=bind,target=/c true\n",
+        "RUN --mount=source=x,target=/c true\n",
+    ] {
+        let error = check("p", text).unwrap().check_copies(None, |_| true).unwrap_err();
+        assert!(error.to_string().contains("not below stages/"), "{text}: {error}");
+    }
+}
