@@ -96,6 +96,10 @@ pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, Assemble
     if over == 0 {
         return Ok(fitted);
     }
+    // However they are merged, these are too many: what a stranger writes is not read for that.
+    if layers > MAX_LAYERS * MAX_GROUP {
+        return Err(AssembleError::TooManyLayers { layers, merged: fewer(0), most: most(stages, &fitted) });
+    }
     for (index, stage) in stages.iter().enumerate().rev() {
         if let Some(part) = merge(stage, over) {
             over -= saved(&part.merged);
