@@ -103,11 +103,3 @@ fn component(module: &[u8]) -> Result<Vec<u8>, String> {
         ComponentEncoder::default().validate(true).module(module).and_then(|mut encoder| encoder.encode());
     encoded.map_err(|error| format!("{error:#}"))
 }
-
-impl BuiltHook {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let kib = self.size.div_ceil(1024);
-        format!("Built {} ({kib} KiB, {}, {})", self.path.display(), self.world, self.digest)
-    }
-}

@@ -191,13 +191,6 @@ impl CheckedStage {
             ));
         }
     }
-
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let passed = self.passed.iter().map(|line| format!("ok {line}\n"));
-        let warnings = self.warnings.iter().map(|line| format!("warning: {line}\n"));
-        passed.chain(warnings).collect()
-    }
 }
 
 /// Returns whether a hook's source has been changed since its component was built, as far as it can be told.

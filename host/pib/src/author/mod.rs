@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::project::{Error, Session};
 
 /// The folder of a stage that holds its hook's source; it is no part of the package.
-const HOOK_FOLDER: &str = "hook";
+pub(crate) const HOOK_FOLDER: &str = "hook";
 
 /// Returns the folder of the stage that the command line names, or the current one, and how messages call it.
 fn folder(session: &Session, named: Option<&Path>) -> Result<(PathBuf, String), Error> {

@@ -60,20 +60,6 @@ pub fn new(session: &Session, options: &NewStageOptions) -> Result<NewStage, Err
     Ok(NewStage { path: options.path.clone(), name: name.to_string(), hook: options.hook })
 }
 
-impl NewStage {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let path = self.path.display();
-        match self.hook {
-            HookLanguage::None => format!("Created stage {} in {path}", self.name),
-            HookLanguage::Rust => format!(
-                "Created stage {} in {path}\nBuild its hook with `pib stage build {path}`; its code is in {path}/{HOOK_FOLDER}/src/lib.rs",
-                self.name
-            ),
-        }
-    }
-}
-
 /// Returns the files of a new stage: their paths within its folder and their texts.
 fn files(name: &str, hook: HookLanguage) -> Result<Vec<(String, String)>, Error> {
     let fill = |template: &str| template.replace("NAME", name);

@@ -141,28 +141,4 @@ impl RenderedStage {
         let message = format!("the hook of stage `{}` finds {many} in this config", self.stage);
         Err(Error::Stage { message, help: Some("Change it with --config KEY=VALUE.".to_owned()) })
     }
-
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for told in &self.diagnostics {
-            let key = told.key.as_ref().map(|key| format!(" `{key}`:")).unwrap_or_default();
-            text.push_str(&format!("{}:{key} {}\n", told.severity, told.message));
-            if let Some(help) = &told.help {
-                text.push_str(&format!("  {help}\n"));
-            }
-        }
-        if let Some(part) = &self.part {
-            text.push_str(part);
-        }
-        for file in &self.files {
-            let kind = if file.executable { ", executable" } else { "" };
-            text.push_str(&format!(
-                "\n--- stages/{}/{} ({} bytes{kind})\n",
-                self.stage, file.path, file.size
-            ));
-            text.push_str(file.text.as_deref().unwrap_or("(not text)\n"));
-        }
-        text
-    }
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Cache) -> Result<()
     match args.command {
         Command::Dir if json => print_as(json, &session.cache, |_| String::new()),
         Command::Dir => print(session.cache.to_string_lossy()),
-        Command::List => print_as(json, &ops::cache::list(session), |kinds| ops::cache::list_text(kinds)),
+        Command::List => print_as(json, &ops::cache::list(session), |kinds| super::text::list_text(kinds)),
         Command::Verify => print_as(json, &ops::cache::verify(session).await?, ops::cache::Verified::to_text),
         Command::Prune { days, dry_run } => {
             print_as(json, &ops::cache::prune(session, days, dry_run).await?, ops::cache::Pruned::to_text)

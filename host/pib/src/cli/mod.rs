@@ -24,6 +24,7 @@ mod shell;
 mod signals;
 mod stage;
 mod stages;
+mod text;
 mod tree;
 mod tty;
 mod update;

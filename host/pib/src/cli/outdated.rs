@@ -19,5 +19,5 @@ pub(super) struct Outdated {
 pub(super) async fn run(session: &Session, json: bool, args: Outdated) -> Result<(), Error> {
     let session = &session.for_target(args.target.as_deref());
     let list = ops::browse::outdated(session, args.offline).await?;
-    print_as(json, &list, |list| ops::browse::outdated_text(list))
+    print_as(json, &list, |list| super::text::outdated_text(list))
 }

@@ -15,5 +15,5 @@ pub(super) struct Search {
 
 pub(super) async fn run(session: &Session, json: bool, args: Search) -> Result<(), Error> {
     let found = ops::browse::search(session, &args.words).await?;
-    print_as(json, &found, |found| ops::browse::found_text(found))
+    print_as(json, &found, |found| super::text::found_text(found))
 }

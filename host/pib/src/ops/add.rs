@@ -319,25 +319,6 @@ fn judged(
     Ok((resolved.name.clone(), value))
 }
 
-impl Added {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let how = if self.dry_run { "Would add" } else { "Added" };
-        let what = if self.stages.is_empty() { "nothing new".to_owned() } else { self.stages.join(", ") };
-        let to = self.target.as_ref().map(|target| format!(" to target `{target}`")).unwrap_or_default();
-        format!("{how} {what}{to}\n{}", self.lock)
-    }
-}
-
-impl Removed {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let how = if self.dry_run { "Would remove" } else { "Removed" };
-        let from = self.target.as_ref().map(|target| format!(" from target `{target}`")).unwrap_or_default();
-        format!("{how} {}{from}\n{}", self.stages.join(", "), self.lock)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

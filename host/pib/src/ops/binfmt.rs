@@ -131,11 +131,3 @@ pub(super) fn words(status: &BinfmtStatus) -> String {
         BinfmtStatus::NotMounted => "binfmt_misc is not mounted".to_owned(),
     }
 }
-
-impl BinfmtReport {
-    /// Returns the report for people.
-    pub fn to_text(&self) -> String {
-        let machine = self.machine.iter().map(|machine| format!("On the machine of {machine}:\n"));
-        machine.chain(self.archs.iter().map(|line| format!("{}: {}\n", line.arch, line.state))).collect()
-    }
-}

@@ -88,15 +88,3 @@ async fn finish(session: &Session, job: Job, options: &StageOptions) -> Result<B
     }
     pipeline::report(session, built).await.map(BuildOutcome::Image)
 }
-
-impl BuildOutcome {
-    /// Returns the report for people.
-    pub fn to_text(&self) -> String {
-        match self {
-            Self::Image(report) => report.to_text(),
-            Self::Stages(report) => {
-                format!("Built the stages up to {}: container image {}", report.stage, report.container_image)
-            }
-        }
-    }
-}

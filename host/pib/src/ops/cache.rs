@@ -143,37 +143,3 @@ fn size(path: &Path) -> u64 {
     let files = walkdir::WalkDir::new(path).into_iter().flatten().filter(|entry| entry.file_type().is_file());
     files.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
-
-/// Returns the kinds for people, a line each.
-pub fn list_text(kinds: &[Kind]) -> String {
-    let line = |kind: &Kind| {
-        format!("{:<11} {:>6} {:>11}  {}\n", kind.folder, kind.items, shown(kind.bytes), kind.what)
-    };
-    let total = kinds.iter().map(|kind| kind.bytes).sum();
-    kinds.iter().map(line).collect::<String>() + &format!("{:<11} {:>18}\n", "together", shown(total))
-}
-
-fn shown(bytes: u64) -> String {
-    format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20)
-}
-
-impl Verified {
-    /// Returns what was found for people.
-    pub fn to_text(&self) -> String {
-        let mut text: String = self
-            .removed
-            .iter()
-            .map(|path| format!("removed, since it was damaged: {}\n", path.display()))
-            .collect();
-        text.push_str(&format!("{} things in the cache are whole", self.whole));
-        text
-    }
-}
-
-impl Pruned {
-    /// Returns what was done for people.
-    pub fn to_text(&self) -> String {
-        let what = if self.dry_run { "Would remove" } else { "Removed" };
-        format!("{what} {} things, {}", self.items, shown(self.bytes))
-    }
-}

@@ -268,23 +268,6 @@ async fn mirror(session: &Session, project: &Project) -> Check {
 }
 
 impl DoctorReport {
-    /// Returns the report for people.
-    pub fn to_text(&self) -> String {
-        let mut text = String::new();
-        for check in &self.checks {
-            let state = match check.state {
-                State::Ok => "ok  ",
-                State::Warn => "warn",
-                State::Fail => "FAIL",
-            };
-            _ = writeln!(text, "{state}  {}: {}", check.name, check.found);
-            for line in check.remedy.iter().flat_map(|remedy| remedy.lines()) {
-                _ = writeln!(text, "      {line}");
-            }
-        }
-        text
-    }
-
     /// Returns an error where something fails.
     ///
     /// # Errors
@@ -317,6 +300,5 @@ mod tests {
         };
         assert!(report(State::Warn).verdict().is_ok());
         assert!(matches!(report(State::Fail).verdict(), Err(Error::Unwell(1))));
-        assert_eq!(report(State::Fail).to_text(), "ok    a: fine\nFAIL  b: so so\n      Do\n      this.\n");
     }
 }

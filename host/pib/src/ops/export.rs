@@ -67,11 +67,3 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     }
     Ok(ExportReport { path, exported })
 }
-
-impl ExportReport {
-    /// Returns the report for people.
-    pub fn to_text(&self) -> String {
-        let size = self.exported.bytes.div_ceil(1 << 20);
-        format!("{} ({} entries, {size} MiB of files)", self.path.display(), self.exported.entries)
-    }
-}

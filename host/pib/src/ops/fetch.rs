@@ -33,10 +33,3 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     all.write_lock(mode)?;
     Ok(FetchSummary { stages })
 }
-
-impl FetchSummary {
-    /// Returns the summary for people.
-    pub fn to_text(&self) -> String {
-        format!("{} stages are in the cache", self.stages.len())
-    }
-}

@@ -42,16 +42,3 @@ pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Erro
     }
     Ok(summary)
 }
-
-impl LockSummary {
-    /// Returns the summary for people.
-    pub fn to_text(&self) -> String {
-        let what = if self.changed { "Locked" } else { "pib.lock is up to date:" };
-        let targets = match self.targets.len() {
-            0 => String::new(),
-            1 => ", and 1 target".to_owned(),
-            several => format!(", and {several} targets"),
-        };
-        format!("{what} {} stages{targets}", self.stages.len())
-    }
-}

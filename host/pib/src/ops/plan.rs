@@ -226,36 +226,3 @@ fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
     let mode = if file.executable { 0o755 } else { 0o644 };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(fail)
 }
-
-impl PlanSummary {
-    /// Returns the plan for people.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("base {}\n", self.base);
-        for (number, stage) in self.stages.iter().enumerate() {
-            let key = stage.key.map(|key| key.hex()[..12].to_owned()).unwrap_or_default();
-            let state = stage.to_build.as_ref().map_or("built".to_owned(), |why| format!("to build: {why}"));
-            let PlannedSummary { name, version, source, .. } = stage;
-            let key = if key.is_empty() { key } else { format!("{key}  ") };
-            text.push_str(&format!("{:>3}  {name} {version}  {source}  {key}{state}\n", number + 1));
-        }
-        if let Some(merged) = &self.merged {
-            text.push_str(&format!("{merged}\n"));
-        }
-        text
-    }
-}
-
-impl OrderReason {
-    /// Returns the reason for people.
-    pub fn to_text(&self) -> String {
-        format!("{} comes before {}: {}", self.first, self.second, self.why)
-    }
-}
-
-impl WrittenContext {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        let secrets: String = self.secrets.iter().map(|id| format!(" --secret id={id},src=FILE")).collect();
-        format!("Wrote {0}; build it with: docker build{secrets} {0}", self.path.display())
-    }
-}

@@ -40,13 +40,3 @@ pub fn publish(
     }
     Ok(Published { published, unchanged })
 }
-
-impl Published {
-    /// Returns the result for people.
-    pub fn to_text(&self) -> String {
-        match self.published.as_slice() {
-            [] => format!("Nothing new: {} stages are published", self.unchanged.len()),
-            some => format!("Published {}", some.join(", ")),
-        }
-    }
-}

@@ -156,15 +156,6 @@ impl Outcome {
 }
 
 impl Outcomes {
-    /// Returns for people what was built; what was not is told by the error.
-    pub fn to_text(&self) -> String {
-        let built = self.targets.iter().filter_map(|outcome| {
-            let report = outcome.report.as_ref()?;
-            Some(format!("{}: {}", outcome.target, report.to_text()))
-        });
-        built.collect()
-    }
-
     /// Returns the error that says which targets could not be built, where some could not.
     ///
     /// # Errors

@@ -143,14 +143,3 @@ async fn forget_base(session: &Session, part: &Resolved) -> Result<(), Error> {
     }
     Ok(())
 }
-
-impl Updated {
-    /// Returns the changes for people.
-    pub fn to_text(&self) -> String {
-        match (self.changes.is_empty(), self.dry_run) {
-            (true, _) => "Nothing to update.".to_owned(),
-            (false, true) => format!("{}\nNothing was written.", self.changes.join("\n")),
-            (false, false) => self.changes.join("\n"),
-        }
-    }
-}

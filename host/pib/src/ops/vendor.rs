@@ -139,22 +139,3 @@ fn name_in_manifest(project: &Project, path: &str) -> Result<bool, Error> {
     files::replace_text(file, &new)?;
     Ok(new != old)
 }
-
-impl Vendored {
-    /// Returns what was done for people.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{} stages are in {}", self.stages.len(), self.path);
-        for (how, names) in [("written", &self.written), ("removed", &self.removed)] {
-            if !names.is_empty() {
-                text.push_str(&format!("\n{how}: {}", names.join(", ")));
-            }
-        }
-        if self.manifest_changed {
-            text.push_str(&format!(
-                "\npib.toml has [vendor] path = \"{}\" now: builds take their stages from there",
-                self.path
-            ));
-        }
-        text
-    }
-}

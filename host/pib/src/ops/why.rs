@@ -95,22 +95,3 @@ fn askers(resolution: &Resolution, name: &StageName, told: &mut BTreeSet<StageNa
     };
     stage.requested_by.iter().map(asker).collect()
 }
-
-impl Why {
-    /// Returns the reasons for people, each below what it explains.
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{} {} ({})\n", self.name, self.version, self.source);
-        branch(&mut text, &self.asked_by, "");
-        text
-    }
-}
-
-fn branch(text: &mut String, askers: &[Asker], indent: &str) {
-    for (number, asker) in askers.iter().enumerate() {
-        let (knot, next) =
-            if number + 1 == askers.len() { ("└── ", "    ") } else { ("├── ", "│   ") };
-        let what = asker.requirement.as_deref().unwrap_or("any version");
-        text.push_str(&format!("{indent}{knot}{} asks for {what}\n", asker.by));
-        branch(text, &asker.asked_by, &format!("{indent}{next}"));
-    }
-}

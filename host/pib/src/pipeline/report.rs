@@ -192,12 +192,3 @@ fn finish(session: &Session, image: &Image, built: &Built, info: ImageInfo) -> R
     session.reporter.note(format!("Built {name}"));
     Ok(report)
 }
-
-impl BuildReport {
-    /// Returns the report for people.
-    pub fn to_text(&self) -> String {
-        let size = self.size.div_ceil(1 << 20);
-        let how = if self.up_to_date { " is up to date" } else { "" };
-        format!("{}{how} ({size} MiB)\n{}\n", self.image.display(), self.digest)
-    }
-}

@@ -1,0 +1,121 @@
+//! What registries have.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use pib_plan::id::StageName;
+use pib_plan::stage::{ConfigKey, ConfigSchema, ConfigValue};
+use semver::VersionReq;
+
+use crate::ops::browse::{Found, Info, Outdated, Version};
+
+/// Returns found stages for people, a line each.
+pub(crate) fn found_text(found: &[Found]) -> String {
+    if found.is_empty() {
+        return "No stage matches.".to_owned();
+    }
+    let width = found.iter().map(|stage| stage.name.len() + stage.version.len()).max().unwrap_or(0) + 1;
+    let line = |stage: &Found| {
+        let name = format!("{} {}", stage.name, stage.version);
+        format!("{name:<width$}  {}\n", stage.description)
+    };
+    found.iter().map(line).collect()
+}
+
+/// Returns outdated stages for people, a line each.
+pub(crate) fn outdated_text(list: &[Outdated]) -> String {
+    if list.is_empty() {
+        return "Every stage has its newest version.".to_owned();
+    }
+    let line = |stage: &Outdated| {
+        let Outdated { name, locked, compatible, newest, target } = stage;
+        let newest = match compatible == newest {
+            true => String::new(),
+            false => format!(" (the newest is {newest})"),
+        };
+        let target = target.as_ref().map(|target| format!(" (target `{target}`)")).unwrap_or_default();
+        format!("{name} {locked} -> {compatible}{newest}{target}\n")
+    };
+    list.iter().map(line).collect()
+}
+
+impl Info {
+    /// Returns all of it for people.
+    pub(crate) fn to_text(&self) -> String {
+        let entry = &self.newest;
+        let mut text = format!("{} {}", entry.name, entry.vers);
+        if !entry.description.is_empty() {
+            let _ = write!(text, ": {}", entry.description);
+        }
+        text.push('\n');
+        let mut line = |title: &str, value: String| {
+            if !value.is_empty() {
+                let _ = writeln!(text, "{:<12}{value}", format!("{title}:"));
+            }
+        };
+        line("licence", entry.license.clone());
+        line("from", self.registry.clone());
+        let versions: Vec<String> = self.versions.iter().map(Version::to_text).collect();
+        line("versions", versions.join(", "));
+        line("os", entry.support.os.clone().unwrap_or_default().join(", "));
+        let archs = entry.support.arch.iter().flatten().map(|arch| arch.as_str()).collect::<Vec<_>>();
+        line("arch", archs.join(", "));
+        line("boards", entry.support.boards.clone().unwrap_or_default().join(", "));
+        line("pib", entry.pib.as_ref().map(ToString::to_string).unwrap_or_default());
+        line("needs", requirements(&entry.deps));
+        line("conflicts", requirements(&entry.conflicts));
+        config_text(&mut text, &entry.config);
+        text
+    }
+}
+
+impl Version {
+    fn to_text(&self) -> String {
+        match (self.yanked, &self.unreadable) {
+            (true, _) => format!("{} (yanked)", self.version),
+            (_, Some(reason)) => format!("{} ({reason})", self.version),
+            _ => self.version.clone(),
+        }
+    }
+}
+
+fn requirements(list: &BTreeMap<StageName, VersionReq>) -> String {
+    list.iter().map(|(name, wanted)| format!("{name} {wanted}")).collect::<Vec<_>>().join(", ")
+}
+
+fn config_text(text: &mut String, config: &ConfigSchema) {
+    if config.is_empty() {
+        return;
+    }
+    text.push_str("config:\n");
+    for (key, schema) in config {
+        let _ = writeln!(text, "  {key} ({})", facts(schema));
+        if !schema.help.is_empty() {
+            let _ = writeln!(text, "      {}", schema.help);
+        }
+    }
+}
+
+/// Returns what a value may be, in a few words.
+fn facts(key: &ConfigKey) -> String {
+    let kind = serde_json::to_value(key.kind).ok();
+    let mut facts = vec![kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()];
+    if !key.values.is_empty() {
+        facts.push(format!("one of {}", key.values.join(", ")));
+    }
+    match (key.min, key.max) {
+        (Some(min), Some(max)) => facts.push(format!("{min} to {max}")),
+        (Some(min), None) => facts.push(format!("at least {min}")),
+        (None, Some(max)) => facts.push(format!("at most {max}")),
+        (None, None) => {}
+    }
+    match &key.default {
+        Some(ConfigValue::Boolean(value)) => facts.push(format!("default {value}")),
+        Some(ConfigValue::Integer(value)) => facts.push(format!("default {value}")),
+        Some(ConfigValue::String(value)) => facts.push(format!("default \"{value}\"")),
+        Some(ConfigValue::List(values)) => facts.push(format!("default [{}]", values.join(", "))),
+        None if key.required => facts.push("required".to_owned()),
+        Some(ConfigValue::Table(_)) | None => {}
+    }
+    facts.join(", ")
+}

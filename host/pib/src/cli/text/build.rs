@@ -1,0 +1,80 @@
+//! What builds, plans and exports come to.
+
+use crate::ops::build::BuildOutcome;
+use crate::ops::export::ExportReport;
+use crate::ops::plan::{OrderReason, PlanSummary, PlannedSummary, WrittenContext};
+use crate::ops::targets::Outcomes;
+use crate::pipeline::BuildReport;
+
+impl BuildOutcome {
+    /// Returns the report for people.
+    pub(crate) fn to_text(&self) -> String {
+        match self {
+            Self::Image(report) => report.to_text(),
+            Self::Stages(report) => {
+                format!("Built the stages up to {}: container image {}", report.stage, report.container_image)
+            }
+        }
+    }
+}
+
+impl BuildReport {
+    /// Returns the report for people.
+    pub(crate) fn to_text(&self) -> String {
+        let size = self.size.div_ceil(1 << 20);
+        let how = if self.up_to_date { " is up to date" } else { "" };
+        format!("{}{how} ({size} MiB)\n{}\n", self.image.display(), self.digest)
+    }
+}
+
+impl Outcomes {
+    /// Returns for people what was built; what was not is told by the error.
+    pub(crate) fn to_text(&self) -> String {
+        let built = self.targets.iter().filter_map(|outcome| {
+            let report = outcome.report.as_ref()?;
+            Some(format!("{}: {}", outcome.target, report.to_text()))
+        });
+        built.collect()
+    }
+}
+
+impl ExportReport {
+    /// Returns the report for people.
+    pub(crate) fn to_text(&self) -> String {
+        let size = self.exported.bytes.div_ceil(1 << 20);
+        format!("{} ({} entries, {size} MiB of files)", self.path.display(), self.exported.entries)
+    }
+}
+
+impl PlanSummary {
+    /// Returns the plan for people.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = format!("base {}\n", self.base);
+        for (number, stage) in self.stages.iter().enumerate() {
+            let key = stage.key.map(|key| key.hex()[..12].to_owned()).unwrap_or_default();
+            let state = stage.to_build.as_ref().map_or("built".to_owned(), |why| format!("to build: {why}"));
+            let PlannedSummary { name, version, source, .. } = stage;
+            let key = if key.is_empty() { key } else { format!("{key}  ") };
+            text.push_str(&format!("{:>3}  {name} {version}  {source}  {key}{state}\n", number + 1));
+        }
+        if let Some(merged) = &self.merged {
+            text.push_str(&format!("{merged}\n"));
+        }
+        text
+    }
+}
+
+impl OrderReason {
+    /// Returns the reason for people.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{} comes before {}: {}", self.first, self.second, self.why)
+    }
+}
+
+impl WrittenContext {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let secrets: String = self.secrets.iter().map(|id| format!(" --secret id={id},src=FILE")).collect();
+        format!("Wrote {0}; build it with: docker build{secrets} {0}", self.path.display())
+    }
+}

@@ -1,0 +1,11 @@
+//! Lays results out for people. `--json` shows the same results for machines.
+
+mod author;
+mod browse;
+mod build;
+mod graph;
+mod machine;
+mod stages;
+
+pub(super) use browse::{found_text, outdated_text};
+pub(super) use machine::list_text;

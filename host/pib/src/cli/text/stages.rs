@@ -1,0 +1,87 @@
+//! What changes in the stages of a project.
+
+use crate::ops::add::{Added, Removed};
+use crate::ops::fetch::FetchSummary;
+use crate::ops::lock::LockSummary;
+use crate::ops::publish::Published;
+use crate::ops::update::Updated;
+use crate::ops::vendor::Vendored;
+
+impl Added {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let how = if self.dry_run { "Would add" } else { "Added" };
+        let what = if self.stages.is_empty() { "nothing new".to_owned() } else { self.stages.join(", ") };
+        let to = self.target.as_ref().map(|target| format!(" to target `{target}`")).unwrap_or_default();
+        format!("{how} {what}{to}\n{}", self.lock)
+    }
+}
+
+impl Removed {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let how = if self.dry_run { "Would remove" } else { "Removed" };
+        let from = self.target.as_ref().map(|target| format!(" from target `{target}`")).unwrap_or_default();
+        format!("{how} {}{from}\n{}", self.stages.join(", "), self.lock)
+    }
+}
+
+impl LockSummary {
+    /// Returns the summary for people.
+    pub(crate) fn to_text(&self) -> String {
+        let what = if self.changed { "Locked" } else { "pib.lock is up to date:" };
+        let targets = match self.targets.len() {
+            0 => String::new(),
+            1 => ", and 1 target".to_owned(),
+            several => format!(", and {several} targets"),
+        };
+        format!("{what} {} stages{targets}", self.stages.len())
+    }
+}
+
+impl Updated {
+    /// Returns the changes for people.
+    pub(crate) fn to_text(&self) -> String {
+        match (self.changes.is_empty(), self.dry_run) {
+            (true, _) => "Nothing to update.".to_owned(),
+            (false, true) => format!("{}\nNothing was written.", self.changes.join("\n")),
+            (false, false) => self.changes.join("\n"),
+        }
+    }
+}
+
+impl FetchSummary {
+    /// Returns the summary for people.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{} stages are in the cache", self.stages.len())
+    }
+}
+
+impl Vendored {
+    /// Returns what was done for people.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = format!("{} stages are in {}", self.stages.len(), self.path);
+        for (how, names) in [("written", &self.written), ("removed", &self.removed)] {
+            if !names.is_empty() {
+                text.push_str(&format!("\n{how}: {}", names.join(", ")));
+            }
+        }
+        if self.manifest_changed {
+            text.push_str(&format!(
+                "\npib.toml has [vendor] path = \"{}\" now: builds take their stages from there",
+                self.path
+            ));
+        }
+        text
+    }
+}
+
+impl Published {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        match self.published.as_slice() {
+            [] => format!("Nothing new: {} stages are published", self.unchanged.len()),
+            some => format!("Published {}", some.join(", ")),
+        }
+    }
+}
