@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use pib_plan::assemble::{Arg, BaseRef, BuildPlan, Extras, FileSource, StageInput, assemble};
 use pib_plan::id::{Arch, Digest};
-use pib_plan::native::{Machine, Native};
+use pib_plan::native::{Machine, Native, SetId};
 use pib_plan::part;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -215,7 +215,7 @@ fn inputs(parts: &[String]) -> Option<Vec<StageInput>> {
 }
 
 fn plan(stages: &[StageInput], native: bool) -> Option<BuildPlan> {
-    let tools = Native { image: "companion".to_owned(), machine: Machine::Amd64 };
+    let tools = Native { image: "companion".to_owned(), machine: Machine::Amd64, set_id: SetId::Ignored };
     let extras = Extras { native: native.then_some(&tools), ..Extras::default() };
     assemble(Arch::Arm64, &BaseRef::ContainerImage("base".to_owned()), &Digest::of(b""), stages, &extras).ok()
 }
