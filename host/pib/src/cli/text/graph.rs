@@ -50,6 +50,7 @@ fn branch(text: &mut String, askers: &[Asker], indent: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::tree::TreeStage;
 
     #[test]
     fn what_was_shown_is_not_shown_again() {
