@@ -199,7 +199,12 @@ impl Registry {
         );
         std::fs::write(&config, text).unwrap();
         let mut serve = std::process::Command::new("docker-registry");
-        let process = serve.arg("serve").arg(&config).stderr(std::process::Stdio::null()).spawn().ok()?;
+        serve
+            .arg("serve")
+            .arg(&config)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
+        let process = serve.spawn().ok()?;
         let registry = Self { process, port, _folder: folder };
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             std::thread::sleep(std::time::Duration::from_millis(50));
