@@ -72,6 +72,7 @@ fn succeeds(project: &Scratch, args: &[&str]) -> String {
 fn another_base_in_the_manifest_is_built_from_at_once() {
     let _images = Images("otherbase");
     let project = Scratch::new("otherbase", HOST);
+    project.part("mine", "RUN true\n");
     set_base(&project, &add_base(&project, "one.tar", "one"));
     succeeds(&project, &["build"]);
     assert!(succeeds(&project, &["build"]).contains("is up to date"));
@@ -111,6 +112,7 @@ fn another_base_in_the_manifest_is_built_from_at_once() {
 fn each_target_starts_from_its_own_base() {
     let _images = Images("twobases");
     let project = Scratch::new("twobases", HOST);
+    project.part("mine", "RUN true\n");
     set_base(&project, &add_base(&project, "one.tar", "one"));
     let other = add_base(&project, "two.tar", "two");
     let path = project.path("pib.toml");
@@ -140,6 +142,7 @@ fn planned(project: &Scratch) -> String {
 #[test]
 fn an_init_stage_that_asks_for_other_packages_gets_another_base() {
     let project = Scratch::new("initbase", HOST);
+    project.part("mine", "RUN true\n");
     let path = project.path("pib.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     let (start, rest) = text.split_once("[base]\n").unwrap();
