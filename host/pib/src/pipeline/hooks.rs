@@ -267,7 +267,7 @@ impl StageFiles {
                 source: FileSource::File(package.root.join(&file.path)),
                 digest: file.digest,
                 size: file.size,
-                executable: file.executable,
+                mode: file.mode,
             };
             (file.path.clone(), readable)
         };
@@ -305,6 +305,7 @@ impl Files for StageFiles {
             FileSource::Bytes(bytes) => bytes.clone(),
             // Whatever the machine says about its files is not the hook's to know.
             FileSource::File(from) => std::fs::read(from).map_err(|_| "it cannot be read".to_owned())?,
+            FileSource::Folder => return Err("it is a folder".to_owned()),
         };
         match Digest::of(&bytes) == file.digest {
             true => Ok(bytes),
@@ -331,7 +332,7 @@ mod tests {
             source: FileSource::Bytes(content.to_vec()),
             digest: Digest::of(content),
             size: content.len() as u64,
-            executable: false,
+            mode: pib_plan::mode::Mode::FILE,
         }
     }
 

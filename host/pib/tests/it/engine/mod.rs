@@ -8,6 +8,7 @@ mod binfmt;
 mod build;
 mod cancel;
 mod connect;
+mod content;
 mod contract;
 mod doctor;
 mod export;
