@@ -74,10 +74,7 @@ fn load(
     let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
-    let removed = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
-    for removed in removed {
-        reporter.note(removed);
-    }
+    normalise::normalise(&mut tree, identity);
     reporter.detail(STEP, "writing");
     Ok((tree, spool))
 }

@@ -35,7 +35,12 @@ fn rootfs() -> Vec<u8> {
 }
 
 fn identity() -> Identity {
-    Identity { hostname: "pi".to_owned(), epoch: 50, seed: Digest::of(b"") }
+    Identity {
+        hostname: "pi".to_owned(),
+        epoch: 50,
+        seed: Digest::of(b""),
+        mount_points: std::collections::BTreeSet::new(),
+    }
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! What makes an image this device's own, and the identifiers that derive from it.
 
+use std::collections::BTreeSet;
+
 use pib_plan::id::{Digest, KeyHasher};
 
-/// What makes an image this device's, beside its files.
+/// What a tree is made the device's own by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The host name.
     pub hostname: String,
-    /// No file is newer than this, in seconds since 1970.
+    /// No file is newer than this, in seconds since 1970; all folders are as old.
     pub epoch: u64,
     /// What all identifiers of file systems and disk derive from.
     pub seed: Digest,
+    /// Where the build mounted something for a while, as paths without a slash at the start.
+    pub mount_points: BTreeSet<String>,
 }
 
 impl Identity {

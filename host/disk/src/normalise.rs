@@ -1,12 +1,4 @@
 //! Makes the tree the device's own: its identity goes in, what differs from build to build goes out.
-//!
-//! What somebody may have meant is not taken for a trace of the build. Engines mount `/etc/hosts` and
-//! `/etc/resolv.conf` over the build's, so what the tree has there is a stage's or the base's: it stays where it says
-//! anything. Whatever else is taken out and is not there in every build is told.
-
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use crate::identity::Identity;
 use crate::tree::{Content, Kind, Node, Tree};
@@ -26,26 +18,9 @@ const LEFTOVERS: [&str; 5] = [
     "var/lib/systemd/random-seed",
 ];
 
-/// The emulators of the systems that pib builds, which engines and other tools put in for the build. One of another
-/// architecture is a program like any other.
-const EMULATORS: [&str; 2] = ["usr/bin/qemu-aarch64-static", "usr/bin/qemu-arm-static"];
-/// The most bytes of a text that are looked at.
-const MAX_TEXT: usize = 1 << 20;
-/// The names that a hosts file has without anybody's doing.
-const USUAL_NAMES: [&str; 9] = [
-    "localhost",
-    "localhost.localdomain",
-    "ip6-localhost",
-    "ip6-loopback",
-    "ip6-localnet",
-    "ip6-mcastprefix",
-    "ip6-allnodes",
-    "ip6-allrouters",
-    "ip6-allhosts",
-];
-
-/// Normalises the tree in place; returns what was taken out and might be missed, a sentence each.
-pub(crate) fn normalise(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Result<Vec<String>> {
+/// Normalises the tree in place.
+pub(crate) fn normalise(tree: &mut Tree, identity: &Identity) {
+    remove_mount_points(tree, identity);
     for (path, mode) in RUNTIME {
         tree.remove(path);
         tree.put(path, Node::new(Kind::Folder, mode));
@@ -57,37 +32,60 @@ pub(crate) fn normalise(tree: &mut Tree, identity: &Identity, spool: &File) -> i
         tree.remove(path);
     }
     remove_logs(tree);
-    let removed = remove_emulators(tree);
+    remove_emulators(tree);
     forget_identity(tree);
-    set_identity(tree, identity, spool)?;
+    set_identity(tree, identity);
     let epoch = identity.epoch;
-    tree.each(|node| node.mtime = node.mtime.min(epoch));
-    // What was put in by hand has no time of its own.
-    for (path, _) in RUNTIME {
-        if let Some(node) = tree.get(path).cloned() {
-            tree.put(path, Node { mtime: epoch, ..node });
-        }
-    }
-    Ok(removed)
+    tree.each(|node| {
+        // A folder's time says when something in it came or went, which depends on how an engine copies and mounts.
+        node.mtime = if node.kind == Kind::Folder { epoch } else { node.mtime.min(epoch) };
+    });
 }
 
-/// Removes what was logged, and keeps the folders and links: programs expect those.
+/// Removes the empty files and folders that some engines leave where they mounted something: what is new and empty.
+///
+/// The folders that lead there stay, or are put back where an engine took those that it had made away again: the base's
+/// own cannot be told from them.
+fn remove_mount_points(tree: &mut Tree, identity: &Identity) {
+    for point in &identity.mount_points {
+        let is_left = tree.get(point).is_some_and(|node| {
+            let is_empty = match &node.kind {
+                Kind::Folder => tree.below(point).is_empty(),
+                Kind::File(content) => content.size() == 0,
+                _ => false,
+            };
+            is_empty && node.mtime > identity.epoch
+        });
+        if is_left {
+            tree.remove(point);
+        }
+        for (at, _) in point.match_indices('/') {
+            match tree.get(&point[..at]).map(|node| &node.kind) {
+                None => tree.put(&point[..at], Node::new(Kind::Folder, 0o755)),
+                Some(Kind::Folder) => {}
+                Some(_) => break,
+            }
+        }
+    }
+}
+
+/// Removes what was logged, and keeps the folders: programs expect those.
 fn remove_logs(tree: &mut Tree) {
     for path in tree.below("var/log") {
-        if tree.get(&path).is_some_and(|node| !matches!(node.kind, Kind::Folder | Kind::Symlink(_))) {
+        if tree.get(&path).is_some_and(|node| node.kind != Kind::Folder) {
             tree.remove(&path);
         }
     }
 }
 
-/// Removes the emulators of the device's own architectures: there they are of no use.
-fn remove_emulators(tree: &mut Tree) -> Vec<String> {
-    let there: Vec<&str> = EMULATORS.into_iter().filter(|path| tree.get(path).is_some()).collect();
-    there.iter().for_each(|path| tree.remove(path));
-    let told = |path: &str| {
-        format!("/{path} was taken out: a build may need this emulator, and the device runs without")
-    };
-    there.into_iter().map(told).collect()
+/// Removes the emulators that engines and other tools put in for the build.
+fn remove_emulators(tree: &mut Tree) {
+    for path in tree.below("usr/bin") {
+        let name = &path["usr/bin/".len()..];
+        if name.starts_with("qemu-") && name.ends_with("-static") {
+            tree.remove(&path);
+        }
+    }
 }
 
 /// Removes what no two devices may share.
@@ -103,42 +101,9 @@ fn forget_identity(tree: &mut Tree) {
     }
 }
 
-/// Returns the text of a small file, where there is one.
-fn text_of(tree: &Tree, path: &str, spool: &File) -> io::Result<Option<String>> {
-    let Some(Node { kind: Kind::File(content), .. }) = tree.get(path) else { return Ok(None) };
-    let bytes = match content {
-        Content::Bytes(bytes) => bytes.clone(),
-        Content::Spool { offset, size } => {
-            let mut bytes = vec![0; usize::try_from(*size).unwrap_or(usize::MAX).min(MAX_TEXT)];
-            spool.read_exact_at(&mut bytes, *offset)?;
-            bytes
-        }
-    };
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-}
-
-/// Returns whether a hosts file says what no system says by itself: it has another name for this machine than the
-/// usual ones, or another machine.
-///
-/// The line of 127.0.1.1 has the name of the machine; the one of a base is not the device's.
-fn is_own_hosts(text: &str) -> bool {
-    text.lines().map(|line| line.split('#').next().unwrap_or_default()).any(|line| {
-        let mut words = line.split_whitespace();
-        let Some(address) = words.next() else { return false };
-        let here = address.starts_with("127.") || address == "::1" || address.starts_with("f");
-        !here || (address != "127.0.1.1" && words.any(|name| !USUAL_NAMES.contains(&name)))
-    })
-}
-
-/// Returns whether a hosts file has this name.
-fn has_host(text: &str, name: &str) -> bool {
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-    lines.flat_map(|line| line.split_whitespace().skip(1)).any(|word| word == name)
-}
-
-fn set_identity(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Result<()> {
+fn set_identity(tree: &mut Tree, identity: &Identity) {
     if tree.get("etc").is_none() {
-        return Ok(());
+        return;
     }
     let hostname = &identity.hostname;
     let short = hostname.split('.').next().unwrap_or(hostname);
@@ -152,35 +117,17 @@ fn set_identity(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Resul
         ..Node::new(Kind::File(Content::Bytes(text.as_bytes().to_vec())), mode)
     };
     tree.put("etc/hostname", file(&format!("{hostname}\n"), 0o644));
-    match text_of(tree, "etc/hosts", spool)?.filter(|text| is_own_hosts(text)) {
-        // It stays as it is; without the machine's own name in it, programs such as sudo wait for the network.
-        Some(own) if !has_host(&own, short) && own.len() < MAX_TEXT => {
-            let end = if own.ends_with('\n') { "" } else { "\n" };
-            let text = format!("{own}{end}127.0.1.1\t{names}\n");
-            if let Some(node) = tree.get("etc/hosts").cloned() {
-                let kind = Kind::File(Content::Bytes(text.into_bytes()));
-                tree.put("etc/hosts", Node { kind, ..node });
-            }
-        }
-        Some(_) => {}
-        None if tree.get("etc/hosts").is_some_and(|node| matches!(node.kind, Kind::Symlink(_))) => {}
-        None => tree.put("etc/hosts", file(&hosts, 0o644)),
-    }
+    tree.put("etc/hosts", file(&hosts, 0o644));
     // Empty, and not absent: then systemd makes an id at the first boot, also where the root is read-only.
     tree.put("etc/machine-id", file("", 0o444));
-    let resolver = text_of(tree, "etc/resolv.conf", spool)?;
-    let has_servers =
-        resolver.is_some_and(|text| text.lines().any(|line| line.trim_start().starts_with("nameserver")));
+    // The build's own resolver is of no use to the device.
     let resolved = ["usr/lib/systemd/systemd-resolved", "lib/systemd/systemd-resolved"];
-    if has_servers {
-        // The engine's own is mounted over it during the build, so this one is meant for the device.
-    } else if resolved.iter().any(|path| tree.get(path).is_some()) {
+    if resolved.iter().any(|path| tree.get(path).is_some()) {
         let link = Kind::Symlink("/run/systemd/resolve/resolv.conf".to_owned());
         tree.put("etc/resolv.conf", Node { mtime: identity.epoch, ..Node::new(link, 0o777) });
     } else if !tree.get("etc/resolv.conf").is_some_and(|node| matches!(node.kind, Kind::Symlink(_))) {
         tree.put("etc/resolv.conf", file("", 0o644));
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -194,77 +141,17 @@ mod tests {
             let node = Node::new(Kind::File(Content::Bytes(b"x".to_vec())), 0o600);
             tree.put(path, Node { mtime: 50, ..node });
         }
-        let identity = Identity { hostname: "pi.example.org".to_owned(), epoch: 20, seed: Digest::of(b"") };
-        normalise(&mut tree, &identity, &tempfile::tempfile().unwrap()).unwrap();
+        normalise(&mut tree, &identity());
         tree
     }
 
-    /// Returns a tree with these texts and links, normalised, and what is told of it.
-    fn normalised_texts(texts: &[(&str, &str)], links: &[&str]) -> (Tree, Vec<String>) {
-        let mut tree = Tree::new();
-        for (path, text) in texts {
-            tree.put(path, Node::new(Kind::File(Content::Bytes(text.as_bytes().to_vec())), 0o640));
+    fn identity() -> Identity {
+        Identity {
+            hostname: "pi.example.org".to_owned(),
+            epoch: 20,
+            seed: Digest::of(b""),
+            mount_points: ["mnt/a/b", "srv/x", "opt/y", "etc/z", "tmp/c/d"].map(str::to_owned).into(),
         }
-        for path in links {
-            tree.put(path, Node::new(Kind::Symlink("/elsewhere".to_owned()), 0o777));
-        }
-        let identity = Identity { hostname: "pi".to_owned(), epoch: 20, seed: Digest::of(b"") };
-        let told = normalise(&mut tree, &identity, &tempfile::tempfile().unwrap()).unwrap();
-        (tree, told)
-    }
-
-    #[test]
-    fn what_a_stage_has_put_there_stays() {
-        let hosts = "127.0.0.1 localhost\n10.0.0.5 server.lan server # the server\n";
-        let resolver = "search lan\nnameserver 10.0.0.1\n";
-        let resolved = ("usr/lib/systemd/systemd-resolved", "x");
-        let texts = [
-            ("etc/hosts", hosts),
-            ("etc/resolv.conf", resolver),
-            ("usr/bin/qemu-x86_64-static", "x"),
-            ("var/log/syslog", "x"),
-            resolved,
-        ];
-        let (tree, told) = normalised_texts(&texts, &["var/log/nginx", "var/log/journal/x"]);
-        assert_eq!(text(&tree, "etc/hosts"), format!("{hosts}127.0.1.1\tpi\n"));
-        assert_eq!(tree.get("etc/hosts").unwrap().mode, 0o640);
-        assert_eq!(text(&tree, "etc/resolv.conf"), resolver);
-        for path in ["usr/bin/qemu-x86_64-static", "var/log/nginx", "var/log/journal/x"] {
-            assert!(tree.get(path).is_some(), "{path}");
-        }
-        assert!(tree.get("var/log/syslog").is_none() && told.is_empty(), "{told:?}");
-        // One that names the device already is left alone, byte for byte.
-        for own in ["127.0.0.1 localhost pi", "10.0.0.5 server\n127.0.1.1 pi\n", "127.0.0.1 pi app.test\n"] {
-            let (tree, _) = normalised_texts(&[("etc/hosts", own)], &[]);
-            assert_eq!(text(&tree, "etc/hosts"), own);
-        }
-    }
-
-    #[test]
-    fn what_every_system_has_is_made_anew() {
-        for usual in [
-            "",
-            "# nothing\n",
-            "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\n",
-        ] {
-            let (tree, _) =
-                normalised_texts(&[("etc/hosts", usual), ("etc/resolv.conf", "# by hand\n")], &[]);
-            assert!(text(&tree, "etc/hosts").contains("127.0.1.1\tpi\n"), "{usual}");
-            assert_eq!(text(&tree, "etc/resolv.conf"), "");
-        }
-        let (tree, _) = normalised_texts(&[("etc/x", "")], &["etc/hosts", "etc/resolv.conf"]);
-        let link = Kind::Symlink("/elsewhere".to_owned());
-        assert_eq!(
-            (&tree.get("etc/hosts").unwrap().kind, &tree.get("etc/resolv.conf").unwrap().kind),
-            (&link, &link)
-        );
-    }
-
-    #[test]
-    fn an_emulator_of_the_device_itself_goes_and_is_told() {
-        let (tree, told) = normalised_texts(&[("usr/bin/qemu-arm-static", "x"), ("etc/x", "")], &[]);
-        assert!(tree.get("usr/bin/qemu-arm-static").is_none());
-        assert!(told.len() == 1 && told[0].contains("/usr/bin/qemu-arm-static"), "{told:?}");
     }
 
     fn text(tree: &Tree, path: &str) -> String {
@@ -306,6 +193,36 @@ mod tests {
         assert_eq!(text(&tree, "etc/machine-id"), "");
         let link = Kind::Symlink("/run/systemd/resolve/resolv.conf".to_owned());
         assert_eq!(tree.get("etc/resolv.conf").unwrap().kind, link);
+    }
+
+    #[test]
+    fn what_engines_do_in_their_own_ways_leaves_no_trace() {
+        let node = |kind, mtime| Node { mtime, ..Node::new(kind, 0o755) };
+        let mut old = Tree::new();
+        old.put("opt/y", node(Kind::Folder, 10));
+        old.put("srv/x/full", node(Kind::Folder, 50));
+        old.put("usr", node(Kind::Folder, 10));
+        old.put("mnt", node(Kind::Folder, 10));
+        let mut new = old.clone();
+        // One engine leaves mount points, and gives folders that it copies other times.
+        new.put("mnt/a/b", node(Kind::Folder, 50));
+        new.put("mnt", node(Kind::Folder, 50));
+        new.put("tmp/c", node(Kind::Folder, 50));
+        new.put("etc/z", node(Kind::File(Content::Bytes(Vec::new())), 50));
+        new.put("usr", node(Kind::Folder, 3_000_000_000));
+        old.put("etc", node(Kind::Folder, 0));
+        normalise(&mut old, &identity());
+        normalise(&mut new, &identity());
+        let entries = |tree: &Tree| -> Vec<(String, Node)> {
+            tree.entries().map(|(path, _, node)| (path.to_owned(), node.clone())).collect()
+        };
+        assert_eq!(entries(&old), entries(&new));
+        for kept in ["opt/y", "srv/x/full", "mnt/a"] {
+            assert!(old.get(kept).is_some(), "{kept}");
+        }
+        for gone in ["mnt/a/b", "etc/z", "tmp/c"] {
+            assert!(new.get(gone).is_none(), "{gone}");
+        }
     }
 
     #[test]

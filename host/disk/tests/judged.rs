@@ -30,7 +30,12 @@ fn acl() -> Vec<u8> {
 }
 
 fn identity() -> Identity {
-    Identity { hostname: "pi".to_owned(), epoch: EPOCH, seed: Digest::of(b"seed") }
+    Identity {
+        hostname: "pi".to_owned(),
+        epoch: EPOCH,
+        seed: Digest::of(b"seed"),
+        mount_points: std::collections::BTreeSet::new(),
+    }
 }
 
 fn layout() -> Layout {

@@ -19,7 +19,6 @@
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
-//! | [`mode`] | the permissions of a stage's files |
 //! | [`path`] | which paths a stage's files may have |
 //! | [`build_stage`] | what the Dockerfile calls its build stages |
 //! | [`merge`] | merges instructions where there are more than engines take |
@@ -40,7 +39,6 @@ pub mod layout;
 pub mod lockfile;
 pub mod manifest;
 pub mod merge;
-pub mod mode;
 pub mod native;
 pub mod order;
 pub mod packages;

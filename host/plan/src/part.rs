@@ -3,6 +3,7 @@
 //! A part stands for itself: it may not reach into the next one, and what it leaves for later ones is known. Whatever
 //! engines of different ages read differently is refused, or written as all of them read it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::assemble::Arg;
@@ -49,6 +50,10 @@ pub struct Part {
     pub froms: Vec<StageRef>,
     /// What it fetches without saying what that must be: no key can know of a change.
     pub unpinned: Vec<String>,
+    /// Where its instructions mount something for their time, without the slash at the start. Engines make an empty file
+    /// or folder there, and not all take it away. Left out is what cannot be told from the text: what is relative to a
+    /// folder of the base's, or holds a variable.
+    pub mount_points: BTreeSet<String>,
     /// What it leaves for the parts after it.
     pub leaves: State,
 }
@@ -185,6 +190,7 @@ impl Part {
             files: vec![],
             froms: vec![],
             unpinned: vec![],
+            mount_points: BTreeSet::new(),
             leaves: State::default(),
         }
     }
@@ -386,6 +392,8 @@ impl Part {
             at += field.len() + 1;
         }
         let find = |keys: &[&str]| fields.iter().find(|(key, ..)| keys.contains(key));
+        let target = find(&["target", "dst", "destination"]);
+        self.mount_points.extend(target.and_then(|(_, path, _)| mount_point(path)));
         let from = find(&["from"]);
         if let Some((_, name, span)) = from {
             self.copy_from(name, span.clone())?;
@@ -508,6 +516,13 @@ impl Step {
     pub fn makes_layer(&self) -> bool {
         makes_layer(&self.keyword)
     }
+}
+
+/// Returns the place of a mount, where its text alone tells it.
+fn mount_point(target: &str) -> Option<String> {
+    let path = target.strip_prefix('/')?.trim_end_matches('/');
+    let plain = !path.contains('$') && path.split('/').all(|name| !matches!(name, "" | "." | ".."));
+    plain.then(|| path.to_owned())
 }
 
 /// Returns whether engines make a file system layer of an instruction with this keyword, in capitals.

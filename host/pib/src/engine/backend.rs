@@ -11,14 +11,54 @@ use super::{BuildRequest, ContainerImage, Engine};
 use pib_event::Reporter;
 
 /// What an engine can do beyond what all of them can.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
-    /// Instructions may mount secrets.
-    pub secrets: bool,
+    /// Instructions may mount secrets, other container images, and folders that the engine keeps.
+    pub mounts: bool,
     /// An abandoned build ends at once, and not only with the instruction that is under way.
     pub stops: bool,
-    /// What an export loses, as a sentence; `None` when it is nothing.
-    pub losses: Option<&'static str>,
+    /// What a system lacks that this engine built, sorted. It decides the result, so it belongs into an image's key.
+    pub losses: Vec<Loss>,
+}
+
+/// Something that a system lacks since the engine that built it could not make, keep or export it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Extended attributes other than `security.capability`.
+    Attributes,
+    /// Device nodes.
+    Devices,
+    /// What a `RUN` instruction writes below a `VOLUME`.
+    Volumes,
+}
+
+impl Loss {
+    /// Returns what stands for it in keys.
+    pub fn key_text(self) -> &'static str {
+        match self {
+            Self::Attributes => "loses attributes",
+            Self::Devices => "loses devices",
+            Self::Volumes => "loses volumes",
+        }
+    }
+
+    /// Returns what is lost, for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Attributes => "extended attributes of files other than capabilities, among them ACLs",
+            Self::Devices => "device nodes outside of /dev",
+            Self::Volumes => "what a RUN writes below a VOLUME",
+        }
+    }
+
+    /// Returns the warning of an engine with these losses; `None` where it has none.
+    pub fn warning(losses: &[Self]) -> Option<String> {
+        let texts: Vec<&str> = losses.iter().map(|loss| loss.as_str()).collect();
+        let texts = texts.join("; ");
+        (!losses.is_empty())
+            .then(|| format!("this engine cannot export everything, and the image lacks: {texts}"))
+    }
 }
 
 /// A kind of engine, with a builder of its own.

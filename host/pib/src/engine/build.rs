@@ -87,7 +87,7 @@ impl Engine {
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<ContainerImageId, EngineError> {
-        if !self.abilities().secrets && !request.secrets.is_empty() {
+        if !self.abilities().mounts && !request.secrets.is_empty() {
             return Err(EngineError::NeedsBuildKit { engine: self.builder(), why: "it uses secrets" });
         }
         self.backend().build(self, request, reporter).await?;

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::backend::{Abilities, Backend};
+use super::backend::{Abilities, Backend, Loss};
 use super::build::BuildRequest;
 use super::error::EngineError;
 use super::export::{self, Piece};
@@ -32,17 +32,13 @@ const DOCKERFILE: &str = ".pib/Dockerfile";
 const CHUNK: usize = 128 * 1024;
 const QUEUE: usize = 16;
 
-/// What its export loses, for people.
-const LOSES: &str = "extended attributes other than security.capability are lost, among them ACLs; \
-    etc/hosts, etc/hostname and etc/resolv.conf are empty; .dockerenv and dev/console are added";
-
 /// Docker with its classic builder.
 pub(super) struct Classic;
 
 #[tonic::async_trait]
 impl Backend for Classic {
     fn abilities(&self) -> Abilities {
-        Abilities { secrets: false, stops: true, losses: Some(LOSES) }
+        Abilities { mounts: false, stops: true, losses: vec![Loss::Attributes, Loss::Volumes] }
     }
 
     fn title(&self, name: &str, version: &str) -> String {
@@ -147,13 +143,10 @@ fn write_context(out: &mut Pieces, dockerfile: &str, files: &[ContextFile]) -> i
     let mut tar = tar::Builder::new(out);
     tar.append_data(&mut header(dockerfile.len() as u64, 0o644, 0), DOCKERFILE, dockerfile.as_bytes())?;
     for file in files {
+        let mode = if file.executable { 0o755 } else { 0o644 };
         let seconds = u64::try_from(content_time(&file.digest) / 1_000_000_000).unwrap_or(0);
-        let mut header = header(file.size, file.mode.bits(), seconds);
+        let mut header = header(file.size, mode, seconds);
         match &file.source {
-            FileSource::Folder => {
-                header.set_entry_type(tar::EntryType::Directory);
-                tar.append_data(&mut header, format!("{}/", file.path), io::empty())?;
-            }
             FileSource::Bytes(bytes) => tar.append_data(&mut header, &file.path, bytes.as_slice())?,
             FileSource::File(path) => {
                 let named = |error: io::Error| {

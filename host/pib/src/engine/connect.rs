@@ -49,7 +49,9 @@ pub struct EngineInfo {
     /// The version of its API, e.g. `1.41`.
     pub api: String,
     /// Whether it builds with BuildKit.
-    pub buildkit: bool,
+    pub(super) buildkit: bool,
+    /// Whether it runs without root's rights.
+    pub rootless: bool,
     /// Its processor architecture in Go's words: `amd64`, `arm64`, `arm`.
     pub arch: String,
     /// The kernel that it runs on.
@@ -95,8 +97,13 @@ async fn greet(endpoint: Endpoint) -> Result<(Arc<Endpoint>, Docker, EngineInfo)
     let docker = endpoint.client().map_err(|error| no_answer(&error))?;
     let docker = docker.negotiate_version().await.map_err(|error| no_answer(&error))?;
     let version = docker.version().await.map_err(|error| no_answer(&error))?;
-    let info = describe(&endpoint, version);
+    let mut info = describe(&endpoint, version);
     check(&info)?;
+    if info.name == PODMAN {
+        // Docker tells it beside its version.
+        let options = docker.info().await.map_err(|error| no_answer(&error))?.security_options;
+        info.rootless = options.unwrap_or_default().iter().any(|option| option.contains("rootless"));
+    }
     Ok((endpoint, docker, info))
 }
 
@@ -186,10 +193,12 @@ fn describe(endpoint: &Endpoint, version: bollard::models::SystemVersion) -> Eng
     let components = version.components.unwrap_or_default();
     let podman = components.iter().find(|component| component.name.contains("Podman"));
     let name = if podman.is_some() { PODMAN } else { "Docker" };
+    let rootless = components.iter().any(|component| component.name == "rootlesskit");
     EngineInfo {
         name: name.to_owned(),
         version: version.version.unwrap_or_default(),
         api: version.api_version.unwrap_or_default(),
+        rootless,
         buildkit: podman.is_none() && version.os.as_deref() == Some("linux"),
         arch: version.arch.unwrap_or_default(),
         kernel: format!("{} {}", version.os.unwrap_or_default(), version.kernel_version.unwrap_or_default()),
@@ -230,6 +239,7 @@ mod tests {
             version: "19.03.15".to_owned(),
             api: api.to_owned(),
             buildkit: true,
+            rootless: false,
             arch: "amd64".to_owned(),
             kernel: kernel.to_owned(),
             address: "unix:///x".to_owned(),

@@ -15,6 +15,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::backend::Loss;
 use super::error::EngineError;
 use super::filesync::ContextServer;
 use super::owner::{self, OWNER};
@@ -40,7 +41,7 @@ pub(super) type Piece = Result<Bytes, EngineError>;
 pub struct RootfsTar {
     pieces: mpsc::Receiver<Piece>,
     current: Bytes,
-    losses: Option<&'static str>,
+    losses: Vec<Loss>,
     fault: Fault,
     _task: AbortOnDrop,
 }
@@ -57,9 +58,9 @@ impl Fault {
 }
 
 impl RootfsTar {
-    /// Returns what is lost on the way with this engine, as a sentence; `None` when it is nothing.
-    pub fn losses(&self) -> Option<&'static str> {
-        self.losses
+    /// Returns what is lost with this engine.
+    pub fn losses(&self) -> &[Loss] {
+        &self.losses
     }
 
     /// Returns what will hold the engine's failure, if reading fails by one.

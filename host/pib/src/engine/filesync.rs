@@ -13,7 +13,6 @@ use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSync;
 use percent_encoding::percent_decode_str;
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::id::Digest;
-use pib_plan::mode::Mode;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
@@ -35,8 +34,10 @@ const QUEUE: usize = 16;
 const MODE_DIR: u32 = 1 << 31;
 /// 2000-01-01, from which the times of context files count.
 const EPOCH_NANOS: i64 = 946_684_800 * 1_000_000_000;
-/// A day, within which they fall.
-const DAY_NANOS: u64 = 86_400 * 1_000_000_000;
+/// How many seconds they fall within: a day.
+const DAY: u64 = 86_400;
+/// How many nanoseconds of a second they use: the first half, for some engines round to seconds, and others cut off.
+const HALF: u64 = 500_000_000;
 
 /// Serves the Dockerfile and the context of one build.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ pub(super) struct ContextServer {
     failure: Arc<OnceLock<EngineError>>,
 }
 
-/// A file or folder of the context. A folder of which only the files in it are known has none of its own.
+/// A file or folder of the context. A folder has no source.
 #[derive(Debug, Clone)]
 struct Entry {
     path: String,
@@ -61,7 +62,7 @@ impl ContextServer {
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
             source: FileSource::Bytes(bytes),
-            mode: Mode::FILE,
+            executable: false,
         };
         Self {
             dockerfile: Arc::new(entries(std::slice::from_ref(&dockerfile))),
@@ -93,11 +94,10 @@ fn entries(files: &[ContextFile]) -> Vec<Entry> {
 impl Entry {
     fn stat(&self) -> Stat {
         let (mode, size, mod_time) = match &self.file {
-            None => (MODE_DIR | Mode::FOLDER.bits(), 0, EPOCH_NANOS),
-            Some(file) if file.is_folder() => (MODE_DIR | file.mode.bits(), 0, EPOCH_NANOS),
+            None => (MODE_DIR | 0o755, 0, EPOCH_NANOS),
             Some(file) => {
-                let size = i64::try_from(file.size).unwrap_or(i64::MAX);
-                (file.mode.bits(), size, content_time(&file.digest))
+                let mode = if file.executable { 0o755 } else { 0o644 };
+                (mode, i64::try_from(file.size).unwrap_or(i64::MAX), content_time(&file.digest))
             }
         };
         Stat { path: self.path.clone(), mode, size, mod_time, ..Stat::default() }
@@ -107,7 +107,8 @@ impl Entry {
 /// Returns a time for a file, in nanoseconds since 1970, that changes when its content does.
 pub(super) fn content_time(digest: &Digest) -> i64 {
     let word = digest.as_bytes().iter().take(8).fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    EPOCH_NANOS + i64::try_from(word % DAY_NANOS).unwrap_or(0)
+    let (seconds, nanos) = (word / HALF % DAY, word % HALF);
+    EPOCH_NANOS + i64::try_from(seconds * 1_000_000_000 + nanos).unwrap_or(0)
 }
 
 #[tonic::async_trait]
@@ -210,8 +211,7 @@ impl Sending {
 
     async fn answer(&self, id: u32) -> Result<(), Gone> {
         let entry = usize::try_from(id).ok().and_then(|index| self.entries.get(index));
-        let Some(file) = entry.and_then(|entry| entry.file.as_deref()).filter(|file| !file.is_folder())
-        else {
+        let Some(file) = entry.and_then(|entry| entry.file.as_deref()) else {
             return self.fail(Status::invalid_argument("no such file in the list")).await;
         };
         match &file.source {
@@ -228,7 +228,6 @@ impl Sending {
                     return self.fail(status).await;
                 }
             },
-            FileSource::Folder => {}
         }
         self.send(PacketType::PacketData, id, None, Vec::new()).await
     }
@@ -278,7 +277,7 @@ mod tests {
 
     fn file(path: &str) -> ContextFile {
         let (source, digest) = (FileSource::Bytes(vec![]), Digest::of(path.as_bytes()));
-        ContextFile { path: path.to_owned(), source, digest, size: 0, mode: Mode::FILE }
+        ContextFile { path: path.to_owned(), source, digest, size: 0, executable: false }
     }
 
     #[test]
@@ -306,7 +305,10 @@ mod tests {
     fn times_follow_the_content() {
         let (one, two) = (content_time(&Digest::of(b"1")), content_time(&Digest::of(b"2")));
         assert_ne!(one, two);
-        assert!(one >= EPOCH_NANOS && one < EPOCH_NANOS + DAY_NANOS as i64);
+        for time in (0..100_u8).map(|byte| content_time(&Digest::of(&[byte])) - EPOCH_NANOS) {
+            assert!((0..86_400_000_000_000).contains(&time));
+            assert_eq!((time + 500_000_000) / 1_000_000_000, time / 1_000_000_000);
+        }
         assert_eq!(percent_decoded("a%20b%C3%BC%"), "a bü%");
     }
 }

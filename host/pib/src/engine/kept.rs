@@ -16,7 +16,7 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn forget_kept(&self, prefix: &str) -> Result<u64, EngineError> {
-        if !self.info().buildkit {
+        if !self.abilities().mounts {
             return Ok(0);
         }
         let refused = |status: Status| EngineError::Api {

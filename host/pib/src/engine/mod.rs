@@ -52,7 +52,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 
-pub use backend::Abilities;
+pub use backend::{Abilities, Loss};
 pub use build::{BuildRequest, ContainerImageId, Secret};
 pub use connect::{ConnectOptions, EngineInfo};
 pub use container::{Container, RunRequest, Streams};
@@ -130,7 +130,13 @@ impl Engine {
 
     /// Returns what this engine can do beyond what all engines can.
     pub fn abilities(&self) -> Abilities {
-        self.inner.backend.abilities()
+        let mut abilities = self.inner.backend.abilities();
+        if self.info().rootless {
+            // The kernel lets nobody but root make them, and engines pass over those of a base.
+            abilities.losses.push(Loss::Devices);
+            abilities.losses.sort();
+        }
+        abilities
     }
 
     /// Returns what to call the engine and its builder: "Docker 20.10.24 with BuildKit".

@@ -2,16 +2,12 @@
 
 use tokio::sync::mpsc;
 
-use super::backend::{Abilities, Backend};
+use super::backend::{Abilities, Backend, Loss};
 use super::error::EngineError;
 use super::export::{self, Piece};
 use super::session::AbortOnDrop;
 use super::{BuildRequest, ContainerImage, Engine, classic};
 use pib_event::{Reporter, ReporterExt as _};
-
-/// What its export loses, for people.
-const LOSES: &str = "extended attributes of files may be lost, among them ACLs; etc/hosts, etc/hostname and \
-    etc/resolv.conf are empty";
 
 /// Podman.
 pub(super) struct Podman;
@@ -35,7 +31,7 @@ impl Drop for Abandoned<'_> {
 #[tonic::async_trait]
 impl Backend for Podman {
     fn abilities(&self) -> Abilities {
-        Abilities { secrets: false, stops: false, losses: Some(LOSES) }
+        Abilities { mounts: false, stops: false, losses: vec![Loss::Attributes, Loss::Volumes] }
     }
 
     fn title(&self, name: &str, version: &str) -> String {

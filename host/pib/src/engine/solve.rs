@@ -27,7 +27,7 @@ pub(super) struct BuildKit;
 #[tonic::async_trait]
 impl Backend for BuildKit {
     fn abilities(&self) -> Abilities {
-        Abilities { secrets: true, stops: true, losses: None }
+        Abilities { mounts: true, stops: true, losses: Vec::new() }
     }
 
     fn title(&self, name: &str, version: &str) -> String {

@@ -60,7 +60,7 @@ pub(super) struct LoggedJob {
 pub(super) async fn begin(session: &Session, options: &StageOptions) -> Result<Begun, Error> {
     let lookup = pipeline::decide(session, options).await?.look_up_base(options.lock);
     if let BaseLookup::Known(based) = &lookup
-        && let Some(report) = pipeline::up_to_date(based, options)
+        && let Some(report) = pipeline::up_to_date(session, based, options).await?
     {
         return Ok(Begun::UpToDate(Box::new(report)));
     }

@@ -11,7 +11,7 @@ use pib_plan::id::Arch;
 use serde::Serialize;
 
 use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
-use crate::engine::{Engine, EngineStore};
+use crate::engine::{Abilities, Engine, EngineStore};
 use crate::ops::binfmt::{ARCHS, words};
 use crate::pipeline::mirrors::Mirrors;
 use crate::pipeline::resolve;
@@ -121,12 +121,15 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
 fn engine_checks(engine: &Engine) -> Vec<Check> {
     let info = engine.info();
     let found = format!("{} {} (API {}) at {}", info.name, info.version, info.api, info.address);
-    let builder = match (info.buildkit, engine.abilities().losses) {
-        (true, _) => Check::ok("builder", engine.builder()),
-        (false, losses) => {
-            let losses = losses.map(|losses| format!(", and {losses}")).unwrap_or_default();
-            let found = format!("{}: no secrets, no native tools{losses}", engine.builder());
+    let builder = match engine.abilities() {
+        Abilities { mounts: true, losses, .. } if losses.is_empty() => Check::ok("builder", engine.builder()),
+        Abilities { mounts, losses, .. } => {
+            let lost = losses.iter().map(|loss| format!("it loses {}", loss.as_str()));
+            let lacks = (!mounts).then(|| "no secrets, no native tools".to_owned());
+            let faults: Vec<String> = lacks.into_iter().chain(lost).collect();
+            let found = format!("{}: {}", engine.builder(), faults.join(", "));
             let remedy = match info.name.as_str() {
+                _ if mounts => "Use an engine that runs as root for bases with device nodes.",
                 "Docker" => "Unset DOCKER_BUILDKIT.",
                 _ => "Use Docker Engine 20.10 or newer, which has BuildKit.",
             };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::engine::Loss;
 use crate::pipeline::{self, StageOptions};
 use crate::project::{self, Error, Project, Session, blocking};
 use pib_disk::{Exported, STEP};
@@ -49,8 +50,8 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     let file = file.unwrap_or_else(|| project.target().join(format!("{stem}.tar")));
     session.reporter.started(STEP, "Exporting the root file system");
     let tree = built.engine.export(&built.tag).await?;
-    if let Some(losses) = tree.losses() {
-        session.reporter.warn(format!("this engine cannot export everything: {losses}"));
+    if let Some(warning) = Loss::warning(tree.losses()) {
+        session.reporter.warn(warning);
     }
     let fault = tree.fault();
     let (identity, reporter) = (built.based.identity(), session.reporter.clone());
@@ -60,13 +61,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
         None => pib_disk::write_tar(tree, &identity, &file, &*reporter),
     };
     let exported = blocking::read(tree, write).await?;
-    let exported = match exported {
-        Ok(exported) => exported,
-        Err(error) => {
-            let error = fault.take().map_or_else(|| error.into(), Error::from);
-            return Err(pipeline::blame::stage_of(session, &built, error).await);
-        }
-    };
+    let exported = exported.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
     session.reporter.finished(STEP, false);
     for loss in &exported.losses {
         session.reporter.warn(loss.clone());

@@ -267,7 +267,7 @@ impl StageFiles {
                 source: FileSource::File(package.root.join(&file.path)),
                 digest: file.digest,
                 size: file.size,
-                mode: file.mode,
+                executable: file.executable,
             };
             (file.path.clone(), readable)
         };
@@ -305,7 +305,6 @@ impl Files for StageFiles {
             FileSource::Bytes(bytes) => bytes.clone(),
             // Whatever the machine says about its files is not the hook's to know.
             FileSource::File(from) => std::fs::read(from).map_err(|_| "it cannot be read".to_owned())?,
-            FileSource::Folder => return Err("it is a folder".to_owned()),
         };
         match Digest::of(&bytes) == file.digest {
             true => Ok(bytes),
@@ -332,7 +331,7 @@ mod tests {
             source: FileSource::Bytes(content.to_vec()),
             digest: Digest::of(content),
             size: content.len() as u64,
-            mode: pib_plan::mode::Mode::FILE,
+            executable: false,
         }
     }
 

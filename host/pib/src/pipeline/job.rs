@@ -66,7 +66,7 @@ pub(crate) async fn job(
     }
     let nonce = nonce();
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project));
-    let mounts = engine.info().buildkit;
+    let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         native: tools.as_ref(),
@@ -115,7 +115,7 @@ impl Built {
 impl Job {
     async fn run_parts(&self, session: &Session, options: &StageOptions) -> Result<(), Error> {
         // Where instructions can mount something, what is run anew is told by that.
-        let classic = !self.engine.info().buildkit && options.no_cache != NoCache::Nothing;
+        let classic = !self.engine.abilities().mounts && options.no_cache != NoCache::Nothing;
         if classic && matches!(options.no_cache, NoCache::From(_)) {
             session
                 .reporter

@@ -17,7 +17,6 @@
 
 pub(crate) mod base_source;
 mod based;
-pub(crate) mod blame;
 mod build_args;
 mod compress;
 mod config_files;

@@ -56,7 +56,7 @@ pub(crate) async fn get(
         say(&format!("there are no native tools for {os} {release} on {}", info.arch));
         return Ok(None);
     };
-    if !info.buildkit {
+    if !engine.abilities().mounts {
         say(&format!("{} {} has no BuildKit, which native tools need", info.name, info.version));
         return Ok(None);
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::based::Based;
 use super::job::Built;
-use super::{NoCache, StageOptions, blame, compress};
+use super::{NoCache, StageOptions, compress, engine};
+use crate::engine::Loss;
 use crate::project::{Error, Session, blocking, files};
 use pib_disk::{Identity, ImageInfo};
 use pib_event::ReporterExt as _;
@@ -30,6 +31,9 @@ pub struct BuildReport {
     pub size: u64,
     /// The digest of everything that decided it.
     pub key: Digest,
+    /// What the image lacks since the engine that built it could not give it. It is in the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<Loss>,
     /// The stages, as `name version`, in order.
     pub stages: Vec<String>,
     /// What is in the image.
@@ -46,11 +50,8 @@ pub struct BuildReport {
 /// # Errors
 /// When the engine cannot export the root file system, or the image cannot be written; an earlier one stays then.
 pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildReport, Error> {
-    let image = Image::of(&built.based);
-    let info = match write_image(session, &built, &image).await {
-        Ok(info) => info,
-        Err(error) => return Err(blame::stage_of(session, &built, error).await),
-    };
+    let image = Image::of(&built.based, built.engine.abilities().losses);
+    let info = write_image(session, &built, &image).await?;
     finish(session, &image, &built, info)
 }
 
@@ -59,6 +60,8 @@ struct Image {
     layout: Layout,
     compress: Compression,
     identity: Identity,
+    /// What the engine cannot give it.
+    losses: Vec<Loss>,
     /// The digest of everything that decides the image.
     key: Digest,
     /// Its path.
@@ -68,8 +71,8 @@ struct Image {
 }
 
 impl Image {
-    /// Returns the image of a build.
-    fn of(based: &Based) -> Self {
+    /// Returns the image of a build by an engine with these losses.
+    fn of(based: &Based, losses: Vec<Loss>) -> Self {
         let project = based.rendered.packages.project();
         let manifest = &project.manifest;
         let layout = manifest.image.layout(&manifest.project.os);
@@ -80,10 +83,14 @@ impl Image {
         hasher.field(based.key().as_bytes()).field(identity.seed.as_bytes()).field(&identity.hostname);
         hasher.field(identity.epoch.to_le_bytes()).field(layout.key_text());
         hasher.field(extension(manifest.image.compress));
+        for loss in &losses {
+            hasher.field(loss.key_text());
+        }
         Self {
             layout,
             compress: manifest.image.compress,
             identity,
+            losses,
             key: hasher.finish(),
             path: target.join(format!("{stem}.img")),
             report: target.join(format!("{stem}.json")),
@@ -95,7 +102,13 @@ impl Based {
     /// Returns what makes a system this device's.
     pub(crate) fn identity(&self) -> Identity {
         let project = &self.rendered.packages.project().manifest.project;
-        Identity { hostname: project.hostname.clone(), epoch: self.epoch, seed: self.seed() }
+        let points = self.rendered.inputs.iter().flat_map(|input| &input.part.mount_points);
+        Identity {
+            hostname: project.hostname.clone(),
+            epoch: self.epoch,
+            seed: self.seed(),
+            mount_points: points.cloned().collect(),
+        }
     }
 
     /// Returns what the image's identifiers derive from: the lock and the target, nothing of this machine.
@@ -112,14 +125,34 @@ impl Based {
 
 /// Returns the report of an earlier build, if all that decides the image is as it was and the file too.
 ///
-/// This asks neither the engine nor the network.
-pub(crate) fn up_to_date(based: &Based, options: &StageOptions) -> Option<BuildReport> {
+/// This asks neither the engine nor the network, unless the image lacks something since an engine could not give it:
+/// another engine may be able to.
+///
+/// # Errors
+/// When the engine is to be asked and does not answer.
+pub(crate) async fn up_to_date(
+    session: &Session,
+    based: &Based,
+    options: &StageOptions,
+) -> Result<Option<BuildReport>, Error> {
+    let Some(report) = unchanged(based, options) else { return Ok(None) };
+    if report.losses.is_empty() {
+        return Ok(Some(report));
+    }
+    let arch = based.rendered.packages.project().manifest.project.arch;
+    let engine = engine::connect(session, arch).await?;
+    Ok(Some(report).filter(|report| report.losses == engine.abilities().losses))
+}
+
+/// Returns the report of an earlier build by the same or another engine, if nothing else has changed.
+fn unchanged(based: &Based, options: &StageOptions) -> Option<BuildReport> {
     if options.until.is_some() || options.no_cache != NoCache::Nothing {
         return None;
     }
-    let image = Image::of(based);
-    let text = files::read_text(&image.report).ok().flatten()?;
+    let path = Image::of(based, Vec::new()).report;
+    let text = files::read_text(&path).ok().flatten()?;
     let report: BuildReport = serde_json::from_str(&text).ok()?;
+    let image = Image::of(based, report.losses.clone());
     let file = image.path.with_extension(extension(image.compress));
     let same = report.key == image.key
         && report.image == file
@@ -148,8 +181,8 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     session.reporter.started(STEP, format!("Writing {name}"));
     let tree = built.engine.export(&built.tag).await?;
-    if let Some(losses) = tree.losses() {
-        session.reporter.warn(format!("this engine cannot export everything: {losses}"));
+    if let Some(warning) = Loss::warning(tree.losses()) {
+        session.reporter.warn(warning);
     }
     let fault = tree.fault();
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
@@ -184,6 +217,7 @@ fn finish(session: &Session, image: &Image, built: &Built, info: ImageInfo) -> R
         digest,
         size,
         key: image.key,
+        losses: image.losses.clone(),
         stages,
         layout: info,
         written,

@@ -164,11 +164,10 @@ fn secret_ids(package: &Package) -> Vec<String> {
 
 /// Checks that the engine can give parts their secrets, where a stage may have some.
 pub(crate) fn check_engine(engine: &Engine, packages: &[Package]) -> Result<(), Error> {
-    if engine.info().buildkit || packages.iter().all(|package| secret_ids(package).is_empty()) {
+    if engine.abilities().mounts || packages.iter().all(|package| secret_ids(package).is_empty()) {
         return Ok(());
     }
-    let name = format!("the classic builder of {} {}", engine.info().name, engine.info().version);
-    Err(EngineError::NeedsBuildKit { engine: name, why: "it uses secrets" }.into())
+    Err(EngineError::NeedsBuildKit { engine: engine.builder(), why: "it uses secrets" }.into())
 }
 
 fn parse(session: &Session, text: &str) -> Result<(String, SecretSource), Error> {

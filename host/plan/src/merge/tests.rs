@@ -10,7 +10,7 @@ fn stage(name: &str, text: &str, files: &[&str]) -> StageInput {
         source: FileSource::Bytes(vec![]),
         digest: Digest::of(b""),
         size: 0,
-        mode: crate::mode::Mode::FILE,
+        executable: false,
     };
     StageInput {
         name: name.parse().unwrap(),

@@ -209,3 +209,13 @@ fn missing_files_and_files_of_nobody_are_named() {
         assert!(error.to_string().contains("not below stages/"), "{text}: {error}");
     }
 }
+
+#[test]
+fn the_places_of_all_mounts_are_told() {
+    let text = "RUN --mount=type=tmpfs,target=/a/b/ --network=none \\\n  --mount=dst=/c,type=cache true\n\
+                RUN --mount=type=bind,from=x,source=/s,destination=/d echo --mount=type=tmpfs,target=/no\n\
+                RUN --mount=type=tmpfs,target=rel --mount=type=tmpfs,target=/x/../y --mount=type=tmpfs,target=/ true\n\
+                RUN --mount=type=secret,id=os.key cat /run/secrets/os.key\n";
+    let part = check("p", text).unwrap();
+    assert_eq!(part.mount_points, ["a/b", "c", "d"].map(str::to_owned).into());
+}

@@ -94,7 +94,7 @@ pub(super) async fn a_secret_reaches_its_instruction_and_nothing_else(lab: &Lab)
     let mut request = lab.request(&plan, &tag);
     request.secrets = vec![Secret { id: "token".to_owned(), value: b"open-sesame".to_vec() }];
     assert!(!format!("{request:?}").contains("open-sesame"));
-    if !lab.engine.abilities().secrets {
+    if !lab.engine.abilities().mounts {
         let error = lab.engine.build(&request, &Silent).await.unwrap_err();
         assert!(matches!(error, EngineError::NeedsBuildKit { .. }), "{error:?}");
         assert!(error.to_string().contains(&lab.engine.builder()), "{error}");
@@ -120,7 +120,7 @@ pub(super) async fn a_build_stops_at_its_target_and_big_files_arrive_whole(lab: 
         source: FileSource::File(path.clone()),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        mode: pib_plan::mode::Mode::FILE,
+        executable: false,
     };
     let plan = lab.plan(&[("a", "COPY stages/a/big /big"), ("b", "RUN exit 1")], vec![big]);
     let target = "a".parse().unwrap();
@@ -184,7 +184,7 @@ pub(super) async fn a_base_in_the_context_is_unpacked_with_all_that_its_files_ha
         source: FileSource::File(base_tar().to_owned()),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        mode: pib_plan::mode::Mode::FILE,
+        executable: false,
     };
     let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![base]);
     let from = format!("FROM {} AS first", lab.base());

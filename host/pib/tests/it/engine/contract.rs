@@ -5,7 +5,7 @@
 use super::kind::Kind;
 use super::lab::Lab;
 use super::project::{Scratch, said};
-use super::{base, build, cancel, export, failure};
+use super::{base, build, cancel, export, failure, same};
 use crate::world::judge;
 
 /// Makes a test of each clause for each kind of engine.
@@ -43,18 +43,31 @@ clauses! {
         an_engine_that_vanishes_is_an_error_and_not_a_hang,
         a_flood_of_binary_output_is_bounded;
     cancel: an_abandoned_build_stops_in_the_engine;
+    same: a_system_is_the_same_on_every_engine;
 }
 
 /// What Podman cannot do is told, and the image is made all the same.
 #[test]
 fn a_project_builds_on_podman() {
-    let (_, podman) = Kind::Podman.options();
-    let project = Scratch::new("onpodman", &podman.as_ref().unwrap().host());
+    let (options, _podman) = Kind::Podman.options();
+    let project = Scratch::new("onpodman", &options.host.unwrap());
     project.part("mine", "RUN echo \"for $ARCH\" > /etc/mine\n");
     let output = project.build();
     let said = said(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("this engine cannot export everything"), "{said}");
+    // The same engine makes nothing better of it; another one may.
+    let up_to_date = |output: &std::process::Output| {
+        assert!(output.status.success(), "{}", super::project::said(output));
+        String::from_utf8_lossy(&output.stdout).contains("is up to date")
+    };
+    assert!(up_to_date(&project.build()));
+    let docker = super::lab::options().host.unwrap_or("unix:///var/run/docker.sock".to_owned());
+    let by_docker = || project.pib(&["build"]).env("DOCKER_HOST", &docker).output().unwrap();
+    assert!(!up_to_date(&by_docker()));
+    assert!(up_to_date(&by_docker()));
+    // Podman would lose something of it, and it is there already.
+    assert!(up_to_date(&project.build()));
     let image = format!("{}?offset={}", project.image().display(), 4 << 20);
     assert_eq!(judge::debugfs(&image, "cat /etc/mine").unwrap().trim(), "for arm64");
 }

@@ -165,7 +165,7 @@ pub(super) async fn export(lab: &Lab, tag: &str) -> BTreeMap<String, Exported> {
 
 pub(super) async fn export_of(engine: &Engine, tag: &str) -> BTreeMap<String, Exported> {
     let tar = engine.export(tag).await.unwrap();
-    assert_eq!(tar.losses(), engine.abilities().losses);
+    assert_eq!(tar.losses(), engine.abilities().losses.as_slice());
     tokio::task::spawn_blocking(move || {
         let mut found = BTreeMap::new();
         let mut archive = tar::Archive::new(tar);
@@ -220,7 +220,7 @@ pub(super) fn bytes_file(path: &str, text: &str, executable: bool) -> ContextFil
         digest: Digest::of(text.as_bytes()),
         size: text.len() as u64,
         source: FileSource::Bytes(text.as_bytes().to_vec()),
-        mode: pib_plan::mode::Mode::of_file(executable),
+        executable,
     }
 }
 

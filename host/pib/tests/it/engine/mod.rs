@@ -8,7 +8,6 @@ mod binfmt;
 mod build;
 mod cancel;
 mod connect;
-mod content;
 mod contract;
 mod doctor;
 mod export;
@@ -20,6 +19,7 @@ mod merge;
 mod own_base;
 mod project;
 mod rootfs;
+mod same;
 mod trouble;
 
 pub(crate) use lab::runs;

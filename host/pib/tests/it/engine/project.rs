@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Test helpers outside test functions.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -12,9 +11,7 @@ use super::rootfs::base_tar;
 
 /// A project in a folder of its own, with its own cache.
 pub(super) struct Scratch {
-    /// What holds the project's folder, and goes with it.
-    _around: tempfile::TempDir,
-    folder: PathBuf,
+    folder: tempfile::TempDir,
     name: String,
     host: String,
 }
@@ -22,15 +19,8 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Makes a project called `name` whose engine is at `host`. The name is that of its container images.
     pub(super) fn new(name: &str, host: &str) -> Self {
-        Self::in_folder(name, host, "project".as_ref())
-    }
-
-    /// Makes such a project in a folder that is called `folder`.
-    pub(super) fn in_folder(name: &str, host: &str, folder: &OsStr) -> Self {
-        let around = tempfile::tempdir().unwrap();
-        let folder = around.path().join(folder);
-        std::fs::create_dir(&folder).unwrap();
-        let scratch = Self { _around: around, folder, name: name.to_owned(), host: host.to_owned() };
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Self { folder, name: name.to_owned(), host: host.to_owned() };
         let bytes = std::fs::read(base_tar()).unwrap();
         std::fs::write(scratch.path("base.tar"), &bytes).unwrap();
         let digest = Digest::of(&bytes);
@@ -48,7 +38,7 @@ impl Scratch {
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.folder.path().join(name)
     }
 
     /// Writes the part of a stage.
@@ -67,10 +57,10 @@ impl Scratch {
         let mut command = Command::new(program);
         command
             .args(args)
-            .current_dir(&self.folder)
+            .current_dir(self.folder.path())
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap())
-            .env("HOME", &self.folder)
+            .env("HOME", self.folder.path())
             .env("PIB_CACHE_DIR", self.path("cache"))
             .env("DOCKER_HOST", &self.host)
             .stdin(Stdio::null());
