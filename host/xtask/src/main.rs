@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `hooks` and `index`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks` and `index`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -11,6 +11,7 @@
 
 mod bench;
 mod demo;
+mod engines;
 mod hooks;
 mod judge;
 mod run;
@@ -29,6 +30,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   record  build on a terminal and keep what is seen in host/docs/terminal/
   setup   install what is missing and start the container engine
   bench   measure, as ratios to what a user would use instead  [native | engine | resolve: these alone]
+  engines start every other kind of engine, hold it to the contract, have it build  [NAME...: these alone]
   hooks   build the hooks of stages/  [--check: compare them with what is published]
   index   publish what is new in stages/ to registry-index/  [--check: only compare]";
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Some("record") => setup::setup().and_then(|()| test::record()),
         Some("setup") => setup::setup(),
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
+        Some("engines") => setup::setup().and_then(|()| engines::engines(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
         Some("index") => test::index(rest.iter().any(|arg| arg == "--check")),
         _ => Err(USAGE.to_owned()),

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use crate::run::{Outcome, as_root, has, show, succeeds};
 
 /// A thing that must be there, and the Debian packages that bring it.
-struct Need {
-    what: &'static str,
-    there: fn() -> bool,
-    packages: &'static [&'static str],
+pub(crate) struct Need {
+    pub(crate) what: &'static str,
+    pub(crate) there: fn() -> bool,
+    pub(crate) packages: &'static [&'static str],
 }
 
 const NEEDS: [Need; 10] = [
@@ -50,14 +50,15 @@ const NEEDS: [Need; 10] = [
 
 /// Installs what is missing, registers the emulators and starts the engine.
 pub(crate) fn setup() -> Outcome {
-    install()?;
+    install(&NEEDS)?;
     crate::sshd::ready()?;
     register_emulators()?;
     start_engine()
 }
 
-fn install() -> Outcome {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !(need.there)()).collect();
+/// Installs what is missing of `needs`.
+pub(crate) fn install(needs: &[Need]) -> Outcome {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.there)()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -77,7 +78,7 @@ fn install() -> Outcome {
     args.push("--no-install-recommends");
     args.extend(packages);
     show(&mut as_root("env", &args))?;
-    match NEEDS.iter().find(|need| !(need.there)()) {
+    match needs.iter().find(|need| !(need.there)()) {
         Some(need) => Err(format!("{} is still missing after the installation", need.what)),
         None => Ok(()),
     }

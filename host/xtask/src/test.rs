@@ -16,7 +16,10 @@ pub(crate) fn test(filter: &[String]) -> Outcome {
     let mut tests = cargo(&["test", "--workspace", "--locked", "--"]);
     tests.args(filter).env("PIB_TEST_CACHE", cache());
     let before = images()?;
-    let outcome = show(&mut tests);
+    let outcome = show(&mut tests).and_then(|()| match filter {
+        [] => crate::engines::contracts(),
+        _ => Ok(()),
+    });
     // Tests share the base that the first of them loads, so it is taken away when all have ended.
     for image in images()?.iter().filter(|image| !before.contains(image)) {
         capture(&mut command("docker", &["rmi", "--force", image]))?;

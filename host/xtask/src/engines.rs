@@ -1,0 +1,258 @@
+//! Engines of other kinds and versions: starts each from Debian's packages, holds it to the contract, and has it build.
+//!
+//! Nothing of the machine is changed but what it lacks of Debian's packages: each engine has its own root file system,
+//! network, processes and mounts, which end with this task, also where that is killed.
+
+mod debian;
+mod start;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::run::{Outcome, cache, cargo, command, root, show};
+use start::Engine;
+
+/// A kind of engine.
+struct Kind {
+    name: &'static str,
+    /// What it is, for readers of the book.
+    title: &'static str,
+    /// The release of Debian that has it.
+    release: &'static str,
+    program: &'static str,
+    /// Where it keeps images, for readers of the book.
+    store: &'static str,
+    /// Whether `cargo xtask test` tries it, too.
+    always: bool,
+}
+
+/// All kinds. What the contract says of Docker 20.10 and Podman 4.3, the tests themselves find out on Debian 12.
+const KINDS: [Kind; 9] = [
+    kind("docker-20", "Docker 20.10", "bookworm", "docker", "overlay2", false),
+    kind("docker-26", "Docker 26.1", "trixie", "docker", "overlay2", true),
+    kind("docker-26-containerd", "Docker 26.1", "trixie", "containerd", "containerd", true),
+    kind(
+        "docker-26-rootless",
+        "Docker 26.1, rootless",
+        "trixie",
+        "rootless",
+        "fuse-overlayfs or overlay2",
+        true,
+    ),
+    kind("docker-28", "Docker 28.5", "sid", "docker", "overlay2", false),
+    kind("docker-28-containerd", "Docker 28.5", "sid", "containerd", "containerd", false),
+    kind("docker-28-rootless", "Docker 28.5, rootless", "sid", "rootless", "overlay2", false),
+    kind("podman-4", "Podman 4.3", "bookworm", "podman", "overlay", false),
+    kind("podman-5", "Podman 5", "trixie", "podman", "overlay", true),
+];
+
+const fn kind(
+    name: &'static str,
+    title: &'static str,
+    release: &'static str,
+    program: &'static str,
+    store: &'static str,
+    always: bool,
+) -> Kind {
+    Kind { name, title, release, program, store, always }
+}
+
+/// How a step on an engine ended.
+enum Ended {
+    Well(Duration),
+    Badly(String),
+    /// It was not tried, for a reason.
+    Skipped(String),
+}
+
+/// What came of one kind.
+struct Result {
+    kind: &'static Kind,
+    version: String,
+    contract: Ended,
+    job: Ended,
+    digest: Option<String>,
+}
+
+/// Tries the kinds named, or all, and writes the table; after all, also into the book.
+pub(crate) fn engines(names: &[String]) -> Outcome {
+    if let Some(unknown) = names.iter().find(|name| !KINDS.iter().any(|kind| kind.name == **name)) {
+        let all: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        return Err(format!("unknown engine `{unknown}`; the engines are {}", all.join(", ")));
+    }
+    debian::needs()?;
+    show(&mut cargo(&["build", "--workspace", "--locked", "--bin", "pib"]))?;
+    show(contract().arg("--no-run"))?;
+    let chosen = KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name));
+    let results: Vec<Result> = chosen.map(attempt).collect();
+    let table = table(&results);
+    let file = root().join("target/engines/table.md");
+    fs::write(&file, &table).map_err(|error| format!("could not write {}: {error}", file.display()))?;
+    println!("{table}");
+    if names.is_empty() {
+        into_book(&table)?;
+    }
+    verdict(&results)
+}
+
+/// Holds one engine of each kind that the machine does not have to the contract; for `cargo xtask test`. What cannot be
+/// tried here is told with the reason.
+pub(crate) fn contracts() -> Outcome {
+    let kinds = || KINDS.iter().filter(|kind| kind.always);
+    if let Err(reason) = debian::needs() {
+        kinds().for_each(|kind| eprintln!("SKIPPED {}: the contract of engines: {reason}", kind.name));
+        return Ok(());
+    }
+    let mut skipped = Vec::new();
+    for kind in kinds() {
+        match start(kind) {
+            Ok(engine) => {
+                if let Ended::Badly(reason) = hold(kind, &engine) {
+                    return Err(format!("{} does not hold the contract of engines: {reason}", kind.name));
+                }
+            }
+            Err(reason) => skipped.push(format!("{}: the contract of engines: {reason}", kind.name)),
+        }
+    }
+    skipped.iter().for_each(|line| eprintln!("SKIPPED {line}"));
+    Ok(())
+}
+
+fn start(kind: &Kind) -> Outcome<Engine> {
+    Engine::start(&debian::unpacked(kind.release)?, kind.name, kind.program)
+}
+
+/// Has one kind hold the contract and do the main job.
+fn attempt(kind: &'static Kind) -> Result {
+    eprintln!("== {}: {} ({})", kind.name, kind.title, kind.store);
+    match start(kind) {
+        Err(reason) => {
+            eprintln!("{} cannot run here: {reason}", kind.name);
+            let (contract, job) = (Ended::Skipped(reason), Ended::Skipped("not started".to_owned()));
+            Result { kind, version: String::new(), contract, job, digest: None }
+        }
+        Ok(engine) => {
+            let (contract, (job, digest)) = (hold(kind, &engine), build(kind, &engine));
+            Result { kind, version: engine.version().unwrap_or_default(), contract, job, digest }
+        }
+    }
+}
+
+/// Returns the program of the contract's tests for an engine that is given to it.
+fn contract() -> std::process::Command {
+    // The same packages as in `cargo xtask test`, so that nothing is compiled twice.
+    cargo(&["test", "--workspace", "--locked", "--test", "it"])
+}
+
+fn hold(kind: &Kind, engine: &Engine) -> Ended {
+    let (variable, clauses) = match kind.program {
+        "podman" => ("PIB_TEST_PODMAN", "engine::contract::podman::"),
+        _ => ("DOCKER_HOST", "engine::contract::docker_with_buildkit::"),
+    };
+    let mut tests = contract();
+    tests.args(["--", clauses]);
+    timed(|| show(tests.env(variable, engine.address()).env("PIB_TEST_CACHE", cache())))
+}
+
+/// Builds the project, and returns the digest of its image.
+fn build(kind: &Kind, engine: &Engine) -> (Ended, Option<String>) {
+    let project = root().join("target/engines/project").join(kind.name);
+    let pib = root().join("target/debug/pib");
+    let ended = timed(|| {
+        _ = fs::remove_dir_all(&project);
+        copy(&root().join("host/xtask/src/engines/project"), &project)?;
+        let mut build = command(&pib.to_string_lossy(), &["--engine", engine.address(), "build"]);
+        show(build.current_dir(&project).env("PIB_CACHE_DIR", cache()))
+    });
+    let sum = fs::read_to_string(project.join("target/engines-rpi4-arm64.img.sha256"));
+    let digest = sum.ok().and_then(|text| Some(text.split_whitespace().next()?.to_owned()));
+    (ended, digest)
+}
+
+fn copy(from: &Path, to: &Path) -> Outcome {
+    let fail = |error| format!("could not copy {} to {}: {error}", from.display(), to.display());
+    fs::create_dir_all(to).map_err(fail)?;
+    for entry in fs::read_dir(from).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy(&from, &to)?;
+        } else {
+            fs::copy(&from, &to).map_err(fail)?;
+        }
+    }
+    Ok(())
+}
+
+fn timed(step: impl FnOnce() -> Outcome) -> Ended {
+    let since = Instant::now();
+    match step() {
+        Ok(()) => Ended::Well(since.elapsed()),
+        Err(reason) => Ended::Badly(reason),
+    }
+}
+
+fn table(results: &[Result]) -> String {
+    let mut text = String::from("| engine | store | contract | main job | image |\n|---|---|---|---|---|\n");
+    for result in results {
+        let digest = result.digest.as_deref().map_or("", |digest| &digest[..digest.len().min(16)]);
+        let version = match result.version.as_str() {
+            "" => String::new(),
+            version => format!(" ({version})"),
+        };
+        let (contract, job) = (result.contract.cell(), result.job.cell());
+        let Kind { title, store, .. } = result.kind;
+        _ = writeln!(text, "| {title}{version} | {store} | {contract} | {job} | `{digest}` |");
+    }
+    text
+}
+
+impl Ended {
+    fn cell(&self) -> String {
+        match self {
+            Self::Well(time) => format!("{} s", time.as_secs()),
+            Self::Badly(_) => "**fails**".to_owned(),
+            Self::Skipped(reason) => format!("skipped: {}", reason.lines().next().unwrap_or_default()),
+        }
+    }
+}
+
+/// Puts the table into the book, between its marks.
+fn into_book(table: &str) -> Outcome {
+    const MARKS: (&str, &str) = ("<!-- cargo xtask engines -->\n", "<!-- end -->");
+    let path: PathBuf = root().join("host/docs/engine.md");
+    let fail = |error| format!("could not change {}: {error}", path.display());
+    let text = fs::read_to_string(&path).map_err(fail)?;
+    let parts =
+        text.split_once(MARKS.0).and_then(|(before, rest)| Some((before, rest.split_once(MARKS.1)?.1)));
+    let Some((before, after)) = parts else {
+        return Err(format!("{} has no place for the table: {}", path.display(), MARKS.0.trim()));
+    };
+    fs::write(&path, format!("{before}{}\n{table}\n{}{after}", MARKS.0, MARKS.1)).map_err(fail)
+}
+
+/// Fails where an engine failed, and where two made different images.
+fn verdict(results: &[Result]) -> Outcome {
+    let mut faults = Vec::new();
+    for result in results {
+        for (what, ended) in [("the contract", &result.contract), ("the main job", &result.job)] {
+            match ended {
+                Ended::Well(_) => {}
+                Ended::Badly(reason) => faults.push(format!("{}: {what}: {reason}", result.kind.name)),
+                Ended::Skipped(reason) => {
+                    eprintln!("SKIPPED {}: {what}: {reason}", result.kind.name);
+                }
+            }
+        }
+    }
+    let made = || results.iter().filter(|result| result.digest.is_some());
+    if let Some(first) = made().next() {
+        let other = made().filter(|result| result.digest != first.digest);
+        faults.extend(
+            other.map(|other| format!("{} and {} made different images", first.kind.name, other.kind.name)),
+        );
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
+}
