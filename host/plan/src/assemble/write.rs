@@ -39,7 +39,7 @@ impl<'a> Writer<'a> {
         writer.push("# Written by pib. Changes here are lost.\n");
         if let Some(native) = extras.native {
             writer.push("\n");
-            writer.instruction(native.stage().trim_end());
+            native.stage().lines().for_each(|line| writer.instruction(line));
         }
         writer
     }
