@@ -25,7 +25,7 @@ pub struct Board {
 /// trees of BCM2835, BCM2836, BCM2837, BCM2711 and BCM2712 name as their driver by `brcm,bcm2835-pm-wdt`).
 const WATCHDOG_MAX_TIMEOUT: u32 = 0xf_ffff >> 16;
 
-/// Every board, oldest first.
+/// Every board, by family and age.
 ///
 /// Chips, cores and Wi-Fi are those of Raspberry Pi's own documentation (raspberrypi.com/documentation/computers:
 /// "Processors" and "Raspberry Pi hardware"). Of the Pi 2 there are two kinds, with BCM2836 and with BCM2837.
@@ -37,14 +37,6 @@ pub const BOARDS: [Board; 7] = [
         soc: Some("bcm2835"),
         cpu: Some("arm1176jzf-s"),
         wifi: false,
-    },
-    Board {
-        name: "zerow",
-        title: "Raspberry Pi Zero W",
-        archs: &[Arch::Armv6],
-        soc: Some("bcm2835"),
-        cpu: Some("arm1176jzf-s"),
-        wifi: true,
     },
     Board {
         name: "rpi2",
@@ -71,19 +63,27 @@ pub const BOARDS: [Board; 7] = [
         wifi: true,
     },
     Board {
-        name: "zero2w",
-        title: "Raspberry Pi Zero 2 W",
-        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
-        soc: Some("rp3a0"),
-        cpu: Some("cortex-a53"),
-        wifi: true,
-    },
-    Board {
         name: "rpi5",
         title: "Raspberry Pi 5",
         archs: &[Arch::Arm64],
         soc: Some("bcm2712"),
         cpu: Some("cortex-a76"),
+        wifi: true,
+    },
+    Board {
+        name: "zerow",
+        title: "Raspberry Pi Zero W",
+        archs: &[Arch::Armv6],
+        soc: Some("bcm2835"),
+        cpu: Some("arm1176jzf-s"),
+        wifi: true,
+    },
+    Board {
+        name: "zero2w",
+        title: "Raspberry Pi Zero 2 W",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("rp3a0"),
+        cpu: Some("cortex-a53"),
         wifi: true,
     },
 ];
@@ -102,17 +102,31 @@ impl Board {
     }
 }
 
+/// Says that a board is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown board `{name}`; the boards are {}", BOARDS.map(|board| board.name).join(", "))]
+pub struct UnknownBoard {
+    /// The name that was given.
+    pub name: String,
+}
+
+impl UnknownBoard {
+    /// Returns what to do about it.
+    pub fn help(&self) -> String {
+        match suggest::nearest(&self.name, BOARDS.iter().map(|board| board.name)) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None => "A board is a family of models: rpi3 is the 3 A+, 3 B and 3 B+.".to_owned(),
+        }
+    }
+}
+
 /// Returns the board of that name.
 ///
 /// # Errors
-/// A sentence that names the known boards, or the one that was probably meant.
-pub fn find(name: &str) -> Result<Board, String> {
-    BOARDS.into_iter().find(|board| board.name == name).ok_or_else(|| {
-        match suggest::nearest(name, BOARDS.iter().map(|board| board.name)) {
-            Some(near) => format!("Did you mean `{near}`?"),
-            None => format!("Known boards are {}.", suggest::list(BOARDS.iter().map(|board| board.name))),
-        }
-    })
+/// When there is none.
+pub fn find(name: &str) -> Result<Board, UnknownBoard> {
+    let unknown = || UnknownBoard { name: name.to_owned() };
+    BOARDS.into_iter().find(|board| board.name == name).ok_or_else(unknown)
 }
 
 #[cfg(test)]

@@ -54,6 +54,8 @@ pub struct PartitionSpec {
 pub struct Layout {
     /// The partitions.
     pub partitions: Vec<PartitionSpec>,
+    /// Whether the root that the kernel's command line names may be on another disk than the image's.
+    pub foreign_root: bool,
 }
 
 /// A partition's place in the image, in bytes.
@@ -69,17 +71,53 @@ pub struct Region {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The layout itself is wrong.
-    #[error("the image's layout {0}")]
-    Wrong(String),
+    #[error("the image's layout {what}")]
+    Wrong {
+        /// The number of the partition that is to blame, from 0; none where it is the whole.
+        partition: Option<usize>,
+        /// What is wrong, as the end of a sentence about the layout.
+        what: String,
+    },
     /// The table cannot address so much.
     #[error("the partitions need {} and a master boot record addresses at most 2TiB", ByteSize(*.0))]
     TooLarge(u64),
 }
 
-impl Layout {
-    /// Returns the layout of an operating system: a FAT boot partition for the firmware and an ext4 root.
+impl PartitionSpec {
+    /// Returns how the running system names the partition's device, in fstab and after `root=`.
+    pub fn device(&self) -> String {
+        format!("LABEL={}", self.label)
+    }
+
+    /// Returns the line of /etc/fstab that mounts it.
     ///
-    /// The labels are what the first-party stages' fstab and kernel command line name.
+    /// A FAT partition has neither owners nor modes, and what the firmware reads is nobody's but root's. The root is
+    /// checked first, the others after it (fstab(5), the sixth field).
+    fn fstab_line(&self) -> String {
+        let (filesystem, options) = match self.filesystem {
+            Filesystem::Ext4 => ("ext4", "defaults,noatime"),
+            Filesystem::Vfat => ("vfat", "defaults,noatime,umask=0077"),
+        };
+        let pass = if self.mount == "/" { 1 } else { 2 };
+        format!("{} {} {filesystem} {options} 0 {pass}", self.device(), self.mount)
+    }
+}
+
+impl Layout {
+    /// Returns how the running system names the device of its root, e.g. `LABEL=PIROOT`; nothing where the layout has
+    /// no root, which [`check`](Self::check) refuses.
+    pub fn root_device(&self) -> Option<String> {
+        self.partitions.iter().find(|part| part.mount == "/").map(PartitionSpec::device)
+    }
+
+    /// Returns the lines of /etc/fstab that mount the partitions: what others are mounted in comes before them.
+    pub fn fstab(&self) -> Vec<String> {
+        let mut partitions: Vec<&PartitionSpec> = self.partitions.iter().collect();
+        partitions.sort_by_key(|part| part.mount.split('/').filter(|name| !name.is_empty()).count());
+        partitions.into_iter().map(PartitionSpec::fstab_line).collect()
+    }
+
+    /// Returns the layout of an operating system: a FAT boot partition for the firmware and an ext4 root.
     pub fn default_for(os: &str) -> Self {
         let mount = if os == "arch" { "/boot" } else { "/boot/firmware" };
         Self {
@@ -99,13 +137,18 @@ impl Layout {
                     free: None,
                 },
             ],
+            foreign_root: false,
         }
     }
 
     /// Returns the layout as keys know it: a text that stays the same while the image would.
     pub fn key_text(&self) -> String {
+        let Self { partitions, foreign_root } = self;
         let mut text = String::from("pib layout 1\n");
-        for PartitionSpec { label, filesystem, mount, size, free } in &self.partitions {
+        if *foreign_root {
+            text.push_str("foreign-root\n");
+        }
+        for PartitionSpec { label, filesystem, mount, size, free } in partitions {
             let filesystem = match filesystem {
                 Filesystem::Vfat => "vfat",
                 Filesystem::Ext4 => "ext4",
@@ -122,45 +165,62 @@ impl Layout {
         text
     }
 
-    /// Checks that the layout can be written.
+    /// Checks that the layout can be written, and mounted.
     ///
     /// # Errors
-    /// When it has no root, a folder or label twice, too many partitions, or a name that its file system
+    /// When it has no root, a folder or label twice, too many partitions, or a name that its file system or fstab
     /// does not take.
     pub fn check(&self) -> Result<(), LayoutError> {
-        let wrong = |what: String| Err(LayoutError::Wrong(what));
+        let whole = |what: String| Err(LayoutError::Wrong { partition: None, what });
         if self.partitions.len() > MAX_PARTITIONS {
-            return wrong(format!("has {} partitions, and at most 4 are possible", self.partitions.len()));
-        }
-        if !self.partitions.iter().any(|part| part.mount == "/") {
-            return wrong("has no partition for `/`".to_owned());
+            return whole(format!("has {} partitions, and at most 4 are possible", self.partitions.len()));
         }
         for (number, part) in self.partitions.iter().enumerate() {
-            let others = &self.partitions[..number];
-            if others.iter().any(|other| other.mount == part.mount) {
-                return wrong(format!("has two partitions for `{}`", part.mount));
-            }
-            if others.iter().any(|other| other.label == part.label) {
-                return wrong(format!("has two partitions with the label `{}`", part.label));
-            }
-            let plain = part.mount == "/" || (part.mount.starts_with('/') && !part.mount.ends_with('/'));
-            if !plain || part.mount.split('/').any(|piece| piece == ".." || piece == ".") {
-                return wrong(format!("mounts a partition on `{}`, which is no absolute path", part.mount));
-            }
-            let longest = if part.filesystem == Filesystem::Vfat { 11 } else { 16 };
-            let fine = part.label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            if part.label.is_empty() || part.label.len() > longest || !fine {
-                return wrong(format!(
-                    "has the label `{}`; labels have 1 to {longest} of A-Z, a-z, 0-9, `-` and `_`",
-                    part.label
-                ));
-            }
-            if part.filesystem == Filesystem::Vfat && part.mount == "/" {
-                return wrong("has a FAT root, which cannot hold owners and modes".to_owned());
-            }
-            if part.size != PartitionSize::Auto && part.free.is_some() {
-                return wrong(format!("gives `{}` both a fixed size and `free`", part.label));
-            }
+            part.check(&self.partitions[..number])
+                .map_err(|what| LayoutError::Wrong { partition: Some(number), what })?;
+        }
+        if !self.partitions.iter().any(|part| part.mount == "/") {
+            return whole("has no partition for `/`".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl PartitionSpec {
+    /// Checks the partition alone and beside those before it; an error is the end of a sentence about the layout.
+    fn check(&self, before: &[Self]) -> Result<(), String> {
+        if before.iter().any(|other| other.mount == self.mount) {
+            return Err(format!("has two partitions for `{}`", self.mount));
+        }
+        if before.iter().any(|other| other.label == self.label) {
+            return Err(format!("has two partitions with the label `{}`", self.label));
+        }
+        let absolute = self.mount == "/" || (self.mount.starts_with('/') && !self.mount.ends_with('/'));
+        let mut names = self.mount.split('/').skip(1);
+        if !absolute || (self.mount != "/" && names.any(|name| matches!(name, "" | "." | ".."))) {
+            return Err(format!("mounts a partition on `{}`, which is not an absolute path", self.mount));
+        }
+        // fstab separates its fields by white space, and parts read it in a shell.
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.@+".contains(&b);
+        if !self.mount.bytes().all(plain) {
+            let mount = &self.mount;
+            return Err(format!(
+                "mounts a partition on `{mount}`; use letters, digits and - _ . @ + in the path"
+            ));
+        }
+        let longest = if self.filesystem == Filesystem::Vfat { 11 } else { 16 };
+        let fine = self.label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if self.label.is_empty() || self.label.len() > longest || !fine {
+            return Err(format!(
+                "has the label `{}`; labels have 1 to {longest} of A-Z, a-z, 0-9, `-` and `_`",
+                self.label
+            ));
+        }
+        if self.filesystem == Filesystem::Vfat && self.mount == "/" {
+            return Err("has a FAT root, which cannot hold owners and modes".to_owned());
+        }
+        if self.size != PartitionSize::Auto && self.free.is_some() {
+            return Err(format!("gives `{}` both a fixed size and `free`", self.label));
         }
         Ok(())
     }
@@ -238,10 +298,32 @@ mod tests {
         assert!(change(|layout| layout.partitions[0].mount = "/".to_owned()).is_err());
         assert!(change(|layout| layout.partitions[0].mount = "boot".to_owned()).is_err());
         assert!(change(|layout| layout.partitions[0].mount = "/a/../b".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "/a//b".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "/a b".to_owned()).is_err());
+        assert!(change(|layout| layout.partitions[0].mount = "/a;b".to_owned()).is_err());
         assert!(change(|layout| layout.partitions[0].label = "TWELVELETTER".to_owned()).is_err());
         assert!(change(|layout| layout.partitions[1].label = "PIBOOT".to_owned()).is_err());
         assert!(change(|layout| layout.partitions[1].filesystem = Filesystem::Vfat).is_err());
         assert!(change(|layout| layout.partitions[0].free = Some(ByteSize(1))).is_err());
+    }
+
+    #[test]
+    fn fstab_names_every_partition_and_outer_mounts_come_first() {
+        let mut layout = Layout::default_for("debian");
+        assert_eq!(layout.root_device().as_deref(), Some("LABEL=PIROOT"));
+        layout.partitions[1].label = "ROOTFS".to_owned();
+        layout.partitions.insert(0, toml_like("label = 'MEDIA'\nfilesystem = 'ext4'\nmount = '/data/media'"));
+        layout.partitions.insert(2, toml_like("label = 'DATA'\nfilesystem = 'ext4'\nmount = '/data'"));
+        assert_eq!((layout.check(), layout.root_device().as_deref()), (Ok(()), Some("LABEL=ROOTFS")));
+        assert_eq!(
+            layout.fstab(),
+            [
+                "LABEL=ROOTFS / ext4 defaults,noatime 0 1",
+                "LABEL=DATA /data ext4 defaults,noatime 0 2",
+                "LABEL=MEDIA /data/media ext4 defaults,noatime 0 2",
+                "LABEL=PIBOOT /boot/firmware vfat defaults,noatime,umask=0077 0 2",
+            ]
+        );
     }
 
     #[test]

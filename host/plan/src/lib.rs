@@ -22,6 +22,8 @@
 //! | [`path`] | which paths a stage's files may have |
 //! | [`build_stage`] | what the Dockerfile calls its build stages |
 //! | [`merge`] | merges instructions where there are more than engines take |
+//! | [`system`] | what an operating system has: kernels for boards, zones, locales |
+//! | [`mounts`] | compares what an image says of its partitions with those that it has |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
 //! | [`secret`] | where secrets come from, and what a build calls them |
@@ -39,6 +41,7 @@ pub mod layout;
 pub mod lockfile;
 pub mod manifest;
 pub mod merge;
+pub mod mounts;
 pub mod native;
 pub mod order;
 pub mod packages;
@@ -50,5 +53,6 @@ pub mod secret;
 pub mod size;
 pub mod stage;
 pub mod suggest;
+pub mod system;
 pub mod variable;
 pub mod vendor;

@@ -30,11 +30,15 @@ pub enum Variable {
     PublicMirror,
     /// The mirror of security updates that the finished device reads.
     PublicSecurityMirror,
+    /// How the running system names the device of its root: the value of the kernel's `root=`.
+    RootDevice,
+    /// The lines of `/etc/fstab` that mount the image's partitions, with `;` between them.
+    Fstab,
 }
 
 impl Variable {
     /// Every variable, in the order in which parts see them.
-    pub const ALL: [Variable; 12] = [
+    pub const ALL: [Variable; 14] = [
         Variable::Name,
         Variable::Os,
         Variable::Release,
@@ -47,6 +51,8 @@ impl Variable {
         Variable::SecurityMirror,
         Variable::PublicMirror,
         Variable::PublicSecurityMirror,
+        Variable::RootDevice,
+        Variable::Fstab,
     ];
 
     /// Returns the name of the `ARG`.
@@ -64,6 +70,8 @@ impl Variable {
             Self::SecurityMirror => "SECURITY_MIRROR",
             Self::PublicMirror => "PUBLIC_MIRROR",
             Self::PublicSecurityMirror => "PUBLIC_SECURITY_MIRROR",
+            Self::RootDevice => "ROOT_DEVICE",
+            Self::Fstab => "FSTAB",
         }
     }
 }

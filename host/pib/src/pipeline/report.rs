@@ -75,7 +75,7 @@ impl Image {
     fn of(based: &Based, losses: Vec<Loss>) -> Self {
         let project = based.rendered.packages.project();
         let manifest = &project.manifest;
-        let layout = manifest.image.layout(&manifest.project.os);
+        let layout = manifest.image.layout.clone();
         let identity = based.identity();
         let stem = manifest.project.file_stem();
         let target = project.target();

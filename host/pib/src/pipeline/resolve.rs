@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::Lockfile;
-use pib_plan::manifest::project::{ProjectManifest, RequestSource, StageRequest};
+use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
 
@@ -99,6 +99,7 @@ pub(crate) async fn resolve_moving(
     if request.update == Update::None {
         warn_of_unused_patches(session, &project, &resolution);
     }
+    check_fitness(session, &project.manifest, &resolution)?;
     let order = sort(&project.manifest, &resolution)?;
     let lock = before.with_stages(&resolution);
     if mode.locked {
@@ -135,6 +136,26 @@ fn warn_of_unused_patches(session: &Session, project: &Project, resolution: &Res
             format!("[patch] has `{}`, but no stage of this build is called so. {help}", patch.name);
         session.reporter.warn(message);
     }
+}
+
+/// Judges whether the bundled stages can make what the project asks for, before anything is fetched or built.
+fn check_fitness(
+    session: &Session,
+    manifest: &ProjectManifest,
+    resolution: &Resolution,
+) -> Result<(), Error> {
+    use pib_event::ReporterExt as _;
+    let stages: Vec<StageName> = resolution.stages.iter().map(|stage| stage.name.clone()).collect();
+    let os = resolution.stages.iter().find(|stage| stage.name.as_str() == "os");
+    let bundled_os = os.is_some_and(|os| os.source == SourceId::bundled());
+    match manifest.check_fitness(&Build { stages: &stages, bundled_os }) {
+        Ok(doubts) => doubts.into_iter().for_each(|Doubt(doubt)| session.reporter.warn(doubt)),
+        Err(mut errors) => match errors.pop() {
+            Some(only) if errors.is_empty() => return Err(only.into()),
+            last => return Err(Error::Manifests(errors.into_iter().chain(last).collect())),
+        },
+    }
+    Ok(())
 }
 
 /// Returns whether all that comes from a registry is what the lock holds.

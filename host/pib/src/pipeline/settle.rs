@@ -273,13 +273,13 @@ fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest
         // Where this machine fetches packages from is no property of the image.
         let keyed = !matches!(variable, Variable::Mirror | Variable::SecurityMirror);
         let value = match variable {
-            Variable::Mirror => mirrors.build.as_str(),
-            Variable::SecurityMirror => mirrors.build_security.as_str(),
-            Variable::PublicMirror => mirrors.public.as_str(),
-            Variable::PublicSecurityMirror => mirrors.public_security.as_str(),
-            other => project.project.variable(other).unwrap_or_default(),
+            Variable::Mirror => mirrors.build.clone(),
+            Variable::SecurityMirror => mirrors.build_security.clone(),
+            Variable::PublicMirror => mirrors.public.clone(),
+            Variable::PublicSecurityMirror => mirrors.public_security.clone(),
+            other => project.variable(other).unwrap_or_default(),
         };
-        Arg { name: variable.arg().to_owned(), value: value.to_owned(), keyed }
+        Arg { name: variable.arg().to_owned(), value, keyed }
     })
     .collect()
 }

@@ -1,6 +1,7 @@
 //! `pib.toml`: one device image, described by its project.
 
 mod facts;
+mod fitness;
 mod options;
 mod schema;
 mod sources;
@@ -16,7 +17,9 @@ use super::{ManifestError, ManifestText};
 use crate::id::{Digest, NameError, StageName, check_name};
 use crate::index::GitSource;
 use crate::stage::ConfigValue;
-pub use facts::Project;
+use crate::variable::Variable;
+pub use facts::{Places, Project};
+pub use fitness::{Build, Doubt};
 pub use options::{BuildOptions, Compression, ImageOptions};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
@@ -139,9 +142,31 @@ impl ProjectManifest {
         let patch = requests(schema.patch)?;
         patch.iter().try_for_each(|patch| check_patch(source, patch))?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
-        let (image, build, source) = (schema.image, schema.build, source.clone());
+        let image = ImageOptions::check(source, schema.image, &project.os)?;
+        let (build, source) = (schema.build, source.clone());
         let targets = BTreeMap::new();
         Ok(Self { source, project, stages, patch, image, build, base, registries, vendor, targets })
+    }
+
+    /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
+    pub fn variable(&self, variable: Variable) -> Option<String> {
+        let project = &self.project;
+        let text = match variable {
+            Variable::Name => &project.name,
+            Variable::Os => &project.os,
+            Variable::Release => &project.release,
+            Variable::Board => &project.board,
+            Variable::Arch => project.arch.as_str(),
+            Variable::Hostname => &project.hostname,
+            Variable::Locale => &project.locale,
+            Variable::Timezone => &project.timezone,
+            Variable::RootDevice => return self.image.layout.root_device(),
+            // One line, so that it fits into one of a Dockerfile; no field of these lines has a semicolon.
+            Variable::Fstab => return Some(self.image.layout.fstab().join(";")),
+            Variable::Mirror | Variable::SecurityMirror => return None,
+            Variable::PublicMirror | Variable::PublicSecurityMirror => return None,
+        };
+        Some(text.to_owned())
     }
 }
 

@@ -1,12 +1,13 @@
 //! `[project]`: the facts about what is built.
 
+use std::ops::Range;
+
 use toml::Spanned;
 
 use super::schema::ProjectSchema;
 use crate::board::{self, Board};
-use crate::id::{Arch, check_name};
+use crate::id::{Arch, NameError, StageName, check_name};
 use crate::manifest::{ManifestError, ManifestText};
-use crate::variable::Variable;
 
 /// The facts about what is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +30,29 @@ pub struct Project {
     pub locale: String,
     /// The device's time zone.
     pub timezone: String,
+    /// The stage that brings a kernel of its own, where it is not the one that the bundled stages install.
+    pub kernel: Option<StageName>,
     /// The package mirror, where the project names one.
     pub mirror: Option<String>,
     /// The mirror of security updates, where the project names one.
     pub security_mirror: Option<String>,
+    /// Where these stand in the manifest, for those that are judged when the stages are known.
+    pub places: Places,
+}
+
+/// Where facts stand in the manifest; a place is empty where the manifest does not have the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The board.
+    pub board: Range<usize>,
+    /// The architecture.
+    pub arch: Range<usize>,
+    /// The locale.
+    pub locale: Range<usize>,
+    /// The time zone.
+    pub timezone: Range<usize>,
+    /// The stage with the kernel.
+    pub kernel: Range<usize>,
 }
 
 impl Project {
@@ -54,6 +74,14 @@ impl Project {
         for mirror in [&schema.mirror, &schema.security_mirror].into_iter().flatten() {
             check_mirror(source, mirror)?;
         }
+        let kernel = schema.kernel.as_ref().map(|name| check_kernel(source, name)).transpose()?;
+        let places = Places {
+            board: schema.board.span(),
+            arch: schema.arch.span(),
+            locale: schema.locale.span(),
+            timezone: schema.timezone.span(),
+            kernel: schema.kernel.as_ref().map(Spanned::span).unwrap_or_default(),
+        };
         let url = |mirror: Option<Spanned<String>>| {
             mirror.map(|url| url.into_inner().trim_end_matches('/').to_owned())
         };
@@ -67,8 +95,10 @@ impl Project {
             hostname: hostname.into_inner(),
             locale: schema.locale.into_inner(),
             timezone: schema.timezone.into_inner(),
+            kernel,
             mirror: url(schema.mirror),
             security_mirror: url(schema.security_mirror),
+            places,
         })
     }
 
@@ -77,22 +107,6 @@ impl Project {
     pub fn file_stem(&self) -> String {
         let target = self.target.iter().map(|target| format!("-{target}")).collect::<String>();
         format!("{}{target}-{}-{}", self.name, self.board, self.arch)
-    }
-
-    /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
-    pub fn variable(&self, variable: Variable) -> Option<&str> {
-        match variable {
-            Variable::Name => Some(&self.name),
-            Variable::Os => Some(&self.os),
-            Variable::Release => Some(&self.release),
-            Variable::Board => Some(&self.board),
-            Variable::Arch => Some(self.arch.as_str()),
-            Variable::Hostname => Some(&self.hostname),
-            Variable::Locale => Some(&self.locale),
-            Variable::Timezone => Some(&self.timezone),
-            Variable::Mirror | Variable::SecurityMirror => None,
-            Variable::PublicMirror | Variable::PublicSecurityMirror => None,
-        }
     }
 }
 
@@ -109,9 +123,8 @@ fn check_board(
     name: &Spanned<String>,
     arch: &Spanned<Arch>,
 ) -> Result<Board, ManifestError> {
-    let board = board::find(name.get_ref()).map_err(|help| {
-        let message = format!("`{}` is no board that pib knows", name.get_ref());
-        source.error(name.span(), message, "this board").with_help(help)
+    let board = board::find(name.get_ref()).map_err(|error| {
+        source.error(name.span(), error.to_string(), "this board").with_help(error.help())
     })?;
     if board.archs.contains(arch.get_ref()) {
         return Ok(board);
@@ -122,8 +135,23 @@ fn check_board(
     Err(source.error(arch.span(), message, "these do not go together").with_help(help))
 }
 
+fn check_kernel(source: &ManifestText, name: &Spanned<String>) -> Result<StageName, ManifestError> {
+    name.get_ref().parse().map_err(|error: NameError| {
+        let help = "It is the name of the stage that brings the kernel, as in [stages].";
+        source.error(name.span(), format!("project.kernel: {error}"), "this stage").with_help(help)
+    })
+}
+
 fn check_hostname(source: &ManifestText, hostname: &Spanned<String>) -> Result<(), ManifestError> {
-    if is_hostname(hostname.get_ref()) {
+    let name = hostname.get_ref();
+    if name == "localhost" || name.starts_with("localhost.") {
+        let message =
+            format!("`{name}` cannot be a device's host name: it means the device itself, on every machine");
+        return Err(source
+            .error(hostname.span(), message, "this one")
+            .with_help("Set hostname to another name."));
+    }
+    if is_hostname(name) {
         return Ok(());
     }
     let message = format!("`{}` is not a host name", hostname.get_ref());

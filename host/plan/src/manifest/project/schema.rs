@@ -9,7 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{BuildOptions, Compression, ImageOptions};
+use super::{BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::PartitionSpec;
 use crate::stage::ConfigValue;
@@ -23,7 +23,7 @@ pub(super) struct Schema {
     #[serde(default)]
     pub(super) patch: Stages<StageSchema>,
     #[serde(default)]
-    pub(super) image: ImageOptions,
+    pub(super) image: ImageSchema,
     #[serde(default)]
     pub(super) build: BuildOptions,
     pub(super) base: Option<Spanned<BaseSchema>>,
@@ -45,17 +45,30 @@ pub(super) struct TargetSchema {
     pub(super) hostname: Option<Spanned<String>>,
     pub(super) locale: Option<Spanned<String>>,
     pub(super) timezone: Option<Spanned<String>>,
+    pub(super) kernel: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) stages: Stages<TargetStage>,
     pub(super) image: Option<TargetImage>,
     pub(super) base: Option<Spanned<BaseSchema>>,
 }
 
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ImageSchema {
+    pub(super) compress: Compression,
+    #[serde(rename = "partition")]
+    pub(super) partitions: Vec<Spanned<PartitionSpec>>,
+    #[serde(rename = "foreign-root")]
+    pub(super) foreign_root: bool,
+}
+
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetImage {
     pub(super) compress: Option<Compression>,
-    pub(super) partition: Option<Vec<PartitionSpec>>,
+    pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
+    #[serde(rename = "foreign-root")]
+    pub(super) foreign_root: Option<bool>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -71,6 +84,7 @@ pub(super) struct ProjectSchema {
     pub(super) locale: Spanned<String>,
     #[serde(default = "default_timezone")]
     pub(super) timezone: Spanned<String>,
+    pub(super) kernel: Option<Spanned<String>>,
     pub(super) mirror: Option<Spanned<String>>,
     #[serde(rename = "security-mirror")]
     pub(super) security_mirror: Option<Spanned<String>>,

@@ -43,7 +43,8 @@ pub(super) fn variant(
     check_name(text)
         .map_err(|error| source.error(name.span(), format!("target name: {error}"), "this target"))?;
     let of_target = |error: ManifestError| error.within(&format!("target `{text}`"));
-    let TargetSchema { os, release, board, arch, hostname, locale, timezone, stages, image, base } = target;
+    let TargetSchema { os, release, board, arch, hostname, locale, timezone, kernel, stages, image, base } =
+        target;
     let mut schema = project.clone();
     merge_stages(source, &mut schema.stages, stages).map_err(of_target)?;
     let own = &mut schema.project;
@@ -58,9 +59,11 @@ pub(super) fn variant(
     replace(&mut own.locale, locale);
     replace(&mut own.timezone, timezone);
     own.hostname = hostname.or(own.hostname.take());
+    own.kernel = kernel.or(own.kernel.take());
     if let Some(image) = image {
         replace(&mut schema.image.compress, image.compress);
         replace(&mut schema.image.partitions, image.partition);
+        replace(&mut schema.image.foreign_root, image.foreign_root);
     }
     schema.base = base.or(schema.base);
     ProjectManifest::new(source, schema, Some(text)).map_err(of_target)
