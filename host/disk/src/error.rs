@@ -50,6 +50,33 @@ pub enum DiskError {
         /// Why it cannot be.
         reason: String,
     },
+    /// A partition cannot be mounted where the layout has it.
+    #[error("the partition {label} cannot be mounted on `{mount}`: in the root file system `{path}` is {is}")]
+    #[diagnostic(help("Mount it on the folder itself, by `mount` in its [[image.partition]]."))]
+    MountPoint {
+        /// The partition.
+        label: String,
+        /// Where it is to be mounted.
+        mount: String,
+        /// What is in the way.
+        path: String,
+        /// What that is.
+        is: &'static str,
+    },
+    /// The image's own files name partitions that it does not have.
+    #[error("the image would not find its partitions:\n  - {}\nIt has {}", mismatches.join("\n  - "), partitions.join(", "))]
+    #[diagnostic(help(
+        "The stage that writes the file must use the layout's names: its stage.toml has `uses = [\"fstab\", \"root-device\"]`, \
+         its part writes $FSTAB and $ROOT_DEVICE. The bundled stage `os` does so from version 1.1.0 (`pib update os`). \
+         With older stages, give the partitions in [[image.partition]] the labels that are expected. A root on another \
+         disk needs `foreign-root = true` in [image]."
+    ))]
+    Mounts {
+        /// What does not fit, a sentence each.
+        mismatches: Vec<String>,
+        /// The partitions that there are.
+        partitions: Vec<String>,
+    },
     /// The disk is full.
     #[error("there is no disk space left for `{}`", path.display())]
     #[diagnostic(help(

@@ -153,7 +153,8 @@ fn put(field: &mut [u8; HEADER_NAME], name: &[u8]) -> bool {
 }
 
 /// Returns a reader of a file's bytes.
-fn reader<'a>(content: &'a Content, spool: &'a File) -> Box<dyn Read + 'a> {
+/// Returns what reads a file's content.
+pub(super) fn reader<'a>(content: &'a Content, spool: &'a File) -> Box<dyn Read + 'a> {
     match content {
         Content::Bytes(bytes) => Box::new(bytes.as_slice()),
         Content::Spool { offset, size } => Box::new(Piece { spool, at: *offset, left: *size }),

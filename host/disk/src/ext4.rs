@@ -11,6 +11,7 @@ use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, RegionSink
 use pib_plan::layout::{PartitionSpec, Region};
 
 use crate::error::DiskError;
+use crate::identity::Identity;
 use crate::job::Job;
 use crate::tree::{Content, Kind, Node, Tree};
 
@@ -77,6 +78,16 @@ fn inodes(tree: &Tree) -> u32 {
     used + used / 4 + 4096
 }
 
+fn identifier(identity: &Identity, spec: &PartitionSpec) -> [u8; 16] {
+    identity.derive("pib ext4", &spec.label)
+}
+
+/// Returns the file system's UUID, in the form in which systems name it.
+pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
+    let hex: String = identifier(identity, spec).iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
 /// Writes the tree into its region of the image.
 pub(crate) fn write(
     job: &Job<'_>,
@@ -89,7 +100,7 @@ pub(crate) fn write(
         other => DiskError::Writer { label: spec.label.clone(), filesystem: NAME, reason: other.to_string() },
     };
     let epoch = i64::try_from(job.identity.epoch).unwrap_or(0).min(i64::from(u32::MAX));
-    let mut options = Options::new(region.size, job.uuid("pib ext4", &spec.label), epoch);
+    let mut options = Options::new(region.size, identifier(job.identity, spec), epoch);
     options.label = Some(spec.label.clone());
     // A large fixed size gets mke2fs's usual ratio, so that it can be filled with small files.
     options.inodes =

@@ -14,6 +14,7 @@ use std::os::unix::fs::FileExt as _;
 use pib_plan::layout::{PartitionSpec, Region, SECTOR};
 
 use crate::error::DiskError;
+use crate::identity::Identity;
 use crate::job::Job;
 use crate::tree::{Content, Kind, Node, Tree};
 use names::SLOT;
@@ -51,6 +52,17 @@ fn cluster_size(size: u64) -> u32 {
     sizes.into_iter().find(|cluster| clusters(*cluster) >= LEAST_CLUSTERS).unwrap_or(512)
 }
 
+fn volume_id(identity: &Identity, spec: &PartitionSpec) -> [u8; 4] {
+    let [first, second, third, fourth, ..] = identity.derive("pib fat", &spec.label);
+    [first, second, third, fourth]
+}
+
+/// Returns the file system's volume id, in the form in which systems name it.
+pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
+    let id = u32::from_le_bytes(volume_id(identity, spec));
+    format!("{:04X}-{:04X}", id >> 16, id & 0xffff)
+}
+
 /// Writes the tree into its region of the image.
 pub(crate) fn write(
     job: &Job<'_>,
@@ -73,11 +85,11 @@ pub(crate) fn write(
             reason: format!("it has {} clusters and needs {}", geometry.clusters, placed.end - FIRST_CLUSTER),
         });
     }
-    let id = job.uuid("pib fat", &spec.label);
+    let id = volume_id(job.identity, spec);
     let mut label = [b' '; 11];
     label[..spec.label.len()].copy_from_slice(spec.label.as_bytes());
     let volume = Volume { file: job.image, region, geometry };
-    volume.write_head(&label, [id[0], id[1], id[2], id[3]], placed.end).map_err(DiskError::image)?;
+    volume.write_head(&label, id, placed.end).map_err(DiskError::image)?;
     volume.write_tables(&placed).map_err(DiskError::image)?;
     for (path, _, node) in tree.entries() {
         let at = volume.cluster_offset(placed.start(path));

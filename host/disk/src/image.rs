@@ -15,8 +15,8 @@ use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::job::Job;
 use crate::read::STEP;
-use crate::tree::Tree;
-use crate::{ext4, fat, mbr, normalise, read};
+use crate::tree::{Kind, Node, Tree};
+use crate::{ext4, fat, mbr, mounts, normalise, read};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,8 @@ pub fn write_image(
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
     normalise::normalise(&mut tree, identity);
-    let trees = split(tree, layout);
+    let trees = split(tree, layout, identity.epoch)?;
+    mounts::check(layout, &trees, identity, &spool, reporter)?;
     let sizes = layout
         .partitions
         .iter()
@@ -106,8 +107,12 @@ fn write_partition(
     }
 }
 
-/// Gives each partition the part of the tree that is mounted from it; deeper mounts take theirs first.
-fn split(mut tree: Tree, layout: &Layout) -> Vec<Tree> {
+/// Gives each partition the part of the tree that is mounted from it; deeper mounts take theirs first. Where the tree
+/// has no folder to mount a partition on, one is made.
+pub(crate) fn split(mut tree: Tree, layout: &Layout, epoch: u64) -> Result<Vec<Tree>, DiskError> {
+    for spec in &layout.partitions {
+        make_mount_point(&mut tree, spec, epoch)?;
+    }
     let mut order: Vec<usize> = (0..layout.partitions.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(layout.partitions[*index].mount.len()));
     let mut trees: Vec<Tree> = layout.partitions.iter().map(|_| Tree::new()).collect();
@@ -117,7 +122,29 @@ fn split(mut tree: Tree, layout: &Layout) -> Vec<Tree> {
         // Every ext4 has one of its own; what a base brought along was another file system's.
         trees[index].remove("lost+found");
     }
-    trees
+    Ok(trees)
+}
+
+/// Makes the folder that a partition is mounted on, with those that lead to it.
+///
+/// # Errors
+/// When something that is no folder is in the way: a link would have the partition mounted at another place than the
+/// one whose content it got.
+fn make_mount_point(tree: &mut Tree, spec: &PartitionSpec, epoch: u64) -> Result<(), DiskError> {
+    let mount = spec.mount.trim_matches('/');
+    let ends = mount.match_indices('/').map(|(at, _)| at).chain([mount.len()]);
+    for path in ends.map(|end| &mount[..end]) {
+        match tree.get(path).map(|node| &node.kind) {
+            Some(Kind::Folder) => {}
+            Some(kind) => {
+                let is = if matches!(kind, Kind::Symlink(_)) { "a symbolic link" } else { "not a folder" };
+                let (label, path) = (spec.label.clone(), format!("/{path}"));
+                return Err(DiskError::MountPoint { label, mount: spec.mount.clone(), path, is });
+            }
+            None => tree.put(path, Node { mtime: epoch, ..Node::new(Kind::Folder, 0o755) }),
+        }
+    }
+    Ok(())
 }
 
 fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {

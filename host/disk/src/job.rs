@@ -10,10 +10,3 @@ pub(crate) struct Job<'a> {
     pub(crate) spool: &'a File,
     pub(crate) identity: &'a Identity,
 }
-
-impl Job<'_> {
-    /// Returns 16 bytes for an identifier, the same for the same seed, purpose and label.
-    pub(crate) fn uuid(&self, purpose: &str, label: &str) -> [u8; 16] {
-        self.identity.derive(purpose, label)
-    }
-}

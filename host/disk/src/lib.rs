@@ -16,6 +16,7 @@
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `job` | what the writers of file systems share |
 //! | `mbr` | the partition table |
+//! | `mounts` | compares what the image's files say of its partitions with those it gets |
 //!
 //! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
 //! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
@@ -28,6 +29,7 @@ mod identity;
 mod image;
 mod job;
 mod mbr;
+mod mounts;
 mod normalise;
 pub mod pax;
 mod read;

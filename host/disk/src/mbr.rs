@@ -15,7 +15,7 @@ const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
 pub(crate) fn table(layout: &Layout, regions: &[Region], identity: &Identity) -> [u8; 512] {
     let mut sector = [0; 512];
     // PARTUUIDs derive from the signature, so it must be the same for the same image.
-    sector[440..444].copy_from_slice(&identity.derive("pib disk signature", "")[..4]);
+    sector[440..444].copy_from_slice(&signature(identity));
     for (number, (spec, region)) in layout.partitions.iter().zip(regions).enumerate() {
         let entry = &mut sector[446 + 16 * number..][..16];
         entry[1..4].copy_from_slice(&NO_CHS);
@@ -31,4 +31,15 @@ pub(crate) fn table(layout: &Layout, regions: &[Region], identity: &Identity) ->
     }
     sector[510..].copy_from_slice(&[0x55, 0xaa]);
     sector
+}
+
+fn signature(identity: &Identity) -> [u8; 4] {
+    let [first, second, third, fourth, ..] = identity.derive("pib disk signature", "");
+    [first, second, third, fourth]
+}
+
+/// Returns the PARTUUID of a partition by its place in the table, from 0, as Linux makes it: the disk's signature and
+/// the number of the partition.
+pub(super) fn partuuid(identity: &Identity, number: usize) -> String {
+    format!("{:08x}-{:02x}", u32::from_le_bytes(signature(identity)), number + 1)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 use pib_disk::{DiskError, Identity, ImageInfo};
 use pib_event::Silent;
 use pib_plan::id::Digest;
-use pib_plan::layout::{Layout, PartitionSize};
+use pib_plan::layout::{Layout, PartitionSize, PartitionSpec};
 use pib_plan::size::ByteSize;
 use tar::{EntryType, Header};
 
@@ -251,6 +251,63 @@ fn the_same_tree_gives_the_same_bytes_in_whatever_order_it_arrives() {
     let path = one.folder.path().join("b.img");
     let info = pib_disk::write_image(&Nasty::build(false)[..], &layout(), &other, &path, &Silent).unwrap();
     assert_ne!(one.info.digest, info.digest, "identifiers derive from the seed");
+}
+
+/// An image names its partitions by what it has: identifiers as blkid reads them, and a mount point for each.
+#[test]
+fn an_image_finds_its_own_partitions() {
+    let mut layout = layout();
+    let data = PartitionSpec {
+        label: "DATA".to_owned(),
+        mount: "/srv/data".to_owned(),
+        ..layout.partitions[1].clone()
+    };
+    layout.partitions.push(data);
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let with = |files: &[(&str, String)]| {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, text) in files {
+            let mut header = Nasty::header(EntryType::Regular, 0o644, text.len() as u64);
+            tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+        }
+        pib_disk::write_image(&tar.into_inner().unwrap()[..], &layout, &identity(), &image, &Silent)
+    };
+    let info = with(&[("etc/x", String::new())]).unwrap();
+    let parts = Written { folder: tempfile::tempdir().unwrap(), image: image.clone(), info };
+    let blkid = |file: &Path, tag: &str| {
+        let value = run("blkid", &["-p", "-s", tag, "-o", "value", file.to_str().unwrap()]);
+        value.trim().to_owned()
+    };
+    let uuid = |index: usize| blkid(&parts.partition(index), "UUID");
+    assert!(debugfs(&parts.partition(1), "stat /srv/data").contains("Type: directory"));
+    assert!(debugfs(&parts.partition(1), "stat /boot/firmware").contains("Type: directory"));
+    let texts = |root: &str, boot: &str, partuuid: &str| {
+        let fstab = format!(
+            "UUID={root} / ext4 ro 0 1\nUUID={boot} /boot/firmware vfat ro 0 2\nLABEL=DATA /srv/data ext4 ro 0 2\n"
+        );
+        let line = format!("console=tty1 root=PARTUUID={partuuid} ro\n");
+        [("etc/fstab", fstab), ("boot/firmware/cmdline.txt", line)]
+    };
+    let (root, boot, disk) = (uuid(1), uuid(0), blkid(&image, "PTUUID"));
+    let second = format!("{disk}-02");
+    with(&texts(&root, &boot, &second)).unwrap();
+    let earlier = std::fs::read(&image).unwrap();
+    for (files, say) in [
+        (texts("0000", &boot, &second), "/etc/fstab` line 1"),
+        (texts(&root, "0000", &second), "/etc/fstab` line 2"),
+        (texts(&root, &boot, "0000-02"), "cmdline.txt` line 1"),
+        (texts(&root, &boot, &format!("{disk}-03")), "the partition for `/srv/data`"),
+    ] {
+        let error = with(&files).unwrap_err().to_string();
+        assert!(error.contains(say), "no {say} in {error}");
+    }
+    assert!(std::fs::read(&image).unwrap() == earlier, "a failure harms no earlier image");
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_link(&mut Nasty::header(EntryType::Symlink, 0o777, 0), "srv", "var").unwrap();
+    let tar = tar.into_inner().unwrap();
+    let error = pib_disk::write_image(&tar[..], &layout, &identity(), &image, &Silent).unwrap_err().to_string();
+    assert!(error.contains("`/srv` is a symbolic link") && error.contains("/srv/data"), "{error}");
 }
 
 #[test]
