@@ -12,10 +12,10 @@ use crate::ops::{self, Error, Session};
 pub(super) struct New {
     /// The folder to make; its name becomes the project's
     path: PathBuf,
-    /// The board: rpi1, zerow, rpi2, rpi3, rpi4, zero2w or rpi5
+    /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, zerow or zero2w
     #[arg(long, default_value = "rpi4")]
     board: String,
-    /// The architecture: arm64, armv7 or armv6 [default: the board's best]
+    /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]
     #[arg(long)]
     arch: Option<String>,
     /// The operating system
@@ -24,6 +24,9 @@ pub(super) struct New {
     /// Its release [default: the newest that the bundled stages know]
     #[arg(long)]
     release: Option<String>,
+    /// The stage that brings a kernel of its own, for a board that the system's does not drive
+    #[arg(long, value_name = "STAGE")]
+    kernel: Option<String>,
 }
 
 pub(super) fn run(session: &Session, json: bool, args: New) -> Result<(), Error> {
@@ -33,6 +36,7 @@ pub(super) fn run(session: &Session, json: bool, args: New) -> Result<(), Error>
         arch: args.arch,
         os: args.os,
         release: args.release,
+        kernel: args.kernel,
     };
     let made = ops::new::new(session, &options)?;
     print_as(json, &made, |made| {

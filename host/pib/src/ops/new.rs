@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use pib_plan::board;
-use pib_plan::id::{Arch, check_name};
+use pib_plan::board::{self, Board};
+use pib_plan::id::{Arch, ArchError, check_name};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
+use pib_plan::system::{self, Unfit};
 use serde::Serialize;
 
 use crate::project::{Error, Session, files};
@@ -22,6 +23,8 @@ pub struct NewOptions {
     pub os: String,
     /// Its release, where not the default.
     pub release: Option<String>,
+    /// The stage that brings a kernel of its own.
+    pub kernel: Option<String>,
 }
 
 /// A project that was started.
@@ -42,20 +45,14 @@ const DEBIAN_RELEASE: &str = "trixie";
 /// Makes the folder and its `pib.toml`.
 ///
 /// # Errors
-/// When the name, board or architecture is not known, or a project is there already.
+/// When the name, board or architecture is not known, the operating system has nothing for the board, or a project is
+/// there already.
 pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error> {
     let folder = session.cwd.join(&options.path);
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     check_name(&name)
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
-    let board = board::find(&options.board)
-        .map_err(|help| Error::usage(format!("`{}` is no board that pib knows", options.board), help))?;
-    let arch = match &options.arch {
-        Some(text) => {
-            text.parse().map_err(|error: pib_plan::id::ArchError| Error::usage(error.to_string(), ""))?
-        }
-        None => board.archs[0],
-    };
+    let board = board::find(&options.board).map_err(|error| Error::usage(error.to_string(), error.help()))?;
     let release = match (&options.release, options.os.as_str()) {
         (Some(release), _) => release.clone(),
         (None, "debian") => DEBIAN_RELEASE.to_owned(),
@@ -64,7 +61,12 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
             return Err(Error::usage(message, "Name one with --release."));
         }
     };
-    let text = manifest(&name, &options.os, &release, board.name, arch);
+    let arch = arch(options, &board, &release)?;
+    match system::check_board(&options.os, &release, board.name, arch) {
+        Err(Unfit::Kernel { .. }) if options.kernel.is_some() => {}
+        judged => judged.map_err(unfit)?,
+    }
+    let text = manifest(&name, options, &release, board.name, arch);
     // What is written must be what `pib build` reads.
     ProjectManifest::parse(FILE_NAME, &text)?;
     let path = folder.join(FILE_NAME);
@@ -81,7 +83,23 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
 }
 
-fn manifest(name: &str, os: &str, release: &str, board: &str, arch: Arch) -> String {
+/// Returns the architecture that was asked for, or the best that both the board and the release have.
+fn arch(options: &NewOptions, board: &Board, release: &str) -> Result<Arch, Error> {
+    let has = system::archs(&options.os, release, board.name).map_err(unfit)?;
+    match &options.arch {
+        Some(text) => text.parse().map_err(|error: ArchError| Error::usage(error.to_string(), "")),
+        // Where the release has none for the board, the check that follows says so.
+        None => Ok(has.and_then(|archs| archs.first()).copied().unwrap_or(board.archs[0])),
+    }
+}
+
+fn unfit(unfit: Unfit) -> Error {
+    Error::usage(unfit.to_string(), unfit.help())
+}
+
+fn manifest(name: &str, options: &NewOptions, release: &str, board: &str, arch: Arch) -> String {
+    let os = &options.os;
+    let kernel = options.kernel.iter().map(|stage| format!("kernel = \"{stage}\"\n")).collect::<String>();
     format!(
         "[project]
 name = \"{name}\"
@@ -89,7 +107,7 @@ os = \"{os}\"
 release = \"{release}\"
 board = \"{board}\"
 arch = \"{arch}\"
-hostname = \"{name}\"
+{kernel}hostname = \"{name}\"
 locale = \"en_US.UTF-8\"
 timezone = \"UTC\"
 

@@ -11,6 +11,7 @@ mod daily;
 mod engine;
 mod events;
 mod failures;
+mod fitness;
 mod git;
 mod hooks;
 mod hostile;
