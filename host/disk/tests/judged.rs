@@ -306,7 +306,8 @@ fn an_image_finds_its_own_partitions() {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_link(&mut Nasty::header(EntryType::Symlink, 0o777, 0), "srv", "var").unwrap();
     let tar = tar.into_inner().unwrap();
-    let error = pib_disk::write_image(&tar[..], &layout, &identity(), &image, &Silent).unwrap_err().to_string();
+    let error =
+        pib_disk::write_image(&tar[..], &layout, &identity(), &image, &Silent).unwrap_err().to_string();
     assert!(error.contains("`/srv` is a symbolic link") && error.contains("/srv/data"), "{error}");
 }
 
