@@ -159,6 +159,8 @@ fn the_newest_file_is_none_that_the_engine_made() {
         header.set_entry_type(kind);
         header.set_size(0);
         header.set_mode(0o755);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(mtime);
         builder.append_data(&mut header, path, io::empty()).unwrap();
     };

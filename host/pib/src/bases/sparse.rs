@@ -181,7 +181,7 @@ impl Pending {
     /// Writes out a file of the `pax` format, of any generation.
     fn pax(
         self,
-        header: Header,
+        mut header: Header,
         mut stored: u64,
         input: &mut impl Read,
         output: &mut impl Write,
@@ -199,9 +199,24 @@ impl Pending {
                 return Err(invalid(&format!("sparse files of version {other} are not supported")));
             }
         };
+        if let Some(name) = self.get("name") {
+            rename(&mut header, name);
+        }
         self.write_plain(output)?;
         write_file(header, real, &pieces, stored, input, output)
     }
+}
+
+/// Gives an entry its file's name in the place of `GNUSparseFile.PID/NAME`, as far as there is room: a record before the
+/// entry has all of it.
+fn rename(header: &mut Header, name: &str) {
+    if let Some(ustar) = header.as_ustar_mut() {
+        ustar.prefix.fill(0);
+    }
+    let field = &mut header.as_old_mut().name;
+    let length = name.len().min(field.len());
+    field.fill(0);
+    field[..length].copy_from_slice(&name.as_bytes()[..length]);
 }
 
 /// Reads pieces of 24 bytes each: where, and how long. One that is empty ends them.

@@ -42,7 +42,7 @@ fn what_is_registered_is_what_the_kernel_takes() {
     let emulator = folder.path().join("usr/bin/qemu-aarch64-static");
     fs::create_dir_all(emulator.parent().unwrap()).unwrap();
     let mut elf = vec![0; 64];
-    elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
     fs::write(&emulator, &elf).unwrap();
     let installed = binfmt.install(Arch::Arm64, false).unwrap();
     assert_eq!(installed, Changed::Registered { interpreter: "/usr/bin/qemu-aarch64-static".into() });
