@@ -124,8 +124,12 @@ mod tests {
             let content = Content::Bytes(text.as_bytes().to_vec());
             tree.put(path, Node::new(Kind::File(content), 0o644));
         }
-        let identity =
-            Identity { hostname: "pi".to_owned(), epoch: 1, seed: Digest::of(b""), mount_points: vec![] };
+        let identity = Identity {
+            hostname: "pi".to_owned(),
+            epoch: 1,
+            seed: Digest::of(b""),
+            mount_points: Default::default(),
+        };
         let trees = crate::image::split(tree, layout, 1).unwrap();
         let warnings = Warnings(Mutex::default());
         let spool = tempfile::tempfile().unwrap();
