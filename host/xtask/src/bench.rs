@@ -1,6 +1,7 @@
 //! Measurements, as ratios to what a person would use instead, in one run.
 
 mod engine;
+mod measure;
 mod native;
 mod resolve;
 mod web;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::run::{Outcome, cache, capture, cargo, command, root, show};
+use crate::run::{Outcome, capture, cargo, command, root, show};
+use measure::{median, millis, no_op, run_pib};
 
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
 ///
@@ -47,29 +49,6 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
 fn plan(pib: &Path, project: &Path) -> Outcome {
     let time = median(20, || capture(run_pib(pib, project).arg("plan")).map(drop))?;
     println!("pib plan                      {:>8.1} ms   (target: under 50 ms)", millis(time));
-    Ok(())
-}
-
-/// How long a build with nothing changed takes, beside the plain client on the same context.
-fn no_op(pib: &Path, project: &Path) -> Outcome {
-    // The plain client is measured on what it would have cached too, so its first build is not counted.
-    let context = root().join("target/bench/context");
-    let _ = fs::remove_dir_all(&context);
-    capture(run_pib(pib, project).args(["plan", "--context"]).arg(&context))?;
-    capture(run_pib(pib, project).arg("build"))?;
-    let ours = median(20, || capture(run_pib(pib, project).arg("build")).map(drop))?;
-    let folder = context.to_string_lossy().into_owned();
-    let docker =
-        || capture(&mut command("docker", &["build", "-q", "-t", "pib-bench:plain", &folder])).map(drop);
-    docker()?;
-    let theirs = median(5, docker)?;
-    capture(&mut command("docker", &["rmi", "pib-bench:plain"]))?;
-    println!("pib build, nothing changed    {:>8.1} ms", millis(ours));
-    println!(
-        "docker build, nothing changed {:>8.1} ms   {:.0} times pib's",
-        millis(theirs),
-        theirs.as_secs_f64() / ours.as_secs_f64()
-    );
     Ok(())
 }
 
@@ -115,29 +94,8 @@ if command -v rsync > /dev/null; then rsync -aHAX "$WORK/tree/" "$WORK/mnt/"; el
 sync -f "$WORK/mnt"
 "#;
 
-fn run_pib(pib: &Path, project: &Path) -> Command {
-    let mut run = command(&pib.to_string_lossy(), &["--quiet"]);
-    run.current_dir(project).env("PIB_CACHE_DIR", cache());
-    run
-}
-
 fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
-}
-
-fn median(runs: usize, mut work: impl FnMut() -> Outcome) -> Outcome<Duration> {
-    let mut times = Vec::with_capacity(runs);
-    for _ in 0..runs {
-        let since = Instant::now();
-        work()?;
-        times.push(since.elapsed());
-    }
-    times.sort();
-    Ok(times[runs / 2])
-}
-
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 /// Runs a command and returns the most memory that it had, in bytes.

@@ -14,7 +14,7 @@ const WORKSPACE: [&str; 7] = [".cargo", "Cargo.lock", "Cargo.toml", "host", "plu
 pub(crate) fn hooks(check: bool) -> Outcome {
     let toolchain = Toolchain::ready()?;
     capture(&mut cargo(&["build", "--quiet", "--locked", "-p", "pib"]))?;
-    let here = Place { folder: root(), target: root().join("target/hooks/here"), home: None };
+    let here = Checkout { folder: root(), target: root().join("target/hooks/here"), home: None };
     if !check {
         for stage in stages_with_hooks()? {
             let place = root().join(&stage).join("hook.wasm");
@@ -23,7 +23,7 @@ pub(crate) fn hooks(check: bool) -> Outcome {
         }
         return Ok(());
     }
-    let elsewhere = Place::elsewhere()?;
+    let elsewhere = Checkout::elsewhere()?;
     for stage in stages_with_hooks()? {
         let output = |name: &str| root().join("target/hooks").join(name);
         let (one, other) = (output("here.wasm"), output("elsewhere.wasm"));
@@ -46,13 +46,13 @@ pub(crate) fn hooks(check: bool) -> Outcome {
 }
 
 /// A workspace, and where its builds go.
-struct Place {
+struct Checkout {
     folder: PathBuf,
     target: PathBuf,
     home: Option<PathBuf>,
 }
 
-impl Place {
+impl Checkout {
     /// Makes a copy of the workspace at another path, for a user with another home.
     fn elsewhere() -> Outcome<Self> {
         let base = root().join("target/hooks/a-folder-with-another-name");

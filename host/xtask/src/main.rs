@@ -14,10 +14,12 @@ mod demo;
 mod engines;
 mod hooks;
 mod judge;
+mod leftovers;
 mod run;
 mod setup;
 mod sshd;
 mod test;
+mod tiers;
 mod toolchain;
 
 use std::process::ExitCode;
@@ -25,7 +27,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
 
   demo    set up the machine, build pib, build the example project to a checked image
-  test    set up the machine; formatting, lints, every test, the engine's too
+  test    set up the machine; formatting, lints, every test  [pure | engine | machine: this tier alone]  [FILTER...]
   lint    formatting and lints alone
   record  build on a terminal and keep what is seen in host/docs/terminal/
   setup   install what is missing and start the container engine
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     let rest = args.get(1..).unwrap_or_default();
     let outcome = match args.first().map(String::as_str) {
         Some("demo") => setup::setup().and_then(|()| demo::demo()),
-        Some("test") => setup::setup().and_then(|()| test::test(rest)),
+        Some("test") => tiers::test(rest),
         Some("lint") => test::lint(),
         Some("record") => setup::setup().and_then(|()| test::record()),
         Some("setup") => setup::setup(),

@@ -26,7 +26,17 @@ pub(crate) fn command(program: &str, args: &[&str]) -> Command {
 
 /// Returns cargo, as the one that runs this task.
 pub(crate) fn cargo(args: &[&str]) -> Command {
-    command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), args)
+    let mut cargo = command(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()), args);
+    // What cargo has told this task of its own package would have build scripts run again that look at such variables.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        let is_told =
+            ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"].iter().any(|start| text.starts_with(start));
+        if is_told || text == "CARGO_CRATE_NAME" || text == "CARGO_PRIMARY_PACKAGE" {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// Runs a command with its output shown.

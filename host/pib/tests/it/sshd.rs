@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::skip::{lacks, skip};
 use crate::world::judge;
 
 /// Starts the server in the place of this shell. As root of the namespace it would look for an account of its own.
@@ -32,8 +33,16 @@ pub(crate) struct Agent {
 }
 
 impl Server {
-    /// Starts a server whose key the client knows.
-    pub(crate) fn start() -> Self {
+    /// Starts a server whose key the client knows; `None` where there is none to start, which is said.
+    #[track_caller]
+    pub(crate) fn start() -> Option<Self> {
+        if lacks(&["ssh", "ssh-keygen", "ssh-agent", "ssh-add", "unshare"]) {
+            return None;
+        }
+        let Some(program) = program() else {
+            skip("there is no sshd; `cargo xtask setup` brings one");
+            return None;
+        };
         let folder = tempfile::Builder::new().prefix("pib-sshd-").tempdir().unwrap();
         for name in ["host", "me", "other"] {
             let file = folder.path().join(name);
@@ -44,7 +53,7 @@ impl Server {
         let mut tries = 0;
         let (child, port) = loop {
             tries += 1;
-            match listen(folder.path()) {
+            match listen(folder.path(), &program) {
                 Ok(running) => break running,
                 Err(log) => assert!(tries < 5, "sshd does not start:\n{log}"),
             }
@@ -52,7 +61,7 @@ impl Server {
         let server = Self { folder, child, port };
         server.write_client();
         server.knows(Some("host"));
-        server
+        Some(server)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -89,7 +98,7 @@ impl Server {
     pub(crate) fn agent(&self, key: &str) -> Agent {
         let socket = self.path(&format!("{key}.agent"));
         let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn();
-        let agent = Agent { child: child.expect("these tests need the program ssh-agent"), socket };
+        let agent = Agent { child: child.unwrap(), socket };
         let since = Instant::now();
         // The socket is there a moment before somebody listens.
         while UnixStream::connect(&agent.socket).is_err() {
@@ -115,7 +124,7 @@ impl Server {
 }
 
 /// Starts a server at a free port; where it does not start, returns what it said.
-fn listen(folder: &Path) -> Result<(Child, u16), String> {
+fn listen(folder: &Path, program: &Path) -> Result<(Child, u16), String> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = folder.display();
     let users = format!("root:x:0:0::/:/bin/sh\ntester:x:1000:1000::{at}:/bin/sh\n");
@@ -132,7 +141,7 @@ fn listen(folder: &Path) -> Result<(Child, u16), String> {
     unshare.args(["--user", "--map-root-user", "--mount", "sh", "-euc", START]);
     let mut child = unshare
         .env("D", folder)
-        .env("SSHD", program())
+        .env("SSHD", program)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(output)
@@ -154,11 +163,10 @@ fn listen(folder: &Path) -> Result<(Child, u16), String> {
 }
 
 /// Returns the server's program: the machine's, or the one that `cargo xtask setup` has unpacked.
-fn program() -> PathBuf {
+fn program() -> Option<PathBuf> {
     let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/sshd/sshd");
     let known = [PathBuf::from("/usr/sbin/sshd"), unpacked];
-    let found = known.iter().find(|path| path.is_file());
-    found.expect("there is no sshd; `cargo xtask setup` brings one").canonicalize().unwrap()
+    known.iter().find(|path| path.is_file())?.canonicalize().ok()
 }
 
 impl Drop for Server {

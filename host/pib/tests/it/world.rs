@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::ledger;
+
 #[path = "../../../xtask/src/judge.rs"]
 pub(crate) mod judge;
 
@@ -29,6 +31,7 @@ impl World {
 
     pub(crate) fn pib(&self, folder: &str, args: &[&str]) -> Command {
         let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
+        ledger::project(&self.path(folder));
         pib.args(args).current_dir(self.path(folder)).env("PIB_CACHE_DIR", &self.cache).stdin(Stdio::null());
         pib
     }
@@ -57,6 +60,11 @@ pub(crate) fn cache() -> PathBuf {
     named.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../pib-cache"))
 }
 
+/// Returns the root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
 /// Returns what keeps the engine's cache of earlier runs from answering for this one.
 pub(crate) fn nonce() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -72,9 +80,15 @@ pub(crate) struct Images(pub(crate) &'static str);
 
 impl Drop for Images {
     fn drop(&mut self) {
-        let ids = judge::tool("docker", &["images", "-q", &format!("pib/{}", self.0)]).unwrap_or_default();
+        let list = ["images", "-q", "--no-trunc", &format!("pib/{}", self.0)];
+        let ids = judge::tool("docker", &list).unwrap_or_default();
         for id in ids.lines() {
-            let _ = judge::tool("docker", &["rmi", "-f", id]);
+            // Somebody else may have a project of this name.
+            let format = format!("{{{{index .Config.Labels \"{}\"}}}}", ledger::PROJECT);
+            let owner = judge::tool("docker", &["inspect", "--format", &format, id]).unwrap_or_default();
+            if ledger::is_ours(owner.trim()) {
+                let _ = judge::tool("docker", &["rmi", "-f", id]);
+            }
         }
     }
 }

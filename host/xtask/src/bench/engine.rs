@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{millis, run_pib};
+use super::measure::{millis, no_op, run_pib};
 use crate::run::{Outcome, capture, command, root};
 
 /// How often each thing is measured; the median counts.
@@ -22,12 +22,12 @@ const MANY: usize = 60;
 const PLAIN: &str = "pib-bench:engine";
 
 /// An event of a build, and when it arrived.
-struct Told {
+struct Event {
     at: Duration,
     line: String,
 }
 
-impl Told {
+impl Event {
     fn is(&self, event: &str, id: &str) -> bool {
         self.line.contains(&format!("\"event\":\"{event}\"")) && self.line.contains(&format!("\"id\":\"{id}"))
     }
@@ -51,7 +51,7 @@ pub(super) fn engine(pib: &Path) -> Outcome {
 
 fn measure(pib: &Path, work: &Path) -> Outcome {
     let few = project(pib, work, "few", FEW)?;
-    super::no_op(pib, &few)?;
+    no_op(pib, &few)?;
     change(pib, &few)?;
     let half = project(pib, work, "half", HALF)?;
     let many = project(pib, work, "many", MANY)?;
@@ -108,14 +108,14 @@ fn change(pib: &Path, project: &Path) -> Outcome {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for run in 0..=RUNS {
         write(&format!("word-{run}-{}", std::process::id()))?;
-        let told = told(pib, project, &["build"])?;
+        let events = events(pib, project, &["build"])?;
         let _ = fs::remove_dir_all(&context);
         capture(run_pib(pib, project).args(["plan", "--context"]).arg(&context))?;
         let since = Instant::now();
         plain()?;
         // The first time the plain client builds everything.
         if run > 0 {
-            ours.push(until_built(&told)?);
+            ours.push(until_built(&events)?);
             theirs.push(since.elapsed());
         }
     }
@@ -135,9 +135,9 @@ fn stages(pib: &Path, projects: [(usize, PathBuf); 3]) -> Outcome {
     for (stages, project) in projects {
         let mut times = Vec::new();
         for _ in 0..3 {
-            let told = told(pib, &project, &["build", "--no-cache"])?;
-            times.push(until_built(&told)?);
-            idle.push(between(&told));
+            let events = events(pib, &project, &["build", "--no-cache"])?;
+            times.push(until_built(&events)?);
+            idle.push(between(&events));
         }
         let time = middle(times);
         print!("{stages:>2} stages, all anew                      {:>8.2} s", time.as_secs_f64());
@@ -158,10 +158,10 @@ fn stages(pib: &Path, projects: [(usize, PathBuf); 3]) -> Outcome {
 }
 
 /// Returns the longest time in a build in which no stage was under way, from its first stage to its last.
-fn between(told: &[Told]) -> Duration {
+fn between(events: &[Event]) -> Duration {
     let mut running = 0_i32;
     let (mut since, mut longest) = (None, Duration::ZERO);
-    for event in told {
+    for event in events {
         if event.is("step-started", "stage:") {
             if let Some(since) = since.take() {
                 longest = longest.max(event.at.saturating_sub(since));
@@ -176,26 +176,26 @@ fn between(told: &[Told]) -> Duration {
 }
 
 /// Returns when the container image was there.
-fn until_built(told: &[Told]) -> Outcome<Duration> {
-    let image = told.iter().find(|event| event.is("step-started", "image"));
+fn until_built(events: &[Event]) -> Outcome<Duration> {
+    let image = events.iter().find(|event| event.is("step-started", "image"));
     image.map(|event| event.at).ok_or_else(|| "the build wrote no image".to_owned())
 }
 
-/// Runs pib and returns what it told, each with its time since the start.
-fn told(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Told>> {
+/// Runs pib and returns its events, each with its time since the start.
+fn events(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Event>> {
     let fail = |error| format!("could not run pib: {error}");
     let mut run = command(&pib.to_string_lossy(), &["--json"]);
     run.current_dir(project).env("PIB_CACHE_DIR", crate::run::cache()).args(args);
     let since = Instant::now();
     let mut child = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(fail)?;
     let Some(errors) = child.stderr.take() else { return Err("pib has no standard error".to_owned()) };
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     for line in BufReader::new(errors).lines() {
-        told.push(Told { at: since.elapsed(), line: line.map_err(fail)? });
+        events.push(Event { at: since.elapsed(), line: line.map_err(fail)? });
     }
     let status = child.wait().map_err(fail)?;
-    let last = told.last().map(|event| event.line.clone()).unwrap_or_default();
-    status.success().then_some(told).ok_or_else(|| format!("pib failed ({status}): {last}"))
+    let last = events.last().map(|event| event.line.clone()).unwrap_or_default();
+    status.success().then_some(events).ok_or_else(|| format!("pib failed ({status}): {last}"))
 }
 
 fn middle(mut times: Vec<Duration>) -> Duration {

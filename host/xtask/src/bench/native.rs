@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::run_pib;
+use super::measure::run_pib;
 use crate::run::{Outcome, as_root, cache, capture, command, has, root, show};
 
 /// Packages with many scripts: 30 and, with what they need, 100 come to be installed.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::{median, millis, web};
+use super::measure::{median, millis};
+use super::web;
 use crate::run::{Outcome, capture, cargo, command, root, show};
 
 /// How many index files the web server has.

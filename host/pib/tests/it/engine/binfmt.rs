@@ -6,6 +6,7 @@ use super::kind::Private;
 use super::project::{Scratch, said};
 use super::rootfs::base_tar;
 use super::trouble::ssh_in;
+use crate::skip::skip;
 use crate::world::judge;
 
 /// Kernels since 6.7 keep the handlers of a user namespace apart; what is done there, the machine never sees.
@@ -33,7 +34,7 @@ fn handlers_are_registered_once_and_foreign_ones_are_left_alone() {
         shell.args(["-Urm", "sh", "-c", script]).env("PIB", env!("CARGO_BIN_EXE_pib")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() && said.is_empty() || said.contains("unable") {
-        eprintln!("skipped: this kernel has no handlers per namespace");
+        skip("this kernel has no handlers per namespace");
         return;
     }
     assert!(output.status.success(), "{output:?}");
@@ -77,7 +78,7 @@ impl Far {
         let own = "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc";
         let able = Command::new("unshare").args(["-Urm", "sh", "-c", own]).output().unwrap();
         if !able.status.success() {
-            eprintln!("skipped: this kernel has no handlers per namespace");
+            skip("this kernel has no handlers per namespace");
             return None;
         }
         let engine = Private::start(&FAR.replace("MOUNT", mount), "podman");

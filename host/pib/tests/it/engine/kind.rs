@@ -14,7 +14,7 @@ use pib::engine::ConnectOptions;
 
 /// A kind of engine that must hold the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     BuildKit,
     Classic,
     Podman,
@@ -22,7 +22,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Returns how to connect to an engine of this kind, and what must live as long as it is used.
-    pub(super) fn options(self) -> (ConnectOptions, Option<Arc<Private>>) {
+    pub(crate) fn options(self) -> (ConnectOptions, Option<Arc<Private>>) {
         let docker = super::lab::options();
         match self {
             Self::BuildKit => (docker, None),
@@ -39,14 +39,14 @@ impl Kind {
 }
 
 /// An engine of a test's own, with all that it runs and mounts in namespaces that end with it.
-pub(super) struct Private {
+pub(crate) struct Private {
     folder: tempfile::TempDir,
     child: Child,
 }
 
 impl Private {
     /// Runs `script`, which starts an engine at `$D/engine.sock`, and waits for the socket.
-    pub(super) fn start(script: &str, program: &str) -> Self {
+    pub(crate) fn start(script: &str, program: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("pib-engine-").tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap());
@@ -84,11 +84,11 @@ impl Private {
         started
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("engine.sock")
     }
 
-    pub(super) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
     }
 
@@ -105,12 +105,12 @@ impl Private {
         ask().is_ok_and(|answer| answer.contains(" 200 "))
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Returns the processes of the engine's namespace, with their command lines.
-    pub(super) fn processes(&self) -> Vec<(u32, String)> {
+    pub(crate) fn processes(&self) -> Vec<(u32, String)> {
         let space = |process: &Path| std::fs::read_link(process.join("ns/pid")).ok();
         let children = std::fs::read_link(format!("/proc/{}/ns/pid_for_children", self.child.id())).ok();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
@@ -171,6 +171,6 @@ done
 "#;
 
 /// Returns a Docker engine of a test's own, with a store in memory of `size`, as `mount` takes it.
-pub(super) fn docker(size: &str) -> Private {
+pub(crate) fn docker(size: &str) -> Private {
     Private::start(&DOCKER.replace("SIZE", size), "dockerd")
 }

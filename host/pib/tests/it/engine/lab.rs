@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::kind::{Kind, Private};
 use super::rootfs::base_tar;
+use crate::ledger;
 
 /// The label of everything that these tests make.
 pub(super) const LABEL: &str = "dev.pib.test";
@@ -58,6 +59,7 @@ impl Lab {
             format!("pib-test-{kind:?}-{}-{}", test.replace('_', "-"), std::process::id()).to_lowercase();
         let lab = Self { engine, kind, name, nonce, options, _private: private };
         let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
+        ledger::label(LABEL, &lab.name);
         let base =
             Base { rootfs_tar: base_tar(), tag: &lab.base(), platform: "linux/arm64", labels: &labels };
         // Podman may lose the layers of a base while another test removes one that is made of the same.

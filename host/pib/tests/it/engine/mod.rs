@@ -5,21 +5,29 @@
 
 mod base;
 mod binfmt;
+mod bootstrap;
 mod build;
 mod cancel;
 mod connect;
 mod contract;
+mod daily;
 mod doctor;
+mod events;
 mod export;
 mod failure;
-mod kills;
-mod kind;
+mod jobs;
+pub(crate) mod kind;
 mod lab;
 mod merge;
+pub(crate) mod native;
+mod output;
 mod own_base;
-mod project;
+pub(crate) mod project;
 mod rootfs;
 mod same;
+mod targets;
+mod terminal;
 mod trouble;
+mod vendor;
 
-pub(crate) use lab::runs;
+use lab::runs;

@@ -2,25 +2,36 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // Test helpers outside test functions.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use pib_plan::id::Digest;
 
 use super::rootfs::base_tar;
+use crate::ledger;
 
 /// A project in a folder of its own, with its own cache.
-pub(super) struct Scratch {
-    folder: tempfile::TempDir,
+pub(crate) struct Scratch {
+    /// What holds the project's folder, and goes with it.
+    _around: tempfile::TempDir,
+    folder: PathBuf,
     name: String,
     host: String,
 }
 
 impl Scratch {
     /// Makes a project called `name` whose engine is at `host`. The name is that of its container images.
-    pub(super) fn new(name: &str, host: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let scratch = Self { folder, name: name.to_owned(), host: host.to_owned() };
+    pub(crate) fn new(name: &str, host: &str) -> Self {
+        Self::in_folder(name, host, "project".as_ref())
+    }
+
+    /// Makes such a project in a folder that is called `folder`.
+    pub(crate) fn in_folder(name: &str, host: &str, folder: &OsStr) -> Self {
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path().join(folder);
+        std::fs::create_dir(&folder).unwrap();
+        let scratch = Self { _around: around, folder, name: name.to_owned(), host: host.to_owned() };
         let bytes = std::fs::read(base_tar()).unwrap();
         std::fs::write(scratch.path("base.tar"), &bytes).unwrap();
         let digest = Digest::of(&bytes);
@@ -37,53 +48,54 @@ impl Scratch {
         scratch
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Writes the part of a stage.
-    pub(super) fn part(&self, stage: &str, part: &str) {
+    pub(crate) fn part(&self, stage: &str, part: &str) {
         let folder = self.path("stages").join(stage);
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("Dockerfile.part"), part).unwrap();
     }
 
-    pub(super) fn pib(&self, args: &[&str]) -> Command {
+    pub(crate) fn pib(&self, args: &[&str]) -> Command {
         self.command(Path::new(env!("CARGO_BIN_EXE_pib")), args)
     }
 
     /// Returns `program`, in the project's folder and with its environment.
-    pub(super) fn command(&self, program: &Path, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(program);
+        ledger::project(&self.folder);
         command
             .args(args)
-            .current_dir(self.folder.path())
+            .current_dir(&self.folder)
             .env_clear()
             .env("PATH", std::env::var("PATH").unwrap())
-            .env("HOME", self.folder.path())
+            .env("HOME", &self.folder)
             .env("PIB_CACHE_DIR", self.path("cache"))
             .env("DOCKER_HOST", &self.host)
             .stdin(Stdio::null());
         command
     }
 
-    pub(super) fn build(&self) -> Output {
+    pub(crate) fn build(&self) -> Output {
         self.pib(&["build"]).output().unwrap()
     }
 
     /// Builds what must build.
-    pub(super) fn must_build(&self) {
+    pub(crate) fn must_build(&self) {
         let output = self.build();
         assert!(output.status.success(), "{}\n{}", output.status, said(&output));
     }
 
-    pub(super) fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         self.path("target").join(format!("{}-rpi4-arm64.img", self.name))
     }
 }
 
 /// Returns what a run said on standard error, on one line, whatever the width that it was wrapped to.
-pub(super) fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let words = text.split_whitespace().filter(|word| !["│", "|"].contains(word));
     words.collect::<Vec<_>>().join(" ")

@@ -1,0 +1,85 @@
+//! Builds a root file system twice, with native tools and wholly emulated, bases included, and compares everything.
+
+use pib_plan::native::ROOT;
+
+use crate::engine::native::{Target, prepared};
+use crate::exported;
+use crate::world::{self, Images, World};
+
+/// The file in which the part tells which program it ran: in the root file system, not in the log, since a build that the
+/// engine still has in its cache prints nothing.
+const RUNS: &str = "runs";
+
+/// What the part installs: packages whose scripts make users, units, caches, certificates, locales and bytecode.
+const PART: &str = r#"
+RUN apt-get install --yes systemd-sysv udev dbus libpam-systemd openssh-server locales ca-certificates kmod \
+      python3-minimal zstd xz-utils adduser libcap2-bin tzdata
+RUN readlink /proc/self/exe > /runs; \
+    adduser --quiet --system --group --home /var/lib/thing thing; \
+    useradd --create-home --shell /bin/bash person; echo person:secret | chpasswd --crypt-method NONE; \
+    chown thing: /var/lib/thing; \
+    echo "en_US.UTF-8 UTF-8" > /etc/locale.gen; locale-gen; \
+    systemctl enable ssh systemd-networkd; systemctl mask apt-daily.timer; \
+    cp /usr/bin/sleep /usr/bin/nap; setcap cap_net_raw+ep /usr/bin/nap; \
+    update-alternatives --install /usr/bin/thing thing /usr/bin/nap 10; \
+    dpkg-divert --quiet --local --rename --divert /usr/bin/rev.distrib --add /usr/bin/rev; \
+    apt-get remove --yes --purge zstd; apt-get install --yes --reinstall sed; \
+    python3 -c 'print("made by python")' | gzip -9n > /made.gz; \
+    sort /etc/passwd | awk -F: '{ print $1 }' | xz > /users.xz; ldconfig; \
+    sed -i 's/^person:[^:]*:[0-9]*:/person:x:1:/' /etc/shadow
+"#;
+
+fn compare(project: &'static str, target: Target<'_>) {
+    let _images = Images(project);
+    let shared = world::cache();
+    let own = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(shared.join("debs")).unwrap();
+    // The packages are downloaded once; the bases are made apart.
+    std::os::unix::fs::symlink(std::fs::canonicalize(shared.join("debs")).unwrap(), own.path().join("debs"))
+        .unwrap();
+    let native = prepared(World::new(), project, PART, target);
+    let emulated = prepared(World::with_cache(own.path().to_owned()), project, PART, target);
+
+    build(&native, project, &[]);
+    let mut runs = String::new();
+    let mut with = exported::items(project, &mut |path, contents| {
+        exported::check(path, contents);
+        keep_runs(path, contents, &mut runs);
+    });
+    assert_eq!(runs, format!("{ROOT}/usr/bin/readlink\n"), "native tools were not used");
+    drop(Images(project));
+    build(&emulated, project, &["--no-native"]);
+    let mut without = exported::items(project, &mut |path, contents| keep_runs(path, contents, &mut runs));
+    assert_eq!(runs, "/usr/bin/readlink\n", "native tools were used");
+    assert!(with.remove(RUNS).is_some() && without.remove(RUNS).is_some());
+
+    let base = |world: &World| {
+        let lock = std::fs::read_to_string(world.path(project).join("pib.lock")).unwrap();
+        lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap().to_owned()
+    };
+    assert_eq!(base(&native), base(&emulated), "the bases differ");
+    let differences = exported::differences(("native", &with), ("emulated", &without));
+    eprintln!("{}: {} paths compared, {} differ", target.1, with.len(), differences.len());
+    assert!(differences.is_empty(), "{}", exported::shown(&differences));
+}
+
+fn build(world: &World, project: &str, options: &[&str]) {
+    let output = world.pib(project, &["build", "--verbose"]).args(options).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn keep_runs(path: &str, contents: &[u8], runs: &mut String) {
+    if path == RUNS {
+        *runs = String::from_utf8_lossy(contents).into_owned();
+    }
+}
+
+#[test]
+fn an_arm64_system_is_the_same_without_native_tools() {
+    compare("samearm64", ("trixie", "arm64", "rpi4"));
+}
+
+#[test]
+fn an_armv7_system_is_the_same_without_native_tools() {
+    compare("samearmv7", ("bookworm", "armv7", "rpi3"));
+}

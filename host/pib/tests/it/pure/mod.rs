@@ -1,0 +1,17 @@
+//! Tests that need neither an engine nor a network, nor anything that [`crate::world`] sets up.
+
+mod cli;
+mod events;
+mod failures;
+mod fitness;
+mod git;
+mod hooks;
+mod hostile;
+mod locks;
+mod output;
+mod registry;
+mod rules;
+mod stage;
+mod targets;
+mod tls;
+mod vendor;

@@ -1,0 +1,255 @@
+//! The rules of the house: who may import whom, who may print, and what may be called how.
+//!
+//! Where the tree does not meet a rule yet, a list in `known.rs` says so. The lists only shrink: an entry that is not
+//! needed any more fails its test.
+
+mod code;
+mod known;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use code::{Graph, Module};
+
+/// The crates, each by its root file; a crate may use those that come after it in the first part of the list.
+const CRATES: [(&str, &str); 9] = [
+    ("pib", "host/pib/src/lib.rs"),
+    ("pib-debian", "host/debian/src/lib.rs"),
+    ("pib-disk", "host/disk/src/lib.rs"),
+    ("pib-net", "host/net/src/lib.rs"),
+    ("pib-event", "host/event/src/lib.rs"),
+    ("pib-plan", "host/plan/src/lib.rs"),
+    ("pib-plugin-sdk", "plugin-sdk/src/lib.rs"),
+    ("pib-native", "host/native/src/main.rs"),
+    ("xtask", "host/xtask/src/main.rs"),
+];
+
+/// The folders of the crate `pib`, in layers: each may use what is in layers below its own.
+const LAYERS: [&[&str]; 5] = [
+    &["cli"],
+    &["ops"],
+    &["pipeline", "author"],
+    &["project"],
+    &["source", "hooks", "engine", "bases", "ui"],
+];
+
+fn root() -> PathBuf {
+    crate::world::root()
+}
+
+fn modules(file: &str) -> Vec<Module> {
+    code::modules(&root().join(file))
+}
+
+/// Returns the path of a file below the root.
+fn shown(file: &Path) -> String {
+    file.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// Returns the folder of the crate `pib` that a file is in, and the number of its layer.
+fn layer(file: &str) -> Option<(usize, &str)> {
+    let folder = file.strip_prefix("host/pib/src/")?.split('/').next()?.trim_end_matches(".rs");
+    Some((LAYERS.iter().position(|layer| layer.contains(&folder))?, folder))
+}
+
+#[test]
+fn imports_point_down_the_layers() {
+    let modules = modules(CRATES[0].1);
+    let mut folders = BTreeSet::new();
+    for module in modules.iter().filter(|module| module.path.len() == 1) {
+        folders.insert(module.path[0].as_str());
+        assert!(
+            LAYERS.iter().any(|layer| layer.contains(&&*module.path[0])),
+            "{:?} has no layer",
+            module.path
+        );
+    }
+    assert_eq!(folders.len(), LAYERS.iter().map(|layer| layer.len()).sum::<usize>(), "{folders:?}");
+    let graph = code::graph(&modules, shown);
+    let mut known: BTreeSet<(&str, &str)> = known::UPWARD.into_iter().collect();
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (from, to, path) in edges(&graph) {
+        let (Some((from_layer, own)), Some((to_layer, other))) = (layer(from), layer(to)) else { continue };
+        seen += 1;
+        // What takes part in a command may be shared by two of a layer; adapters know nothing of each other.
+        let is_last = from_layer == LAYERS.len() - 1;
+        let allowed = own == other || to_layer > from_layer || (to_layer == from_layer && !is_last);
+        if !allowed && !known.remove(&(from, to)) {
+            wrong.push(format!("{from} uses {to} ({path})"));
+        }
+    }
+    assert!(seen > 100, "the scan finds nothing");
+    assert!(wrong.is_empty(), "imports point up:\n{}", wrong.join("\n"));
+    assert!(known.is_empty(), "no longer needed in known.rs: {known:?}");
+}
+
+#[test]
+fn crates_use_only_those_below_them() {
+    for (at, (name, file)) in CRATES.iter().enumerate() {
+        let manifest = root().join(file).parent().unwrap().join("../Cargo.toml");
+        let text = std::fs::read_to_string(manifest).unwrap();
+        let text = text.split("[dev-dependencies]").next().unwrap();
+        for (other_at, (other, _)) in CRATES.iter().enumerate() {
+            let depends =
+                text.contains(&format!("\n{other}.workspace")) || text.contains(&format!("\n{other} ="));
+            assert!(!depends || (other_at > at && other_at < 6), "{name} depends on {other}");
+        }
+    }
+}
+
+fn edges(graph: &Graph) -> impl Iterator<Item = (&str, &str, &str)> {
+    graph
+        .iter()
+        .flat_map(|(from, edges)| edges.iter().map(|(to, path)| (from.as_str(), to.as_str(), path.as_str())))
+}
+
+/// A file that only hands on what is in another does not use it; see [`code::graph`].
+#[test]
+fn no_two_files_import_each_other() {
+    let mut whole = Graph::new();
+    for (name, file) in CRATES {
+        let modules = modules(file);
+        let graph = code::graph(&modules, shown);
+        assert!(modules.len() < 4 || edges(&graph).count() > 3, "the scan finds nothing in {name}");
+        whole.extend(graph);
+    }
+    // Each entry, and the uses that it lets be.
+    let mut known: Vec<(String, BTreeSet<(String, String)>)> = Vec::new();
+    for (from, to) in known::CIRCLES {
+        known.push((format!("{from} uses {to}"), [(from.to_owned(), to.to_owned())].into()));
+    }
+    for parent in known::PARENTS {
+        let upward = edges(&whole).filter(|(from, to, _)| *to == parent && is_inside(from, parent));
+        let upward = upward.map(|(from, to, _)| (from.to_owned(), to.to_owned()));
+        known.push((format!("what is inside of {parent} uses it"), upward.collect()));
+    }
+    let mut graph = whole.clone();
+    for (from, to) in known.iter().flat_map(|(_, uses)| uses) {
+        graph.get_mut(from).and_then(|edges| edges.remove(to));
+    }
+    let wrong: Vec<String> = code::circles(&graph).iter().map(|circle| described(&graph, circle)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (entry, uses) in &known {
+        // With the others away, there is no circle: one comes back where the used leads to the user.
+        let is_needed = uses.iter().any(|(from, to)| code::reached(&graph, to).contains(&**from));
+        assert!(is_needed, "no longer needed in known.rs: {entry}");
+    }
+}
+
+/// Returns whether a file's module is inside of another file's.
+fn is_inside(file: &str, parent: &str) -> bool {
+    let folder =
+        ["/mod.rs", "/lib.rs", "/main.rs", ".rs"].iter().find_map(|end| parent.strip_suffix(end)).unwrap();
+    file != parent && file.starts_with(&format!("{folder}/"))
+}
+
+fn described(graph: &Graph, circle: &[&str]) -> String {
+    let is_in = |file: &str| circle.contains(&file);
+    let inside = edges(graph).filter(|(from, to, _)| is_in(from) && is_in(to));
+    let lines: String = inside.map(|(from, to, path)| format!("  {from} uses {to} ({path})\n")).collect();
+    format!("{} files are in a circle:\n{lines}", circle.len())
+}
+
+/// Names that say what a module is to the one around it, and so mean the same everywhere.
+const GENERAL: [&str; 3] = ["error", "tests", "testing"];
+
+/// A command has a file in `cli` and one that does it; beside these, a name in a crate has one meaning.
+#[test]
+fn no_module_name_has_two_meanings() {
+    let mut known: BTreeSet<&str> = known::NAMES.into_iter().collect();
+    let mut wrong = Vec::new();
+    for (name, file) in CRATES {
+        let mut called: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for module in modules(file) {
+            let Some(last) = module.path.last() else { continue };
+            let is_command = name == "pib" && module.path[0] == "cli";
+            if !is_command && !GENERAL.contains(&last.as_str()) {
+                called.entry(last.clone()).or_default().push(module.path.join("::"));
+            }
+        }
+        for (last, paths) in called.into_iter().filter(|(_, paths)| paths.len() > 1) {
+            if !known.remove(&*last) {
+                wrong.push(format!("{name} has {}", paths.join(" and ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "one word, one meaning:\n{}", wrong.join("\n"));
+    assert!(known.is_empty(), "no longer needed in known.rs: {known:?}");
+}
+
+/// Words that were picked for their sound; a newcomer searches for the field's noun.
+const BANNED: [&str; 9] = ["Word", "Place", "Piece", "Said", "Means", "said", "told", "anew", "blame"];
+
+/// What introduces a name.
+const KEYWORDS: [&str; 8] = ["struct", "enum", "trait", "type", "fn", "mod", "const", "static"];
+
+/// The names of all that is defined are the field's nouns, in tests as well.
+#[test]
+fn things_are_called_by_their_names() {
+    let mut known: BTreeSet<(&str, &str)> = known::BANNED.into_iter().collect();
+    let mut wrong = Vec::new();
+    for file in rust_files() {
+        let text = code::blanked(&std::fs::read_to_string(&file).unwrap());
+        let file = shown(&file);
+        let names: BTreeSet<&str> = code::named(&text, &KEYWORDS).map(|(name, _)| name).collect();
+        for name in names.into_iter().filter(|name| BANNED.contains(name)) {
+            let is_known = known.iter().find(|(at, known)| *at == file && *known == name).copied();
+            if !is_known.is_some_and(|entry| known.remove(&entry)) {
+                wrong.push(format!("{file} defines `{name}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(known.is_empty(), "no longer needed in known.rs: {known:?}");
+}
+
+/// Returns all of the project's own Rust files, tests too.
+fn rust_files() -> Vec<PathBuf> {
+    let folders = ["host", "plugin-sdk", "stages"].map(|name| root().join(name));
+    let walk = folders.iter().flat_map(walkdir::WalkDir::new).map(|entry| entry.unwrap().into_path());
+    let own = walk.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    own.filter(|path| {
+        !path.ends_with("bindings.rs") && !path.components().any(|part| part.as_os_str() == "template")
+    })
+    .collect()
+}
+
+#[test]
+fn only_the_command_line_and_its_display_print() {
+    let printing = ["println", "eprintln", "print", "eprint"];
+    for (_, file) in CRATES.iter().filter(|(name, _)| *name != "xtask" && *name != "pib-native") {
+        for module in modules(file) {
+            let prints = code::words(&module.code).any(|(at, word)| {
+                printing.contains(&word) && module.code[at + word.len()..].starts_with('!')
+            });
+            let may = module.path.first().is_some_and(|first| ["cli", "ui"].contains(&first.as_str()));
+            assert!(!prints || may, "{} prints", module.file.display());
+        }
+    }
+}
+
+#[test]
+fn the_plan_decides_without_io() {
+    let manifest = std::fs::read_to_string(root().join("host/plan/Cargo.toml")).unwrap();
+    let dependencies = manifest.split("[dev-dependencies]").next().unwrap();
+    for name in
+        ["tokio", "reqwest", "bollard", "tempfile", "walkdir", "glob", "tar", "rustix", "git2", "rand"]
+    {
+        assert!(!dependencies.contains(&format!("\n{name}")), "pib-plan depends on {name}");
+    }
+    for module in modules("host/plan/src/lib.rs") {
+        for words in [
+            "std::fs",
+            "std::env",
+            "std::net",
+            "std::process",
+            "std::thread",
+            "SystemTime",
+            "Instant::now",
+            "async fn",
+        ] {
+            assert!(!module.code.contains(words), "{} uses {words}", module.file.display());
+        }
+    }
+}
