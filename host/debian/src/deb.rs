@@ -28,7 +28,7 @@ impl Package {
     /// # Errors
     /// When the file is no Debian package, uses a form that pib does not know, or unpacks to too much.
     pub(super) fn open(path: &Path, temp: &Path) -> Result<Self, DebianError> {
-        let file = File::open(path).map_err(DebianError::io("opening", path))?;
+        let file = pib_file::open(path).map_err(DebianError::io("opening", path))?;
         let mut data = tempfile::tempfile_in(temp).map_err(DebianError::io("creating a file in", temp))?;
         let mut read = || {
             let mut control = Vec::new();

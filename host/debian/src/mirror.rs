@@ -190,6 +190,9 @@ fn security_score(source: &Source) -> u32 {
         + u32::from(path.ends_with("/debian-security"))
 }
 
+/// The largest file of sources that is read.
+const MAX_SOURCES: u64 = 1 << 20;
+
 const DEBIAN_SUITES: [&str; 11] = [
     "bullseye",
     "bookworm",
@@ -240,7 +243,10 @@ fn texts(file: &Path, folder: &Path, extension: &str) -> Vec<String> {
     let mut paths: Vec<_> =
         entries.filter(|path| path.extension().unwrap_or_default() == extension).collect();
     paths.sort();
-    std::iter::once(file.to_owned()).chain(paths).filter_map(|path| fs::read_to_string(path).ok()).collect()
+    std::iter::once(file.to_owned())
+        .chain(paths)
+        .filter_map(|path| pib_file::read_text(path, MAX_SOURCES).ok())
+        .collect()
 }
 
 #[cfg(test)]

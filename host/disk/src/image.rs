@@ -176,9 +176,9 @@ impl PartFile {
         let name = out.file_name().unwrap_or_default().to_string_lossy();
         // The name is fixed, so that what a killed process left is overwritten and not added to.
         let path = out.with_file_name(format!(".{name}.part"));
-        let open = File::options().read(true).write(true).create(true).truncate(true).open(&path);
-        let part = Self { file: open.map_err(DiskError::io("create", &path))?, path, kept: false };
-        part.file.set_len(size).map_err(part.failed())?;
+        let file = pib_file::open_or_create(&path).map_err(DiskError::io("create", &path))?;
+        let part = Self { file, path, kept: false };
+        part.file.set_len(0).and_then(|()| part.file.set_len(size)).map_err(part.failed())?;
         Ok(part)
     }
 

@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use pib::hooks::{Call, Context, HookName, Host, Limits, Project, StageRef, Value};
@@ -55,6 +56,11 @@ fn cache() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// A host that has the real program compile.
+fn host(cache: &Path) -> Host {
+    Host::of_program(Path::new(env!("CARGO_BIN_EXE_pib")), cache, Limits::default())
+}
+
 fn name() -> HookName {
     HookName { stage: "watchdog".to_owned(), version: "1.0.0".to_owned(), component: "hook.wasm".to_owned() }
 }
@@ -63,13 +69,13 @@ fn name() -> HookName {
 fn loads(component: &[u8]) {
     let first = median(9, || {
         let folder = cache();
-        timed(|| Host::new(folder.path(), Limits::default()).load(&name(), component).unwrap())
+        timed(|| host(folder.path()).load(&name(), component, &AtomicBool::new(false)).unwrap())
     });
     let folder = cache();
-    Host::new(folder.path(), Limits::default()).load(&name(), component).unwrap();
+    host(folder.path()).load(&name(), component, &AtomicBool::new(false)).unwrap();
     let cached = median(50, || {
         timed(|| {
-            let hook = Host::new(folder.path(), Limits::default()).load(&name(), component).unwrap();
+            let hook = host(folder.path()).load(&name(), component, &AtomicBool::new(false)).unwrap();
             assert!(hook.is_cached());
             hook
         })
@@ -81,8 +87,8 @@ fn loads(component: &[u8]) {
 /// One validate and one render.
 fn calls(component: &[u8]) {
     let folder = cache();
-    let host = Host::new(folder.path(), Limits::default());
-    let hook = host.load(&name(), component).unwrap();
+    let host = host(folder.path());
+    let hook = host.load(&name(), component, &AtomicBool::new(false)).unwrap();
     let context = context();
     let sandbox = median(2_000, || {
         timed(|| {

@@ -14,6 +14,9 @@ use crate::project::{Error, Session, files};
 use crate::source;
 use pib_event::ReporterExt as _;
 
+/// The largest module that is read: more than a package may have.
+const MAX_MODULE: u64 = 1 << 30;
+
 /// What to build.
 #[derive(Debug, Clone, Default)]
 pub struct BuildHookOptions {
@@ -61,7 +64,7 @@ pub async fn build(session: &Session, options: &BuildHookOptions) -> Result<Buil
     session.reporter.started(STEP, format!("Compiling the hook of {}", manifest.name));
     let module = Crate::new(session, &code).build().await?;
     session.reporter.finished(STEP, false);
-    let bytes = std::fs::read(&module).map_err(|error| Error::io("read", &module, error))?;
+    let bytes = pib_file::read(&module, MAX_MODULE).map_err(|error| Error::io("read", &module, error))?;
     let component = component(&bytes).map_err(|reason| Error::Stage {
         message: format!("the hook of stage `{}` makes no component: {reason}", manifest.name),
         help: Some("Give the type that implements Hook to pib_plugin_sdk::export_hook!.".to_owned()),

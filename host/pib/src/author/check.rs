@@ -14,6 +14,8 @@ use crate::hooks::{Answer, Severity};
 use crate::project::{Error, Session, files};
 use crate::source::{self, Package, git, publish};
 
+/// The largest component that is looked at: more than a package may have.
+const MAX_COMPONENT: u64 = 1 << 30;
 /// A component of more bytes than this is worth a word: everybody who uses the stage fetches and compiles it.
 const LARGE: usize = 1 << 20;
 /// The folder that cargo writes to.
@@ -128,7 +130,7 @@ impl CheckedStage {
     /// Looks at the component itself.
     fn component(&mut self, root: &Path, name: &str) -> Result<(), Error> {
         let path = root.join(name);
-        let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+        let bytes = pib_file::read(&path, MAX_COMPONENT).map_err(|error| Error::io("read", &path, error))?;
         let contract = hook::inspect(&bytes).map_err(|problem| Error::Stage {
             message: format!("`{name}` of stage `{}` is no hook: {problem}", self.stage),
             help: Some(problem.advice()),

@@ -27,6 +27,9 @@ use pib_event::{Reporter, ReporterExt};
 /// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
 const RECIPE_VERSION: &str = "1";
 
+/// The most that is read of a file that holds a digest.
+pub(super) const MAX_NAME: u64 = 1 << 10;
+
 /// A base in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBase {
@@ -62,7 +65,7 @@ impl BaseCache {
 
     /// Returns the base that the recipe made last, if it is still there.
     pub fn find_recipe(&self, recipe: &Bootstrap) -> Option<StoredBase> {
-        let text = fs::read_to_string(self.recipe_path(recipe)).ok()?;
+        let text = pib_file::read_text(self.recipe_path(recipe), MAX_NAME).ok()?;
         self.find(text.trim().parse().ok()?)
     }
 
@@ -92,7 +95,7 @@ impl BaseCache {
         let folder = self.bases();
         fs::create_dir_all(&folder).map_err(BaseError::io("creating", &folder))?;
         let path = folder.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = pib_file::open_or_create(&path);
         let file = file.map_err(BaseError::io("opening", &path))?;
         match file.try_lock() {
             Ok(()) => {}
@@ -114,7 +117,7 @@ impl BaseCache {
 
     /// Returns the companion that the recipe made last, if it is still there.
     pub fn find_companion(&self, recipe: &CompanionRecipe) -> Option<StoredBase> {
-        let text = fs::read_to_string(self.companion_path(recipe)).ok()?;
+        let text = pib_file::read_text(self.companion_path(recipe), MAX_NAME).ok()?;
         self.find(text.trim().parse().ok()?)
     }
 
@@ -278,7 +281,7 @@ fn recipe_key(recipe: &Bootstrap) -> Digest {
 pub(super) fn digest_file(path: &Path) -> Result<Digest, BaseError> {
     use sha2::Digest as _;
     let digest = || {
-        let (mut file, mut hasher) = (File::open(path)?, sha2::Sha256::new());
+        let (mut file, mut hasher) = (pib_file::open(path)?, sha2::Sha256::new());
         let mut buffer = vec![0; 1 << 20];
         loop {
             match file.read(&mut buffer)? {

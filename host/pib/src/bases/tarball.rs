@@ -56,7 +56,7 @@ pub async fn fetch(
 
 /// Returns the base that the tarball with this digest was unpacked to before.
 pub fn find(cache: &BaseCache, tarball: Digest) -> Option<StoredBase> {
-    let text = std::fs::read_to_string(cache.tarball_path(tarball)).ok()?;
+    let text = pib_file::read_text(cache.tarball_path(tarball), super::base_cache::MAX_NAME).ok()?;
     cache.find(text.trim().parse().ok()?)
 }
 
@@ -135,7 +135,7 @@ fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> R
 fn open(path: &Path, name: &str) -> Result<File, BaseError> {
     let metadata = std::fs::metadata(path).map_err(BaseError::io("opening", path))?;
     if metadata.is_file() {
-        return File::open(path).map_err(BaseError::io("opening", path));
+        return pib_file::open(path).map_err(BaseError::io("opening", path));
     }
     let kind = match metadata.is_dir() {
         true => identify::FOLDER,

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{print, print_as};
+use super::{print_as, print_document};
 use crate::ops::{self, Error, Session};
 
 /// Look after what pib keeps between builds
@@ -34,7 +34,7 @@ enum Command {
 pub(super) async fn run(session: &Session, json: bool, args: Cache) -> Result<(), Error> {
     match args.command {
         Command::Dir if json => print_as(json, &session.cache, |_| String::new()),
-        Command::Dir => print(session.cache.to_string_lossy()),
+        Command::Dir => print_document(session.cache.to_string_lossy()),
         Command::List => print_as(json, &ops::cache::list(session), |kinds| super::text::list_text(kinds)),
         Command::Verify => print_as(json, &ops::cache::verify(session).await?, ops::cache::Verified::to_text),
         Command::Prune { days, dry_run } => {

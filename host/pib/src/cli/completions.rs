@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{help, print};
+use super::{help, print_document};
 use crate::ops::Error;
 
 /// Write the completion script of a shell to standard output
@@ -23,5 +23,5 @@ To have the commands and options of pib completed:
 pub(super) fn run(args: &Completions) -> Result<(), Error> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut help::command(), "pib", &mut script);
-    print(String::from_utf8_lossy(&script))
+    print_document(String::from_utf8_lossy(&script))
 }

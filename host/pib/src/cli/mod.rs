@@ -40,7 +40,7 @@ use serde::Serialize;
 
 use crate::ops::{Error, LockMode, Session};
 use crate::ui::{self, Style, Verbosity};
-use pib_event::Reporter;
+use pib_event::{Event, Reporter};
 
 /// Builds bootable Raspberry Pi images from versioned stages.
 #[derive(Debug, Parser)]
@@ -204,7 +204,10 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Completions(args) => completions::run(&args),
         }
     };
-    let interrupted = signals::first()?;
+    let reporter = session.reporter.clone();
+    let interrupted = signals::first(move || {
+        fail(json, Error::Interrupted, &*reporter, None);
+    })?;
     let outcome = runtime.block_on(async {
         // Dropping the work is what stops it: every future below cleans up after itself when dropped.
         tokio::select! {
@@ -243,12 +246,13 @@ fn fail(json: bool, error: Error, reporter: &dyn Reporter, session: Option<&Sess
     // The display settles what was still running, so that nothing moves below the message.
     reporter.report(failure::event(&error, logs.clone()));
     if !json {
-        let mut text = format!("{:?}", miette::Report::new(error));
-        if let Some(session) = session {
-            text = session.mask.apply(text);
-        }
+        let hide = |text| match session {
+            Some(session) => session.mask.apply(text),
+            None => text,
+        };
+        let mut text = hide(failure::text(&error, &hide));
         for log in logs {
-            text.push_str(&format!("\nThe full log: {log}"));
+            text.push_str(&format!("\nThe full log: {}", ui::visible(&log)));
         }
         say(&text);
     }
@@ -260,14 +264,37 @@ fn say(line: &str) {
     _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
-/// Writes a result to standard output; a reader that went away ends the program quietly, and so does a terminal.
+/// Writes a result for people to standard output. Some of it is a stranger's: none of that gives orders to a terminal,
+/// also where it comes to one through a file or a pager.
 fn print(text: impl AsRef<str>) -> Result<(), Error> {
-    let mut text = std::borrow::Cow::from(text.as_ref());
-    let mut out = std::io::stdout().lock();
-    // Some of it is a stranger's: a terminal takes no orders from it. A file gets it as it is.
-    if out.is_terminal() {
-        text = ui::harmless(&text).into();
+    write_out(&ui::visible(text.as_ref()))
+}
+
+/// Writes a file's text to standard output, with a sign for each character that a terminal would not show. Where there is
+/// one, it says so: the text is not the file's then.
+fn print_shown(session: &Session, text: &str) -> Result<(), Error> {
+    let shown = ui::visible_in_place(text);
+    if shown != text {
+        session.reporter.report(Event::Warning {
+            message: "it has control characters or others that cannot be seen, which are shown as `?` or another sign; \
+                      `pib plan --context DIR` writes the files as they are"
+                .to_owned(),
+        });
     }
+    write_out(&shown)
+}
+
+/// Writes a result that programs read to standard output, as it is; a terminal takes no orders from it.
+fn print_document(text: impl AsRef<str>) -> Result<(), Error> {
+    match std::io::stdout().is_terminal() {
+        true => write_out(&ui::visible_in_place(text.as_ref())),
+        false => write_out(text.as_ref()),
+    }
+}
+
+/// Writes to standard output; a reader that went away ends the program quietly, and so does a terminal.
+fn write_out(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
     let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
     match write!(out, "{text}{end}").and_then(|()| out.flush()) {
         Err(error) if !is_gone(&error) => Err(Error::io("write to standard output", "", error)),
@@ -295,5 +322,5 @@ fn print_as<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String
     let document = serde_json::to_string_pretty(value).map_err(|error| {
         Error::io("write the result as JSON", "", std::io::Error::other(error.to_string()))
     })?;
-    print(document)
+    write_out(&ui::json(&document))
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LockArgs, TargetArg, print, print_as};
+use super::{LockArgs, TargetArg, print_as, print_shown};
 use crate::ops::{self, Error, Session};
 
 /// Show the stages in the order in which they are built
@@ -37,7 +37,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Plan) -> Result<(),
     }
     let plan = ops::plan::plan(session, args.lock.mode()).await?;
     if args.dockerfile {
-        print(plan.dockerfile)
+        print_shown(session, &plan.dockerfile)
     } else {
         print_as(json, &plan, ops::plan::PlanSummary::to_text)
     }

@@ -1,5 +1,7 @@
 //! What ends the program from outside: Ctrl-C, a request to terminate, a terminal that was closed.
 
+use std::time::Duration;
+
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -8,10 +10,14 @@ use crate::ops::Error;
 /// The exit code of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
 
-/// Returns what is ready at the first signal. At the second the program exits at once, whatever it still tidies up.
+/// How long it may take until the first signal is heard. Whatever blocks for longer tidies nothing up.
+const DEAF: Duration = Duration::from_secs(1);
+
+/// Returns what is ready at the first signal. At the second the program exits at once, whatever it still tidies up; and so
+/// it does where nobody hears the first, since something blocks: then `deaf` has the last word.
 ///
-/// A thread of its own listens, so that nothing that blocks elsewhere can keep the second signal waiting.
-pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
+/// A thread of its own listens, so that nothing that blocks elsewhere can keep a signal waiting.
+pub(super) fn first(deaf: impl FnOnce() + Send + 'static) -> Result<impl Future<Output = ()>, Error> {
     let fail = |error| Error::io("listen for signals", "", error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
     let inside = runtime.enter();
@@ -29,6 +35,7 @@ pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
     let mut hangup = listen(SignalKind::hangup())?;
     drop(inside);
     let (tell, told) = oneshot::channel();
+    let (heard, hearing) = oneshot::channel();
     let listening = move || {
         runtime.block_on(async {
             let mut next = async || {
@@ -40,7 +47,13 @@ pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
             };
             next().await;
             _ = tell.send(());
-            next().await;
+            tokio::select! {
+                () = next() => {}
+                outcome = tokio::time::timeout(DEAF, hearing) => match outcome {
+                    Err(_) => deaf(),
+                    Ok(_) => next().await,
+                },
+            }
             std::process::exit(INTERRUPTED);
         });
     };
@@ -50,6 +63,7 @@ pub(super) fn first() -> Result<impl Future<Output = ()>, Error> {
             // Nobody listens any more, so nothing interrupts.
             std::future::pending::<()>().await;
         }
+        _ = heard.send(());
     })
 }
 

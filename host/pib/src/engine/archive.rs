@@ -21,7 +21,7 @@ pub(super) struct Frame {
 
 /// Returns the size and the digest of a file.
 pub(super) fn measure(path: &Path) -> io::Result<(u64, Digest)> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = pib_file::open(path)?;
     let (mut hasher, mut size, mut buffer) = (Sha256::new(), 0, vec![0; CHUNK]);
     loop {
         let count = file.read(&mut buffer)?;

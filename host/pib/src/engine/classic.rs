@@ -153,7 +153,7 @@ fn write_context(out: &mut Pieces, dockerfile: &str, files: &[ContextFile]) -> i
                     io::Error::new(error.kind(), format!("could not read {}: {error}", path.display()))
                 };
                 let mut reader =
-                    Checked { file: std::fs::File::open(path).map_err(named)?, hasher: Sha256::new() };
+                    Checked { file: pib_file::open(path).map_err(named)?, hasher: Sha256::new() };
                 tar.append_data(&mut header, &file.path, io::Read::take(&mut reader, file.size))
                     .map_err(named)?;
                 if reader.hasher.finalize().as_slice() != file.digest.as_bytes() {

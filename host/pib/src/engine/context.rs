@@ -1,6 +1,6 @@
 //! Docker contexts: names for engines, as the docker client keeps them in its folder.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
@@ -100,9 +100,8 @@ fn known(folder: &Path, name: &str) -> String {
 }
 
 fn read(path: &Path) -> Result<Option<String>, EngineError> {
-    let mut text = String::new();
-    match std::fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text)) {
-        Ok(_) => Ok(Some(text)),
+    match pib_file::read_text(path, MAX_FILE) {
+        Ok(text) => Ok(Some(text)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Ok(None)
         }

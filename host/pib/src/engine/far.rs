@@ -20,6 +20,8 @@ use pib_event::Reporter;
 const FOLDER: &str = "/handlers";
 /// The program that shows and changes them.
 const PROGRAM: &str = "/pib-handlers";
+/// The largest emulator that is read.
+const MAX_EMULATOR: u64 = 256 << 20;
 /// The most that is read of what the program says.
 const MAX_SAID: usize = 1 << 20;
 
@@ -57,7 +59,7 @@ impl FarKernel {
         let mut emulators = Vec::new();
         for &arch in archs {
             if let Ok((path, _)) = Binfmt::default().emulator(arch) {
-                let bytes = std::fs::read(&path).map_err(|source| BinfmtError::Io {
+                let bytes = pib_file::read(&path, MAX_EMULATOR).map_err(|source| BinfmtError::Io {
                     action: format!("read {}", path.display()),
                     source,
                 })?;

@@ -239,7 +239,7 @@ impl Sending {
         expected: &ContextFile,
     ) -> Result<Result<(), EngineError>, Gone> {
         let unreadable = |source| EngineError::Io { action: "read", path: path.to_owned(), source };
-        let mut file = match tokio::fs::File::open(path).await {
+        let mut file = match pib_file::open(path).map(tokio::fs::File::from_std) {
             Ok(file) => file,
             Err(error) => return Ok(Err(unreadable(error))),
         };

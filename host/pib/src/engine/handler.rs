@@ -1,6 +1,5 @@
 //! The kernel's binfmt_misc handlers, as text, and the programs that they are for, as bytes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use object::LittleEndian;
@@ -67,7 +66,7 @@ fn names_loader<Elf: FileHeader<Endian = LittleEndian>>(bytes: &[u8]) -> Option<
 fn head(path: &Path) -> Option<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(64 * 1024).read_to_end(&mut bytes).ok()?;
+    pib_file::open(path).ok()?.take(64 * 1024).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

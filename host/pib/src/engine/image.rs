@@ -208,7 +208,7 @@ impl Layer {
     async fn read(&mut self) -> std::io::Result<Bytes> {
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => tokio::fs::File::open(&self.path).await?,
+            None => tokio::fs::File::from_std(pib_file::open(&self.path)?),
         };
         let want = usize::try_from(self.left).unwrap_or(usize::MAX).min(CHUNK);
         let mut buffer = vec![0; want];

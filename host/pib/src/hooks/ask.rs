@@ -70,7 +70,7 @@ impl Host {
         if Digest::of(&bytes) != question.component {
             return Err(unreadable(io::Error::other("it has changed since the stage was read")));
         }
-        let hook = self.load(name, &bytes)?;
+        let hook = self.load(name, &bytes, stop)?;
         let files = Arc::clone(&question.files);
         let call = Call::new(&question.context).files(files).log(log).stop(Arc::clone(stop));
         let mut answer = Answer { diagnostics: hook.validate(&call)?, rendered: None };

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use pib_plan::hook::HookProblem;
+use pib_plan::hook::{HookProblem, Limits};
 use wasmtime::{Trap, WasmBacktrace};
 
+use super::compile::Problem;
 use super::guest::Guest;
 
 /// Whose hook it is.
@@ -157,6 +158,35 @@ pub(super) fn raise(limit: &str) -> String {
         "Tell the stage's author. If you trust the stage, raise `{limit}` under [hooks] in pib/config.toml, in the \
          folder of your config files."
     )
+}
+
+/// What to do about a component that does not fit.
+pub(super) const BUILD_AGAIN: &str =
+    "Build the hook again, for the world `stage` of the package `pib:stage`.";
+
+/// Says why a component was not compiled, and what to do about it.
+pub(super) fn uncompiled(hook: &HookName, limits: &Limits, problem: Problem) -> HookError {
+    let (reason, help) = match problem {
+        Problem::Stopped => return HookError::Stopped { hook: hook.clone() },
+        Problem::Invalid(reason) => (super::text::line(&reason, 500), BUILD_AGAIN.to_owned()),
+        Problem::Late => {
+            let reason =
+                format!("compiling it takes more than {} seconds of the processor", limits.compile_seconds);
+            (reason, raise("compile-seconds"))
+        }
+        Problem::Memory => (
+            format!("compiling it takes more than {} of memory", limits.compile_memory),
+            raise("compile-memory"),
+        ),
+        Problem::Died(said) => {
+            let reason = format!("the compiler gave up on it ({})", super::text::line(&said, 500));
+            (reason, "Tell the stage's author, or use another version of the stage.".to_owned())
+        }
+        Problem::Process(error) => {
+            return HookError::Sandbox { reason: format!("the compiler could not be started: {error}") };
+        }
+    };
+    HookError::Broken { hook: hook.clone(), reason, help }
 }
 
 /// Says what ended a call, and what to do about it.

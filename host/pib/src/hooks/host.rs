@@ -11,6 +11,7 @@ use pib_plan::hook::{self, Contract, Limits};
 use pib_plan::id::Digest;
 use wasmtime::Store;
 
+use super::compile;
 use super::error::{self, During, HookError, HookName};
 use super::guest::Guest;
 use super::sandbox::{HOST_STACK, Linked, Sandbox};
@@ -25,6 +26,8 @@ pub struct Host {
 
 struct Shared {
     limits: Arc<Limits>,
+    /// This program, which compiles in a process of its own.
+    program: PathBuf,
     cache: Sealed,
     /// Made when the first hook is loaded: answers from the cache need none.
     sandbox: OnceLock<Sandbox>,
@@ -53,9 +56,15 @@ pub struct Call<'a> {
 impl Host {
     /// Returns a host with its cache below `cache_root`. Costs nothing until a hook is loaded.
     pub fn new(cache_root: &Path, limits: Limits) -> Self {
+        Self::of_program(&compile::own_program(), cache_root, limits)
+    }
+
+    /// Returns a host as [`new`](Self::new) does, for a process that is not the program `pib`, which is at `program`.
+    pub fn of_program(program: &Path, cache_root: &Path, limits: Limits) -> Self {
         Self {
             shared: Arc::new(Shared {
                 limits: Arc::new(limits),
+                program: program.to_owned(),
                 cache: Sealed::new(cache_root.join(CACHE_FOLDER)),
                 sandbox: OnceLock::new(),
                 loaded: Mutex::default(),
@@ -77,11 +86,13 @@ impl Host {
         &self.shared.cache
     }
 
-    /// Makes a component's bytes ready to be called: compiled now, or by an earlier pib of this user.
+    /// Makes a component's bytes ready to be called: compiled now, or by an earlier pib of this user. That ends soon after
+    /// `stop` is raised.
     ///
     /// # Errors
-    /// When they are no hook, one for another version of the interface, or larger than hooks may be.
-    pub fn load(&self, name: &HookName, component: &[u8]) -> Result<Hook, HookError> {
+    /// When they are no hook, one for another version of the interface, or larger than hooks may be; when compiling
+    /// them takes more time or memory than it may.
+    pub fn load(&self, name: &HookName, component: &[u8], stop: &AtomicBool) -> Result<Hook, HookError> {
         check::size(name, component.len() as u64, self.limits())?;
         let digest = Digest::of(component);
         if let Some((linked, contract)) = self.loaded().get(&digest).cloned() {
@@ -95,12 +106,16 @@ impl Host {
         let broken = |error: &wasmtime::Error| HookError::Broken {
             hook: name.clone(),
             reason: super::text::line(&format!("{error:#}"), 500),
-            help: "Build the hook again, for the world `stage` of the package `pib:stage`.".to_owned(),
+            help: error::BUILD_AGAIN.to_owned(),
         };
         let sandbox = self.sandbox()?;
-        // A compiler that gives up in panic on a stranger's code takes this thread with it, and not pib.
-        let compile = || sandbox.component(digest, component, &self.shared.cache);
-        let (component, cached) = in_thread(HOST_STACK, compile)?.map_err(|error| broken(&error))?;
+        let compile = || {
+            let made = compile::compile(&self.shared.program, self.limits(), component, stop);
+            made.map_err(|problem| error::uncompiled(name, self.limits(), problem))
+        };
+        let (component, cached) = sandbox
+            .component(digest, &self.shared.cache, compile)?
+            .ok_or_else(|| sandbox_error("the compiled code is not for this program".to_owned()))?;
         let linked = sandbox.link(&contract, &component).map_err(|error| broken(&error))?;
         let contract = Arc::new(contract);
         self.loaded().insert(digest, (linked.clone(), Arc::clone(&contract)));

@@ -5,6 +5,7 @@
 //! | `host` | loads components, runs their calls |
 //! | `ask` | validate and render in one, with the cache of answers |
 //! | `check` | what an answer may look like |
+//! | `compile` | compiles in a process of its own, with bounds of time and memory |
 //! | `data` | what pib and a hook tell each other |
 //! | `guest` | the state and the limits of one call |
 //! | `sandbox` | the engine and its settings |
@@ -14,11 +15,12 @@
 //!
 //! Invariants: a call runs in a fresh store, in a thread of its own, with all limits of [`Limits`] in force; nothing of
 //! the machine is reachable from it but [`Files`] and the log; what it answers is bounded before it is copied. The same
-//! input gives the same answer, which is what lets answers be kept. Machine code comes from the component, or from
-//! a file that this user's pib has sealed. Deliberately absent: WASI, and any knowledge of projects and packages.
+//! input gives the same answer, which is what lets answers be kept. A component is compiled in a child process with
+//! bounds of its own. Machine code comes from that process, or from a file that this user's pib has sealed. Deliberately absent: WASI, and any knowledge of projects and packages.
 
 mod ask;
 mod check;
+mod compile;
 mod data;
 mod error;
 mod guest;
@@ -29,6 +31,7 @@ mod text;
 mod v0_1;
 
 pub use ask::{Answer, Question};
+pub use compile::compiler;
 pub use data::{Context, Diagnostic, File, Level, Project, ProjectFile, Rendered, Severity, StageRef, Value};
 pub use error::{During, GuestTrace, HookError, HookName};
 pub use host::{Call, Hook, Host};

@@ -18,7 +18,7 @@ use super::v0_1;
 const TICK: Duration = Duration::from_millis(20);
 /// How many of a guest's calls a failure shows.
 const MAX_FRAMES: usize = 24;
-/// The stack of a thread that compiles, and what a thread that runs a guest needs beside the guest's own.
+/// The stack that a thread that runs a guest needs beside the guest's own.
 pub(super) const HOST_STACK: usize = 4 << 20;
 
 /// An engine, and what components of each version of the interface are linked with.
@@ -37,7 +37,7 @@ pub(super) enum Linked {
 
 impl Sandbox {
     pub(super) fn new(limits: &Limits) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(limits))?;
+        let engine = Engine::new(&config(limits.stack.0))?;
         let mut hasher = Hashing(KeyHasher::new("pib hook code 1"));
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let settings = hasher.0.finish();
@@ -50,32 +50,37 @@ impl Sandbox {
         &self.engine
     }
 
-    /// Returns the component, and whether it had been compiled before.
-    pub(super) fn component(
+    /// Returns the component, and whether it had been compiled before; `compile` makes its machine code.
+    ///
+    /// Nothing is returned where what `compile` made is not for this engine.
+    pub(super) fn component<E>(
         &self,
         digest: Digest,
-        bytes: &[u8],
         cache: &Sealed,
-    ) -> wasmtime::Result<(Component, bool)> {
+        compile: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Option<(Component, bool)>, E> {
         let mut hasher = KeyHasher::new("pib hook component 1");
         hasher.field(digest.as_bytes()).field(self.settings.as_bytes());
         let name = format!("code-{}", hasher.finish().hex());
         if let Some(component) = cache.get(&name).and_then(|code| self.trusted(&code)) {
-            return Ok((component, true));
+            return Ok(Some((component, true)));
         }
-        let component = Component::new(&self.engine, bytes)?;
-        cache.put(&name, &component.serialize()?);
-        Ok((component, false))
+        let code = compile()?;
+        let Some(component) = self.trusted(&code) else { return Ok(None) };
+        cache.put(&name, &code);
+        Ok(Some((component, false)))
     }
 
     /// Makes a component of machine code that this user's pib compiled.
     #[expect(unsafe_code, reason = "nothing but the seal can tell that it is what was compiled")]
     fn trusted(&self, code: &[u8]) -> Option<Component> {
-        // SAFETY: `deserialize` asks for bytes that `Component::serialize` made and that nobody changed since: it
-        // checks version and settings, not the machine code. `Sealed::get` gives only bytes whose keyed digest is
-        // right; the key is secret to this user, only this file's `component` seals code, under a name that is
-        // derived from the component's digest and this engine's settings. The bytes are a copy in this process's
-        // memory, so that they cannot change between check and use, as those of a mapped file could.
+        // SAFETY: `deserialize` asks for bytes that wasmtime's compiler made and that nobody changed since: it checks
+        // version and settings, not the machine code. They come from two places. `compile` reads them from the pipe
+        // of a process that it started itself, of this very program, once that has ended well; no third process has
+        // an end of that pipe. `Sealed::get` gives only bytes whose keyed digest is right; the key is secret to this
+        // user, only this file's `component` seals code, under a name that is derived from the component's digest and
+        // this engine's settings. The bytes are a copy in this process's memory, so that they cannot change between
+        // check and use, as those of a mapped file could.
         unsafe { Component::deserialize(&self.engine, code) }.ok()
     }
 
@@ -89,9 +94,16 @@ impl Sandbox {
     }
 }
 
+/// Returns a component's machine code, for an engine whose guests have a stack of `stack` bytes.
+///
+/// This takes as much time and memory as the component wants: only [`super::compile`]'s child calls it.
+pub(super) fn compiled(stack: u64, component: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    Engine::new(&config(stack))?.precompile_component(component)
+}
+
 /// The settings: whatever a guest could tell two machines or two runs apart by is off.
-fn config(limits: &Limits) -> Config {
-    let stack = usize::try_from(limits.stack.0).unwrap_or(usize::MAX);
+fn config(stack: u64) -> Config {
+    let stack = usize::try_from(stack).unwrap_or(usize::MAX);
     let mut config = Config::new();
     config
         .wasm_component_model(true)

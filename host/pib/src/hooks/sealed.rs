@@ -10,16 +10,15 @@
 //!
 //! Any number of processes share the folder: files appear whole, by renaming, and the first key stays.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::ops::Deref;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use rustix::fs::OFlags;
 use sha2::Sha256;
 
 /// What every sealed file begins with, before the seal.
@@ -193,10 +192,9 @@ fn own_uid() -> u32 {
 
 /// Opens a regular file, no link, that belongs to the user.
 fn open_own(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    let file = pib_file::open_no_link(path)?;
     let metadata = file.metadata()?;
-    match metadata.is_file() && metadata.uid() == own_uid() {
+    match metadata.uid() == own_uid() {
         true => Ok((file, metadata)),
         false => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
     }
@@ -225,7 +223,7 @@ fn touch(path: &Path, metadata: &Metadata) {
     let day = Duration::from_secs(24 * 3600);
     let old = metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > day));
     if old {
-        let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = pib_file::open(path).and_then(|file| file.set_modified(SystemTime::now()));
     }
 }
 

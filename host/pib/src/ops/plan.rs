@@ -210,17 +210,24 @@ fn write_files(folder: &Path, plan: &BuildPlan, base: Option<&StoredBase>) -> Re
     }
     if let Some(base) = base {
         let path = folder.join("base.tar");
-        std::fs::copy(&base.path, &path).map_err(|error| Error::io("write", &path, error))?;
+        copy(&base.path, &path)?;
     }
     let path = folder.join("Dockerfile");
     std::fs::write(&path, &plan.dockerfile).map_err(|error| Error::io("write", &path, error))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+    let mut source = pib_file::open(from).map_err(|error| Error::io("read", from, error))?;
+    let fail = |error| Error::io("write", to, error);
+    let mut target = std::fs::File::create(to).map_err(fail)?;
+    std::io::copy(&mut source, &mut target).map(drop).map_err(fail)
 }
 
 fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
     let fail = |error| Error::io("write", path, error);
     match &file.source {
-        FileSource::File(from) => drop(std::fs::copy(from, path).map_err(fail)?),
+        FileSource::File(from) => copy(from, path)?,
         FileSource::Bytes(bytes) => std::fs::write(path, bytes).map_err(fail)?,
     }
     let mode = if file.executable { 0o755 } else { 0o644 };

@@ -168,7 +168,7 @@ pub(crate) fn locked(
 /// Returns the time of the newest file of a base, in seconds since 1970: what the image's times are clamped to.
 fn newest_file(tarball: &std::path::Path) -> Result<u64, Error> {
     let fail = |error| Error::io("read the base", tarball, error);
-    let mut archive = tar::Archive::new(std::fs::File::open(tarball).map_err(fail)?);
+    let mut archive = tar::Archive::new(pib_file::open(tarball).map_err(fail)?);
     let mut newest = 0;
     for entry in archive.entries_with_seek().map_err(fail)? {
         newest = newest.max(entry.and_then(|entry| entry.header().mtime()).map_err(fail)?);

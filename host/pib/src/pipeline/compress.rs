@@ -27,7 +27,7 @@ pub(crate) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) 
     let fail = |error| Error::io("write", &to, error);
     let folder = to.parent().map_or_else(PathBuf::new, Path::to_owned);
     let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(folder).map_err(fail)?;
-    let source = std::fs::File::open(image).map_err(|error| Error::io("read", image, error))?;
+    let source = pib_file::open(image).map_err(|error| Error::io("read", image, error))?;
     let total = source.metadata().map_or(0, |metadata| metadata.len());
     let source = Metered { source, done: 0, total, told: 0, reporter };
     copy(how, &mut BufReader::with_capacity(1 << 20, source), file.as_file_mut()).map_err(fail)?;

@@ -1,6 +1,9 @@
 //! Reads the files of the project that a config key names.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::config;
@@ -13,6 +16,8 @@ use crate::source::Package;
 
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
 const MAX_CONFIG_FILES: u64 = 256 << 20;
+/// The most files that a pattern may find.
+const MAX_FOUND: usize = 100_000;
 
 /// A file of the project that a config key names.
 #[derive(Debug, Clone)]
@@ -61,11 +66,13 @@ pub(crate) fn read(
                 path.display()
             )));
         }
-        let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+        let bytes = match pib_file::read(&path, MAX_CONFIG_FILES - total) {
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                return Err(config_error("names files of more than 256 MiB".to_owned()));
+            }
+            bytes => bytes.map_err(|error| Error::io("read", &path, error))?,
+        };
         total += bytes.len() as u64;
-        if total > MAX_CONFIG_FILES {
-            return Err(config_error("names files of more than 256 MiB".to_owned()));
-        }
         let below = path.strip_prefix(&project.dir).unwrap_or(&path);
         files.push(ConfigFile {
             name: below.display().to_string(),
@@ -81,6 +88,19 @@ pub(crate) fn read(
     Ok(files)
 }
 
+/// Returns the files that a pattern finds; nothing where they are not found within a moment: a pattern may look through
+/// the whole machine. The thread that looks is left to itself then, and ends with the program.
+fn listed(found: glob::Paths) -> Option<Vec<PathBuf>> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let (sender, receiver) = mpsc::channel();
+    let look = move || {
+        let files = found.filter_map(Result::ok).filter(|path| path.is_file()).take(MAX_FOUND);
+        _ = sender.send(files.collect());
+    };
+    thread::Builder::new().name("glob".to_owned()).spawn(look).ok()?;
+    receiver.recv_timeout(PATIENCE).ok()
+}
+
 /// Returns the files that a name or glob stands for, sorted.
 fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let full = dir.join(pattern);
@@ -92,7 +112,11 @@ fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     }
     let text = full.to_string_lossy();
     let found = glob::glob(&text).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
-    let mut files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|path| path.is_file()).collect();
+    let mut files = listed(found).ok_or_else(|| {
+        format!(
+            "has the pattern `{pattern}`, which looks at too many files: they are not listed within seconds"
+        )
+    })?;
     if files.is_empty() {
         return Err(format!("has the pattern `{pattern}`, which no file matches"));
     }

@@ -147,7 +147,7 @@ fn ask_one(
 pub(crate) fn read_component(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    pib_file::open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -304,7 +304,9 @@ impl Files for StageFiles {
         let bytes = match &file.source {
             FileSource::Bytes(bytes) => bytes.clone(),
             // Whatever the machine says about its files is not the hook's to know.
-            FileSource::File(from) => std::fs::read(from).map_err(|_| "it cannot be read".to_owned())?,
+            FileSource::File(from) => {
+                pib_file::read(from, file.size).map_err(|_| "it cannot be read".to_owned())?
+            }
         };
         match Digest::of(&bytes) == file.digest {
             true => Ok(bytes),

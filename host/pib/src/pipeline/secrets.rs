@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -219,12 +219,12 @@ fn quick_value(session: &Session, project: &Project, source: &SecretSource) -> R
             let value = session.variables.get(&OsString::from(name));
             value.map(|value| value.as_bytes().to_vec()).ok_or_else(|| format!("{source} is not set"))
         }
-        SecretSource::File(path) => {
-            let mut value = Vec::new();
-            let file = std::fs::File::open(project.dir.join(path));
-            let read = file.and_then(|file| file.take(MAX_SECRET + 1).read_to_end(&mut value));
-            read.map(|_| value).map_err(|error| format!("{source} cannot be read ({error})"))
-        }
+        SecretSource::File(path) => match pib_file::read(project.dir.join(path), MAX_SECRET) {
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                Err(format!("{source} gives more than 500 KiB"))
+            }
+            value => value.map_err(|error| format!("{source} cannot be read ({error})")),
+        },
         SecretSource::Command(_) => Err(format!("{source} was not started")),
     }
 }
@@ -264,7 +264,7 @@ fn keyed(key: &[u8; KEY_LENGTH], id: &str, value: &[u8]) -> Digest {
 }
 
 fn read_key(path: &Path) -> Option<[u8; KEY_LENGTH]> {
-    std::fs::read(path).ok()?.try_into().ok()
+    pib_file::read_open(pib_file::open_no_link(path).ok()?, KEY_LENGTH as u64).ok()?.try_into().ok()
 }
 
 /// Returns this user's key; the first who needs it makes it.
@@ -275,7 +275,7 @@ fn user_key(cache: &Path) -> Result<[u8; KEY_LENGTH], Error> {
     }
     let fail = |error| Error::io("keep the key that secrets are told apart by in", &path, error);
     let mut key = [0; KEY_LENGTH];
-    std::fs::File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).map_err(fail)?;
+    getrandom::fill(&mut key).map_err(|error| fail(std::io::Error::other(error.to_string())))?;
     std::fs::create_dir_all(cache).map_err(fail)?;
     // Nobody else may read it: a temporary file's mode is that already.
     let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(cache).map_err(fail)?;

@@ -26,7 +26,7 @@ pub(crate) fn used(path: &Path) {
     let modified = path.metadata().and_then(|metadata| metadata.modified());
     if modified.is_ok_and(old) {
         // A cache that cannot be written cannot be pruned either.
-        let _ = File::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = pib_file::open(path).and_then(|file| file.set_modified(SystemTime::now()));
     }
 }
 
@@ -47,5 +47,5 @@ pub(crate) async fn alone(session: &Session) -> Result<File, Error> {
 
 fn open(session: &Session) -> std::io::Result<File> {
     std::fs::create_dir_all(&session.cache)?;
-    File::options().create(true).truncate(false).write(true).open(session.cache.join("lock"))
+    pib_file::open_or_create(session.cache.join("lock"))
 }

@@ -18,16 +18,11 @@ const TEMP: &str = ".pib-new-";
 /// When the file cannot be read, is no UTF-8, or is larger than any manifest or lock.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
     let fail = |error| Error::io("read", path, error);
-    let file = match std::fs::File::open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(fail)?,
-    };
-    let mut text = String::new();
-    let read = file.take(MAX_TEXT + 1).read_to_string(&mut text).map_err(fail)?;
-    if read as u64 > MAX_TEXT {
-        return Err(fail(std::io::Error::other("the file is larger than 16 MiB")));
+    match pib_file::read_text(path, MAX_TEXT) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(fail(error)),
     }
-    Ok(Some(text))
 }
 
 /// Replaces a file's text in one step: whoever reads it sees the old text or the new, never a piece.
@@ -79,7 +74,7 @@ pub(crate) fn remove_left(folder: &Path) {
 pub(crate) fn digest(path: &Path) -> Result<Digest, Error> {
     use sha2::Digest as _;
     let fail = |error| Error::io("read", path, error);
-    let mut file = std::fs::File::open(path).map_err(fail)?;
+    let mut file = pib_file::open(path).map_err(fail)?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {

@@ -146,8 +146,7 @@ impl Project {
         std::fs::create_dir_all(&target).map_err(|error| Error::io("create the folder", &target, error))?;
         let path = target.join(".pib-lock");
         let fail = |error| Error::io("lock the project by", &path, error);
-        let file =
-            std::fs::File::options().create(true).truncate(false).write(true).open(&path).map_err(fail)?;
+        let file = pib_file::open_or_create(&path).map_err(fail)?;
         let file = match file.try_lock() {
             Ok(()) => file,
             Err(std::fs::TryLockError::WouldBlock) => {

@@ -124,7 +124,7 @@ impl StageCache {
 
     fn lock(&self) -> Result<File, SourceError> {
         let path = self.stages.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = pib_file::open_or_create(&path);
         let file = file.map_err(SourceError::io("opening", &path))?;
         file.lock().map_err(SourceError::io("locking", &path))?;
         Ok(file)

@@ -1,6 +1,6 @@
 //! What the index knows of a stage, made from the stage itself.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use pib_plan::hook;
@@ -66,12 +66,13 @@ fn read_hook(manifest: &StageManifest, path: &Path) -> Result<HookRef, SourceErr
         reason,
         help,
     };
-    let size = fs::metadata(path).map_err(SourceError::io("reading", path))?.len();
-    if size > MAX_BYTES {
-        let help = "A stage's files may not be larger than that together.".to_owned();
-        return Err(fail(format!("it is larger than {} MiB", MAX_BYTES >> 20), help));
-    }
-    let bytes = fs::read(path).map_err(SourceError::io("reading", path))?;
+    let bytes = match pib_file::read(path, MAX_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let help = "A stage's files may not be larger than that together.".to_owned();
+            return Err(fail(error.to_string(), help));
+        }
+        bytes => bytes.map_err(SourceError::io("reading", path))?,
+    };
     let contract = hook::inspect(&bytes).map_err(|problem| fail(problem.to_string(), problem.advice()))?;
     Ok(HookRef { digest: Digest::of(&bytes), world: contract.world })
 }

@@ -10,7 +10,7 @@
 //! Dot-files further down are meant: `files/etc/skel/.profile`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -168,7 +168,7 @@ fn split(path: &str) -> Option<(&str, &str)> {
 
 /// Copies exactly `size` bytes of the file and fills the block up; returns the digest of the bytes.
 fn copy_file(path: &Path, size: u64, out: &mut dyn Write) -> Result<Digest, SourceError> {
-    let file = File::open(path).map_err(SourceError::io("opening", path))?;
+    let file = pib_file::open(path).map_err(SourceError::io("opening", path))?;
     // One byte more than expected tells a file that has grown since the walk.
     let mut input = Hashing { out, hasher: Sha256::new() };
     let copied = io::copy(&mut file.take(size + 1), &mut input).map_err(SourceError::io("reading", path))?;
@@ -202,7 +202,7 @@ impl Write for Hashing<'_> {
 
 /// Returns the text of a file of at most `limit` bytes; `None` where there is no such file.
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, SourceError> {
-    let file = match File::open(path) {
+    let file = match pib_file::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(SourceError::io("opening", path)(error)),

@@ -89,7 +89,7 @@ impl KeptIndex {
 
 /// Returns a kept file, where it is whole.
 pub(super) fn read(path: &Path) -> Option<Kept> {
-    let file = File::open(path).ok()?;
+    let file = pib_file::open(path).ok()?;
     let mut bytes = Vec::new();
     file.take(MAX_HEAD + MAX_INDEX).read_to_end(&mut bytes).ok()?;
     let end = bytes.iter().position(|byte| *byte == b'\n')?;

@@ -131,7 +131,7 @@ fn known_contents(
             Offer::Unreadable(reason) => return Err(bad(format!("{what} {reason}"))),
         };
         let archive = root.join(archive_path(name, &candidate.version));
-        let bytes = match fs::read(&archive) {
+        let bytes = match pib_file::read(&archive, super::archive::MAX_ARCHIVE) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let registry = registry.source().describe();

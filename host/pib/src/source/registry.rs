@@ -249,7 +249,7 @@ impl Registry {
     }
 
     fn read_file(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
-        let file = match std::fs::File::open(path) {
+        let file = match pib_file::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(SourceError::io("opening", path)(error)),

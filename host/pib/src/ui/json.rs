@@ -27,9 +27,9 @@ impl Json {
         let mut object = serde_json::to_value(event).ok()?;
         let milliseconds = u32::try_from(self.since.elapsed().as_millis()).unwrap_or(u32::MAX);
         object.as_object_mut()?.insert(TIME.to_owned(), (f64::from(milliseconds) / 1000.0).into());
-        let mut line = serde_json::to_vec(&object).ok()?;
-        line.push(b'\n');
-        Some(line)
+        let mut line = super::json(&serde_json::to_string(&object).ok()?);
+        line.push('\n');
+        Some(line.into_bytes())
     }
 }
 
@@ -48,9 +48,10 @@ mod tests {
 
     #[test]
     fn every_line_is_an_object_with_its_time_and_no_raw_control_character() {
-        let event = Event::Log { id: "stage:os".into(), line: "a\u{1b}[2Jb\nc".into() };
+        let event = Event::Log { id: "stage:os".into(), line: "a\u{1b}[2Jb\nc\u{9b}\u{202e}".into() };
         let line = Json::new(Verbosity::Normal).line(&event).unwrap();
-        let control = line.iter().filter(|byte| byte.is_ascii_control()).count();
+        let text = String::from_utf8(line.clone()).unwrap();
+        let control = text.chars().filter(|&c| crate::ui::is_hidden(c)).count();
         assert_eq!((control, line.last()), (1, Some(&b'\n')), "{}", String::from_utf8_lossy(&line));
         let object: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!((object["event"].as_str(), object["time"].is_f64()), (Some("log"), true));

@@ -5,6 +5,7 @@
 //! | `json` | one object for each event |
 //! | `lines` | plain lines, for pipes, files and `--verbose` |
 //! | `screen` | decides what a terminal of some size shows; writes nothing |
+//! | `text` | the one filter between strangers' texts and a terminal |
 //! | `terminal` | keeps the lines of the running steps at the end of a terminal |
 //!
 //! All of it goes to standard error; standard output is for results. A terminal or reader that went away is no
@@ -14,10 +15,12 @@ mod json;
 mod lines;
 mod screen;
 mod terminal;
+mod text;
 
 use std::sync::Arc;
 
 use pib_event::Reporter;
+pub use text::{harmless, is_hidden, json, visible, visible_in_place};
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +75,6 @@ fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[step as usize - 1])
 }
 
-/// Returns `text` with what would move the cursor or change colours taken out: a build's output is a stranger's.
-/// Line breaks stay.
-pub fn harmless(text: &str) -> String {
-    let plain = console::strip_ansi_codes(text);
-    plain.chars().filter(|c| !c.is_control() || matches!(c, '\t' | '\n')).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -86,10 +82,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_sizes_and_lines_read_well() {
+    fn durations_and_sizes_read_well() {
         assert_eq!(elapsed(Duration::from_millis(420)), "0.4s");
         assert_eq!(elapsed(Duration::from_secs(185)), "3m 05s");
-        assert_eq!(harmless("a\x1b[31mb\x1b[0m\rc\u{7}\u{9b}2J\nd"), "abc\nd");
         let sizes = [0, 1023, 1024, 1_048_575, 5_242_880, 3 << 30, u64::MAX].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 MiB", "3.0 GiB", "16777215.9 TiB"]);
     }

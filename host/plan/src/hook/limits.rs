@@ -13,6 +13,10 @@ use crate::size::ByteSize;
 pub struct Limits {
     /// The size of the component's file.
     pub component: ByteSize,
+    /// The seconds of the processor that compiling it may take; by the clock it is four times as long.
+    pub compile_seconds: u64,
+    /// The memory that compiling it may take.
+    pub compile_memory: ByteSize,
     /// All of its linear memories together.
     pub memory: ByteSize,
     /// How many linear memories it has.
@@ -45,8 +49,10 @@ pub struct Limits {
 }
 
 /// The least and the most that a limit can be set to.
-const RANGES: [(&str, u64, u64); 15] = [
+const RANGES: [(&str, u64, u64); 17] = [
     ("component", 1, 1 << 30),
+    ("compile-seconds", 1, 24 * 3600),
+    ("compile-memory", 1 << 26, 1 << 36),
     ("memory", 1 << 16, 1 << 36),
     ("memories", 1, 1_000),
     ("tables", 1, 100_000),
@@ -81,6 +87,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             component: ByteSize(64 << 20),
+            compile_seconds: 60,
+            compile_memory: ByteSize(768 << 20),
             memory: ByteSize(256 << 20),
             memories: 16,
             tables: 200,
@@ -116,9 +124,11 @@ impl Limits {
     }
 
     /// Returns all limits, in the order of [`RANGES`].
-    fn values(&self) -> [u64; 15] {
+    fn values(&self) -> [u64; 17] {
         [
             self.component.0,
+            self.compile_seconds,
+            self.compile_memory.0,
             self.memory.0,
             self.memories.into(),
             self.tables.into(),

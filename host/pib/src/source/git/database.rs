@@ -319,7 +319,7 @@ impl Database {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(self.failed("creating a folder for"))?;
         }
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = pib_file::open_or_create(&path);
         let file = file.map_err(self.failed("locking"))?;
         loop {
             match file.try_lock() {

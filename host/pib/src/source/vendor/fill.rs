@@ -168,7 +168,7 @@ fn look(root: &Path) -> Result<BTreeMap<String, Present>, SourceError> {
             return Err(in_the_way(item.path(), "it is not a regular file"));
         };
         let fail = SourceError::io;
-        let mut file = File::open(item.path()).map_err(fail("opening", item.path()))?;
+        let mut file = pib_file::open_no_link(item.path()).map_err(fail("opening", item.path()))?;
         let metadata = file.metadata().map_err(fail("reading", item.path()))?;
         let digest = copy(&mut file, &mut io::sink()).map_err(fail("reading", item.path()))?;
         let executable = metadata.permissions().mode() & 0o100 != 0;
@@ -188,7 +188,7 @@ fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
     for (package, file) in &changes.write {
         let (from, to) = (package.root.join(&file.path), changes.root.join(&file.path));
         let beside = temp.join("file");
-        let mut input = File::open(&from).map_err(fail("opening", &from))?;
+        let mut input = pib_file::open(&from).map_err(fail("opening", &from))?;
         let mut output = File::create(&beside).map_err(fail("creating", &beside))?;
         let digest = copy(&mut input, &mut output).map_err(fail("copying", &from))?;
         if digest != file.digest {
@@ -225,7 +225,7 @@ fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) 
         });
     }
     let (path, text) = (folder.join(FILE_NAME), list.to_text());
-    if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+    if pib_file::read(&path, text.len() as u64).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
     let beside = temp.join(FILE_NAME);

@@ -1,10 +1,12 @@
 //! Tests that need neither an engine nor a network, nor anything that [`crate::world`] sets up.
 
 mod cli;
+mod doors;
 mod events;
 mod failures;
 mod fitness;
 mod git;
+mod hidden;
 mod hooks;
 mod hostile;
 mod locks;

@@ -1,6 +1,7 @@
 //! Hooks that do what they should, and hooks that do what strangers' code can do, in the real binary.
 
 mod cache;
+mod compile;
 mod hostile;
 mod manifest;
 
