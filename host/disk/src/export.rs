@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pib_event::{Reporter, ReporterExt as _};
+use pib_file::NewFile;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
 };
@@ -47,12 +48,8 @@ pub fn write_tar(
     let folder = out.parent().unwrap_or(Path::new("."));
     let (tree, spool) = load(rootfs, identity, folder, reporter)?;
     let fail = |error| DiskError::io("write", out)(error);
-    let mut file = tempfile::Builder::new()
-        .prefix(".pib-")
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(folder)
-        .map_err(DiskError::io("create a file in", folder))?;
-    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file.as_file_mut()));
+    let mut file = NewFile::create(out).map_err(DiskError::io("create a file in", folder))?;
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file.file()));
     let mut first: HashMap<usize, &str> = HashMap::new();
     for (path, identity, node) in tree.entries() {
         let earlier = first.get(&identity).copied();
@@ -60,8 +57,7 @@ pub fn write_tar(
         first.entry(identity).or_insert(path);
     }
     builder.into_inner().and_then(|mut writer| writer.flush()).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(out).map_err(|error| fail(error.error))?;
+    file.keep(fs::Permissions::from_mode(0o644)).map_err(fail)?;
     Ok(summary(&tree))
 }
 

@@ -4,12 +4,17 @@
 //! that never comes, and no signal ends that wait; a device gives bytes without end; a terminal becomes the process's
 //! own. So a file is opened without waiting, is looked at before it is read, and is read up to a limit.
 
+mod new;
+pub mod sealed;
+
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+
+pub use new::{LEFTOVER, NewFile};
 
 /// Opens a regular file for reading, also through links to it.
 ///

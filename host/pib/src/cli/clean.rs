@@ -1,19 +1,67 @@
 //! `pib clean`
 
+use std::io::{IsTerminal as _, Write as _};
+
 use clap::Args;
 
-use super::print_as;
-use crate::ops::{self, Error, Session};
+use super::{print, print_as, say};
+use crate::ops::clean::{self, CleanReport, Scope};
+use crate::ops::{Error, Session};
 
 /// Remove what builds of this project left
 #[derive(Debug, Args)]
 pub(super) struct Clean {
-    /// Remove everything that pib made in the engine: of all projects, bases and native tools too
+    /// Remove what your builds of all projects left in the engine, bases and native tools too; asks first
     #[arg(long)]
     all: bool,
+    /// With --all: also what others' builds left in an engine that you share
+    #[arg(long, requires = "all")]
+    everyone: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    yes: bool,
+    /// Only show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Clean {
+    fn scope(&self) -> Scope {
+        match (self.all, self.everyone) {
+            (false, _) => Scope::Project,
+            (true, false) => Scope::User,
+            (true, true) => Scope::Everyone,
+        }
+    }
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Clean) -> Result<(), Error> {
-    let report = ops::clean::clean(session, args.all).await?;
-    print_as(json, &report, ops::clean::CleanReport::to_text)
+    let scope = args.scope();
+    let found = clean::find(session, scope).await?;
+    if args.dry_run {
+        return print(found.to_text());
+    }
+    if scope != Scope::Project && !args.yes {
+        if json || !std::io::stdin().is_terminal() {
+            let help = "Look with `pib clean --all --dry-run`, and give --yes where it is to be so.";
+            return Err(Error::usage("there is nobody to ask whether all of this is to be removed", help));
+        }
+        say(&crate::ui::visible(&found.to_text()));
+        if !agreed().await? {
+            return print("Nothing was removed");
+        }
+    }
+    print_as(json, &found.remove(session).await?, CleanReport::to_text)
+}
+
+/// Asks a person. The answer is awaited on a thread of its own, so that a signal ends the wait.
+async fn agreed() -> Result<bool, Error> {
+    let failed = |error| Error::io("read the answer", "", error);
+    _ = write!(std::io::stderr().lock(), "Remove all of this? [y/N] ");
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let line = read.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }

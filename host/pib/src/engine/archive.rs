@@ -10,6 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 /// How much of a file is read at once.
 const CHUNK: usize = 256 * 1024;
+/// The only variable that a base sets.
+pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Size of a tar block.
 const BLOCK: u64 = 512;
 
@@ -77,7 +79,7 @@ fn config(platform: &str, labels: &BTreeMap<String, String>, layer: &Digest) -> 
         "architecture": platform.next(),
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
-        "config": { "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Labels": labels },
+        "config": { "Env": [PATH], "Labels": labels },
         "rootfs": { "type": "layers", "diff_ids": [layer.to_string()] },
         "history": [{ "created": "1970-01-01T00:00:00Z", "created_by": "pib" }],
     });

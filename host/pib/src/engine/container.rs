@@ -188,7 +188,23 @@ async fn attach(engine: &Engine, id: &str) -> Result<Upgraded, EngineError> {
         .header(http::header::HOST, "localhost")
         .header(http::header::CONNECTION, "Upgrade")
         .header(http::header::UPGRADE, "tcp");
-    session::upgrade(engine, request).await
+    session::upgrade(engine, request).await.map_err(unstarted)
+}
+
+/// Turns what an engine says instead of attaching into what it is about: Podman looks only now whether the container can
+/// start.
+fn unstarted(error: EngineError) -> EngineError {
+    const DOING: &str = "starting the command";
+    match error {
+        EngineError::Api { message, .. } => {
+            let document = message.find('{').and_then(|start| message.get(start..));
+            let told = document.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+            let told = told.as_ref().and_then(|told| told["message"].as_str()).map(str::to_owned);
+            EngineError::from_message(DOING, told.unwrap_or(message))
+        }
+        EngineError::Disconnected { reason, .. } => EngineError::disconnected(DOING, reason),
+        error => error,
+    }
 }
 
 /// Where a piece of output belongs.
@@ -264,6 +280,20 @@ mod tests {
             pieces.push((kind, bytes.to_vec()));
         }
         pieces
+    }
+
+    #[test]
+    fn a_container_that_cannot_start_is_told_as_that() {
+        let said = "it answered 500 Internal Server Error: \
+                    {\"cause\":\"x\",\"message\":\"crun: no such program `/nosuch`\",\"response\":500}";
+        let told = |message: &str| {
+            let doing = "opening a build session".to_owned();
+            unstarted(EngineError::Api { doing, message: message.to_owned() }).to_string()
+        };
+        assert!(
+            told(said).contains("starting the command") && told(said).ends_with("no such program `/nosuch`")
+        );
+        assert!(told("it { is none").ends_with("it { is none") && !told("x").contains("session"));
     }
 
     #[tokio::test]

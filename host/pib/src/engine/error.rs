@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use pib_plan::id::Arch;
+use pib_plan::id::{Arch, Digest};
 
 use super::ssh::Said;
 
@@ -199,6 +199,17 @@ pub enum EngineError {
     DiskFull {
         /// What was being done.
         doing: String,
+    },
+    /// A base in the cache is not what its name says.
+    #[error("the base {} is damaged: it has the digest {found}, and is to have {expected}", .path.display())]
+    #[diagnostic(help("Run `pib cache verify`, which removes what is damaged, and the same command again."))]
+    DamagedBase {
+        /// The file.
+        path: PathBuf,
+        /// The digest that it must have.
+        expected: Digest,
+        /// The digest that it has.
+        found: Digest,
     },
     /// Something only BuildKit does was asked of an engine without it.
     #[error("this build needs BuildKit, which {engine} does not have: {why}")]

@@ -71,7 +71,7 @@ impl FarKernel {
         let (tar, digest) = pack(&files).map_err(unpacked)?;
         let tag = format!("pib-binfmt:{}", &digest.hex()[..16]);
         let platform = format!("linux/{machine}");
-        let base = Base { rootfs_tar: tar.path(), tag: &tag, platform: &platform, labels };
+        let base = Base { rootfs_tar: tar.path(), digest, tag: &tag, platform: &platform, labels };
         engine.load_base(&base, reporter).await?;
         Ok(Self { engine: engine.clone(), tag, emulators })
     }

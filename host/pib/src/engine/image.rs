@@ -12,8 +12,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use tokio::io::AsyncReadExt;
 
+use pib_plan::id::Digest;
+
 use super::archive::{self, Frame};
-use super::{Engine, EngineError};
+use super::{ContainerImageId, Engine, EngineError};
 use pib_event::{Reporter, ReporterExt};
 
 /// How much of a base is handed to the engine at once.
@@ -41,6 +43,8 @@ pub struct ContainerImage {
 pub struct Base<'a> {
     /// The tarball, not compressed.
     pub rootfs_tar: &'a Path,
+    /// The digest that it must have.
+    pub digest: Digest,
     /// What to call the container image; name it by the tarball's digest.
     pub tag: &'a str,
     /// The platform of its programs, e.g. `linux/arm64`.
@@ -55,25 +59,34 @@ impl Engine {
     /// # Errors
     /// When the engine does not answer.
     pub async fn container_image(&self, tag: &str) -> Result<Option<ContainerImage>, EngineError> {
-        match self.quick().inspect_image(tag).await {
-            Ok(image) => Ok(Some(described(image))),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-            Err(error) => Err(EngineError::api(format!("looking up the container image {tag}"), &error)),
-        }
+        Ok(self.inspected(tag).await?.map(described))
     }
 
-    /// Loads a base under its tag, unless the engine has the tag; the tarball is streamed.
+    /// Loads a base under its tag, unless the engine has it, and returns its id; the tarball is streamed.
     ///
-    /// The same tarball gives the same container image id on every machine. Progress is told as step `base`.
+    /// The same tarball gives the same container image id on every machine. A tag is no proof of what it names: what the
+    /// engine has is the base only if it is made of this one layer and starts programs as the base does. Progress is
+    /// told as step `base`.
     ///
     /// # Errors
-    /// When the tarball cannot be read or the engine refuses it.
-    pub async fn load_base(&self, base: &Base<'_>, reporter: &dyn Reporter) -> Result<(), EngineError> {
+    /// When the tarball cannot be read or is another than it must be, or the engine refuses it.
+    pub async fn load_base(
+        &self,
+        base: &Base<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<ContainerImageId, EngineError> {
         const STEP: &str = "base:load";
         reporter.started(STEP, format!("Loading {} into {}", base.tag, self.info().name));
-        if self.container_image(base.tag).await?.is_some() {
-            reporter.finished(STEP, true);
-            return Ok(());
+        match self.has_base(base).await? {
+            Some((id, true)) => {
+                reporter.finished(STEP, true);
+                return Ok(id);
+            }
+            Some((_, false)) => reporter.warn(format!(
+                "the container image {} is another than pib has loaded under this name: it loses the name",
+                base.tag
+            )),
+            None => {}
         }
         let (frame, size) = measured(base).await?;
         let sent = Arc::new(AtomicU64::new(0));
@@ -97,13 +110,31 @@ impl Engine {
                 _ = tick.tick() => reporter.progress(STEP, sent.load(Ordering::Relaxed), Some(size)),
             }
         }
-        // The engine answers "Loaded" in words; that the tag is there is the only proof of success.
-        if self.container_image(base.tag).await?.is_none() {
-            let message = format!("it took the base, but does not list {}", base.tag);
-            return Err(EngineError::Api { doing: "loading the base".to_owned(), message });
+        // The engine answers "Loaded" in words; that it has the base is the only proof of success.
+        let message = match self.has_base(base).await? {
+            Some((id, true)) => {
+                reporter.finished(STEP, false);
+                return Ok(id);
+            }
+            Some((_, false)) => format!("it took the base, and has something else as {}", base.tag),
+            None => format!("it took the base, but does not list {}", base.tag),
+        };
+        Err(EngineError::Api { doing: "loading the base".to_owned(), message })
+    }
+
+    /// Returns the id of what the engine calls by the base's tag, and whether that is the base; `None` where it has no such
+    /// tag.
+    async fn has_base(&self, base: &Base<'_>) -> Result<Option<(ContainerImageId, bool)>, EngineError> {
+        let image = self.inspected(base.tag).await?;
+        Ok(image.map(|image| (image.id.clone().unwrap_or_default(), is_base(&image, base))))
+    }
+
+    async fn inspected(&self, tag: &str) -> Result<Option<ImageInspect>, EngineError> {
+        match self.quick().inspect_image(tag).await {
+            Ok(image) => Ok(Some(image)),
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(EngineError::api(format!("looking up the container image {tag}"), &error)),
         }
-        reporter.finished(STEP, false);
-        Ok(())
     }
 
     /// Returns the container images that have the label `label` (`key` or `key=value`).
@@ -141,6 +172,23 @@ impl Engine {
     }
 }
 
+/// Returns whether a container image is the base: made of its one layer, whose digest engines check when they take it,
+/// and with nothing that would change what is built on it.
+fn is_base(image: &ImageInspect, base: &Base<'_>) -> bool {
+    let layers = image.root_fs.as_ref().and_then(|root| root.layers.as_deref()).unwrap_or_default();
+    let config = image.config.clone().unwrap_or_default();
+    let same_layer = matches!(layers, [layer] if *layer == base.digest.to_string());
+    let folder = config.working_dir.as_deref().unwrap_or_default();
+    let plain = config.on_build.unwrap_or_default().is_empty()
+        && config.entrypoint.unwrap_or_default().is_empty()
+        && config.shell.unwrap_or_default().is_empty()
+        && config.volumes.unwrap_or_default().is_empty()
+        && config.user.unwrap_or_default().is_empty()
+        && ["", "/"].contains(&folder)
+        && config.env.unwrap_or_default().iter().all(|variable| variable == archive::PATH);
+    same_layer && plain
+}
+
 fn described(image: ImageInspect) -> ContainerImage {
     let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
     let parts = [image.os, image.architecture, image.variant];
@@ -158,7 +206,11 @@ async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
     let unreadable = |source| EngineError::Io { action: "read", path: base.rootfs_tar.to_owned(), source };
     let path = base.rootfs_tar.to_owned();
     let measured = tokio::task::spawn_blocking(move || archive::measure(&path)).await;
-    let (size, digest) = measured.map_err(|error| unreadable(error.into()))?.map_err(unreadable)?;
+    let (size, found) = measured.map_err(|error| unreadable(error.into()))?.map_err(unreadable)?;
+    let digest = base.digest;
+    if found != digest {
+        return Err(EngineError::DamagedBase { path: base.rootfs_tar.to_owned(), expected: digest, found });
+    }
     let frame = archive::frame(base.tag, base.platform, base.labels, &digest, size).map_err(unreadable)?;
     Ok((frame, size))
 }

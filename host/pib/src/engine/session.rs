@@ -166,7 +166,7 @@ pub(super) async fn upgrade(
         let status = response.status();
         let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let text = String::from_utf8_lossy(&body[..body.len().min(500)]).trim().to_owned();
-        let message = format!("it answered {status} to a build session: {text}");
+        let message = format!("it answered {status}: {text}");
         return Err(EngineError::Api { doing: "opening a build session".to_owned(), message });
     }
     hyper::upgrade::on(response).await.map_err(|error| lost(&error))

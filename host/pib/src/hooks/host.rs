@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{io, thread};
 
+use pib_file::sealed::Sealed;
 use pib_plan::hook::{self, Contract, Limits};
 use pib_plan::id::Digest;
 use wasmtime::Store;
@@ -15,7 +16,6 @@ use super::compile;
 use super::error::{self, During, HookError, HookName};
 use super::guest::Guest;
 use super::sandbox::{HOST_STACK, Linked, Sandbox};
-use super::sealed::Sealed;
 use super::{CACHE_FOLDER, Context, Diagnostic, Files, Level, NoFiles, Rendered, check};
 
 /// Runs hooks with the user's limits, and keeps what it compiles. Copies share everything.

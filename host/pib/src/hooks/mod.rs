@@ -10,7 +10,6 @@
 //! | `guest` | the state and the limits of one call |
 //! | `sandbox` | the engine and its settings |
 //! | `v0_1` | the interface `pib:stage@0.1` |
-//! | `sealed` | the cache: files that only the user's own pib can have written |
 //! | `error` | what goes wrong, with stage, cause and the guest's backtrace |
 //!
 //! Invariants: a call runs in a fresh store, in a thread of its own, with all limits of [`Limits`] in force; nothing of
@@ -26,7 +25,6 @@ mod error;
 mod guest;
 mod host;
 mod sandbox;
-mod sealed;
 mod text;
 mod v0_1;
 

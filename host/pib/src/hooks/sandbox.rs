@@ -5,13 +5,13 @@ use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
 
+use pib_file::sealed::Sealed;
 use pib_plan::hook::{Contract, Limits};
 use pib_plan::id::{Digest, KeyHasher};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use super::guest::Guest;
-use super::sealed::Sealed;
 use super::v0_1;
 
 /// How often calls look at the clock, and at whether they are still wanted.

@@ -112,8 +112,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
 
     let lock = all.changes().join("\n");
     if !options.dry_run {
-        files::replace_text(&path, &text)?;
-        all.write_lock(mode)?;
+        files::replace_together(&[(path, text)].into_iter().chain(all.lock_text(mode)?).collect::<Vec<_>>())?;
     }
     let version = |name: &StageName| resolved.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =
@@ -141,8 +140,7 @@ pub async fn remove(session: &Session, options: &RemoveOptions) -> Result<Remove
     let all = resolve_all(session, &project, mode).await?;
     let lock = all.changes().join("\n");
     if !options.dry_run {
-        files::replace_text(&path, &text)?;
-        all.write_lock(mode)?;
+        files::replace_together(&[(path, text)].into_iter().chain(all.lock_text(mode)?).collect::<Vec<_>>())?;
     }
     let RemoveOptions { stages, target, dry_run, .. } = options.clone();
     Ok(Removed { stages, target, lock, dry_run })

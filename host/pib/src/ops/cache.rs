@@ -9,18 +9,20 @@ use serde::Serialize;
 
 use crate::bases::BaseCache;
 use crate::hooks::{self, Host, Limits};
+use crate::pipeline::records::{self, Records};
 use crate::project::{Error, Session, blocking, cache_lock};
 use crate::source;
 use pib_event::ReporterExt as _;
 
 /// The folders of the cache, and what each holds.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
     ("stages", "unpacked stages"),
     ("registries", "index files of registries"),
     ("git", "copies of git repositories"),
     ("bases", "bases and native tools"),
     ("debs", "packages of bases"),
     (hooks::CACHE_FOLDER, "compiled hooks and their answers"),
+    (records::FOLDER, "which container images pib has built"),
 ];
 /// What is no item, but how the cache works.
 const WORKINGS: [&str; 6] = ["lock", "key", "tmp", "recipes", "companions", "tarballs"];
@@ -77,7 +79,7 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
     const STEP: &str = "cache";
     session.reporter.started(STEP, "Checking the cache");
     let _alone = cache_lock::alone(session).await?;
-    let root = session.cache.clone();
+    let (root, records) = (session.cache.clone(), Records::new(session));
     let check = move || -> Result<Verified, Error> {
         let (mut whole, mut removed) = source::verify(&root)?;
         let (bases, damaged) = BaseCache::new(&root).verify()?;
@@ -87,6 +89,9 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
         let fail = |error| Error::io("check the cache in", &folder, error);
         let (answers, damaged) = Host::new(&root, Limits::default()).verify_cache().map_err(fail)?;
         whole += answers;
+        removed.extend(damaged);
+        let (built, damaged) = records.verify().map_err(fail)?;
+        whole += built;
         removed.extend(damaged);
         Ok(Verified { whole, removed })
     };

@@ -1,13 +1,16 @@
-//! Removes what pib made: of this project, or everything.
+//! Removes what pib made: of this project, of all projects of this user, or of everybody who uses the engine.
+//!
+//! What is found comes first, so that it can be shown before anything is removed.
 
 use std::path::{Path, PathBuf};
 
 use pib_plan::packages;
 use serde::Serialize;
 
-use crate::engine::Engine;
+use crate::engine::{Container, ContainerImage, Engine};
 use crate::pipeline::base_source::LABEL;
-use crate::pipeline::job::{PROJECT_LABEL, project_id};
+use crate::pipeline::job::{PROJECT_LABEL, USER_LABEL, project_id};
+use crate::pipeline::records::Records;
 use crate::project::{Error, Project, Session};
 use pib_event::ReporterExt as _;
 
@@ -18,6 +21,32 @@ const LEFT: [&str; 9] =
 const LOGS: &str = "logs";
 /// How all ids of package caches begin.
 const ALL_PACKAGES: &str = "pib.packages.";
+
+/// Whose things are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// What builds of this project left.
+    Project,
+    /// What this user's pib made, of all projects; bases and native tools too.
+    User,
+    /// What anybody's pib made.
+    Everyone,
+}
+
+/// What is there to be removed.
+pub struct Found {
+    project: Option<Project>,
+    engine: Option<Engine>,
+    containers: Vec<Container>,
+    images: Vec<ContainerImage>,
+    /// How the ids of downloaded packages begin.
+    packages: Vec<String>,
+    files: Vec<PathBuf>,
+    /// How many container images of others there are.
+    others: usize,
+    /// Holds the project.
+    _exclusive: Option<std::fs::File>,
+}
 
 /// What was removed.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -35,88 +64,178 @@ pub struct CleanReport {
     pub kept: Vec<String>,
 }
 
-/// Removes the project's containers, container images, downloaded packages, and files in `target/`; with `all` those of
-/// every project, and bases and native tools too. The cache of this machine is the business of `pib cache`.
+/// Finds containers, container images and downloaded packages in the engine, and files in `target/`. The cache of this
+/// machine is the business of `pib cache`.
+///
+/// Where no engine can be reached, what is on this machine is found all the same, and a warning says what was not looked
+/// for.
 ///
 /// # Errors
-/// When the engine does not answer, or a file cannot be removed.
-pub async fn clean(session: &Session, all: bool) -> Result<CleanReport, Error> {
+/// When there is no project, or the engine breaks off.
+pub async fn find(session: &Session, scope: Scope) -> Result<Found, Error> {
     let project = match Project::load(session) {
         Ok(project) => Some(project),
-        Err(Error::NoProject(_)) if all => None,
+        Err(Error::NoProject(_)) if scope != Scope::Project => None,
         Err(error) => return Err(error),
     };
-    let _exclusive = match &project {
+    let exclusive = match &project {
         Some(project) => Some(Project::exclusive(session, &project.dir).await?),
         None => None,
     };
-    let mut report = CleanReport::default();
-    let (label, prefix) = match &project {
-        Some(project) if !all => {
-            let label = format!("{PROJECT_LABEL}={}", project_id(&project.dir));
-            (label, packages::project_prefix(&project.manifest.project.name))
-        }
-        _ => (LABEL.to_owned(), ALL_PACKAGES.to_owned()),
+    let files = project.as_ref().map(files).unwrap_or_default();
+    let mut found = Found {
+        project,
+        engine: None,
+        containers: Vec::new(),
+        images: Vec::new(),
+        packages: Vec::new(),
+        files,
+        others: 0,
+        _exclusive: exclusive,
     };
-    let engine = Engine::connect(&session.engine).await?;
-    containers(&engine, &label, &mut report).await?;
-    images(&engine, &label, &mut report).await?;
-    report.packages = engine.forget_kept(&prefix).await?;
-    if let Some(project) = &project {
-        files(&project.target(), &project.manifest.project.name, &mut report)?;
+    match Engine::connect(&session.engine).await {
+        Ok(engine) => found.look_into(session, engine, scope).await?,
+        Err(error) => {
+            session.reporter.warn(format!("what is in a container engine was not looked for: {error}"))
+        }
     }
-    for kept in &report.kept {
-        session.reporter.warn(format!("{kept} is in use, and stays"));
-    }
-    Ok(report)
+    Ok(found)
 }
 
-async fn containers(engine: &Engine, label: &str, report: &mut CleanReport) -> Result<(), Error> {
-    for container in engine.containers(label).await? {
+impl Found {
+    async fn look_into(&mut self, session: &Session, engine: Engine, scope: Scope) -> Result<(), Error> {
+        let records = Records::new(session);
+        let user = records.user();
+        let label = match (scope, &self.project, &user) {
+            (Scope::Project, Some(project), _) => format!("{PROJECT_LABEL}={}", project_id(&project.dir)),
+            (Scope::User, _, Some(user)) => format!("{USER_LABEL}={user}"),
+            _ => LABEL.to_owned(),
+        };
+        self.containers = engine.containers(&label).await?;
+        if scope != Scope::User {
+            self.images = engine.container_images(&label).await?;
+        } else {
+            // Bases have nobody's name: the same ones serve all users of an engine.
+            let own = |image: &ContainerImage| {
+                user.is_some() && image.labels.get(USER_LABEL) == user.as_ref()
+                    || records.has_loaded(&image.id)
+            };
+            let (own, others) = engine.container_images(LABEL).await?.into_iter().partition::<Vec<_>, _>(own);
+            (self.images, self.others) = (own, others.len());
+        }
+        self.packages = self.package_caches(scope);
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Returns how the ids of the packages begin that builds have downloaded: they tell the project's name alone.
+    fn package_caches(&self, scope: Scope) -> Vec<String> {
+        if scope == Scope::Everyone {
+            return vec![ALL_PACKAGES.to_owned()];
+        }
+        let own = self.project.iter().map(|project| project.manifest.project.name.as_str());
+        let tags = self.images.iter().filter(|_| scope == Scope::User).flat_map(|image| &image.tags);
+        let named = tags.filter_map(|tag| tag.strip_prefix("pib/")?.split_once(':').map(|(name, _)| name));
+        let mut prefixes: Vec<String> = own.chain(named).map(packages::project_prefix).collect();
+        prefixes.sort();
+        prefixes.dedup();
+        prefixes
+    }
+
+    /// Returns what would be removed, for people: a line each.
+    pub fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        for container in &self.containers {
+            let what = if container.running { "is in use, and stays" } else { "is removed" };
+            lines.push(format!("container {} {what}", short(&container.id)));
+        }
+        lines.extend(self.images.iter().flat_map(names).map(|name| format!("container image {name}")));
+        lines.extend(self.packages.iter().map(|prefix| format!("downloaded packages {prefix}*")));
+        lines.extend(self.files.iter().map(|path| path.display().to_string()));
+        if self.others > 0 {
+            lines.push(format!(
+                "(left alone: {} container images of others; --everyone takes them)",
+                self.others
+            ));
+        }
+        lines.join("\n")
+    }
+
+    /// Removes it all; what is in use stays.
+    ///
+    /// # Errors
+    /// When a file cannot be removed, or the engine breaks off.
+    pub async fn remove(self, session: &Session) -> Result<CleanReport, Error> {
+        let mut report = CleanReport::default();
+        remove_files(self.files, &mut report)?;
+        if let Some(engine) = &self.engine {
+            remove_containers(engine, self.containers, &mut report).await;
+            remove_images(engine, &self.images, &mut report).await;
+            for prefix in &self.packages {
+                report.packages += engine.forget_kept(prefix).await?;
+            }
+        }
+        for kept in &report.kept {
+            session.reporter.warn(format!("{kept} is in use, and stays"));
+        }
+        Ok(report)
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// Returns the tags of a container image, or its id.
+fn names(image: &ContainerImage) -> Vec<String> {
+    let tags: Vec<String> = image.tags.iter().filter(|tag| !tag.contains("<none>")).cloned().collect();
+    if tags.is_empty() { vec![image.id.clone()] } else { tags }
+}
+
+async fn remove_containers(engine: &Engine, containers: Vec<Container>, report: &mut CleanReport) {
+    for container in containers {
         if container.running {
             // Somebody works in it.
-            report.kept.push(format!("container {}", &container.id[..container.id.len().min(12)]));
+            report.kept.push(format!("container {}", short(&container.id)));
         } else {
             engine.remove_container(&container).await;
             report.containers += 1;
         }
     }
-    Ok(())
 }
 
-async fn images(engine: &Engine, label: &str, report: &mut CleanReport) -> Result<(), Error> {
-    for image in engine.container_images(label).await? {
-        let mut names: Vec<&String> = image.tags.iter().filter(|tag| !tag.contains("<none>")).collect();
-        if names.is_empty() {
-            names.push(&image.id);
-        }
-        for name in names {
-            match engine.remove_image(name).await {
-                Ok(_) => report.images.push(name.clone()),
-                Err(_) => report.kept.push(format!("container image {name}")),
-            }
+async fn remove_images(engine: &Engine, images: &[ContainerImage], report: &mut CleanReport) {
+    for name in images.iter().flat_map(names) {
+        match engine.remove_image(&name).await {
+            Ok(_) => report.images.push(name),
+            Err(_) => report.kept.push(format!("container image {name}")),
         }
     }
-    Ok(())
 }
 
-/// Removes what builds left in `target/`; what somebody else put there stays.
-fn files(target: &Path, name: &str, report: &mut CleanReport) -> Result<(), Error> {
-    let Ok(entries) = std::fs::read_dir(target) else { return Ok(()) };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.sort();
-    for path in paths {
+/// Returns what builds left in a project's `target/`; what somebody else put there is not among it.
+fn files(project: &Project) -> Vec<PathBuf> {
+    left(&project.target(), &project.manifest.project.name)
+}
+
+fn left(target: &Path, name: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(target) else { return Vec::new() };
+    let is_left = |path: &PathBuf| {
         let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let own = shown.trim_start_matches('.');
-        let is_left = own.starts_with(&format!("{name}-")) && LEFT.iter().any(|end| own.ends_with(end));
-        let fail = |error| Error::io("remove", &path, error);
-        if shown == LOGS && path.is_dir() {
-            std::fs::remove_dir_all(&path).map_err(fail)?;
-        } else if is_left && path.is_file() {
-            std::fs::remove_file(&path).map_err(fail)?;
-        } else {
-            continue;
-        }
+        let is_own = own.starts_with(&format!("{name}-")) && LEFT.iter().any(|end| own.ends_with(end));
+        (shown == LOGS && path.is_dir()) || (is_own && path.is_file())
+    };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_left).collect();
+    paths.sort();
+    paths
+}
+
+fn remove_files(paths: Vec<PathBuf>, report: &mut CleanReport) -> Result<(), Error> {
+    for path in paths {
+        let removed =
+            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(|error| Error::io("remove", &path, error))?;
         report.files.push(path);
     }
     Ok(())
@@ -151,9 +270,9 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("logs")).unwrap();
         std::fs::create_dir_all(folder.path().join("x-mine.img")).unwrap();
         let mut report = CleanReport::default();
-        files(folder.path(), "x", &mut report).unwrap();
+        remove_files(left(folder.path(), "x"), &mut report).unwrap();
         assert_eq!(report.files.len(), own.len() + 1, "{report:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), others.len() + 1);
-        files(&folder.path().join("none"), "x", &mut report).unwrap();
+        assert!(left(&folder.path().join("none"), "x").is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! Checks what a build needs of this machine: the engine, emulation, disk space, tools, registries.
 //!
-//! Nothing is changed, and nothing that is missing ends it: each check is a line with its remedy.
+//! Nothing is changed but that the engine builds something small and forgets it, and nothing that is missing ends it: each check is a line with its remedy.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
 use crate::engine::{Abilities, Engine, EngineStore};
 use crate::ops::binfmt::{ARCHS, words};
+use crate::ops::trial_build;
 use crate::pipeline::mirrors::Mirrors;
 use crate::pipeline::resolve;
 use crate::project::{self, Error, LockMode, Project, Session};
@@ -112,6 +113,7 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
     checks.push(space("disk space of the cache", &session.cache));
     if let Some(engine) = &engine {
         checks.push(store(engine).await);
+        checks.push(trial(engine, wanted, &checks).await);
     }
     checks.extend(tools());
     checks.extend(registries(session, project.as_ref(), offline).await);
@@ -141,7 +143,7 @@ fn engine_checks(engine: &Engine) -> Vec<Check> {
 
 /// Checks whether programs of `arch` run in the engine; what the project does not need is only a warning.
 fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check {
-    let name = format!("programs for {arch}");
+    let name = emulation_name(arch);
     // One emulator serves both 32-bit architectures.
     let needed = wanted.is_none_or(|wanted| (wanted == Arch::Arm64) == (arch == Arch::Arm64));
     if let Some(engine) = engine {
@@ -168,6 +170,22 @@ fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check
             "Run `sudo pib binfmt`. The emulators are in Debian's and Ubuntu's package qemu-user-static.",
         ),
     }
+}
+
+/// Has the engine build something, with a program of the project's architecture where those run.
+async fn trial(engine: &Engine, wanted: Option<Arch>, checks: &[Check]) -> Check {
+    const NAME: &str = "a small build";
+    let arch = wanted.unwrap_or(Arch::Arm64);
+    let runs = checks.iter().any(|check| check.name == emulation_name(arch) && check.state == State::Ok);
+    let what = if runs { format!("its program for {arch} ran") } else { "no program ran in it".to_owned() };
+    match trial_build::build(engine, arch, runs).await {
+        Ok(()) => Check::ok(NAME, format!("it works; {what}")),
+        Err(error) => Check::error(NAME, &error),
+    }
+}
+
+fn emulation_name(arch: Arch) -> String {
+    format!("programs for {arch}")
 }
 
 fn space(name: &str, folder: &Path) -> Check {

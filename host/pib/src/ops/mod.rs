@@ -19,6 +19,7 @@ mod repository;
 pub mod run;
 pub mod targets;
 pub mod tree;
+mod trial_build;
 pub mod update;
 pub mod vendor;
 pub mod why;

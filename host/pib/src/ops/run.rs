@@ -52,7 +52,7 @@ pub async fn prepare(session: &Session, options: &RunOptions) -> Result<System, 
         hostname: built.based.rendered.packages.project().manifest.project.hostname.clone(),
         environment: term.map(|term| format!("TERM={}", term.to_string_lossy())).into_iter().collect(),
         binds: mounts,
-        labels: job::labels(&dir, WHAT),
+        labels: job::labels(session, &dir, WHAT),
         terminal: options.terminal,
     };
     Ok(System { engine: built.engine, request })

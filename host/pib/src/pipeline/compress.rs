@@ -1,8 +1,9 @@
 //! Compresses the finished image, where the project asks for that.
 
 use std::io::{self, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use pib_file::NewFile;
 use pib_plan::manifest::project::Compression;
 
 use crate::project::Error;
@@ -25,16 +26,13 @@ pub(crate) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) 
     };
     reporter.started(STEP, format!("Compressing to {}", to.display()));
     let fail = |error| Error::io("write", &to, error);
-    let folder = to.parent().map_or_else(PathBuf::new, Path::to_owned);
-    let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(folder).map_err(fail)?;
+    let mut file = NewFile::create(&to).map_err(fail)?;
     let source = pib_file::open(image).map_err(|error| Error::io("read", image, error))?;
     let total = source.metadata().map_or(0, |metadata| metadata.len());
     let source = Metered { source, done: 0, total, told: 0, reporter };
-    copy(how, &mut BufReader::with_capacity(1 << 20, source), file.as_file_mut()).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
+    copy(how, &mut BufReader::with_capacity(1 << 20, source), file.file()).map_err(fail)?;
     let mode = std::fs::metadata(image).map_err(fail)?.permissions();
-    file.as_file().set_permissions(mode).map_err(fail)?;
-    file.persist(&to).map_err(|error| fail(error.error))?;
+    file.keep(mode).map_err(fail)?;
     std::fs::remove_file(image).map_err(|error| Error::io("remove", image, error))?;
     reporter.finished(STEP, false);
     Ok(())

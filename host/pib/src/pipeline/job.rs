@@ -11,6 +11,7 @@ use pib_plan::record::BuildRecord;
 
 use super::base_source::LABEL;
 use super::based::Based;
+use super::records::Records;
 use super::{NoCache, StageOptions, native, secrets};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
@@ -21,6 +22,8 @@ use pib_event::ReporterExt as _;
 const KEY_LABEL: &str = "dev.pib.key";
 /// The label that tells which project on this machine a container image or container belongs to.
 pub(crate) const PROJECT_LABEL: &str = "dev.pib.project";
+/// The label that tells which user's pib made a container image or container.
+pub(crate) const USER_LABEL: &str = "dev.pib.user";
 
 /// A build that an engine can begin: it has what the first stage starts from.
 pub(crate) struct Job {
@@ -129,13 +132,14 @@ impl Job {
         let rendered = &self.based.rendered;
         let last = &self.plan.stages[rendered.last];
         let mut request = BuildRequest::new(&self.plan, &self.tag);
-        request.labels = labels(&rendered.packages.project().dir, "build");
+        request.labels = labels(session, &rendered.packages.project().dir, "build");
         request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
         request.target = options.until.is_some().then_some(&last.name);
         request.no_cache = classic;
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
-        self.engine.build(&request, &*session.reporter).await?;
+        let image = self.engine.build(&request, &*session.reporter).await?;
+        Records::new(session).add(last.key, &image);
         Ok(())
     }
 }
@@ -153,7 +157,10 @@ async fn is_built(
     }
     let key = based.key().to_string();
     let there = engine.container_image(tag).await?;
-    let is_built = there.is_some_and(|image| image.labels.get(KEY_LABEL) == Some(&key));
+    // Any container image can have this tag and label: what counts is the one that this user's pib has built.
+    let is_built = there.is_some_and(|image| {
+        image.labels.get(KEY_LABEL) == Some(&key) && Records::new(session).holds(based.key(), &image.id)
+    });
     if is_built {
         session.reporter.note(format!("{} has built these stages already", engine.info().name));
     }
@@ -183,8 +190,10 @@ async fn load_base(
     let (Some(stored), BaseRef::ContainerImage(tag)) = (stored, &based.reference) else { return Ok(()) };
     let labels = BTreeMap::from([(LABEL.to_owned(), "base".to_owned())]);
     let platform = based.rendered.packages.project().manifest.project.arch.platform();
-    let base = Base { rootfs_tar: &stored.path, tag, platform, labels: &labels };
-    Ok(engine.load_base(&base, &*session.reporter).await?)
+    let base = Base { rootfs_tar: &stored.path, digest: stored.digest, tag, platform, labels: &labels };
+    let image = engine.load_base(&base, &*session.reporter).await?;
+    Records::new(session).add_loaded(&image);
+    Ok(())
 }
 
 /// Returns what no build on this machine had before.
@@ -203,9 +212,11 @@ fn record_path(project: &Project) -> PathBuf {
     project.target().join(format!("{}.stages.json", project.manifest.project.file_stem()))
 }
 
-/// Returns the labels of what belongs to a project: what it is, and whose.
-pub(crate) fn labels(dir: &Path, what: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([(LABEL.to_owned(), what.to_owned()), (PROJECT_LABEL.to_owned(), project_id(dir))])
+/// Returns the labels of what belongs to a project: what it is, of which project, and whose.
+pub(crate) fn labels(session: &Session, dir: &Path, what: &str) -> BTreeMap<String, String> {
+    let user = Records::new(session).user().map(|user| (USER_LABEL.to_owned(), user));
+    let own = [(LABEL.to_owned(), what.to_owned()), (PROJECT_LABEL.to_owned(), project_id(dir))];
+    own.into_iter().chain(user).collect()
 }
 
 /// Returns what tells a project from others on this machine, without telling its folder to whoever gets the image.

@@ -27,6 +27,7 @@ pub(crate) mod mirrors;
 pub(crate) mod native;
 mod options;
 mod packages;
+pub(crate) mod records;
 pub(crate) mod render;
 mod report;
 pub(crate) mod resolve;

@@ -7,6 +7,7 @@ use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::native::{Machine, Native, SetId};
 
 use super::base_source::LABEL;
+use super::records::Records;
 use crate::bases::{self, BaseCache, StoredBase};
 use crate::engine::{Base, Engine};
 use crate::project::{Error, Session, blocking, cache_lock};
@@ -126,8 +127,15 @@ async fn load(
     let native = named(recipe, Some(&stored.digest), set_id);
     let labels = BTreeMap::from([(LABEL.to_owned(), "native".to_owned())]);
     let platform = recipe.machine.platform();
-    let base = Base { rootfs_tar: &stored.path, tag: &native.image, platform, labels: &labels };
-    engine.load_base(&base, &*session.reporter).await?;
+    let base = Base {
+        rootfs_tar: &stored.path,
+        digest: stored.digest,
+        tag: &native.image,
+        platform,
+        labels: &labels,
+    };
+    let image = engine.load_base(&base, &*session.reporter).await?;
+    Records::new(session).add_loaded(&image);
     Ok(native)
 }
 

@@ -1,10 +1,12 @@
 //! A project together with its targets: what locks them all at once.
 
+use std::path::PathBuf;
+
 use pib_plan::resolve::ResolveError;
 
 use super::resolve::{Moves, Resolved, resolve_moving};
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, TargetError};
+use crate::project::{Error, LockMode, Project, Session, TargetError, files};
 
 /// What was resolved for a project and for its targets; the project's own is the first.
 pub(crate) struct AllResolved {
@@ -82,7 +84,18 @@ impl AllResolved {
     /// # Errors
     /// When the lock would change and must not, or cannot be written.
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
-        let Some(first) = self.parts.first() else { return Ok(false) };
+        match self.lock_text(mode)? {
+            Some((path, text)) => files::replace_text(&path, &text).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Returns the lock's path and text, where it changes; `mode` may forbid that.
+    ///
+    /// # Errors
+    /// When the lock would change and must not.
+    pub(crate) fn lock_text(&self, mode: LockMode) -> Result<Option<(PathBuf, String)>, Error> {
+        let Some(first) = self.parts.first() else { return Ok(None) };
         let parts = self.parts.iter().map(|part| (part.project.target_name(), part.lock.clone()));
         let mut whole = first.project.whole_lock(parts);
         // A base that one of them has dropped is dropped.
@@ -90,6 +103,6 @@ impl AllResolved {
         if mode.locked && !first.project.holds(&whole) {
             return Err(Error::Locked(vec!["it holds targets that pib.toml does not have".to_owned()]));
         }
-        first.project.replace_lock(&whole)
+        Ok((!first.project.holds(&whole)).then(|| (first.project.lock_path(), whole.to_text())))
     }
 }

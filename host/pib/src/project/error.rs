@@ -226,6 +226,7 @@ impl Error {
                 | EngineError::Packages { .. }
                 | EngineError::BuildRefused { .. },
             ) => 6,
+            Self::Engine(EngineError::DamagedBase { .. }) => 8,
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,

@@ -1,16 +1,17 @@
 //! Reading and replacing the project's own small files.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
+use tempfile::NamedTempFile;
 
 use crate::project::Error;
 
 /// The largest text file of a project that is read, in bytes.
 const MAX_TEXT: u64 = 16 << 20;
 /// How the names of files begin that are being written.
-const TEMP: &str = ".pib-new-";
+const TEMP: &str = pib_file::LEFTOVER;
 
 /// Returns a file's text, or `None` where there is no such file.
 ///
@@ -43,17 +44,64 @@ pub(crate) fn replace_text(path: &Path, text: &str) -> Result<(), Error> {
 /// # Errors
 /// When the folder cannot be written to.
 pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    place(path, written(path, bytes)?)
+}
+
+/// Writes what is to be at `path` to a file beside it.
+fn written(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
     let fail = |error| Error::io("write", path, error);
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(TEMP).tempfile_in(folder).map_err(fail)?;
+    let mut file = tempfile::Builder::new().prefix(TEMP).tempfile_in(folder_of(path)).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     // A temporary file is private; a project's files have the mode that the user's other files get.
     let mode = std::fs::metadata(path).map(|old| old.permissions()).unwrap_or_else(|_| usual_mode());
     file.as_file().set_permissions(mode).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
+    Ok(file)
+}
+
+/// Gives a written file its place.
+fn place(path: &Path, file: NamedTempFile) -> Result<(), Error> {
+    let fail = |error| Error::io("write", path, error);
+    let folder = folder_of(path);
     file.persist(path).map_err(|error| fail(error.error))?;
     // The rename itself is safe only once the folder is on the disk.
     std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
+/// Replaces the texts of several files that belong together: all of them change, or none.
+///
+/// All are written beside their places before the first takes its place, so that a full disk or a folder that cannot be
+/// written to leaves everything as it was; where one cannot take its place, those before it go back.
+///
+/// # Errors
+/// When one of them cannot be replaced.
+pub(crate) fn replace_together(texts: &[(PathBuf, String)]) -> Result<(), Error> {
+    let mut prepared = Vec::new();
+    for (path, text) in texts {
+        let old = read_text(path)?;
+        if old.as_deref() != Some(text) {
+            prepared.push((path, written(path, text.as_bytes())?, old));
+        }
+    }
+    let mut placed: Vec<(&PathBuf, Option<String>)> = Vec::new();
+    for (path, file, old) in prepared {
+        if let Err(error) = place(path, file) {
+            for (path, old) in placed.into_iter().rev() {
+                // What fails now as well has no better end: the error says what was the matter.
+                _ = match old {
+                    Some(old) => replace_bytes(path, old.as_bytes()),
+                    None => std::fs::remove_file(path).map_err(|error| Error::io("remove", path, error)),
+                };
+            }
+            return Err(error);
+        }
+        placed.push((path, old));
+    }
+    Ok(())
 }
 
 /// Removes the files that killed processes were writing in `folder`. Whoever calls this holds the lock on the project.
@@ -113,6 +161,24 @@ mod tests {
         std::fs::write(folder.path().join(".pib-new-x"), "half").unwrap();
         std::fs::write(folder.path().join(".pib-mine"), "").unwrap();
         remove_left(folder.path());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn files_that_belong_together_change_together_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let texts = |a: &str, b: &str| [(path("a"), a.to_owned()), (path("b"), b.to_owned())];
+        replace_together(&texts("1", "1")).unwrap();
+        assert_eq!(std::fs::read_to_string(path("b")).unwrap(), "1");
+        // The second cannot take its place: a folder is there. Also where the first is new.
+        std::fs::remove_file(path("b")).unwrap();
+        std::fs::create_dir_all(path("b/c")).unwrap();
+        assert!(replace_together(&texts("2", "2")).is_err());
+        assert_eq!(std::fs::read_to_string(path("a")).unwrap(), "1");
+        let new = [(path("new"), "2".to_owned()), (path("b"), "2".to_owned())];
+        assert!(replace_together(&new).is_err() && !path("new").exists());
+        // Nothing of it is left.
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

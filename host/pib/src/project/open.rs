@@ -123,12 +123,17 @@ impl Project {
         self.whole_lock.as_ref() == Some(whole)
     }
 
+    /// Returns the path of the lock.
+    pub(crate) fn lock_path(&self) -> PathBuf {
+        self.dir.join(lockfile::FILE_NAME)
+    }
+
     /// Writes the whole lock, where that changes the file; returns whether it did.
     pub(crate) fn replace_lock(&self, whole: &Lockfile) -> Result<bool, Error> {
         if self.holds(whole) {
             return Ok(false);
         }
-        files::replace_text(&self.dir.join(lockfile::FILE_NAME), &whole.to_text())?;
+        files::replace_text(&self.lock_path(), &whole.to_text())?;
         Ok(true)
     }
 

@@ -8,7 +8,7 @@ use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::id::{Arch, Digest};
 
 use super::lab::{LABEL, Lab, Recorder, bytes_file, export};
-use super::rootfs::{CAPABILITY, base_tar};
+use super::rootfs::{CAPABILITY, base_digest, base_tar};
 
 pub(super) async fn a_build_runs_foreign_programs_and_reports_its_stages(lab: &Lab) {
     let files = vec![
@@ -161,7 +161,13 @@ pub(super) async fn every_platform_is_built_as_itself(lab: &Lab) {
     let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
     for arch in [Arch::Armv7, Arch::Armv6] {
         let from = lab.tag(&format!("base-{arch}"));
-        let base = Base { rootfs_tar: base_tar(), tag: &from, platform: arch.platform(), labels: &labels };
+        let base = Base {
+            rootfs_tar: base_tar(),
+            digest: base_digest(),
+            tag: &from,
+            platform: arch.platform(),
+            labels: &labels,
+        };
         lab.engine.load_base(&base, &Silent).await.unwrap();
         let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![]);
         plan.dockerfile = plan.dockerfile.replace(&lab.base(), &from);

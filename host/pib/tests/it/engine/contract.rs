@@ -27,7 +27,8 @@ macro_rules! clauses {
 }
 
 clauses! {
-    base: a_base_is_loaded_once_and_is_the_same_everywhere, a_broken_base_is_refused;
+    base: a_base_is_loaded_once_and_is_the_same_everywhere, a_broken_base_is_refused,
+        a_name_is_no_proof_of_a_base;
     build: a_build_runs_foreign_programs_and_reports_its_stages,
         a_changed_file_is_sent_and_only_its_stage_is_built_again,
         a_secret_reaches_its_instruction_and_nothing_else,

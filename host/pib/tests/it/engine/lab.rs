@@ -16,7 +16,7 @@ use semver::Version;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::kind::{Kind, Private};
-use super::rootfs::base_tar;
+use super::rootfs::{base_digest, base_tar};
 use crate::ledger;
 
 /// The label of everything that these tests make.
@@ -60,8 +60,13 @@ impl Lab {
         let lab = Self { engine, kind, name, nonce, options, _private: private };
         let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
         ledger::label(LABEL, &lab.name);
-        let base =
-            Base { rootfs_tar: base_tar(), tag: &lab.base(), platform: "linux/arm64", labels: &labels };
+        let base = Base {
+            rootfs_tar: base_tar(),
+            digest: base_digest(),
+            tag: &lab.base(),
+            platform: "linux/arm64",
+            labels: &labels,
+        };
         // Podman may lose the layers of a base while another test removes one that is made of the same.
         let mut tries = 0;
         while let Err(error) = lab.engine.load_base(&base, &Silent).await {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use pib_debian::HostApt;
+use pib_plan::id::Digest;
 
 /// Returns the root file system that the tests start from: made once, kept in the target folder.
 pub(super) fn base_tar() -> &'static Path {
@@ -22,6 +23,12 @@ pub(super) fn base_tar() -> &'static Path {
         }
         path
     })
+}
+
+/// Returns the digest of [`base_tar`].
+pub(super) fn base_digest() -> Digest {
+    static DIGEST: OnceLock<Digest> = OnceLock::new();
+    *DIGEST.get_or_init(|| Digest::of(&std::fs::read(base_tar()).unwrap()))
 }
 
 /// Fetches a static busybox for arm64 from the host's Debian mirror.

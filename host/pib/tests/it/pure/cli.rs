@@ -297,3 +297,39 @@ fn a_build_explains_itself() {
         );
     }
 }
+
+#[test]
+fn cleaning_needs_no_engine_and_asks_before_it_takes_more_than_the_projects_own() {
+    let bench = Bench::new(PROJECT);
+    for name in ["target/router-rpi4-arm64.img", "target/notes.txt"] {
+        bench.write(name, "x");
+    }
+    let shown = bench.run(&["clean", "--dry-run"]);
+    assert!(shown.code == Some(0) && shown.out.contains("router-rpi4-arm64.img"), "{}", shown.out);
+    assert!(bench.path("target/router-rpi4-arm64.img").exists());
+    for args in [&["clean", "--all"][..], &["clean", "--all", "--json"], &["clean", "--all", "--everyone"]] {
+        let asked = bench.run(args);
+        assert!(
+            asked.code == Some(2) && asked.errors.contains("nobody to ask"),
+            "{args:?}: {}",
+            asked.errors
+        );
+        assert!(bench.path("target/router-rpi4-arm64.img").exists());
+    }
+    assert_eq!(bench.run(&["clean", "--everyone"]).code, Some(2));
+    let cleaned = bench.run(&["clean"]);
+    assert_eq!(cleaned.code, Some(0), "{}", cleaned.errors);
+    assert!(cleaned.errors.contains("was not looked for"), "{}", cleaned.errors);
+    assert!(!bench.path("target/router-rpi4-arm64.img").exists() && bench.path("target/notes.txt").exists());
+}
+
+#[test]
+fn adding_changes_manifest_and_lock_or_neither() {
+    let bench = Bench::new(PROJECT);
+    assert_eq!(bench.run(&["lock"]).code, Some(0));
+    // Root may write everywhere; what nobody can is a folder that cannot be changed.
+    let lock = bench.path("pib.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir_all(lock.join("folder")).unwrap();
+    bench.fails(&["add", "ro"], 1, &["pib.lock"]);
+}

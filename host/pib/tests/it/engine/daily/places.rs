@@ -135,3 +135,24 @@ fn cleaning_removes_what_is_the_projects_own() {
     assert!(!one.world.path("dailyclean/target/dailyclean-rpi4-arm64.stages.json").exists());
     assert!(docker(&["images", "-q", "pib-base"]).lines().count() > 0);
 }
+
+/// Any container image can have the tag and the labels of what pib has built.
+#[test]
+fn what_has_the_name_of_a_result_is_not_believed_to_be_it() {
+    let project = Loop::new("dailyname", "RUN echo real > /etc/mine\n");
+    project.run(&["build", "--until", "mine"]);
+    let id = |tag: &str| docker(&["images", "-q", "--no-trunc", tag]);
+    let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/dailyname"]).trim().to_owned();
+    let real = id(&tag);
+    let again = project.output(&["build", "--until", "mine"]);
+    assert!(text(&again.stderr).contains("has built these stages already"), "{again:?}");
+    // The labels come along.
+    let dockerfile = project.world.path("dailyname/fake/Dockerfile");
+    std::fs::create_dir_all(dockerfile.parent().unwrap()).unwrap();
+    std::fs::write(&dockerfile, format!("FROM {tag}\nENV FAKE=1\n")).unwrap();
+    docker(&["build", "-q", "-t", &tag, &dockerfile.parent().unwrap().to_string_lossy()]);
+    assert_ne!(id(&tag), real);
+    let again = project.output(&["build", "--until", "mine"]);
+    assert!(!text(&again.stderr).contains("has built these stages already"), "{again:?}");
+    assert_eq!(id(&tag), real);
+}

@@ -243,7 +243,9 @@ fn files_are_opened_by_the_one_door() {
     let mut found = Vec::new();
     let outside = ["pib-file", "pib-plan", "pib-plugin-sdk", "pib-native", "xtask"];
     for (_, file) in CRATES.iter().filter(|(name, _)| !outside.contains(name)) {
-        for module in modules(file).iter().filter(|module| !known.iter().any(|end| module.file.ends_with(end))) {
+        for module in
+            modules(file).iter().filter(|module| !known.iter().any(|end| module.file.ends_with(end)))
+        {
             for line in module.code.lines().filter(|line| OPENERS.iter().any(|word| line.contains(word))) {
                 if !harmless.iter().any(|word| line.contains(word)) {
                     found.push(format!("{}: {}", shown(&module.file), line.trim()));

@@ -1,4 +1,4 @@
-//! The cache of compiled code and of answers: files that are believed only with the user's own seal on them.
+//! A cache of files that are believed only with the user's own seal on them: compiled code, answers, records.
 //!
 //! Compiled code is machine code. Whoever can put a file where pib loads it from runs what they like, so that a name
 //! and a checksum, which anyone can make, are not enough. Every file begins with a keyed digest (HMAC-SHA256) over its
@@ -34,7 +34,7 @@ const KEY: &str = "key";
 
 /// A folder of sealed files.
 #[derive(Debug)]
-pub(super) struct Sealed {
+pub struct Sealed {
     folder: PathBuf,
     /// Read when it is first needed; why it cannot be used otherwise.
     key: OnceLock<Result<[u8; KEY_LENGTH], String>>,
@@ -42,7 +42,7 @@ pub(super) struct Sealed {
 
 /// What was kept, as it was read: copying it would cost as much as loading it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Content(Vec<u8>);
+pub struct Content(Vec<u8>);
 
 impl Deref for Content {
     type Target = [u8];
@@ -54,17 +54,17 @@ impl Deref for Content {
 
 impl Sealed {
     /// Names the folder; nothing is read or made before it is needed.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub fn new(folder: PathBuf) -> Self {
         Self { folder, key: OnceLock::new() }
     }
 
     /// Returns why nothing can be kept here, if that is so.
-    pub(super) fn trouble(&self) -> Option<&str> {
+    pub fn trouble(&self) -> Option<&str> {
         self.key().err()
     }
 
     /// Returns the content that was kept under `name`; nothing if it is not there or not as it was kept.
-    pub(super) fn get(&self, name: &str) -> Option<Content> {
+    pub fn get(&self, name: &str) -> Option<Content> {
         let key = self.key().ok()?;
         let path = self.folder.join(name);
         let (file, metadata) = open_own(&path).ok()?;
@@ -79,15 +79,21 @@ impl Sealed {
     }
 
     /// Keeps `content` under `name`. A cache that cannot be written makes pib slower and nothing else.
-    pub(super) fn put(&self, name: &str, content: &[u8]) {
+    pub fn put(&self, name: &str, content: &[u8]) {
         if let Ok(key) = self.key() {
             let seal = mac(key, name, content).finalize().into_bytes();
             let _ = self.write(name, &[MAGIC, &seal, content]);
         }
     }
 
+    /// Returns a digest that only this user's key gives of a text; nothing where there is no key.
+    pub fn derived(&self, text: &str) -> Option<[u8; 32]> {
+        let key = self.key().ok()?;
+        Some(mac(key, text, b"derived").finalize().into_bytes().into())
+    }
+
     /// Returns how many files are whole, and removes the others.
-    pub(super) fn verify(&self) -> io::Result<(usize, Vec<PathBuf>)> {
+    pub fn verify(&self) -> io::Result<(usize, Vec<PathBuf>)> {
         let entries = match self.folder.read_dir() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, Vec::new())),
             entries => entries?,
@@ -192,7 +198,7 @@ fn own_uid() -> u32 {
 
 /// Opens a regular file, no link, that belongs to the user.
 fn open_own(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = pib_file::open_no_link(path)?;
+    let file = super::open_no_link(path)?;
     let metadata = file.metadata()?;
     match metadata.uid() == own_uid() {
         true => Ok((file, metadata)),
@@ -223,7 +229,7 @@ fn touch(path: &Path, metadata: &Metadata) {
     let day = Duration::from_secs(24 * 3600);
     let old = metadata.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > day));
     if old {
-        let _ = pib_file::open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = super::open(path).and_then(|file| file.set_modified(SystemTime::now()));
     }
 }
 
