@@ -31,6 +31,11 @@ pub(crate) fn normalise(tree: &mut Tree, identity: &Identity) {
     for path in LEFTOVERS {
         tree.remove(path);
     }
+    // The containers of Docker's classic builder get this link where a system has none.
+    let is_link = |node: &Node| node.kind == Kind::Symlink("/proc/mounts".to_owned());
+    if tree.get("etc/mtab").is_some_and(|node| is_link(node) && node.mtime > identity.epoch) {
+        tree.remove("etc/mtab");
+    }
     remove_logs(tree);
     remove_emulators(tree);
     forget_identity(tree);
@@ -60,9 +65,14 @@ fn remove_mount_points(tree: &mut Tree, identity: &Identity) {
             tree.remove(point);
         }
         for (at, _) in point.match_indices('/') {
-            match tree.get(&point[..at]).map(|node| &node.kind) {
-                None => tree.put(&point[..at], Node::new(Kind::Folder, 0o755)),
-                Some(Kind::Folder) => {}
+            let leading = &point[..at];
+            match tree.get(leading).map(|node| (&node.kind, node.mode, node.mtime)) {
+                None => tree.put(leading, Node::new(Kind::Folder, 0o755)),
+                // So Podman makes them.
+                Some((Kind::Folder, 0o1755, mtime)) if mtime > identity.epoch => {
+                    tree.put(leading, Node::new(Kind::Folder, 0o755));
+                }
+                Some((Kind::Folder, ..)) => {}
                 Some(_) => break,
             }
         }
@@ -207,6 +217,8 @@ mod tests {
         // One engine leaves mount points, and gives folders that it copies other times.
         new.put("mnt/a/b", node(Kind::Folder, 50));
         new.put("mnt", node(Kind::Folder, 50));
+        new.put("mnt/a", Node { mode: 0o1755, ..node(Kind::Folder, 50) });
+        new.put("etc/mtab", node(Kind::Symlink("/proc/mounts".to_owned()), 50));
         new.put("tmp/c", node(Kind::Folder, 50));
         new.put("etc/z", node(Kind::File(Content::Bytes(Vec::new())), 50));
         new.put("usr", node(Kind::Folder, 3_000_000_000));
@@ -220,7 +232,7 @@ mod tests {
         for kept in ["opt/y", "srv/x/full", "mnt/a"] {
             assert!(old.get(kept).is_some(), "{kept}");
         }
-        for gone in ["mnt/a/b", "etc/z", "tmp/c"] {
+        for gone in ["mnt/a/b", "etc/z", "etc/mtab", "tmp/c"] {
             assert!(new.get(gone).is_none(), "{gone}");
         }
     }

@@ -205,12 +205,18 @@ fn described(image: ImageInspect) -> ContainerImage {
 async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
     let unreadable = |source| EngineError::Io { action: "read", path: base.rootfs_tar.to_owned(), source };
     let path = base.rootfs_tar.to_owned();
-    let measured = tokio::task::spawn_blocking(move || archive::measure(&path)).await;
-    let (size, found) = measured.map_err(|error| unreadable(error.into()))?.map_err(unreadable)?;
+    let measured =
+        tokio::task::spawn_blocking(move || Ok((archive::measure(&path)?, archive::check_tar(&path)))).await;
+    let measured = measured.map_err(|error| unreadable(error.into()))?;
+    let ((size, found), checked) = measured.map_err(unreadable)?;
     let digest = base.digest;
     if found != digest {
         return Err(EngineError::DamagedBase { path: base.rootfs_tar.to_owned(), expected: digest, found });
     }
+    checked.map_err(|error| EngineError::Api {
+        doing: "loading the base".to_owned(),
+        message: format!("{} is not a whole tar archive: {error}", base.rootfs_tar.display()),
+    })?;
     let frame = archive::frame(base.tag, base.platform, base.labels, &digest, size).map_err(unreadable)?;
     Ok((frame, size))
 }
