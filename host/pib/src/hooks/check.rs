@@ -6,7 +6,7 @@ use pib_plan::path::{self, Collisions};
 use pib_plan::size::ByteSize;
 
 use super::error::{HookError, HookName, raise};
-use super::{Diagnostic, Rendered, text};
+use super::{Diagnostic, Rendered, excerpt};
 
 /// The longest text of a diagnostic that is shown, in bytes.
 pub(super) const MAX_TEXT: usize = 4_000;
@@ -34,9 +34,9 @@ pub(super) fn diagnostics(
     }
     let fit = |diagnostic: Diagnostic| Diagnostic {
         severity: diagnostic.severity,
-        key: diagnostic.key.map(|key| text::line(&key, 100)),
-        message: text::paragraph(&diagnostic.message, MAX_TEXT),
-        help: diagnostic.help.map(|help| text::paragraph(&help, MAX_TEXT)),
+        key: diagnostic.key.map(|key| excerpt::line(&key, 100)),
+        message: excerpt::paragraph(&diagnostic.message, MAX_TEXT),
+        help: diagnostic.help.map(|help| excerpt::paragraph(&help, MAX_TEXT)),
     };
     Ok(found.into_iter().map(fit).collect())
 }
@@ -59,7 +59,7 @@ pub(super) fn rendered(hook: &HookName, rendered: Rendered, limits: &Limits) -> 
     let mut collisions = Collisions::default();
     for file in &rendered.files {
         let unfit = |reason: String| {
-            let what = format!("the file `{}`: {reason}", text::line(&file.path, 200));
+            let what = format!("the file `{}`: {reason}", excerpt::line(&file.path, 200));
             bad(hook, what, mistake.to_owned())
         };
         path::check(&file.path).map_err(unfit)?;

@@ -168,7 +168,7 @@ pub(super) const BUILD_AGAIN: &str =
 pub(super) fn uncompiled(hook: &HookName, limits: &Limits, problem: Problem) -> HookError {
     let (reason, help) = match problem {
         Problem::Stopped => return HookError::Stopped { hook: hook.clone() },
-        Problem::Invalid(reason) => (super::text::line(&reason, 500), BUILD_AGAIN.to_owned()),
+        Problem::Invalid(reason) => (super::excerpt::line(&reason, 500), BUILD_AGAIN.to_owned()),
         Problem::Late => {
             let reason =
                 format!("compiling it takes more than {} seconds of the processor", limits.compile_seconds);
@@ -179,7 +179,7 @@ pub(super) fn uncompiled(hook: &HookName, limits: &Limits, problem: Problem) -> 
             raise("compile-memory"),
         ),
         Problem::Died(said) => {
-            let reason = format!("the compiler gave up on it ({})", super::text::line(&said, 500));
+            let reason = format!("the compiler gave up on it ({})", super::excerpt::line(&said, 500));
             (reason, "Tell the stage's author, or use another version of the stage.".to_owned())
         }
         Problem::Process(error) => {
@@ -231,13 +231,14 @@ fn cause(guest: &Guest, error: &wasmtime::Error) -> (String, String) {
 }
 
 fn plain(text: &str) -> String {
-    super::text::line(text.trim_start_matches("wasm trap: "), 300)
+    super::excerpt::line(text.trim_start_matches("wasm trap: "), 300)
 }
 
 fn trace(guest: &Guest, error: &wasmtime::Error) -> GuestTrace {
     let trace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
     // Each frame is a line: `0: 0x1234 - module!function`, with names as their language writes them.
     let frames = trace.lines().filter_map(|line| line.split_once(" - ")).map(|(_, name)| name);
-    let frames = frames.map(|name| super::text::line(name.trim_start_matches("<unknown>!"), 200)).collect();
+    let frames =
+        frames.map(|name| super::excerpt::line(name.trim_start_matches("<unknown>!"), 200)).collect();
     GuestTrace { frames, log: guest.last_words() }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pib_plan::hook::Limits;
 use wasmtime::{ResourceLimiter, Store, StoreContextMut, Trap, UpdateDeadline};
 
-use super::{Files, Level, text};
+use super::{Files, Level, excerpt};
 
 /// What a call of the host costs a guest, in fuel, beside the bytes that it hands over.
 const CALL_FUEL: u64 = 1_000;
@@ -155,7 +155,7 @@ impl Guest {
                 continue;
             }
             self.logged += line.len() as u64;
-            self.log.push((level, text::line(line, MAX_LINE)));
+            self.log.push((level, excerpt::line(line, MAX_LINE)));
         }
     }
 

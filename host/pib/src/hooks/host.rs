@@ -105,7 +105,7 @@ impl Host {
         })?;
         let broken = |error: &wasmtime::Error| HookError::Broken {
             hook: name.clone(),
-            reason: super::text::line(&format!("{error:#}"), 500),
+            reason: super::excerpt::line(&format!("{error:#}"), 500),
             help: error::BUILD_AGAIN.to_owned(),
         };
         let sandbox = self.sandbox()?;
@@ -175,7 +175,7 @@ impl Hook {
         })?;
         let refused = |reason: String| HookError::Refused {
             hook: self.name.clone(),
-            reason: super::text::paragraph(&reason, check::MAX_TEXT),
+            reason: super::excerpt::paragraph(&reason, check::MAX_TEXT),
         };
         check::rendered(&self.name, answer.map_err(refused)?, self.host.limits())
     }

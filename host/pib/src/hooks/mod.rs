@@ -22,10 +22,10 @@ mod check;
 mod compile;
 mod data;
 mod error;
+mod excerpt;
 mod guest;
 mod host;
 mod sandbox;
-mod text;
 mod v0_1;
 
 pub use ask::{Answer, Question};

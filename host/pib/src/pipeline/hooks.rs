@@ -64,6 +64,8 @@ pub(crate) async fn ask(session: &Session, settled: &Settled) -> Result<Answers,
     let stages: Vec<StageRef> = packages.iter().map(stage_ref).collect();
     let mut open = Vec::new();
     for (package, stage) in packages.iter().zip(&settled.stages) {
+        // What is wrong with a stage's config already is told together with all other mistakes.
+        let Ok(stage) = stage else { continue };
         let Some(job) = job(project, &stages, package, stage)? else { continue };
         match host.recall(&job.question) {
             Some(answer) => drop(answers.insert(job.stage, answer)),

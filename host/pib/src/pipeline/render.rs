@@ -46,7 +46,7 @@ pub(crate) async fn render(
     let project = packages.project();
     let inputs = packages.list.iter().zip(stages).map(|(package, stage)| {
         let answer = answers.get(&package.name);
-        input(project, package, stage, answer)
+        input(project, package, stage?, answer)
     });
     let mut inputs = Error::all_manifests(inputs)?;
     build_args::apply(&mut inputs, &build_args)?;

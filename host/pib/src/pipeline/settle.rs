@@ -16,14 +16,15 @@ use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
 use super::secrets::{Overrides, Secrets, WantedSecret};
 use super::{Packages, StageOptions, build_args};
-use crate::project::{Error, Project, Session};
+use crate::project::{Error, ManifestResult as _, Project, Session};
 use crate::source::Package;
 
 /// The packages of a build, and what each stage is told.
 pub(crate) struct Settled {
     pub(crate) packages: Packages,
-    /// The stages, in build order: one for each package.
-    pub(crate) stages: Vec<SettledStage>,
+    /// The stages, in build order, one for each package; or all that is wrong with one in manifests. That is told when the
+    /// stages are rendered, together with what is wrong with the others.
+    pub(crate) stages: Vec<Result<SettledStage, Error>>,
     /// The values of the secrets.
     pub(crate) secrets: Secrets,
     /// What the command line gives to parts.
@@ -54,10 +55,10 @@ pub(crate) struct SettledValue {
 /// The config of a stage before its secrets are known.
 type Settings = BTreeMap<String, Setting>;
 
-/// Settles the stages of a build. All mistakes in the config are told at once.
+/// Settles the stages of a build.
 ///
 /// # Errors
-/// When a value does not fit its schema, a file or secret cannot be had, or an option of the command line is wrong.
+/// When a file or secret cannot be had, or an option of the command line is wrong.
 pub(crate) async fn settle(
     session: &Session,
     packages: Packages,
@@ -85,15 +86,16 @@ pub(crate) fn settle_as_recorded(
     complete(session, packages, judged, secrets, BTreeMap::new())
 }
 
-fn judge(packages: &Packages, overrides: &Overrides) -> Result<Vec<Settings>, Error> {
-    let project = packages.project();
-    let judge = |package| settings(&project.manifest, package, overrides);
-    Error::all_manifests(packages.list.iter().map(judge))
+/// Judges the config of each stage.
+fn judge(packages: &Packages, overrides: &Overrides) -> Result<Vec<Result<Settings, Error>>, Error> {
+    let manifest = &packages.project().manifest;
+    packages.list.iter().map(|package| settings(manifest, package, overrides).or_wrong_manifest()).collect()
 }
 
-fn wanted<'a>(packages: &'a Packages, judged: &[Settings]) -> Vec<WantedSecret<'a>> {
+fn wanted<'a>(packages: &'a Packages, judged: &[Result<Settings, Error>]) -> Vec<WantedSecret<'a>> {
     let mut wanted = Vec::new();
     for (stage, settings) in packages.list.iter().zip(judged) {
+        let Ok(settings) = settings else { continue };
         wanted.extend(settings.iter().filter_map(|(key, setting)| match setting {
             Setting::Secret(source) => Some(WantedSecret { stage, key: key.clone(), source: source.clone() }),
             _ => None,
@@ -105,15 +107,17 @@ fn wanted<'a>(packages: &'a Packages, judged: &[Settings]) -> Vec<WantedSecret<'
 fn complete(
     session: &Session,
     packages: Packages,
-    judged: Vec<Settings>,
+    judged: Vec<Result<Settings, Error>>,
     secrets: Secrets,
     build_args: BTreeMap<String, String>,
 ) -> Result<Settled, Error> {
     let project = packages.project();
     let mirrors = Mirrors::of(session, &project.manifest);
-    let stages = packages.list.iter().zip(judged);
-    let stages = stages.map(|(package, settings)| stage(project, &mirrors, package, settings, &secrets));
-    let stages = Error::all_manifests(stages)?;
+    let stages = packages.list.iter().zip(judged).map(|(package, settings)| {
+        let settled = settings.and_then(|settings| stage(project, &mirrors, package, settings, &secrets));
+        settled.or_wrong_manifest()
+    });
+    let stages = stages.collect::<Result<_, _>>()?;
     Ok(Settled { packages, stages, secrets, build_args })
 }
 

@@ -241,6 +241,25 @@ impl Error {
     }
 }
 
+/// Tells mistakes in manifests, of which several may be told at once, from what ends the work.
+pub(crate) trait ManifestResult<T>: Sized {
+    /// Returns the result, with what is wrong in manifests as a part of it.
+    ///
+    /// # Errors
+    /// When it is an error of another kind.
+    fn or_wrong_manifest(self) -> Result<Result<T, Error>, Error>;
+}
+
+impl<T> ManifestResult<T> for Result<T, Error> {
+    fn or_wrong_manifest(self) -> Result<Self, Error> {
+        match self {
+            Err(error @ (Error::Manifest(_) | Error::Manifests(_))) => Ok(Err(error)),
+            Err(error) => Err(error),
+            Ok(value) => Ok(Ok(value)),
+        }
+    }
+}
+
 /// Returns the code that all targets agree on; another failure where they do not.
 fn targets_code(failed: &[TargetError]) -> u8 {
     let mut codes = failed.iter().map(|target| target.error.exit_code());

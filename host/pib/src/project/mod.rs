@@ -22,6 +22,7 @@ mod placed;
 mod session;
 pub(crate) mod slow;
 
+pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
 pub(crate) use open::{Project, find};
 pub use placed::Placed;

@@ -110,7 +110,7 @@ fn a_target_gets_and_leaves_out_stages_of_its_own() {
     let said = succeeds(&bench, &["add", "--target", "spare", "--path", "stages/other", "--dry-run"]);
     assert!(said.starts_with("Would add other 1.0.0 to target `spare`\n"), "{said}");
     let said = succeeds(&bench, &["remove", "--target", "spare", "ro", "--dry-run"]);
-    assert!(said.starts_with("Would remove ro from target `spare`\n") && said.contains("1.1.0"), "{said}");
+    assert!(said.starts_with("Would remove ro from target `spare`\n") && said.contains("`ro` 1."), "{said}");
     assert_eq!(bench.files(), before);
 
     succeeds(&bench, &["add", "--target", "spare", "--path", "stages/other"]);

@@ -200,7 +200,7 @@ fn a_rendered_part_is_a_part_like_any_other() {
         "a part with nonsense",
         &guests::part("RNU true\n"),
         "",
-        &["could not read the part `mine/", "hook.wasm"],
+        &["the part `mine/", "hook.wasm", "the unknown instruction `RNU`"],
     );
     fails("an empty part", &guests::part(""), "", &["the part `mine/", "hook.wasm", "has no instruction"]);
 }

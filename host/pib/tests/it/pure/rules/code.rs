@@ -38,7 +38,7 @@ fn read(file: &Path, path: Vec<String>, folder: &Path, found: &mut Vec<Module>) 
         let beside = [folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs")];
         // A module whose file is elsewhere (`#[path]`) belongs to another crate.
         if let Some(child) = beside.iter().find(|path| path.is_file()) {
-            read(child, [&path[..], &[name.clone()]].concat(), &folder.join(&name), found);
+            read(child, [&path[..], std::slice::from_ref(&name)].concat(), &folder.join(&name), found);
         }
     }
 }
