@@ -30,6 +30,7 @@ pub(crate) struct Decider {
 }
 
 /// What becomes of a call.
+#[allow(clippy::large_enum_variant, reason = "a decision is made and carried out at once, never kept")]
 pub(crate) enum Decision {
     /// The kernel does what it always did.
     Leave,
