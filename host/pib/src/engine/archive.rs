@@ -37,7 +37,7 @@ pub(super) fn measure(path: &Path) -> io::Result<(u64, Digest)> {
 
 /// Checks that a file is a tar from end to end: engines that unpack layers only when they are used take anything.
 pub(super) fn check_tar(path: &Path) -> io::Result<()> {
-    let file = std::fs::File::open(path)?;
+    let file = pib_file::open(path)?;
     tar::Archive::new(file).entries_with_seek()?.try_for_each(|entry| entry.map(drop))
 }
 
