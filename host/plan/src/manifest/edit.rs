@@ -82,7 +82,7 @@ pub fn add_stage(text: &str, target: Option<&str>, stage: &NewStage) -> Result<S
         Some(item) => *item = Item::Value(value),
         None => drop(stages.insert(name, Item::Value(value))),
     }
-    Ok(document.to_string())
+    Ok(written(&document, text))
 }
 
 /// Returns the keys that say where a stage comes from; none where only its config is given.
@@ -111,7 +111,7 @@ fn source_keys(stage: &NewStage) -> Vec<(&'static str, &str)> {
 pub fn remove_stage(text: &str, target: Option<&str>, name: &StageName) -> Result<(String, bool), EditError> {
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
     let removed = stages_table(&mut document, target)?.remove(name.as_str()).is_some();
-    Ok((document.to_string(), removed))
+    Ok((written(&document, text), removed))
 }
 
 /// Returns `text` with the target leaving out a stage that the project has.
@@ -130,7 +130,7 @@ pub fn leave_out_stage(text: &str, target: &str, name: &StageName) -> Result<Str
         }
         None => drop(stages.insert(name.as_str(), toml_edit::value(false))),
     }
-    Ok(document.to_string())
+    Ok(written(&document, text))
 }
 
 /// Returns `text` with `path` as the folder of vendored stages.
@@ -150,7 +150,54 @@ pub fn set_vendor(text: &str, path: &str) -> Result<String, EditError> {
         }
         _ => drop(table.insert("path", toml_edit::value(path))),
     }
-    Ok(document.to_string())
+    Ok(written(&document, text))
+}
+
+/// Returns the text of an edited document, with the line ends and the byte order mark that `old` has.
+///
+/// The document's own text has plain line breaks only. What the edit did not touch stays as it was also where a file
+/// mixes both kinds: the lines before and after the edited ones are the same, counted from either end.
+fn written(document: &DocumentMut, old: &str) -> String {
+    const MARK: char = '\u{feff}';
+    let new = document.to_string();
+    let mut text = String::with_capacity(new.len() + new.len() / 16);
+    if old.starts_with(MARK) && !new.starts_with(MARK) {
+        text.push(MARK);
+    }
+    if !old.contains("\r\n") {
+        text.push_str(&new);
+        return text;
+    }
+    // A last line may have no end at all.
+    let lines = |text: &'_ str| -> Vec<(String, Option<bool>)> {
+        let whole = text.trim_start_matches(MARK).split_inclusive('\n');
+        let bare = whole.map(|line| {
+            let end = line.ends_with('\n').then(|| line.ends_with("\r\n"));
+            (line.trim_end_matches(['\r', '\n']).to_owned(), end)
+        });
+        bare.collect()
+    };
+    let (before, after) = (lines(old), lines(&new));
+    let same = |(one, other): &(&(String, _), &(String, _))| one.0 == other.0;
+    let head = before.iter().zip(&after).take_while(same).count();
+    let most = before.len().min(after.len()) - head;
+    let tail = before.iter().rev().zip(after.iter().rev()).take(most).take_while(same).count();
+    let mostly = before.iter().filter(|(_, end)| *end == Some(true)).count() * 2 >= before.len();
+    for (number, (line, _)) in after.iter().enumerate() {
+        let from_end = after.len() - number;
+        let end = if number < head {
+            before[number].1
+        } else if from_end <= tail {
+            before[before.len() - from_end].1
+        } else {
+            None
+        };
+        text.push_str(line);
+        if from_end > 1 || new.ends_with('\n') {
+            text.push_str(if end.unwrap_or(mostly) { "\r\n" } else { "\n" });
+        }
+    }
+    text
 }
 
 fn syntax(error: toml_edit::TomlError) -> EditError {
@@ -245,6 +292,27 @@ mod tests {
         let text = add_stage(TEXT, None, &stage("ro", Some("1"))).unwrap();
         let expected = TEXT.replace("# the system\n", "# the system\nro = \"1\"\n");
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn line_ends_and_a_byte_order_mark_stay() {
+        let ro = stage("ro", Some("1"));
+        let windows = TEXT.replace('\n', "\r\n");
+        let added = add_stage(&windows, None, &ro).unwrap();
+        assert_eq!(added, add_stage(TEXT, None, &ro).unwrap().replace('\n', "\r\n"));
+        assert_eq!(remove_stage(&added, None, &ro.name).unwrap(), (windows.clone(), true));
+        let vendored = set_vendor(&windows, "vendor").unwrap();
+        assert_eq!(vendored.matches('\n').count(), vendored.matches("\r\n").count());
+        let left_out = leave_out_stage(&windows, "kiosk", &ro.name).unwrap();
+        assert_eq!(left_out.matches('\n').count(), left_out.matches("\r\n").count());
+        // A file with both kinds keeps each line's own, and one without an end keeps having none.
+        let mixed = TEXT.replacen('\n', "\r\n", 2);
+        let added = add_stage(&mixed, None, &ro).unwrap();
+        assert_eq!(added.replace("ro = \"1\"\r\n", "").replace("ro = \"1\"\n", ""), mixed);
+        let marked = format!("\u{feff}{windows}");
+        assert!(add_stage(&marked, None, &ro).unwrap().starts_with("\u{feff}# head\r\n[stages]\r\n"));
+        let open = "[stages]\r\nos = \"1\"";
+        assert_eq!(add_stage(open, None, &ro).unwrap(), "[stages]\r\nos = \"1\"\r\nro = \"1\"\r\n");
     }
 
     #[test]
