@@ -38,6 +38,24 @@ pub enum DiskError {
         /// Why it cannot be.
         reason: String,
     },
+    /// A name is not UTF-8.
+    #[error(
+        "the root file system has `{}`{}, whose {what} is not UTF-8",
+        escaped(path),
+        stage.as_ref().map(|stage| format!(", made by stage `{stage}`")).unwrap_or_default()
+    )]
+    #[diagnostic(help(
+        "An image takes names in UTF-8 only. Rename the file in the part that makes it, or have it unpacked with the \
+         right character set, e.g. `unzip -O CP437` or `convmv -f latin1 -t utf8 --notest -r FOLDER`."
+    ))]
+    Name {
+        /// The path within the root file system, as it is.
+        path: Vec<u8>,
+        /// What is not: the name, or a link's target.
+        what: &'static str,
+        /// The stage that made it, where that is known.
+        stage: Option<String>,
+    },
     /// An entry cannot be on the partition that its folder is mounted from.
     #[error("`{path}` cannot be on the {filesystem} partition {label}: {reason}")]
     Misplaced {
@@ -114,6 +132,16 @@ pub enum DiskError {
         /// What its writer said.
         reason: String,
     },
+}
+
+/// Returns a path for people: what is not UTF-8 or might do something to a terminal is escaped.
+fn escaped(path: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in path.utf8_chunks() {
+        text.extend(chunk.valid().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
 }
 
 impl DiskError {

@@ -70,7 +70,10 @@ fn load(
     let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
-    normalise::normalise(&mut tree, identity);
+    let removed = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
+    for removed in removed {
+        reporter.note(removed);
+    }
     reporter.detail(STEP, "writing");
     Ok((tree, spool))
 }

@@ -63,7 +63,10 @@ pub fn write_image(
     let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
-    normalise::normalise(&mut tree, identity);
+    let removed = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
+    for removed in removed {
+        reporter.note(removed);
+    }
     let trees = split(tree, layout, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
     let sizes = layout

@@ -1,4 +1,12 @@
 //! Makes the tree the device's own: its identity goes in, what differs from build to build goes out.
+//!
+//! What somebody may have meant is not taken for a trace of the build. Engines mount `/etc/hosts` and
+//! `/etc/resolv.conf` over the build's, so what the tree has there is a stage's or the base's: it stays where it says
+//! anything. Whatever else is taken out and is not there in every build is told.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 
 use crate::identity::Identity;
 use crate::tree::{Content, Kind, Node, Tree};
@@ -18,8 +26,26 @@ const LEFTOVERS: [&str; 5] = [
     "var/lib/systemd/random-seed",
 ];
 
-/// Normalises the tree in place.
-pub(crate) fn normalise(tree: &mut Tree, identity: &Identity) {
+/// The emulators of the systems that pib builds, which engines and other tools put in for the build. One of another
+/// architecture is a program like any other.
+const EMULATORS: [&str; 2] = ["usr/bin/qemu-aarch64-static", "usr/bin/qemu-arm-static"];
+/// The most bytes of a text that are looked at.
+const MAX_TEXT: usize = 1 << 20;
+/// The names that a hosts file has without anybody's doing.
+const USUAL_NAMES: [&str; 9] = [
+    "localhost",
+    "localhost.localdomain",
+    "ip6-localhost",
+    "ip6-loopback",
+    "ip6-localnet",
+    "ip6-mcastprefix",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-allhosts",
+];
+
+/// Normalises the tree in place; returns what was taken out and might be missed, a sentence each.
+pub(crate) fn normalise(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Result<Vec<String>> {
     remove_mount_points(tree, identity);
     for (path, mode) in RUNTIME {
         tree.remove(path);
@@ -37,9 +63,9 @@ pub(crate) fn normalise(tree: &mut Tree, identity: &Identity) {
         tree.remove("etc/mtab");
     }
     remove_logs(tree);
-    remove_emulators(tree);
+    let removed = remove_emulators(tree);
     forget_identity(tree);
-    set_identity(tree, identity);
+    set_identity(tree, identity, spool)?;
     let epoch = identity.epoch;
     tree.each(|node| {
         // A folder's time says when something in it came or went, which depends on how an engine copies and mounts.
@@ -77,25 +103,26 @@ fn remove_mount_points(tree: &mut Tree, identity: &Identity) {
             }
         }
     }
+    Ok(removed)
 }
 
-/// Removes what was logged, and keeps the folders: programs expect those.
+/// Removes what was logged, and keeps the folders and links: programs expect those.
 fn remove_logs(tree: &mut Tree) {
     for path in tree.below("var/log") {
-        if tree.get(&path).is_some_and(|node| node.kind != Kind::Folder) {
+        if tree.get(&path).is_some_and(|node| !matches!(node.kind, Kind::Folder | Kind::Symlink(_))) {
             tree.remove(&path);
         }
     }
 }
 
-/// Removes the emulators that engines and other tools put in for the build.
-fn remove_emulators(tree: &mut Tree) {
-    for path in tree.below("usr/bin") {
-        let name = &path["usr/bin/".len()..];
-        if name.starts_with("qemu-") && name.ends_with("-static") {
-            tree.remove(&path);
-        }
-    }
+/// Removes the emulators of the device's own architectures: there they are of no use.
+fn remove_emulators(tree: &mut Tree) -> Vec<String> {
+    let there: Vec<&str> = EMULATORS.into_iter().filter(|path| tree.get(path).is_some()).collect();
+    there.iter().for_each(|path| tree.remove(path));
+    let told = |path: &str| {
+        format!("/{path} was taken out: a build may need this emulator, and the device runs without")
+    };
+    there.into_iter().map(told).collect()
 }
 
 /// Removes what no two devices may share.
@@ -111,9 +138,42 @@ fn forget_identity(tree: &mut Tree) {
     }
 }
 
-fn set_identity(tree: &mut Tree, identity: &Identity) {
+/// Returns the text of a small file, where there is one.
+fn text_of(tree: &Tree, path: &str, spool: &File) -> io::Result<Option<String>> {
+    let Some(Node { kind: Kind::File(content), .. }) = tree.get(path) else { return Ok(None) };
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes.clone(),
+        Content::Spool { offset, size } => {
+            let mut bytes = vec![0; usize::try_from(*size).unwrap_or(usize::MAX).min(MAX_TEXT)];
+            spool.read_exact_at(&mut bytes, *offset)?;
+            bytes
+        }
+    };
+    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Returns whether a hosts file says what no system says by itself: it has another name for this machine than the
+/// usual ones, or another machine.
+///
+/// The line of 127.0.1.1 has the name of the machine; the one of a base is not the device's.
+fn is_own_hosts(text: &str) -> bool {
+    text.lines().map(|line| line.split('#').next().unwrap_or_default()).any(|line| {
+        let mut words = line.split_whitespace();
+        let Some(address) = words.next() else { return false };
+        let here = address.starts_with("127.") || address == "::1" || address.starts_with("f");
+        !here || (address != "127.0.1.1" && words.any(|name| !USUAL_NAMES.contains(&name)))
+    })
+}
+
+/// Returns whether a hosts file has this name.
+fn has_host(text: &str, name: &str) -> bool {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    lines.flat_map(|line| line.split_whitespace().skip(1)).any(|word| word == name)
+}
+
+fn set_identity(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Result<()> {
     if tree.get("etc").is_none() {
-        return;
+        return Ok(());
     }
     let hostname = &identity.hostname;
     let short = hostname.split('.').next().unwrap_or(hostname);
@@ -127,17 +187,35 @@ fn set_identity(tree: &mut Tree, identity: &Identity) {
         ..Node::new(Kind::File(Content::Bytes(text.as_bytes().to_vec())), mode)
     };
     tree.put("etc/hostname", file(&format!("{hostname}\n"), 0o644));
-    tree.put("etc/hosts", file(&hosts, 0o644));
+    match text_of(tree, "etc/hosts", spool)?.filter(|text| is_own_hosts(text)) {
+        // It stays as it is; without the machine's own name in it, programs such as sudo wait for the network.
+        Some(own) if !has_host(&own, short) && own.len() < MAX_TEXT => {
+            let end = if own.ends_with('\n') { "" } else { "\n" };
+            let text = format!("{own}{end}127.0.1.1\t{names}\n");
+            if let Some(node) = tree.get("etc/hosts").cloned() {
+                let kind = Kind::File(Content::Bytes(text.into_bytes()));
+                tree.put("etc/hosts", Node { kind, ..node });
+            }
+        }
+        Some(_) => {}
+        None if tree.get("etc/hosts").is_some_and(|node| matches!(node.kind, Kind::Symlink(_))) => {}
+        None => tree.put("etc/hosts", file(&hosts, 0o644)),
+    }
     // Empty, and not absent: then systemd makes an id at the first boot, also where the root is read-only.
     tree.put("etc/machine-id", file("", 0o444));
-    // The build's own resolver is of no use to the device.
+    let resolver = text_of(tree, "etc/resolv.conf", spool)?;
+    let has_servers =
+        resolver.is_some_and(|text| text.lines().any(|line| line.trim_start().starts_with("nameserver")));
     let resolved = ["usr/lib/systemd/systemd-resolved", "lib/systemd/systemd-resolved"];
-    if resolved.iter().any(|path| tree.get(path).is_some()) {
+    if has_servers {
+        // The engine's own is mounted over it during the build, so this one is meant for the device.
+    } else if resolved.iter().any(|path| tree.get(path).is_some()) {
         let link = Kind::Symlink("/run/systemd/resolve/resolv.conf".to_owned());
         tree.put("etc/resolv.conf", Node { mtime: identity.epoch, ..Node::new(link, 0o777) });
     } else if !tree.get("etc/resolv.conf").is_some_and(|node| matches!(node.kind, Kind::Symlink(_))) {
         tree.put("etc/resolv.conf", file("", 0o644));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,7 +229,7 @@ mod tests {
             let node = Node::new(Kind::File(Content::Bytes(b"x".to_vec())), 0o600);
             tree.put(path, Node { mtime: 50, ..node });
         }
-        normalise(&mut tree, &identity());
+        normalise(&mut tree, &identity(), &tempfile::tempfile().unwrap()).unwrap();
         tree
     }
 
@@ -162,6 +240,74 @@ mod tests {
             seed: Digest::of(b""),
             mount_points: ["mnt/a/b", "srv/x", "opt/y", "etc/z", "tmp/c/d"].map(str::to_owned).into(),
         }
+    }
+
+    /// Returns a tree with these texts and links, normalised, and what is told of it.
+    fn normalised_texts(texts: &[(&str, &str)], links: &[&str]) -> (Tree, Vec<String>) {
+        let mut tree = Tree::new();
+        for (path, text) in texts {
+            tree.put(path, Node::new(Kind::File(Content::Bytes(text.as_bytes().to_vec())), 0o640));
+        }
+        for path in links {
+            tree.put(path, Node::new(Kind::Symlink("/elsewhere".to_owned()), 0o777));
+        }
+        let identity = Identity { hostname: "pi".to_owned(), mount_points: Vec::new(), ..identity() };
+        let told = normalise(&mut tree, &identity, &tempfile::tempfile().unwrap()).unwrap();
+        (tree, told)
+    }
+
+    #[test]
+    fn what_a_stage_has_put_there_stays() {
+        let hosts = "127.0.0.1 localhost\n10.0.0.5 server.lan server # the server\n";
+        let resolver = "search lan\nnameserver 10.0.0.1\n";
+        let resolved = ("usr/lib/systemd/systemd-resolved", "x");
+        let texts = [
+            ("etc/hosts", hosts),
+            ("etc/resolv.conf", resolver),
+            ("usr/bin/qemu-x86_64-static", "x"),
+            ("var/log/syslog", "x"),
+            resolved,
+        ];
+        let (tree, told) = normalised_texts(&texts, &["var/log/nginx", "var/log/journal/x"]);
+        assert_eq!(text(&tree, "etc/hosts"), format!("{hosts}127.0.1.1\tpi\n"));
+        assert_eq!(tree.get("etc/hosts").unwrap().mode, 0o640);
+        assert_eq!(text(&tree, "etc/resolv.conf"), resolver);
+        for path in ["usr/bin/qemu-x86_64-static", "var/log/nginx", "var/log/journal/x"] {
+            assert!(tree.get(path).is_some(), "{path}");
+        }
+        assert!(tree.get("var/log/syslog").is_none() && told.is_empty(), "{told:?}");
+        // One that names the device already is left alone, byte for byte.
+        for own in ["127.0.0.1 localhost pi", "10.0.0.5 server\n127.0.1.1 pi\n", "127.0.0.1 pi app.test\n"] {
+            let (tree, _) = normalised_texts(&[("etc/hosts", own)], &[]);
+            assert_eq!(text(&tree, "etc/hosts"), own);
+        }
+    }
+
+    #[test]
+    fn what_every_system_has_is_made_anew() {
+        for usual in [
+            "",
+            "# nothing\n",
+            "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\n",
+        ] {
+            let (tree, _) =
+                normalised_texts(&[("etc/hosts", usual), ("etc/resolv.conf", "# by hand\n")], &[]);
+            assert!(text(&tree, "etc/hosts").contains("127.0.1.1\tpi\n"), "{usual}");
+            assert_eq!(text(&tree, "etc/resolv.conf"), "");
+        }
+        let (tree, _) = normalised_texts(&[("etc/x", "")], &["etc/hosts", "etc/resolv.conf"]);
+        let link = Kind::Symlink("/elsewhere".to_owned());
+        assert_eq!(
+            (&tree.get("etc/hosts").unwrap().kind, &tree.get("etc/resolv.conf").unwrap().kind),
+            (&link, &link)
+        );
+    }
+
+    #[test]
+    fn an_emulator_of_the_device_itself_goes_and_is_told() {
+        let (tree, told) = normalised_texts(&[("usr/bin/qemu-arm-static", "x"), ("etc/x", "")], &[]);
+        assert!(tree.get("usr/bin/qemu-arm-static").is_none());
+        assert!(told.len() == 1 && told[0].contains("/usr/bin/qemu-arm-static"), "{told:?}");
     }
 
     fn text(tree: &Tree, path: &str) -> String {

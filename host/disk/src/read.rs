@@ -126,7 +126,10 @@ fn target(meta: &Meta, path: &str) -> Result<String, DiskError> {
     if bytes.len() >= MAX_PATH {
         return Err(refuse("a link whose target is longer than 4095 bytes"));
     }
-    String::from_utf8(bytes.to_owned()).map_err(|_| refuse("a link whose target is not UTF-8"))
+    String::from_utf8(bytes.to_owned()).map_err(|_| {
+        let path = path.as_bytes().to_owned();
+        DiskError::Name { path, what: "target as a link", stage: None }
+    })
 }
 
 /// Returns a path without `.` pieces and slashes at its ends.
@@ -134,7 +137,8 @@ fn clean(bytes: &[u8]) -> Result<String, DiskError> {
     let lossy = || String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
     let refuse = |reason: &str| Err(DiskError::Entry { path: lossy(), reason: reason.to_owned() });
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return refuse("whose name is not UTF-8");
+        let path = bytes.strip_prefix(b"./").unwrap_or(bytes).to_owned();
+        return Err(DiskError::Name { path, what: "name", stage: None });
     };
     if text.len() > MAX_PATH {
         return refuse("whose name is longer than 4096 bytes");
@@ -206,6 +210,13 @@ mod tests {
             builder.append(&header, io::empty()).unwrap();
         });
         assert!(read_all(&traversal).unwrap_err().to_string().contains("leads out"));
+        let name = tar(|builder| {
+            builder.append_pax_extensions([("path", &b"./srv/caf\xe9\x1b"[..])]).unwrap();
+            builder.append_data(&mut header(EntryType::Regular, 0), "x", io::empty()).unwrap();
+        });
+        let error = read_all(&name).unwrap_err();
+        assert!(matches!(&error, DiskError::Name { path, .. } if path == b"srv/caf\xe9\x1b"), "{error:?}");
+        assert!(error.to_string().contains("`srv/caf\\xe9\u{fffd}`"), "{error}");
         let dangling = tar(|builder| {
             builder.append_link(&mut header(EntryType::Link, 0), "h", "missing").unwrap();
         });

@@ -61,7 +61,13 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
         None => pib_disk::write_tar(tree, &identity, &file, &*reporter),
     };
     let exported = blocking::read(tree, write).await?;
-    let exported = exported.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
+    let exported = match exported {
+        Ok(exported) => exported,
+        Err(error) => {
+            let error = fault.take().map_or_else(|| error.into(), Error::from);
+            return Err(pipeline::blame::stage_of(session, &built, error).await);
+        }
+    };
     session.reporter.finished(STEP, false);
     for loss in &exported.losses {
         session.reporter.warn(loss.clone());

@@ -17,6 +17,7 @@
 
 pub(crate) mod base_source;
 mod based;
+pub(crate) mod blame;
 mod build_args;
 mod compress;
 mod config_files;

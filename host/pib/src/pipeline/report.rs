@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::based::Based;
 use super::job::Built;
-use super::{NoCache, StageOptions, compress, engine};
+use super::{NoCache, StageOptions, blame, compress, engine};
 use crate::engine::Loss;
 use crate::project::{Error, Session, blocking, files};
 use pib_disk::{Identity, ImageInfo};
@@ -51,7 +51,10 @@ pub struct BuildReport {
 /// When the engine cannot export the root file system, or the image cannot be written; an earlier one stays then.
 pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildReport, Error> {
     let image = Image::of(&built.based, built.engine.abilities().losses);
-    let info = write_image(session, &built, &image).await?;
+    let info = match write_image(session, &built, &image).await {
+        Ok(info) => info,
+        Err(error) => return Err(blame::stage_of(session, &built, error).await),
+    };
     finish(session, &image, &built, info)
 }
 

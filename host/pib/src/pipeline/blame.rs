@@ -1,0 +1,69 @@
+//! Finds the stage that has made a file which no image can hold.
+
+use pib_disk::{DiskError, pax};
+
+use super::job::{Built, labels};
+use crate::engine::BuildRequest;
+use crate::project::{Error, Session, blocking};
+use pib_event::{ReporterExt as _, Silent};
+
+/// The id of the step in events.
+const STEP: &str = "blame";
+
+/// Adds to an error about one file which stage has made it, where that can be found out.
+///
+/// The engine has every stage's result still, so that a few of them are looked at, each time the middle one of those
+/// that it may be.
+pub(crate) async fn stage_of(session: &Session, built: &Built, error: Error) -> Error {
+    let Error::Disk(DiskError::Name { path, what, stage: None }) = error else { return error };
+    session.reporter.started(STEP, "Looking for the stage that made it");
+    let found = first_with(built, &path).await;
+    session.reporter.finished(STEP, false);
+    Error::Disk(DiskError::Name { path, what, stage: found })
+}
+
+/// Returns the first stage whose result has the file; `None` where the engine does not say.
+async fn first_with(built: &Built, path: &[u8]) -> Option<String> {
+    let (mut low, mut high) = (0, built.based.rendered.last);
+    while low < high {
+        let middle = low.midpoint(high);
+        match has(built, middle, path).await? {
+            true => high = middle,
+            false => low = middle + 1,
+        }
+    }
+    Some(built.plan.stages.get(low)?.name.to_string())
+}
+
+/// Returns whether the result of a stage has the file.
+async fn has(built: &Built, index: usize, path: &[u8]) -> Option<bool> {
+    let rendered = &built.based.rendered;
+    let tag = format!("{}-blame", built.tag);
+    let mut request = BuildRequest::new(&built.plan, &tag);
+    request.labels = labels(&rendered.packages.project().dir, "build");
+    request.target = Some(&built.plan.stages.get(index)?.name);
+    request.build_args = rendered.build_args.clone();
+    request.secrets = rendered.secrets.for_engine(&built.plan);
+    built.engine.build(&request, &Silent).await.ok()?;
+    let found = match built.engine.export(&tag).await {
+        Ok(tree) => {
+            let path = path.to_owned();
+            blocking::read(tree, move |tree| names(tree, &path)).await.ok()
+        }
+        Err(_) => None,
+    };
+    // What stays is found by its label when the project is cleaned.
+    _ = built.engine.remove_image(&tag).await;
+    found?
+}
+
+/// Returns whether a tar has an entry of this name; `None` where it breaks before that is known.
+fn names(tar: impl std::io::Read, path: &[u8]) -> Option<bool> {
+    let mut found = false;
+    let read = pax::for_each(tar, |meta, _| {
+        found = found || meta.path == path || meta.path.strip_prefix(b"./") == Some(path);
+        // The rest need not be read.
+        if found { Err(std::io::Error::other("found")) } else { Ok(()) }
+    });
+    (found || read.is_ok()).then_some(found)
+}
