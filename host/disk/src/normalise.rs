@@ -251,7 +251,7 @@ mod tests {
         for path in links {
             tree.put(path, Node::new(Kind::Symlink("/elsewhere".to_owned()), 0o777));
         }
-        let identity = Identity { hostname: "pi".to_owned(), mount_points: Vec::new(), ..identity() };
+        let identity = Identity { hostname: "pi".to_owned(), mount_points: Default::default(), ..identity() };
         let told = normalise(&mut tree, &identity, &tempfile::tempfile().unwrap()).unwrap();
         (tree, told)
     }
