@@ -13,6 +13,7 @@ use crate::build_stage;
 use crate::id::{Arch, Digest, KeyHasher, StageName};
 use crate::manifest::ManifestError;
 use crate::merge::{self, Fitted, Merged};
+use crate::mode::Mode;
 use crate::native::Native;
 use crate::packages::PackageCache;
 use crate::part::{self, Part};
@@ -88,7 +89,8 @@ pub struct Arg {
     pub keyed: bool,
 }
 
-/// A file of the context.
+/// A file of the context, or a folder that is empty or has permissions of its own; other folders are there as soon as
+/// something in them is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextFile {
     /// The path in the context, with `/` between its parts.
@@ -99,8 +101,8 @@ pub struct ContextFile {
     pub digest: Digest,
     /// The size in bytes.
     pub size: u64,
-    /// Whether it may be executed: its mode is 0755, else 0644.
-    pub executable: bool,
+    /// Its permissions.
+    pub mode: Mode,
 }
 
 /// Where the bytes of a context file are.
@@ -110,6 +112,20 @@ pub enum FileSource {
     File(PathBuf),
     /// Here.
     Bytes(Vec<u8>),
+    /// Nowhere: it is a folder.
+    Folder,
+}
+
+impl ContextFile {
+    /// Returns a folder.
+    pub fn folder(path: String, mode: Mode) -> Self {
+        Self { path, source: FileSource::Folder, digest: Digest::of(b""), size: 0, mode }
+    }
+
+    /// Returns whether it is a folder.
+    pub fn is_folder(&self) -> bool {
+        self.source == FileSource::Folder
+    }
 }
 
 /// What the first stage starts from.
@@ -353,7 +369,8 @@ fn stage_key(before: &Digest, stage: &StageInput, copied: &[&ContextFile]) -> Di
     files.sort_by(|a, b| a.path.cmp(&b.path));
     // What it can copy of other stages is told from its own by standing last.
     for file in files.into_iter().chain(copied.iter().copied()) {
-        hasher.field(&file.path).field(file.digest.as_bytes()).field([u8::from(file.executable)]);
+        hasher.field(&file.path).field(file.digest.as_bytes());
+        hasher.field([u8::from(file.is_folder())]).field(file.mode.bits().to_le_bytes());
     }
     for secret in &stage.secrets {
         hasher.field("secret").field(&secret.id);

@@ -49,12 +49,21 @@ fn a_change_moves_the_keys_from_its_stage_on() {
         source: FileSource::Bytes(vec![]),
         digest: Digest::of(b""),
         size: 0,
-        executable: false,
+        mode: Mode::FILE,
     });
     let with_file = plan(&files).key;
-    files[0].files[0].executable = true;
-    assert_ne!(plain, with_file);
-    assert_ne!(with_file, plan(&files).key);
+    let key = |mode: u32, folder: bool| {
+        let mut files = files.clone();
+        files[0].files[0].mode = Mode::new(mode).unwrap();
+        if folder {
+            files[0].files[0].source = FileSource::Folder;
+        }
+        plan(&files).key
+    };
+    let mut keys = vec![plain, with_file, key(0o755, false), key(0o600, false), key(0o644, true)];
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), 5, "the mode and the kind of a file change the key");
 }
 
 #[test]
@@ -178,7 +187,7 @@ fn a_key_knows_every_file_that_a_source_can_match() {
         source: FileSource::Bytes(content.into()),
         digest: Digest::of(content.as_bytes()),
         size: content.len() as u64,
-        executable: false,
+        mode: crate::mode::Mode::FILE,
     };
     let keys = |text: &str, content: &str| {
         let mut stages =

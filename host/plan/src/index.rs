@@ -20,7 +20,11 @@ use crate::id::{Digest, StageName};
 use crate::stage::{ConfigSchema, Order, Phase, Requirements, Support};
 
 /// The newest schema of an index line that this code reads.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
+/// The first schema, of stages whose archives have no other modes than 0644 and 0755 and no empty folders.
+pub const FIRST_SCHEMA: u32 = 1;
+/// The schema of stages whose archives have modes or empty folders: a pib that does not know them would lose these.
+pub const MODES_SCHEMA: u32 = 2;
 
 /// The longest index line that is read, in bytes; a longer one is not a stage's description.
 const MAX_LINE: usize = 1 << 20;
@@ -265,7 +269,7 @@ fn read_line(name: &StageName, line: &str) -> Result<(Version, Offer), String> {
 }
 
 fn first_schema() -> u32 {
-    1
+    FIRST_SCHEMA
 }
 
 fn is_first_schema(v: &u32) -> bool {

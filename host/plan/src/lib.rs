@@ -19,6 +19,7 @@
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`part`] | checks a `Dockerfile.part` |
+//! | [`mode`] | the permissions of a stage's files |
 //! | [`path`] | which paths a stage's files may have |
 //! | [`build_stage`] | what the Dockerfile calls its build stages |
 //! | [`merge`] | merges instructions where there are more than engines take |
@@ -41,6 +42,7 @@ pub mod layout;
 pub mod lockfile;
 pub mod manifest;
 pub mod merge;
+pub mod mode;
 pub mod mounts;
 pub mod native;
 pub mod order;

@@ -62,8 +62,8 @@ impl Ingredients {
     pub(crate) fn of(stage: &StageInput, copied: &[&ContextFile], merged: Option<Digest>) -> Self {
         let args = stage.args.iter().filter(|arg| arg.keyed);
         let files = stage.files.iter().chain(copied.iter().copied()).map(|file| {
-            let mark = if file.executable { " x" } else { "" };
-            (file.path.clone(), format!("{}{mark}", file.digest))
+            let kind = if file.is_folder() { " folder" } else { "" };
+            (file.path.clone(), format!("{} {}{kind}", file.digest, file.mode))
         });
         Self {
             part: Some(Digest::of(stage.part.text.as_bytes())),

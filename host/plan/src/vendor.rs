@@ -4,7 +4,7 @@
 //! `pib.lock`: a list that was changed together with the files does not help against its digests.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use semver::Version;
 use serde::Deserialize;
@@ -14,6 +14,8 @@ use crate::id::{Digest, StageName};
 use crate::index::SourceId;
 use crate::lockfile::{merge_conflict, quoted};
 use crate::manifest::{ManifestError, ManifestText};
+use crate::mode::{Mode, ModeError};
+use crate::path;
 
 /// The name of the list, within the folder of vendored stages.
 pub const FILE_NAME: &str = "vendored.toml";
@@ -21,8 +23,10 @@ pub const FILE_NAME: &str = "vendored.toml";
 pub const FOLDER: &str = "vendor";
 /// The largest list that is read, in bytes: more than a hundred thousand files.
 pub const MAX_LIST: usize = 16 << 20;
-/// The newest schema that this code reads, and the one that it writes.
-const VERSION: i64 = 1;
+/// The first schema, which knows no modes; it is written where it says all that there is to say.
+const FIRST: i64 = 1;
+/// The newest schema that this code reads.
+const VERSION: i64 = 2;
 
 const HEADER: &str = "\
 # This file is written by `pib vendor`; it says what the stages beside it are. Keep all of them in version control.
@@ -54,6 +58,18 @@ pub struct VendoredStage {
     pub content: Digest,
     /// The digests of its files, by their path within its folder.
     pub files: BTreeMap<String, Digest>,
+    /// The modes of files that have not the usual ones, and of folders that have not or that are empty. Version control
+    /// keeps none of these.
+    pub modes: BTreeMap<String, ListedMode>,
+}
+
+/// The mode of a file or folder of a vendored stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedMode {
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// The mode.
+    pub mode: Mode,
 }
 
 /// The one key that every schema has.
@@ -81,6 +97,8 @@ struct StageSchema {
     content: Digest,
     #[serde(default)]
     files: BTreeMap<String, Digest>,
+    #[serde(default)]
+    modes: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 impl VendorList {
@@ -105,9 +123,10 @@ impl VendorList {
             input.error(error.span().unwrap_or(0..0), message, "here").with_help(ANEW)
         };
         let probe: Probe = toml::from_str(text).map_err(broken)?;
-        if *probe.version.get_ref() != VERSION {
+        if !(FIRST..=VERSION).contains(probe.version.get_ref()) {
             let found = probe.version.get_ref();
-            let message = format!("`{file}` has version {found}, and this pib reads version {VERSION}");
+            let message =
+                format!("`{file}` has version {found}, and this pib reads versions {FIRST} to {VERSION}");
             let help =
                 "Update pib if it is older than the file; else delete the folder and run `pib vendor`.";
             return Err(input.error(probe.version.span(), message, "this version").with_help(help));
@@ -115,7 +134,8 @@ impl VendorList {
         let schema: Schema = toml::from_str(text).map_err(broken)?;
         let mut list = Self::default();
         for stage in schema.stage {
-            let StageSchema { name, folder, version, source, content, files } = stage;
+            let StageSchema { name, folder, version, source, content, files, modes } = stage;
+            let modes = listed_modes(&input, modes)?;
             let (mut span, name) = (name.span(), name.into_inner());
             let folder = match folder {
                 None => name.to_string(),
@@ -132,14 +152,15 @@ impl VendorList {
                 let message = format!("`{file}` has stage `{folder}` twice");
                 return Err(input.error(span, message, "the second").with_help(ANEW));
             }
-            list.insert(VendoredStage { name, folder, version, source, content, files });
+            list.insert(VendoredStage { name, folder, version, source, content, files, modes });
         }
         Ok(list)
     }
 
     /// Returns the text of the file: the same for the same contents.
     pub fn to_text(&self) -> String {
-        let mut text = format!("{HEADER}version = {VERSION}\n");
+        let plain = self.stages.iter().all(|stage| stage.modes.is_empty());
+        let mut text = format!("{HEADER}version = {}\n", if plain { FIRST } else { VERSION });
         for stage in &self.stages {
             let folder = match stage.folder == stage.name.as_str() {
                 true => String::new(),
@@ -156,6 +177,13 @@ impl VendorList {
             );
             for (path, digest) in &stage.files {
                 let _ = writeln!(text, "{} = {}", quoted(path), quoted(digest));
+            }
+            if !stage.modes.is_empty() {
+                text.push_str("\n[stage.modes]\n");
+            }
+            for (path, ListedMode { is_folder, mode }) in &stage.modes {
+                let slash = if *is_folder { "/" } else { "" };
+                let _ = writeln!(text, "{} = {}", quoted(&format!("{path}{slash}")), quoted(mode));
             }
         }
         text
@@ -182,6 +210,27 @@ impl VendorList {
     }
 }
 
+/// Reads the modes of a stage's files and folders; the path of a folder ends in a slash.
+fn listed_modes(
+    input: &ManifestText,
+    table: BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Result<BTreeMap<String, ListedMode>, ManifestError> {
+    let mut modes = BTreeMap::new();
+    for (key, value) in table {
+        let (span, written) = (key.span(), key.into_inner());
+        let wrong = |reason: String| {
+            let message = format!("`{}` lists a mode of `{written}` that cannot be: {reason}", input.file);
+            input.error(span.clone(), message, "this entry").with_help(ANEW)
+        };
+        let is_folder = written.ends_with('/');
+        let path = written.strip_suffix('/').unwrap_or(&written);
+        path::check(path).map_err(wrong)?;
+        let mode: Mode = value.get_ref().parse().map_err(|error: ModeError| wrong(error.to_string()))?;
+        modes.insert(path.to_owned(), ListedMode { is_folder, mode });
+    }
+    Ok(modes)
+}
+
 /// Returns a folder for each of these stages: the first of a name has it, further ones its version, too.
 pub fn folders<'a>(stages: impl IntoIterator<Item = (&'a StageName, &'a Version)>) -> Vec<String> {
     let mut folders: Vec<String> = Vec::new();
@@ -205,22 +254,52 @@ fn fits(folder: &str, name: &StageName) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('-').is_some_and(plain))
 }
 
+/// How the files of a vendored stage differ from the listed ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A file has other bytes.
+    Changed {
+        /// Its path within the stage's folder.
+        path: String,
+        /// The digest in the list.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// A file is missing.
+    Missing(String),
+    /// A file is there that is not listed.
+    Added(String),
+    /// All files are right but for who may execute them.
+    Modes,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Changed { path, .. } => write!(f, "`{path}` was changed"),
+            Self::Missing(path) => write!(f, "`{path}` is missing"),
+            Self::Added(path) => write!(f, "`{path}` was added"),
+            Self::Modes => f.write_str("which of its files may be executed was changed"),
+        }
+    }
+}
+
 impl VendoredStage {
-    /// Says how files differ from the listed ones: the first difference by path, in a person's words, and the two
-    /// digests where it is one of a file's bytes.
-    pub fn difference(&self, files: &BTreeMap<String, Digest>) -> (String, Option<(Digest, Digest)>) {
+    /// Returns how files differ from the listed ones: the first difference by path.
+    pub fn difference(&self, files: &BTreeMap<String, Digest>) -> Difference {
         let paths = self.files.keys().chain(files.keys()).collect::<std::collections::BTreeSet<_>>();
         for path in paths {
             match (self.files.get(path), files.get(path)) {
                 (Some(expected), Some(found)) if expected != found => {
-                    return (format!("`{path}` was changed"), Some((*expected, *found)));
+                    return Difference::Changed { path: path.clone(), expected: *expected, found: *found };
                 }
-                (Some(_), None) => return (format!("`{path}` is missing"), None),
-                (None, Some(_)) => return (format!("`{path}` was added"), None),
+                (Some(_), None) => return Difference::Missing(path.clone()),
+                (None, Some(_)) => return Difference::Added(path.clone()),
                 _ => {}
             }
         }
-        ("which of its files may be executed was changed".to_owned(), None)
+        Difference::Modes
     }
 }
 
@@ -241,6 +320,7 @@ mod tests {
                     ("a \"b\"\\c".to_owned(), Digest::of(b"a")),
                     ("d".to_owned(), Digest::of(b"d")),
                 ]),
+                modes: BTreeMap::new(),
             });
         }
         list
@@ -255,6 +335,19 @@ mod tests {
         assert_eq!(names, ["__init__", "kvm", "ro"]);
         assert_eq!(list().in_folder("kvm").unwrap().content, Digest::of(b"kvm"));
         assert!(!text.contains("folder ="), "a folder that is called like its stage is told:\n{text}");
+    }
+
+    #[test]
+    fn modes_and_empty_folders_are_listed_where_there_are_some() {
+        let mut list = list();
+        assert!(list.to_text().contains("\nversion = 1\n"), "older pibs read what they can read");
+        let mode = |bits, is_folder| ListedMode { mode: Mode::new(bits).unwrap(), is_folder };
+        list.stages[1].modes =
+            BTreeMap::from([("d".to_owned(), mode(0o600, false)), ("e/f".to_owned(), mode(0o755, true))]);
+        let text = list.to_text();
+        assert!(text.contains("\nversion = 2\n"), "{text}");
+        assert!(text.contains("[stage.modes]\n\"d\" = \"0600\"\n\"e/f/\" = \"0755\"\n"), "{text}");
+        assert_eq!(VendorList::parse("vendored.toml", &text).unwrap(), list);
     }
 
     #[test]
@@ -282,7 +375,9 @@ mod tests {
     fn what_is_no_list_is_refused_with_advice() {
         let text = list().to_text();
         let cases = [
-            (text.replace("version = 1\n", "version = 2\n"), "version 2", "Update pib"),
+            (text.replace("version = 1\n", "version = 3\n"), "version 3", "Update pib"),
+            (format!("{text}\n[stage.modes]\n\"../x\" = \"0600\"\n"), "`..`", "pib vendor"),
+            (format!("{text}\n[stage.modes]\n\"a\" = \"4755\"\n"), "set-user-id", "pib vendor"),
             (format!("<<<<<<< a\n{text}"), "merge conflict", "pib.lock first"),
             (text.replace("\"ro\"", "\"kvm\""), "`kvm` twice", "pib vendor"),
             (text.replace("\"ro\"", "\"../ro\""), "`../ro`", "pib vendor"),
@@ -310,21 +405,22 @@ mod tests {
         let changed = with(&|files| {
             files.insert("d".to_owned(), Digest::of(b"e"));
         });
-        assert_eq!(changed, ("`d` was changed".to_owned(), Some((Digest::of(b"d"), Digest::of(b"e")))));
+        let (expected, found) = (Digest::of(b"d"), Digest::of(b"e"));
+        assert_eq!(changed, Difference::Changed { path: "d".to_owned(), expected, found });
         assert_eq!(
             with(&|files| {
                 files.remove("d");
             })
-            .0,
+            .to_string(),
             "`d` is missing"
         );
         assert_eq!(
             with(&|files| {
                 files.insert("c".to_owned(), Digest::of(b""));
             })
-            .0,
+            .to_string(),
             "`c` was added"
         );
-        assert!(with(&|_| ()).0.contains("executed"));
+        assert!(with(&|_| ()).to_string().contains("executed"));
     }
 }

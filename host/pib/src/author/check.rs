@@ -100,6 +100,7 @@ impl CheckedStage {
                     .push(format!("stage.toml has no {field}: nobody can tell whether they want the stage"));
             }
         }
+        self.warnings.extend(package.advice());
         let mut text = String::new();
         for part in package.parts() {
             text.push_str(&files::read_text(&root.join(&part.path))?.unwrap_or_default());

@@ -143,10 +143,13 @@ fn write_context(out: &mut Pieces, dockerfile: &str, files: &[ContextFile]) -> i
     let mut tar = tar::Builder::new(out);
     tar.append_data(&mut header(dockerfile.len() as u64, 0o644, 0), DOCKERFILE, dockerfile.as_bytes())?;
     for file in files {
-        let mode = if file.executable { 0o755 } else { 0o644 };
         let seconds = u64::try_from(content_time(&file.digest) / 1_000_000_000).unwrap_or(0);
-        let mut header = header(file.size, mode, seconds);
+        let mut header = header(file.size, file.mode.bits(), seconds);
         match &file.source {
+            FileSource::Folder => {
+                header.set_entry_type(tar::EntryType::Directory);
+                tar.append_data(&mut header, format!("{}/", file.path), io::empty())?;
+            }
             FileSource::Bytes(bytes) => tar.append_data(&mut header, &file.path, bytes.as_slice())?,
             FileSource::File(path) => {
                 let named = |error: io::Error| {

@@ -13,6 +13,7 @@ use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSync;
 use percent_encoding::percent_decode_str;
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::id::Digest;
+use pib_plan::mode::Mode;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
@@ -47,7 +48,7 @@ pub(super) struct ContextServer {
     failure: Arc<OnceLock<EngineError>>,
 }
 
-/// A file or folder of the context. A folder has no source.
+/// A file or folder of the context. A folder of which only the files in it are known has none of its own.
 #[derive(Debug, Clone)]
 struct Entry {
     path: String,
@@ -62,7 +63,7 @@ impl ContextServer {
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
             source: FileSource::Bytes(bytes),
-            executable: false,
+            mode: Mode::FILE,
         };
         Self {
             dockerfile: Arc::new(entries(std::slice::from_ref(&dockerfile))),
@@ -94,10 +95,11 @@ fn entries(files: &[ContextFile]) -> Vec<Entry> {
 impl Entry {
     fn stat(&self) -> Stat {
         let (mode, size, mod_time) = match &self.file {
-            None => (MODE_DIR | 0o755, 0, EPOCH_NANOS),
+            None => (MODE_DIR | Mode::FOLDER.bits(), 0, EPOCH_NANOS),
+            Some(file) if file.is_folder() => (MODE_DIR | file.mode.bits(), 0, EPOCH_NANOS),
             Some(file) => {
-                let mode = if file.executable { 0o755 } else { 0o644 };
-                (mode, i64::try_from(file.size).unwrap_or(i64::MAX), content_time(&file.digest))
+                let size = i64::try_from(file.size).unwrap_or(i64::MAX);
+                (file.mode.bits(), size, content_time(&file.digest))
             }
         };
         Stat { path: self.path.clone(), mode, size, mod_time, ..Stat::default() }
@@ -211,7 +213,8 @@ impl Sending {
 
     async fn answer(&self, id: u32) -> Result<(), Gone> {
         let entry = usize::try_from(id).ok().and_then(|index| self.entries.get(index));
-        let Some(file) = entry.and_then(|entry| entry.file.as_deref()) else {
+        let Some(file) = entry.and_then(|entry| entry.file.as_deref()).filter(|file| !file.is_folder())
+        else {
             return self.fail(Status::invalid_argument("no such file in the list")).await;
         };
         match &file.source {
@@ -228,6 +231,7 @@ impl Sending {
                     return self.fail(status).await;
                 }
             },
+            FileSource::Folder => {}
         }
         self.send(PacketType::PacketData, id, None, Vec::new()).await
     }
@@ -277,7 +281,7 @@ mod tests {
 
     fn file(path: &str) -> ContextFile {
         let (source, digest) = (FileSource::Bytes(vec![]), Digest::of(path.as_bytes()));
-        ContextFile { path: path.to_owned(), source, digest, size: 0, executable: false }
+        ContextFile { path: path.to_owned(), source, digest, size: 0, mode: Mode::FILE }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use pib_event::ReporterExt as _;
 use pib_plan::assemble::{BaseRef, BuildPlan, ContextFile, Extras, FileSource};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::lockfile::Lockfile;
+use pib_plan::mode::Mode;
 use pib_plan::packages::PackageCache;
 use pib_plan::record::Verdict;
 use serde::Serialize;
@@ -205,8 +206,17 @@ fn write_files(folder: &Path, plan: &BuildPlan, base: Option<&StoredBase>) -> Re
     make(folder)?;
     for file in &plan.context {
         let path = folder.join(&file.path);
-        make(path.parent().unwrap_or(folder))?;
+        make(if file.is_folder() { &path } else { path.parent().unwrap_or(folder) })?;
         write_file(&path, file)?;
+    }
+    // Folders had the user's umask until here, which the image would get.
+    for entry in walkdir::WalkDir::new(folder).min_depth(1).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            set_mode(entry.path(), Mode::FOLDER)?;
+        }
+    }
+    for file in plan.context.iter().filter(|file| file.is_folder()) {
+        set_mode(&folder.join(&file.path), file.mode)?;
     }
     if let Some(base) = base {
         let path = folder.join("base.tar");
@@ -223,13 +233,18 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     std::io::copy(&mut source, &mut target).map(drop).map_err(fail)
 }
 
-fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
+fn set_mode(path: &Path, mode: Mode) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt as _;
+    let permissions = std::fs::Permissions::from_mode(mode.bits());
+    std::fs::set_permissions(path, permissions).map_err(|error| Error::io("write", path, error))
+}
+
+fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
     let fail = |error| Error::io("write", path, error);
     match &file.source {
         FileSource::File(from) => copy(from, path)?,
         FileSource::Bytes(bytes) => std::fs::write(path, bytes).map_err(fail)?,
+        FileSource::Folder => {}
     }
-    let mode = if file.executable { 0o755 } else { 0o644 };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(fail)
+    set_mode(path, file.mode)
 }

@@ -9,6 +9,7 @@ use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
 use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
+use pib_plan::mode::Mode;
 use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 
@@ -273,7 +274,7 @@ fn first_plan(
         let digest = files::digest(&full)?;
         hasher.field(digest.as_bytes());
         let path = path.to_string_lossy().into_owned();
-        context.push(ContextFile { path, source: FileSource::File(full), digest, size, executable: false });
+        context.push(ContextFile { path, source: FileSource::File(full), digest, size, mode: Mode::FILE });
     }
     one_stage(dockerfile, context, hasher.finish(), arch)
 }

@@ -1,23 +1,24 @@
 //! Reads the files of the project that a config key names.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::config;
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::StageRequest;
+use pib_plan::mode::Mode;
 
 use super::settle::config_error;
 use crate::project::{Error, Project};
 use crate::source::Package;
 
+/// The most files that are looked at for one pattern.
+const MAX_LOOKED_AT: usize = 100_000;
 /// The most bytes that the files of one config key may have together: they are keys and small assets.
 const MAX_CONFIG_FILES: u64 = 256 << 20;
-/// The most files that a pattern may find.
-const MAX_FOUND: usize = 100_000;
+/// How long files may be looked for: a pattern may look through the whole machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file of the project that a config key names.
 #[derive(Debug, Clone)]
@@ -66,6 +67,12 @@ pub(crate) fn read(
                 path.display()
             )));
         }
+        if name.contains(['*', '?', '[', '\\']) {
+            return Err(config_error(format!(
+                "names `{}`, and COPY would take that name for a pattern; rename the file",
+                path.display()
+            )));
+        }
         let bytes = match pib_file::read(&path, MAX_CONFIG_FILES - total) {
             Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
                 return Err(config_error("names files of more than 256 MiB".to_owned()));
@@ -81,42 +88,52 @@ pub(crate) fn read(
                 digest: Digest::of(&bytes),
                 size: bytes.len() as u64,
                 source: FileSource::Bytes(bytes),
-                executable: false,
+                mode: Mode::FILE,
             },
         });
     }
     Ok(files)
 }
 
-/// Returns the files that a pattern finds; nothing where they are not found within a moment: a pattern may look through
-/// the whole machine. The thread that looks is left to itself then, and ends with the program.
-fn listed(found: glob::Paths) -> Option<Vec<PathBuf>> {
-    const PATIENCE: Duration = Duration::from_secs(10);
-    let (sender, receiver) = mpsc::channel();
-    let look = move || {
-        let files = found.filter_map(Result::ok).filter(|path| path.is_file()).take(MAX_FOUND);
-        _ = sender.send(files.collect());
-    };
-    thread::Builder::new().name("glob".to_owned()).spawn(look).ok()?;
-    receiver.recv_timeout(PATIENCE).ok()
-}
-
-/// Returns the files that a name or glob stands for, sorted.
+/// Returns the files that a name or a pattern of the project stands for, sorted.
+///
+/// Only what the project wrote is a pattern, and of that only what begins with the first wildcard: the folder of the
+/// project may be called as it likes.
 fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let full = dir.join(pattern);
     if full.is_file() {
         return Ok(vec![full]);
     }
-    if !pattern.contains(['*', '?', '[']) {
+    let wild = |part: &str| part.contains(['*', '?', '[']);
+    let Some(at) = pattern.split('/').position(wild) else {
         return Err(format!("names `{pattern}`, which is no file"));
+    };
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let (plain, rest) = (parts[..at].join("/"), parts[at..].join("/"));
+    // An absolute pattern has an empty part before its first slash.
+    let start = if at > 0 && plain.is_empty() { PathBuf::from("/") } else { dir.join(plain) };
+    let matcher =
+        glob::Pattern::new(&rest).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
+    let depth = if rest.contains("**") { usize::MAX } else { parts.len() - at };
+    let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
+    let mut files = Vec::new();
+    let started = Instant::now();
+    let walk = walkdir::WalkDir::new(&start).min_depth(1).max_depth(depth).follow_links(true);
+    for (looked_at, entry) in walk.into_iter().enumerate() {
+        if looked_at >= MAX_LOOKED_AT || started.elapsed() > PATIENCE {
+            return Err(format!(
+                "has the pattern `{pattern}`, which looks at too many files: more than {MAX_LOOKED_AT}, or for longer \
+                 than {} seconds",
+                PATIENCE.as_secs()
+            ));
+        }
+        // What may not be read is as good as not there: a pattern names what there is.
+        let Ok(entry) = entry else { continue };
+        let inside = entry.path().strip_prefix(&start).unwrap_or(entry.path());
+        if matcher.matches_path_with(inside, options) && entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
     }
-    let text = full.to_string_lossy();
-    let found = glob::glob(&text).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
-    let mut files = listed(found).ok_or_else(|| {
-        format!(
-            "has the pattern `{pattern}`, which looks at too many files: they are not listed within seconds"
-        )
-    })?;
     if files.is_empty() {
         return Err(format!("has the pattern `{pattern}`, which no file matches"));
     }

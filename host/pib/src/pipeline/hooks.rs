@@ -269,7 +269,7 @@ impl StageFiles {
                 source: FileSource::File(package.root.join(&file.path)),
                 digest: file.digest,
                 size: file.size,
-                executable: file.executable,
+                mode: file.mode,
             };
             (file.path.clone(), readable)
         };
@@ -309,6 +309,7 @@ impl Files for StageFiles {
             FileSource::File(from) => {
                 pib_file::read(from, file.size).map_err(|_| "it cannot be read".to_owned())?
             }
+            FileSource::Folder => return Err("it is a folder".to_owned()),
         };
         match Digest::of(&bytes) == file.digest {
             true => Ok(bytes),
@@ -335,7 +336,7 @@ mod tests {
             source: FileSource::Bytes(content.to_vec()),
             digest: Digest::of(content),
             size: content.len() as u64,
-            executable: false,
+            mode: pib_plan::mode::Mode::FILE,
         }
     }
 

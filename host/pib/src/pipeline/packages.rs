@@ -22,6 +22,9 @@ pub(crate) async fn fetch(session: &Session, resolved: Resolved) -> Result<Packa
     let list = resolved.packages().await?;
     let packages = Packages { resolved, list };
     packages.check_vendored(session)?;
+    for advice in packages.list.iter().filter_map(Package::advice) {
+        session.reporter.warn(advice);
+    }
     Ok(packages)
 }
 

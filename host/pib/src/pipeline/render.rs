@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use pib_plan::assemble::{self, Arg, ContextFile, FileSource, StageInput};
 use pib_plan::id::{Digest, INIT};
+use pib_plan::mode::Mode;
 use pib_plan::part::{self, Part};
 use pib_plan::path::Collisions;
 
@@ -147,7 +148,7 @@ fn rendered(
     let mut taken = Collisions::default();
     for file in context {
         // These were checked against each other when the package was read.
-        let _ = taken.add(file.path.strip_prefix(&folder).unwrap_or(&file.path), false);
+        let _ = taken.add(file.path.strip_prefix(&folder).unwrap_or(&file.path), file.is_folder());
     }
     let mut files = Vec::with_capacity(rendered.files.len());
     for file in &rendered.files {
@@ -163,7 +164,7 @@ fn rendered(
             digest: Digest::of(&file.content),
             size: file.content.len() as u64,
             source: FileSource::Bytes(file.content.clone()),
-            executable: file.executable,
+            mode: Mode::of_file(file.executable),
         });
     }
     let name = format!("{}/Dockerfile.part, as its hook `{component}` renders it", package.name);

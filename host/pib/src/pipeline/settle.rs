@@ -291,18 +291,19 @@ fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest
 /// Lists what a stage's package brings into the context: all its files but those that only pib reads.
 fn package_files(package: &Package) -> Vec<ContextFile> {
     let hook = package.manifest.hook.as_ref().map(|hook| hook.component.as_str());
-    let own =
-        |path: &str| path == FILE_NAME || path.starts_with("README") || is_part(path) || Some(path) == hook;
+    let own = |path: &str| path == FILE_NAME || is_part(path) || Some(path) == hook;
     let files = package.files.iter().filter(|file| !own(&file.path));
-    files
-        .map(|file| ContextFile {
-            path: format!("stages/{}/{}", package.name, file.path),
-            source: FileSource::File(package.root.join(&file.path)),
-            digest: file.digest,
-            size: file.size,
-            executable: file.executable,
-        })
-        .collect()
+    let files = files.map(|file| ContextFile {
+        path: format!("stages/{}/{}", package.name, file.path),
+        source: FileSource::File(package.root.join(&file.path)),
+        digest: file.digest,
+        size: file.size,
+        mode: file.mode,
+    });
+    let folders = package.folders.iter();
+    let folders = folders
+        .map(|folder| ContextFile::folder(format!("stages/{}/{}", package.name, folder.path), folder.mode));
+    files.chain(folders).collect()
 }
 
 fn is_part(path: &str) -> bool {

@@ -1,22 +1,24 @@
 //! The archive of a stage: `<name>-<version>.stage`, a canonical tar (see `files`) compressed by Zstandard.
 //!
 //! The digest of the tar, `content`, is the same on every machine; that of the archive, `checksum`, depends on
-//! the release of the compressor and only says which bytes were published.
+//! the release of the compressor and only says which bytes were published. There are two versions: the first knows the
+//! modes 0644 and 0755 and no empty folders, the second any permissions (schema 2 of index lines). A stage that needs
+//! nothing of the second is packed to the same bytes in both.
 //!
 //! Invariant of [`unpack`]: nothing is written outside the given folder, whatever the bytes are; time, memory and
 //! disk are bounded. It refuses everything that packing cannot have made: links, devices, extended headers,
 //! absolute and `..` paths, duplicates, and names that differ in case only.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use pib_plan::id::Digest;
+use pib_plan::mode::Mode;
 use pib_plan::path::Collisions;
 use tar::{Archive, EntryType};
 
-use super::files::{self, MAX_BYTES, MAX_ENTRIES, PackageFile};
+use super::files::{self, Listing, MAX_BYTES, MAX_ENTRIES, Modes};
 use super::{Package, SourceError};
 
 /// The largest archive that is read, in bytes.
@@ -48,9 +50,16 @@ pub fn pack(root: &Path, shown: &str) -> Result<Packed, SourceError> {
     let fail = |error| SourceError::io("packing", root)(error);
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(fail)?;
     encoder.include_checksum(true).map_err(fail)?;
-    let (files, content) = files::write_tar(root, &mut encoder)?;
+    let listing = files::write_tar(root, Modes::Recorded(shown), &mut encoder)?;
     let archive = encoder.finish().map_err(fail)?;
-    let package = Package::with_files(root, shown, files, content)?;
+    let package = Package::with_listing(root, shown, listing)?;
+    if !package.unrecorded.is_empty() {
+        return Err(SourceError::Unrecorded {
+            name: package.name,
+            path: root.to_owned(),
+            help: package.unrecorded.join("\n"),
+        });
+    }
     Ok(Packed { checksum: Digest::of(&archive), archive, package })
 }
 
@@ -62,17 +71,16 @@ pub(super) struct Promise<'a> {
     pub(super) checksum: Digest,
     /// The digest of the canonical tar.
     pub(super) content: Digest,
+    /// Whether modes and empty folders count, as in the second version of archives. In the first one a file is a program
+    /// or it is not.
+    pub(super) has_modes: bool,
 }
 
 /// Unpacks an archive to the empty folder `into`; returns its files.
 ///
 /// The digest is checked before anything is parsed, and the contents' digest afterwards.
-pub(super) fn unpack(
-    archive: &[u8],
-    promise: &Promise<'_>,
-    into: &Path,
-) -> Result<Vec<PackageFile>, SourceError> {
-    let Promise { what, checksum, content } = promise;
+pub(super) fn unpack(archive: &[u8], promise: &Promise<'_>, into: &Path) -> Result<Listing, SourceError> {
+    let Promise { what, checksum, content, has_modes } = promise;
     let wrong = |what: String, expected: &Digest, found: Digest| SourceError::WrongDigest {
         what,
         expected: *expected,
@@ -82,15 +90,15 @@ pub(super) fn unpack(
     if found != *checksum {
         return Err(wrong(format!("the archive of {what}"), checksum, found));
     }
-    unpack_entries(archive, into).map_err(|fault| match fault {
+    unpack_entries(archive, into, *has_modes).map_err(|fault| match fault {
         Fault::Refused(reason) => SourceError::BadArchive { what: (*what).to_owned(), reason },
         Fault::Write(error) => *error,
     })?;
-    let (files, found) = files::read(into)?;
-    if found != *content {
-        return Err(wrong(format!("the content of {what}"), content, found));
+    let listing = files::read(into, if *has_modes { Modes::Exact } else { Modes::First })?;
+    if listing.content != *content {
+        return Err(wrong(format!("the content of {what}"), content, listing.content));
     }
-    Ok(files)
+    Ok(listing)
 }
 
 /// Why unpacking stopped: the archive is to blame, or this machine.
@@ -105,7 +113,7 @@ impl Fault {
     }
 }
 
-fn unpack_entries(archive: &[u8], into: &Path) -> Result<(), Fault> {
+fn unpack_entries(archive: &[u8], into: &Path, has_modes: bool) -> Result<(), Fault> {
     let limit = MAX_BYTES.min(FREE_BYTES + MAX_RATIO * archive.len() as u64);
     let decoder = zstd::stream::read::Decoder::with_buffer(archive).map_err(Fault::read)?;
     let mut tar = Archive::new(Bounded { inner: decoder, left: limit, limit });
@@ -127,18 +135,37 @@ fn unpack_entries(archive: &[u8], into: &Path) -> Result<(), Fault> {
             return Err(Fault::Refused(format!("it has more than {MAX_ENTRIES} files and folders")));
         }
         let target = into.join(&path);
+        let mode = entry_mode(&header, folder, has_modes).map_err(refused)?;
         if folder {
             fs::create_dir_all(&target).map_err(|error| write_fault(&target, error))?;
+            set_mode(&target, mode)?;
             continue;
         }
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).map_err(|error| write_fault(parent, error))?;
         }
-        let executable = header.mode().map_err(Fault::read)? & 0o100 != 0;
         let size = header.size().map_err(Fault::read)?;
-        write_file(&mut entry, size, executable, &target)?;
+        write_file(&mut entry, size, &target)?;
+        set_mode(&target, mode)?;
     }
     Ok(())
+}
+
+/// Returns the mode that an entry gets.
+fn entry_mode(header: &tar::Header, folder: bool, has_modes: bool) -> Result<Mode, String> {
+    let bits = header.mode().map_err(|error| format!("its mode cannot be read ({error})"))?;
+    if !has_modes {
+        return Ok(if folder { Mode::FOLDER } else { Mode::of_file(bits & 0o100 != 0) });
+    }
+    let mode = Mode::new(bits).map_err(|error| error.to_string())?;
+    match if folder { mode.is_open() } else { mode.is_readable() } {
+        true => Ok(mode),
+        false => Err(format!("its owner could not use it with the mode {mode}")),
+    }
+}
+
+fn set_mode(target: &Path, mode: Mode) -> Result<(), Fault> {
+    files::set_mode(target, mode).map_err(|error| Fault::Write(Box::new(error)))
 }
 
 fn entry_path(header: &tar::Header) -> Result<String, Fault> {
@@ -168,7 +195,7 @@ fn kind(kind: EntryType) -> String {
     }
 }
 
-fn write_file(entry: &mut impl Read, size: u64, executable: bool, target: &Path) -> Result<(), Fault> {
+fn write_file(entry: &mut impl Read, size: u64, target: &Path) -> Result<(), Fault> {
     let mut file = File::create_new(target).map_err(|error| write_fault(target, error))?;
     let mut buffer = vec![0; 64 << 10];
     let mut left = size;
@@ -181,8 +208,7 @@ fn write_file(entry: &mut impl Read, size: u64, executable: bool, target: &Path)
         left = left.saturating_sub(count as u64);
         file.write_all(&buffer[..count]).map_err(|error| write_fault(target, error))?;
     }
-    let mode = if executable { 0o755 } else { 0o644 };
-    file.set_permissions(Permissions::from_mode(mode)).map_err(|error| write_fault(target, error))
+    Ok(())
 }
 
 fn write_fault(path: &Path, error: io::Error) -> Fault {

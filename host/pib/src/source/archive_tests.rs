@@ -1,5 +1,5 @@
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt as _, symlink};
 use std::process::Command;
 
 use super::super::testing::{stage, write};
@@ -12,14 +12,16 @@ struct Entry<'a> {
     link: &'a str,
     data: &'a [u8],
     size: Option<u64>,
+    mode: u32,
 }
 
 fn file<'a>(path: &'a str, data: &'a [u8]) -> Entry<'a> {
-    Entry { path: path.as_bytes(), kind: EntryType::Regular, link: "", data, size: None }
+    Entry { path: path.as_bytes(), kind: EntryType::Regular, link: "", data, size: None, mode: 0o644 }
 }
 
 fn of_kind<'a>(path: &'a str, kind: EntryType, link: &'a str) -> Entry<'a> {
-    Entry { path: path.as_bytes(), kind, link, data: b"", size: None }
+    let mode = if kind == EntryType::Directory { 0o755 } else { 0o644 };
+    Entry { path: path.as_bytes(), kind, link, data: b"", size: None, mode }
 }
 
 fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
@@ -31,7 +33,7 @@ fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
         fields.linkname[..entry.link.len()].copy_from_slice(entry.link.as_bytes());
         header.set_entry_type(entry.kind);
         header.set_size(entry.size.unwrap_or(entry.data.len() as u64));
-        header.set_mode(0o644);
+        header.set_mode(entry.mode);
         header.set_cksum();
         out.extend(header.as_bytes());
         out.extend(entry.data);
@@ -44,15 +46,19 @@ fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
 /// Unpacks an archive of `tar` whose digests are those that were promised.
 ///
 /// Whatever happens, nothing may appear outside the folder that it was unpacked to.
-fn unpack_tar(tar: &[u8]) -> Result<Vec<PackageFile>, SourceError> {
+fn unpack_tar(tar: &[u8]) -> Result<Listing, SourceError> {
     unpack_bytes(&zstd::encode_all(tar, 1).unwrap(), Digest::of(tar))
 }
 
-fn unpack_bytes(archive: &[u8], content: Digest) -> Result<Vec<PackageFile>, SourceError> {
+fn unpack_bytes(archive: &[u8], content: Digest) -> Result<Listing, SourceError> {
+    unpack_version(archive, content, true)
+}
+
+fn unpack_version(archive: &[u8], content: Digest, has_modes: bool) -> Result<Listing, SourceError> {
     let temp = tempfile::tempdir().unwrap();
     let into = temp.path().join("a/b/into");
     fs::create_dir_all(&into).unwrap();
-    let promise = Promise { what: "evil 1.0.0", checksum: Digest::of(archive), content };
+    let promise = Promise { what: "evil 1.0.0", checksum: Digest::of(archive), content, has_modes };
     let result = unpack(archive, &promise, &into);
     for entry in walkdir::WalkDir::new(temp.path()).min_depth(3) {
         assert!(entry.unwrap().path().starts_with(&into));
@@ -83,14 +89,63 @@ fn a_packed_stage_unpacks_to_the_same() {
     let into = temp.path().join("into");
     fs::create_dir(&into).unwrap();
     let content = packed.package.content;
-    let promise = Promise { what: "demo 1.0.0", checksum: packed.checksum, content };
-    let files = unpack(&packed.archive, &promise, &into).unwrap();
+    let promise = Promise { what: "demo 1.0.0", checksum: packed.checksum, content, has_modes: false };
+    let files = unpack(&packed.archive, &promise, &into).unwrap().files;
     assert_eq!(files, packed.package.files);
     assert!(files.iter().any(|file| file.path == long));
     assert!(files.iter().any(|file| file.path == "files/etc/skel/.profile"));
     let script = fs::metadata(into.join("files/usr/bin/demo")).unwrap();
     assert_eq!(script.mode() & 0o777, 0o755);
     assert_eq!(pack(&into, "again").unwrap().archive, packed.archive);
+}
+
+#[test]
+fn modes_and_empty_folders_travel_by_the_second_version() {
+    let temp = tempfile::tempdir().unwrap();
+    let root = stage(temp.path(), "demo", "1.0.0");
+    write(&root, &[("files/etc/key", "secret")]);
+    fs::create_dir_all(root.join("files/var/lib/app")).unwrap();
+    fs::set_permissions(root.join("files/etc/key"), fs::Permissions::from_mode(0o600)).unwrap();
+    // Another checkout of the same version would have another content.
+    let error = pack(&root, "demo").unwrap_err();
+    let SourceError::Unrecorded { help, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(help, "\"files/etc/key\" = \"0600\"\n\"files/var/lib/app/\" = \"0755\"");
+    let manifest = fs::read_to_string(root.join("stage.toml")).unwrap();
+    fs::write(root.join("stage.toml"), format!("{manifest}\n[modes]\n{help}\n")).unwrap();
+    let packed = pack(&root, "demo").unwrap();
+    assert!(packed.package.has_modes());
+    let content = packed.package.content;
+    let into = temp.path().join("into");
+    fs::create_dir(&into).unwrap();
+    let promise = Promise { what: "demo 1.0.0", checksum: packed.checksum, content, has_modes: true };
+    let listing = unpack(&packed.archive, &promise, &into).unwrap();
+    assert_eq!((&listing.files, &listing.folders), (&packed.package.files, &packed.package.folders));
+    assert_eq!(fs::metadata(into.join("files/etc/key")).unwrap().mode() & 0o777, 0o600);
+    assert!(into.join("files/var/lib/app").is_dir());
+    assert_eq!(pack(&into, "again").unwrap().archive, packed.archive);
+    // Read by the first version it is not what was promised, and not less in silence.
+    assert!(unpack_version(&packed.archive, content, false).is_err());
+}
+
+#[test]
+fn archives_of_the_first_version_read_as_before() {
+    let program = |path, mode| Entry { mode, ..file(path, b"x") };
+    let written = tar(&[program("a", 0o600), program("b", 0o700), of_kind("c/", EntryType::Directory, "")]);
+    let usual = tar(&[program("a", 0o644), program("b", 0o755)]);
+    let archive = zstd::encode_all(&written[..], 1).unwrap();
+    let listing = unpack_version(&archive, Digest::of(&usual), false).unwrap();
+    assert_eq!((listing.files.len(), listing.folders.len()), (2, 0));
+    assert_eq!(unpack_tar(&written).unwrap().folders.len(), 1);
+}
+
+#[test]
+fn modes_that_no_stage_may_have_are_refused() {
+    for mode in [0o4755, 0o2755, 0o1777] {
+        assert!(refusal(&[Entry { mode, ..file("a", b"") }]).contains("set-user-id"), "{mode:o}");
+    }
+    assert!(refusal(&[Entry { mode: 0o200, ..file("a", b"") }]).contains("could not use it"));
+    let folder = Entry { mode: 0o600, ..of_kind("d/", EntryType::Directory, "") };
+    assert!(refusal(&[folder]).contains("could not use it"));
 }
 
 /// The digest of a content is for ever: if this test fails, every lock and every registry is void.
@@ -100,7 +155,7 @@ fn the_canonical_form_is_fixed() {
     let name = format!("{}/{}", "a".repeat(80), "b".repeat(60));
     let root = write(&temp.path().join("s"), &[("a-b", "1"), ("a/b*", "22"), ("a0", ""), (&name, "x")]);
     let mut tar = Vec::new();
-    let (files, content) = files::write_tar(&root, &mut tar).unwrap();
+    let Listing { files, content, .. } = files::write_tar(&root, Modes::Recorded(""), &mut tar).unwrap();
     assert_eq!(content, Digest::of(&tar));
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["a-b", "a/b", "a0", &name]);
@@ -130,9 +185,8 @@ fn what_decides_nothing_changes_nothing() {
     write(&second, &extra);
     // The source of a hook is not what is built from; a file that only has the folder's name is.
     write(&second, &[("hook/Cargo.toml", "x"), ("hook/src/lib.rs", "x")]);
-    fs::create_dir_all(second.join("files/empty")).unwrap();
-    fs::set_permissions(second.join("stage.toml"), Permissions::from_mode(0o600)).unwrap();
-    fs::set_permissions(second.join("files/usr/bin/demo"), Permissions::from_mode(0o700)).unwrap();
+    // What only pib reads may have any mode: no file of the image has it.
+    fs::set_permissions(second.join("stage.toml"), fs::Permissions::from_mode(0o600)).unwrap();
     let content = |root: &Path| pack(root, "x").unwrap().package.content;
     assert_eq!(content(&first), content(&second));
     write(&second, &[("files/target/x", "meant")]);
@@ -175,7 +229,8 @@ fn what_no_stage_may_hold_is_refused_when_packing() {
 #[test]
 fn bytes_with_another_digest_are_not_even_parsed() {
     let temp = tempfile::tempdir().unwrap();
-    let promise = Promise { what: "x 1.0.0", checksum: Digest::of(b"a"), content: Digest::of(b"b") };
+    let promise =
+        Promise { what: "x 1.0.0", checksum: Digest::of(b"a"), content: Digest::of(b"b"), has_modes: true };
     let error = unpack(b"not even zstd", &promise, temp.path()).unwrap_err();
     assert!(matches!(error, SourceError::WrongDigest { .. }), "{error}");
 }

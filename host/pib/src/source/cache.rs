@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use pib_plan::id::Digest;
 
 use super::archive::{self, Promise};
-use super::files::{self, PackageFile};
+use super::files::{self, Listing, Modes};
 use super::{SourceError, leftovers};
 
 /// How often a finished stage is put in place before a broken one in the way is an error.
@@ -33,7 +33,7 @@ pub struct StageCache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CachedStage {
     pub(super) root: PathBuf,
-    pub(super) files: Vec<PackageFile>,
+    pub(super) listing: Listing,
 }
 
 impl StageCache {
@@ -50,14 +50,14 @@ impl StageCache {
             Err(error) => return Err(SourceError::io("reading", &root)(error)),
             Ok(_) => {}
         }
-        if let Some(files) = verify(&root, content)? {
-            return Ok(Some(CachedStage { root, files }));
+        if let Some(listing) = verify(&root, content)? {
+            return Ok(Some(CachedStage { root, listing }));
         }
         // Only one process at a time throws away: else one that looked earlier could take away what another has
         // just put in place and uses.
         let _lock = self.lock()?;
         match verify(&root, content)? {
-            Some(files) => Ok(Some(CachedStage { root, files })),
+            Some(listing) => Ok(Some(CachedStage { root, listing })),
             None => self.discard(&root).map(|()| None),
         }
     }
@@ -65,28 +65,25 @@ impl StageCache {
     /// Unpacks an archive, unless another process has done so meanwhile, and returns the stage.
     pub(super) fn insert(&self, archive: &[u8], promise: &Promise<'_>) -> Result<CachedStage, SourceError> {
         let temp = self.temp_folder()?;
-        let files = archive::unpack(archive, promise, temp.path())?;
-        self.put(temp, files, promise.content)
+        let listing = archive::unpack(archive, promise, temp.path())?;
+        self.put(temp, listing)
     }
 
-    /// Takes in the stage that `fill` writes into a folder; returns it and the digest of its content.
+    /// Takes in the stage that `fill` writes into a folder, which messages call `shown`.
     pub(super) fn insert_folder<E: From<SourceError>>(
         &self,
+        shown: &str,
         fill: impl FnOnce(&Path) -> Result<(), E>,
-    ) -> Result<(CachedStage, Digest), E> {
+    ) -> Result<CachedStage, E> {
         let temp = self.temp_folder()?;
         fill(temp.path())?;
-        let (files, content) = files::read(temp.path())?;
-        Ok((self.put(temp, files, content)?, content))
+        let listing = files::apply_records(temp.path(), shown)?;
+        Ok(self.put(temp, listing)?)
     }
 
     /// Gives a whole folder its name, unless another process has done so meanwhile.
-    fn put(
-        &self,
-        temp: tempfile::TempDir,
-        files: Vec<PackageFile>,
-        content: Digest,
-    ) -> Result<CachedStage, SourceError> {
+    fn put(&self, temp: tempfile::TempDir, listing: Listing) -> Result<CachedStage, SourceError> {
+        let content = listing.content;
         let root = self.folder(content);
         let mut attempt = 0;
         loop {
@@ -95,7 +92,7 @@ impl StageCache {
                 Ok(()) => {
                     // The folder has moved: there is nothing left to remove.
                     let _ = temp.keep();
-                    return Ok(CachedStage { root, files });
+                    return Ok(CachedStage { root, listing });
                 }
                 Err(error) if is_occupied(&error) && attempt < ATTEMPTS => {
                     if let Some(stage) = self.find(content)? {
@@ -139,9 +136,18 @@ impl StageCache {
 ///
 /// That this machine cannot read them now, e.g. because too many files are open, does not mean that they are
 /// damaged: it is an error.
-fn verify(root: &Path, content: Digest) -> Result<Option<Vec<PackageFile>>, SourceError> {
-    match files::read(root) {
-        Ok((files, found)) => Ok((found == content).then_some(files)),
+fn verify(root: &Path, content: Digest) -> Result<Option<Listing>, SourceError> {
+    let exact = matching(root, content, Modes::Exact)?;
+    match exact {
+        Some(_) => Ok(exact),
+        // Earlier versions of pib left the modes of folders to the umask.
+        None => matching(root, content, Modes::First),
+    }
+}
+
+fn matching(root: &Path, content: Digest, modes: Modes<'_>) -> Result<Option<Listing>, SourceError> {
+    match files::read(root, modes) {
+        Ok(listing) => Ok((listing.content == content).then_some(listing)),
         Err(SourceError::Unfit { .. }) => Ok(None),
         Err(SourceError::Io { source, .. })
             if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>

@@ -28,7 +28,10 @@ impl Place {
 
     fn insert(&self) -> Result<CachedStage, SourceError> {
         let (checksum, content) = (self.packed.checksum, self.content());
-        self.cache().insert(&self.packed.archive, &Promise { what: "demo 1.0.0", checksum, content })
+        self.cache().insert(
+            &self.packed.archive,
+            &Promise { what: "demo 1.0.0", checksum, content, has_modes: false },
+        )
     }
 
     fn leftovers(&self) -> usize {
@@ -41,7 +44,7 @@ fn a_stage_is_found_where_it_was_put() {
     let place = place();
     assert_eq!(place.cache().find(place.content()).unwrap(), None);
     let put = place.insert().unwrap();
-    assert_eq!(put.files, place.packed.package.files);
+    assert_eq!(put.listing.files, place.packed.package.files);
     assert_eq!(place.cache().find(place.content()).unwrap(), Some(put.clone()));
     assert_eq!(place.insert().unwrap(), put);
     assert_eq!(place.leftovers(), 0);
@@ -71,7 +74,7 @@ fn damage_is_noticed_and_mended() {
         place.insert().unwrap();
         damage();
         // Also when the damage is met only on the way in.
-        assert_eq!(place.insert().unwrap().files, place.packed.package.files);
+        assert_eq!(place.insert().unwrap().listing.files, place.packed.package.files);
         assert!(place.cache().find(place.content()).unwrap().is_some());
     }
     assert_eq!(place.leftovers(), 0);
@@ -81,7 +84,7 @@ fn damage_is_noticed_and_mended() {
 fn a_refused_archive_leaves_nothing() {
     let place = place();
     let checksum = place.packed.checksum;
-    let promise = Promise { what: "demo 1.0.0", checksum, content: Digest::of(b"other") };
+    let promise = Promise { what: "demo 1.0.0", checksum, content: Digest::of(b"other"), has_modes: false };
     let error = place.cache().insert(&place.packed.archive, &promise).unwrap_err();
     assert!(matches!(error, SourceError::WrongDigest { .. }), "{error}");
     assert_eq!(place.leftovers(), 0);
@@ -118,7 +121,7 @@ fn many_at_once_all_succeed() {
                         Some(stage) => stage,
                         None => place.insert().unwrap(),
                     };
-                    assert_eq!(stage.files, place.packed.package.files);
+                    assert_eq!(stage.listing.files, place.packed.package.files);
                 }
             });
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::hook;
 use pib_plan::id::Digest;
-use pib_plan::index::{HookRef, IndexEntry, SCHEMA};
+use pib_plan::index::{FIRST_SCHEMA, HookRef, IndexEntry};
 use pib_plan::manifest::stage::StageManifest;
 use pib_plan::variable::Variable;
 
@@ -19,7 +19,7 @@ pub(super) fn of(manifest: &StageManifest, root: &Path) -> Result<IndexEntry, So
         None => None,
     };
     Ok(IndexEntry {
-        v: SCHEMA,
+        v: FIRST_SCHEMA,
         name: manifest.name.clone(),
         vers: manifest.version.clone(),
         deps: manifest.dependencies.clone(),

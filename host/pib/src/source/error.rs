@@ -94,14 +94,38 @@ pub enum SourceError {
     /// A stage's folder holds what no stage may hold.
     #[error("`{}` cannot be part of a stage: {reason}", path.display())]
     #[diagnostic(help(
-        "A stage holds regular files and folders with plain UTF-8 names only. Make links in the part, with RUN \
-         ln -s; keep big data outside and fetch it in the part."
+        "A stage holds regular files and folders with plain UTF-8 names and plain modes only. Make links and \
+         set-user-id programs in the part, with RUN ln -s and RUN chmod; keep big data outside and fetch it in the part."
     ))]
     Unfit {
         /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A file is not there, only what Git LFS keeps in its place.
+    #[error("`{}` cannot be part of a stage: it is a Git LFS pointer, not the file that it stands for", path.display())]
+    #[diagnostic(help(
+        "Fetch the file: `git lfs pull` in its repository. pib itself fetches nothing of Git LFS: of a stage from git \
+         or for a registry, keep the file out of it, or fetch it in the part."
+    ))]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A stage is to be published with what no other copy of its folder would have.
+    #[error("stage `{name}` in `{}` has modes or empty folders that its stage.toml does not record", path.display())]
+    #[diagnostic(help(
+        "git and most tools do not keep them, so the same version would have another content elsewhere. Undo them, or \
+         add this to stage.toml:\n\n[modes]\n{help}"
+    ))]
+    Unrecorded {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+        /// The entries that are missing, one a line.
+        help: String,
     },
     /// A hook is named but not there, or is no hook.
     #[error("the hook `{}` of stage `{name}` cannot be used: {reason}", path.display())]
@@ -232,6 +256,27 @@ pub enum SourceError {
         /// Its folder.
         path: PathBuf,
         /// How it differs.
+        reason: String,
+        /// The digest in the list.
+        expected: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
+    /// Git has rewritten a file of a vendored stage.
+    #[error(
+        "stage `{name}` in `{}` is not what `pib vendor` put there: {reason} (expected {expected}, found {found})",
+        path.display()
+    )]
+    #[diagnostic(help(
+        "Run `pib vendor`: it puts the file right and writes a .gitattributes beside the stages, by which git keeps \
+         every byte. Commit both: git add --renormalize."
+    ))]
+    VendorRewritten {
+        /// The stage.
+        name: StageName,
+        /// Its folder.
+        path: PathBuf,
+        /// Which file, and how.
         reason: String,
         /// The digest in the list.
         expected: Digest,

@@ -1,6 +1,6 @@
 //! A stage that was resolved: vendored, in the cache, or from where it comes, with its digests checked.
 
-use pib_plan::index::SourceId;
+use pib_plan::index::{MODES_SCHEMA, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
 
@@ -54,6 +54,7 @@ impl Sources {
             return Err(SourceError::BadRegistry { registry: resolved.source.describe(), reason });
         };
         locked.map_or(Ok(()), |locked| check_locked(resolved, locked))?;
+        let has_modes = entry.v >= MODES_SCHEMA;
         let cache = self.cache.clone();
         let cached = match blocking(move || cache.find(content)).await? {
             Some(cached) => cached,
@@ -61,11 +62,13 @@ impl Sources {
                 self.check_network(&registry, || format!("the archive of {what}"))?;
                 let archive = registry.archive(entry).await?;
                 let (cache, what) = (self.cache.clone(), what.clone());
-                blocking(move || cache.insert(&archive, &Promise { what: &what, checksum, content })).await?
+                blocking(move || {
+                    cache.insert(&archive, &Promise { what: &what, checksum, content, has_modes })
+                })
+                .await?
             }
         };
-        let package =
-            blocking(move || Package::with_files(&cached.root, &what, cached.files, content)).await?;
+        let package = blocking(move || Package::with_listing(&cached.root, &what, cached.listing)).await?;
         check_identity(resolved, package)
     }
 }

@@ -1,33 +1,36 @@
 //! The files of a stage's folder, and the one tar that stands for them.
 //!
 //! The canonical tar is what a stage's `content` digest is taken of, so it must come out the same on every
-//! machine: ustar, entries sorted by the bytes of their paths, mtime 0, uid and gid 0 without names, mode 0755
-//! for folders and for files that their owner may execute, else 0644. A folder is in it for as long as a file is
-//! below it: git cannot tell an empty one, so neither does the digest.
+//! machine: ustar, entries sorted by the bytes of their paths, mtime 0, uid and gid 0 without names. A folder is in
+//! it where something is below it, or where the stage has it as an empty one.
 //!
-//! Everything in the folder is part of the stage but: names that start with a dot, and `target`, at the top (what
-//! tools leave there); `hook` at the top, the source that the hook's component is built of; and `.git` anywhere.
-//! Dot-files further down are meant: `files/etc/skel/.profile`.
+//! What counts as a file of the stage is told in `found`, how modes are known in `modes`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use pib_plan::id::Digest;
-use pib_plan::path::{self, Collisions};
+use pib_plan::manifest::stage::{FILE_NAME, ModeRecord, StageManifest};
+use pib_plan::manifest::{MAX_MANIFEST, ManifestText};
+use pib_plan::mode::Mode;
 use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use super::SourceError;
+use super::found::walk;
+use super::modes::{self, Settled};
 
-/// The most bytes that a stage's files may have together.
-pub(super) const MAX_BYTES: u64 = 256 << 20;
-/// The most files and folders that a stage may have.
-pub(super) const MAX_ENTRIES: usize = 10_000;
+pub(super) use super::found::{MAX_BYTES, MAX_ENTRIES, is_left_out, is_part};
+pub(super) use super::modes::{Modes, is_usual};
+
 /// The size of a tar block.
 const BLOCK: usize = 512;
+/// How a file begins that stands for one in Git LFS (its specification, "The Pointer").
+const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+/// The largest such file.
+const MAX_LFS_POINTER: u64 = 1024;
 
 /// A file of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,106 +39,115 @@ pub struct PackageFile {
     pub path: String,
     /// The size in bytes.
     pub size: u64,
-    /// Whether its owner may execute it.
-    pub executable: bool,
+    /// Its permissions.
+    pub mode: Mode,
     /// The digest of its bytes.
     pub digest: Digest,
 }
 
-/// What a walk finds, before anything is read.
-struct Found {
-    size: u64,
-    executable: bool,
+/// A folder of a stage that has something of its own: it is empty, or has not the usual mode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFolder {
+    /// The path within the stage's folder, with `/` between its parts.
+    pub path: String,
+    /// Its permissions.
+    pub mode: Mode,
 }
 
-/// Returns the files below `root`, sorted by path, and the digest of their canonical tar.
-pub(super) fn read(root: &Path) -> Result<(Vec<PackageFile>, Digest), SourceError> {
-    write_tar(root, &mut io::sink())
+/// What a stage's folder holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listing {
+    /// The files, sorted by path.
+    pub(super) files: Vec<PackageFile>,
+    /// The folders that do not follow from the files, sorted by path.
+    pub(super) folders: Vec<PackageFolder>,
+    /// The digest of the canonical tar.
+    pub(super) content: Digest,
+    /// The entries of `[modes]` that are missing: what only this copy of the folder has.
+    pub(super) unrecorded: Vec<String>,
 }
 
-/// Writes the canonical tar of the files below `root` to `out`; returns the files and the tar's digest.
-pub(super) fn write_tar(root: &Path, out: &mut dyn Write) -> Result<(Vec<PackageFile>, Digest), SourceError> {
+/// Returns what is below `root`.
+pub(super) fn read(root: &Path, modes: Modes<'_>) -> Result<Listing, SourceError> {
+    write_tar(root, modes, &mut io::sink())
+}
+
+/// Writes the canonical tar of what is below `root` to `out`.
+pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> Result<Listing, SourceError> {
     let found = walk(root)?;
+    let settled: Settled = match modes {
+        Modes::Recorded(shown) => {
+            let (manifest, records) = records(root, shown)?;
+            modes::by_records(root, &manifest, &records, found)?
+        }
+        Modes::Exact => modes::exactly(root, found)?,
+        Modes::First => modes::by_default(found),
+        Modes::Listed(listed) => modes::by_list(found, listed),
+    };
     let mut out = Hashing { out, hasher: Sha256::new() };
     let fail = SourceError::io;
     let mut files = Vec::new();
     // Folders carry a slash at the end, which also gives them their place in the order.
-    for path in with_folders(found.keys()) {
+    for path in settled.entries() {
         let full = root.join(&path);
         let unfit = |reason| SourceError::Unfit { path: full.clone(), reason };
-        let Some(file) = found.get(&path) else {
-            let header = header(&path, EntryType::Directory, 0, 0o755).map_err(unfit)?;
+        let Some((size, mode)) = settled.files.get(&path).copied() else {
+            let mode = settled.folders.get(path.trim_end_matches('/')).copied().unwrap_or(Mode::FOLDER);
+            let header = header(&path, EntryType::Directory, 0, mode.bits()).map_err(unfit)?;
             out.write_all(header.as_bytes()).map_err(fail("packing", &full))?;
             continue;
         };
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        let header = header(&path, EntryType::Regular, file.size, mode).map_err(unfit)?;
+        let header = header(&path, EntryType::Regular, size, mode.bits()).map_err(unfit)?;
         out.write_all(header.as_bytes()).map_err(fail("packing", &full))?;
-        let digest = copy_file(&full, file.size, &mut out)?;
-        files.push(PackageFile { path, size: file.size, executable: file.executable, digest });
+        let pointer = if matches!(modes, Modes::Recorded(_)) { MAX_LFS_POINTER } else { 0 };
+        let digest = copy_file(&full, size, pointer, &mut out)?;
+        files.push(PackageFile { path, size, mode, digest });
     }
     out.write_all(&[0; 2 * BLOCK]).map_err(fail("packing", root))?;
-    Ok((files, Digest::from_bytes(out.hasher.finalize().into())))
+    let folders = settled.own_folders().map(|(path, mode)| PackageFolder { path: path.clone(), mode: *mode });
+    let folders = folders.collect();
+    let content = Digest::from_bytes(out.hasher.finalize().into());
+    Ok(Listing { files, folders, content, unrecorded: settled.unrecorded })
 }
 
-fn walk(root: &Path) -> Result<BTreeMap<String, Found>, SourceError> {
-    let mut found = BTreeMap::new();
-    let mut collisions = Collisions::default();
-    let mut bytes = 0;
-    let entries = walkdir::WalkDir::new(root).min_depth(1).follow_root_links(true).into_iter();
-    let part_of_it = |entry: &walkdir::DirEntry| {
-        let name = entry.file_name().to_string_lossy();
-        !is_left_out(&name, entry.file_type().is_dir(), entry.depth() == 1)
+/// Gives the files and folders below `root`, which pib has just made, the modes that the stage's records say.
+pub(super) fn apply_records(root: &Path, shown: &str) -> Result<Listing, SourceError> {
+    let listing = read(root, Modes::Recorded(shown))?;
+    for folder in &listing.folders {
+        let path = root.join(&folder.path);
+        fs::create_dir_all(&path).map_err(SourceError::io("creating", &path))?;
+    }
+    for entry in walkdir::WalkDir::new(root).min_depth(1).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            set_mode(entry.path(), Mode::FOLDER)?;
+        }
+    }
+    for file in &listing.files {
+        set_mode(&root.join(&file.path), file.mode)?;
+    }
+    for folder in &listing.folders {
+        set_mode(&root.join(&folder.path), folder.mode)?;
+    }
+    Ok(Listing { unrecorded: Vec::new(), ..listing })
+}
+
+/// Sets the permissions of a file or folder.
+pub(super) fn set_mode(path: &Path, mode: Mode) -> Result<(), SourceError> {
+    fs::set_permissions(path, Permissions::from_mode(mode.bits())).map_err(SourceError::io("writing", path))
+}
+
+/// Returns the entries of `[modes]` in the stage's manifest, and its text for messages.
+///
+/// A manifest that cannot be read has none here: whoever wants more of it says what is wrong with it.
+fn records(root: &Path, shown: &str) -> Result<(ManifestText, Vec<ModeRecord>), SourceError> {
+    let path = root.join(FILE_NAME);
+    let text = match is_file(&path) {
+        true => read_text(&path, MAX_MANIFEST as u64)?.unwrap_or_default(),
+        false => String::new(),
     };
-    for entry in entries.filter_entry(part_of_it) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(root).to_owned();
-            SourceError::Io { action: "reading", path, source: error.into() }
-        })?;
-        let unfit = |reason: String| SourceError::Unfit { path: entry.path().to_owned(), reason };
-        let kind = entry.file_type();
-        if !kind.is_file() && !kind.is_dir() {
-            let what = if kind.is_symlink() { "a symbolic link" } else { "neither a file nor a folder" };
-            return Err(unfit(format!("it is {what}")));
-        }
-        let path = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_str();
-        let path = path.ok_or_else(|| unfit("its name is not UTF-8".to_owned()))?;
-        path::check(path).map_err(unfit)?;
-        if kind.is_dir() {
-            continue;
-        }
-        collisions.add(path, false).map_err(unfit)?;
-        let metadata = entry.metadata().map_err(|error| SourceError::Io {
-            action: "reading",
-            path: entry.path().to_owned(),
-            source: error.into(),
-        })?;
-        bytes += metadata.len();
-        if bytes > MAX_BYTES || collisions.len() > MAX_ENTRIES {
-            let reason =
-                format!("the stage has more than {} MiB or {MAX_ENTRIES} files by then", MAX_BYTES >> 20);
-            return Err(unfit(reason));
-        }
-        let executable = metadata.permissions().mode() & 0o100 != 0;
-        found.insert(path.to_owned(), Found { size: metadata.len(), executable });
-    }
-    Ok(found)
-}
-
-/// Returns whether a file or folder is no part of a stage.
-pub(super) fn is_left_out(name: &str, is_folder: bool, at_the_top: bool) -> bool {
-    let of_tools = name.starts_with('.') || name == "target" || (name == "hook" && is_folder);
-    name == ".git" || (at_the_top && of_tools)
-}
-
-/// Returns the paths and those of all folders above them, the latter with a slash at the end.
-fn with_folders<'a>(paths: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    for path in paths {
-        all.extend(path.match_indices('/').map(|(at, _)| path[..=at].to_owned()));
-        all.insert(path.clone());
-    }
-    all
+    let file = if shown.is_empty() { FILE_NAME.to_owned() } else { format!("{shown}/{FILE_NAME}") };
+    let manifest = StageManifest::parse(&file, &text);
+    Ok((ManifestText::new(&file, &text), manifest.map(|manifest| manifest.modes).unwrap_or_default()))
 }
 
 fn header(path: &str, kind: EntryType, size: u64, mode: u32) -> Result<Header, String> {
@@ -166,12 +178,22 @@ fn split(path: &str) -> Option<(&str, &str)> {
     path.match_indices('/').find(fits).map(|(at, _)| (&path[..at], &path[at + 1..]))
 }
 
-/// Copies exactly `size` bytes of the file and fills the block up; returns the digest of the bytes.
-fn copy_file(path: &Path, size: u64, out: &mut dyn Write) -> Result<Digest, SourceError> {
+/// Copies exactly `size` bytes of the file and fills the block up; returns the digest of the bytes. A file of at most
+/// `pointer` bytes must not be one that only stands for a file in Git LFS.
+fn copy_file(path: &Path, size: u64, pointer: u64, out: &mut dyn Write) -> Result<Digest, SourceError> {
     let file = pib_file::open(path).map_err(SourceError::io("opening", path))?;
     // One byte more than expected tells a file that has grown since the walk.
+    let mut file = file.take(size + 1);
+    let mut start = Vec::new();
+    if size <= pointer {
+        file.read_to_end(&mut start).map_err(SourceError::io("reading", path))?;
+        if is_lfs_pointer(&start) {
+            return Err(SourceError::LfsPointer { path: path.to_owned() });
+        }
+    }
     let mut input = Hashing { out, hasher: Sha256::new() };
-    let copied = io::copy(&mut file.take(size + 1), &mut input).map_err(SourceError::io("reading", path))?;
+    let mut whole = start.as_slice().chain(file);
+    let copied = io::copy(&mut whole, &mut input).map_err(SourceError::io("reading", path))?;
     if copied != size {
         let reason = "it changed while it was read".to_owned();
         return Err(SourceError::Unfit { path: path.to_owned(), reason });
@@ -180,6 +202,11 @@ fn copy_file(path: &Path, size: u64, out: &mut dyn Write) -> Result<Digest, Sour
     let fill = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
     out.write_all(&[0; BLOCK][..fill]).map_err(SourceError::io("packing", path))?;
     Ok(digest)
+}
+
+/// Returns whether a file only stands for one that Git LFS has not fetched.
+pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
+    bytes.len() as u64 <= MAX_LFS_POINTER && bytes.starts_with(LFS_POINTER)
 }
 
 /// Hashes what passes through.
@@ -220,3 +247,7 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, Sourc
 pub(super) fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
 }
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

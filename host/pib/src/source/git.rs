@@ -150,8 +150,8 @@ impl Git {
             let locked = source.commit().map(|commit| Locked { commit: commit.to_owned(), content });
             let fixed = work.fix(&name, &source, locked.as_ref())?;
             let stage = work.stage(&name, &fixed, locked.as_ref())?;
-            let Located { cached, content, manifest } = stage;
-            Ok(Package::with_manifest(&cached.root, manifest, cached.files, content)?)
+            let Located { cached, manifest } = stage;
+            Ok(Package::with_manifest(&cached.root, manifest, cached.listing)?)
         })
         .await
     }
@@ -227,13 +227,12 @@ impl Locked {
 /// A stage in the cache.
 struct Located {
     cached: CachedStage,
-    content: Digest,
     manifest: stage::StageManifest,
 }
 
 impl Located {
     fn entry(&self) -> Result<IndexEntry, SourceError> {
         let entry = entry::of(&self.manifest, &self.cached.root)?;
-        Ok(IndexEntry { content: Some(self.content), ..entry })
+        Ok(IndexEntry { content: Some(self.cached.listing.content), ..entry })
     }
 }

@@ -11,6 +11,7 @@
 //! | [`vendor`] | stages that the project holds itself |
 //! | `fetch` | a resolved stage: vendored, cached or from its source, with its digests checked |
 //! | `files` | a stage's files and their canonical tar |
+//! | `found`, `modes` | what there is in a stage's folder, and how its modes are known |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
 //! | `leftovers` | where things are made before they get their names, and what killed processes leave |
@@ -26,9 +27,11 @@ mod entry;
 mod error;
 mod fetch;
 mod files;
+mod found;
 pub mod git;
 mod kept;
 mod leftovers;
+mod modes;
 mod package;
 pub mod path;
 pub mod publish;
@@ -60,7 +63,7 @@ use vendor::Vendor;
 
 pub use error::SourceError;
 pub use fetch::check_locked;
-pub use files::PackageFile;
+pub use files::{PackageFile, PackageFolder};
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
 pub use verify::verify;

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::manifest::{MAX_MANIFEST, stage, stage::StageManifest};
+use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
+use pib_plan::manifest::{MAX_MANIFEST, stage};
 use pib_plan::part::MAX_PART;
 use semver::Version;
 
-use super::files::{self, PackageFile};
+use super::files::{self, Listing, Modes, PackageFile, PackageFolder, is_part};
 use super::{SourceError, entry};
 
 /// A stage that is on this machine, with all that a build needs of it.
@@ -21,6 +22,10 @@ pub struct Package {
     pub root: PathBuf,
     /// Its files, sorted by path.
     pub files: Vec<PackageFile>,
+    /// Its folders that are empty or have not the usual mode, sorted by path.
+    pub folders: Vec<PackageFolder>,
+    /// The entries of `[modes]` that are missing in its manifest: what no other copy of its folder has.
+    pub unrecorded: Vec<String>,
     /// The digest of its canonical tar.
     pub content: Digest,
     /// What it says of itself.
@@ -30,32 +35,29 @@ pub struct Package {
 impl Package {
     /// Reads the stage in the folder `root`; messages call it `shown`.
     pub(super) fn open(root: &Path, shown: &str) -> Result<Self, SourceError> {
-        let (files, content) = files::read(root)?;
-        Self::with_files(root, shown, files, content)
+        let listing = files::read(root, Modes::Recorded(shown))?;
+        Self::with_listing(root, shown, listing)
     }
 
     /// Completes a package whose files were read already.
-    pub(super) fn with_files(
-        root: &Path,
-        shown: &str,
-        files: Vec<PackageFile>,
-        content: Digest,
-    ) -> Result<Self, SourceError> {
-        Self::with_manifest(root, manifest(root, shown)?, files, content)
+    pub(super) fn with_listing(root: &Path, shown: &str, listing: Listing) -> Result<Self, SourceError> {
+        Self::with_manifest(root, manifest(root, shown)?, listing)
     }
 
     /// Completes a package whose files and manifest were read already.
     pub(super) fn with_manifest(
         root: &Path,
         manifest: StageManifest,
-        files: Vec<PackageFile>,
-        content: Digest,
+        listing: Listing,
     ) -> Result<Self, SourceError> {
+        let Listing { files, folders, content, unrecorded } = listing;
         let package = Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
             root: root.to_owned(),
             files,
+            folders,
+            unrecorded,
             content,
             manifest,
         };
@@ -82,10 +84,32 @@ impl Package {
         self.file(&hook.component).map(|file| file.digest)
     }
 
-    /// Returns whether `path` within the stage's folder is a file or a folder with files.
+    /// Returns whether `path` within the stage's folder is a file or a folder.
     pub fn has(&self, path: &str) -> bool {
         let below = format!("{path}/");
-        self.file(path).is_some() || self.files.iter().any(|file| file.path.starts_with(&below))
+        let is_there = |other: &str| other == path || other.starts_with(&below);
+        self.files.iter().any(|file| is_there(&file.path))
+            || self.folders.iter().any(|folder| is_there(&folder.path))
+    }
+
+    /// Returns whether it has modes or empty folders that the first version of archives cannot hold.
+    pub(super) fn has_modes(&self) -> bool {
+        !self.folders.is_empty() || self.files.iter().any(|file| !files::is_usual(file.mode))
+    }
+
+    /// Returns what only this copy of the stage's folder has, as a sentence for people; `None` where that is nothing.
+    pub fn advice(&self) -> Option<String> {
+        if self.unrecorded.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "other copies of stage `{}` will not have the modes and empty folders of `{}`, since git and most tools do \
+             not keep them; record them in {}: [modes] {}",
+            self.name,
+            self.root.display(),
+            FILE_NAME,
+            self.unrecorded.join(", ")
+        ))
     }
 
     /// Returns the files that are parts: `Dockerfile.part` and those for one operating system.
@@ -168,8 +192,4 @@ fn has_part(root: &Path) -> Result<bool, SourceError> {
         }
     }
     Ok(false)
-}
-
-fn is_part(path: &str) -> bool {
-    !path.contains('/') && path.starts_with("Dockerfile.") && path.ends_with(".part")
 }

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::{IndexEntry, IndexFile, Offer, shard_path};
+use pib_plan::index::{IndexEntry, IndexFile, MODES_SCHEMA, Offer, shard_path};
 use pib_plan::manifest::stage;
 use pib_plan::part;
 use pib_plan::stage::ConfigType;
@@ -160,6 +160,9 @@ fn without_build(version: &Version) -> Version {
 
 fn new_version(packed: Packed, folder: &Path) -> Result<NewVersion, SourceError> {
     let mut entry = entry::of(&packed.package.manifest, folder)?;
+    if packed.package.has_modes() {
+        entry.v = MODES_SCHEMA;
+    }
     entry.cksum = Some(packed.checksum);
     entry.content = Some(packed.package.content);
     entry.size = Some(packed.archive.len() as u64);

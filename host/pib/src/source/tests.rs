@@ -67,7 +67,8 @@ async fn a_stage_of_a_registry_is_fetched_once_and_then_found() {
     let os = resolve(&place, "os", &place.registry).await;
     let package = place.sources.fetch(&os, Some(&lock_of(&os))).await.unwrap();
     assert_eq!(Some(package.content), os.entry.content);
-    let paths: Vec<_> = package.files.iter().map(|file| (file.path.as_str(), file.executable)).collect();
+    let paths: Vec<_> =
+        package.files.iter().map(|file| (file.path.as_str(), file.mode.is_executable())).collect();
     assert_eq!(paths, [("Dockerfile.part", false), ("files/usr/bin/os", true), ("stage.toml", false)]);
     assert!(package.root.starts_with(place.temp.path().join("cache/stages")));
     assert_eq!(package.part("debian").unwrap().0, "Dockerfile.part");

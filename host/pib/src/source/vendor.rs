@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! vendor/vendored.toml        the list: sources, digests, files (see `pib_plan::vendor`)
+//! vendor/.gitattributes       has git keep every byte (see `fill`)
 //! vendor/watchdog/            a stage's files
 //! vendor/watchdog-1.0.0/      those of another one of the same name, which a target of the project has
 //! vendor/.pib-vendor-<random> being written, or left by a process that was killed
@@ -14,7 +15,7 @@ mod fill;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,9 +23,9 @@ use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
-use pib_plan::vendor::{FILE_NAME, MAX_LIST, VendorList, VendoredStage};
+use pib_plan::vendor::{Difference, FILE_NAME, MAX_LIST, VendorList, VendoredStage};
 
-use super::files::{self, PackageFile};
+use super::files::{self, Listing, Modes, PackageFile};
 use super::{Package, SourceError, entry, package};
 
 pub use fill::{Filled, Wanted, fill};
@@ -138,26 +139,81 @@ impl Vendor {
                 found: stage.content,
             });
         }
-        let (files, content) = match real_folder(&root)? {
-            true => files::read(&root)?,
-            false => return Err(SourceError::VendorMissing { name: name(), path: root }),
-        };
-        if content != stage.content {
-            let (reason, bytes) = stage.difference(&digests(&files));
-            let (expected, found) = bytes.unwrap_or((stage.content, content));
-            return Err(SourceError::VendorChanged { name: name(), path: root, reason, expected, found });
+        if !real_folder(&root)? {
+            return Err(SourceError::VendorMissing { name: name(), path: root });
+        }
+        let listing = files::read(&root, Modes::Listed(&stage.modes))?;
+        if listing.content != stage.content {
+            return Err(changed(stage, root, &listing));
         }
         let shown = root.to_string_lossy();
         let Some(manifest) = package::copied_manifest(&root, &shown, stage.name.as_str())? else {
             return Err(SourceError::NotAStage { path: root });
         };
-        let package = Package::with_manifest(&root, manifest, files, content)?;
+        let package = Package::with_manifest(&root, manifest, listing)?;
         if package.name != stage.name || package.version != stage.version {
             let place = format!("the vendored folder `{}`", root.display());
             return Err(SourceError::WrongName { place, found: package.name, wanted: name() });
         }
         Ok(package)
     }
+}
+
+/// Says how the files of a vendored stage differ from what was put there, and what may have done it.
+fn changed(stage: &VendoredStage, root: PathBuf, listing: &Listing) -> SourceError {
+    let difference = stage.difference(&digests(&listing.files));
+    let (expected, found) = match &difference {
+        Difference::Changed { expected, found, .. } => (*expected, *found),
+        _ => (stage.content, listing.content),
+    };
+    let (name, reason) = (stage.name.clone(), difference.to_string());
+    match suspect(&root, &difference) {
+        None => SourceError::VendorChanged { name, path: root, reason, expected, found },
+        Some(suspect) => {
+            let reason = format!("{reason}: {suspect}");
+            SourceError::VendorRewritten { name, path: root, reason, expected, found }
+        }
+    }
+}
+
+/// Returns how git has made a file another one, where it was git.
+fn suspect(root: &Path, difference: &Difference) -> Option<&'static str> {
+    let Difference::Changed { path, expected, .. } = difference else { return None };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(root.join(path)).ok()?;
+    file.take(files::MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    if files::is_lfs_pointer(&bytes) {
+        return Some("it is a Git LFS pointer now, not the file that it stands for");
+    }
+    let is_right = |bytes: Vec<u8>| Digest::of(&bytes) == *expected;
+    if is_right(without_carriage_returns(&bytes)) {
+        return Some("its line ends are CRLF now and were LF, as git makes them where core.autocrlf is set");
+    }
+    is_right(with_carriage_returns(&bytes))
+        .then_some("its line ends are LF now and were CRLF, as git stores text files")
+}
+
+/// Returns the bytes with LF in the place of CRLF.
+fn without_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte != b'\r' || bytes.get(at + 1) != Some(&b'\n') {
+            out.push(*byte);
+        }
+    }
+    out
+}
+
+/// Returns the bytes with CRLF in the place of LF.
+fn with_carriage_returns(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + bytes.len() / 16);
+    for byte in bytes {
+        if *byte == b'\n' && out.last() != Some(&b'\r') {
+            out.push(b'\r');
+        }
+        out.push(*byte);
+    }
+    out
 }
 
 fn digests(files: &[PackageFile]) -> BTreeMap<String, Digest> {

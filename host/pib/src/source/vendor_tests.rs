@@ -71,7 +71,57 @@ fn a_second_run_changes_nothing_and_an_unwanted_stage_goes() {
         state.iter().find(|(path, ..)| path.ends_with("os/Dockerfile.part")).cloned()
     };
     assert_eq!(part(&place.state()), part(&before));
-    assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(place.folder()).unwrap().count(), 3);
+}
+
+/// Git has no empty folders and one mode bit, so a checkout has lost both: the list has them.
+#[test]
+fn a_checkout_is_right_without_modes_and_empty_folders() {
+    let place = Place::new();
+    let root = stage(&place.temp.path().join("s"), "os", "1.0.0");
+    write(&root, &[("files/etc/key", "secret")]);
+    fs::create_dir_all(root.join("files/var/lib/app")).unwrap();
+    fs::set_permissions(root.join("files/etc/key"), fs::Permissions::from_mode(0o600)).unwrap();
+    let os = Package::open(&root, "os").unwrap();
+    place.fill(&[&os]).unwrap();
+    let (key, empty) = (place.folder().join("os/files/etc/key"), place.folder().join("os/files/var/lib/app"));
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(empty.is_dir());
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o664)).unwrap();
+    fs::remove_dir_all(place.folder().join("os/files/var")).unwrap();
+    let checked = place.check("os").unwrap();
+    assert_eq!((&checked.files, &checked.folders, checked.content), (&os.files, &os.folders, os.content));
+    assert_eq!(checked.advice(), None, "what is listed needs no record");
+    // The next run puts both right again, and one without the folder takes it away.
+    assert_eq!(place.fill(&[&os]).unwrap().written, ["os"]);
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(empty.is_dir());
+}
+
+#[test]
+fn what_git_rewrote_is_told_with_the_way_out() {
+    let place = Place::new();
+    let os = place.package("os", "1.0.0");
+    place.fill(&[&os]).unwrap();
+    let attributes = place.folder().join(".gitattributes");
+    assert!(fs::read_to_string(&attributes).unwrap().contains("\n* -text "));
+    let part = place.folder().join("os/Dockerfile.part");
+    let text = fs::read_to_string(&part).unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n".to_owned();
+    for (changed, words) in
+        [(text.replace('\n', "\r\n"), "CRLF now and were LF"), (pointer, "Git LFS pointer")]
+    {
+        fs::write(&part, changed).unwrap();
+        let error = place.check("os").unwrap_err();
+        assert!(matches!(error, SourceError::VendorRewritten { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    assert_eq!(with_carriage_returns(b"a\nb\r\nc\n"), b"a\r\nb\r\nc\r\n");
+    assert_eq!(without_carriage_returns(b"a\r\nb\rc\n\r"), b"a\nb\rc\n\r");
+    // Somebody's own attributes stay.
+    fs::write(&attributes, "mine").unwrap();
+    place.fill(&[&os]).unwrap();
+    assert_eq!(fs::read_to_string(&attributes).unwrap(), "mine");
 }
 
 #[test]

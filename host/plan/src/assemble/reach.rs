@@ -130,7 +130,7 @@ fn inline(stage: &StageInput, index: usize) -> ContextFile {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
         source: FileSource::Bytes(bytes),
-        executable: false,
+        mode: crate::mode::Mode::FILE,
     }
 }
 

@@ -56,8 +56,8 @@ fn a_bad_line_takes_no_other_version_away() {
     let d = digests();
     let lines = [
         format!(r#"{{"name":"os","vers":"1.0.0","some-day":[1],{d}}}"#),
-        format!(r#"{{"v":2,"name":"os","vers":"2.0.0","deps":"new form",{d}}}"#),
-        format!(r#"{{"v":2,"name":"os","vers":"2.1.0",{d}}}"#),
+        format!(r#"{{"v":3,"name":"os","vers":"2.0.0","deps":"new form",{d}}}"#),
+        format!(r#"{{"v":3,"name":"os","vers":"2.1.0",{d}}}"#),
         format!(r#"{{"name":"os","vers":"1.1.0","support":{{"kernel":["6"]}},{d}}}"#),
         r#"{"name":"os","vers":"1.2.0"}"#.to_owned(),
         format!(r#"{{"name":"other","vers":"1.0.0",{d}}}"#),

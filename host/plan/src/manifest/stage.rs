@@ -1,6 +1,7 @@
 //! `stage.toml`: what a stage package says of itself.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use semver::{Version, VersionReq};
 use serde::Deserialize;
@@ -9,6 +10,8 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::config;
 use crate::id::StageName;
+use crate::mode::{Mode, ModeError};
+use crate::path;
 use crate::stage::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
 use crate::variable::Variable;
 
@@ -48,6 +51,8 @@ pub struct StageManifest {
     pub conflicts: Requirements,
     /// Its config keys.
     pub config: ConfigSchema,
+    /// The modes of files and folders that are not the usual ones.
+    pub modes: Vec<ModeRecord>,
     /// Its hook.
     pub hook: Option<Hook>,
     /// How the base is made, by operating system; only a stage of phase `init` has any.
@@ -61,6 +66,19 @@ pub enum Exports {
     All,
     /// These.
     Names(Vec<String>),
+}
+
+/// The mode of one file or folder, as `[modes]` records it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModeRecord {
+    /// The path within the stage's folder.
+    pub path: String,
+    /// Whether it is a folder, which is then there even where nothing is in it.
+    pub is_folder: bool,
+    /// The mode.
+    pub mode: Mode,
+    /// Where the record stands in the file.
+    pub span: Range<usize>,
 }
 
 /// A stage's WASM component.
@@ -107,6 +125,8 @@ struct Schema {
     conflicts: Requirements,
     #[serde(default)]
     config: BTreeMap<Spanned<String>, ConfigKey>,
+    #[serde(default)]
+    modes: BTreeMap<Spanned<String>, Spanned<String>>,
     hook: Option<Hook>,
     #[serde(default)]
     base: BTreeMap<String, BaseRecipe>,
@@ -189,6 +209,7 @@ impl StageManifest {
                 .error(0..0, message, "")
                 .with_help("Remove the stage's own name from these lists."));
         }
+        let modes = mode_records(&source, schema.modes)?;
         Ok(Self {
             name,
             version,
@@ -204,6 +225,7 @@ impl StageManifest {
             order: schema.order,
             conflicts: schema.conflicts,
             config: schema.config.into_iter().map(|(key, entry)| (key.into_inner(), entry)).collect(),
+            modes,
             hook: schema.hook,
             base: schema.base,
         })
@@ -231,6 +253,7 @@ impl StageManifest {
             order: Order::default(),
             conflicts: Requirements::new(),
             config: ConfigSchema::new(),
+            modes: Vec::new(),
             hook: None,
             base: BTreeMap::new(),
         }
@@ -240,6 +263,40 @@ impl StageManifest {
     pub fn part_names(os: &str) -> [String; 2] {
         [format!("Dockerfile.{os}.part"), "Dockerfile.part".to_owned()]
     }
+}
+
+/// Reads `[modes]`: a folder's path ends in a slash.
+fn mode_records(
+    source: &ManifestText,
+    table: BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Result<Vec<ModeRecord>, ManifestError> {
+    let file = &source.file;
+    let mut records: Vec<ModeRecord> = Vec::new();
+    for (key, value) in table {
+        let (span, written) = (key.span(), key.into_inner());
+        let is_folder = written.ends_with('/');
+        let plain = written.strip_suffix('/').unwrap_or(&written);
+        path::check(plain).map_err(|reason| {
+            source
+                .error(span.clone(), format!("[modes] in `{file}` names `{written}`: {reason}"), "this path")
+                .with_help("Write the path within the stage's folder, a folder's with a slash at its end.")
+        })?;
+        let mode: Mode = value.get_ref().parse().map_err(|error: ModeError| {
+            source.error(value.span(), format!("[modes] in `{file}`, `{written}`: {error}"), "this mode")
+        })?;
+        if !(if is_folder { mode.is_open() } else { mode.is_readable() }) {
+            let needed = if is_folder { "do everything in the folder" } else { "read the file" };
+            let message = format!("[modes] in `{file}`, `{written}`: its owner must be able to {needed}");
+            let help = "Take the owner's right away in the part, with RUN chmod.";
+            return Err(source.error(value.span(), message, "this mode").with_help(help));
+        }
+        if records.iter().any(|other| other.path == plain) {
+            let message = format!("[modes] in `{file}` has `{plain}` both as a file and as a folder");
+            return Err(source.error(span, message, "the second"));
+        }
+        records.push(ModeRecord { path: plain.to_owned(), is_folder, mode, span });
+    }
+    Ok(records)
 }
 
 #[cfg(test)]
@@ -277,6 +334,30 @@ max = 15
         assert_eq!(manifest.uses, [Variable::Board]);
         assert_eq!(manifest.config["timeout"].max, Some(15));
         assert_eq!(manifest.support.os, Some(vec!["debian".to_owned()]));
+    }
+
+    #[test]
+    fn modes_are_recorded_for_files_and_folders() {
+        let with =
+            |records: &str| StageManifest::parse("stage.toml", &format!("{WATCHDOG}[modes]\n{records}"));
+        let manifest = with("\"files/etc/key\" = \"0600\"\n\"files/srv/\" = \"750\"\n").unwrap();
+        let read: Vec<_> =
+            manifest.modes.iter().map(|r| (r.path.as_str(), r.is_folder, r.mode.bits())).collect();
+        assert_eq!(read, [("files/etc/key", false, 0o600), ("files/srv", true, 0o750)]);
+        for (records, words) in [
+            ("\"a\" = \"rw\"", "octal"),
+            ("\"a\" = \"4755\"", "RUN chmod"),
+            ("\"a\" = \"0200\"", "read the file"),
+            ("\"a/\" = \"0600\"", "everything in the folder"),
+            ("\"../a\" = \"0600\"", "`..`"),
+            ("\"/a\" = \"0600\"", "absolute"),
+            ("\"a\" = \"0600\"\n\"a/\" = \"0700\"", "both as a file and as a folder"),
+            ("\"a\" = 0o600", "string"),
+        ] {
+            let error = with(records).unwrap_err();
+            assert!(format!("{error} {:?}", error.advice()).contains(words), "{records}: {error}");
+            assert!(error.span().is_some_and(|span| span.start > WATCHDOG.len()), "{records}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ fn stage(name: &str, text: &str, files: &[&str]) -> StageInput {
         source: FileSource::Bytes(vec![]),
         digest: Digest::of(b""),
         size: 0,
-        executable: false,
+        mode: crate::mode::Mode::FILE,
     };
     StageInput {
         name: name.parse().unwrap(),

@@ -71,10 +71,20 @@ impl OrderReason {
     }
 }
 
+/// Returns a path as a shell reads it back as one word.
+fn shell_word(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    match path.chars().all(plain) && !path.is_empty() {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', "'\\''")),
+    }
+}
+
 impl WrittenContext {
     /// Returns the result for people.
     pub(crate) fn to_text(&self) -> String {
         let secrets: String = self.secrets.iter().map(|id| format!(" --secret id={id},src=FILE")).collect();
-        format!("Wrote {0}; build it with: docker build{secrets} {0}", self.path.display())
+        let path = self.path.display().to_string();
+        format!("Wrote {path}; build it with: docker build{secrets} {}", shell_word(&path))
     }
 }

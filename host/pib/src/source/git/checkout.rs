@@ -199,6 +199,10 @@ impl<'a> Checkout<'a> {
         let bytes = bytes.ok_or_else(|| {
             spot.unfit(inside, format!("the stage has more than {} MiB by then", MAX_BYTES >> 20))
         })?;
+        if files::is_lfs_pointer(&bytes) {
+            let path = PathBuf::from(format!("{}/{inside}", spot.address));
+            return Err(SourceError::LfsPointer { path }.into());
+        }
         self.bytes += bytes.len() as u64;
         let path = self.into.join(target);
         let failed = |error| Fault::from(SourceError::io("writing", &path)(error));

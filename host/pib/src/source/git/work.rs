@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository};
-use pib_plan::id::{Digest, StageName};
+use pib_plan::id::StageName;
 use pib_plan::index::{GitReference, GitSource, SourceId};
 use pib_plan::manifest::stage;
 use pib_plan::suggest;
@@ -138,13 +138,14 @@ impl Work {
         let address = Address::parse(source.url())?;
         let promised = locked.and_then(|locked| locked.content);
         let cached = match promised {
-            Some(content) => self.git.stages.find(content)?.map(|cached| (cached, content)),
+            Some(content) => self.git.stages.find(content)?,
             None => None,
         };
-        let (cached, content) = match cached {
+        let cached = match cached {
             Some(found) => found,
             None => self.check_out(&address, source)?,
         };
+        let content = cached.listing.content;
         if let Some(promised) = promised
             && promised != content
         {
@@ -166,10 +167,10 @@ impl Work {
             let (found, wanted) = (manifest.name, name.clone());
             return Err(SourceError::WrongName { place: format!("`{shown}`"), found, wanted }.into());
         }
-        Ok(Located { cached, content, manifest })
+        Ok(Located { cached, manifest })
     }
 
-    fn check_out(&self, address: &Address, source: &GitSource) -> Result<(CachedStage, Digest), Fault> {
+    fn check_out(&self, address: &Address, source: &GitSource) -> Result<CachedStage, Fault> {
         let path = source.path();
         if let Some(path) = path {
             pib_plan::path::check(path.trim_end_matches('/')).map_err(|reason| {
@@ -179,9 +180,12 @@ impl Work {
         }
         let spot = self.spot(address, source.commit().unwrap_or_default())?;
         let submodule = |address: &Address, commit: &str| self.submodule(address, commit);
-        self.git.stages.insert_folder(|into| match Checkout::new(into, &submodule).write(&spot, path)? {
-            true => Ok(()),
-            false => Err(self.no_stage(address, source)),
+        let shown = shown(address, path);
+        self.git.stages.insert_folder(&shown, |into| {
+            match Checkout::new(into, &submodule).write(&spot, path)? {
+                true => Ok(()),
+                false => Err(self.no_stage(address, source)),
+            }
         })
     }
 

@@ -4,22 +4,31 @@
 //! knows its own files by the old list or by what it is about to write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
-use pib_plan::vendor::{FILE_NAME, VendorList, VendoredStage, folders};
+use pib_plan::mode::Mode;
+use pib_plan::vendor::{FILE_NAME, ListedMode, VendorList, VendoredStage, folders};
 use sha2::{Digest as _, Sha256};
 
 use super::{digests, read_list, real_folder};
-use crate::source::files::{self, PackageFile};
+use crate::source::files::{self, Modes, PackageFile, PackageFolder};
 use crate::source::{Package, SourceError};
 
 /// How the names of folders begin in which files are written.
 const TEMP: &str = ".pib-vendor-";
+
+/// The file by which git knows how to treat the files beside and below it.
+const ATTRIBUTES_FILE: &str = ".gitattributes";
+const ATTRIBUTES: &str = "\
+# This file is written by `pib vendor`: the stages beside it are compared byte for byte, so git must not change line
+# ends in them, expand anything, or keep them elsewhere, whatever core.autocrlf and other .gitattributes say.
+* -text !eol -ident -filter !working-tree-encoding
+";
 
 /// A stage that is to be vendored.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +53,16 @@ pub struct Filled {
 /// What is at a place in the folder of a stage.
 struct Present {
     digest: Digest,
-    executable: bool,
+    /// Its permissions.
+    bits: u32,
+}
+
+impl Present {
+    /// Returns whether it has this mode, as far as a checkout can have it: usual ones are less the user's umask.
+    fn has_mode(&self, mode: Mode) -> bool {
+        let same_use = (self.bits & 0o100 != 0) == mode.is_executable();
+        if files::is_usual(mode) { same_use } else { self.bits == mode.bits() }
+    }
 }
 
 /// What is to be done in the folder of one stage.
@@ -54,6 +72,8 @@ struct Changes<'a> {
     root: PathBuf,
     /// What is written, and from which package.
     write: Vec<(&'a Package, &'a PackageFile)>,
+    /// The folders that do not follow from the files.
+    folders: &'a [PackageFolder],
     remove: Vec<PathBuf>,
     kept: Vec<PathBuf>,
     wanted: bool,
@@ -90,6 +110,7 @@ pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled,
             filled.removed.push(change.name);
         }
     }
+    write_attributes(folder, temp.path())?;
     write_list(folder, temp.path(), &wanted)?;
     Ok(filled)
 }
@@ -109,6 +130,7 @@ fn survey<'a>(
     let mut changes = Changes {
         name: name.to_owned(),
         write: Vec::new(),
+        folders: wanted.map(|package| package.folders.as_slice()).unwrap_or_default(),
         remove: Vec::new(),
         kept: Vec::new(),
         wanted: wanted.is_some(),
@@ -138,7 +160,7 @@ fn survey<'a>(
     if let Some(package) = wanted {
         let right = |file: &&PackageFile| {
             let there = present.get(&file.path);
-            there.is_some_and(|there| (there.digest, there.executable) == (file.digest, file.executable))
+            there.is_some_and(|there| there.digest == file.digest && there.has_mode(file.mode))
         };
         let missing = package.files.iter().filter(|file| !right(file));
         changes.write.extend(missing.map(|file| (package, file)));
@@ -171,8 +193,8 @@ fn look(root: &Path) -> Result<BTreeMap<String, Present>, SourceError> {
         let mut file = pib_file::open_no_link(item.path()).map_err(fail("opening", item.path()))?;
         let metadata = file.metadata().map_err(fail("reading", item.path()))?;
         let digest = copy(&mut file, &mut io::sink()).map_err(fail("reading", item.path()))?;
-        let executable = metadata.permissions().mode() & 0o100 != 0;
-        present.insert(path.to_owned(), Present { digest, executable });
+        let bits = metadata.permissions().mode() & 0o777;
+        present.insert(path.to_owned(), Present { digest, bits });
     }
     Ok(present)
 }
@@ -194,13 +216,48 @@ fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
         if digest != file.digest {
             return Err(SourceError::Unfit { path: from, reason: "it changed while it was read".to_owned() });
         }
-        let mode = if file.executable { 0o755 } else { 0o644 };
-        output.set_permissions(Permissions::from_mode(mode)).map_err(fail("writing", &beside))?;
+        files::set_mode(&beside, file.mode)?;
         let parent = to.parent().unwrap_or(&changes.root);
         fs::create_dir_all(parent).map_err(fail("creating", parent))?;
         fs::rename(&beside, &to).map_err(fail("writing", &to))?;
     }
+    for folder in changes.folders {
+        let path = changes.root.join(&folder.path);
+        fs::create_dir_all(&path).map_err(fail("creating", &path))?;
+        files::set_mode(&path, folder.mode)?;
+    }
     Ok(())
+}
+
+/// Writes the file that has git keep every byte, where there is none that somebody else has written.
+fn write_attributes(folder: &Path, temp: &Path) -> Result<(), SourceError> {
+    let path = folder.join(ATTRIBUTES_FILE);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, temp, ATTRIBUTES.as_bytes()),
+        _ => Ok(()),
+    }
+}
+
+/// Puts a whole new file in the place of `path`.
+fn replace(path: &Path, temp: &Path, bytes: &[u8]) -> Result<(), SourceError> {
+    let beside = temp.join("new");
+    let write = || {
+        let mut file = File::create(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(SourceError::io("writing", path))
+}
+
+/// Returns the modes of a stage that version control does not keep.
+fn modes(package: &Package) -> BTreeMap<String, ListedMode> {
+    let files = package.files.iter().filter(|file| !files::is_usual(file.mode));
+    let files = files.map(|file| (file.path.clone(), ListedMode { is_folder: false, mode: file.mode }));
+    let folders = package.folders.iter();
+    let folders =
+        folders.map(|folder| (folder.path.clone(), ListedMode { is_folder: true, mode: folder.mode }));
+    files.chain(folders).collect()
 }
 
 /// Writes the list, after a last look at what is there.
@@ -208,8 +265,9 @@ fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) 
     let mut list = VendorList::default();
     for (name, Wanted { package, source }) in wanted {
         let root = folder.join(name);
-        let (files, content) = files::read(&root)?;
-        if content != package.content {
+        let modes = modes(package);
+        let listing = files::read(&root, Modes::Listed(&modes))?;
+        if listing.content != package.content {
             return Err(SourceError::Unfit {
                 path: root,
                 reason: "it changed while it was written".to_owned(),
@@ -220,22 +278,16 @@ fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) 
             folder: (*name).to_owned(),
             version: package.version.clone(),
             source: (*source).clone(),
-            content,
-            files: digests(&files),
+            content: listing.content,
+            files: digests(&listing.files),
+            modes,
         });
     }
     let (path, text) = (folder.join(FILE_NAME), list.to_text());
     if pib_file::read(&path, text.len() as u64).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
-    let beside = temp.join(FILE_NAME);
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)
-    };
-    write().map_err(SourceError::io("writing", &path))
+    replace(&path, temp, text.as_bytes())
 }
 
 /// Makes a folder for what is being written, and removes those that killed processes left: whoever gets here holds the

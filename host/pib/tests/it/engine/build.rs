@@ -120,7 +120,7 @@ pub(super) async fn a_build_stops_at_its_target_and_big_files_arrive_whole(lab: 
         source: FileSource::File(path.clone()),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        executable: false,
+        mode: pib_plan::mode::Mode::FILE,
     };
     let plan = lab.plan(&[("a", "COPY stages/a/big /big"), ("b", "RUN exit 1")], vec![big]);
     let target = "a".parse().unwrap();
@@ -190,7 +190,7 @@ pub(super) async fn a_base_in_the_context_is_unpacked_with_all_that_its_files_ha
         source: FileSource::File(base_tar().to_owned()),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        executable: false,
+        mode: pib_plan::mode::Mode::FILE,
     };
     let mut plan = lab.plan(&[("first", "RUN echo x > /etc/x"), ("os", "RUN cat /etc/x")], vec![base]);
     let from = format!("FROM {} AS first", lab.base());

@@ -227,7 +227,7 @@ pub(super) fn bytes_file(path: &str, text: &str, executable: bool) -> ContextFil
         digest: Digest::of(text.as_bytes()),
         size: text.len() as u64,
         source: FileSource::Bytes(text.as_bytes().to_vec()),
-        executable,
+        mode: pib_plan::mode::Mode::of_file(executable),
     }
 }
 

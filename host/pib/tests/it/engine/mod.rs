@@ -9,6 +9,7 @@ mod bootstrap;
 mod build;
 mod cancel;
 mod connect;
+mod content;
 mod contract;
 mod daily;
 mod doctor;
