@@ -18,7 +18,7 @@ use crate::world::Images;
 const HOST: &str = "unix:///var/run/docker.sock";
 /// A name with all that means something to a shell, a pattern, a URL, a regular expression, git or a Dockerfile.
 const HARD_NAME: &str = "files/etc/-a $HOME `b` 'c' \"d\" [e] {f} #g %20 &h;i=j,k*l?m\\n~ü.conf";
-const HOSTS: &str = "127.0.0.1 localhost\n10.0.0.5 server.lan\n127.0.1.1 pi\n";
+const HOSTS: &str = "127.0.0.1 localhost\n10.0.0.5 server.lan\n127.0.1.1 content\n";
 const RESOLVER: &str = "nameserver 10.0.0.1\n";
 const PART: &str =
     "COPY stages/mine/files/ /\nCOPY stages/mine/README.md /doc/\nRUN ln -s /data/log /var/log/app\n";
@@ -74,7 +74,8 @@ fn write_stage(root: &Path, umask: u32) {
     // The folder of the log is there for the link only.
     let log = root.join("files/var/log/.keep");
     std::fs::create_dir_all(log.parent().unwrap()).unwrap();
-    std::fs::write(log, "").unwrap();
+    std::fs::write(&log, "").unwrap();
+    set(&log, 0o666 & !umask);
     for entry in walkdir::WalkDir::new(root).contents_first(true).into_iter().flatten() {
         if entry.file_type().is_dir() {
             set(entry.path(), 0o777 & !umask);
