@@ -71,6 +71,7 @@ pub(crate) fn normalise(tree: &mut Tree, identity: &Identity, spool: &File) -> i
         // A folder's time says when something in it came or went, which depends on how an engine copies and mounts.
         node.mtime = if node.kind == Kind::Folder { epoch } else { node.mtime.min(epoch) };
     });
+    Ok(removed)
 }
 
 /// Removes the empty files and folders that some engines leave where they mounted something: what is new and empty.
@@ -103,7 +104,6 @@ fn remove_mount_points(tree: &mut Tree, identity: &Identity) {
             }
         }
     }
-    Ok(removed)
 }
 
 /// Removes what was logged, and keeps the folders and links: programs expect those.
@@ -369,8 +369,9 @@ mod tests {
         new.put("etc/z", node(Kind::File(Content::Bytes(Vec::new())), 50));
         new.put("usr", node(Kind::Folder, 3_000_000_000));
         old.put("etc", node(Kind::Folder, 0));
-        normalise(&mut old, &identity());
-        normalise(&mut new, &identity());
+        let spool = tempfile::tempfile().unwrap();
+        normalise(&mut old, &identity(), &spool).unwrap();
+        normalise(&mut new, &identity(), &spool).unwrap();
         let entries = |tree: &Tree| -> Vec<(String, Node)> {
             tree.entries().map(|(path, _, node)| (path.to_owned(), node.clone())).collect()
         };

@@ -85,7 +85,7 @@ fn plan(arch: Arch, run: bool) -> Result<BuildPlan, Error> {
         });
     }
     if run {
-        files.push(ContextFile { executable: true, ..file("true", program(arch)) });
+        files.push(ContextFile { mode: pib_plan::mode::Mode::PROGRAM, ..file("true", program(arch)) });
     }
     Ok(BuildPlan {
         dockerfile,
@@ -106,7 +106,7 @@ fn file(name: &str, bytes: Vec<u8>) -> ContextFile {
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
         source: FileSource::Bytes(bytes),
-        executable: false,
+        mode: pib_plan::mode::Mode::FILE,
     }
 }
 

@@ -17,17 +17,17 @@ const STEP: &str = "blame";
 pub(crate) async fn stage_of(session: &Session, built: &Built, error: Error) -> Error {
     let Error::Disk(DiskError::Name { path, what, stage: None }) = error else { return error };
     session.reporter.started(STEP, "Looking for the stage that made it");
-    let found = first_with(built, &path).await;
+    let found = first_with(session, built, &path).await;
     session.reporter.finished(STEP, false);
     Error::Disk(DiskError::Name { path, what, stage: found })
 }
 
 /// Returns the first stage whose result has the file; `None` where the engine does not say.
-async fn first_with(built: &Built, path: &[u8]) -> Option<String> {
+async fn first_with(session: &Session, built: &Built, path: &[u8]) -> Option<String> {
     let (mut low, mut high) = (0, built.based.rendered.last);
     while low < high {
         let middle = low.midpoint(high);
-        match has(built, middle, path).await? {
+        match has(session, built, middle, path).await? {
             true => high = middle,
             false => low = middle + 1,
         }
@@ -36,11 +36,11 @@ async fn first_with(built: &Built, path: &[u8]) -> Option<String> {
 }
 
 /// Returns whether the result of a stage has the file.
-async fn has(built: &Built, index: usize, path: &[u8]) -> Option<bool> {
+async fn has(session: &Session, built: &Built, index: usize, path: &[u8]) -> Option<bool> {
     let rendered = &built.based.rendered;
     let tag = format!("{}-blame", built.tag);
     let mut request = BuildRequest::new(&built.plan, &tag);
-    request.labels = labels(&rendered.packages.project().dir, "build");
+    request.labels = labels(session, &rendered.packages.project().dir, "build");
     request.target = Some(&built.plan.stages.get(index)?.name);
     request.build_args = rendered.build_args.clone();
     request.secrets = rendered.secrets.for_engine(&built.plan);

@@ -64,7 +64,8 @@ fn every_umask_gives_the_same_content() {
 
 #[test]
 fn what_was_done_by_hand_is_kept_and_named() {
-    let cases: [(&dyn Fn(&Path), &str, &str); 7] = [
+    type Case = (&'static dyn Fn(&Path), &'static str, &'static str);
+    let cases: [Case; 7] = [
         (&|root| set(&root.join("files/etc/conf"), 0o600), "files/etc/conf", "0600"),
         (&|root| set(&root.join("files/etc/conf"), 0o440), "files/etc/conf", "0440"),
         (&|root| set(&root.join("files/etc/conf"), 0o666), "files/etc/conf", "0666"),
@@ -83,7 +84,7 @@ fn what_was_done_by_hand_is_kept_and_named() {
         assert_eq!(modes(&after).get(path).map(String::as_str), Some(mode), "{path}");
         assert_ne!(after.content, before.content, "{path}");
         let entry = format!("\"{path}\" = \"{mode}\"");
-        assert_eq!(after.unrecorded, [entry.clone()], "{path}");
+        assert_eq!(after.unrecorded, std::slice::from_ref(&entry), "{path}");
         // What is advised is what it takes.
         record(&root, &entry);
         assert_eq!(listing(&root).unrecorded, Vec::<String>::new(), "{path}");

@@ -180,7 +180,7 @@ fn changed(stage: &VendoredStage, root: PathBuf, listing: &Listing) -> SourceErr
 fn suspect(root: &Path, difference: &Difference) -> Option<&'static str> {
     let Difference::Changed { path, expected, .. } = difference else { return None };
     let mut bytes = Vec::new();
-    let file = fs::File::open(root.join(path)).ok()?;
+    let file = pib_file::open(root.join(path)).ok()?;
     file.take(files::MAX_BYTES).read_to_end(&mut bytes).ok()?;
     if files::is_lfs_pointer(&bytes) {
         return Some("it is a Git LFS pointer now, not the file that it stands for");
