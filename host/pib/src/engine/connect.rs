@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bollard::Docker;
 
+use super::SHORT;
 use super::address::Address;
 use super::context;
 use super::dial::Endpoint;
@@ -100,8 +101,9 @@ async fn greet(endpoint: Endpoint) -> Result<(Arc<Endpoint>, Docker, EngineInfo)
     let mut info = describe(&endpoint, version);
     check(&info)?;
     if info.name == PODMAN {
-        // Docker tells it beside its version.
-        let options = docker.info().await.map_err(|error| no_answer(&error))?.security_options;
+        // Docker tells it beside its version. Podman takes longer to say it, while it builds, than that it is there.
+        let asked = docker.clone().with_timeout(SHORT).info().await;
+        let options = asked.map_err(|error| no_answer(&error))?.security_options;
         info.rootless = options.unwrap_or_default().iter().any(|option| option.contains("rootless"));
     }
     Ok((endpoint, docker, info))
