@@ -21,7 +21,10 @@ impl MirrorState {
     /// Returns what the last lines of an instruction that failed say of the mirror, where apt's failure was its end.
     pub(super) fn of(lines: &[String]) -> Option<Self> {
         let last = lines.iter().rev().find(|line| !line.trim().is_empty())?;
-        last.starts_with("E: ").then(|| lines.iter().find_map(|line| of_line(line)))?
+        let state = last.starts_with("E: ").then(|| lines.iter().find_map(|line| of_line(line)))??;
+        // A mirror that is trusted without a release file is asked for lists that nothing names.
+        let unreleased = lines.iter().any(|line| line.starts_with("Ign:") && line.ends_with(" Release"));
+        (!unreleased || matches!(state, Self::MovedOn { .. })).then_some(state)
     }
 
     /// Returns what is wrong.

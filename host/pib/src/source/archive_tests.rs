@@ -34,6 +34,9 @@ fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
         header.set_entry_type(entry.kind);
         header.set_size(entry.size.unwrap_or(entry.data.len() as u64));
         header.set_mode(entry.mode);
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_cksum();
         out.extend(header.as_bytes());
         out.extend(entry.data);
