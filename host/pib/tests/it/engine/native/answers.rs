@@ -149,7 +149,7 @@ fn a_release_without_native_tools_is_told_once_and_emulated() {
     let output = world.pib("unknown", &["build"]).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    assert_eq!(errors.matches("everything is emulated").count(), 1, "{errors}");
+    assert_eq!(errors.matches("native tools are disabled").count(), 1, "{errors}");
     let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/unknown"]);
     assert_eq!(docker(&["run", "--rm", "--network=none", tag.trim(), "cat", "/mine"]), "done\n");
 }
