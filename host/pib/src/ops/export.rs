@@ -65,7 +65,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
         Ok(exported) => exported,
         Err(error) => {
             let error = fault.take().map_or_else(|| error.into(), Error::from);
-            return Err(pipeline::blame::stage_of(session, &built, error).await);
+            return Err(pipeline::origin::stage_of(session, &built, error).await);
         }
     };
     session.reporter.finished(STEP, false);

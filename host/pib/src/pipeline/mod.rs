@@ -17,7 +17,6 @@
 
 pub(crate) mod base_source;
 mod based;
-pub(crate) mod blame;
 mod build_args;
 mod compress;
 mod config_files;
@@ -27,6 +26,7 @@ pub(crate) mod job;
 pub(crate) mod mirrors;
 pub(crate) mod native;
 mod options;
+pub(crate) mod origin;
 mod packages;
 pub(crate) mod records;
 pub(crate) mod render;

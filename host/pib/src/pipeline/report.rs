@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::based::Based;
 use super::job::Built;
-use super::{NoCache, StageOptions, blame, compress, engine};
+use super::{NoCache, StageOptions, compress, engine, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, blocking, files};
 use pib_disk::{Identity, ImageInfo};
@@ -53,7 +53,7 @@ pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildRepor
     let image = Image::of(&built.based, built.engine.abilities().losses);
     let info = match write_image(session, &built, &image).await {
         Ok(info) => info,
-        Err(error) => return Err(blame::stage_of(session, &built, error).await),
+        Err(error) => return Err(origin::stage_of(session, &built, error).await),
     };
     finish(session, &image, &built, info)
 }

@@ -272,7 +272,7 @@ fn a_name_that_no_image_takes_is_told_with_its_stage() {
         assert!(said.contains("`srv/caf\\xe9.mp3`, made by stage `mine`"), "{said}");
         assert!(said.contains("Rename the file in the part"), "{said}");
     }
-    let left = crate::world::docker(&["images", "-q", "--filter", "reference=pib/names:*-blame"]);
+    let left = crate::world::docker(&["images", "-q", "--filter", "reference=pib/names:*-origin"]);
     assert_eq!(left.trim(), "");
 }
 

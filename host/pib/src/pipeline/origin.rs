@@ -8,7 +8,7 @@ use crate::project::{Error, Session, blocking};
 use pib_event::{ReporterExt as _, Silent};
 
 /// The id of the step in events.
-const STEP: &str = "blame";
+const STEP: &str = "origin";
 
 /// Adds to an error about one file which stage has made it, where that can be found out.
 ///
@@ -38,7 +38,7 @@ async fn first_with(session: &Session, built: &Built, path: &[u8]) -> Option<Str
 /// Returns whether the result of a stage has the file.
 async fn has(session: &Session, built: &Built, index: usize, path: &[u8]) -> Option<bool> {
     let rendered = &built.based.rendered;
-    let tag = format!("{}-blame", built.tag);
+    let tag = format!("{}-origin", built.tag);
     let mut request = BuildRequest::new(&built.plan, &tag);
     request.labels = labels(session, &rendered.packages.project().dir, "build");
     request.target = Some(&built.plan.stages.get(index)?.name);
