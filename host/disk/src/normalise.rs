@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Returns a tree with these texts and links, normalised, and what is told of it.
+    /// Returns a normalised tree with these texts and links, and the warnings that normalising gave.
     fn normalised_texts(texts: &[(&str, &str)], links: &[&str]) -> (Tree, Vec<String>) {
         let mut tree = Tree::new();
         for (path, text) in texts {

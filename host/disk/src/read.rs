@@ -11,7 +11,7 @@ use crate::error::DiskError;
 use crate::pax::{self, Meta};
 use crate::tree::{Content, Kind, Node, Tree};
 
-/// The id of the step in the events of this crate. Whoever calls it starts and finishes the step.
+/// The id of the step in the events of this crate. The caller starts the step before, and finishes it after.
 pub const STEP: &str = "image";
 
 /// The longest path, as Linux has it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
-/// How the names of files begin that have not taken their places yet. Whoever owns a folder can remove them.
+/// The prefix of a new file's name until it is complete and renamed. A killed process may leave such a file; it can be removed.
 pub const LEFTOVER: &str = ".pib-new-";
 
 /// A file that is being written. It has no name until it takes its place, so that a process that is killed leaves nothing;

@@ -46,7 +46,7 @@ struct Program {
     given: Vec<u8>,
     /// With all links followed.
     file: PathBuf,
-    /// Whether it was opened before, so that an interpreter would be told of a descriptor in the place of a path.
+    /// Whether the program is named by an open descriptor: its interpreter then gets `/dev/fd/N` instead of a path.
     is_open: bool,
 }
 

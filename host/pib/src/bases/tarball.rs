@@ -31,7 +31,7 @@ const MAX_UNPACKED: u64 = 64 << 30;
 /// when the file is compressed, and the cache remembers which belongs to which.
 ///
 /// # Errors
-/// When the tarball cannot be had, does not have the digest, or is no tar.
+/// When the tarball cannot be fetched or read, has another digest than the manifest says, or is not a tar.
 pub async fn fetch(
     cache: &BaseCache,
     lock: &CacheLock,
