@@ -96,7 +96,10 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let target = options.target.as_deref();
     Project::with_manifest(session, dir.clone(), &old)?.of(target)?;
     let mut wanted = match &options.git {
-        Some(git) => vec![repository::stage(session, &dir, git, options).await?],
+        Some(git) => {
+            let (name, path) = (only_stage(options)?, options.path.as_deref());
+            vec![repository::stage(session, &dir, git, name, path, mode).await?]
+        }
         None => wanted(session, &dir, options)?,
     };
 
@@ -208,7 +211,19 @@ fn wanted(session: &Session, dir: &Path, options: &AddOptions) -> Result<Vec<New
     Ok(wanted)
 }
 
-pub(super) fn stage_name(text: &str) -> Result<StageName, Error> {
+/// Returns the stage that is to be taken out of a repository, where the command line names it.
+fn only_stage(options: &AddOptions) -> Result<Option<StageName>, Error> {
+    match options.stages.as_slice() {
+        [] => Ok(None),
+        [one] => stage_name(one).map(Some),
+        _ => {
+            let help = "Add them one after the other; each has a folder of its own in the repository.";
+            Err(Error::usage("--git takes one stage at a time", help))
+        }
+    }
+}
+
+fn stage_name(text: &str) -> Result<StageName, Error> {
     text.parse().map_err(|error: pib_plan::id::NameError| {
         Error::usage(error.to_string(), "Write a stage as NAME or NAME@REQUIREMENT, e.g. watchdog@1.")
     })

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::engine::Engine;
 use crate::engine::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, FarKernel};
-use crate::pipeline::base_source::LABEL;
+use crate::pipeline::labels::LABEL;
 use crate::project::{Error, Session};
 
 /// The program that shows and changes the handlers of another machine's kernel. Empty where there is none.

@@ -8,8 +8,7 @@ use pib_plan::packages;
 use serde::Serialize;
 
 use crate::engine::{Container, ContainerImage, Engine};
-use crate::pipeline::base_source::LABEL;
-use crate::pipeline::job::{PROJECT_LABEL, USER_LABEL, project_id};
+use crate::pipeline::labels::{LABEL, PROJECT_LABEL, USER_LABEL, project_id};
 use crate::pipeline::records::Records;
 use crate::project::{Error, Project, Session};
 use pib_event::ReporterExt as _;

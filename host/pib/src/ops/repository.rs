@@ -7,7 +7,6 @@ use pib_plan::index::{GitReference, GitSource};
 use pib_plan::manifest::edit::NewStage;
 use pib_plan::manifest::project::FILE_NAME;
 
-use crate::ops::add::{self, AddOptions};
 use crate::pipeline::resolve;
 use crate::project::{Error, LockMode, Project, Session, files};
 
@@ -16,25 +15,18 @@ pub(super) async fn stage(
     session: &Session,
     dir: &Path,
     (url, reference): &(String, GitReference),
-    options: &AddOptions,
+    name: Option<StageName>,
+    path: Option<&str>,
+    mode: LockMode,
 ) -> Result<NewStage, Error> {
     let source = |path: Option<&str>| {
         GitSource::new(&repository_url(session, url), reference.clone(), path)
             .map_err(|error| Error::usage(error.to_string(), "Give the address that git clones from."))
     };
-    let name = match options.stages.as_slice() {
-        [] => None,
-        [one] => Some(add::stage_name(one)?),
-        _ => {
-            let help = "Add them one after the other; each has a folder of its own in the repository.";
-            return Err(Error::usage("--git takes one stage at a time", help));
-        }
-    };
-    let path = options.path.as_deref().map(|path| path.trim_matches('/'));
+    let path = path.map(|path| path.trim_matches('/'));
     if let (Some(name), Some(_)) = (&name, path) {
         return Ok(NewStage { git: Some(source(path)?), ..NewStage::new(name.clone()) });
     }
-    let mode = LockMode { locked: false, offline: options.offline };
     let text = files::read_text(&dir.join(FILE_NAME))?.unwrap_or_default();
     let project = Project::with_manifest(session, dir.to_owned(), &text)?;
     let sources = resolve::sources(session, dir, &project.manifest, mode);

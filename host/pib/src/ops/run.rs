@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::engine::{Engine, RunRequest, Streams};
-use crate::pipeline::{self, StageOptions, job};
+use crate::pipeline::{self, StageOptions, labels};
 use crate::project::{self, Error, Project, Session};
 
 /// What its label says that a container is.
@@ -52,7 +52,7 @@ pub async fn prepare(session: &Session, options: &RunOptions) -> Result<System, 
         hostname: built.based.rendered.packages.project().manifest.project.hostname.clone(),
         environment: term.map(|term| format!("TERM={}", term.to_string_lossy())).into_iter().collect(),
         binds: mounts,
-        labels: job::labels(session, &dir, WHAT),
+        labels: labels::labels(session, &dir, WHAT),
         terminal: options.terminal,
     };
     Ok(System { engine: built.engine, request })

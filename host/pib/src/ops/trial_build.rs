@@ -11,7 +11,7 @@ use pib_plan::id::{Arch, CLEANUP, Digest, INIT, StageName};
 use pib_plan::record::Ingredients;
 
 use crate::engine::{BuildRequest, Engine};
-use crate::pipeline::base_source::LABEL;
+use crate::pipeline::labels::LABEL;
 use crate::project::Error;
 use pib_event::Silent;
 

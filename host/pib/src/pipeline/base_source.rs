@@ -13,15 +13,13 @@ use pib_plan::mode::Mode;
 use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 
+use super::labels::LABEL;
 use super::{engine, native};
 use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
 use crate::source::Package;
 use pib_event::ReporterExt as _;
-
-/// The label of everything that pib makes in an engine.
-pub(crate) const LABEL: &str = "dev.pib";
 
 /// Returns where the project's base comes from: its own `[base]`, or what its init stage asks for.
 pub(crate) fn source(

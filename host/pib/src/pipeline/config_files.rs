@@ -9,7 +9,7 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::project::StageRequest;
 use pib_plan::mode::Mode;
 
-use super::settle::config_error;
+use super::config_error::config_error;
 use crate::project::{Error, Project};
 use crate::source::Package;
 

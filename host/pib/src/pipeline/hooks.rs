@@ -17,7 +17,8 @@ use pib_plan::manifest::user::{self, UserConfig};
 use pib_plan::secret;
 use pib_plan::size::ByteSize;
 
-use super::settle::{Settled, SettledStage, SettledValue, config_error};
+use super::config_error::config_error;
+use super::settle::{Settled, SettledStage, SettledValue};
 use crate::hooks::{
     Answer, Context, Files, HookError, HookName, Host, Level, ProjectFile, Question, Severity, StageRef,
     Value,

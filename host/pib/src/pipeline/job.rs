@@ -1,29 +1,22 @@
 //! The work for the engine: one Dockerfile and its context, and having the engine build it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
-use pib_plan::id::{Digest, StageName};
+use pib_plan::id::StageName;
 use pib_plan::packages::PackageCache;
 use pib_plan::record::BuildRecord;
 
-use super::base_source::LABEL;
 use super::based::Based;
+use super::labels::{KEY_LABEL, LABEL, labels};
 use super::records::Records;
 use super::{NoCache, StageOptions, native, secrets};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
 use crate::project::{Error, Project, Session, files};
 use pib_event::ReporterExt as _;
-
-/// The label that tells the key of a container image's last stage.
-const KEY_LABEL: &str = "dev.pib.key";
-/// The label that tells which project on this machine a container image or container belongs to.
-pub(crate) const PROJECT_LABEL: &str = "dev.pib.project";
-/// The label that tells which user's pib made a container image or container.
-pub(crate) const USER_LABEL: &str = "dev.pib.user";
 
 /// A build that an engine can begin: it has what the first stage starts from.
 pub(crate) struct Job {
@@ -210,19 +203,6 @@ pub(crate) fn record(project: &Project) -> BuildRecord {
 
 fn record_path(project: &Project) -> PathBuf {
     project.target().join(format!("{}.stages.json", project.manifest.project.file_stem()))
-}
-
-/// Returns the labels of what belongs to a project: what it is, of which project, and whose.
-pub(crate) fn labels(session: &Session, dir: &Path, what: &str) -> BTreeMap<String, String> {
-    let user = Records::new(session).user().map(|user| (USER_LABEL.to_owned(), user));
-    let own = [(LABEL.to_owned(), what.to_owned()), (PROJECT_LABEL.to_owned(), project_id(dir))];
-    own.into_iter().chain(user).collect()
-}
-
-/// Returns what tells a project from others on this machine, without telling its folder to whoever gets the image.
-pub(crate) fn project_id(dir: &Path) -> String {
-    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    Digest::of(dir.as_os_str().as_encoded_bytes()).hex()[..16].to_owned()
 }
 
 impl NoCache {

@@ -6,7 +6,7 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::native::{Machine, Native, SetId};
 
-use super::base_source::LABEL;
+use super::labels::LABEL;
 use super::records::Records;
 use crate::bases::{self, BaseCache, StoredBase};
 use crate::engine::{Base, Engine};

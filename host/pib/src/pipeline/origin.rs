@@ -2,7 +2,8 @@
 
 use pib_disk::{DiskError, pax};
 
-use super::job::{Built, labels};
+use super::job::Built;
+use super::labels::labels;
 use crate::engine::BuildRequest;
 use crate::project::{Error, Session, blocking};
 use pib_event::{ReporterExt as _, Silent};

@@ -17,7 +17,7 @@ use pib_plan::secret::{self, SecretSource};
 use pib_plan::stage::ConfigType;
 use tokio::io::AsyncReadExt as _;
 
-use super::settle::{config_error, request};
+use super::config_error::{config_error, request};
 use crate::engine::{Engine, EngineError, Secret};
 use crate::project::{Error, Project, Session};
 use crate::source::Package;

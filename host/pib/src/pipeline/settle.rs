@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use pib_plan::assemble::{Arg, ContextFile, FileSource, StageSecret};
 use pib_plan::config::{self, Setting};
+use pib_plan::manifest::ManifestText;
 use pib_plan::manifest::project::{ProjectManifest, StageRequest};
 use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
-use pib_plan::manifest::{ManifestError, ManifestText};
 use pib_plan::record::BuildRecord;
 use pib_plan::stage::{ConfigType, ConfigValue};
 use pib_plan::variable::Variable;
 
+use super::config_error::{config_error_in, request};
 use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
 use super::secrets::{Overrides, Secrets, WantedSecret};
@@ -212,31 +213,6 @@ pub(crate) fn settings(
     })
 }
 
-/// Returns an error that points at a config key's value in `pib.toml`, or at its stage, or at nothing where the
-/// project does not name the stage.
-pub(crate) fn config_error(
-    project: &ProjectManifest,
-    request: Option<&StageRequest>,
-    key: &str,
-    message: String,
-) -> ManifestError {
-    config_error_in(&project.source, request, key, message)
-}
-
-fn config_error_in(
-    source: &ManifestText,
-    request: Option<&StageRequest>,
-    key: &str,
-    message: String,
-) -> ManifestError {
-    let entry = request.and_then(|request| request.config.iter().find(|entry| entry.key == key));
-    match (entry, request) {
-        (Some(entry), _) => source.error(entry.span.clone(), message, "this value"),
-        (None, Some(request)) => source.error(request.span.clone(), message, "this stage"),
-        (None, None) => source.error(0..0, message, ""),
-    }
-}
-
 /// Returns the manifest's text with the plain values of a stage's secrets blotted out: somebody may have written one
 /// where only its source belongs, and what a message shows ends in logs.
 fn without_secrets(
@@ -264,11 +240,6 @@ fn without_secrets(
 
 fn secret_keys(stage: &StageManifest) -> impl Iterator<Item = &String> {
     stage.config.iter().filter(|(_, schema)| schema.kind == ConfigType::Secret).map(|(key, _)| key)
-}
-
-/// Returns what the project says of a stage, if anything.
-pub(crate) fn request<'a>(project: &'a Project, package: &Package) -> Option<&'a StageRequest> {
-    project.manifest.stages.iter().find(|request| request.name == package.name)
 }
 
 fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest) -> Vec<Arg> {
