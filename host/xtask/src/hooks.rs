@@ -10,19 +10,26 @@ use crate::toolchain::Toolchain;
 /// What a copy of the workspace consists of, for cargo to be content with it.
 const WORKSPACE: [&str; 7] = [".cargo", "Cargo.lock", "Cargo.toml", "host", "plugin-sdk", "stages", "wit"];
 
-/// Builds every hook to its place in its stage's folder; with `check` only compares, and with a second build too.
+/// Builds every hook to its place in its stage's folder; with `check` only compares them.
 pub(crate) fn hooks(check: bool) -> Outcome {
-    let toolchain = Toolchain::ready()?;
     capture(&mut cargo(&["build", "--quiet", "--locked", "-p", "pib"]))?;
-    let here = Checkout { folder: root(), target: root().join("target/hooks/here"), home: None };
-    if !check {
-        for stage in stages_with_hooks()? {
-            let place = root().join(&stage).join("hook.wasm");
-            here.build(&toolchain, &stage, &place)?;
-            println!("{stage}/hook.wasm: {} bytes", read(&place)?.len());
-        }
-        return Ok(());
+    if check {
+        return compare();
     }
+    let toolchain = Toolchain::ready()?;
+    let here = Checkout::here();
+    for stage in stages_with_hooks()? {
+        let place = root().join(&stage).join("hook.wasm");
+        here.build(&toolchain, &stage, &place)?;
+        println!("{stage}/hook.wasm: {} bytes", read(&place)?.len());
+    }
+    Ok(())
+}
+
+/// Compares every published hook with what its source makes here and in another folder, by the pib in `target/debug`.
+pub(crate) fn compare() -> Outcome {
+    let toolchain = Toolchain::ready()?;
+    let here = Checkout::here();
     let elsewhere = Checkout::elsewhere()?;
     for stage in stages_with_hooks()? {
         let output = |name: &str| root().join("target/hooks").join(name);
@@ -53,6 +60,11 @@ struct Checkout {
 }
 
 impl Checkout {
+    /// Returns the workspace itself.
+    fn here() -> Self {
+        Self { folder: root(), target: root().join("target/hooks/here"), home: None }
+    }
+
     /// Makes a copy of the workspace at another path, for a user with another home.
     fn elsewhere() -> Outcome<Self> {
         let base = root().join("target/hooks/a-folder-with-another-name");

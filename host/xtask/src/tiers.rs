@@ -83,14 +83,15 @@ pub(crate) fn test(args: &[String]) -> Outcome {
     if named.is_none() {
         crate::test::lint()?;
     }
-    if tiers.contains(&Tier::Machine) {
-        // Tests of hooks use the compilers that this brings; and what is published must be what its source makes.
-        crate::hooks::hooks(true)?;
-    }
     let mut times = Vec::new();
     let since = Instant::now();
     show(cargo(&TEST).arg("--no-run"))?;
     times.push(("compiling", since.elapsed()));
+    if tiers.contains(&Tier::Machine) {
+        // Tests of hooks use the compilers that this brings; and what is published must be what its source makes. The pib
+        // that the tests use does for this: another set of features would have nearly everything compiled once more.
+        crate::hooks::compare()?;
+    }
     let run = Run::start(tiers != [Tier::Pure])?;
     let mut failures = Vec::new();
     for tier in tiers {
