@@ -17,9 +17,10 @@ use tar::{EntryType, Header};
 
 use crate::error::DiskError;
 use crate::identity::Identity;
+use crate::load::load;
+use crate::pax;
 use crate::read::STEP;
 use crate::tree::{Content, Kind, Node, Tree};
-use crate::{normalise, pax, read};
 
 /// The longest name that fits into a tar's header.
 const HEADER_NAME: usize = 100;
@@ -47,6 +48,7 @@ pub fn write_tar(
 ) -> Result<Exported, DiskError> {
     let folder = out.parent().unwrap_or(Path::new("."));
     let (tree, spool) = load(rootfs, identity, folder, reporter)?;
+    reporter.detail(STEP, "writing");
     let fail = |error| DiskError::io("write", out)(error);
     let mut file = NewFile::create(out).map_err(DiskError::io("create a file in", folder))?;
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file.file()));
@@ -59,23 +61,6 @@ pub fn write_tar(
     builder.into_inner().and_then(|mut writer| writer.flush()).map_err(fail)?;
     file.keep(fs::Permissions::from_mode(0o644)).map_err(fail)?;
     Ok(summary(&tree))
-}
-
-fn load(
-    rootfs: impl Read,
-    identity: &Identity,
-    folder: &Path,
-    reporter: &dyn Reporter,
-) -> Result<(Tree, File), DiskError> {
-    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
-    reporter.detail(STEP, "reading the root file system");
-    let mut tree = read::read(rootfs, &spool, reporter)?;
-    let removed = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
-    for removed in removed {
-        reporter.note(removed);
-    }
-    reporter.detail(STEP, "writing");
-    Ok((tree, spool))
 }
 
 fn summary(tree: &Tree) -> Exported {
@@ -206,6 +191,7 @@ pub fn write_folder(
     // The name is fixed, so that what a killed process left is removed and not added to.
     let part = out.with_file_name(format!(".{name}.part"));
     let (tree, spool) = load(rootfs, identity, parent, reporter)?;
+    reporter.detail(STEP, "writing");
     let mut writer = Folder {
         root: part,
         spool: &spool,

@@ -53,7 +53,7 @@ fn a_tar_has_everything_and_is_the_same_twice() {
     write_tar(File::open(&one).unwrap(), &identity(), &two, &Silent).unwrap();
     assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
     let spool = tempfile::tempfile().unwrap();
-    let tree = read::read(File::open(&one).unwrap(), &spool, &Silent).unwrap();
+    let tree = crate::read::read(File::open(&one).unwrap(), &spool, &Silent).unwrap();
     let file = tree.get("usr/file").unwrap();
     assert_eq!((file.uid, file.gid, file.mtime), (7, 8, 50));
     assert_eq!(file.xattrs["user.a"], b"x\0\ny");

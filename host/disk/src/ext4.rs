@@ -12,7 +12,7 @@ use pib_plan::layout::{PartitionSpec, Region};
 
 use crate::error::DiskError;
 use crate::identity::Identity;
-use crate::job::Job;
+use crate::load::WriteRequest;
 use crate::tree::{Content, Kind, Node, Tree};
 
 const BLOCK: u64 = 4096;
@@ -90,7 +90,7 @@ pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
 
 /// Writes the tree into its region of the image.
 pub(crate) fn write(
-    job: &Job<'_>,
+    request: &WriteRequest<'_>,
     spec: &PartitionSpec,
     tree: &Tree,
     region: Region,
@@ -99,8 +99,8 @@ pub(crate) fn write(
         mkext4::Error::Io(source) => DiskError::image(source),
         other => DiskError::Writer { label: spec.label.clone(), filesystem: NAME, reason: other.to_string() },
     };
-    let epoch = i64::try_from(job.identity.epoch).unwrap_or(0).min(i64::from(u32::MAX));
-    let mut options = Options::new(region.size, identifier(job.identity, spec), epoch);
+    let epoch = i64::try_from(request.identity.epoch).unwrap_or(0).min(i64::from(u32::MAX));
+    let mut options = Options::new(region.size, identifier(request.identity, spec), epoch);
     options.label = Some(spec.label.clone());
     // A large fixed size gets mke2fs's usual ratio, so that it can be filled with small files.
     options.inodes =
@@ -114,13 +114,13 @@ pub(crate) fn write(
         reason: error.to_string(),
     })?;
     let layout = builder.seal().map_err(failed)?;
-    let sink = ImageRegion { file: job.image, region };
+    let sink = ImageRegion { file: request.image, region };
     let mut writer = layout.writer(sink).map_err(failed)?;
     for (handle, content) in files {
         match content {
             Content::Bytes(bytes) => writer.fill(handle, &mut bytes.as_slice()),
             Content::Spool { offset, .. } => {
-                writer.fill(handle, &mut SpoolReader { file: job.spool, at: *offset })
+                writer.fill(handle, &mut SpoolReader { file: request.spool, at: *offset })
             }
         }
         .map_err(failed)?;

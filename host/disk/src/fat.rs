@@ -15,7 +15,7 @@ use pib_plan::layout::{PartitionSpec, Region, SECTOR};
 
 use crate::error::DiskError;
 use crate::identity::Identity;
-use crate::job::Job;
+use crate::load::WriteRequest;
 use crate::tree::{Content, Kind, Node, Tree};
 use names::SLOT;
 
@@ -65,7 +65,7 @@ pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
 
 /// Writes the tree into its region of the image.
 pub(crate) fn write(
-    job: &Job<'_>,
+    request: &WriteRequest<'_>,
     spec: &PartitionSpec,
     tree: &Tree,
     region: Region,
@@ -85,18 +85,18 @@ pub(crate) fn write(
             reason: format!("it has {} clusters and needs {}", geometry.clusters, placed.end - FIRST_CLUSTER),
         });
     }
-    let id = volume_id(job.identity, spec);
+    let id = volume_id(request.identity, spec);
     let mut label = [b' '; 11];
     label[..spec.label.len()].copy_from_slice(spec.label.as_bytes());
-    let volume = Volume { file: job.image, region, geometry };
+    let volume = Volume { file: request.image, region, geometry };
     volume.write_head(&label, id, placed.end).map_err(DiskError::image)?;
     volume.write_tables(&placed).map_err(DiskError::image)?;
     for (path, _, node) in tree.entries() {
         let at = volume.cluster_offset(placed.start(path));
         match &node.kind {
-            Kind::File(Content::Bytes(bytes)) => job.image.write_all_at(bytes, at),
-            Kind::File(Content::Spool { offset, size }) => copy(job, *offset, *size, at),
-            _ => job.image.write_all_at(&folder(tree, path, node, &placed, &label), at),
+            Kind::File(Content::Bytes(bytes)) => request.image.write_all_at(bytes, at),
+            Kind::File(Content::Spool { offset, size }) => copy(request, *offset, *size, at),
+            _ => request.image.write_all_at(&folder(tree, path, node, &placed, &label), at),
         }
         .map_err(DiskError::image)?;
     }
@@ -327,13 +327,13 @@ fn check(tree: &Tree) -> Result<(), (String, String)> {
 }
 
 /// Copies a file from the spool to its place in the image.
-fn copy(job: &Job<'_>, from: u64, size: u64, to: u64) -> io::Result<()> {
+fn copy(request: &WriteRequest<'_>, from: u64, size: u64, to: u64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 18];
     let mut done = 0;
     while done < size {
         let want = usize::try_from(size - done).unwrap_or(buffer.len()).min(buffer.len());
-        job.spool.read_exact_at(&mut buffer[..want], from + done)?;
-        job.image.write_all_at(&buffer[..want], to + done)?;
+        request.spool.read_exact_at(&mut buffer[..want], from + done)?;
+        request.image.write_all_at(&buffer[..want], to + done)?;
         done += want as u64;
     }
     Ok(())

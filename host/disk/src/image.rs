@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::DiskError;
 use crate::identity::Identity;
-use crate::job::Job;
+use crate::load::{WriteRequest, load};
 use crate::read::STEP;
 use crate::tree::{Kind, Node, Tree};
-use crate::{ext4, fat, mbr, mounts, normalise, read};
+use crate::{ext4, fat, mbr, mounts};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +60,7 @@ pub fn write_image(
 ) -> Result<ImageInfo, DiskError> {
     layout.check()?;
     let folder = out.parent().unwrap_or(Path::new("."));
-    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
-    reporter.detail(STEP, "reading the root file system");
-    let mut tree = read::read(rootfs, &spool, reporter)?;
-    let removed = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
-    for removed in removed {
-        reporter.note(removed);
-    }
+    let (tree, spool) = load(rootfs, identity, folder, reporter)?;
     let trees = split(tree, layout, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
     let sizes = layout
@@ -77,12 +71,12 @@ pub fn write_image(
         .collect::<Result<Vec<_>, _>>()?;
     let (regions, size) = arrange(&sizes)?;
     let part = PartFile::create(out, size)?;
-    let job = Job { image: &part.file, spool: &spool, identity };
+    let request = WriteRequest { image: &part.file, spool: &spool, identity };
     part.file.write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(part.failed())?;
     let mut partitions = Vec::with_capacity(regions.len());
     for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
-        write_partition(&job, spec, tree, region).map_err(|error| error.on_image(out))?;
+        write_partition(&request, spec, tree, region).map_err(|error| error.on_image(out))?;
         partitions.push(PartitionInfo {
             label: spec.label.clone(),
             filesystem: spec.filesystem,
@@ -99,14 +93,14 @@ pub fn write_image(
 }
 
 fn write_partition(
-    job: &Job<'_>,
+    request: &WriteRequest<'_>,
     spec: &PartitionSpec,
     tree: &Tree,
     region: Region,
 ) -> Result<(), DiskError> {
     match spec.filesystem {
-        Filesystem::Ext4 => ext4::write(job, spec, tree, region),
-        Filesystem::Vfat => fat::write(job, spec, tree, region),
+        Filesystem::Ext4 => ext4::write(request, spec, tree, region),
+        Filesystem::Vfat => fat::write(request, spec, tree, region),
     }
 }
 

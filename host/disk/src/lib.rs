@@ -9,12 +9,12 @@
 //! | `pax` | reads tar streams with extended attributes |
 //! | `tree` | the file tree in memory |
 //! | `read` | tar stream to tree and spool |
+//! | `load` | reads and normalises in one step; what the writers of file systems are given |
 //! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
 //! | `identity` | what makes an image this device's, and the identifiers that derive from it |
 //! | `image` | writes the image file |
 //! | `export` | writes the tree as a tar or a folder |
 //! | `ext4`, `fat` | writes a tree as a file system |
-//! | `job` | what the writers of file systems share |
 //! | `mbr` | the partition table |
 //! | `mounts` | compares what the image's files say of its partitions with those it gets |
 //!
@@ -27,7 +27,7 @@ mod ext4;
 mod fat;
 mod identity;
 mod image;
-mod job;
+mod load;
 mod mbr;
 mod mounts;
 mod normalise;

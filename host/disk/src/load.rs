@@ -1,0 +1,44 @@
+//! Reads a root file system: the stream to a tree and a spool, the tree normalised.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use pib_event::{Reporter, ReporterExt as _};
+
+use crate::error::DiskError;
+use crate::identity::Identity;
+use crate::read::STEP;
+use crate::tree::Tree;
+use crate::{normalise, read};
+
+/// Returns the normalised tree of a root file system, and the spool with the contents of its files: an unlinked file in
+/// `folder`.
+///
+/// # Errors
+/// When the stream breaks or is no tar, or the spool cannot be written.
+pub(crate) fn load(
+    rootfs: impl Read,
+    identity: &Identity,
+    folder: &Path,
+    reporter: &dyn Reporter,
+) -> Result<(Tree, File), DiskError> {
+    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
+    reporter.detail(STEP, "reading the root file system");
+    let mut tree = read::read(rootfs, &spool, reporter)?;
+    let notes = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
+    for note in notes {
+        reporter.note(note);
+    }
+    Ok((tree, spool))
+}
+
+/// What every writer of a file system takes from and writes to.
+pub(crate) struct WriteRequest<'a> {
+    /// The image file.
+    pub(crate) image: &'a File,
+    /// The contents of the tree's files.
+    pub(crate) spool: &'a File,
+    /// What makes the image this device's.
+    pub(crate) identity: &'a Identity,
+}
