@@ -1,4 +1,6 @@
 use super::*;
+use crate::manifest::stage::Exports;
+use crate::stage::ConfigSchema;
 
 fn fails(text: &str) -> ManifestError {
     check("p", text).expect_err(text)

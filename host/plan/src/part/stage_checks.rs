@@ -1,0 +1,101 @@
+//! Compares a part with the stage that it belongs to, and tells at its place what does not fit.
+
+use super::context::Reach;
+use super::read::Fault;
+use super::{Assignment, CopySource, Part, StageRef};
+use crate::assemble::Arg;
+use crate::manifest::ManifestError;
+use crate::manifest::stage::Exports;
+use crate::stage::{ConfigSchema, ConfigType};
+use crate::{secret, suggest};
+
+impl Part {
+    /// Checks that the part mounts the secrets of its stage's schema, all of them and no others.
+    ///
+    /// # Errors
+    /// Names the first id that is unknown, at its place, or a secret that no instruction mounts.
+    pub fn check_secrets(&self, stage: &str, schema: &ConfigSchema) -> Result<(), ManifestError> {
+        let keys = schema.iter().filter(|(_, key)| key.kind == ConfigType::Secret);
+        let known: Vec<String> = keys.map(|(key, _)| secret::id(stage, key)).collect();
+        if let Some(mount) = self.secrets.iter().find(|mount| !known.contains(&mount.id)) {
+            let what = format!("mounts the secret `{}`, which its stage does not have", mount.id);
+            let names = || known.iter().map(String::as_str);
+            let help = match suggest::nearest(&mount.id, names()) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None if known.is_empty() => {
+                    "A secret is a config key: add [config.KEY] with type = \"secret\" to stage.toml."
+                        .to_owned()
+                }
+                None => format!("The stage has {}.", suggest::list(names())),
+            };
+            return Err(self.error(Fault::new(mount.span.clone(), what, "no such secret", help)));
+        }
+        if let Some(id) = known.iter().find(|id| self.secrets.iter().all(|mount| mount.id != **id)) {
+            let what = format!("never mounts the secret `{id}` of its stage");
+            let help = format!("Add --mount=type=secret,id={id} to the RUN that needs it.");
+            return Err(self.error(Fault::new(0..0, what, "in this part", help)));
+        }
+        Ok(())
+    }
+
+    /// Checks that the context has what the part copies; `has` tells whether a path, a file or a folder, is there.
+    /// Without `args`, the values of variables, paths with variables are passed over.
+    ///
+    /// # Errors
+    /// Names the first path that is missing or outside of the stages' files, at its place.
+    pub fn check_copies(
+        &self,
+        args: Option<&[Arg]>,
+        has: impl Fn(&str) -> bool,
+    ) -> Result<(), ManifestError> {
+        for copy in self.copies.iter().filter(|copy| args.is_some() || !copy.path.contains('$')) {
+            match Reach::of(&copy.path, args.unwrap_or_default()) {
+                Reach::Path(path) if path.contains('/') && !has(&path) => {
+                    let what = format!("copies `{path}`, which the context does not have");
+                    let help = "The context has each stage's files under stages/NAME/, nothing else.";
+                    return Err(self.error(Fault::new(copy.span.clone(), what, "not in the context", help)));
+                }
+                Reach::Outside if !copy.path.contains('$') => return Err(self.outside(copy)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the error of a source that is not in the folder of stages.
+    pub(crate) fn outside(&self, copy: &CopySource) -> ManifestError {
+        let what = format!("copies `{}`, which is not below stages/", copy.path);
+        let help =
+            "Write stages/NAME/PATH: the context has each stage's files under stages/NAME/, nothing else.";
+        self.error(Fault::new(copy.span.clone(), what, "not a stage's file", help))
+    }
+
+    /// Returns the error of a stage that cannot be copied from.
+    pub(crate) fn unknown_from(&self, from: &StageRef, what: &str, help: String) -> ManifestError {
+        let what = format!("copies from `{}`, {what}", from.name);
+        self.error(Fault::new(from.span.clone(), what, "this name", help))
+    }
+
+    /// Returns the error of an `ARG` that an `ENV` of the stage `by` overrides.
+    pub(crate) fn hidden(&self, arg: &Assignment, by: &str) -> ManifestError {
+        let what = format!("declares the argument {}, which the ENV of stage `{by}` overrides", arg.name);
+        let help = "Give the argument another name: engines do not agree on which of the two counts.";
+        self.error(Fault::new(arg.span.clone(), what, "this argument", help))
+    }
+
+    /// Checks that the part leaves no environment variables for later stages but those that its stage exports.
+    ///
+    /// # Errors
+    /// Names the first one that it does not, at its place.
+    pub fn check_exports(&self, exports: &Exports) -> Result<(), ManifestError> {
+        let Exports::Names(names) = exports else { return Ok(()) };
+        let Some(env) = self.leaves.env.iter().find(|env| !names.contains(&env.name)) else { return Ok(()) };
+        let what = format!("sets {}, which stays set in all stages after it", env.name);
+        let help = format!(
+            "Write ARG {name}=VALUE, which ends with the stage; or, where later stages are to have it, \
+             exports = [\"{name}\"] in [stage] of stage.toml.",
+            name = env.name
+        );
+        Err(self.error(Fault::new(env.span.clone(), what, "this variable", help)))
+    }
+}
