@@ -12,6 +12,7 @@ use super::resolve::write_lock;
 use crate::bases::StoredBase;
 use crate::engine::Engine;
 use crate::project::{Error, LockMode, Project, Session};
+use crate::source::Package;
 
 /// The stages of a build on a base that is known: all that decides the result is decided.
 pub(crate) struct Based {
@@ -70,9 +71,18 @@ impl BaseLookup {
 
     /// Returns the project.
     pub(crate) fn project(&self) -> &Project {
+        self.rendered().packages.project()
+    }
+
+    /// Returns the packages of the stages, in build order.
+    pub(crate) fn packages(&self) -> &[Package] {
+        &self.rendered().packages.list
+    }
+
+    fn rendered(&self) -> &Rendered {
         match self {
-            Self::Known(based) => based.rendered.packages.project(),
-            Self::Unknown(rendered) => rendered.packages.project(),
+            Self::Known(based) => &based.rendered,
+            Self::Unknown(rendered) => rendered,
         }
     }
 }

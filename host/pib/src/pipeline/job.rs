@@ -12,7 +12,7 @@ use pib_plan::record::BuildRecord;
 use super::based::Based;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::records::Records;
-use super::{NoCache, StageOptions, native, secrets};
+use super::{NoCache, StageOptions, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
 use crate::project::{Error, Project, Session, files};
@@ -42,7 +42,7 @@ pub(crate) struct Built {
 /// result already.
 ///
 /// # Errors
-/// When the engine lacks what the stages need, or the base cannot be had.
+/// When the base cannot be had.
 pub(crate) async fn job(
     session: &Session,
     engine: Engine,
@@ -50,7 +50,6 @@ pub(crate) async fn job(
     options: &StageOptions,
 ) -> Result<Job, Error> {
     let rendered = &based.rendered;
-    secrets::check_engine(&engine, &rendered.packages.list)?;
     let manifest = &rendered.packages.project().manifest;
     let tag = format!("pib/{}:{}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;

@@ -76,6 +76,7 @@ pub(crate) async fn begin(
     options: &StageOptions,
 ) -> Result<Job, Error> {
     let engine = engine::connect(session, lookup.project().manifest.project.arch).await?;
+    secrets::check_engine(&engine, lookup.packages())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;
     based.write_lock(options.lock)?;
     job(session, engine, based, options).await
