@@ -227,6 +227,10 @@ fn install_error_style() {
         Box::new(
             miette::GraphicalReportHandler::new_themed(theme)
                 .with_width(width)
+                // At spaces only, so that a path or an option can be copied from the message.
+                .with_word_separator(textwrap::WordSeparator::AsciiSpace)
+                .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
+                .with_break_words(false)
                 .with_links(false)
                 .with_context_lines(2),
         )
