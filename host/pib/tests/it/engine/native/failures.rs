@@ -20,7 +20,8 @@ fn a_command_that_cannot_be_run_is_named() {
         std::fs::write(&part, format!("RUN [\"{command}\", \"x\"]\n")).unwrap();
         for options in [&[][..], &["--no-native"]] {
             let errors = fails(&world, "cannotrun", options);
-            let said = errors.lines().filter(|line| !line.contains("RUN [")).any(|line| line.contains(command));
+            let said =
+                errors.lines().filter(|line| !line.contains("RUN [")).any(|line| line.contains(command));
             assert!(said && errors.contains("stage mine, line 1"), "{options:?}: {errors}");
         }
     }
