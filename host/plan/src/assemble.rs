@@ -25,6 +25,13 @@ mod write;
 /// The most file system layers that engines take (overlay2 allows 128), less those of the base.
 pub const MAX_LAYERS: usize = 120;
 
+/// 2000-01-01 in nanoseconds since 1970, from which the times of context files count.
+pub const CONTEXT_EPOCH: i64 = 946_684_800 * 1_000_000_000;
+/// How many seconds they fall within: a day.
+const DAY: u64 = 86_400;
+/// How many nanoseconds of a second they use: the first half, for some engines round to seconds, and others cut off.
+const HALF: u64 = 500_000_000;
+
 /// An ordered stage, ready to be assembled.
 #[derive(Debug, Clone)]
 pub struct StageInput {
@@ -125,6 +132,15 @@ impl ContextFile {
     /// Returns whether it is a folder.
     pub fn is_folder(&self) -> bool {
         self.source == FileSource::Folder
+    }
+
+    /// Returns the time that engines are told that it changed at, in nanoseconds since 1970: another one when its
+    /// content is another.
+    pub fn modified(&self) -> i64 {
+        let first = self.digest.as_bytes().iter().take(8);
+        let number = first.fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        let (seconds, nanos) = (number / HALF % DAY, number % HALF);
+        CONTEXT_EPOCH + i64::try_from(seconds * 1_000_000_000 + nanos).unwrap_or(0)
     }
 }
 

@@ -216,3 +216,16 @@ fn a_key_knows_every_file_that_a_source_can_match() {
         path.starts_with("heredoc/b/") && both.dockerfile.contains(&format!("COPY {path} /y\n#\n#\nRUN b"))
     );
 }
+
+#[test]
+fn times_follow_the_content() {
+    let time = |content: &[u8]| {
+        let digest = Digest::of(content);
+        ContextFile { digest, ..ContextFile::folder("x".to_owned(), Mode::FILE) }.modified()
+    };
+    assert_ne!(time(b"1"), time(b"2"));
+    for time in (0..100_u8).map(|byte| time(&[byte]) - CONTEXT_EPOCH) {
+        assert!((0..86_400_000_000_000).contains(&time));
+        assert_eq!((time + 500_000_000) / 1_000_000_000, time / 1_000_000_000);
+    }
+}

@@ -2,11 +2,11 @@
 //!
 //! Everything else is the same API on all of them. One contract (`tests/it/engine/contract.rs`) is held by each.
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::error::EngineError;
-use super::export::Piece;
-use super::session::AbortOnDrop;
+use super::task::AbortOnDrop;
 use super::{BuildRequest, ContainerImage, Engine};
 use pib_event::Reporter;
 
@@ -61,6 +61,9 @@ impl Loss {
     }
 }
 
+/// A chunk of an exported tar stream, or why there are no more.
+pub(super) type Chunk = Result<Bytes, EngineError>;
+
 /// A kind of engine, with a builder of its own.
 ///
 /// `build` leaves a container image with the request's tag and labels, tells every stage as a step and what its
@@ -69,7 +72,7 @@ impl Loss {
 ///
 /// `export` hands over the whole root file system as a tar stream, or ends it with an error: a stream that ends
 /// early is never taken for a whole one. Dropping the task leaves no container.
-#[tonic::async_trait]
+#[async_trait::async_trait]
 pub(super) trait Backend: Send + Sync {
     /// Returns what this kind of engine can do.
     fn abilities(&self) -> Abilities;
@@ -85,12 +88,12 @@ pub(super) trait Backend: Send + Sync {
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError>;
 
-    /// Starts to export the container image, which goes by `tag`, and to send it piece by piece.
+    /// Starts to export the container image, which goes by `tag`, and to send it chunk by chunk.
     async fn export(
         &self,
         engine: &Engine,
         image: &ContainerImage,
         tag: &str,
-        pieces: mpsc::Sender<Piece>,
+        chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError>;
 }

@@ -13,29 +13,29 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::backend::{Abilities, Backend, Loss};
+use super::backend::{Abilities, Backend, Chunk, Loss};
 use super::build::BuildRequest;
 use super::error::EngineError;
-use super::export::{self, Piece};
-use super::filesync::content_time;
+use super::export;
 use super::lines::Lines;
 use super::locate;
 use super::merged;
 use super::progress::{Stages, shorten, step_failed};
-use super::session::AbortOnDrop;
-use super::{ContainerImage, Engine, solve};
+use super::refused::refused;
+use super::task::AbortOnDrop;
+use super::{ContainerImage, Engine};
 use pib_event::{Mask, Reporter};
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
 const DOCKERFILE: &str = ".pib/Dockerfile";
-/// How much is handed to the engine at once, and how many such pieces may wait.
+/// How much is handed to the engine at once, and how many such chunks may wait.
 const CHUNK: usize = 128 * 1024;
 const QUEUE: usize = 16;
 
 /// Docker with its classic builder.
 pub(super) struct Classic;
 
-#[tonic::async_trait]
+#[async_trait::async_trait]
 impl Backend for Classic {
     fn abilities(&self) -> Abilities {
         Abilities { mounts: false, stops: true, losses: vec![Loss::Attributes, Loss::Volumes] }
@@ -59,9 +59,9 @@ impl Backend for Classic {
         engine: &Engine,
         _: &ContainerImage,
         tag: &str,
-        pieces: mpsc::Sender<Piece>,
+        chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError> {
-        export::by_container(engine, tag, pieces).await
+        export::by_container(engine, tag, chunks).await
     }
 }
 
@@ -116,7 +116,7 @@ fn own(failure: &OnceLock<String>) -> Option<EngineError> {
 fn refusal(request: &BuildRequest<'_>, error: &Error) -> EngineError {
     match error {
         Error::DockerStreamError { error: message } | Error::DockerResponseServerError { message, .. } => {
-            solve::refused(request.plan, message)
+            refused(request.plan, message)
         }
         other => EngineError::api("building", other),
     }
@@ -130,7 +130,7 @@ fn context_stream(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let (dockerfile, files) = (request.plan.dockerfile.clone(), request.plan.context.clone());
     tokio::task::spawn_blocking(move || {
-        let mut out = Pieces { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK) };
+        let mut out = Chunks { sender: sender.clone(), buffer: Vec::with_capacity(CHUNK) };
         if let Err(error) = write_context(&mut out, &dockerfile, &files).and_then(|()| out.flush()) {
             _ = failure.set(error.to_string());
             _ = sender.blocking_send(Err(error));
@@ -139,11 +139,11 @@ fn context_stream(
     ReceiverStream::new(receiver)
 }
 
-fn write_context(out: &mut Pieces, dockerfile: &str, files: &[ContextFile]) -> io::Result<()> {
+fn write_context(out: &mut Chunks, dockerfile: &str, files: &[ContextFile]) -> io::Result<()> {
     let mut tar = tar::Builder::new(out);
     tar.append_data(&mut header(dockerfile.len() as u64, 0o644, 0), DOCKERFILE, dockerfile.as_bytes())?;
     for file in files {
-        let seconds = u64::try_from(content_time(&file.digest) / 1_000_000_000).unwrap_or(0);
+        let seconds = u64::try_from(file.modified() / 1_000_000_000).unwrap_or(0);
         let mut header = header(file.size, file.mode.bits(), seconds);
         match &file.source {
             FileSource::Folder => {
@@ -192,13 +192,13 @@ impl io::Read for Checked {
     }
 }
 
-/// Collects what is written to pieces of a good size, and hands them on.
-struct Pieces {
+/// Collects what is written to chunks of a good size, and hands them on.
+struct Chunks {
     sender: mpsc::Sender<io::Result<Bytes>>,
     buffer: Vec<u8>,
 }
 
-impl Write for Pieces {
+impl Write for Chunks {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= CHUNK {
@@ -208,9 +208,9 @@ impl Write for Pieces {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        let chunk = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
         let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the engine closed the connection");
-        self.sender.blocking_send(Ok(Bytes::from(piece))).map_err(gone)
+        self.sender.blocking_send(Ok(Bytes::from(chunk))).map_err(gone)
     }
 }
 

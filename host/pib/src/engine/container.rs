@@ -11,19 +11,20 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::export::{TemporaryContainer, remove_container, temporary};
-use super::session::{self, AbortOnDrop};
+use super::task::AbortOnDrop;
+use super::upgrade::{Handed, request as upgrading, upgrade};
 use super::{Engine, EngineError};
 
 /// A key sequence that nobody types: the engine would detach, and the container run on without anybody.
 const NEVER: &str = "ctrl-@,ctrl-],ctrl-@,ctrl-]";
 /// How long a frame's header is: the kind, three bytes of nothing, and the length.
 const HEADER: usize = 8;
+/// What is being done when the engine is to attach.
+const STARTING: &str = "starting the command";
 /// The exit code of a program that wrote where nobody reads, as shells give it.
 const BROKEN_PIPE: i64 = 141;
 
@@ -86,7 +87,7 @@ impl Engine {
         let created = self.quick().create_container(Some(options), body(request)).await;
         container.answered(created.is_ok());
         let id = created.map_err(|error| failed("making a container", &error))?.id;
-        let (from, to) = tokio::io::split(TokioIo::new(attach(self, &id).await?));
+        let (from, to) = tokio::io::split(attach(self, &id).await?);
         let mut output = Output::new(from, request.terminal);
         let started = self.quick().start_container(&id, None::<StartContainerOptions>).await;
         started.map_err(|error| failed("starting the command", &error))?;
@@ -182,27 +183,21 @@ fn body(request: &RunRequest) -> ContainerCreateBody {
 }
 
 /// Opens a connection that carries what the container's first process reads and prints.
-async fn attach(engine: &Engine, id: &str) -> Result<Upgraded, EngineError> {
+async fn attach(engine: &Engine, id: &str) -> Result<Handed, EngineError> {
     let path = format!("/containers/{id}/attach?detachKeys={NEVER}&stream=1&stdin=1&stdout=1&stderr=1");
-    let request = http::Request::post(path)
-        .header(http::header::HOST, "localhost")
-        .header(http::header::CONNECTION, "Upgrade")
-        .header(http::header::UPGRADE, "tcp");
-    session::upgrade(engine, request).await.map_err(unstarted)
+    upgrade(engine, STARTING, upgrading(&path, "tcp")).await.map_err(unstarted)
 }
 
 /// Turns what an engine says instead of attaching into what it is about: Podman looks only now whether the container can
 /// start.
 fn unstarted(error: EngineError) -> EngineError {
-    const DOING: &str = "starting the command";
     match error {
         EngineError::Api { message, .. } => {
             let document = message.find('{').and_then(|start| message.get(start..));
             let told = document.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
             let told = told.as_ref().and_then(|told| told["message"].as_str()).map(str::to_owned);
-            EngineError::from_message(DOING, told.unwrap_or(message))
+            EngineError::from_message(STARTING, told.unwrap_or(message))
         }
-        EngineError::Disconnected { reason, .. } => EngineError::disconnected(DOING, reason),
         error => error,
     }
 }
@@ -287,13 +282,13 @@ mod tests {
         let said = "it answered 500 Internal Server Error: \
                     {\"cause\":\"x\",\"message\":\"crun: no such program `/nosuch`\",\"response\":500}";
         let told = |message: &str| {
-            let doing = "opening a build session".to_owned();
+            let doing = STARTING.to_owned();
             unstarted(EngineError::Api { doing, message: message.to_owned() }).to_string()
         };
         assert!(
             told(said).contains("starting the command") && told(said).ends_with("no such program `/nosuch`")
         );
-        assert!(told("it { is none").ends_with("it { is none") && !told("x").contains("session"));
+        assert!(told("it { is none").ends_with("it { is none"));
     }
 
     #[tokio::test]

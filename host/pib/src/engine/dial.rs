@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection as Connectable};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tonic::codegen::Service;
+use tower_service::Service;
 
 use super::address::Address;
 use super::error::{EngineError, said, with_sources};

@@ -7,22 +7,17 @@ use std::time::{Duration, SystemTime};
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{CreateContainerOptions, ListContainersOptions, RemoveContainerOptions};
-use bollard_buildkit_proto::moby::buildkit::v1::SolveRequest;
-use bollard_buildkit_proto::moby::filesync::v1::BytesMessage;
-use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSend;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
-use tonic::{Request, Response, Status, Streaming};
 
-use super::backend::Loss;
+use super::Engine;
+use super::backend::{Chunk, Loss};
 use super::error::EngineError;
-use super::filesync::ContextServer;
 use super::owner::{self, OWNER};
-use super::session::{AbortOnDrop, Services, Session, random_id};
-use super::{Engine, solve};
+use super::task::AbortOnDrop;
 
-/// How many pieces may wait for the reader; each is at most a few MiB, most are 32 KiB.
+/// How many chunks may wait for the reader; each is at most a few MiB, most are 32 KiB.
 const QUEUE: usize = 16;
 /// The label of containers that are there only for a while, such as the time of an export.
 pub const TEMPORARY: &str = "dev.pib.temporary";
@@ -31,15 +26,12 @@ const REMOVAL: Duration = Duration::from_secs(5);
 /// How long to wait before a removal is tried again.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// A piece of the stream, or why there are no more.
-pub(super) type Piece = Result<Bytes, EngineError>;
-
 /// The root file system of a container image as a tar stream, owners and modes and all.
 ///
 /// Read it outside of async code, e.g. within `spawn_blocking`. An end that is not an error is the end of the
 /// whole tar. Dropping it stops the engine.
 pub struct RootfsTar {
-    pieces: mpsc::Receiver<Piece>,
+    chunks: mpsc::Receiver<Chunk>,
     current: Bytes,
     losses: Vec<Loss>,
     fault: Fault,
@@ -72,13 +64,13 @@ impl RootfsTar {
 impl Read for RootfsTar {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.current.is_empty() {
-            match self.pieces.blocking_recv() {
+            match self.chunks.blocking_recv() {
                 None => return Ok(0),
-                Some(Ok(piece)) => self.current = piece,
+                Some(Ok(chunk)) => self.current = chunk,
                 Some(Err(error)) => {
-                    let told = io::Error::other(error.to_string());
+                    let reading = io::Error::other(error.to_string());
                     *self.fault.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                    return Err(told);
+                    return Err(reading);
                 }
             }
         }
@@ -101,10 +93,10 @@ impl Engine {
             doing: format!("exporting {tag}"),
             message: "there is no such container image".to_owned(),
         })?;
-        let (sender, pieces) = mpsc::channel(QUEUE);
+        let (sender, chunks) = mpsc::channel(QUEUE);
         let task = self.backend().export(self, &image, tag, sender).await?;
         Ok(RootfsTar {
-            pieces,
+            chunks,
             current: Bytes::new(),
             losses: self.abilities().losses,
             fault: Fault::default(),
@@ -140,41 +132,11 @@ impl Engine {
     }
 }
 
-/// Has BuildKit export, which keeps everything.
-pub(super) async fn by_solving(
-    engine: &Engine,
-    tag: &str,
-    platform: &str,
-    sender: mpsc::Sender<Piece>,
-) -> Result<AbortOnDrop, EngineError> {
-    let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
-    let tar = Some(TarReceiver(sender.clone()));
-    let shared_key = "pib:export".to_owned();
-    let services = Services { context, tar, secrets: Vec::new(), shared_key };
-    let mut session = Session::open(engine, services).await?;
-    let attributes = [("filename", "Dockerfile"), ("platform", platform)];
-    let order = SolveRequest {
-        r#ref: random_id(),
-        session: session.id.clone(),
-        frontend: "dockerfile.v0".to_owned(),
-        frontend_attrs: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        exporter_deprecated: "tar".to_owned(),
-        ..SolveRequest::default()
-    };
-    Ok(AbortOnDrop(tokio::spawn(async move {
-        if let Err(status) = solve::follow(&mut session, order, |_| ()).await {
-            let refused = || EngineError::from_message("exporting", status.message().trim().to_owned());
-            let error = solve::torn("exporting", &status).unwrap_or_else(refused);
-            _ = sender.send(Err(error)).await;
-        }
-    })))
-}
-
 /// Has the engine export a container that is made for it and never runs.
 pub(super) async fn by_container(
     engine: &Engine,
     tag: &str,
-    sender: mpsc::Sender<Piece>,
+    sender: mpsc::Sender<Chunk>,
 ) -> Result<AbortOnDrop, EngineError> {
     let body = ContainerCreateBody {
         image: Some(tag.to_owned()),
@@ -189,10 +151,10 @@ pub(super) async fn by_container(
     Ok(AbortOnDrop(tokio::spawn(async move {
         let docker = container.engine.patient();
         let mut stream = Box::pin(docker.export_container(&created.id));
-        while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(|error| EngineError::api("exporting", &error));
-            let failed = piece.is_err();
-            if sender.send(piece).await.is_err() || failed {
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| EngineError::api("exporting", &error));
+            let failed = chunk.is_err();
+            if sender.send(chunk).await.is_err() || failed {
                 break;
             }
         }
@@ -266,24 +228,4 @@ impl Drop for TemporaryContainer {
 pub(super) async fn remove_container(engine: &Engine, id: &str) -> bool {
     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
     engine.quick().remove_container(id, Some(options)).await.is_ok()
-}
-
-/// Receives the tar that the engine exports.
-pub(super) struct TarReceiver(mpsc::Sender<Piece>);
-
-#[tonic::async_trait]
-impl FileSend for TarReceiver {
-    type DiffCopyStream = tokio_stream::Empty<Result<BytesMessage, Status>>;
-
-    async fn diff_copy(
-        &self,
-        request: Request<Streaming<BytesMessage>>,
-    ) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let mut messages = request.into_inner();
-        while let Some(message) = messages.message().await? {
-            let piece = Ok(Bytes::from(message.data));
-            self.0.send(piece).await.map_err(|_| Status::cancelled("nobody reads the tar any more"))?;
-        }
-        Ok(Response::new(tokio_stream::empty()))
-    }
 }

@@ -5,23 +5,23 @@
 //! | [`connect`] | finds the engine, and says what to do where there is none |
 //! | `address`, `context` | what names an engine: addresses, and the docker client's contexts |
 //! | `dial`, `tls`, `ssh` | connections to it, whatever is in between |
-//! | `backend` | what differs between engines: `solve` (BuildKit), `classic`, `podman` |
+//! | `backend` | what differs between engines: `buildkit`, `classic`, `podman` |
 //! | [`image`] | container images: look up, load a base, list, remove |
 //! | [`build`] | builds a plan: over BuildKit where the engine has it, else by the classic builder |
 //! | [`container`] | runs a command in a container, and lists and removes pib's |
-//! | [`kept`] | what mounts of the engine's own keep between builds |
-//! | [`export`] | takes the root file system of a container image out as a tar stream |
+//! //! | [`export`] | takes the root file system of a container image out as a tar stream |
 //! | [`binfmt`] | whether a kernel can run the target's programs, and how to make it; `far` is another machine's |
 //!
-//! The build runs over a BuildKit session of our own (`session`): one connection carries the context to the
-//! engine, another the control calls and the progress. Dropping the future of a build closes both, and the
-//! engine stops the build. Deliberately absent: pulling (bases are loaded), pushing, and any state on disk.
+//! With BuildKit, the build runs over a session of our own (crate `pib-buildkit`): one connection carries the context to
+//! the engine, another the control calls and the progress; `upgrade` gets both out of the API. Dropping the future of a
+//! build closes them, and the engine stops the build. Deliberately absent: pulling (bases are loaded), pushing, and any state on disk.
 
 mod address;
 mod archive;
 mod backend;
 pub mod binfmt;
 pub mod build;
+mod buildkit;
 mod classic;
 pub mod connect;
 pub mod container;
@@ -30,10 +30,8 @@ mod dial;
 mod error;
 pub mod export;
 mod far;
-mod filesync;
 mod handler;
 pub mod image;
-pub mod kept;
 mod lines;
 mod locate;
 mod merged;
@@ -41,10 +39,11 @@ mod mirror_state;
 mod owner;
 mod podman;
 mod progress;
-mod session;
-mod solve;
+mod refused;
 mod ssh;
+mod task;
 mod tls;
+mod upgrade;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -100,7 +99,7 @@ impl Engine {
         let (endpoint, docker, mut info) = connect::connect(options).await?;
         info.buildkit &= !options.classic;
         let backend: &'static dyn Backend = match (info.buildkit, info.name.as_str()) {
-            (true, _) => &solve::BuildKit,
+            (true, _) => &buildkit::BuildKit,
             (false, connect::PODMAN) => &podman::Podman,
             (false, _) => &classic::Classic,
         };

@@ -2,10 +2,10 @@
 
 use tokio::sync::mpsc;
 
-use super::backend::{Abilities, Backend, Loss};
+use super::backend::{Abilities, Backend, Chunk, Loss};
 use super::error::EngineError;
-use super::export::{self, Piece};
-use super::session::AbortOnDrop;
+use super::export;
+use super::task::AbortOnDrop;
 use super::{BuildRequest, ContainerImage, Engine, classic};
 use pib_event::{Reporter, ReporterExt as _};
 
@@ -28,7 +28,7 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-#[tonic::async_trait]
+#[async_trait::async_trait]
 impl Backend for Podman {
     fn abilities(&self) -> Abilities {
         Abilities { mounts: false, stops: false, losses: vec![Loss::Attributes, Loss::Volumes] }
@@ -55,8 +55,8 @@ impl Backend for Podman {
         engine: &Engine,
         _: &ContainerImage,
         tag: &str,
-        pieces: mpsc::Sender<Piece>,
+        chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError> {
-        export::by_container(engine, tag, pieces).await
+        export::by_container(engine, tag, chunks).await
     }
 }

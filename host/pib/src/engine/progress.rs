@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex, VertexLog, VertexStatus};
+use pib_buildkit::status::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;

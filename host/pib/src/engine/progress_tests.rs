@@ -37,7 +37,7 @@ impl Reporter for Recorder {
 }
 
 fn vertex(name: &str, state: &str) -> Vertex {
-    let now = Some(bollard_buildkit_proto::google::protobuf::Timestamp { seconds: 1, nanos: 0 });
+    let now = Some(pib_buildkit::status::Timestamp { seconds: 1, nanos: 0 });
     Vertex {
         digest: format!("digest of {name}"),
         name: name.to_owned(),

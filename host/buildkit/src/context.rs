@@ -5,13 +5,15 @@
 //! changed one always is.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSync;
 use percent_encoding::percent_decode_str;
-use pib_plan::assemble::{ContextFile, FileSource};
+use pib_plan::assemble::{CONTEXT_EPOCH, ContextFile, FileSource};
 use pib_plan::id::Digest;
 use pib_plan::mode::Mode;
 use sha2::{Digest as _, Sha256};
@@ -20,8 +22,6 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
-
-use super::error::EngineError;
 
 /// The name under which BuildKit asks for the folder of the Dockerfile.
 const DOCKERFILE_DIR: &str = "dockerfile";
@@ -33,19 +33,32 @@ const CHUNK: usize = 128 * 1024;
 const QUEUE: usize = 16;
 /// Go's bit for a folder in a file mode.
 const MODE_DIR: u32 = 1 << 31;
-/// 2000-01-01, from which the times of context files count.
-const EPOCH_NANOS: i64 = 946_684_800 * 1_000_000_000;
-/// How many seconds they fall within: a day.
-const DAY: u64 = 86_400;
-/// How many nanoseconds of a second they use: the first half, for some engines round to seconds, and others cut off.
-const HALF: u64 = 500_000_000;
+
+/// Says why a file of the context could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// It could not be read.
+    #[error("could not read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// It is not what it was when the build was planned.
+    #[error("the file {} changed while it was sent to the container engine", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+}
 
 /// Serves the Dockerfile and the context of one build.
 #[derive(Clone)]
-pub(super) struct ContextServer {
+pub struct ContextServer {
     dockerfile: Arc<Vec<Entry>>,
     context: Arc<Vec<Entry>>,
-    failure: Arc<OnceLock<EngineError>>,
+    failure: Arc<OnceLock<ContextError>>,
 }
 
 /// A file or folder of the context. A folder of which only the files in it are known has none of its own.
@@ -56,7 +69,8 @@ struct Entry {
 }
 
 impl ContextServer {
-    pub(super) fn new(dockerfile: &str, context: &[ContextFile]) -> Self {
+    /// Returns a server of these files.
+    pub fn new(dockerfile: &str, context: &[ContextFile]) -> Self {
         let bytes = dockerfile.as_bytes().to_vec();
         let dockerfile = ContextFile {
             path: "Dockerfile".to_owned(),
@@ -72,8 +86,8 @@ impl ContextServer {
         }
     }
 
-    /// Returns the place where a failure on our side is kept; the engine only says "rpc error".
-    pub(super) fn failure(&self) -> Arc<OnceLock<EngineError>> {
+    /// Returns what will hold a failure on our side; the engine only says "rpc error".
+    pub fn failure(&self) -> Arc<OnceLock<ContextError>> {
         self.failure.clone()
     }
 }
@@ -95,25 +109,18 @@ fn entries(files: &[ContextFile]) -> Vec<Entry> {
 impl Entry {
     fn stat(&self) -> Stat {
         let (mode, size, mod_time) = match &self.file {
-            None => (MODE_DIR | Mode::FOLDER.bits(), 0, EPOCH_NANOS),
-            Some(file) if file.is_folder() => (MODE_DIR | file.mode.bits(), 0, EPOCH_NANOS),
+            None => (MODE_DIR | Mode::FOLDER.bits(), 0, CONTEXT_EPOCH),
+            Some(file) if file.is_folder() => (MODE_DIR | file.mode.bits(), 0, CONTEXT_EPOCH),
             Some(file) => {
                 let size = i64::try_from(file.size).unwrap_or(i64::MAX);
-                (file.mode.bits(), size, content_time(&file.digest))
+                (file.mode.bits(), size, file.modified())
             }
         };
         Stat { path: self.path.clone(), mode, size, mod_time, ..Stat::default() }
     }
 }
 
-/// Returns a time for a file, in nanoseconds since 1970, that changes when its content does.
-pub(super) fn content_time(digest: &Digest) -> i64 {
-    let word = digest.as_bytes().iter().take(8).fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    let (seconds, nanos) = (word / HALF % DAY, word % HALF);
-    EPOCH_NANOS + i64::try_from(seconds * 1_000_000_000 + nanos).unwrap_or(0)
-}
-
-#[tonic::async_trait]
+#[async_trait::async_trait]
 impl FileSync for ContextServer {
     type DiffCopyStream = ReceiverStream<Result<Packet, Status>>;
     type TarStreamStream = ReceiverStream<Result<Packet, Status>>;
@@ -176,7 +183,7 @@ fn is_wanted(path: &str, patterns: &[String]) -> bool {
 struct Sending {
     entries: Vec<Entry>,
     sender: mpsc::Sender<Result<Packet, Status>>,
-    failure: Arc<OnceLock<EngineError>>,
+    failure: Arc<OnceLock<ContextError>>,
 }
 
 /// Nobody listens any more.
@@ -239,10 +246,10 @@ impl Sending {
     async fn copy(
         &self,
         id: u32,
-        path: &std::path::Path,
+        path: &Path,
         expected: &ContextFile,
-    ) -> Result<Result<(), EngineError>, Gone> {
-        let unreadable = |source| EngineError::Io { action: "read", path: path.to_owned(), source };
+    ) -> Result<Result<(), ContextError>, Gone> {
+        let unreadable = |source| ContextError::Read { path: path.to_owned(), source };
         let mut file = match pib_file::open(path).map(tokio::fs::File::from_std) {
             Ok(file) => file,
             Err(error) => return Ok(Err(unreadable(error))),
@@ -259,7 +266,7 @@ impl Sending {
             self.send(PacketType::PacketData, id, None, chunk).await?;
         }
         if Digest::from_bytes(hasher.finalize().into()) != expected.digest {
-            return Ok(Err(EngineError::ContextChanged { path: path.to_owned() }));
+            return Ok(Err(ContextError::Changed { path: path.to_owned() }));
         }
         Ok(Ok(()))
     }
@@ -306,13 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn times_follow_the_content() {
-        let (one, two) = (content_time(&Digest::of(b"1")), content_time(&Digest::of(b"2")));
-        assert_ne!(one, two);
-        for time in (0..100_u8).map(|byte| content_time(&Digest::of(&[byte])) - EPOCH_NANOS) {
-            assert!((0..86_400_000_000_000).contains(&time));
-            assert_eq!((time + 500_000_000) / 1_000_000_000, time / 1_000_000_000);
-        }
+    fn what_is_encoded_is_decoded() {
         assert_eq!(percent_decoded("a%20b%C3%BC%"), "a bü%");
     }
 }

@@ -1,0 +1,173 @@
+//! Docker with BuildKit: builds, exports and forgets over connections that Docker's API hands over.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use pib_buildkit::{ContextError, ContextServer, Control, ControlError, Output, Services, Session, Solve};
+use tokio::sync::mpsc;
+
+use super::backend::{Abilities, Backend, Chunk};
+use super::build::BuildRequest;
+use super::error::{EngineError, with_sources};
+use super::progress::Progress;
+use super::refused::refused;
+use super::task::AbortOnDrop;
+use super::upgrade::{request, upgrade};
+use super::{ContainerImage, Engine};
+use pib_event::Reporter;
+
+/// How long the engine may take to open a session.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What is being done then.
+const OPENING: &str = "opening a build session";
+
+/// Docker with BuildKit.
+pub(super) struct BuildKit;
+
+#[async_trait::async_trait]
+impl Backend for BuildKit {
+    fn abilities(&self) -> Abilities {
+        Abilities { mounts: true, stops: true, losses: Vec::new() }
+    }
+
+    fn title(&self, name: &str, version: &str) -> String {
+        format!("{name} {version} with BuildKit")
+    }
+
+    async fn build(
+        &self,
+        engine: &Engine,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<(), EngineError> {
+        build(engine, request, reporter).await
+    }
+
+    async fn export(
+        &self,
+        engine: &Engine,
+        image: &ContainerImage,
+        tag: &str,
+        chunks: mpsc::Sender<Chunk>,
+    ) -> Result<AbortOnDrop, EngineError> {
+        export(engine, tag, &image.platform, chunks).await
+    }
+}
+
+/// Builds the request; the result is in the engine's store under its tag.
+async fn build(
+    engine: &Engine,
+    request: &BuildRequest<'_>,
+    reporter: &dyn Reporter,
+) -> Result<(), EngineError> {
+    let context = ContextServer::new(&request.plan.dockerfile, &request.plan.context);
+    let failure = context.failure();
+    let repository = request.tag.split_once(':').map_or(request.tag, |(repository, _)| repository);
+    let secrets = request.secrets.iter().map(|secret| (secret.id.clone(), secret.value.clone())).collect();
+    let services = Services::new(context, format!("pib:{repository}")).with_secrets(secrets);
+    let (session, control) = open(engine, services).await?;
+    let solve = Solve { attributes: attributes(request), output: Output::Image(request.tag.to_owned()) };
+    let mut progress = Progress::new(request.plan, request.mask(), reporter);
+    let result = control.solve(&session, solve, |status| progress.take(status)).await;
+    match result {
+        Ok(()) => {
+            progress.finish(request.docker_target().as_deref());
+            Ok(())
+        }
+        // Ours first: what the engine says of it is only an echo.
+        Err(error) => Err(failure.get().map(unsent).or_else(|| progress.failure()).unwrap_or_else(|| {
+            failed("building", &error).unwrap_or_else(|| refused(request.plan, error.message()))
+        })),
+    }
+}
+
+/// Has BuildKit export the root file system, which keeps everything.
+async fn export(
+    engine: &Engine,
+    tag: &str,
+    platform: &str,
+    chunks: mpsc::Sender<Chunk>,
+) -> Result<AbortOnDrop, EngineError> {
+    let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
+    let services = Services::new(context, "pib:export".to_owned()).with_tar(chunks.clone());
+    let (session, control) = open(engine, services).await?;
+    let attributes = [("filename", "Dockerfile"), ("platform", platform)];
+    let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let solve = Solve { attributes, output: Output::Tar };
+    Ok(AbortOnDrop(tokio::spawn(async move {
+        if let Err(error) = control.solve(&session, solve, |_| ()).await {
+            let refused = || EngineError::from_message("exporting", error.message().to_owned());
+            _ = chunks.send(Err(failed("exporting", &error).unwrap_or_else(refused))).await;
+        }
+    })))
+}
+
+/// Opens a session and what controls it, each on a connection of its own.
+async fn open(engine: &Engine, services: Services) -> Result<(Session, Control), EngineError> {
+    let opening = async {
+        let request = request("/session", "h2c");
+        let request = services
+            .headers()
+            .into_iter()
+            .fold(request, |request, (name, value)| request.header(name, value));
+        let session = services.serve(upgrade(engine, OPENING, request).await?);
+        Ok((session, control(engine).await?))
+    };
+    let silent = || {
+        let reason = format!("it opened no build session within {} seconds", PATIENCE.as_secs());
+        EngineError::not_answering(engine.info().address.clone(), reason)
+    };
+    tokio::time::timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(silent()))
+}
+
+/// Opens a connection to the engine's control service.
+async fn control(engine: &Engine) -> Result<Control, EngineError> {
+    let stream = upgrade(engine, OPENING, request("/grpc", "h2c")).await?;
+    let control = Control::connect(stream).await;
+    control.map_err(|error| EngineError::disconnected(OPENING, with_sources(&error)))
+}
+
+fn unsent(error: &ContextError) -> EngineError {
+    match error {
+        ContextError::Changed { path } => EngineError::ContextChanged { path: path.clone() },
+        other => EngineError::Api { doing: "sending the context".to_owned(), message: with_sources(other) },
+    }
+}
+
+/// Returns the error of a connection that ended in the middle.
+fn failed(doing: &'static str, error: &ControlError) -> Option<EngineError> {
+    let torn = matches!(error, ControlError::Disconnected(_));
+    torn.then(|| EngineError::disconnected(doing, with_sources(error)))
+}
+
+fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
+    let mut attributes = HashMap::from([
+        ("filename".to_owned(), "Dockerfile".to_owned()),
+        ("platform".to_owned(), request.plan.arch.platform().to_owned()),
+    ]);
+    attributes.extend(request.docker_target().map(|target| ("target".to_owned(), target)));
+    attributes.extend(request.no_cache.then(|| ("no-cache".to_owned(), String::new())));
+    attributes.extend(request.labels.iter().map(|(key, value)| (format!("label:{key}"), value.clone())));
+    attributes
+        .extend(request.build_args.iter().map(|(key, value)| (format!("build-arg:{key}"), value.clone())));
+    attributes
+}
+
+impl Engine {
+    /// Removes what cache mounts keep whose ids start with `prefix`; returns how many bytes that frees.
+    ///
+    /// What a build uses just now stays, and so does everything in an engine that does not tell the ids: Docker 20.10.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget_kept(&self, prefix: &str) -> Result<u64, EngineError> {
+        if !self.abilities().mounts {
+            return Ok(0);
+        }
+        let forgotten = control(self).await?.forget_mounts(prefix).await;
+        forgotten.map_err(|error| EngineError::Api {
+            doing: "looking for what builds keep".to_owned(),
+            message: error.message().to_owned(),
+        })
+    }
+}
