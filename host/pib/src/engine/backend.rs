@@ -5,9 +5,10 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::build::BuildRequest;
+use super::client::Client;
 use super::error::EngineError;
 use super::task::AbortOnDrop;
-use super::{BuildRequest, ContainerImage, Engine};
 use pib_event::Reporter;
 
 /// What an engine can do beyond what all of them can.
@@ -83,17 +84,22 @@ pub(super) trait Backend: Send + Sync {
     /// Builds the request.
     async fn build(
         &self,
-        engine: &Engine,
+        client: &Client,
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError>;
 
-    /// Starts to export the container image, which goes by `tag`, and to send it chunk by chunk.
+    /// Starts to export the container image `tag`, which is for `platform`, and to send it chunk by chunk.
     async fn export(
         &self,
-        engine: &Engine,
-        image: &ContainerImage,
+        client: &Client,
         tag: &str,
+        platform: &str,
         chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError>;
+
+    /// Removes what mounts of the engine's own keep whose ids start with `prefix`; returns how many bytes that frees.
+    async fn forget_mounts(&self, _client: &Client, _prefix: &str) -> Result<u64, EngineError> {
+        Ok(0)
+    }
 }

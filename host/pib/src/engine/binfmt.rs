@@ -18,8 +18,6 @@ pub use super::far::FarKernel;
 
 /// Where Linux shows its handlers.
 pub(super) const PROC: &str = "/proc/sys/fs/binfmt_misc";
-/// The help that every failed check ends with.
-const HELP: &str = "Run `sudo pib binfmt` on the machine that the engine runs on.";
 /// What takes a handler away when it is written to it.
 const REMOVE: &str = "-1";
 /// Where handlers are registered.
@@ -214,12 +212,7 @@ fn check(status: &BinfmtStatus, arch: Arch) -> Result<(), EngineError> {
         BinfmtStatus::Missing => "no binfmt handler is registered for them".to_owned(),
         BinfmtStatus::NotMounted => "binfmt_misc is not mounted".to_owned(),
     };
-    Err(cannot_run(arch, reason))
-}
-
-/// Returns the error for a target whose programs do not run.
-pub(super) fn cannot_run(arch: Arch, reason: String) -> EngineError {
-    EngineError::Binfmt { arch, reason, help: HELP.to_owned() }
+    Err(EngineError::cannot_run(arch, reason))
 }
 
 impl Handlers {

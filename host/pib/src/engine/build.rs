@@ -1,15 +1,11 @@
-//! Builds a plan, whichever way the engine has.
+//! What an engine is asked to build.
 
 use std::collections::BTreeMap;
 
 use pib_plan::assemble::BuildPlan;
 use pib_plan::id::StageName;
 
-use super::{Engine, EngineError};
-use pib_event::{Mask, Reporter};
-
-/// The id of a container image, as the engine gives it.
-pub type ContainerImageId = String;
+use pib_event::Mask;
 
 /// A build to be done.
 #[derive(Debug, Clone)]
@@ -71,30 +67,5 @@ impl<'a> BuildRequest<'a> {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Secret").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-impl Engine {
-    /// Builds the plan and returns the id of the container image, which has the request's tag and labels.
-    ///
-    /// Every stage is a step `stage:<name>`; what its programs print arrives as log lines. Dropping the
-    /// future stops the build in the engine.
-    ///
-    /// # Errors
-    /// When an instruction fails (with its output), or the engine refuses, vanishes or has no space.
-    pub async fn build(
-        &self,
-        request: &BuildRequest<'_>,
-        reporter: &dyn Reporter,
-    ) -> Result<ContainerImageId, EngineError> {
-        if !self.abilities().mounts && !request.secrets.is_empty() {
-            return Err(EngineError::NeedsBuildKit { engine: self.builder(), why: "it uses secrets" });
-        }
-        self.backend().build(self, request, reporter).await?;
-        let image = self.container_image(request.tag).await?;
-        image.map(|image| image.id).ok_or_else(|| EngineError::Api {
-            doing: "building".to_owned(),
-            message: format!("the build ended well, but there is no container image {}", request.tag),
-        })
     }
 }

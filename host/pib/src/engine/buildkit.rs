@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 
 use super::backend::{Abilities, Backend, Chunk};
 use super::build::BuildRequest;
+use super::client::Client;
 use super::error::{EngineError, with_sources};
 use super::progress::Progress;
 use super::refused::refused;
 use super::task::AbortOnDrop;
 use super::upgrade::{request, upgrade};
-use super::{ContainerImage, Engine};
 use pib_event::Reporter;
 
 /// How long the engine may take to open a session.
@@ -36,27 +36,35 @@ impl Backend for BuildKit {
 
     async fn build(
         &self,
-        engine: &Engine,
+        client: &Client,
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError> {
-        build(engine, request, reporter).await
+        build(client, request, reporter).await
     }
 
     async fn export(
         &self,
-        engine: &Engine,
-        image: &ContainerImage,
+        client: &Client,
         tag: &str,
+        platform: &str,
         chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError> {
-        export(engine, tag, &image.platform, chunks).await
+        export(client, tag, platform, chunks).await
+    }
+
+    async fn forget_mounts(&self, client: &Client, prefix: &str) -> Result<u64, EngineError> {
+        let forgotten = control(client).await?.forget_mounts(prefix).await;
+        forgotten.map_err(|error| EngineError::Api {
+            doing: "looking for what builds keep".to_owned(),
+            message: error.message().to_owned(),
+        })
     }
 }
 
 /// Builds the request; the result is in the engine's store under its tag.
 async fn build(
-    engine: &Engine,
+    client: &Client,
     request: &BuildRequest<'_>,
     reporter: &dyn Reporter,
 ) -> Result<(), EngineError> {
@@ -65,7 +73,7 @@ async fn build(
     let repository = request.tag.split_once(':').map_or(request.tag, |(repository, _)| repository);
     let secrets = request.secrets.iter().map(|secret| (secret.id.clone(), secret.value.clone())).collect();
     let services = Services::new(context, format!("pib:{repository}")).with_secrets(secrets);
-    let (session, control) = open(engine, services).await?;
+    let (session, control) = open(client, services).await?;
     let solve = Solve { attributes: attributes(request), output: Output::Image(request.tag.to_owned()) };
     let mut progress = Progress::new(request.plan, request.mask(), reporter);
     let result = control.solve(&session, solve, |status| progress.take(status)).await;
@@ -83,14 +91,14 @@ async fn build(
 
 /// Has BuildKit export the root file system, which keeps everything.
 async fn export(
-    engine: &Engine,
+    client: &Client,
     tag: &str,
     platform: &str,
     chunks: mpsc::Sender<Chunk>,
 ) -> Result<AbortOnDrop, EngineError> {
     let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
     let services = Services::new(context, "pib:export".to_owned()).with_tar(chunks.clone());
-    let (session, control) = open(engine, services).await?;
+    let (session, control) = open(client, services).await?;
     let attributes = [("filename", "Dockerfile"), ("platform", platform)];
     let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let solve = Solve { attributes, output: Output::Tar };
@@ -103,26 +111,26 @@ async fn export(
 }
 
 /// Opens a session and what controls it, each on a connection of its own.
-async fn open(engine: &Engine, services: Services) -> Result<(Session, Control), EngineError> {
+async fn open(client: &Client, services: Services) -> Result<(Session, Control), EngineError> {
     let opening = async {
         let request = request("/session", "h2c");
         let request = services
             .headers()
             .into_iter()
             .fold(request, |request, (name, value)| request.header(name, value));
-        let session = services.serve(upgrade(engine, OPENING, request).await?);
-        Ok((session, control(engine).await?))
+        let session = services.serve(upgrade(client, OPENING, request).await?);
+        Ok((session, control(client).await?))
     };
     let silent = || {
         let reason = format!("it opened no build session within {} seconds", PATIENCE.as_secs());
-        EngineError::not_answering(engine.info().address.clone(), reason)
+        EngineError::not_answering(client.info().address.clone(), reason)
     };
     tokio::time::timeout(PATIENCE, opening).await.unwrap_or_else(|_| Err(silent()))
 }
 
 /// Opens a connection to the engine's control service.
-async fn control(engine: &Engine) -> Result<Control, EngineError> {
-    let stream = upgrade(engine, OPENING, request("/grpc", "h2c")).await?;
+async fn control(client: &Client) -> Result<Control, EngineError> {
+    let stream = upgrade(client, OPENING, request("/grpc", "h2c")).await?;
     let control = Control::connect(stream).await;
     control.map_err(|error| EngineError::disconnected(OPENING, with_sources(&error)))
 }
@@ -151,23 +159,4 @@ fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
     attributes
         .extend(request.build_args.iter().map(|(key, value)| (format!("build-arg:{key}"), value.clone())));
     attributes
-}
-
-impl Engine {
-    /// Removes what cache mounts keep whose ids start with `prefix`; returns how many bytes that frees.
-    ///
-    /// What a build uses just now stays, and so does everything in an engine that does not tell the ids: Docker 20.10.
-    ///
-    /// # Errors
-    /// When the engine does not answer.
-    pub async fn forget_kept(&self, prefix: &str) -> Result<u64, EngineError> {
-        if !self.abilities().mounts {
-            return Ok(0);
-        }
-        let forgotten = control(self).await?.forget_mounts(prefix).await;
-        forgotten.map_err(|error| EngineError::Api {
-            doing: "looking for what builds keep".to_owned(),
-            message: error.message().to_owned(),
-        })
-    }
 }

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
 use bollard::errors::Error;
-use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{BuildImageOptions, BuilderVersion, CreateContainerOptions};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use pib_plan::assemble::{ContextFile, FileSource};
@@ -15,15 +16,15 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
 use super::build::BuildRequest;
+use super::client::Client;
 use super::error::EngineError;
-use super::export;
-use super::lines::Lines;
+use super::lines::{Lines, shorten};
 use super::locate;
 use super::merged;
-use super::progress::{Stages, shorten, step_failed};
+use super::progress::{Stages, step_failed};
 use super::refused::refused;
 use super::task::AbortOnDrop;
-use super::{ContainerImage, Engine};
+use super::temporary::{TemporaryContainer, temporary};
 use pib_event::{Mask, Reporter};
 
 /// Where the Dockerfile is put in the context, out of the way of every stage.
@@ -47,27 +48,27 @@ impl Backend for Classic {
 
     async fn build(
         &self,
-        engine: &Engine,
+        client: &Client,
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError> {
-        build(engine, request, reporter).await
+        build(client, request, reporter).await
     }
 
     async fn export(
         &self,
-        engine: &Engine,
-        _: &ContainerImage,
+        client: &Client,
         tag: &str,
+        _: &str,
         chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError> {
-        export::by_container(engine, tag, chunks).await
+        export(client, tag, chunks).await
     }
 }
 
 /// Builds the request; the result is in the engine's store under its tag.
 pub(super) async fn build(
-    engine: &Engine,
+    client: &Client,
     request: &BuildRequest<'_>,
     reporter: &dyn Reporter,
 ) -> Result<(), EngineError> {
@@ -87,7 +88,7 @@ pub(super) async fn build(
     };
     let failure = Arc::new(OnceLock::new());
     let body = bollard::body_try_stream(context_stream(request, failure.clone()));
-    let docker = engine.patient();
+    let docker = client.patient();
     let mut messages = Box::pin(docker.build_image(options, None, Some(body)));
     let mut follower = Follower::new(request, reporter);
     while let Some(message) = messages.next().await {
@@ -105,6 +106,37 @@ pub(super) async fn build(
     }
     follower.finish(request.docker_target().as_deref());
     Ok(())
+}
+
+/// Has the engine export a container that is made for it and never runs.
+pub(super) async fn export(
+    client: &Client,
+    tag: &str,
+    sender: mpsc::Sender<Chunk>,
+) -> Result<AbortOnDrop, EngineError> {
+    let body = ContainerCreateBody {
+        image: Some(tag.to_owned()),
+        labels: Some(temporary(tag)),
+        // Never run, but without any command the engine refuses to create it.
+        cmd: Some(vec!["/".to_owned()]),
+        ..ContainerCreateBody::default()
+    };
+    let created = client.quick().create_container(None::<CreateContainerOptions>, body).await;
+    let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
+    let mut container = TemporaryContainer::new(client, &created.id);
+    let docker = client.patient();
+    Ok(AbortOnDrop(tokio::spawn(async move {
+        let mut stream = Box::pin(docker.export_container(&created.id));
+        while let Some(chunk) = stream.next().await {
+            let chunk = chunk.map_err(|error| EngineError::api("exporting", &error));
+            let failed = chunk.is_err();
+            if sender.send(chunk).await.is_err() || failed {
+                break;
+            }
+        }
+        // Before the sender goes, so that the container is gone when the reader sees the end.
+        container.remove().await;
+    })))
 }
 
 fn own(failure: &OnceLock<String>) -> Option<EngineError> {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use bollard::Docker;
 
-use super::SHORT;
 use super::address::Address;
 use super::context;
-use super::dial::Endpoint;
+use super::dial::{Endpoint, SHORT};
 use super::error::EngineError;
 use super::tls::Tls;
 

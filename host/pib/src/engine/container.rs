@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerSummaryStateEnum, HostConfig};
@@ -14,8 +15,10 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::export::{TemporaryContainer, remove_container, temporary};
+use super::client::Client;
+use super::owner::{self, OWNER};
 use super::task::AbortOnDrop;
+use super::temporary::{TEMPORARY, TemporaryContainer, remove_container, temporary};
 use super::upgrade::{Handed, request as upgrading, upgrade};
 use super::{Engine, EngineError};
 
@@ -82,14 +85,14 @@ impl Engine {
     pub async fn run(&self, request: &RunRequest, mut streams: Streams) -> Result<i64, EngineError> {
         let failed = |doing: &str, error: &Error| EngineError::api(doing, error);
         let (name, platform) = (new_name(), request.platform.clone());
-        let mut container = TemporaryContainer::asked_for(self, &name);
+        let mut container = TemporaryContainer::asked_for(self.client(), &name);
         let options = CreateContainerOptions { name: Some(name), platform };
-        let created = self.quick().create_container(Some(options), body(request)).await;
+        let created = self.client().quick().create_container(Some(options), body(request)).await;
         container.answered(created.is_ok());
         let id = created.map_err(|error| failed("making a container", &error))?.id;
-        let (from, to) = tokio::io::split(attach(self, &id).await?);
+        let (from, to) = tokio::io::split(attach(self.client(), &id).await?);
         let mut output = Output::new(from, request.terminal);
-        let started = self.quick().start_container(&id, None::<StartContainerOptions>).await;
+        let started = self.client().quick().start_container(&id, None::<StartContainerOptions>).await;
         started.map_err(|error| failed("starting the command", &error))?;
         let _feeding = AbortOnDrop(tokio::spawn(feed(streams.input, to)));
         let mut sized = true;
@@ -112,7 +115,7 @@ impl Engine {
                     Some((columns, lines)) => {
                         let size = ResizeContainerTTYOptions { w: columns.into(), h: lines.into() };
                         // A command that has just ended has no terminal any more.
-                        _ = self.quick().resize_container_tty(&id, size).await;
+                        _ = self.client().quick().resize_container_tty(&id, size).await;
                     }
                     None => sized = false,
                 },
@@ -124,7 +127,7 @@ impl Engine {
     }
 
     async fn exit_code(&self, id: &str) -> Result<i64, EngineError> {
-        let docker = self.patient();
+        let docker = self.client().patient();
         let mut waiting = Box::pin(docker.wait_container(id, None::<WaitContainerOptions>));
         match waiting.next().await {
             Some(Ok(ended)) => Ok(ended.status_code),
@@ -141,7 +144,7 @@ impl Engine {
     pub async fn containers(&self, label: &str) -> Result<Vec<Container>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let listed = self.quick().list_containers(Some(options)).await;
+        let listed = self.client().quick().list_containers(Some(options)).await;
         let listed = listed.map_err(|error| EngineError::api("listing containers", &error))?;
         let containers = listed.into_iter().filter_map(|found| {
             let running = found.state == Some(ContainerSummaryStateEnum::RUNNING);
@@ -152,13 +155,40 @@ impl Engine {
 
     /// Removes a container, whatever runs in it.
     pub async fn remove_container(&self, container: &Container) {
-        remove_container(self, &container.id).await;
+        remove_container(self.client(), &container.id).await;
+    }
+
+    /// Removes containers that a pib left behind that has ended, or whose end cannot be told from here and that are
+    /// older than `age`; returns how many there were.
+    ///
+    /// An export removes its container itself; one stays only where pib was killed or the engine vanished.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn remove_leftovers(&self, age: Duration) -> Result<usize, EngineError> {
+        let filters = HashMap::from([("label".to_owned(), vec![TEMPORARY.to_owned()])]);
+        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        let containers = self.client().quick().list_containers(Some(options)).await;
+        let containers = containers.map_err(|error| EngineError::api("listing containers", &error))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let newest = i64::try_from(now.saturating_sub(age).as_secs()).unwrap_or(i64::MAX);
+        let mut count = 0;
+        for container in containers {
+            let owner = container.labels.as_ref().and_then(|labels| labels.get(OWNER));
+            let ended = owner.and_then(|owner| owner::has_ended(owner));
+            let left = ended.unwrap_or_else(|| container.created.is_some_and(|made| made < newest));
+            if let Some(id) = container.id.filter(|_| left) {
+                remove_container(self.client(), &id).await;
+                count += 1;
+            }
+        }
+        Ok(count)
     }
 }
 
 /// Returns a name that no other container has: it is known before the engine answers with an id.
 fn new_name() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     format!("pib-{}-{}", std::process::id(), now.as_nanos())
 }
 
@@ -183,9 +213,9 @@ fn body(request: &RunRequest) -> ContainerCreateBody {
 }
 
 /// Opens a connection that carries what the container's first process reads and prints.
-async fn attach(engine: &Engine, id: &str) -> Result<Handed, EngineError> {
+async fn attach(client: &Client, id: &str) -> Result<Handed, EngineError> {
     let path = format!("/containers/{id}/attach?detachKeys={NEVER}&stream=1&stdin=1&stdout=1&stderr=1");
-    upgrade(engine, STARTING, upgrading(&path, "tcp")).await.map_err(unstarted)
+    upgrade(client, STARTING, upgrading(&path, "tcp")).await.map_err(unstarted)
 }
 
 /// Turns what an engine says instead of attaching into what it is about: Podman looks only now whether the container can

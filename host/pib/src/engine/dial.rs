@@ -18,14 +18,17 @@ use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 use super::address::Address;
-use super::error::{EngineError, said, with_sources};
-use super::ssh::SshStream;
+use super::error::{EngineError, with_sources};
+use super::ssh::{SshStream, refusal};
 use super::tls::Tls;
 
 /// How long an engine may take to accept a connection, and to answer the first question.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for one on another machine.
 const FAR_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a question that the engine answers from memory may take.
+pub(super) const SHORT: Duration = Duration::from_secs(60);
 
 /// A question that every engine answers.
 const PING: &[u8] = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -113,7 +116,7 @@ impl Endpoint {
     /// Turns what went wrong with the first question into an error.
     pub(super) fn no_answer(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
         let address = self.address.to_string();
-        match (&self.address, said(error)) {
+        match (&self.address, refusal(error)) {
             (Address::Ssh(place), Some(said)) => {
                 EngineError::Ssh { host: place.host.clone(), login: place.login(), said }
             }

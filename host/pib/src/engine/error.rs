@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use pib_plan::id::{Arch, Digest};
 
-use super::ssh::Said;
+/// The help that every failed check ends with.
+const CANNOT_RUN: &str = "Run `sudo pib binfmt` on the machine that the engine runs on.";
 
 /// Says what an engine could not do, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -283,6 +284,11 @@ impl EngineError {
         Self::NotAnswering { address, reason: reason.into(), help }
     }
 
+    /// Returns the error for a target whose programs do not run.
+    pub(super) fn cannot_run(arch: Arch, reason: String) -> Self {
+        Self::Binfmt { arch, reason, help: CANNOT_RUN.to_owned() }
+    }
+
     /// Returns the error of a connection that ended, for `reason`, while `doing` was under way.
     pub(super) fn disconnected(doing: impl Into<String>, reason: String) -> Self {
         Self::Disconnected { doing: doing.into(), reason }
@@ -310,20 +316,6 @@ pub(super) fn with_sources(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Returns what ssh said, where it is behind an error.
-pub(super) fn said(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        // An error of the system's keeps what is inside apart from its causes.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(said) = inner.and_then(|inner| inner.downcast_ref::<Said>()) {
-            return Some(said.to_string());
-        }
-        next = error.source();
-    }
-    None
 }
 
 fn build_failed(

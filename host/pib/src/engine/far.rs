@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use pib_plan::id::{Arch, Digest};
 
 use super::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, Handlers, PROC, Write};
-use super::export::{TemporaryContainer, temporary};
 use super::handler::qemu_name;
+use super::temporary::{TemporaryContainer, temporary};
 use super::{Base, Engine, EngineError};
 use pib_event::Reporter;
 
@@ -150,10 +150,10 @@ impl FarKernel {
         };
         let failed =
             |error: &bollard::errors::Error| EngineError::api("looking at its kernel's handlers", error);
-        let docker = self.engine.quick();
+        let docker = self.engine.client().quick();
         let created = docker.create_container(None::<CreateContainerOptions>, body).await;
         let id = created.map_err(|error| failed(&error))?.id;
-        let mut container = TemporaryContainer::new(&self.engine, &id);
+        let mut container = TemporaryContainer::new(self.engine.client(), &id);
         docker.start_container(&id, None).await.map_err(|error| failed(&error))?;
         let mut waiting = Box::pin(docker.wait_container(&id, None::<WaitContainerOptions>));
         let code = match waiting.next().await {

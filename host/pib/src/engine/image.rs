@@ -15,13 +15,16 @@ use tokio::io::AsyncReadExt;
 use pib_plan::id::Digest;
 
 use super::archive::{self, Frame};
-use super::{ContainerImageId, Engine, EngineError};
+use super::{Engine, EngineError};
 use pib_event::{Reporter, ReporterExt};
 
 /// How much of a base is handed to the engine at once.
 const CHUNK: usize = 256 * 1024;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
+
+/// The id of a container image, as the engine gives it.
+pub type ContainerImageId = String;
 
 /// What an engine knows of a container image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Engine {
         let sent = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(std::sync::OnceLock::new());
         let body = archive_stream(base.rootfs_tar.to_owned(), size, frame, sent.clone(), failed.clone());
-        let docker = self.patient();
+        let docker = self.client().patient();
         let mut answer = Box::pin(docker.import_image_stream(ImportImageOptions::default(), body, None));
         let mut tick = tokio::time::interval(TICK);
         loop {
@@ -130,7 +133,7 @@ impl Engine {
     }
 
     async fn inspected(&self, tag: &str) -> Result<Option<ImageInspect>, EngineError> {
-        match self.quick().inspect_image(tag).await {
+        match self.client().quick().inspect_image(tag).await {
             Ok(image) => Ok(Some(image)),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(EngineError::api(format!("looking up the container image {tag}"), &error)),
@@ -144,7 +147,7 @@ impl Engine {
     pub async fn container_images(&self, label: &str) -> Result<Vec<ContainerImage>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-        let images = self.quick().list_images(Some(options)).await;
+        let images = self.client().quick().list_images(Some(options)).await;
         let images = images.map_err(|error| EngineError::api("listing container images", &error))?;
         Ok(images
             .into_iter()
@@ -164,7 +167,7 @@ impl Engine {
     /// When the engine refuses, e.g. since a container uses it.
     pub async fn remove_image(&self, tag: &str) -> Result<bool, EngineError> {
         let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
-        match self.quick().remove_image(tag, Some(options), None).await {
+        match self.client().quick().remove_image(tag, Some(options), None).await {
             Ok(_) => Ok(true),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
             Err(error) => Err(EngineError::api(format!("removing the container image {tag}"), &error)),

@@ -1,4 +1,4 @@
-//! Turns what programs print into lines of bounded length, fit for a terminal.
+//! Turns what programs print, and the instructions that start them, into lines of bounded length, fit for a terminal.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,8 @@ use pib_event::Mask;
 
 /// The longest line that is passed on whole; a longer one is split.
 const MAX_LINE: usize = 4096;
+/// The longest instruction that is shown.
+const MAX_INSTRUCTION: usize = 200;
 /// How many lines of a step are kept for the error message.
 const TAIL: usize = 40;
 
@@ -84,6 +86,18 @@ pub(super) fn clean(bytes: &[u8]) -> String {
     out
 }
 
+/// Returns an instruction on one line, not too long.
+pub(super) fn shorten(instruction: &str) -> String {
+    // Mounts are longer than the instruction; those of native tools and packages are pib's own.
+    let own = |word: &str| word == "\\" || word.starts_with("--mount=");
+    let words: Vec<&str> = instruction.split_whitespace().filter(|word| !own(word)).collect();
+    let line = clean(words.join(" ").as_bytes());
+    if line.chars().count() <= MAX_INSTRUCTION {
+        return line;
+    }
+    line.chars().take(MAX_INSTRUCTION - 1).chain(['…']).collect()
+}
+
 fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.next() {
         // A control sequence ends with a byte from `@` to `~`.
@@ -147,5 +161,11 @@ mod tests {
             assert_eq!(lines.concat(), format!("{}*** and more", "x".repeat(start)));
             assert!(lines.iter().all(|line| line.len() <= MAX_LINE));
         }
+    }
+
+    #[test]
+    fn instructions_fit_on_a_line() {
+        assert_eq!(shorten("RUN a \\\n   && b"), "RUN a && b");
+        assert_eq!(shorten(&"ü".repeat(300)).chars().count(), MAX_INSTRUCTION);
     }
 }

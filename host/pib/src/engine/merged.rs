@@ -3,8 +3,8 @@
 use pib_plan::assemble::BuildPlan;
 use pib_plan::merge;
 
+use super::lines::shorten;
 use super::locate::Location;
-use super::progress::shorten;
 use pib_event::Mask;
 
 /// Returns what is shown of the instruction at this place, if it was merged.
@@ -25,10 +25,10 @@ pub(super) fn failed(
     mask: &Mask,
 ) -> Option<(usize, String)> {
     let merged = plan.merged_at(stage?, line?)?;
-    let told = printed.iter().rev().find_map(|line| merge::failed_line(line));
+    let failed = printed.iter().rev().find_map(|line| merge::failed_line(line));
     printed.retain(|line| merge::failed_line(line).is_none());
     // Of merged COPYs nobody tells, and what one of them meets the first one meets.
-    let own = merged.instructions.iter().find(|own| Some(own.line) == told);
+    let own = merged.instructions.iter().find(|own| Some(own.line) == failed);
     let own = own.or_else(|| merged.instructions.first())?;
     Some((own.line, mask.apply(shorten(&own.text))))
 }

@@ -5,12 +5,17 @@
 //! | [`connect`] | finds the engine, and says what to do where there is none |
 //! | `address`, `context` | what names an engine: addresses, and the docker client's contexts |
 //! | `dial`, `tls`, `ssh` | connections to it, whatever is in between |
+//! | `client`, `upgrade` | the API that all engines have, and connections that it hands over |
 //! | `backend` | what differs between engines: `buildkit`, `classic`, `podman` |
+//! | [`build`] | what an engine is asked to build |
+//! | `progress`, `lines`, `locate`, `merged`, `refused` | a build's messages as steps, lines and errors of stages |
 //! | [`image`] | container images: look up, load a base, list, remove |
-//! | [`build`] | builds a plan: over BuildKit where the engine has it, else by the classic builder |
 //! | [`container`] | runs a command in a container, and lists and removes pib's |
-//! //! | [`export`] | takes the root file system of a container image out as a tar stream |
+//! | `temporary` | containers that are removed whatever happens |
+//! | [`export`] | the root file system of a container image as a tar stream |
 //! | [`binfmt`] | whether a kernel can run the target's programs, and how to make it; `far` is another machine's |
+//!
+//! [`Engine`] is a client with its backend. What a backend uses knows only the client.
 //!
 //! With BuildKit, the build runs over a session of our own (crate `pib-buildkit`): one connection carries the context to
 //! the engine, another the control calls and the progress; `upgrade` gets both out of the API. Dropping the future of a
@@ -23,6 +28,7 @@ pub mod binfmt;
 pub mod build;
 mod buildkit;
 mod classic;
+mod client;
 pub mod connect;
 pub mod container;
 mod context;
@@ -42,35 +48,30 @@ mod progress;
 mod refused;
 mod ssh;
 mod task;
+mod temporary;
 mod tls;
 mod upgrade;
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
-
-use bollard::Docker;
 
 pub use backend::{Abilities, Loss};
-pub use build::{BuildRequest, ContainerImageId, Secret};
+pub use build::{BuildRequest, Secret};
 pub use connect::{ConnectOptions, EngineInfo};
 pub use container::{Container, RunRequest, Streams};
 pub use error::EngineError;
 pub use export::RootfsTar;
-pub use image::{Base, ContainerImage};
+pub use image::{Base, ContainerImage, ContainerImageId};
+pub use temporary::TEMPORARY;
 
 use backend::Backend;
-use dial::Endpoint;
-
-/// How long a question that the engine answers from memory may take.
-const SHORT: Duration = Duration::from_secs(60);
-/// How long a call that moves data may take until its answer begins; builds and uploads end by themselves.
-const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
+use client::Client;
+use pib_event::Reporter;
 
 /// A connection to a container engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    inner: Arc<Inner>,
+    client: Client,
+    backend: &'static dyn Backend,
 }
 
 /// Where an engine keeps its layers.
@@ -80,13 +81,6 @@ pub struct EngineStore {
     pub driver: String,
     /// The folder, on the engine's machine.
     pub root: PathBuf,
-}
-
-struct Inner {
-    endpoint: Arc<Endpoint>,
-    docker: Docker,
-    info: EngineInfo,
-    backend: &'static dyn Backend,
 }
 
 impl Engine {
@@ -103,7 +97,7 @@ impl Engine {
             (false, connect::PODMAN) => &podman::Podman,
             (false, _) => &classic::Classic,
         };
-        Ok(Self { inner: Arc::new(Inner { endpoint, docker, info, backend }) })
+        Ok(Self { client: Client::new(endpoint, docker, info), backend })
     }
 
     /// Returns whether these options lead to this machine, whether or not there is an engine.
@@ -116,7 +110,7 @@ impl Engine {
     /// # Errors
     /// When it does not answer.
     pub async fn store(&self) -> Result<EngineStore, EngineError> {
-        let info = self.quick().info().await;
+        let info = self.client.quick().info().await;
         let info = info.map_err(|error| EngineError::api("asking where it keeps layers", &error))?;
         let root = info.docker_root_dir.unwrap_or_default().into();
         Ok(EngineStore { driver: info.driver.unwrap_or_default(), root })
@@ -124,12 +118,12 @@ impl Engine {
 
     /// Returns what the engine said of itself.
     pub fn info(&self) -> &EngineInfo {
-        &self.inner.info
+        self.client.info()
     }
 
     /// Returns what this engine can do beyond what all engines can.
     pub fn abilities(&self) -> Abilities {
-        let mut abilities = self.inner.backend.abilities();
+        let mut abilities = self.backend.abilities();
         if self.info().rootless {
             // The kernel lets nobody but root make them, and engines pass over those of a base.
             abilities.losses.push(Loss::Devices);
@@ -140,29 +134,66 @@ impl Engine {
 
     /// Returns what to call the engine and its builder: "Docker 20.10.24 with BuildKit".
     pub fn builder(&self) -> String {
-        self.inner.backend.title(&self.info().name, &self.info().version)
+        self.backend.title(&self.info().name, &self.info().version)
     }
 
     /// Returns whether the engine runs on this machine's kernel, so that local checks speak of it.
     pub fn is_local(&self) -> bool {
-        self.inner.endpoint.is_local()
+        self.client.endpoint().is_local()
     }
 
-    fn endpoint(&self) -> &Endpoint {
-        &self.inner.endpoint
+    /// Builds the plan and returns the id of the container image, which has the request's tag and labels.
+    ///
+    /// Every stage is a step `stage:<name>`; what its programs print arrives as log lines. Dropping the
+    /// future stops the build in the engine.
+    ///
+    /// # Errors
+    /// When an instruction fails (with its output), or the engine refuses, vanishes or has no space.
+    pub async fn build(
+        &self,
+        request: &BuildRequest<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<ContainerImageId, EngineError> {
+        if !self.abilities().mounts && !request.secrets.is_empty() {
+            return Err(EngineError::NeedsBuildKit { engine: self.builder(), why: "it uses secrets" });
+        }
+        self.backend.build(&self.client, request, reporter).await?;
+        let image = self.container_image(request.tag).await?;
+        image.map(|image| image.id).ok_or_else(|| EngineError::Api {
+            doing: "building".to_owned(),
+            message: format!("the build ended well, but there is no container image {}", request.tag),
+        })
     }
 
-    fn backend(&self) -> &'static dyn Backend {
-        self.inner.backend
+    /// Starts to take the root file system of the container image `tag` out of the engine.
+    ///
+    /// With BuildKit everything is kept: owners, modes, hard links, all extended attributes. Without it,
+    /// [`RootfsTar::losses`] says what is not.
+    ///
+    /// # Errors
+    /// When there is no such container image or the engine refuses. What goes wrong later, reading tells.
+    pub async fn export(&self, tag: &str) -> Result<RootfsTar, EngineError> {
+        let image = self.container_image(tag).await?.ok_or_else(|| EngineError::Api {
+            doing: format!("exporting {tag}"),
+            message: "there is no such container image".to_owned(),
+        })?;
+        let start = |chunks| self.backend.export(&self.client, tag, &image.platform, chunks);
+        RootfsTar::open(self.abilities().losses, start).await
     }
 
-    /// Returns the client for questions with quick answers.
-    fn quick(&self) -> Docker {
-        self.inner.docker.clone().with_timeout(SHORT)
+    /// Removes what mounts of the engine's own keep between builds whose ids start with `prefix`; returns how many bytes
+    /// that frees.
+    ///
+    /// They have no labels, only ids. What a build uses just now stays, and so does everything in an engine that does not
+    /// tell the ids: Docker 20.10.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn forget_kept(&self, prefix: &str) -> Result<u64, EngineError> {
+        self.backend.forget_mounts(&self.client, prefix).await
     }
 
-    /// Returns the client for calls that move data.
-    fn patient(&self) -> Docker {
-        self.inner.docker.clone().with_timeout(LONG)
+    fn client(&self) -> &Client {
+        &self.client
     }
 }

@@ -3,10 +3,11 @@
 use tokio::sync::mpsc;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
+use super::build::BuildRequest;
+use super::classic;
+use super::client::Client;
 use super::error::EngineError;
-use super::export;
 use super::task::AbortOnDrop;
-use super::{BuildRequest, ContainerImage, Engine, classic};
 use pib_event::{Reporter, ReporterExt as _};
 
 /// Podman.
@@ -40,23 +41,23 @@ impl Backend for Podman {
 
     async fn build(
         &self,
-        engine: &Engine,
+        client: &Client,
         request: &BuildRequest<'_>,
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError> {
         let mut abandoned = Abandoned { reporter, building: true };
-        let result = classic::build(engine, request, reporter).await;
+        let result = classic::build(client, request, reporter).await;
         abandoned.building = false;
         result
     }
 
     async fn export(
         &self,
-        engine: &Engine,
-        _: &ContainerImage,
+        client: &Client,
         tag: &str,
+        _: &str,
         chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDrop, EngineError> {
-        export::by_container(engine, tag, chunks).await
+        classic::export(client, tag, chunks).await
     }
 }

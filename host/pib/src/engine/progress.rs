@@ -6,13 +6,11 @@ use pib_buildkit::status::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
-use super::lines::{Lines, clean};
+use super::lines::{Lines, shorten};
 use super::mirror_state::MirrorState;
-use super::{binfmt, locate, merged};
+use super::{locate, merged};
 use pib_event::{Event, Mask, Reporter, ReporterExt};
 
-/// The longest instruction that is shown.
-const MAX_INSTRUCTION: usize = 200;
 /// The step that output without a stage belongs to.
 const BUILD: &str = "build";
 /// The step of what the engine does after the last stage: it takes seconds for a big result.
@@ -302,7 +300,7 @@ pub(super) fn step_failed(
         (line.contains("exec user process") || line.starts_with("exec /"))
             && line.contains("exec format error")
     }) {
-        return binfmt::cannot_run(
+        return EngineError::cannot_run(
             plan.arch,
             "the engine got `exec format error` from its kernel".to_owned(),
         );
@@ -337,18 +335,6 @@ impl<'a> Name<'a> {
         let Some((step, steps)) = parsed else { return plain };
         Self { stage: words.next().filter(|word| !word.contains('/')), step, steps, instruction }
     }
-}
-
-/// Returns an instruction on one line, not too long.
-pub(super) fn shorten(instruction: &str) -> String {
-    // Mounts are longer than the instruction; those of native tools and packages are pib's own.
-    let own = |word: &str| word == "\\" || word.starts_with("--mount=");
-    let words: Vec<&str> = instruction.split_whitespace().filter(|word| !own(word)).collect();
-    let line = clean(words.join(" ").as_bytes());
-    if line.chars().count() <= MAX_INSTRUCTION {
-        return line;
-    }
-    line.chars().take(MAX_INSTRUCTION - 1).chain(['…']).collect()
 }
 
 /// Finds the exit code in what an engine says of a failed command.

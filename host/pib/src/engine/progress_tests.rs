@@ -167,9 +167,3 @@ fn exit_codes_are_found() {
     assert_eq!(exit_code("building at STEP \"RUN x\": while running runtime: exit status 3"), Some(3));
     assert_eq!(exit_code("failed to compute cache key"), None);
 }
-
-#[test]
-fn instructions_fit_on_a_line() {
-    assert_eq!(shorten("RUN a \\\n   && b"), "RUN a && b");
-    assert_eq!(shorten(&"ü".repeat(300)).chars().count(), MAX_INSTRUCTION);
-}

@@ -14,21 +14,35 @@ use tokio::task::JoinHandle;
 use super::address::SshPlace;
 
 /// The most that is kept of what ssh says about itself.
-const MAX_SAID: u64 = 16 << 10;
+const MAX_STDERR: u64 = 16 << 10;
 /// How many seconds a connection may take.
 const PATIENCE: u32 = 15;
 
 /// What ssh, or the other side, said before the connection ended without a byte of the engine's.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Said(pub(super) String);
+struct Refusal(String);
+
+/// Returns what ssh said, where it is behind an error.
+pub(super) fn refusal(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // An error of the system's keeps what is inside apart from its causes.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(refusal) = inner.and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            return Some(refusal.to_string());
+        }
+        next = error.source();
+    }
+    None
+}
 
 /// A connection to an engine through a running ssh, which ends with it.
 pub(super) struct SshStream {
     _child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
-    said: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
 }
 
 impl SshStream {
@@ -41,7 +55,7 @@ impl SshStream {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                io::Error::other(Said(format!("the program ssh could not be started ({error})")))
+                io::Error::other(Refusal(format!("the program ssh could not be started ({error})")))
             })?;
         Self::of(child)
     }
@@ -52,27 +66,27 @@ impl SshStream {
         else {
             return Err(io::Error::other("ssh was started without its pipes"));
         };
-        let said = tokio::spawn(async move {
+        let stderr = tokio::spawn(async move {
             let (mut text, mut errors) = (Vec::new(), errors);
-            _ = (&mut errors).take(MAX_SAID).read_to_end(&mut text).await;
+            _ = (&mut errors).take(MAX_STDERR).read_to_end(&mut text).await;
             // Read on, so that a talkative ssh does not stop at a full pipe.
             _ = tokio::io::copy(&mut errors, &mut tokio::io::sink()).await;
             String::from_utf8_lossy(&text).trim().to_owned()
         });
-        Ok(Self { _child: child, input: Some(input), output, said: Some(said) })
+        Ok(Self { _child: child, input: Some(input), output, stderr: Some(stderr) })
     }
 }
 
 impl SshStream {
     /// Returns what ssh said before it ended, as an error.
     fn last_words(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let text = match &mut self.said {
-            Some(said) => ready!(Pin::new(said).poll(context)).unwrap_or_default(),
+        let text = match &mut self.stderr {
+            Some(stderr) => ready!(Pin::new(stderr).poll(context)).unwrap_or_default(),
             None => String::new(),
         };
-        self.said = None;
+        self.stderr = None;
         let text = if text.is_empty() { "it ended without a word".to_owned() } else { text };
-        Poll::Ready(io::Error::other(Said(text)))
+        Poll::Ready(io::Error::other(Refusal(text)))
     }
 }
 
@@ -110,8 +124,8 @@ impl AsyncRead for SshStream {
         ready!(Pin::new(&mut self.output).poll_read(context, buffer))?;
         if buffer.filled().len() > before {
             // From here on an end is the engine's, and what ssh said was a greeting.
-            self.said = None;
-        } else if self.said.is_some() {
+            self.stderr = None;
+        } else if self.stderr.is_some() {
             return self.last_words(context).map(Err);
         }
         Poll::Ready(Ok(()))
@@ -127,7 +141,7 @@ impl AsyncWrite for SshStream {
         match &mut self.input {
             Some(input) => match ready!(Pin::new(input).poll_write(context, bytes)) {
                 // It ended before it was told anything; why, it has said or says now.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.said.is_some() => {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.stderr.is_some() => {
                     self.last_words(context).map(Err)
                 }
                 outcome => Poll::Ready(outcome),

@@ -5,7 +5,7 @@ use hyper::body::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-use super::Engine;
+use super::client::Client;
 use super::error::{EngineError, with_sources};
 
 /// A connection that the engine has handed over.
@@ -21,13 +21,13 @@ pub(super) fn request(path: &str, protocol: &'static str) -> http::request::Buil
 
 /// Sends a request after whose answer the connection is the other protocol's that the request names.
 pub(super) async fn upgrade(
-    engine: &Engine,
+    client: &Client,
     doing: &'static str,
     request: http::request::Builder,
 ) -> Result<Handed, EngineError> {
     let lost = |error: &dyn std::error::Error| EngineError::disconnected(doing, with_sources(error));
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| lost(&error))?;
-    let stream = engine.endpoint().dial().await?;
+    let stream = client.endpoint().dial().await?;
     let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.map_err(|error| lost(&error))?;
     // Ends by itself when the connection is handed over, or the engine closes it.

@@ -50,7 +50,7 @@ async fn big(lab: &Lab) -> String {
 async fn containers(lab: &Lab, tag: &str) -> (Docker, Vec<ContainerSummary>) {
     let docker = Docker::connect_with_host(&lab.engine.info().address).unwrap();
     let docker = docker.negotiate_version().await.unwrap();
-    let label = format!("{}={tag}", pib::engine::export::TEMPORARY);
+    let label = format!("{}={tag}", pib::engine::TEMPORARY);
     let filters = Some([("label".to_owned(), vec![label])].into());
     let options = ListContainersOptions { all: true, filters, ..Default::default() };
     let found = docker.list_containers(Some(options)).await.unwrap();
