@@ -62,6 +62,11 @@ pub enum Event {
         /// The file's path.
         path: String,
     },
+    /// A file of the project was opened for reading; only with `--verbose`.
+    FileRead {
+        /// The file's path in the project's folder.
+        path: String,
+    },
     /// Something a person should know that does not stop the operation.
     Warning {
         /// The message, one sentence or more.
@@ -143,7 +148,8 @@ impl Event {
             Self::StepProgress { .. }
             | Self::StepFinished { .. }
             | Self::StepFailed { .. }
-            | Self::LogFile { .. } => self,
+            | Self::LogFile { .. }
+            | Self::FileRead { .. } => self,
         }
     }
 }

@@ -68,6 +68,7 @@ fn every_event_has_the_properties_of_its_schema() {
         Event::StepFailed { id: id() },
         Event::Log { id: id(), line: text() },
         Event::LogFile { path: text() },
+        Event::FileRead { path: text() },
         Event::Warning { message: text() },
         Event::Note { message: text() },
         Event::Error {

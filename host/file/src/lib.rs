@@ -6,6 +6,7 @@
 
 mod new;
 pub mod sealed;
+mod trace;
 
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -15,6 +16,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 pub use new::{LEFTOVER, NewFile};
+pub use trace::trace;
 
 /// Opens a regular file for reading, also through links to it.
 ///
@@ -36,7 +38,11 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
     let opened = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     match opened {
-        Ok(file) => regular(file),
+        Ok(file) => {
+            let file = regular(file)?;
+            trace::opened(path);
+            Ok(file)
+        }
         // What cannot be opened at all is told by what it is: of a socket the system says "no such device".
         Err(error) => Err(kind_of(path).map_or(error, |kind| not_regular(&kind))),
     }

@@ -70,7 +70,7 @@ struct Global {
     /// Say only warnings and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// Also say what the programs inside the build print
+    /// Also say which files of the project are read, and what the programs inside the build print
     #[arg(short, long, global = true)]
     verbose: bool,
 }
@@ -159,6 +159,9 @@ pub fn main() -> ExitCode {
     match Session::from_environment(global.project, display.clone()) {
         Ok(mut session) => {
             session.engine.named = global.engine;
+            if global.verbose {
+                crate::project::trace_files(&session);
+            }
             match execute(&session, json, command) {
                 Ok(code) => code,
                 Err(error) => fail(json, error, &*session.reporter, Some(&session)),

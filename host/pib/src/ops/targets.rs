@@ -136,7 +136,7 @@ impl Reporter for OfTarget {
             | Event::StepFailed { id, .. }
             | Event::Log { id, .. } => own(id),
             Event::Warning { message, .. } | Event::Note { message, .. } => said(message),
-            Event::LogFile { .. } | Event::Error { .. } => {}
+            Event::LogFile { .. } | Event::FileRead { .. } | Event::Error { .. } => {}
         }
         self.inner.report(event);
     }

@@ -189,11 +189,14 @@ impl Based {
         Ok(Self::new(self.rendered, Some(locked)))
     }
 
-    /// Writes the lock, where the base or a stage in it changed; `mode` may forbid that.
+    /// Writes the lock, where the base in it changed since the stages in it were written; `mode` may forbid that.
     ///
     /// # Errors
     /// When the lock would change and must not, or cannot be written.
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
+        if self.lock == self.rendered.packages.resolved.lock {
+            return Ok(false);
+        }
         write_lock(self.rendered.packages.project(), &self.lock, mode)
     }
 

@@ -267,7 +267,7 @@ impl StageFiles {
         let file = |file: &crate::source::PackageFile| {
             let readable = ContextFile {
                 path: file.path.clone(),
-                source: FileSource::File(package.root.join(&file.path)),
+                source: package.source_of(file),
                 digest: file.digest,
                 size: file.size,
                 mode: file.mode,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pib_plan::assemble::{Arg, ContextFile, FileSource, StageSecret};
+use pib_plan::assemble::{Arg, ContextFile, StageSecret};
 use pib_plan::config::{self, Setting};
 use pib_plan::manifest::ManifestText;
 use pib_plan::manifest::project::{ProjectManifest, StageRequest};
@@ -266,7 +266,7 @@ fn package_files(package: &Package) -> Vec<ContextFile> {
     let files = package.files.iter().filter(|file| !own(&file.path));
     let files = files.map(|file| ContextFile {
         path: format!("stages/{}/{}", package.name, file.path),
-        source: FileSource::File(package.root.join(&file.path)),
+        source: package.source_of(file),
         digest: file.digest,
         size: file.size,
         mode: file.mode,

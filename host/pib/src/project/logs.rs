@@ -200,7 +200,10 @@ impl Tee {
             Event::Warning { message } => self.say(&format!("warning: {message}")),
             Event::Note { message } => self.say(message),
             // How far a step is would be a line for every moment.
-            Event::StepProgress { .. } | Event::LogFile { .. } | Event::Error { .. } => {}
+            Event::StepProgress { .. }
+            | Event::LogFile { .. }
+            | Event::FileRead { .. }
+            | Event::Error { .. } => {}
         }
     }
 }

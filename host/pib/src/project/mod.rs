@@ -24,6 +24,7 @@ pub(crate) mod slow;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
+pub use open::trace_files;
 pub(crate) use open::{Project, find};
 pub use placed::Placed;
 pub use session::{LockMode, Logs, Session};

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use pib_event::Event;
 use pib_plan::base::NeededBase;
 use pib_plan::lockfile::{self, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
 
 use crate::project::{Error, Session, blocking, files};
+
+/// The folder for what a build leaves.
+const TARGET: &str = "target";
 
 /// A project, or one of its targets, as it is on disk.
 #[derive(Clone)]
@@ -26,6 +31,18 @@ pub(crate) struct Project {
     whole_lock: Option<Lockfile>,
     /// The bases that the project and its targets ask for.
     needed_bases: Vec<NeededBase>,
+}
+
+/// Reports each file of the project that is opened for reading from now on, but not what pib itself keeps in `target`.
+pub fn trace_files(session: &Session) {
+    let Ok(dir) = find(session) else { return };
+    let reporter = Arc::clone(&session.reporter);
+    pib_file::trace(move |path| {
+        let Ok(path) = path.strip_prefix(&dir) else { return };
+        if !path.starts_with(TARGET) {
+            reporter.report(Event::FileRead { path: path.display().to_string() });
+        }
+    });
 }
 
 impl Project {
@@ -133,13 +150,13 @@ impl Project {
         if self.holds(whole) {
             return Ok(false);
         }
-        files::replace_text(&self.lock_path(), &whole.to_text())?;
+        files::replace_bytes(&self.lock_path(), whole.to_text().as_bytes())?;
         Ok(true)
     }
 
     /// Returns the folder for what a build leaves.
     pub(crate) fn target(&self) -> PathBuf {
-        self.dir.join("target")
+        self.dir.join(TARGET)
     }
 
     /// Holds a lock on the project, so that two commands that change it run one after the other.
@@ -147,7 +164,7 @@ impl Project {
     /// The lock ends when the returned file is closed, also when the process is killed.
     pub(crate) async fn exclusive(session: &Session, dir: &Path) -> Result<std::fs::File, Error> {
         use pib_event::ReporterExt as _;
-        let target = dir.join("target");
+        let target = dir.join(TARGET);
         std::fs::create_dir_all(&target).map_err(|error| Error::io("create the folder", &target, error))?;
         let path = target.join(".pib-lock");
         let fail = |error| Error::io("lock the project by", &path, error);

@@ -10,12 +10,24 @@ use pib_plan::manifest::stage::StageManifest;
 use pib_plan::variable::Variable;
 
 use super::SourceError;
+use super::contents::Contents;
 use super::files::{MAX_BYTES, is_file};
 
 /// Returns the index entry of the stage in the folder `root`, without what only an archive has.
-pub(super) fn of(manifest: &StageManifest, root: &Path) -> Result<IndexEntry, SourceError> {
+pub(super) fn of(
+    manifest: &StageManifest,
+    root: &Path,
+    contents: &Contents,
+) -> Result<IndexEntry, SourceError> {
     let hook = match &manifest.hook {
-        Some(hook) => Some(read_hook(manifest, &root.join(&hook.component))?),
+        Some(hook) => {
+            let path = root.join(&hook.component);
+            let contract = match contents.get(&hook.component) {
+                Some(bytes) => hook_ref(manifest, &path, bytes),
+                None => hook_ref(manifest, &path, &read_hook(manifest, &path)?),
+            };
+            Some(contract?)
+        }
         None => None,
     };
     Ok(IndexEntry {
@@ -55,26 +67,28 @@ pub(super) fn no_hook(manifest: &StageManifest, path: PathBuf) -> SourceError {
     }
 }
 
-fn read_hook(manifest: &StageManifest, path: &Path) -> Result<HookRef, SourceError> {
+fn read_hook(manifest: &StageManifest, path: &Path) -> Result<Vec<u8>, SourceError> {
     // What is no regular file of the stage, e.g. a link out of it, is not the stage's hook.
     if !is_file(path) {
         return Err(no_hook(manifest, path.to_owned()));
     }
-    let fail = |reason: String, help: String| SourceError::BadHook {
-        name: manifest.name.clone(),
-        path: path.to_owned(),
-        reason,
-        help,
-    };
-    let bytes = match pib_file::read(path, MAX_BYTES) {
+    match pib_file::read(path, MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             let help = "A stage's files may not be larger than that together.".to_owned();
-            return Err(fail(error.to_string(), help));
+            Err(bad_hook(manifest, path, error.to_string(), help))
         }
-        bytes => bytes.map_err(SourceError::io("reading", path))?,
-    };
-    let contract = hook::inspect(&bytes).map_err(|problem| fail(problem.to_string(), problem.advice()))?;
-    Ok(HookRef { digest: Digest::of(&bytes), world: contract.world })
+        bytes => bytes.map_err(SourceError::io("reading", path)),
+    }
+}
+
+fn hook_ref(manifest: &StageManifest, path: &Path, component: &[u8]) -> Result<HookRef, SourceError> {
+    let contract = hook::inspect(component)
+        .map_err(|problem| bad_hook(manifest, path, problem.to_string(), problem.advice()))?;
+    Ok(HookRef { digest: Digest::of(component), world: contract.world })
+}
+
+fn bad_hook(manifest: &StageManifest, path: &Path, reason: String, help: String) -> SourceError {
+    SourceError::BadHook { name: manifest.name.clone(), path: path.to_owned(), reason, help }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use pib_plan::id::Digest;
 use pib_plan::manifest::stage::{FILE_NAME, ModeRecord, StageManifest};
@@ -19,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
 use super::SourceError;
+use super::contents::Contents;
 use super::found::walk;
 use super::modes::{self, Settled};
 
@@ -63,6 +65,8 @@ pub(super) struct Listing {
     pub(super) folders: Vec<PackageFolder>,
     /// The digest of the canonical tar.
     pub(super) content: Digest,
+    /// The bytes of small files.
+    pub(super) contents: Contents,
     /// The entries of `[modes]` that are missing: what only this copy of the folder has.
     pub(super) unrecorded: Vec<String>,
 }
@@ -75,9 +79,14 @@ pub(super) fn read(root: &Path, modes: Modes<'_>) -> Result<Listing, SourceError
 /// Writes the canonical tar of what is below `root` to `out`.
 pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> Result<Listing, SourceError> {
     let found = walk(root)?;
+    let mut contents = Contents::default();
     let settled: Settled = match modes {
         Modes::Recorded(shown) => {
-            let (manifest, records) = records(root, shown)?;
+            let text = manifest_text(root)?;
+            let (manifest, records) = records(shown, text.as_deref().unwrap_or_default());
+            if let Some(text) = text {
+                contents.keep(FILE_NAME, text.into_bytes().into());
+            }
             modes::by_records(root, &manifest, &records, found)?
         }
         Modes::Exact => modes::exactly(root, found)?,
@@ -99,15 +108,27 @@ pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> R
         };
         let header = header(&path, EntryType::Regular, size, mode.bits()).map_err(unfit)?;
         out.write_all(header.as_bytes()).map_err(fail("packing", &full))?;
-        let pointer = if matches!(modes, Modes::Recorded(_)) { MAX_LFS_POINTER } else { 0 };
-        let digest = copy_file(&full, size, pointer, &mut out)?;
+        let digest = match Contents::is_small(size) {
+            true => {
+                let bytes = match contents.get(&path) {
+                    Some(bytes) => Arc::clone(bytes),
+                    None => read_whole(&full, size)?.into(),
+                };
+                if matches!(modes, Modes::Recorded(_)) && is_lfs_pointer(&bytes) {
+                    return Err(SourceError::LfsPointer { path: full });
+                }
+                contents.keep(&path, Arc::clone(&bytes));
+                copy(&full, size, &mut &*bytes, &mut out)?
+            }
+            false => copy(&full, size, &mut open(&full, size)?, &mut out)?,
+        };
         files.push(PackageFile { path, size, mode, digest });
     }
     out.write_all(&[0; 2 * BLOCK]).map_err(fail("packing", root))?;
     let folders = settled.own_folders().map(|(path, mode)| PackageFolder { path: path.clone(), mode: *mode });
     let folders = folders.collect();
     let content = Digest::from_bytes(out.hasher.finalize().into());
-    Ok(Listing { files, folders, content, unrecorded: settled.unrecorded })
+    Ok(Listing { files, folders, content, contents, unrecorded: settled.unrecorded })
 }
 
 /// Gives the files and folders below `root`, which pib has just made, the modes that the stage's records say.
@@ -136,18 +157,24 @@ pub(super) fn set_mode(path: &Path, mode: Mode) -> Result<(), SourceError> {
     fs::set_permissions(path, Permissions::from_mode(mode.bits())).map_err(SourceError::io("writing", path))
 }
 
+/// Returns the text of the stage's manifest; `None` where it has none.
+fn manifest_text(root: &Path) -> Result<Option<String>, SourceError> {
+    let path = root.join(FILE_NAME);
+    if is_file(&path) { read_text(&path, MAX_MANIFEST as u64) } else { Ok(None) }
+}
+
 /// Returns the entries of `[modes]` in the stage's manifest, and its text for messages.
 ///
 /// A manifest that cannot be read has none here: whoever wants more of it says what is wrong with it.
-fn records(root: &Path, shown: &str) -> Result<(ManifestText, Vec<ModeRecord>), SourceError> {
-    let path = root.join(FILE_NAME);
-    let text = match is_file(&path) {
-        true => read_text(&path, MAX_MANIFEST as u64)?.unwrap_or_default(),
-        false => String::new(),
-    };
-    let file = if shown.is_empty() { FILE_NAME.to_owned() } else { format!("{shown}/{FILE_NAME}") };
-    let manifest = StageManifest::parse(&file, &text);
-    Ok((ManifestText::new(&file, &text), manifest.map(|manifest| manifest.modes).unwrap_or_default()))
+fn records(shown: &str, text: &str) -> (ManifestText, Vec<ModeRecord>) {
+    let file = manifest_name(shown);
+    let manifest = StageManifest::parse(&file, text);
+    (ManifestText::new(&file, text), manifest.map(|manifest| manifest.modes).unwrap_or_default())
+}
+
+/// Returns what messages call the manifest of a folder that they call `shown`.
+pub(super) fn manifest_name(shown: &str) -> String {
+    if shown.is_empty() { FILE_NAME.to_owned() } else { format!("{shown}/{FILE_NAME}") }
 }
 
 fn header(path: &str, kind: EntryType, size: u64, mode: u32) -> Result<Header, String> {
@@ -178,22 +205,22 @@ fn split(path: &str) -> Option<(&str, &str)> {
     path.match_indices('/').find(fits).map(|(at, _)| (&path[..at], &path[at + 1..]))
 }
 
-/// Copies exactly `size` bytes of the file and fills the block up; returns the digest of the bytes. A file of at most
-/// `pointer` bytes must not be one that only stands for a file in Git LFS.
-fn copy_file(path: &Path, size: u64, pointer: u64, out: &mut dyn Write) -> Result<Digest, SourceError> {
+/// Opens a file that had `size` bytes. One byte more can be read of it, which tells that it has grown.
+fn open(path: &Path, size: u64) -> Result<io::Take<fs::File>, SourceError> {
     let file = pib_file::open(path).map_err(SourceError::io("opening", path))?;
-    // One byte more than expected tells a file that has grown since the walk.
-    let mut file = file.take(size + 1);
-    let mut start = Vec::new();
-    if size <= pointer {
-        file.read_to_end(&mut start).map_err(SourceError::io("reading", path))?;
-        if is_lfs_pointer(&start) {
-            return Err(SourceError::LfsPointer { path: path.to_owned() });
-        }
-    }
+    Ok(file.take(size + 1))
+}
+
+fn read_whole(path: &Path, size: u64) -> Result<Vec<u8>, SourceError> {
+    let mut bytes = Vec::new();
+    open(path, size)?.read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
+    Ok(bytes)
+}
+
+/// Copies the `size` bytes of a file and fills the block up; returns the digest of the bytes.
+fn copy(path: &Path, size: u64, from: &mut dyn Read, out: &mut dyn Write) -> Result<Digest, SourceError> {
     let mut input = Hashing { out, hasher: Sha256::new() };
-    let mut whole = start.as_slice().chain(file);
-    let copied = io::copy(&mut whole, &mut input).map_err(SourceError::io("reading", path))?;
+    let copied = io::copy(from, &mut input).map_err(SourceError::io("reading", path))?;
     if copied != size {
         let reason = "it changed while it was read".to_owned();
         return Err(SourceError::Unfit { path: path.to_owned(), reason });

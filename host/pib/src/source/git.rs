@@ -232,7 +232,7 @@ struct Located {
 
 impl Located {
     fn entry(&self) -> Result<IndexEntry, SourceError> {
-        let entry = entry::of(&self.manifest, &self.cached.root)?;
+        let entry = entry::of(&self.manifest, &self.cached.root, &self.cached.listing.contents)?;
         Ok(IndexEntry { content: Some(self.cached.listing.content), ..entry })
     }
 }

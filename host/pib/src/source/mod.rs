@@ -23,6 +23,7 @@
 
 pub mod archive;
 pub mod cache;
+mod contents;
 mod entry;
 mod error;
 mod fetch;
@@ -56,7 +57,7 @@ use pib_plan::suggest;
 
 use cache::StageCache;
 use git::{Git, GitOptions, Wish};
-use path::PathStage;
+use path::{PathPackages, PathStage};
 use pib_net::Http;
 use registry::Registry;
 use vendor::Vendor;
@@ -88,6 +89,8 @@ pub struct Sources {
     assumed: Arc<AtomicBool>,
     /// Held by the one question about git repositories: those after it find what it has fetched.
     git_turn: Arc<tokio::sync::Mutex<()>>,
+    /// What was read of path stages.
+    path_packages: PathPackages,
     /// The stages that the project holds itself.
     vendor: Option<Vendor>,
     /// What git stages move to, instead of what the lock or the manifest says.
@@ -111,6 +114,7 @@ impl Sources {
             tokens: BTreeMap::new(),
             fresh: false,
             assumed: Arc::default(),
+            path_packages: PathPackages::default(),
             git_turn: Arc::default(),
             vendor: None,
             pins: BTreeMap::new(),
@@ -362,8 +366,9 @@ impl Sources {
         }
     }
 
-    fn path_stage<'a>(&self, name: &'a StageName, path: &'a PathSource) -> PathStage<'a> {
-        PathStage { name, shown: path.as_str(), root: self.project.join(path.as_str()) }
+    fn path_stage<'a>(&'a self, name: &'a StageName, path: &'a PathSource) -> PathStage<'a> {
+        let (shown, root) = (path.as_str(), self.project.join(path.as_str()));
+        PathStage { name, shown, root, read: &self.path_packages }
     }
 }
 

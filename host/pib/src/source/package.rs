@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use pib_plan::assemble::FileSource;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
 use pib_plan::manifest::{MAX_MANIFEST, stage};
 use pib_plan::part::MAX_PART;
 use semver::Version;
 
+use super::contents::Contents;
 use super::files::{self, Listing, Modes, PackageFile, PackageFolder, is_part};
 use super::{SourceError, entry};
 
@@ -30,6 +32,8 @@ pub struct Package {
     pub content: Digest,
     /// What it says of itself.
     pub manifest: StageManifest,
+    /// The bytes of its small files.
+    pub(super) contents: Contents,
 }
 
 impl Package {
@@ -41,7 +45,11 @@ impl Package {
 
     /// Completes a package whose files were read already.
     pub(super) fn with_listing(root: &Path, shown: &str, listing: Listing) -> Result<Self, SourceError> {
-        Self::with_manifest(root, manifest(root, shown)?, listing)
+        let manifest = match written(shown, &listing.contents)? {
+            Some(manifest) => manifest,
+            None => manifest(root, shown)?,
+        };
+        Self::with_manifest(root, manifest, listing)
     }
 
     /// Completes a package whose files and manifest were read already.
@@ -50,7 +58,7 @@ impl Package {
         manifest: StageManifest,
         listing: Listing,
     ) -> Result<Self, SourceError> {
-        let Listing { files, folders, content, unrecorded } = listing;
+        let Listing { files, folders, content, contents, unrecorded } = listing;
         let package = Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
@@ -60,6 +68,7 @@ impl Package {
             unrecorded,
             content,
             manifest,
+            contents,
         };
         if package.parts().next().is_none() {
             return Err(SourceError::NoPart { name: package.name, path: root.to_owned() });
@@ -76,6 +85,14 @@ impl Package {
     pub fn file(&self, path: &str) -> Option<&PackageFile> {
         let position = self.files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()?;
         self.files.get(position)
+    }
+
+    /// Returns where the bytes of one of its files are: here, where it is small, so that what is sent is what was read.
+    pub fn source_of(&self, file: &PackageFile) -> FileSource {
+        match self.contents.get(&file.path) {
+            Some(bytes) => FileSource::Bytes(bytes.to_vec()),
+            None => FileSource::File(self.root.join(&file.path)),
+        }
     }
 
     /// Returns the digest of its hook's component, if it has one.
@@ -126,7 +143,10 @@ impl Package {
         let name = names.into_iter().find(|name| self.file(name).is_some());
         let missing = || SourceError::NoPartForOs { name: self.name.clone(), os: os.to_owned() };
         let name = name.ok_or_else(missing)?;
-        let text = files::read_text(&self.root.join(&name), MAX_PART as u64)?.ok_or_else(missing)?;
+        let text = match self.contents.get(&name) {
+            Some(bytes) => text(&self.root.join(&name), bytes)?,
+            None => files::read_text(&self.root.join(&name), MAX_PART as u64)?.ok_or_else(missing)?,
+        };
         Ok((name, text))
     }
 }
@@ -138,8 +158,8 @@ impl Package {
 /// # Errors
 /// When the folder is no stage, or its manifest cannot be read.
 pub fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
-    if let Some(manifest) = written(root, shown)? {
-        return Ok(manifest);
+    if let Some(text) = files::read_text(&root.join(stage::FILE_NAME), MAX_MANIFEST as u64)? {
+        return Ok(StageManifest::parse(&files::manifest_name(shown), &text)?);
     }
     if !has_part(root)? {
         return Err(SourceError::NotAStage { path: root.to_owned() });
@@ -156,8 +176,9 @@ pub(super) fn copied_manifest(
     root: &Path,
     shown: &str,
     name: &str,
+    contents: &Contents,
 ) -> Result<Option<StageManifest>, SourceError> {
-    match written(root, shown)? {
+    match written(shown, contents)? {
         Some(manifest) => Ok(Some(manifest)),
         None if has_part(root)? => bare(name, Path::new(shown)).map(Some),
         None => Ok(None),
@@ -171,17 +192,17 @@ fn bare(name: &str, root: &Path) -> Result<StageManifest, SourceError> {
     Ok(StageManifest::bare(name))
 }
 
-fn written(root: &Path, shown: &str) -> Result<Option<StageManifest>, SourceError> {
-    let path = root.join(stage::FILE_NAME);
-    if let Some(text) = files::read_text(&path, MAX_MANIFEST as u64)? {
-        let file = if shown.is_empty() {
-            stage::FILE_NAME.to_owned()
-        } else {
-            format!("{shown}/{}", stage::FILE_NAME)
-        };
-        return Ok(Some(StageManifest::parse(&file, &text)?));
-    }
-    Ok(None)
+/// Returns what the manifest says that was read with a stage's files; `None` where there is none.
+fn written(shown: &str, contents: &Contents) -> Result<Option<StageManifest>, SourceError> {
+    let Some(bytes) = contents.get(stage::FILE_NAME) else { return Ok(None) };
+    let file = files::manifest_name(shown);
+    Ok(Some(StageManifest::parse(&file, &text(Path::new(&file), bytes)?)?))
+}
+
+fn text(path: &Path, bytes: &[u8]) -> Result<String, SourceError> {
+    let not_text =
+        |_| SourceError::Unfit { path: path.to_owned(), reason: "it is not UTF-8 text".to_owned() };
+    String::from_utf8(bytes.to_vec()).map_err(not_text)
 }
 
 fn has_part(root: &Path) -> Result<bool, SourceError> {

@@ -1,11 +1,14 @@
 //! Path stages: folders on this machine, taken as they are.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
 
+use super::contents::Contents;
 use super::{Package, SourceError, entry, package};
 
 /// Returns what the stage in the folder `root` says of itself, as the resolver needs it; messages call the folder
@@ -17,7 +20,7 @@ use super::{Package, SourceError, entry, package};
 /// # Errors
 /// When the folder is no stage, or its manifest or hook cannot be read.
 pub fn describe(root: &Path, shown: &str) -> Result<IndexEntry, SourceError> {
-    entry::of(&package::manifest(root, shown)?, root)
+    entry::of(&package::manifest(root, shown)?, root, &Contents::default())
 }
 
 /// Reads the stage in the folder `root`; messages call the folder `shown`.
@@ -36,22 +39,31 @@ pub(super) struct PathStage<'a> {
     pub(super) shown: &'a str,
     /// The folder.
     pub(super) root: PathBuf,
+    /// What was read of path stages until now: what is resolved is what is built.
+    pub(super) read: &'a PathPackages,
 }
+
+/// The path stages that were read, by their folders.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PathPackages(Arc<Mutex<BTreeMap<PathBuf, Package>>>);
 
 impl PathStage<'_> {
     pub(super) fn candidate(&self, source: &SourceId) -> Result<Candidate, SourceError> {
-        self.check_folder()?;
-        let entry = describe(&self.root, self.shown)?;
-        self.check_name(&entry.name)?;
+        let package = self.package()?;
+        let entry = entry::of(&package.manifest, &self.root, &package.contents)?;
         let version = entry.vers.clone();
         Ok(Candidate { version, source: source.clone(), offer: Offer::Entry(Arc::new(entry)) })
     }
 
     pub(super) fn package(&self) -> Result<Package, SourceError> {
         self.check_folder()?;
-        let package = Package::open(&self.root, self.shown)?;
+        let mut read = self.read.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let package = match read.entry(self.root.clone()) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => unread.insert(Package::open(&self.root, self.shown)?),
+        };
         self.check_name(&package.name)?;
-        Ok(package)
+        Ok(package.clone())
     }
 
     fn check_folder(&self) -> Result<(), SourceError> {

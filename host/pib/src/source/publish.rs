@@ -159,7 +159,7 @@ fn without_build(version: &Version) -> Version {
 }
 
 fn new_version(packed: Packed, folder: &Path) -> Result<NewVersion, SourceError> {
-    let mut entry = entry::of(&packed.package.manifest, folder)?;
+    let mut entry = entry::of(&packed.package.manifest, folder, &packed.package.contents)?;
     if packed.package.has_modes() {
         entry.v = MODES_SCHEMA;
     }

@@ -23,9 +23,14 @@ fn place() -> Place {
     publish::publish(&[stage(&root.join("stages"), "os", "1.0.0")], &registry, false).unwrap();
     let url = format!("file://{}", registry.display());
     let registries = BTreeMap::from([("acme".to_owned(), url)]);
-    let sources = Sources::new(&root.join("cache"), &root.join("project"), registries);
+    let sources = sources(root, registries);
     let registry = sources.registry_source(Some("acme")).unwrap();
-    Place { sources: sources.offline(true), registry, temp }
+    Place { sources, registry, temp }
+}
+
+/// Returns the sources of the next run of pib.
+fn sources(root: &Path, registries: BTreeMap<String, String>) -> Sources {
+    Sources::new(&root.join("cache"), &root.join("project"), registries).offline(true)
 }
 
 fn name(text: &str) -> StageName {
@@ -147,7 +152,7 @@ async fn an_archive_of_another_stage_is_refused() {
 
 #[tokio::test]
 async fn a_folder_is_a_stage_as_it_is() {
-    let place = place();
+    let mut place = place();
     let folder = stage(&place.temp.path().join("project/stages"), "mine", "0.3.0");
     let source = SourceId::path("stages/mine").unwrap();
     let mine = resolve(&place, "mine", &source).await;
@@ -156,6 +161,9 @@ async fn a_folder_is_a_stage_as_it_is() {
     let before = place.sources.fetch(&mine, None).await.unwrap();
     write(&folder, &[("files/etc/mine.conf", "x=1\n")]);
     let lock = LockedStage { content: Some(before.content), ..lock_of(&mine) };
+    // What was resolved is what is built; the next run sees what has changed.
+    assert_eq!(place.sources.fetch(&mine, Some(&lock)).await.unwrap(), before);
+    place.sources = sources(place.temp.path(), BTreeMap::new());
     let after = place.sources.fetch(&mine, Some(&lock)).await.unwrap();
     assert_ne!(before.content, after.content);
     assert!(after.has("files/etc") && after.has("files/etc/mine.conf") && !after.has("files/et"));
@@ -199,18 +207,20 @@ async fn folders_that_are_no_stage_are_told_apart() {
 
 #[tokio::test]
 async fn a_stage_without_a_part_or_hook_is_refused() {
-    let place = place();
+    let mut place = place();
     let project = place.temp.path().join("project");
     let toml = "[stage]\nname = \"a\"\nversion = \"1.0.0\"\n";
     write(&project.join("a"), &[("stage.toml", toml)]);
     let source = SourceId::path("a").unwrap();
-    let a = resolve(&place, "a", &source).await;
-    assert!(matches!(place.sources.fetch(&a, None).await, Err(SourceError::NoPart { .. })));
+    let error = place.sources.candidates(&name("a"), &source).await.unwrap_err();
+    assert!(matches!(error, SourceError::NoPart { .. }), "{error}");
     write(&project.join("a"), &[("Dockerfile.arch.part", "RUN true\n")]);
+    let a = resolve(&place, "a", &source).await;
     let package = place.sources.fetch(&a, None).await.unwrap();
     assert!(matches!(package.part("debian"), Err(SourceError::NoPartForOs { .. })));
     let hooked = format!("{toml}[hook]\ncomponent = \"hook.wasm\"\n");
     write(&project.join("a"), &[("stage.toml", &hooked)]);
+    place.sources = sources(place.temp.path(), BTreeMap::new());
     let error = place.sources.candidates(&name("a"), &source).await.unwrap_err();
     assert!(matches!(error, SourceError::BadHook { .. }), "{error}");
 }

@@ -91,7 +91,7 @@ impl Vendor {
         let entry = IndexEntry {
             cksum: locked.and_then(|locked| locked.checksum),
             content: (!is_path).then_some(package.content),
-            ..entry::of(&package.manifest, &package.root)?
+            ..entry::of(&package.manifest, &package.root, &package.contents)?
         };
         let (version, source) = (package.version, stage.source.clone());
         Ok(Some(Candidate { version, source, offer: Offer::Entry(Arc::new(entry)) }))
@@ -147,7 +147,8 @@ impl Vendor {
             return Err(changed(stage, root, &listing));
         }
         let shown = root.to_string_lossy();
-        let Some(manifest) = package::copied_manifest(&root, &shown, stage.name.as_str())? else {
+        let Some(manifest) = package::copied_manifest(&root, &shown, stage.name.as_str(), &listing.contents)?
+        else {
             return Err(SourceError::NotAStage { path: root });
         };
         let package = Package::with_manifest(&root, manifest, listing)?;

@@ -40,6 +40,7 @@ impl Lines {
             Event::StepDetail { id, detail } => verbose.then(|| format!("[{id}] {detail}")),
             Event::Log { id, line } => verbose.then(|| format!("[{id}] {line}")),
             Event::LogFile { path } => verbose.then(|| format!("The full log: {path}")),
+            Event::FileRead { path } => verbose.then(|| format!("Reading {path}")),
             Event::Warning { message } => Some(format!("warning: {message}")),
             Event::Note { message } => normal.then_some(message),
             // How far a step is would be a line for every moment; an error is shown by the command line.

@@ -85,7 +85,7 @@ impl Screen {
             Event::Note { message } => return vec![harmless(&message)],
             // What has not ended by now never will. The error itself is shown by the command line.
             Event::Error { .. } => return self.steps.drain(..).map(|step| step.failed(now)).collect(),
-            Event::LogFile { .. } => {}
+            Event::LogFile { .. } | Event::FileRead { .. } => {}
         }
         Vec::new()
     }

@@ -160,7 +160,8 @@ impl Work {
         }
         let shown = shown(&address, source.path());
         let bare = bare_name(&address, source.path());
-        let Some(manifest) = package::copied_manifest(&cached.root, &shown, &bare)? else {
+        let Some(manifest) = package::copied_manifest(&cached.root, &shown, &bare, &cached.listing.contents)?
+        else {
             return Err(self.no_stage(&address, source));
         };
         if manifest.name != *name {

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use super::project::Scratch;
 use crate::event_log::{checked, kinds, record};
 use crate::world::{Images, World, nonce};
 
@@ -100,4 +101,45 @@ fn what_a_command_and_an_export_build_is_told_and_logged() {
     assert_eq!((output.status.code(), error["exit-code"].as_i64()), (Some(6), Some(6)), "{error}");
     let log = std::fs::read_to_string(world.path("inside").join(error["logs"][0].as_str().unwrap())).unwrap();
     assert!(log.contains("stage:mine: failed") && log.contains("exit code 9"), "{log}");
+}
+
+/// What is judged is what is built: a file is not read again after something was decided by it.
+#[test]
+fn a_build_reads_each_file_of_the_project_once() {
+    let project = Scratch::new("readonce", "unix:///var/run/docker.sock");
+    project.part("mine", "COPY stages/mine/some /etc/some\nRUN true\n");
+    let stage = "[stage]\nname = \"mine\"\nversion = \"1.0.0\"\n\n[config.text]\ntype = \"paths\"\n";
+    std::fs::write(project.path("stages/mine/stage.toml"), stage).unwrap();
+    std::fs::write(project.path("stages/mine/some"), "some").unwrap();
+    std::fs::write(project.path("text"), "text").unwrap();
+    let manifest = std::fs::read_to_string(project.path("pib.toml")).unwrap();
+    let with = "path = \"stages/mine\", config = { text = [\"text\"] }";
+    std::fs::write(project.path("pib.toml"), manifest.replace("path = \"stages/mine\"", with)).unwrap();
+    let mut expected: Vec<&str> = vec![
+        "base.tar",
+        "pib.toml",
+        "stages/__cleanup__/Dockerfile.part",
+        "stages/__init__/Dockerfile.part",
+        "stages/mine/Dockerfile.part",
+        "stages/mine/some",
+        "stages/mine/stage.toml",
+        "text",
+    ];
+    // The first build writes the lock, the second has it; then nothing is to be done.
+    for _ in 0..3 {
+        let output = project.pib(&["build", "--json", "--verbose"]).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{text}");
+        let events = checked(&text);
+        let mut read: Vec<&str> =
+            kinds(&events, "file-read").iter().map(|event| event["path"].as_str().unwrap()).collect();
+        // The cache of this project is in its folder.
+        read.retain(|path| !path.starts_with("cache/"));
+        read.sort_unstable();
+        assert_eq!(read, expected);
+        expected = expected.into_iter().filter(|path| *path != "base.tar").collect();
+        if !expected.contains(&"pib.lock") {
+            expected.insert(0, "pib.lock");
+        }
+    }
 }

@@ -113,7 +113,7 @@ fn no_two_files_import_each_other() {
     for (name, file) in CRATES {
         let modules = modules(file);
         let graph = code::graph(&modules, shown);
-        assert!(modules.len() < 4 || edges(&graph).count() > 3, "the scan finds nothing in {name}");
+        assert!(modules.len() < 6 || edges(&graph).count() > 3, "the scan finds nothing in {name}");
         whole.extend(graph);
     }
     // Each entry, and the uses that it lets be.
