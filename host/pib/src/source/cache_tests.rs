@@ -5,19 +5,19 @@ use super::super::testing::{stage, write};
 use super::*;
 use archive::{Packed, pack};
 
-struct Place {
+struct Fixture {
     temp: tempfile::TempDir,
     packed: Packed,
 }
 
-fn place() -> Place {
+fn fixture() -> Fixture {
     let temp = tempfile::tempdir().unwrap();
     let root = stage(temp.path(), "demo", "1.0.0");
     write(&root, &[("files/etc/demo.conf", &"x = 1\n".repeat(5000))]);
-    Place { packed: pack(&root, "demo").unwrap(), temp }
+    Fixture { packed: pack(&root, "demo").unwrap(), temp }
 }
 
-impl Place {
+impl Fixture {
     fn cache(&self) -> StageCache {
         StageCache::new(&self.temp.path().join("cache"))
     }
@@ -41,19 +41,19 @@ impl Place {
 
 #[test]
 fn a_stage_is_found_where_it_was_put() {
-    let place = place();
-    assert_eq!(place.cache().find(place.content()).unwrap(), None);
-    let put = place.insert().unwrap();
-    assert_eq!(put.listing.files, place.packed.package.files);
-    assert_eq!(place.cache().find(place.content()).unwrap(), Some(put.clone()));
-    assert_eq!(place.insert().unwrap(), put);
-    assert_eq!(place.leftovers(), 0);
+    let fixture = fixture();
+    assert_eq!(fixture.cache().find(fixture.content()).unwrap(), None);
+    let put = fixture.insert().unwrap();
+    assert_eq!(put.listing.files, fixture.packed.package.files);
+    assert_eq!(fixture.cache().find(fixture.content()).unwrap(), Some(put.clone()));
+    assert_eq!(fixture.insert().unwrap(), put);
+    assert_eq!(fixture.leftovers(), 0);
 }
 
 #[test]
 fn damage_is_noticed_and_mended() {
-    let place = place();
-    let root = place.insert().unwrap().root;
+    let fixture = fixture();
+    let root = fixture.insert().unwrap().root;
     let damages: [&dyn Fn(); 6] = [
         &|| fs::write(root.join("files/etc/demo.conf"), "x = 2\n").unwrap(),
         &|| fs::remove_file(root.join("stage.toml")).unwrap(),
@@ -69,62 +69,62 @@ fn damage_is_noticed_and_mended() {
     ];
     for damage in damages {
         damage();
-        assert_eq!(place.cache().find(place.content()).unwrap(), None);
+        assert_eq!(fixture.cache().find(fixture.content()).unwrap(), None);
         assert!(!root.exists());
-        place.insert().unwrap();
+        fixture.insert().unwrap();
         damage();
         // Also when the damage is met only on the way in.
-        assert_eq!(place.insert().unwrap().listing.files, place.packed.package.files);
-        assert!(place.cache().find(place.content()).unwrap().is_some());
+        assert_eq!(fixture.insert().unwrap().listing.files, fixture.packed.package.files);
+        assert!(fixture.cache().find(fixture.content()).unwrap().is_some());
     }
-    assert_eq!(place.leftovers(), 0);
+    assert_eq!(fixture.leftovers(), 0);
 }
 
 #[test]
 fn a_refused_archive_leaves_nothing() {
-    let place = place();
-    let checksum = place.packed.checksum;
+    let fixture = fixture();
+    let checksum = fixture.packed.checksum;
     let promise = Promise { what: "demo 1.0.0", checksum, content: Digest::of(b"other"), has_modes: false };
-    let error = place.cache().insert(&place.packed.archive, &promise).unwrap_err();
+    let error = fixture.cache().insert(&fixture.packed.archive, &promise).unwrap_err();
     assert!(matches!(error, SourceError::WrongDigest { .. }), "{error}");
-    assert_eq!(place.leftovers(), 0);
-    assert_eq!(place.temp.path().join("cache/stages").read_dir().unwrap().count(), 1);
+    assert_eq!(fixture.leftovers(), 0);
+    assert_eq!(fixture.temp.path().join("cache/stages").read_dir().unwrap().count(), 1);
 }
 
 #[test]
 fn what_a_killed_process_left_is_removed_after_a_day() {
-    let place = place();
-    place.insert().unwrap();
-    let temp = place.temp.path().join("cache/stages/tmp");
+    let fixture = fixture();
+    fixture.insert().unwrap();
+    let temp = fixture.temp.path().join("cache/stages/tmp");
     write(&temp.join("old"), &[("x", "")]);
     write(&temp.join("new"), &[("x", "")]);
     let past = std::time::SystemTime::now() - leftovers::STALE - std::time::Duration::from_secs(60);
     File::open(temp.join("old")).unwrap().set_modified(past).unwrap();
-    place.insert().unwrap();
+    fixture.insert().unwrap();
     assert!(!temp.join("old").exists() && temp.join("new").exists());
 }
 
 #[test]
 fn many_at_once_all_succeed() {
-    let place = place();
+    let fixture = fixture();
     let barrier = Barrier::new(24);
     thread::scope(|scope| {
         for number in 0..24 {
-            let (place, barrier) = (&place, &barrier);
+            let (fixture, barrier) = (&fixture, &barrier);
             scope.spawn(move || {
                 barrier.wait();
                 for round in 0..20 {
                     if number == 0 && round % 5 == 4 {
-                        let _ = fs::write(place.cache().folder(place.content()).join("stray"), "");
+                        let _ = fs::write(fixture.cache().folder(fixture.content()).join("stray"), "");
                     }
-                    let stage = match place.cache().find(place.content()).unwrap() {
+                    let stage = match fixture.cache().find(fixture.content()).unwrap() {
                         Some(stage) => stage,
-                        None => place.insert().unwrap(),
+                        None => fixture.insert().unwrap(),
                     };
-                    assert_eq!(stage.listing.files, place.packed.package.files);
+                    assert_eq!(stage.listing.files, fixture.packed.package.files);
                 }
             });
         }
     });
-    assert_eq!(place.leftovers(), 0);
+    assert_eq!(fixture.leftovers(), 0);
 }

@@ -13,6 +13,9 @@ use super::SourceError;
 use super::contents::Contents;
 use super::files::{MAX_BYTES, is_file};
 
+/// The largest index file that is read, in bytes.
+pub(super) const MAX_INDEX: u64 = 64 << 20;
+
 /// Returns the index entry of the stage in the folder `root`, without what only an archive has.
 pub(super) fn of(
     manifest: &StageManifest,

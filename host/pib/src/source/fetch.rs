@@ -5,7 +5,8 @@ use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
 
 use super::archive::Promise;
-use super::{Package, SourceError, Sources, blocking};
+use super::threads::blocking;
+use super::{Package, SourceError, Sources};
 
 impl Sources {
     /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.

@@ -3,10 +3,11 @@
 //! | module | what it does |
 //! |---|---|
 //! | `address` | which addresses there are: https, ssh, folders |
+//! | `settings` | what the user has set for git |
 //! | `work` | one operation: which commit, which files |
 //! | `database` | the copies of repositories in the cache |
 //! | `wanted` | finds what a manifest asks for among what a repository offers |
-//! | `link` | the transports that libgit2 uses, and why one failed |
+//! | `link`, `transport` | what one fetch needs, and why it failed; libgit2's transports for it |
 //! | `meter` | watches a transfer |
 //! | `web`, `login` | over HTTP; who the user is there |
 //! | `ssh` | through the user's own ssh |
@@ -21,98 +22,39 @@ mod address;
 mod checkout;
 mod database;
 mod error;
+mod fault;
 mod link;
 mod login;
 mod meter;
 mod modules;
+mod settings;
 mod ssh;
+mod transport;
 mod wanted;
 mod web;
 mod work;
 mod worktree;
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::path::Path;
+use std::sync::Arc;
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::{Candidate, GitReference, GitSource, IndexEntry, Offer, SourceId};
+use pib_plan::index::{Candidate, GitSource, Offer};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::manifest::{MAX_MANIFEST, stage};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::cache::{CachedStage, StageCache};
-use super::{Package, SourceError, entry};
+use super::threads::blocking;
+use super::{Package, SourceError};
 use address::Address;
-use pib_event::{Reporter, Silent};
-use pib_net::Http;
-use work::{Work, bare_name, stage_folders};
+use fault::Fault;
+use work::{Located, Locked, Work, bare_name, stage_folders};
 
 pub use error::GitError;
+pub(super) use settings::Git;
+pub use settings::GitOptions;
 pub use worktree::changed_files;
-
-/// What the user's environment says about git, and what this run of the program has fetched.
-#[derive(Clone)]
-pub struct GitOptions {
-    /// The command that stands for ssh, where the user has set one.
-    ssh: Option<String>,
-    reporter: Arc<dyn Reporter>,
-    fetched: Fetched,
-}
-
-impl GitOptions {
-    /// Returns the options of a run whose user has perhaps set a command that stands for ssh; `reporter` takes
-    /// how far transfers are.
-    pub fn new(ssh: Option<String>, reporter: Arc<dyn Reporter>) -> Self {
-        Self { ssh, reporter, fetched: Fetched::default() }
-    }
-}
-
-impl Default for GitOptions {
-    fn default() -> Self {
-        Self::new(None, Arc::new(Silent))
-    }
-}
-
-impl fmt::Debug for GitOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GitOptions").field("ssh", &self.ssh).finish_non_exhaustive()
-    }
-}
-
-/// What references stood for when this run fetched them: it asks each only once, and so gets one answer.
-type Fetched = Arc<Mutex<BTreeMap<(String, GitReference), String>>>;
-
-/// The git repositories of a project.
-pub(super) struct Git {
-    pub(super) root: PathBuf,
-    pub(super) stages: StageCache,
-    pub(super) offline: bool,
-    pub(super) options: GitOptions,
-    pub(super) http: Arc<OnceLock<Http>>,
-}
-
-/// Why a stage could not be had from its repository.
-enum Fault {
-    /// The copy in the cache is damaged.
-    Damaged { address: Address, source: git2::Error },
-    /// Anything else.
-    Source(Box<SourceError>),
-}
-
-impl From<SourceError> for Fault {
-    fn from(error: SourceError) -> Self {
-        Self::Source(Box::new(error))
-    }
-}
-
-impl From<GitError> for Fault {
-    fn from(error: GitError) -> Self {
-        SourceError::from(error).into()
-    }
-}
 
 impl Git {
     /// Returns what the stage at `source` is now, or as `wish` has it.
@@ -194,7 +136,7 @@ impl Git {
         let stop = CancellationToken::new();
         let _guard = stop.clone().drop_guard();
         let this = Work::new(self, Handle::current(), stop);
-        super::blocking(move || this.run(work)).await
+        blocking(move || this.run(work)).await
     }
 }
 
@@ -204,35 +146,4 @@ pub(super) enum Wish {
     Stay(Option<Box<LockedStage>>),
     /// At this commit, whose first digits or name will do.
     Move(String),
-}
-
-/// What the lock holds of a stage.
-struct Locked {
-    commit: String,
-    content: Option<Digest>,
-}
-
-impl Locked {
-    /// Returns what `stage` holds, where it is about what `source` asks for.
-    fn of(stage: &LockedStage, source: &GitSource) -> Option<Self> {
-        match &stage.source {
-            SourceId::Git(git) if stage.source.satisfies(&source.clone().into()) => {
-                Some(Self { commit: git.commit()?.to_owned(), content: stage.content })
-            }
-            _ => None,
-        }
-    }
-}
-
-/// A stage in the cache.
-struct Located {
-    cached: CachedStage,
-    manifest: stage::StageManifest,
-}
-
-impl Located {
-    fn entry(&self) -> Result<IndexEntry, SourceError> {
-        let entry = entry::of(&self.manifest, &self.cached.root, &self.cached.listing.contents)?;
-        Ok(IndexEntry { content: Some(self.cached.listing.content), ..entry })
-    }
 }

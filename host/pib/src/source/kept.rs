@@ -15,7 +15,7 @@ use pib_plan::id::Digest;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::registry::MAX_INDEX;
+use super::entry::MAX_INDEX;
 use super::{SourceError, leftovers};
 use pib_net::Validators;
 

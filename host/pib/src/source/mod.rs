@@ -14,6 +14,7 @@
 //! | `found`, `modes` | what there is in a stage's folder, and how its modes are known |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
+//! | `threads` | what reads many files, where it does not hold up other tasks |
 //! | `leftovers` | where things are made before they get their names, and what killed processes leave |
 //! | `kept` | index files of web servers, asked for again only if they have changed |
 //!
@@ -41,6 +42,7 @@ pub mod registry;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod threads;
 pub mod vendor;
 mod verify;
 
@@ -369,13 +371,5 @@ impl Sources {
     fn path_stage<'a>(&'a self, name: &'a StageName, path: &'a PathSource) -> PathStage<'a> {
         let (shown, root) = (path.as_str(), self.project.join(path.as_str()));
         PathStage { name, shown, root, read: &self.path_packages }
-    }
-}
-
-/// Runs what reads many files where it does not hold up other tasks.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(stopped) => std::panic::resume_unwind(stopped.into_panic()),
     }
 }

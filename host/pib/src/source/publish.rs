@@ -112,7 +112,7 @@ fn known_contents(
     name: &StageName,
 ) -> Result<BTreeMap<Version, Digest>, SourceError> {
     let path = root.join(shard_path(name));
-    let text = files::read_text(&path, super::registry::MAX_INDEX)?.unwrap_or_default();
+    let text = files::read_text(&path, super::entry::MAX_INDEX)?.unwrap_or_default();
     let bad = |reason: String| SourceError::BadRegistry { registry: registry.source().describe(), reason };
     let file = IndexFile::parse(name, registry.source(), &text);
     if let Some(skipped) = file.skipped.first() {
@@ -242,7 +242,7 @@ fn write_all(root: &Path, new: &[NewVersion]) -> Result<(), SourceError> {
         let entry = &version.entry;
         write_atomic(&root.join(archive_path(&entry.name, &entry.vers)), &version.archive)?;
         let index = root.join(shard_path(&entry.name));
-        let mut text = files::read_text(&index, super::registry::MAX_INDEX)?.unwrap_or_default();
+        let mut text = files::read_text(&index, super::entry::MAX_INDEX)?.unwrap_or_default();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }

@@ -18,6 +18,7 @@ use url::Url;
 
 use super::SourceError;
 use super::archive::MAX_ARCHIVE;
+use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
 use pib_net::{Http, NetError};
 
@@ -30,8 +31,6 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const ARCHIVES: &str = "archives";
 /// The schema of a registry that this code reads and writes.
 const VERSION: u32 = 1;
-/// The largest index file that is read, in bytes.
-pub(super) const MAX_INDEX: u64 = 64 << 20;
 /// The largest `config.json` that is read, in bytes.
 const MAX_CONFIG: u64 = 64 << 10;
 
@@ -52,12 +51,12 @@ impl Config {
 #[derive(Debug, Clone)]
 pub struct Registry {
     source: SourceId,
-    place: Place,
+    location: Location,
 }
 
 /// Where a registry's files are.
 #[derive(Debug, Clone)]
-enum Place {
+enum Location {
     Embedded(&'static Dir<'static>),
     Folder(PathBuf),
     Web { base: Url, http: Http, kept: KeptIndex },
@@ -66,7 +65,7 @@ enum Place {
 impl Registry {
     /// Returns the registry that is embedded in this program.
     pub fn bundled() -> Self {
-        Self { source: SourceId::bundled(), place: Place::Embedded(&BUNDLED) }
+        Self { source: SourceId::bundled(), location: Location::Embedded(&BUNDLED) }
     }
 
     /// Returns the registry in a folder.
@@ -79,7 +78,7 @@ impl Registry {
             registry: format!("the registry `{}`", path.display()),
             reason: "its path cannot be written as a URL".to_owned(),
         })?;
-        Ok(Self { source: SourceId::registry(url.as_str())?, place: Place::Folder(absolute) })
+        Ok(Self { source: SourceId::registry(url.as_str())?, location: Location::Folder(absolute) })
     }
 
     /// Returns the registry at `url`; `http` gives the client for one behind a web server, whose index files are kept
@@ -97,8 +96,8 @@ impl Registry {
         let bad = |reason: String| SourceError::BadRegistry { registry: source.describe(), reason };
         let base = Url::parse(&format!("{}/", url.trim_end_matches('/')))
             .map_err(|error| bad(format!("`{url}` is not a URL ({error})")))?;
-        let place = match base.scheme() {
-            "file" => Place::Folder(base.to_file_path().map_err(|()| {
+        let location = match base.scheme() {
+            "file" => Location::Folder(base.to_file_path().map_err(|()| {
                 bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
             })?),
             "http" if token.is_some() && !is_this_machine(&base) => {
@@ -107,11 +106,11 @@ impl Registry {
             "http" | "https" => {
                 let http = http()?;
                 let http = token.map_or_else(|| http.clone(), |token| http.with_token(token));
-                Place::Web { kept: KeptIndex::new(cache_root, &base), base, http }
+                Location::Web { kept: KeptIndex::new(cache_root, &base), base, http }
             }
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
         };
-        Ok(Self { source, place })
+        Ok(Self { source, location })
     }
 
     /// Returns where this registry is, as the lock writes it.
@@ -121,7 +120,7 @@ impl Registry {
 
     /// Returns whether reading it takes the network.
     pub fn is_remote(&self) -> bool {
-        matches!(self.place, Place::Web { .. })
+        matches!(self.location, Location::Web { .. })
     }
 
     /// Checks that there is a registry that this code can read.
@@ -146,8 +145,8 @@ impl Registry {
     /// When the registry cannot be read.
     pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
         let path = shard_path(name);
-        let bytes = match &self.place {
-            Place::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
+        let bytes = match &self.location {
+            Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
             _ => self.read(&path, MAX_INDEX).await?,
         };
         Ok(self.parse(name, &bytes.unwrap_or_default()))
@@ -155,7 +154,7 @@ impl Registry {
 
     /// Returns every version of `name` as the web server had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
-        let Place::Web { kept, .. } = &self.place else { return None };
+        let Location::Web { kept, .. } = &self.location else { return None };
         Some(self.parse(name, &kept.get(&shard_path(name))?.bytes))
     }
 
@@ -203,10 +202,10 @@ impl Registry {
     /// Returns the names of all stages, sorted; none for a web server, which cannot list its files.
     pub fn names(&self) -> Vec<StageName> {
         let mut names = Vec::new();
-        match &self.place {
-            Place::Embedded(folder) => embedded_names(folder, &mut names),
-            Place::Folder(folder) => folder_names(folder, &mut names),
-            Place::Web { .. } => {}
+        match &self.location {
+            Location::Embedded(folder) => embedded_names(folder, &mut names),
+            Location::Folder(folder) => folder_names(folder, &mut names),
+            Location::Web { .. } => {}
         }
         names.sort();
         names
@@ -237,10 +236,10 @@ impl Registry {
 
     /// Returns the file at `path`, `None` where there is none.
     async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
-        match &self.place {
-            Place::Embedded(folder) => Ok(folder.get_file(path).map(|file| file.contents().to_owned())),
-            Place::Folder(folder) => self.read_file(&folder.join(path), limit),
-            Place::Web { base, http, .. } => match http.bytes(&self.url(base, path)?, limit).await {
+        match &self.location {
+            Location::Embedded(folder) => Ok(folder.get_file(path).map(|file| file.contents().to_owned())),
+            Location::Folder(folder) => self.read_file(&folder.join(path), limit),
+            Location::Web { base, http, .. } => match http.bytes(&self.url(base, path)?, limit).await {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(source) => Err(self.unreachable(path, source)),

@@ -8,14 +8,14 @@ use semver::Version;
 use super::testing::{stage, write};
 use super::*;
 
-struct Place {
+struct Fixture {
     temp: tempfile::TempDir,
     sources: Sources,
     registry: SourceId,
 }
 
 /// A project, a cache, and a registry with stage `os` 1.0.0.
-fn place() -> Place {
+fn fixture() -> Fixture {
     let temp = tempfile::tempdir().unwrap();
     let root = temp.path();
     fs::create_dir(root.join("project")).unwrap();
@@ -25,7 +25,7 @@ fn place() -> Place {
     let registries = BTreeMap::from([("acme".to_owned(), url)]);
     let sources = sources(root, registries);
     let registry = sources.registry_source(Some("acme")).unwrap();
-    Place { sources, registry, temp }
+    Fixture { sources, registry, temp }
 }
 
 /// Returns the sources of the next run of pib.
@@ -48,8 +48,8 @@ fn resolved(candidate: &Candidate) -> ResolvedStage {
     }
 }
 
-async fn resolve(place: &Place, stage: &str, source: &SourceId) -> ResolvedStage {
-    let file = place.sources.candidates(&name(stage), source).await.unwrap();
+async fn resolve(fixture: &Fixture, stage: &str, source: &SourceId) -> ResolvedStage {
+    let file = fixture.sources.candidates(&name(stage), source).await.unwrap();
     resolved(file.versions.last().unwrap())
 }
 
@@ -67,132 +67,132 @@ fn lock_of(resolved: &ResolvedStage) -> LockedStage {
 
 #[tokio::test]
 async fn a_stage_of_a_registry_is_fetched_once_and_then_found() {
-    let place = place();
-    assert_eq!(place.sources.names(&place.registry), [name("os")]);
-    let os = resolve(&place, "os", &place.registry).await;
-    let package = place.sources.fetch(&os, Some(&lock_of(&os))).await.unwrap();
+    let fixture = fixture();
+    assert_eq!(fixture.sources.names(&fixture.registry), [name("os")]);
+    let os = resolve(&fixture, "os", &fixture.registry).await;
+    let package = fixture.sources.fetch(&os, Some(&lock_of(&os))).await.unwrap();
     assert_eq!(Some(package.content), os.entry.content);
     let paths: Vec<_> =
         package.files.iter().map(|file| (file.path.as_str(), file.mode.is_executable())).collect();
     assert_eq!(paths, [("Dockerfile.part", false), ("files/usr/bin/os", true), ("stage.toml", false)]);
-    assert!(package.root.starts_with(place.temp.path().join("cache/stages")));
+    assert!(package.root.starts_with(fixture.temp.path().join("cache/stages")));
     assert_eq!(package.part("debian").unwrap().0, "Dockerfile.part");
-    fs::remove_dir_all(place.temp.path().join("registry/archives")).unwrap();
-    assert_eq!(place.sources.fetch(&os, None).await.unwrap(), package);
+    fs::remove_dir_all(fixture.temp.path().join("registry/archives")).unwrap();
+    assert_eq!(fixture.sources.fetch(&os, None).await.unwrap(), package);
 }
 
 #[tokio::test]
 async fn an_unknown_stage_is_an_empty_answer_and_a_wrong_address_an_error() {
-    let place = place();
-    let answer = place.sources.candidates(&name("nothing"), &place.registry).await.unwrap();
+    let fixture = fixture();
+    let answer = fixture.sources.candidates(&name("nothing"), &fixture.registry).await.unwrap();
     assert!(answer.versions.is_empty() && answer.skipped.is_empty());
-    let elsewhere = SourceId::registry(&format!("file://{}", place.temp.path().display())).unwrap();
-    let error = place.sources.candidates(&name("os"), &elsewhere).await.unwrap_err();
+    let elsewhere = SourceId::registry(&format!("file://{}", fixture.temp.path().display())).unwrap();
+    let error = fixture.sources.candidates(&name("os"), &elsewhere).await.unwrap_err();
     assert!(error.to_string().contains("no config.json"), "{error}");
-    let error = place.sources.registry_source(Some("acm")).unwrap_err();
+    let error = fixture.sources.registry_source(Some("acm")).unwrap_err();
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert_eq!(help, "Did you mean `acme`?");
-    let newer = write(&place.temp.path().join("newer"), &[("config.json", r#"{"v":2,"x":1}"#)]);
+    let newer = write(&fixture.temp.path().join("newer"), &[("config.json", r#"{"v":2,"x":1}"#)]);
     let newer = SourceId::registry(&format!("file://{}", newer.display())).unwrap();
-    let error = place.sources.candidates(&name("os"), &newer).await.unwrap_err();
+    let error = fixture.sources.candidates(&name("os"), &newer).await.unwrap_err();
     assert!(error.to_string().contains("schema 2"), "{error}");
     let remote = SourceId::registry("https://stages.example/").unwrap();
-    let error = place.sources.candidates(&name("os"), &remote).await.unwrap_err();
+    let error = fixture.sources.candidates(&name("os"), &remote).await.unwrap_err();
     assert!(matches!(error, SourceError::Offline { .. }), "{error}");
     let odd = SourceId::registry("ftp://stages.example/").unwrap();
-    let error = place.sources.candidates(&name("os"), &odd).await.unwrap_err();
+    let error = fixture.sources.candidates(&name("os"), &odd).await.unwrap_err();
     assert!(error.to_string().contains("`ftp`"), "{error}");
 }
 
 #[tokio::test]
 async fn what_the_lock_holds_must_not_change() {
-    let place = place();
-    let os = resolve(&place, "os", &place.registry).await;
+    let fixture = fixture();
+    let os = resolve(&fixture, "os", &fixture.registry).await;
     let other = Digest::of(b"other");
     for lock in [
         LockedStage { checksum: Some(other), ..lock_of(&os) },
         LockedStage { content: Some(other), ..lock_of(&os) },
     ] {
-        let error = place.sources.fetch(&os, Some(&lock)).await.unwrap_err();
+        let error = fixture.sources.fetch(&os, Some(&lock)).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, SourceError::ChangedSinceLock { .. }), "{text}");
         assert!(text.contains(&other.to_string()) && text.contains("os 1.0.0"), "{text}");
         let moved = LockedStage { version: Version::new(0, 9, 0), ..lock };
-        place.sources.fetch(&os, Some(&moved)).await.unwrap();
+        fixture.sources.fetch(&os, Some(&moved)).await.unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_changed_archive_is_refused_and_leaves_nothing() {
-    let place = place();
-    let os = resolve(&place, "os", &place.registry).await;
-    let path = place.temp.path().join("registry/archives/os/os-1.0.0.stage");
+    let fixture = fixture();
+    let os = resolve(&fixture, "os", &fixture.registry).await;
+    let path = fixture.temp.path().join("registry/archives/os/os-1.0.0.stage");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    let error = place.sources.fetch(&os, None).await.unwrap_err();
+    let error = fixture.sources.fetch(&os, None).await.unwrap_err();
     let SourceError::WrongDigest { expected, .. } = error else { panic!("{error}") };
     assert_eq!(Some(expected), os.entry.cksum);
-    assert!(!place.temp.path().join("cache/stages").join(os.entry.content.unwrap().hex()).exists());
+    assert!(!fixture.temp.path().join("cache/stages").join(os.entry.content.unwrap().hex()).exists());
 }
 
 #[tokio::test]
 async fn an_archive_of_another_stage_is_refused() {
-    let place = place();
-    let mut os = resolve(&place, "os", &place.registry).await;
+    let fixture = fixture();
+    let mut os = resolve(&fixture, "os", &fixture.registry).await;
     // The registry claims that the same archive is another version too.
-    let root = place.temp.path().join("registry/archives/os");
+    let root = fixture.temp.path().join("registry/archives/os");
     fs::copy(root.join("os-1.0.0.stage"), root.join("os-2.0.0.stage")).unwrap();
     let entry = Arc::make_mut(&mut os.entry);
     entry.vers = Version::new(2, 0, 0);
     os.version = entry.vers.clone();
-    let error = place.sources.fetch(&os, None).await.unwrap_err();
+    let error = fixture.sources.fetch(&os, None).await.unwrap_err();
     assert!(error.to_string().contains("it holds os 1.0.0"), "{error}");
 }
 
 #[tokio::test]
 async fn a_folder_is_a_stage_as_it_is() {
-    let mut place = place();
-    let folder = stage(&place.temp.path().join("project/stages"), "mine", "0.3.0");
+    let mut fixture = fixture();
+    let folder = stage(&fixture.temp.path().join("project/stages"), "mine", "0.3.0");
     let source = SourceId::path("stages/mine").unwrap();
-    let mine = resolve(&place, "mine", &source).await;
+    let mine = resolve(&fixture, "mine", &source).await;
     assert_eq!(mine.entry.deps.keys().collect::<Vec<_>>(), [&name("base")]);
     assert_eq!((mine.entry.cksum, mine.entry.content), (None, None));
-    let before = place.sources.fetch(&mine, None).await.unwrap();
+    let before = fixture.sources.fetch(&mine, None).await.unwrap();
     write(&folder, &[("files/etc/mine.conf", "x=1\n")]);
     let lock = LockedStage { content: Some(before.content), ..lock_of(&mine) };
     // What was resolved is what is built; the next run sees what has changed.
-    assert_eq!(place.sources.fetch(&mine, Some(&lock)).await.unwrap(), before);
-    place.sources = sources(place.temp.path(), BTreeMap::new());
-    let after = place.sources.fetch(&mine, Some(&lock)).await.unwrap();
+    assert_eq!(fixture.sources.fetch(&mine, Some(&lock)).await.unwrap(), before);
+    fixture.sources = sources(fixture.temp.path(), BTreeMap::new());
+    let after = fixture.sources.fetch(&mine, Some(&lock)).await.unwrap();
     assert_ne!(before.content, after.content);
     assert!(after.has("files/etc") && after.has("files/etc/mine.conf") && !after.has("files/et"));
 }
 
 #[tokio::test]
 async fn a_bare_folder_with_a_part_is_a_stage_too() {
-    let place = place();
-    let tree = place.temp.path().join("pi-builder/stages/arch/ro");
+    let fixture = fixture();
+    let tree = fixture.temp.path().join("pi-builder/stages/arch/ro");
     write(&tree, &[("Dockerfile.part", "COPY stages/ro/x /x\n"), ("x", "")]);
     let source = SourceId::path("../pi-builder/stages/arch/ro").unwrap();
-    let ro = resolve(&place, "ro", &source).await;
+    let ro = resolve(&fixture, "ro", &source).await;
     assert_eq!(ro.version, Version::new(0, 0, 0));
     assert!(ro.entry.uses.contains(&"board".to_owned()));
-    let package = place.sources.fetch(&ro, None).await.unwrap();
+    let package = fixture.sources.fetch(&ro, None).await.unwrap();
     assert_eq!(package.part("arch").unwrap().1, "COPY stages/ro/x /x\n");
 }
 
 #[tokio::test]
 async fn folders_that_are_no_stage_are_told_apart() {
-    let place = place();
-    let project = place.temp.path().join("project");
+    let fixture = fixture();
+    let project = fixture.temp.path().join("project");
     stage(&project, "mine", "1.0.0");
     write(&project.join("Bad Name"), &[("Dockerfile.part", "RUN true\n")]);
     write(&project.join("empty"), &[("README", "")]);
     write(&project.join("broken"), &[("stage.toml", "[stage]\nnmae = \"broken\"\n")]);
     let error = async |asked: &str, path: &str| {
         let source = SourceId::path(path).unwrap();
-        place.sources.candidates(&name(asked), &source).await.unwrap_err()
+        fixture.sources.candidates(&name(asked), &source).await.unwrap_err()
     };
     assert!(matches!(error("gone", "gone").await, SourceError::NoFolder { .. }));
     assert!(matches!(error("empty", "empty").await, SourceError::NotAStage { .. }));
@@ -207,34 +207,34 @@ async fn folders_that_are_no_stage_are_told_apart() {
 
 #[tokio::test]
 async fn a_stage_without_a_part_or_hook_is_refused() {
-    let mut place = place();
-    let project = place.temp.path().join("project");
+    let mut fixture = fixture();
+    let project = fixture.temp.path().join("project");
     let toml = "[stage]\nname = \"a\"\nversion = \"1.0.0\"\n";
     write(&project.join("a"), &[("stage.toml", toml)]);
     let source = SourceId::path("a").unwrap();
-    let error = place.sources.candidates(&name("a"), &source).await.unwrap_err();
+    let error = fixture.sources.candidates(&name("a"), &source).await.unwrap_err();
     assert!(matches!(error, SourceError::NoPart { .. }), "{error}");
     write(&project.join("a"), &[("Dockerfile.arch.part", "RUN true\n")]);
-    let a = resolve(&place, "a", &source).await;
-    let package = place.sources.fetch(&a, None).await.unwrap();
+    let a = resolve(&fixture, "a", &source).await;
+    let package = fixture.sources.fetch(&a, None).await.unwrap();
     assert!(matches!(package.part("debian"), Err(SourceError::NoPartForOs { .. })));
     let hooked = format!("{toml}[hook]\ncomponent = \"hook.wasm\"\n");
     write(&project.join("a"), &[("stage.toml", &hooked)]);
-    place.sources = sources(place.temp.path(), BTreeMap::new());
-    let error = place.sources.candidates(&name("a"), &source).await.unwrap_err();
+    fixture.sources = sources(fixture.temp.path(), BTreeMap::new());
+    let error = fixture.sources.candidates(&name("a"), &source).await.unwrap_err();
     assert!(matches!(error, SourceError::BadHook { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn the_bundled_registry_can_be_read_and_every_archive_in_it_is_right() {
-    let place = place();
+    let fixture = fixture();
     let bundled = SourceId::bundled();
     Registry::bundled().check().await.unwrap();
-    for name in place.sources.names(&bundled) {
-        let file = place.sources.candidates(&name, &bundled).await.unwrap();
+    for name in fixture.sources.names(&bundled) {
+        let file = fixture.sources.candidates(&name, &bundled).await.unwrap();
         assert_eq!(file.skipped, [], "{name}");
         for candidate in &file.versions {
-            place.sources.fetch(&resolved(candidate), None).await.unwrap();
+            fixture.sources.fetch(&resolved(candidate), None).await.unwrap();
         }
     }
 }

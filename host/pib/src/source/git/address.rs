@@ -10,23 +10,23 @@ use super::GitError;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
     text: String,
-    pub(super) place: Place,
+    pub(super) location: Location,
 }
 
 /// What an address leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Location {
     /// A web server that speaks git's smart protocol.
     Web(Url),
     /// A machine that is reached by ssh.
-    Ssh(SshPlace),
+    Ssh(SshLocation),
     /// A folder on this machine.
     File,
 }
 
 /// A repository behind ssh.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SshPlace {
+pub(super) struct SshLocation {
     /// The user there, where the address names one.
     pub(super) user: Option<String>,
     /// The machine, or its alias in the user's ssh configuration.
@@ -44,7 +44,7 @@ impl Address {
     /// When it is none that pib fetches from, or holds a password: it would be copied into the lock.
     pub(super) fn parse(text: &str) -> Result<Self, GitError> {
         let address = Self::parse_any(text)?;
-        if let Place::Web(url) = &address.place
+        if let Location::Web(url) = &address.location
             && url.password().is_some()
         {
             return Err(GitError::Address {
@@ -66,12 +66,12 @@ impl Address {
             help: help.to_owned(),
         };
         let forms = "Write it as https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or file:///FOLDER.";
-        let place = match text.split_once("://") {
-            Some(("https" | "http", _)) => Place::Web(web(text).map_err(|reason| bad(&reason, forms))?),
+        let location = match text.split_once("://") {
+            Some(("https" | "http", _)) => Location::Web(web(text).map_err(|reason| bad(&reason, forms))?),
             Some(("ssh" | "git+ssh" | "ssh+git", rest)) => {
-                Place::Ssh(ssh_url(rest).map_err(|reason| bad(reason, forms))?)
+                Location::Ssh(ssh_url(rest).map_err(|reason| bad(reason, forms))?)
             }
-            Some(("file", rest)) if rest.starts_with('/') => Place::File,
+            Some(("file", rest)) if rest.starts_with('/') => Location::File,
             Some(("file", _)) => return Err(bad("a file:// address names a folder from the root", forms)),
             Some(("git", rest)) => {
                 let help = format!(
@@ -80,9 +80,9 @@ impl Address {
                 return Err(bad("git:// is not safe, and pib does not use it", &help));
             }
             Some(_) => return Err(bad("pib does not know this scheme", forms)),
-            None => Place::Ssh(scp(text).map_err(|reason| bad(reason, forms))?),
+            None => Location::Ssh(scp(text).map_err(|reason| bad(reason, forms))?),
         };
-        Ok(Self { text: text.to_owned(), place })
+        Ok(Self { text: text.to_owned(), location })
     }
 
     /// Returns the text that git gets.
@@ -92,7 +92,7 @@ impl Address {
 
     /// Returns whether the network is needed to reach it.
     pub(super) fn is_remote(&self) -> bool {
-        self.place != Place::File
+        self.location != Location::File
     }
 
     /// Returns a short name for people and for the name of a folder: the last part of the path.
@@ -122,7 +122,7 @@ impl Address {
         } else {
             Self::parse(url)?
         };
-        if address.place == Place::File && self.place != Place::File {
+        if address.location == Location::File && self.location != Location::File {
             return Err(GitError::Address {
                 url: address.to_string(),
                 reason: format!("{self} is elsewhere and may not name folders of this machine"),
@@ -158,7 +158,7 @@ fn web(text: &str) -> Result<Url, String> {
     }
 }
 
-fn ssh_url(rest: &str) -> Result<SshPlace, &'static str> {
+fn ssh_url(rest: &str) -> Result<SshLocation, &'static str> {
     let (authority, path) = rest.split_once('/').ok_or("it names no path")?;
     let (user, host) = split_user(authority);
     let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
@@ -168,11 +168,11 @@ fn ssh_url(rest: &str) -> Result<SshPlace, &'static str> {
     let port = port.map(|port| port.parse().map_err(|_| "its port is no number")).transpose()?;
     // `/~user/...` is relative to a home folder; everything else is from the root.
     let path = if path.starts_with('~') { path.to_owned() } else { format!("/{path}") };
-    check_ssh(SshPlace { user, host: host.to_owned(), port, path })
+    check_ssh(SshLocation { user, host: host.to_owned(), port, path })
 }
 
 /// Reads `[USER@]HOST:PATH`.
-fn scp(text: &str) -> Result<SshPlace, &'static str> {
+fn scp(text: &str) -> Result<SshLocation, &'static str> {
     let (authority, path) = match text.split_once(":") {
         Some((_, path)) if path.starts_with(':') => {
             return Err("it names a helper of git, which pib does not run");
@@ -181,7 +181,7 @@ fn scp(text: &str) -> Result<SshPlace, &'static str> {
         _ => return Err("it is a path, not an address"),
     };
     let (user, host) = split_user(authority);
-    check_ssh(SshPlace { user, host: host.to_owned(), port: None, path: path.to_owned() })
+    check_ssh(SshLocation { user, host: host.to_owned(), port: None, path: path.to_owned() })
 }
 
 fn split_user(authority: &str) -> (Option<String>, &str) {
@@ -193,18 +193,18 @@ fn split_user(authority: &str) -> (Option<String>, &str) {
 }
 
 /// Refuses what `ssh` would take for an option.
-fn check_ssh(place: SshPlace) -> Result<SshPlace, &'static str> {
-    let user = place.user.as_deref().unwrap_or("git");
-    if place.host.is_empty() || user.is_empty() {
+fn check_ssh(location: SshLocation) -> Result<SshLocation, &'static str> {
+    let user = location.user.as_deref().unwrap_or("git");
+    if location.host.is_empty() || user.is_empty() {
         return Err("it names no host or no user");
     }
-    if place.host.starts_with('-') || user.starts_with('-') || place.path.starts_with('-') {
+    if location.host.starts_with('-') || user.starts_with('-') || location.path.starts_with('-') {
         return Err("a part of it begins with `-`, which would be an option of ssh");
     }
-    if place.path.trim_matches('/').is_empty() {
+    if location.path.trim_matches('/').is_empty() {
         return Err("it names no path");
     }
-    Ok(place)
+    Ok(location)
 }
 
 /// Returns `base` with a relative path applied, `None` where that leads out of the host.
@@ -234,9 +234,9 @@ fn relative(base: &str, path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn ssh(text: &str) -> SshPlace {
-        match Address::parse(text).unwrap().place {
-            Place::Ssh(place) => place,
+    fn ssh(text: &str) -> SshLocation {
+        match Address::parse(text).unwrap().location {
+            Location::Ssh(location) => location,
             other => panic!("{text}: {other:?}"),
         }
     }
@@ -247,15 +247,15 @@ mod tests {
 
     #[test]
     fn addresses_lead_where_git_says() {
-        let place = ssh("git@example.org:acme/kvm.git");
+        let location = ssh("git@example.org:acme/kvm.git");
         assert_eq!(
-            (place.user.as_deref(), &*place.host, &*place.path),
+            (location.user.as_deref(), &*location.host, &*location.path),
             (Some("git"), "example.org", "acme/kvm.git")
         );
-        let place = ssh("ssh://me@example.org:2222/acme/kvm");
-        assert_eq!((place.port, &*place.path), (Some(2222), "/acme/kvm"));
+        let location = ssh("ssh://me@example.org:2222/acme/kvm");
+        assert_eq!((location.port, &*location.path), (Some(2222), "/acme/kvm"));
         assert_eq!(ssh("ssh://[::1]:22/~me/kvm").path, "~me/kvm");
-        assert_eq!(Address::parse("file:///srv/kvm").unwrap().place, Place::File);
+        assert_eq!(Address::parse("file:///srv/kvm").unwrap().location, Location::File);
         assert_eq!(Address::parse("https://example.org/kvm.git").unwrap().short_name(), "kvm");
     }
 

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use git2::{ObjectType, Oid, Repository, Tree, TreeEntry};
 use pib_plan::path::Collisions;
 
+use super::GitError;
 use super::address::Address;
+use super::fault::Fault;
 use super::modules::{self, MAX_MODULES};
-use super::{Fault, GitError};
 use crate::source::SourceError;
 use crate::source::files::{self, MAX_BYTES, MAX_ENTRIES};
 

@@ -24,6 +24,7 @@ use super::GitError;
 use super::address::Address;
 use super::link::Link;
 use super::meter::Meter;
+use super::transport;
 use super::wanted::{self, Head, Target};
 use crate::source::leftovers;
 
@@ -224,7 +225,7 @@ impl Database {
         let mut heads = None;
         let mut chosen = Ok(None);
         let mut meter = Meter::new(link);
-        let outcome = link.run(|| {
+        let outcome = transport::run(link, || {
             let mut remote = repository.remote_anonymous(self.address.text())?;
             let mut connection = remote.connect_auth(Direction::Fetch, None, None)?;
             let listed = connection.list()?.iter().map(|head| (head.name().to_owned(), head.oid()));
@@ -248,8 +249,9 @@ impl Database {
     fn download(&self, repository: &Repository, link: &Arc<Link>, specs: &[String]) -> Result<(), GitError> {
         let depth = if repository.is_shallow() { WHOLE } else { 0 };
         let mut meter = Meter::new(link);
-        let outcome =
-            link.run(|| meter.download(&mut repository.remote_anonymous(self.address.text())?, specs, depth));
+        let outcome = transport::run(link, || {
+            meter.download(&mut repository.remote_anonymous(self.address.text())?, specs, depth)
+        });
         meter.judge(outcome)
     }
 

@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 
 use super::GitError;
-use super::address::SshPlace;
+use super::address::SshLocation;
 use super::link::Link;
 
 /// How often a wait looks whether the program is being stopped.
 const TICK: Duration = Duration::from_millis(100);
 /// The most that is kept of what ssh says about itself.
-const MAX_SAID: usize = 16 << 10;
+const MAX_STDERR: usize = 16 << 10;
 
 /// Makes the stream to a repository behind ssh.
 pub(super) struct Ssh {
     link: Arc<Link>,
-    place: SshPlace,
+    location: SshLocation,
 }
 
 impl Ssh {
-    pub(super) fn new(link: Arc<Link>, place: SshPlace) -> Self {
-        Self { link, place }
+    pub(super) fn new(link: Arc<Link>, location: SshLocation) -> Self {
+        Self { link, location }
     }
 
     fn command(&self) -> Command {
@@ -43,20 +43,20 @@ impl Ssh {
         // Nobody can be asked: what needs an answer fails with its reason instead of waiting for one.
         command.args(["-o", "BatchMode=yes", "-o", &format!("ConnectTimeout={seconds}")]);
         command.args(["-o", &format!("ServerAliveInterval={}", seconds.div_ceil(3))]);
-        if let Some(port) = self.place.port {
+        if let Some(port) = self.location.port {
             command.args(["-p", &port.to_string()]);
         }
-        let quoted = self.place.path.replace('\'', r"'\''");
-        command.arg(target(&self.place)).arg(format!("git-upload-pack '{quoted}'"));
+        let quoted = self.location.path.replace('\'', r"'\''");
+        command.arg(target(&self.location)).arg(format!("git-upload-pack '{quoted}'"));
         command
     }
 }
 
 /// Returns `USER@HOST`, or the host alone.
-fn target(place: &SshPlace) -> String {
-    match &place.user {
-        Some(user) => format!("{user}@{}", place.host),
-        None => place.host.clone(),
+fn target(location: &SshLocation) -> String {
+    match &location.user {
+        Some(user) => format!("{user}@{}", location.host),
+        None => location.host.clone(),
     }
 }
 
@@ -74,10 +74,10 @@ impl SmartSubtransport for Ssh {
             .map_err(|error| {
                 let said = format!("the program could not be started ({error})");
                 let help = "Install OpenSSH's client, or use the repository's https address.";
-                let fault = GitError::Ssh { host: target(&self.place), said, help: help.to_owned() };
+                let fault = GitError::Ssh { host: target(&self.location), said, help: help.to_owned() };
                 git2::Error::from_str(&self.link.fail(fault).to_string())
             })?;
-        let stream = SshStream::new(Arc::clone(&self.link), self.place.clone(), piped);
+        let stream = SshStream::new(Arc::clone(&self.link), self.location.clone(), piped);
         Ok(Box::new(stream))
     }
 
@@ -87,25 +87,25 @@ impl SmartSubtransport for Ssh {
 }
 
 /// Returns what a person runs to see whether the server lets them in.
-fn trial(place: &SshPlace) -> String {
-    let port = place.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-    format!("ssh -T {port}{}", target(place))
+fn trial(location: &SshLocation) -> String {
+    let port = location.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    format!("ssh -T {port}{}", target(location))
 }
 
 /// The pipes of a running ssh.
 struct SshStream {
     link: Arc<Link>,
-    place: SshPlace,
+    location: SshLocation,
     child: Child,
     input: Option<ChildStdin>,
     output: Receiver<io::Result<Vec<u8>>>,
     rest: io::Cursor<Vec<u8>>,
-    said: Arc<Mutex<Vec<u8>>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
     listener: Option<JoinHandle<()>>,
 }
 
 impl SshStream {
-    fn new(link: Arc<Link>, place: SshPlace, mut child: Child) -> Self {
+    fn new(link: Arc<Link>, location: SshLocation, mut child: Child) -> Self {
         let (sender, output) = sync_channel(16);
         // A pipe can only be waited for without a limit, so that a thread of its own does it.
         if let Some(mut pipe) = child.stdout.take() {
@@ -123,11 +123,11 @@ impl SshStream {
                 }
             });
         }
-        let said = Arc::<Mutex<Vec<u8>>>::default();
-        let heard = Arc::clone(&said);
+        let stderr = Arc::<Mutex<Vec<u8>>>::default();
+        let heard = Arc::clone(&stderr);
         let listener = child.stderr.take().map(|pipe| std::thread::spawn(move || listen(pipe, &heard)));
         let input = child.stdin.take();
-        Self { link, place, child, input, output, rest: io::Cursor::default(), said, listener }
+        Self { link, location, child, input, output, rest: io::Cursor::default(), stderr, listener }
     }
 
     fn next(&mut self) -> io::Result<Vec<u8>> {
@@ -171,8 +171,8 @@ impl SshStream {
         {
             std::thread::sleep(TICK / 10);
         }
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(self.link.fail(explain(&self.place, &String::from_utf8_lossy(&said))))
+        let said = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(self.link.fail(explain(&self.location, &String::from_utf8_lossy(&said))))
     }
 }
 
@@ -219,14 +219,14 @@ fn listen(mut pipe: impl Read, heard: &Mutex<Vec<u8>>) {
     let mut chunk = [0; 4096];
     while let Ok(count @ 1..) = pipe.read(&mut chunk) {
         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = MAX_SAID.saturating_sub(heard.len()).min(count);
+        let room = MAX_STDERR.saturating_sub(heard.len()).min(count);
         heard.extend_from_slice(&chunk[..room]);
     }
 }
 
 /// Puts what ssh said into a message that says what to do.
-fn explain(place: &SshPlace, said: &str) -> GitError {
-    let (host, trial) = (target(place), trial(place));
+fn explain(location: &SshLocation, said: &str) -> GitError {
+    let (host, trial) = (target(location), trial(location));
     let has = |words: &str| said.to_lowercase().contains(words);
     let help = if has("host key verification failed") || has("remote host identification has changed") {
         format!(
@@ -259,13 +259,13 @@ mod tests {
 
     #[test]
     fn what_ssh_says_becomes_advice() {
-        let mut place = SshPlace {
+        let mut location = SshLocation {
             user: Some("git".to_owned()),
             host: "example.org".to_owned(),
             port: None,
             path: "/x".to_owned(),
         };
-        let advice = |said: &str| explain(&place, said).help().unwrap().to_string();
+        let advice = |said: &str| explain(&location, said).help().unwrap().to_string();
         assert!(advice("Host key verification failed.\r\n").contains("accept it by connecting once"));
         assert!(advice("git@example.org: Permission denied (publickey).").contains("ssh-add"));
         assert!(advice("ssh: Could not resolve hostname x").contains("network"));
@@ -273,8 +273,8 @@ mod tests {
             advice("ERROR: Repository not found.")
                 .contains("may read the repository: ssh -T git@example.org")
         );
-        place.port = Some(2222);
-        let said = explain(&place, "Host key verification failed.").help().unwrap().to_string();
+        location.port = Some(2222);
+        let said = explain(&location, "Host key verification failed.").help().unwrap().to_string();
         assert!(said.ends_with("ssh -T -p 2222 git@example.org"), "{said}");
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use git2::{ObjectType, Oid, Repository};
-use pib_plan::id::StageName;
-use pib_plan::index::{GitReference, GitSource, SourceId};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::{GitReference, GitSource, IndexEntry, SourceId};
+use pib_plan::lockfile::LockedStage;
 use pib_plan::manifest::stage;
 use pib_plan::suggest;
 use tokio::runtime::Handle;
@@ -15,10 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::address::Address;
 use super::checkout::{Checkout, Spot};
 use super::database::Database;
+use super::fault::Fault;
 use super::link::{self, Link};
-use super::{Fault, Git, GitError, Located, Locked, wanted};
+use super::settings::Git;
+use super::{GitError, wanted};
 use crate::source::cache::CachedStage;
-use crate::source::{SourceError, package};
+use crate::source::{SourceError, entry, package};
 
 /// How many stages of a repository a message lists.
 const SHOWN: usize = 8;
@@ -32,6 +35,37 @@ pub(super) struct Work {
     git: Git,
     runtime: Handle,
     stop: CancellationToken,
+}
+
+/// What the lock holds of a stage.
+pub(super) struct Locked {
+    pub(super) commit: String,
+    pub(super) content: Option<Digest>,
+}
+
+impl Locked {
+    /// Returns what `stage` holds, where it is about what `source` asks for.
+    pub(super) fn of(stage: &LockedStage, source: &GitSource) -> Option<Self> {
+        match &stage.source {
+            SourceId::Git(git) if stage.source.satisfies(&source.clone().into()) => {
+                Some(Self { commit: git.commit()?.to_owned(), content: stage.content })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A stage in the cache.
+pub(super) struct Located {
+    pub(super) cached: CachedStage,
+    pub(super) manifest: stage::StageManifest,
+}
+
+impl Located {
+    pub(super) fn entry(&self) -> Result<IndexEntry, SourceError> {
+        let entry = entry::of(&self.manifest, &self.cached.root, &self.cached.listing.contents)?;
+        Ok(IndexEntry { content: Some(self.cached.listing.content), ..entry })
+    }
 }
 
 impl Work {

@@ -4,11 +4,9 @@
 pub(super) const UPWARD: [(&str, &str); 0] = [];
 
 /// Modules that define what the modules inside of them use, and use those.
-pub(super) const PARENTS: [&str; 11] = [
+pub(super) const PARENTS: [&str; 9] = [
     "host/native/src/main.rs",
     "host/pib/src/cli/mod.rs",
-    "host/pib/src/source/git.rs",
-    "host/pib/src/source/mod.rs",
     "host/pib/src/ui/mod.rs",
     "host/plan/src/lockfile.rs",
     "host/plan/src/manifest/project.rs",
@@ -19,10 +17,7 @@ pub(super) const PARENTS: [&str; 11] = [
 ];
 
 /// Other uses without which there would be no circle.
-pub(super) const CIRCLES: [(&str, &str); 10] = [
-    ("host/pib/src/source/git/link.rs", "host/pib/src/source/git/ssh.rs"),
-    ("host/pib/src/source/git/link.rs", "host/pib/src/source/git/web.rs"),
-    ("host/pib/src/source/kept.rs", "host/pib/src/source/registry.rs"),
+pub(super) const CIRCLES: [(&str, &str); 7] = [
     ("host/plan/src/assemble.rs", "host/plan/src/assemble/reach.rs"),
     ("host/plan/src/assemble.rs", "host/plan/src/assemble/write.rs"),
     ("host/plan/src/assemble.rs", "host/plan/src/merge.rs"),
@@ -39,14 +34,8 @@ pub(super) const NAMES: [&str; 21] = [
 ];
 
 /// Names that should be others, by the file that defines them.
-pub(super) const BANNED: [(&str, &str); 18] = [
+pub(super) const BANNED: [(&str, &str); 12] = [
     ("host/pib/src/bases/sparse.rs", "Piece"),
-    ("host/pib/src/source/tests.rs", "Place"),
-    ("host/pib/src/source/publish_tests.rs", "Place"),
-    ("host/pib/src/source/registry.rs", "Place"),
-    ("host/pib/src/source/git/address.rs", "Place"),
-    ("host/pib/src/source/cache_tests.rs", "Place"),
-    ("host/pib/src/source/vendor_tests.rs", "Place"),
     ("host/pib/src/project/logs.rs", "told"),
     ("host/pib/src/author/cargo.rs", "blame"),
     ("host/pib/src/author/render.rs", "told"),
