@@ -252,6 +252,15 @@ pub enum AssembleError {
         /// The stage with the `ENV`.
         by: StageName,
     },
+    /// A value that is not one line would become instructions.
+    #[error("the argument {arg} of stage `{stage}` has a line break or another control character")]
+    #[diagnostic(help("A value of a stage's config is one line of text."))]
+    NotOneLine {
+        /// The stage.
+        stage: StageName,
+        /// The argument.
+        arg: String,
+    },
     /// The engine would refuse the result.
     #[error(
         "the stages make {layers} file system layers{merged}, and container engines take at most {MAX_LAYERS}"
@@ -265,6 +274,17 @@ pub enum AssembleError {
         /// The stages with most of them.
         most: String,
     },
+}
+
+/// Checks that the values of arguments stay values, whoever let them in.
+fn check_values(stages: &[StageInput]) -> Result<(), AssembleError> {
+    let args = stages.iter().flat_map(|stage| stage.args.iter().map(move |arg| (stage, arg)));
+    match args.into_iter().find(|(_, arg)| arg.value.chars().any(char::is_control)) {
+        Some((stage, arg)) => {
+            Err(AssembleError::NotOneLine { stage: stage.name.clone(), arg: arg.name.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Assembles the stages, which start from `base`, whose content is `base_digest`.
@@ -281,6 +301,7 @@ pub fn assemble(
     if stages.is_empty() {
         return Err(AssembleError::NoStages);
     }
+    check_values(stages)?;
     let mut unpinned = reach::check(stages)?;
     let fitted = merge::fit(stages)?;
     let context = reach::context(stages);

@@ -160,6 +160,16 @@ fn only_earlier_stages_and_images_are_copied_from() {
 }
 
 #[test]
+fn a_value_is_no_instruction() {
+    for value in ["a\nRUN true", "a\rb", "\0"] {
+        let mut stage = stage("a", "1", "RUN a");
+        stage.args[0].value = value.to_owned();
+        let refused = refused(&[stage]);
+        assert!(refused.contains("the argument X of stage `a` has a line break"), "{value:?}: {refused}");
+    }
+}
+
+#[test]
 fn what_hides_an_argument_is_refused() {
     let with = |env: &str, text: &str| [stage("a", "1", env), stage("b", "1", text)];
     assert!(refused(&with("ENV X=2", "RUN b")).contains("stage `b` takes the argument X"));

@@ -65,6 +65,9 @@ pub fn check_schema(key: &str, schema: &ConfigKey) -> Result<(), String> {
     if schema.kind != ConfigType::Enum && !schema.values.is_empty() {
         return Err("`values` is only for an enum".to_owned());
     }
+    if let Some(value) = schema.values.iter().find(|value| one_line(value).is_err()) {
+        return Err(format!("its value {value:?} has a line break or control character"));
+    }
     if matches!((schema.min, schema.max), (Some(min), Some(max)) if min > max) {
         return Err("`min` is greater than `max`".to_owned());
     }
@@ -194,7 +197,7 @@ fn judge(schema: &ConfigKey, value: &ConfigValue) -> Result<Setting, String> {
         (ConfigType::Enum, ConfigValue::String(text)) => {
             let choices = || schema.values.iter().map(String::as_str);
             if choices().any(|choice| choice == text) {
-                return Ok(Setting::Text(text.clone()));
+                return one_line(text).map(Setting::Text);
             }
             let near = suggest::nearest(text, choices()).map(|near| format!(" (did you mean `{near}`?)"));
             Err(format!("is `{text}`, expected {}{}", suggest::list(choices()), near.unwrap_or_default()))
@@ -410,6 +413,7 @@ mod tests {
         assert!(check("type = 'string'\nmin = 2").is_err());
         assert!(check("type = 'integer'\nmin = 2\ndefault = 3").is_ok());
         assert!(check("type = 'secret'\nrequired = true").is_ok());
+        assert!(check("type = 'enum'\nvalues = [\"x\\nRUN true\"]").is_err());
         assert!(check("type = 'secret'\ndefault = { env = 'X' }").is_err());
         assert!(check("type = 'secret'\nmin = 1").is_err());
     }

@@ -179,9 +179,11 @@ fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRe
         (Some(url), None, None, Some(digest)) => Ok(BaseRequest::Url { url, digest }),
         (None, Some(path), None, Some(digest)) => Ok(BaseRequest::Path { path, digest }),
         (None, None, Some(image), None) => {
-            let digest = image.split_once('@').map(|(_, digest)| digest.parse::<Digest>());
-            match digest {
-                Some(Ok(_)) => Ok(BaseRequest::Image(image)),
+            match image.split_once('@').map(|(name, digest)| (name, digest.parse::<Digest>())) {
+                Some((name, _)) if !is_image_name(name) => {
+                    fail("the base's container image has a name that none can have")
+                }
+                Some((_, Ok(_))) => Ok(BaseRequest::Image(image)),
                 _ => fail("the base's container image is not named with a digest"),
             }
         }
@@ -190,6 +192,13 @@ fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRe
         }
         _ => fail("`[base]` does not say where the base comes from in exactly one way"),
     }
+}
+
+/// Returns whether a container image may be called so: the letters that its grammar has
+/// (<https://pkg.go.dev/github.com/distribution/reference>), none of which ends the word in a Dockerfile.
+fn is_image_name(name: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
+    name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && name.chars().all(is_letter)
 }
 
 fn bad_name(source: &ManifestText, name: &Spanned<String>, error: NameError) -> ManifestError {
@@ -311,6 +320,12 @@ config.keys = ["a", "b"]
         let digest = Digest::of(b"x");
         assert!(with(&format!("url = \"https://example.org/b.tar\"\ndigest = \"{digest}\"")).is_ok());
         assert!(with(&format!("image = \"debian@{digest}\"")).is_ok());
+        for name in ["ghcr.io/a_b/c-d:1.0", "[::1]:5000/x"] {
+            assert!(with(&format!("image = \"{name}@{digest}\"")).is_ok(), "{name}");
+        }
+        for name in ["", "x AS y", "x\\nRUN true\\nFROM x", "x\\ty", "$X", "-x", "x\u{e9}"] {
+            assert!(with(&format!("image = \"{name}@{digest}\"")).is_err(), "{name}");
+        }
         assert!(with("image = \"debian:latest\"").unwrap_err().to_string().contains("digest"));
         assert!(with("path = \"b.tar\"").unwrap_err().to_string().contains("digest"));
     }
