@@ -1,5 +1,8 @@
+use semver::Version;
+
 use super::*;
 use crate::id::INIT;
+use crate::mode::Mode;
 use crate::part;
 
 fn stage(name: &str, arg: &str, text: &str) -> StageInput {

@@ -11,7 +11,7 @@
 //! | [`config`] | a stage's config: checks values, fills in defaults |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
-//! | [`record`] | what earlier builds left, and why a stage is built anew |
+//! | [`record`] | what earlier builds left, and why a stage is built again |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
 //! | [`order`] | the order of the stages, and why |
 //! | [`base`] | what a build starts from |
@@ -38,6 +38,7 @@ pub mod config;
 pub mod hook;
 pub mod id;
 pub mod index;
+mod ingredients;
 pub mod layout;
 pub mod lockfile;
 pub mod manifest;

@@ -6,6 +6,7 @@
 mod bases;
 mod diff;
 mod error;
+mod locked;
 mod read;
 mod targets;
 #[cfg(test)]
@@ -14,74 +15,17 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use semver::Version;
-
 pub use diff::{Change, LockDiff, Unmet};
 pub use error::LockError;
+pub use locked::{LockedBase, LockedStage, Lockfile, VERSION};
 pub(crate) use read::merge_conflict;
 pub(crate) use write::quoted;
 
-use crate::id::{Arch, Digest, StageName};
-use crate::index::{HookRef, SourceId};
+use crate::id::StageName;
 use crate::resolve::{LockedVersion, Resolution, ResolveRequest};
 
 /// The name of the file, beside `pib.toml`.
 pub const FILE_NAME: &str = "pib.lock";
-
-/// The newest schema that this code reads, and the one that it writes.
-pub const VERSION: u32 = 1;
-
-/// The contents of `pib.lock`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Lockfile {
-    /// The digest of `pib.fetch.lock`, where there is one.
-    pub fetch: Option<Digest>,
-    /// The bases, one for each architecture, os, release and recipe; sorted by these.
-    pub bases: Vec<LockedBase>,
-    /// The stages, sorted by name.
-    pub stages: Vec<LockedStage>,
-    /// The stages of those of the project's targets that do not have the same, by the target's name.
-    pub targets: BTreeMap<String, Vec<LockedStage>>,
-}
-
-/// The base that an architecture's build starts from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LockedBase {
-    /// The architecture.
-    pub arch: Arch,
-    /// The operating system, e.g. `debian`.
-    pub os: String,
-    /// The release, e.g. `trixie`.
-    pub release: String,
-    /// The digest of what was asked for ([`BaseSource::recipe`](crate::base::BaseSource::recipe)); absent where a pib
-    /// that did not note it wrote the lock.
-    pub recipe: Option<Digest>,
-    /// The digest of its root file system.
-    pub digest: Digest,
-    /// No file of an image is newer than this: the time of the base's newest, in seconds since 1970.
-    pub epoch: u64,
-    /// Where it came from, if pib did not make it itself.
-    pub source: Option<String>,
-}
-
-/// One stage of the build.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LockedStage {
-    /// The stage.
-    pub name: StageName,
-    /// Its version.
-    pub version: Version,
-    /// Where it comes from, for git with the commit.
-    pub source: SourceId,
-    /// The digest of its archive (registries only).
-    pub checksum: Option<Digest>,
-    /// The digest of its canonical tar; for a path stage only a note.
-    pub content: Option<Digest>,
-    /// Its hook.
-    pub hook: Option<HookRef>,
-    /// The stages that it needs, sorted; there is one version of each.
-    pub dependencies: Vec<StageName>,
-}
 
 impl Lockfile {
     /// Parses the text of a lock that was read from `file`.

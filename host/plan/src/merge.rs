@@ -7,10 +7,9 @@
 //! No more is merged than must be, from the last stage back: so the engine's cache of the stages before stays good.
 //! Neither keys nor the numbers of a part's lines change.
 
-use crate::assemble::{AssembleError, BuildPlan, MAX_LAYERS, StageInput};
-use crate::id::{Digest, StageName};
+use crate::assemble::{AssembleError, Instruction, MAX_LAYERS, Merged, StageInput, saved_layers};
+use crate::id::Digest;
 use crate::part::{self, Part};
-use crate::suggest;
 
 mod read;
 mod write;
@@ -21,24 +20,6 @@ use read::{Alike, Candidate};
 const MAX_GROUP: usize = 64;
 /// The most bytes that their commands may have together: kernels take 128 KiB as one argument of a program.
 const MAX_TEXT: usize = 32 << 10;
-
-/// Instructions of a part that became one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merged {
-    /// The part's stage.
-    pub stage: StageName,
-    /// The instructions, in order.
-    pub instructions: Vec<Instruction>,
-}
-
-/// An instruction, as it stands in its part.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instruction {
-    /// The line of the part on which it starts, counted from 1.
-    pub line: usize,
-    /// Its text on one line, without its options.
-    pub text: String,
-}
 
 /// A part some of whose instructions are merged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,37 +33,6 @@ pub(crate) struct Fitted {
 pub fn failed_line(line: &str) -> Option<usize> {
     let (start, end) = write::MARK;
     line.trim().strip_prefix(start)?.strip_suffix(end)?.parse().ok()
-}
-
-/// Returns how many layers fewer there are for what was merged.
-pub fn saved(merged: &[Merged]) -> usize {
-    merged.iter().map(|merged| merged.instructions.len() - 1).sum()
-}
-
-impl BuildPlan {
-    /// Says of which stages instructions are merged, where there are any.
-    pub fn merged_text(&self) -> Option<String> {
-        summary(&self.merged)
-    }
-
-    /// Returns the instructions that became the one that starts on `line` of the part of `stage`, if it was merged.
-    pub fn merged_at(&self, stage: &str, line: usize) -> Option<&Merged> {
-        self.merged.iter().find(|merged| {
-            merged.stage.as_str() == stage
-                && merged.instructions.first().is_some_and(|first| first.line == line)
-        })
-    }
-}
-
-/// Says which stages have merged instructions, where there are any.
-pub(crate) fn summary(merged: &[Merged]) -> Option<String> {
-    let mut stages: Vec<&str> = merged.iter().map(|merged| merged.stage.as_str()).collect();
-    stages.dedup();
-    (!stages.is_empty()).then(|| {
-        let saved = saved(merged);
-        let stages = suggest::list(stages);
-        format!("container engines take at most {MAX_LAYERS} layers: {saved} fewer by merging instructions of {stages}")
-    })
 }
 
 /// Merges instructions of the stages until there are no more layers than engines take; returns the parts that change.
@@ -102,7 +52,7 @@ pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, Assemble
     }
     for (index, stage) in stages.iter().enumerate().rev() {
         if let Some(part) = merge(stage, over) {
-            over -= saved(&part.merged);
+            over -= saved_layers(&part.merged);
             fitted[index] = Some(part);
         }
         if over == 0 {
@@ -153,7 +103,7 @@ fn merge(stage: &StageInput, over: usize) -> Option<Fitted> {
     let part = part::check(&stage.part.file, &text).ok()?;
     let merged: Vec<Merged> = groups.iter().map(|group| instructions(stage, group)).collect();
     // What the parser sees of it must be what was meant; else it stays as it was written.
-    let meant = part.layers() + saved(&merged) == stage.part.layers()
+    let meant = part.layers() + saved_layers(&merged) == stage.part.layers()
         && part.text.lines().count() == stage.part.text.lines().count();
     meant.then_some(Fitted { part, merged })
 }

@@ -1,11 +1,11 @@
-//! What earlier builds left, and why a stage is built anew.
-
-use std::collections::BTreeMap;
+//! What earlier builds left, and why a stage is built again.
 
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{BuildPlan, ContextFile, PlannedStage, StageInput};
+use crate::assemble::{BuildPlan, PlannedStage};
 use crate::id::{Digest, StageName};
+
+pub use crate::ingredients::Ingredients;
 
 /// The newest form of a record that this code reads and writes.
 const VERSION: u32 = 1;
@@ -13,22 +13,6 @@ const VERSION: u32 = 1;
 const MAX_KEYS: usize = 2000;
 /// How many differences are told; more would not be read.
 const MAX_REASONS: usize = 3;
-
-/// What a stage's key is made of, beside the key before it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ingredients {
-    /// The digest of the part's text.
-    pub part: Option<Digest>,
-    /// The arguments that count.
-    pub args: BTreeMap<String, String>,
-    /// The files by their paths in the context; an `x` marks those that may be executed.
-    pub files: BTreeMap<String, String>,
-    /// The secrets' keyed digests.
-    pub secrets: BTreeMap<String, Option<Digest>>,
-    /// How its instructions are merged, where they are. That is in no key, since the result is the same.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merged: Option<Digest>,
-}
 
 /// The record of a project's builds with one target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,89 +39,6 @@ pub enum Verdict {
     Built,
     /// It must be built, for this reason.
     ToBuild(String),
-}
-
-impl Ingredients {
-    /// Returns what a stage's key is made of.
-    pub(crate) fn of(stage: &StageInput, copied: &[&ContextFile], merged: Option<Digest>) -> Self {
-        let args = stage.args.iter().filter(|arg| arg.keyed);
-        let files = stage.files.iter().chain(copied.iter().copied()).map(|file| {
-            let kind = if file.is_folder() { " folder" } else { "" };
-            (file.path.clone(), format!("{} {}{kind}", file.digest, file.mode))
-        });
-        Self {
-            part: Some(Digest::of(stage.part.text.as_bytes())),
-            args: args.map(|arg| (arg.name.clone(), arg.value.clone())).collect(),
-            files: files.collect(),
-            secrets: stage.secrets.iter().map(|secret| (secret.id.clone(), secret.digest)).collect(),
-            merged,
-        }
-    }
-
-    /// Returns what differs from `before`, each as a sentence's end.
-    fn differences(&self, before: &Self) -> Vec<String> {
-        let mut found = Vec::new();
-        if self.part != before.part {
-            found.push("its part changed".to_owned());
-        }
-        changes(&before.args, &self.args, |name, change| {
-            found.push(match change {
-                Change::Value(old, new) => {
-                    format!("{name} changed from `{}` to `{}`", short(old), short(new))
-                }
-                Change::Added => format!("{name} is new"),
-                Change::Removed => format!("{name} is gone"),
-            });
-        });
-        changes(&before.secrets, &self.secrets, |id, change| {
-            found.push(match change {
-                Change::Value(..) => format!("the secret {id} changed"),
-                Change::Added => format!("the secret {id} is new"),
-                Change::Removed => format!("the secret {id} is gone"),
-            });
-        });
-        changes(&before.files, &self.files, |path, change| {
-            found.push(match change {
-                Change::Value(..) => format!("{path} changed"),
-                Change::Added => format!("{path} is new"),
-                Change::Removed => format!("{path} is gone"),
-            });
-        });
-        if found.is_empty() && self.merged != before.merged {
-            found.push("other instructions of it are merged".to_owned());
-        }
-        found
-    }
-}
-
-enum Change<'a, V> {
-    Value(&'a V, &'a V),
-    Added,
-    Removed,
-}
-
-fn changes<V: PartialEq>(
-    before: &BTreeMap<String, V>,
-    after: &BTreeMap<String, V>,
-    mut tell: impl FnMut(&str, Change<'_, V>),
-) {
-    for (name, new) in after {
-        match before.get(name) {
-            Some(old) if old != new => tell(name, Change::Value(old, new)),
-            Some(_) => {}
-            None => tell(name, Change::Added),
-        }
-    }
-    before.keys().filter(|name| !after.contains_key(*name)).for_each(|name| tell(name, Change::Removed));
-}
-
-/// Cuts a long value; a list of packages would fill the screen.
-fn short(text: &str) -> String {
-    const MOST: usize = 40;
-    if text.chars().count() <= MOST {
-        return text.to_owned();
-    }
-    text.chars().take(MOST - 1).chain(['…']).collect()
 }
 
 impl Default for BuildRecord {
@@ -236,7 +137,7 @@ impl Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::{Arg, BaseRef, Extras, StageSecret, assemble};
+    use crate::assemble::{Arg, BaseRef, Extras, StageInput, StageSecret, assemble};
     use crate::id::Arch;
     use crate::part;
 
@@ -257,7 +158,7 @@ mod tests {
         assemble(Arch::Arm64, &name, &Digest::of(base.as_bytes()), stages, &Extras::default()).unwrap()
     }
 
-    fn told(record: &BuildRecord, plan: &BuildPlan) -> Vec<String> {
+    fn reasons(record: &BuildRecord, plan: &BuildPlan) -> Vec<String> {
         let verdicts = record.judge(plan).into_iter();
         verdicts
             .map(|verdict| match verdict {
@@ -272,14 +173,14 @@ mod tests {
         let stages = [stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", "RUN c")];
         let first = plan("base", &stages);
         let mut record = BuildRecord::default();
-        assert_eq!(told(&record, &first)[1], "nothing was built yet");
+        assert_eq!(reasons(&record, &first)[1], "nothing was built yet");
         record.note(&first, None);
-        assert_eq!(told(&record, &first), ["", "", ""]);
+        assert_eq!(reasons(&record, &first), ["", "", ""]);
         record = BuildRecord::parse(&record.to_text());
         let changed = |index: usize, other: StageInput| {
             let mut stages = stages.clone();
             stages[index] = other;
-            told(&record, &plan("base", &stages))
+            reasons(&record, &plan("base", &stages))
         };
         assert_eq!(
             changed(1, stage("b", "2", "RUN b")),
@@ -290,9 +191,9 @@ mod tests {
         secret.secrets.push(StageSecret { id: "c.k".to_owned(), digest: None });
         assert_eq!(changed(2, secret), ["", "", "the secret c.k is new"]);
         assert_eq!(changed(1, stage("n", "1", "RUN n")), ["", "it is new", "n is built before it"]);
-        assert_eq!(told(&record, &plan("other", &stages))[0], "the base changed");
+        assert_eq!(reasons(&record, &plan("other", &stages))[0], "the base changed");
         let gone = plan("base", &[stages[0].clone(), stages[2].clone()]);
-        assert_eq!(told(&record, &gone), ["", "it comes after a now"]);
+        assert_eq!(reasons(&record, &gone), ["", "it comes after a now"]);
     }
 
     #[test]
@@ -303,9 +204,9 @@ mod tests {
         let mut record = BuildRecord::default();
         record.note(&two, None);
         record = BuildRecord::parse(&record.to_text());
-        assert_eq!(told(&record, &two), ["", ""]);
+        assert_eq!(reasons(&record, &two), ["", ""]);
         assert_eq!(two.stages[1].key, three.stages[1].key);
-        assert_eq!(told(&record, &three), ["", "other instructions of it are merged", "it is new"]);
+        assert_eq!(reasons(&record, &three), ["", "other instructions of it are merged", "it is new"]);
     }
 
     #[test]
@@ -315,8 +216,8 @@ mod tests {
         let mut record = BuildRecord::default();
         record.note(&one, None);
         record.note(&two, Some(&"a".parse().unwrap()));
-        assert_eq!(told(&record, &two), ["", "what it starts from is not as it was"]);
-        assert_eq!(told(&record, &one), ["", ""]);
+        assert_eq!(reasons(&record, &two), ["", "what it starts from is not as it was"]);
+        assert_eq!(reasons(&record, &one), ["", ""]);
         assert_eq!(BuildRecord::parse("{}"), BuildRecord::default());
         assert_eq!(BuildRecord::parse("nonsense"), BuildRecord::default());
     }

@@ -7,7 +7,8 @@ use crate::id::{CLEANUP, Digest, INIT};
 use crate::part::{Assignment, Reach, StageRef};
 use crate::suggest;
 
-use super::{Arg, AssembleError, ContextFile, FileSource, StageInput};
+use super::error::AssembleError;
+use super::input::{Arg, ContextFile, FileSource, StageInput};
 
 /// What an instruction copies from beside the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

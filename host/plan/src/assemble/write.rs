@@ -4,8 +4,9 @@ use crate::build_stage;
 use crate::native::{self, Native};
 use crate::part::{Content, DEFAULT_SHELL, Part};
 
+use super::input::{BaseRef, Extras, StageInput, StageSecret};
+use super::plan::PlannedStep;
 use super::reach::{self, Origin};
-use super::{BaseRef, Extras, PlannedStep, StageInput, StageSecret};
 
 /// A Dockerfile under way.
 pub(super) struct Writer<'a> {

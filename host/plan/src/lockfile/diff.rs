@@ -6,7 +6,7 @@ use std::fmt;
 
 use semver::{Version, VersionReq};
 
-use super::{LockedBase, LockedStage, Lockfile};
+use super::locked::{LockedBase, LockedStage, Lockfile};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::SourceId;
 

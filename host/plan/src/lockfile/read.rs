@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use super::{LockError, LockedBase, LockedStage, Lockfile, VERSION};
+use super::LockError;
+use super::locked::{LockedBase, LockedStage, Lockfile, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 

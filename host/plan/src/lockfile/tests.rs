@@ -1,8 +1,10 @@
 use miette::Diagnostic;
 use proptest::prelude::*;
+use semver::Version;
 
 use super::*;
-use crate::index::{GitReference, GitSource};
+use crate::id::{Arch, Digest};
+use crate::index::{GitReference, GitSource, HookRef, SourceId};
 use crate::resolve::{Facts, Root, Update};
 
 fn name(text: &str) -> StageName {

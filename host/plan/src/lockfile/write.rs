@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{LockedStage, Lockfile, VERSION};
+use super::locked::{LockedStage, Lockfile, VERSION};
 
 const HEADER: &str = "\
 # This file is written by pib; it says exactly what the build consists of. Keep it in version control.

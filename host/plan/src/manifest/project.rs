@@ -2,115 +2,29 @@
 
 mod facts;
 mod fitness;
+mod image;
 mod options;
+mod parsed;
 mod schema;
 mod sources;
 mod target;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
-use semver::VersionReq;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
 use crate::id::{Digest, NameError, StageName, check_name};
-use crate::index::GitSource;
-use crate::stage::ConfigValue;
 use crate::variable::Variable;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
-pub use options::{BuildOptions, Compression, ImageOptions};
+pub use image::ImageOptions;
+pub use options::{BuildOptions, Compression};
+pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
 pub const FILE_NAME: &str = "pib.toml";
-
-/// A parsed and checked `pib.toml`.
-#[derive(Debug, Clone)]
-pub struct ProjectManifest {
-    /// The text it was read from, for messages about its values.
-    pub source: ManifestText,
-    /// What is built.
-    pub project: Project,
-    /// The stages asked for, in the order in which they are written.
-    pub stages: Vec<StageRequest>,
-    /// The stages that replace others of the same name wherever they are depended on.
-    pub patch: Vec<StageRequest>,
-    /// How the image is written.
-    pub image: ImageOptions,
-    /// How the stages are built.
-    pub build: BuildOptions,
-    /// A base of the project's own, instead of the one that the init stage asks for.
-    pub base: Option<BaseRequest>,
-    /// Registries by the name that this project gives them: their index URLs.
-    pub registries: BTreeMap<String, String>,
-    /// The folder within the project that holds its stages, where `pib vendor` was run.
-    pub vendor: Option<String>,
-    /// The project's variants, each as a whole: what it does not say itself is as in the project.
-    pub targets: BTreeMap<String, ProjectManifest>,
-}
-
-/// One stage that the project asks for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StageRequest {
-    /// The stage's name.
-    pub name: StageName,
-    /// Where the request stands in the manifest.
-    pub span: Range<usize>,
-    /// Where it comes from.
-    pub source: RequestSource,
-    /// The values for its config, with their places.
-    pub config: Vec<ConfigEntry>,
-}
-
-/// Where a requested stage comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RequestSource {
-    /// A registry: the bundled one, or one of the project's.
-    Registry {
-        /// The versions that will do.
-        version: VersionReq,
-        /// The registry's name in `[registries]`; the bundled one when absent.
-        registry: Option<String>,
-    },
-    /// A folder, relative to the project's.
-    Path(String),
-    /// A git repository, or a folder in it.
-    Git(GitSource),
-}
-
-/// A value for a config key of a stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigEntry {
-    /// The key.
-    pub key: String,
-    /// Where key and value stand.
-    pub span: Range<usize>,
-    /// The value.
-    pub value: ConfigValue,
-}
-
-/// A base of the project's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BaseRequest {
-    /// A tarball at a URL.
-    Url {
-        /// The address.
-        url: String,
-        /// What its bytes must be.
-        digest: Digest,
-    },
-    /// A tarball in the file system, relative to the project's folder.
-    Path {
-        /// The file.
-        path: String,
-        /// What its bytes must be.
-        digest: Digest,
-    },
-    /// A container image that the engine has or can pull, named with its digest.
-    Image(String),
-}
 
 impl ProjectManifest {
     /// Parses `text`, which was read from `file`.
@@ -125,7 +39,10 @@ impl ProjectManifest {
         let mut manifest = Self::new(&source, schema.clone(), None)?;
         for (name, target) in targets {
             let variant = target::variant(&source, &schema, &name, target)?;
-            manifest.targets.insert(name.into_inner(), variant);
+            let name = name.into_inner();
+            let variant = Self::new(&source, variant, Some(&name));
+            let variant = variant.map_err(|error| target::within(&name, error))?;
+            manifest.targets.insert(name, variant);
         }
         Ok(manifest)
     }
@@ -251,6 +168,7 @@ fn request(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage::ConfigValue;
 
     const ROUTER: &str = r#"# a router
 [project]

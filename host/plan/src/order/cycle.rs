@@ -5,8 +5,9 @@ use std::collections::{BTreeSet, VecDeque};
 use petgraph::graph::{EdgeIndex, NodeIndex};
 use petgraph::visit::EdgeRef;
 
+use super::edge::Edge;
 use super::error::Cycle;
-use super::{Edge, Graph};
+use super::graph::Graph;
 
 /// Returns one shortest cycle of each knot of stages, in the order of their names.
 ///

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Edge;
+use super::edge::Edge;
 use crate::id::StageName;
 use crate::stage::Phase;
 

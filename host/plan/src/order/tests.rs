@@ -3,6 +3,7 @@
 mod against_definition;
 
 use super::*;
+use crate::stage::Phase;
 
 fn name(text: &str) -> StageName {
     text.parse().unwrap()

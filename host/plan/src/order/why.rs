@@ -6,8 +6,9 @@ use std::fmt;
 use petgraph::visit::EdgeRef;
 
 use super::cycle::walk_back;
+use super::edge::Edge;
 use super::error::phase_name;
-use super::{BuildOrder, Edge};
+use super::graph::BuildOrder;
 use crate::id::StageName;
 use crate::stage::Phase;
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::read::{Fault, Joined, Lines, MAX_LINE};
+use super::lines::{Fault, Joined, Lines, MAX_LINE};
 
 /// The longest argument that kernels give to a program.
 const MAX_ARGUMENT: usize = (128 << 10) - 1;

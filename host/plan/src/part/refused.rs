@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::Assignment;
-use super::read::{Fault, Instruction};
+use super::checked::Assignment;
+use super::lines::Fault;
+use super::read::Instruction;
 
 /// What is refused wherever it stands, why, and what to do instead.
 const REFUSED: [(&str, &str, &str); 6] = [

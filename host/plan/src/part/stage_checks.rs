@@ -1,8 +1,8 @@
 //! Compares a part with the stage that it belongs to, and tells at its place what does not fit.
 
+use super::checked::{Assignment, CopySource, Part, StageRef};
 use super::context::Reach;
-use super::read::Fault;
-use super::{Assignment, CopySource, Part, StageRef};
+use super::lines::Fault;
 use crate::assemble::Arg;
 use crate::manifest::ManifestError;
 use crate::manifest::stage::Exports;

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use semver::{BuildMetadata, Prerelease, Version, VersionReq};
 
 use super::picks::Picks;
-use super::solve::excludes;
-use super::{Facts, ResolveRequest, Root, Update};
+use super::request::{Facts, ResolveRequest, Root, Update};
 use crate::id::StageName;
 use crate::index::{Candidate, Index, IndexEntry, IndexError, Offer, SourceId};
 use crate::suggest;
@@ -67,6 +66,11 @@ pub(super) struct Catalog<'a, I> {
     roots: BTreeMap<&'a StageName, &'a Root>,
     met: RefCell<Vec<Rc<Known>>>,
     ids: RefCell<HashMap<StageName, StageId>>,
+}
+
+/// Returns whether a conflict with `requirement` excludes `version`; unlike for a dependency, `*` means any version.
+pub(super) fn excludes(requirement: &VersionReq, version: &Version) -> bool {
+    *requirement == VersionReq::STAR || requirement.matches(version)
 }
 
 impl Known {

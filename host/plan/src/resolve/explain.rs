@@ -6,10 +6,10 @@ use std::sync::Arc;
 use pubgrub::{DerivationTree, External, VersionSet};
 use semver::{Version, VersionReq};
 
-use super::Root;
 use super::catalog::{Catalog, Known, Refusal, StageId};
 use super::error::Problem;
 use super::picks::Picks;
+use super::request::Root;
 use super::solve::{Derivation, Node};
 use crate::id::StageName;
 use crate::index::Index;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ResolveRequest, Root};
+use super::request::{ResolveRequest, Root};
 use crate::id::StageName;
 use crate::index::{Candidate, Offer, SourceId};
 

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, PubGrubError, VersionSet};
-use semver::{Version, VersionReq};
 
-use super::Root;
-use super::catalog::{Catalog, StageId};
+use super::catalog::{Catalog, StageId, excludes};
 use super::picks::Picks;
+use super::request::Root;
 use crate::index::{Index, IndexError};
 
 /// The explanation that the solver gives for a failure.
@@ -82,11 +81,6 @@ pub(super) fn solve<I: Index>(
             return Ok(choices);
         }
     }
-}
-
-/// Returns whether a conflict with `requirement` excludes `version`; unlike for a dependency, `*` means any version.
-pub(super) fn excludes(requirement: &VersionReq, version: &Version) -> bool {
-    *requirement == VersionReq::STAR || requirement.matches(version)
 }
 
 fn broken_conflicts<I: Index>(

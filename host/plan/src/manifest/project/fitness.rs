@@ -1,6 +1,6 @@
 //! Whether a system can come of a project: judged when the stages of its build are known, before any of them is built.
 
-use super::ProjectManifest;
+use super::parsed::ProjectManifest;
 use crate::id::StageName;
 use crate::manifest::ManifestError;
 use crate::stage::ConfigValue;

@@ -9,7 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::{BuildOptions, Compression};
+use super::options::{BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::PartitionSpec;
 use crate::stage::ConfigValue;

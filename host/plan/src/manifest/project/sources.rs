@@ -6,7 +6,7 @@ use std::ops::Range;
 use semver::VersionReq;
 use toml::Spanned;
 
-use super::RequestSource;
+use super::parsed::RequestSource;
 use super::schema::{StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};

@@ -6,8 +6,8 @@
 use toml::Spanned;
 
 use super::schema::{Schema, StageSchema, StageTable, Stages, TargetSchema, TargetStage};
-use super::{ManifestError, ManifestText, ProjectManifest};
 use crate::id::check_name;
+use crate::manifest::{ManifestError, ManifestText};
 use crate::suggest;
 
 /// Gives every requirement that is written as a bare text its place, which is that of the whole value.
@@ -29,24 +29,23 @@ pub(super) fn place_texts(schema: &mut Schema) {
     }
 }
 
-/// Returns the whole manifest of a target.
+/// Returns what the whole manifest of a target holds.
 ///
 /// # Errors
-/// When the name is none, a stage is left out that the project does not have, or what comes of it makes no project.
+/// When the name is none, or a stage is left out that the project does not have.
 pub(super) fn variant(
     source: &ManifestText,
     project: &Schema,
     name: &Spanned<String>,
     target: TargetSchema,
-) -> Result<ProjectManifest, ManifestError> {
+) -> Result<Schema, ManifestError> {
     let text = name.get_ref();
     check_name(text)
         .map_err(|error| source.error(name.span(), format!("target name: {error}"), "this target"))?;
-    let of_target = |error: ManifestError| error.within(&format!("target `{text}`"));
     let TargetSchema { os, release, board, arch, hostname, locale, timezone, kernel, stages, image, base } =
         target;
     let mut schema = project.clone();
-    merge_stages(source, &mut schema.stages, stages).map_err(of_target)?;
+    merge_stages(source, &mut schema.stages, stages).map_err(|error| within(text, error))?;
     let own = &mut schema.project;
     if let (Some(board), None) = (&board, &arch) {
         // Where the two do not go together, it is the target's line that made it so.
@@ -66,7 +65,12 @@ pub(super) fn variant(
         replace(&mut schema.image.foreign_root, image.foreign_root);
     }
     schema.base = base.or(schema.base);
-    ProjectManifest::new(source, schema, Some(text)).map_err(of_target)
+    Ok(schema)
+}
+
+/// Returns an error with the target that it is about.
+pub(super) fn within(target: &str, error: ManifestError) -> ManifestError {
+    error.within(&format!("target `{target}`"))
 }
 
 fn replace<T>(old: &mut T, new: Option<T>) {
@@ -122,8 +126,7 @@ fn merge_tables(old: StageTable, new: StageTable) -> StageTable {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::manifest::project::{Compression, RequestSource};
+    use crate::manifest::project::{Compression, ProjectManifest, RequestSource};
     use crate::stage::ConfigValue;
 
     const ROUTER: &str = r#"[project]

@@ -4,6 +4,7 @@ mod against_brute_force;
 mod failures;
 
 use super::*;
+use crate::id::Arch;
 use crate::index::{Candidate, GitReference, GitSource, MemoryIndex, Offer};
 use crate::stage::Support;
 

@@ -1,0 +1,55 @@
+//! Why stages cannot be assembled.
+
+use crate::id::StageName;
+use crate::manifest::ManifestError;
+
+/// The most file system layers that engines take (overlay2 allows 128), less those of the base.
+pub const MAX_LAYERS: usize = 120;
+
+/// Says why stages cannot be assembled.
+#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
+pub enum AssembleError {
+    /// There is nothing to assemble.
+    #[error("there is no stage to build")]
+    NoStages,
+    /// A part is wrong beside the other ones.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Part(Box<ManifestError>),
+    /// Engines do not agree on which of two values a part sees.
+    #[error("stage `{stage}` takes the argument {arg}, which the ENV of stage `{by}` overrides")]
+    #[diagnostic(help(
+        "Rename the config key of `{stage}` that becomes {arg}, or take {arg} out of what `{by}` sets by ENV; [patch] in \
+         pib.toml replaces a stage of somebody else's."
+    ))]
+    Hidden {
+        /// The stage with the argument.
+        stage: StageName,
+        /// The argument.
+        arg: String,
+        /// The stage with the `ENV`.
+        by: StageName,
+    },
+    /// A value that is not one line would become instructions.
+    #[error("the argument {arg} of stage `{stage}` has a line break or another control character")]
+    #[diagnostic(help("A value of a stage's config is one line of text."))]
+    NotOneLine {
+        /// The stage.
+        stage: StageName,
+        /// The argument.
+        arg: String,
+    },
+    /// The engine would refuse the result.
+    #[error(
+        "the stages make {layers} file system layers{merged}, and container engines take at most {MAX_LAYERS}"
+    )]
+    #[diagnostic(help("Join RUN instructions with && in the parts that have most: {most}."))]
+    TooManyLayers {
+        /// How many.
+        layers: usize,
+        /// How many fewer they would be with what can be merged, as a part of the sentence.
+        merged: String,
+        /// The stages with most of them.
+        most: String,
+    },
+}
