@@ -147,8 +147,7 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     let lines = moving(&narrow);
     assert!(lines.len() == 1 && lines[0].contains("stage mine"), "{narrow}");
     terminal.record("narrow", &narrow);
-    std::thread::sleep(Duration::from_millis(500));
-    let later = terminal.screen();
+    let later = terminal.until("the next drawing", |screen| screen != narrow);
     assert_eq!(moving(&later).len(), 1, "lines were left behind:\n{later}");
     terminal.resize(80, 24);
     let built = terminal.until("the end", prompt_is_back);

@@ -233,6 +233,7 @@ fn the_second_ctrl_c_exits_at_once() {
     let own = [build.id().to_string()];
     signal("-STOP", &dockerd);
     signal("-INT", &own);
+    // Nothing shows that the first was heard; an engine that answers would be done with in this time.
     std::thread::sleep(Duration::from_millis(700));
     let after_one = build.try_wait().unwrap();
     assert!(after_one.is_none(), "it did not tidy up: {after_one:?}");

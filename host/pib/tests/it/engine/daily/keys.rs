@@ -1,5 +1,7 @@
 //! What a change builds again, counted in the instructions that the engine executes.
 
+use std::io::BufRead as _;
+
 use super::{Loop, nonce, stages, text};
 use crate::world::docker;
 
@@ -110,8 +112,10 @@ fn the_second_of_two_builds_waits() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     // Who waits can be stopped.
-    let mut waiting = project.world.pib(project.name, &["build", "--until", "mine"]).spawn().unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let mut waiting = project.world.pib(project.name, &["build", "--until", "mine"]);
+    let mut waiting = waiting.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(waiting.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("Waiting for another pib")));
     crate::engine::daily::places::interrupt(&waiting);
     assert_eq!(waiting.wait().unwrap().code(), Some(130));
     let second = project.output(&["build", "--until", "mine"]);

@@ -1,6 +1,6 @@
 //! Shells, commands and exports at any stage, and cleaning up.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -76,26 +76,42 @@ fn a_shell_has_the_terminal() {
     project.run(&["build", "--until", "mine"]);
     let pib = format!("{} shell --at mine", env!("CARGO_BIN_EXE_pib"));
     // `script` gives it a terminal, and what is typed comes from here.
-    let mut script = Command::new("script");
-    script.args(["-qec", &format!("stty rows 33 cols 77; {pib}; echo code $?"), "/dev/null"]);
+    let inside = format!("stty rows 33 cols 77; {pib}; echo code $?");
+    let mut script = Command::new("timeout");
+    script.args(["--foreground", "300", "script", "-qec", &inside, "/dev/null"]);
     script
         .current_dir(project.world.path(project.name))
         .env("PIB_CACHE_DIR", crate::world::cache())
         .env("TERM", "vt100");
     let mut shell = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut keys = shell.stdin.take().unwrap();
-    // The size arrives a moment after the shell; Ctrl-C ends the command inside, and not the shell.
-    for line in
-        ["sleep 2; tty; echo TERM is $TERM; stty size\n", "sleep 1000\n", "\x03", "echo alive; exit 5\n"]
-    {
-        std::thread::sleep(Duration::from_secs(4));
+    let mut screen = shell.stdout.take().unwrap();
+    let mut output = String::new();
+    let mut until = |words: &str| {
+        let (mut bytes, mut ended) = ([0; 4096], false);
+        while !output.contains(words) && !ended {
+            let count = screen.read(&mut bytes).unwrap();
+            ended = count == 0;
+            output.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        assert!(output.contains(words), "no {words:?} in {output}");
+    };
+    // What is typed comes back as well, so that each answer is other than its question. The size arrives a moment after
+    // the shell; Ctrl-C ends the command inside, and not the shell.
+    until("# ");
+    for (line, answer) in [
+        ("until stty size | grep '33 77'; do :; done; tty; echo TERM i''s $TERM\n", "TERM is vt100"),
+        ("echo sleep''s; sleep 1000\n", "sleeps"),
+        ("\x03", "^C"),
+        ("echo ali''ve; exit 5\n", "alive\r\n"),
+    ] {
         keys.write_all(line.as_bytes()).unwrap();
         keys.flush().unwrap();
+        until(answer);
     }
-    let output = text(&shell.wait_with_output().unwrap().stdout);
-    for words in ["/dev/pts/", "TERM is vt100", "33 77", "alive\r\n", "code 5"] {
-        assert!(output.contains(words), "no {words:?} in {output}");
-    }
+    until("code 5");
+    assert!(output.contains("/dev/pts/") && output.contains("33 77\r\n"), "{output}");
+    assert!(shell.wait().unwrap().success());
     assert_eq!(containers(&project), "");
 }
 
