@@ -141,17 +141,17 @@ fn put(field: &mut [u8; HEADER_NAME], name: &[u8]) -> bool {
 pub(super) fn reader<'a>(content: &'a Content, spool: &'a File) -> Box<dyn Read + 'a> {
     match content {
         Content::Bytes(bytes) => Box::new(bytes.as_slice()),
-        Content::Spool { offset, size } => Box::new(Piece { spool, at: *offset, left: *size }),
+        Content::Spool { offset, size } => Box::new(SpoolReader { spool, at: *offset, left: *size }),
     }
 }
 
-struct Piece<'a> {
+struct SpoolReader<'a> {
     spool: &'a File,
     at: u64,
     left: u64,
 }
 
-impl Read for Piece<'_> {
+impl Read for SpoolReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let want = usize::try_from(self.left).unwrap_or(buffer.len()).min(buffer.len());
         let count = self.spool.read_at(&mut buffer[..want], self.at)?;
@@ -209,7 +209,7 @@ pub fn write_folder(
     }
     fs::rename(&writer.root, out).map_err(DiskError::io("create the folder", out))?;
     writer.kept = true;
-    let losses = writer.lost.told();
+    let losses = writer.lost.texts();
     Ok(Exported { losses, ..summary(&tree) })
 }
 
@@ -223,7 +223,7 @@ struct Lost {
 }
 
 impl Lost {
-    fn told(&self) -> Vec<String> {
+    fn texts(&self) -> Vec<String> {
         let kinds = [
             (self.owners, "entries have another owner: only root gives files away"),
             (

@@ -9,7 +9,7 @@ mod error;
 mod input;
 mod plan;
 mod reach;
-mod write;
+mod writer;
 
 use crate::build_stage;
 use crate::id::{Arch, Digest, KeyHasher};
@@ -55,7 +55,7 @@ pub fn assemble(
     let context = reach::context(stages);
     let base_key = base_key(arch, base_digest);
     let (mut key, mut form) = (base_key, None);
-    let mut writer = write::Writer::new(extras, base);
+    let mut writer = writer::Writer::new(extras, base);
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
     for (index, (stage, fitted)) in stages.iter().zip(&fitted).enumerate() {
         let part = fitted.as_ref().map_or(&stage.part, |fitted| &fitted.part);

@@ -7,19 +7,19 @@ mod bases;
 mod diff;
 mod error;
 mod locked;
-mod read;
+mod parse;
+mod render;
 mod targets;
 #[cfg(test)]
 mod tests;
-mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use diff::{Change, LockDiff, Unmet};
 pub use error::LockError;
 pub use locked::{LockedBase, LockedStage, Lockfile, VERSION};
-pub(crate) use read::merge_conflict;
-pub(crate) use write::quoted;
+pub(crate) use parse::merge_conflict;
+pub(crate) use render::quoted;
 
 use crate::id::StageName;
 use crate::resolve::{LockedVersion, Resolution, ResolveRequest};
@@ -33,12 +33,12 @@ impl Lockfile {
     /// # Errors
     /// When the text holds a merge conflict, is of a newer schema, or is no lock; each says where and what to do.
     pub fn parse(file: &str, text: &str) -> Result<Self, LockError> {
-        read::parse(file, text)
+        parse::parse(file, text)
     }
 
     /// Returns the text of the file.
     pub fn to_text(&self) -> String {
-        write::text(self)
+        render::text(self)
     }
 
     /// Returns the lock of a resolution; base and fetch digests are what `self` holds.

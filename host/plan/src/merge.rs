@@ -11,10 +11,10 @@ use crate::assemble::{AssembleError, Instruction, MAX_LAYERS, Merged, StageInput
 use crate::id::Digest;
 use crate::part::{self, Part};
 
-mod read;
-mod write;
+mod candidates;
+mod join;
 
-use read::{Alike, Candidate};
+use candidates::{Alike, Candidate};
 
 /// The most instructions that become one; a failure of one runs all of them again.
 const MAX_GROUP: usize = 64;
@@ -31,7 +31,7 @@ pub(crate) struct Fitted {
 /// Returns the line of a part on which the command starts that failed, where `line` of an instruction's output is what
 /// merged instructions say of that.
 pub fn failed_line(line: &str) -> Option<usize> {
-    let (start, end) = write::MARK;
+    let (start, end) = join::MARK;
     line.trim().strip_prefix(start)?.strip_suffix(end)?.parse().ok()
 }
 
@@ -94,12 +94,12 @@ fn most(stages: &[StageInput], fitted: &[Option<Fitted>]) -> String {
 
 /// Merges instructions of one part, so that it has up to `over` layers fewer.
 fn merge(stage: &StageInput, over: usize) -> Option<Fitted> {
-    let candidates = read::candidates(stage)?;
+    let candidates = candidates::candidates(stage)?;
     let groups = group(&candidates, over);
     if groups.is_empty() {
         return None;
     }
-    let text = write::text(&stage.part.text, &groups);
+    let text = join::text(&stage.part.text, &groups);
     let part = part::check(&stage.part.file, &text).ok()?;
     let merged: Vec<Merged> = groups.iter().map(|group| instructions(stage, group)).collect();
     // What the parser sees of it must be what was meant; else it stays as it was written.

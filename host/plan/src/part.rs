@@ -11,8 +11,8 @@ use crate::manifest::{ManifestError, ManifestText};
 mod checked;
 mod context;
 mod heredoc;
+pub(crate) mod instructions;
 mod lines;
-pub(crate) mod read;
 mod refused;
 mod shell;
 mod stage_checks;
@@ -24,8 +24,8 @@ pub use checked::{
     State, Step,
 };
 use heredoc::Heredoc;
+use instructions::{Flag, Instruction};
 use lines::Fault;
-use read::{Flag, Instruction};
 
 /// The largest part that is read, in bytes.
 pub const MAX_PART: usize = 1 << 20;
@@ -82,7 +82,7 @@ impl Part {
 
     fn read(&mut self) -> Result<(), Fault> {
         refused::directives(&self.text)?;
-        let instructions = read::read(&self.text)?;
+        let instructions = instructions::read(&self.text)?;
         if instructions.is_empty() {
             return Err(Fault::new(
                 0..0,

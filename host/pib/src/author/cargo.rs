@@ -107,7 +107,7 @@ impl<'a> Crate<'a> {
             .flat_map(|message| message.filenames);
         let module = own_files.into_iter().find(|path| path.extension().is_some_and(|end| end == "wasm"));
         module.ok_or_else(|| {
-            self.blame(
+            self.failure(
                 "cargo made no WASM module of it",
                 "Set crate-type = [\"cdylib\"] in [lib] of its Cargo.toml.",
             )
@@ -219,7 +219,7 @@ impl<'a> Crate<'a> {
         self.session.show(self.folder).display().to_string()
     }
 
-    fn blame(&self, what: &str, help: &str) -> Error {
+    fn failure(&self, what: &str, help: &str) -> Error {
         Error::Stage {
             message: format!("the hook in `{}`: {what}", self.shown()),
             help: Some(help.to_owned()),

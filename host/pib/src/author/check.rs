@@ -12,7 +12,7 @@ use super::trial::{Trial, TrialOptions};
 use super::{HOOK_FOLDER, folder};
 use crate::hooks::{Answer, Severity};
 use crate::project::{Error, Session, files};
-use crate::source::{self, Package, git, publish};
+use crate::source::{self, Package, git, registry_folder};
 
 /// The largest component that is looked at: more than a package may have.
 const MAX_COMPONENT: u64 = 1 << 30;
@@ -45,7 +45,7 @@ pub async fn check(session: &Session, options: &TrialOptions) -> Result<CheckedS
     hook_is_built(session, &root, &manifest)?;
     let trial = Trial::new(session, options)?;
     let package = &trial.package;
-    publish::check_parts(package, &root)?;
+    registry_folder::check_parts(package, &root)?;
     let parts: Vec<&str> = package.parts().map(|part| part.path.as_str()).collect();
     let mut checked = CheckedStage {
         stage: package.name.to_string(),

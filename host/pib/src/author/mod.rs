@@ -1,10 +1,10 @@
 //! What authors of stages need: a new stage, its hook as a component, a look at what the hook does, a check.
 
-pub mod build;
 mod cargo;
 pub mod check;
-pub mod new;
-pub mod render;
+pub mod component;
+pub mod preview;
+pub mod scaffold;
 mod sdk;
 pub mod trial;
 

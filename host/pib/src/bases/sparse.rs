@@ -16,8 +16,8 @@ const BLOCK: usize = 512;
 const MAX_EXTENSION: u64 = 16 << 20;
 /// The largest file that is written out.
 const MAX_FILE: u64 = 64 << 30;
-/// The most pieces that a file may have.
-const MAX_PIECES: usize = 1 << 20;
+/// The most extents that a file may have.
+const MAX_EXTENTS: usize = 1 << 20;
 /// The fields of a GNU header that tell of holes, and the times of access and change that stand before them.
 const GNU_FIELDS: std::ops::Range<usize> = 345..BLOCK;
 
@@ -88,8 +88,8 @@ impl Contents {
     }
 }
 
-/// A piece of a file: where it begins, and how long it is.
-type Piece = (u64, u64);
+/// An extent of a file: where it begins, and how long it is.
+type Extent = (u64, u64);
 
 /// The extended header that an entry follows.
 #[derive(Default)]
@@ -158,24 +158,24 @@ impl Pending {
         self.sparse.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Writes out a file of the `gnu` format: its pieces are in the header and in blocks after it.
+    /// Writes out a file of the `gnu` format: its extents are in the header and in blocks after it.
     fn gnu(self, mut header: Header, input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
         const PIECES: std::ops::Range<usize> = 386..482;
         let bytes = header.as_bytes();
         let real = octal(&bytes[483..495])?;
-        let mut pieces = Vec::new();
-        read_pieces(&bytes[PIECES], &mut pieces)?;
+        let mut extents = Vec::new();
+        read_extents(&bytes[PIECES], &mut extents)?;
         let mut more = bytes[482] != 0;
         while more {
             let mut block = [0; BLOCK];
             input.read_exact(&mut block)?;
-            read_pieces(&block[..504], &mut pieces)?;
+            read_extents(&block[..504], &mut extents)?;
             more = block[504] != 0;
         }
         let stored = self.size.map_or_else(|| header.entry_size(), Ok)?;
         header.as_mut_bytes()[GNU_FIELDS].fill(0);
         self.write_plain(output)?;
-        write_file(header, real, &pieces, stored, input, output)
+        write_file(header, real, &extents, stored, input, output)
     }
 
     /// Writes out a file of the `pax` format, of any generation.
@@ -188,7 +188,7 @@ impl Pending {
     ) -> io::Result<()> {
         let real = self.get("realsize").or_else(|| self.get("size"));
         let real = number(real.ok_or_else(|| invalid("a sparse file does not tell its size"))?)?;
-        let pieces = match (self.get("major"), self.get("map")) {
+        let extents = match (self.get("major"), self.get("map")) {
             (Some("1"), _) => read_map(input, &mut stored)?,
             (None | Some("0"), Some(map)) => pairs(map.split(',').map(number))?,
             (None | Some("0"), None) => {
@@ -203,7 +203,7 @@ impl Pending {
             rename(&mut header, name);
         }
         self.write_plain(output)?;
-        write_file(header, real, &pieces, stored, input, output)
+        write_file(header, real, &extents, stored, input, output)
     }
 }
 
@@ -219,16 +219,16 @@ fn rename(header: &mut Header, name: &str) {
     field[..length].copy_from_slice(&name.as_bytes()[..length]);
 }
 
-/// Reads pieces of 24 bytes each: where, and how long. One that is empty ends them.
-fn read_pieces(bytes: &[u8], pieces: &mut Vec<Piece>) -> io::Result<()> {
-    for piece in bytes.chunks_exact(24).take_while(|piece| piece[0] != 0) {
-        push(pieces, (octal(&piece[..12])?, octal(&piece[12..])?))?;
+/// Reads extents of 24 bytes each: where, and how long. One that is empty ends them.
+fn read_extents(bytes: &[u8], extents: &mut Vec<Extent>) -> io::Result<()> {
+    for extent in bytes.chunks_exact(24).take_while(|extent| extent[0] != 0) {
+        push(extents, (octal(&extent[..12])?, octal(&extent[12..])?))?;
     }
     Ok(())
 }
 
-/// Reads the pieces that stand before the data, a number on each line, filled up to whole blocks.
-fn read_map(input: &mut impl Read, stored: &mut u64) -> io::Result<Vec<Piece>> {
+/// Reads the extents that stand before the data, a number on each line, filled up to whole blocks.
+fn read_map(input: &mut impl Read, stored: &mut u64) -> io::Result<Vec<Extent>> {
     let (mut line, mut numbers, mut wanted) = (String::new(), Vec::new(), None);
     loop {
         let mut block = [0; BLOCK];
@@ -246,7 +246,7 @@ fn read_map(input: &mut impl Read, stored: &mut u64) -> io::Result<Vec<Piece>> {
             let value = number(&std::mem::take(&mut line))?;
             match wanted {
                 None => {
-                    let count = usize::try_from(value).ok().filter(|count| *count <= MAX_PIECES);
+                    let count = usize::try_from(value).ok().filter(|count| *count <= MAX_EXTENTS);
                     wanted = Some(count.ok_or_else(|| invalid("a sparse file has too many pieces"))? * 2);
                 }
                 Some(_) => numbers.push(value),
@@ -258,29 +258,29 @@ fn read_map(input: &mut impl Read, stored: &mut u64) -> io::Result<Vec<Piece>> {
     }
 }
 
-fn pairs(numbers: impl Iterator<Item = io::Result<u64>>) -> io::Result<Vec<Piece>> {
+fn pairs(numbers: impl Iterator<Item = io::Result<u64>>) -> io::Result<Vec<Extent>> {
     let numbers = numbers.collect::<io::Result<Vec<_>>>()?;
     if numbers.len() % 2 == 1 {
         return Err(invalid("a sparse file's map is malformed"));
     }
-    let mut pieces = Vec::new();
-    numbers.chunks_exact(2).try_for_each(|pair| push(&mut pieces, (pair[0], pair[1])))?;
-    Ok(pieces)
+    let mut extents = Vec::new();
+    numbers.chunks_exact(2).try_for_each(|pair| push(&mut extents, (pair[0], pair[1])))?;
+    Ok(extents)
 }
 
-fn push(pieces: &mut Vec<Piece>, piece: Piece) -> io::Result<()> {
-    if pieces.len() >= MAX_PIECES {
+fn push(extents: &mut Vec<Extent>, extent: Extent) -> io::Result<()> {
+    if extents.len() >= MAX_EXTENTS {
         return Err(invalid("a sparse file has too many pieces"));
     }
-    pieces.push(piece);
+    extents.push(extent);
     Ok(())
 }
 
-/// Writes a plain file: its pieces, and zeros between them.
+/// Writes a plain file: its extents, and zeros between them.
 fn write_file(
     mut header: Header,
     real: u64,
-    pieces: &[Piece],
+    extents: &[Extent],
     stored: u64,
     input: &mut impl Read,
     output: &mut impl Write,
@@ -293,7 +293,7 @@ fn write_file(
     header.set_cksum();
     output.write_all(header.as_bytes())?;
     let (mut at, mut left) = (0, stored);
-    for (start, length) in pieces {
+    for (start, length) in extents {
         let gap = start.checked_sub(at);
         let end = start.checked_add(*length).filter(|end| *end <= real);
         let (Some(gap), Some(end), Some(rest)) = (gap, end, left.checked_sub(*length)) else {
@@ -304,7 +304,7 @@ fn write_file(
         (at, left) = (end, rest);
     }
     io::copy(&mut io::repeat(0).take(padded(real)? - at), output)?;
-    // Between the last piece and the next header there is nothing but what fills the block.
+    // Between the last extent and the next header there is nothing but what fills the block.
     copy_exactly(input, &mut io::sink(), left + padded(stored)? - stored)
 }
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::print_as;
-use crate::author::build::{BuildHookOptions, BuiltHook, build};
 use crate::author::check::{CheckedStage, check};
-use crate::author::new::{HookLanguage, NewStage, NewStageOptions, new};
-use crate::author::render::{RenderedStage, render};
+use crate::author::component::{BuildHookOptions, BuiltHook, build};
+use crate::author::preview::{RenderedStage, render};
+use crate::author::scaffold::{HookLanguage, NewStage, NewStageOptions, new};
 use crate::author::trial::TrialOptions;
 use crate::ops::{Error, Session};
 

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::build::BuildRequest;
+use super::build_request::BuildRequest;
 use super::client::Client;
 use super::error::EngineError;
 use super::task::AbortOnDrop;

@@ -7,7 +7,7 @@ use pib_buildkit::{ContextError, ContextServer, Control, ControlError, Output, S
 use tokio::sync::mpsc;
 
 use super::backend::{Abilities, Backend, Chunk};
-use super::build::BuildRequest;
+use super::build_request::BuildRequest;
 use super::client::Client;
 use super::error::{EngineError, with_sources};
 use super::progress::Progress;

@@ -15,12 +15,12 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
-use super::build::BuildRequest;
+use super::build_request::BuildRequest;
 use super::client::Client;
 use super::error::EngineError;
-use super::lines::{Lines, shorten};
-use super::locate;
+use super::log_lines::{Lines, shorten};
 use super::merged;
+use super::part_location;
 use super::progress::{Stages, step_failed};
 use super::refused::refused;
 use super::task::AbortOnDrop;
@@ -319,7 +319,7 @@ impl<'a> Follower<'a> {
         }
         self.count += 1;
         let plan = self.request.plan;
-        let place = (!plan.merged.is_empty()).then(|| locate::of_number(plan, self.count)).flatten();
+        let place = (!plan.merged.is_empty()).then(|| part_location::of_number(plan, self.count)).flatten();
         let shown = merged::shown(plan, place, &self.mask);
         let instruction = shown.unwrap_or_else(|| self.mask.apply(shorten(instruction)));
         if let Some(stage) = self.stage {
@@ -360,7 +360,7 @@ impl<'a> Follower<'a> {
         self.lines.finish(&self.mask, |line| stages.log(stage, line));
         self.stages.fail(self.stage);
         let plan = self.request.plan;
-        let line = locate::of_number(plan, self.count).map(|place| place.line);
+        let line = part_location::of_number(plan, self.count).map(|place| place.line);
         let stage = self.stage.and_then(|stage| self.stages.name(stage));
         let message = self.mask.apply(error.trim().to_owned());
         let mut tail = self.lines.tail();

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bollard::Docker;
 
-use super::address::Address;
 use super::context;
 use super::dial::{Endpoint, SHORT};
+use super::docker_host::Address;
 use super::error::EngineError;
 use super::tls::Tls;
 

@@ -17,9 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
-use super::address::Address;
+use super::docker_host::Address;
 use super::error::{EngineError, with_sources};
-use super::ssh::{SshStream, refusal};
+use super::ssh_stream::{SshStream, refusal};
 use super::tls::Tls;
 
 /// How long an engine may take to accept a connection, and to answer the first question.

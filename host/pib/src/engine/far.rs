@@ -10,7 +10,7 @@ use bollard::query_parameters::{CreateContainerOptions, LogsOptions, WaitContain
 use futures_util::StreamExt as _;
 use pib_plan::id::{Arch, Digest};
 
-use super::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, Handlers, PROC, Write};
+use super::binfmt_misc::{Binfmt, BinfmtError, BinfmtStatus, Changed, Handlers, PROC, Write};
 use super::handler::qemu_name;
 use super::temporary::{TemporaryContainer, temporary};
 use super::{Base, Engine, EngineError};

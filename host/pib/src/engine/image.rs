@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 
 use pib_plan::id::Digest;
 
-use super::archive::{self, Frame};
+use super::docker_archive::{self, Frame};
 use super::{Engine, EngineError};
 use pib_event::{Reporter, ReporterExt};
 
@@ -188,7 +188,7 @@ fn is_base(image: &ImageInspect, base: &Base<'_>) -> bool {
         && config.volumes.unwrap_or_default().is_empty()
         && config.user.unwrap_or_default().is_empty()
         && ["", "/"].contains(&folder)
-        && config.env.unwrap_or_default().iter().all(|variable| variable == archive::PATH);
+        && config.env.unwrap_or_default().iter().all(|variable| variable == docker_archive::PATH);
     same_layer && plain
 }
 
@@ -208,8 +208,10 @@ fn described(image: ImageInspect) -> ContainerImage {
 async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
     let unreadable = |source| EngineError::Io { action: "read", path: base.rootfs_tar.to_owned(), source };
     let path = base.rootfs_tar.to_owned();
-    let measured =
-        tokio::task::spawn_blocking(move || Ok((archive::measure(&path)?, archive::check_tar(&path)))).await;
+    let measured = tokio::task::spawn_blocking(move || {
+        Ok((docker_archive::measure(&path)?, docker_archive::check_tar(&path)))
+    })
+    .await;
     let measured = measured.map_err(|error| unreadable(error.into()))?;
     let ((size, found), checked) = measured.map_err(unreadable)?;
     let digest = base.digest;
@@ -220,7 +222,8 @@ async fn measured(base: &Base<'_>) -> Result<(Frame, u64), EngineError> {
         doing: "loading the base".to_owned(),
         message: format!("{} is not a whole tar archive: {error}", base.rootfs_tar.display()),
     })?;
-    let frame = archive::frame(base.tag, base.platform, base.labels, &digest, size).map_err(unreadable)?;
+    let frame =
+        docker_archive::frame(base.tag, base.platform, base.labels, &digest, size).map_err(unreadable)?;
     Ok((frame, size))
 }
 

@@ -3,8 +3,8 @@
 use pib_plan::assemble::BuildPlan;
 use pib_plan::merge;
 
-use super::lines::shorten;
-use super::locate::Location;
+use super::log_lines::shorten;
+use super::part_location::Location;
 use pib_event::Mask;
 
 /// Returns what is shown of the instruction at this place, if it was merged.

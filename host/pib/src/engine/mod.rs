@@ -3,17 +3,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`connect`] | finds the engine, and says what to do where there is none |
-//! | `address`, `context` | what names an engine: addresses, and the docker client's contexts |
-//! | `dial`, `tls`, `ssh` | connections to it, whatever is in between |
+//! | `docker_host`, `context` | what names an engine: addresses, and the docker client's contexts |
+//! | `dial`, `tls`, `ssh_stream` | connections to it, whatever is in between |
 //! | `client`, `upgrade` | the API that all engines have, and connections that it hands over |
 //! | `backend` | what differs between engines: `buildkit`, `classic`, `podman` |
-//! | [`build`] | what an engine is asked to build |
-//! | `progress`, `lines`, `locate`, `merged`, `refused` | a build's messages as steps, lines and errors of stages |
+//! | [`build_request`] | what an engine is asked to build |
+//! | `progress`, `log_lines`, `part_location`, `merged`, `refused` | a build's messages as steps, lines and errors of stages |
 //! | [`image`] | container images: look up, load a base, list, remove |
 //! | [`container`] | runs a command in a container, and lists and removes pib's |
 //! | `temporary` | containers that are removed whatever happens |
-//! | [`export`] | the root file system of a container image as a tar stream |
-//! | [`binfmt`] | whether a kernel can run the target's programs, and how to make it; `far` is another machine's |
+//! | [`rootfs_tar`] | the root file system of a container image as a tar stream |
+//! | [`binfmt_misc`] | whether a kernel can run the target's programs, and how to make it; `far` is another machine's |
 //!
 //! [`Engine`] is a client with its backend. What a backend uses knows only the client.
 //!
@@ -21,11 +21,9 @@
 //! the engine, another the control calls and the progress; `upgrade` gets both out of the API. Dropping the future of a
 //! build closes them, and the engine stops the build. Deliberately absent: pulling (bases are loaded), pushing, and any state on disk.
 
-mod address;
-mod archive;
 mod backend;
-pub mod binfmt;
-pub mod build;
+pub mod binfmt_misc;
+pub mod build_request;
 mod buildkit;
 mod classic;
 mod client;
@@ -33,20 +31,22 @@ pub mod connect;
 pub mod container;
 mod context;
 mod dial;
+mod docker_archive;
+mod docker_host;
 mod error;
-pub mod export;
 mod far;
 mod handler;
 pub mod image;
-mod lines;
-mod locate;
+mod log_lines;
 mod merged;
 mod mirror_state;
 mod owner;
+mod part_location;
 mod podman;
 mod progress;
 mod refused;
-mod ssh;
+pub mod rootfs_tar;
+mod ssh_stream;
 mod task;
 mod temporary;
 mod tls;
@@ -55,12 +55,12 @@ mod upgrade;
 use std::path::PathBuf;
 
 pub use backend::{Abilities, Loss};
-pub use build::{BuildRequest, Secret};
+pub use build_request::{BuildRequest, Secret};
 pub use connect::{ConnectOptions, EngineInfo};
 pub use container::{Container, RunRequest, Streams};
 pub use error::EngineError;
-pub use export::RootfsTar;
 pub use image::{Base, ContainerImage, ContainerImageId};
+pub use rootfs_tar::RootfsTar;
 pub use temporary::TEMPORARY;
 
 use backend::Backend;

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
-use super::build::BuildRequest;
+use super::build_request::BuildRequest;
 use super::classic;
 use super::client::Client;
 use super::error::EngineError;

@@ -6,9 +6,9 @@ use pib_buildkit::status::{StatusResponse, Vertex, VertexLog, VertexStatus};
 use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
-use super::lines::{Lines, shorten};
+use super::log_lines::{Lines, shorten};
 use super::mirror_state::MirrorState;
-use super::{locate, merged};
+use super::{merged, part_location};
 use pib_event::{Event, Mask, Reporter, ReporterExt};
 
 /// The step that output without a stage belongs to.
@@ -214,7 +214,7 @@ impl<'a> Progress<'a> {
     fn instruction(&self, stage: Option<usize>, name: &Name<'_>) -> String {
         let plan = self.stages.plan;
         let place = stage.filter(|_| !plan.merged.is_empty() && name.steps > 0);
-        let place = place.and_then(|stage| locate::of_step(plan, stage, name.step, name.steps));
+        let place = place.and_then(|stage| part_location::of_step(plan, stage, name.step, name.steps));
         let merged = merged::shown(plan, place, &self.mask);
         merged.unwrap_or_else(|| self.mask.apply(shorten(name.instruction)))
     }
@@ -265,9 +265,9 @@ impl<'a> Progress<'a> {
         self.stages.fail(failure.stage);
         let plan = self.stages.plan;
         let place = match failure.stage {
-            Some(stage) => locate::of_step(plan, stage, failure.step, failure.steps),
+            Some(stage) => part_location::of_step(plan, stage, failure.step, failure.steps),
             // What an ADD fetches is a step of the engine's own, called as the ADD calls it.
-            None if failure.instruction.contains("://") => locate::of_text(plan, &failure.instruction),
+            None if failure.instruction.contains("://") => part_location::of_text(plan, &failure.instruction),
             None => None,
         };
         let named = failure.stage.and_then(|stage| self.stages.name(stage));

@@ -3,14 +3,14 @@
 use pib_plan::assemble::BuildPlan;
 
 use super::error::EngineError;
-use super::locate;
+use super::part_location;
 
 /// Turns what the engine says of a build that it does not start into an error.
 pub(super) fn refused(plan: &BuildPlan, message: &str) -> EngineError {
     if message.contains("no space left on device") {
         return EngineError::DiskFull { doing: "building".to_owned() };
     }
-    let location = locate::of_message(plan, message);
+    let location = part_location::of_message(plan, message);
     // Before that stands only which part of the engine passed the message on.
     let mut text = message.find("dockerfile parse error").map_or(message, |start| &message[start..]);
     if location.is_some() {

@@ -11,7 +11,7 @@ use pib_plan::id::{Digest, KeyHasher};
 use serde::{Deserialize, Serialize};
 
 use super::error::{HookError, HookName};
-use super::{Call, Context, Diagnostic, Files, Host, Level, Rendered, Severity, check};
+use super::{Call, Context, Diagnostic, Files, Host, Level, Rendered, Severity, answer};
 
 /// Everything that a hook's answer depends on.
 pub struct Question {
@@ -66,7 +66,7 @@ impl Host {
         }
         let unreadable = |source| HookError::Unreadable { hook: name.clone(), source };
         let bytes = component().map_err(unreadable)?;
-        check::size(name, bytes.len() as u64, self.limits())?;
+        answer::size(name, bytes.len() as u64, self.limits())?;
         if Digest::of(&bytes) != question.component {
             return Err(unreadable(io::Error::other("it has changed since the stage was read")));
         }

@@ -16,7 +16,7 @@ use super::compile;
 use super::error::{self, During, HookError, HookName};
 use super::guest::Guest;
 use super::sandbox::{HOST_STACK, Linked, Sandbox};
-use super::{CACHE_FOLDER, Context, Diagnostic, Files, Level, NoFiles, Rendered, check};
+use super::{CACHE_FOLDER, Context, Diagnostic, Files, Level, NoFiles, Rendered, answer};
 
 /// Runs hooks with the user's limits, and keeps what it compiles. Copies share everything.
 #[derive(Clone)]
@@ -93,7 +93,7 @@ impl Host {
     /// When they are no hook, one for another version of the interface, or larger than hooks may be; when compiling
     /// them takes more time or memory than it may.
     pub fn load(&self, name: &HookName, component: &[u8], stop: &AtomicBool) -> Result<Hook, HookError> {
-        check::size(name, component.len() as u64, self.limits())?;
+        answer::size(name, component.len() as u64, self.limits())?;
         let digest = Digest::of(component);
         if let Some((linked, contract)) = self.loaded().get(&digest).cloned() {
             return Ok(Hook { host: self.clone(), name: name.clone(), linked, contract, cached: true });
@@ -162,7 +162,7 @@ impl Hook {
         let found = self.run(call, During::Validate, |linked, store, context| match linked {
             Linked::V0_1(stage) => stage.validate(store, context),
         })?;
-        check::diagnostics(&self.name, found, self.host.limits())
+        answer::diagnostics(&self.name, found, self.host.limits())
     }
 
     /// Has the hook render the part. Of the answer everything is checked but the part's own text.
@@ -175,9 +175,9 @@ impl Hook {
         })?;
         let refused = |reason: String| HookError::Refused {
             hook: self.name.clone(),
-            reason: super::excerpt::paragraph(&reason, check::MAX_TEXT),
+            reason: super::excerpt::paragraph(&reason, answer::MAX_TEXT),
         };
-        check::rendered(&self.name, answer.map_err(refused)?, self.host.limits())
+        answer::rendered(&self.name, answer.map_err(refused)?, self.host.limits())
     }
 
     /// Runs one call in a store and a thread of its own, the thread's stack larger than what the guest may use.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `host` | loads components, runs their calls |
 //! | `ask` | validate and render in one, with the cache of answers |
-//! | `check` | what an answer may look like |
+//! | `answer` | what an answer may look like |
 //! | `compile` | compiles in a process of its own, with bounds of time and memory |
 //! | `data` | what pib and a hook tell each other |
 //! | `guest` | the state and the limits of one call |
@@ -17,8 +17,8 @@
 //! input gives the same answer, which is what lets answers be kept. A component is compiled in a child process with
 //! bounds of its own. Machine code comes from that process, or from a file that this user's pib has sealed. Deliberately absent: WASI, and any knowledge of projects and packages.
 
+mod answer;
 mod ask;
-mod check;
 mod compile;
 mod data;
 mod error;

@@ -6,7 +6,7 @@ use pib_plan::id::Arch;
 use serde::Serialize;
 
 use crate::engine::Engine;
-use crate::engine::binfmt::{Binfmt, BinfmtError, BinfmtStatus, Changed, FarKernel};
+use crate::engine::binfmt_misc::{Binfmt, BinfmtError, BinfmtStatus, Changed, FarKernel};
 use crate::pipeline::labels::LABEL;
 use crate::project::{Error, Session};
 

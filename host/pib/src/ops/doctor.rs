@@ -10,7 +10,7 @@ use miette::Diagnostic;
 use pib_plan::id::Arch;
 use serde::Serialize;
 
-use crate::engine::binfmt::{Binfmt, BinfmtStatus, is_native};
+use crate::engine::binfmt_misc::{Binfmt, BinfmtStatus, is_native};
 use crate::engine::{Abilities, Engine, EngineStore};
 use crate::ops::binfmt::{ARCHS, words};
 use crate::ops::trial_build;

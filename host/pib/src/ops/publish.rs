@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::project::{Error, Session};
-use crate::source::publish::{Outcome, publish as publish_all};
+use crate::source::registry_folder::{Outcome, publish as publish_all};
 
 /// What was published.
 #[derive(Debug, Clone, Serialize)]

@@ -13,7 +13,7 @@ use crate::pipeline::resolve_all::{AllResolved, resolve_all_moving};
 use crate::pipeline::vendored;
 use crate::project::{self, Error, LockMode, Project, Session, blocking, files};
 use crate::source::Package;
-use crate::source::vendor::{Filled, Vendor, Wanted, fill};
+use crate::source::vendor_folder::{Filled, Vendor, Wanted, fill};
 use pib_event::ReporterExt as _;
 
 /// What to vendor, and where to.

@@ -15,7 +15,7 @@ use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, Resol
 
 use super::vendored;
 use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow};
-use crate::source::vendor::Vendor;
+use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
 use pib_event::Reporter;
 

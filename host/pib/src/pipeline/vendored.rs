@@ -3,7 +3,7 @@
 use pib_plan::vendor as plan;
 
 use crate::project::{Error, Project, Session};
-use crate::source::vendor::Vendor;
+use crate::source::vendor_folder::Vendor;
 
 /// Returns the stages that the project holds itself, where its manifest says so.
 ///

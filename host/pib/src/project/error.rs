@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::placed::Placed;
 use crate::bases::BaseError;
 use crate::engine::EngineError;
-use crate::engine::binfmt::BinfmtError;
+use crate::engine::binfmt_misc::BinfmtError;
 use crate::hooks::HookError;
 use crate::source::SourceError;
 use crate::source::git::GitError;

@@ -18,7 +18,7 @@ use pib_plan::mode::Mode;
 use pib_plan::path::Collisions;
 use tar::{Archive, EntryType};
 
-use super::files::{self, Listing, MAX_BYTES, MAX_ENTRIES, Modes};
+use super::stage_files::{self, Listing, MAX_BYTES, MAX_ENTRIES, Modes};
 use super::{Package, SourceError};
 
 /// The largest archive that is read, in bytes.
@@ -50,7 +50,7 @@ pub fn pack(root: &Path, shown: &str) -> Result<Packed, SourceError> {
     let fail = |error| SourceError::io("packing", root)(error);
     let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL).map_err(fail)?;
     encoder.include_checksum(true).map_err(fail)?;
-    let listing = files::write_tar(root, Modes::Recorded(shown), &mut encoder)?;
+    let listing = stage_files::write_tar(root, Modes::Recorded(shown), &mut encoder)?;
     let archive = encoder.finish().map_err(fail)?;
     let package = Package::with_listing(root, shown, listing)?;
     if !package.unrecorded.is_empty() {
@@ -94,7 +94,7 @@ pub(super) fn unpack(archive: &[u8], promise: &Promise<'_>, into: &Path) -> Resu
         Fault::Refused(reason) => SourceError::BadArchive { what: (*what).to_owned(), reason },
         Fault::Write(error) => *error,
     })?;
-    let listing = files::read(into, if *has_modes { Modes::Exact } else { Modes::First })?;
+    let listing = stage_files::read(into, if *has_modes { Modes::Exact } else { Modes::First })?;
     if listing.content != *content {
         return Err(wrong(format!("the content of {what}"), content, listing.content));
     }
@@ -165,7 +165,7 @@ fn entry_mode(header: &tar::Header, folder: bool, has_modes: bool) -> Result<Mod
 }
 
 fn set_mode(target: &Path, mode: Mode) -> Result<(), Fault> {
-    files::set_mode(target, mode).map_err(|error| Fault::Write(Box::new(error)))
+    stage_files::set_mode(target, mode).map_err(|error| Fault::Write(Box::new(error)))
 }
 
 fn entry_path(header: &tar::Header) -> Result<String, Fault> {

@@ -158,7 +158,8 @@ fn the_canonical_form_is_fixed() {
     let name = format!("{}/{}", "a".repeat(80), "b".repeat(60));
     let root = write(&temp.path().join("s"), &[("a-b", "1"), ("a/b*", "22"), ("a0", ""), (&name, "x")]);
     let mut tar = Vec::new();
-    let Listing { files, content, .. } = files::write_tar(&root, Modes::Recorded(""), &mut tar).unwrap();
+    let Listing { files, content, .. } =
+        stage_files::write_tar(&root, Modes::Recorded(""), &mut tar).unwrap();
     assert_eq!(content, Digest::of(&tar));
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
     assert_eq!(paths, ["a-b", "a/b", "a0", &name]);

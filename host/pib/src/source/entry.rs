@@ -11,7 +11,7 @@ use pib_plan::variable::Variable;
 
 use super::SourceError;
 use super::contents::Contents;
-use super::files::{MAX_BYTES, is_file};
+use super::stage_files::{MAX_BYTES, is_file};
 
 /// The largest index file that is read, in bytes.
 pub(super) const MAX_INDEX: u64 = 64 << 20;

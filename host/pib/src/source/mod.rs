@@ -6,11 +6,11 @@
 //! | [`path`] | takes a folder as a stage, also a bare one that has only a part |
 //! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
-//! | [`publish`] | adds stages to a registry that is a folder |
-//! | [`cache`] | unpacked stages by the digest of their content |
-//! | [`vendor`] | stages that the project holds itself |
-//! | `fetch` | a resolved stage: vendored, cached or from its source, with its digests checked |
-//! | `files` | a stage's files and their canonical tar |
+//! | [`registry_folder`] | adds stages to a registry that is a folder |
+//! | [`stage_cache`] | unpacked stages by the digest of their content |
+//! | [`vendor_folder`] | stages that the project holds itself |
+//! | `retrieval` | a resolved stage: vendored, cached or from its source, with its digests checked |
+//! | `stage_files` | a stage's files and their canonical tar |
 //! | `found`, `modes` | what there is in a stage's folder, and how its modes are known |
 //! | `package` | a stage on this machine, read and checked |
 //! | `entry` | what the index knows of a stage |
@@ -23,12 +23,9 @@
 //! choosing versions, which `pib_plan::resolve` does.
 
 pub mod archive;
-pub mod cache;
 mod contents;
 mod entry;
 mod error;
-mod fetch;
-mod files;
 mod found;
 pub mod git;
 mod kept;
@@ -36,14 +33,17 @@ mod leftovers;
 mod modes;
 mod package;
 pub mod path;
-pub mod publish;
 pub mod registry;
+pub mod registry_folder;
+mod retrieval;
+pub mod stage_cache;
+mod stage_files;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 mod threads;
-pub mod vendor;
+pub mod vendor_folder;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -57,18 +57,18 @@ use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
 use pib_plan::suggest;
 
-use cache::StageCache;
 use git::{Git, GitOptions, Wish};
 use path::{PathPackages, PathStage};
 use pib_net::Http;
 use registry::Registry;
-use vendor::Vendor;
+use stage_cache::StageCache;
+use vendor_folder::Vendor;
 
 pub use error::SourceError;
-pub use fetch::check_locked;
-pub use files::{PackageFile, PackageFolder};
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
+pub use retrieval::check_locked;
+pub use stage_files::{PackageFile, PackageFolder};
 pub use verify::verify;
 
 /// All the places that a project's stages may come from.

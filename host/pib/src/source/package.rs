@@ -10,7 +10,7 @@ use pib_plan::part::MAX_PART;
 use semver::Version;
 
 use super::contents::Contents;
-use super::files::{self, Listing, Modes, PackageFile, PackageFolder, is_part};
+use super::stage_files::{self, Listing, Modes, PackageFile, PackageFolder, is_part};
 use super::{SourceError, entry};
 
 /// A stage that is on this machine, with all that a build needs of it.
@@ -39,7 +39,7 @@ pub struct Package {
 impl Package {
     /// Reads the stage in the folder `root`; messages call it `shown`.
     pub(super) fn open(root: &Path, shown: &str) -> Result<Self, SourceError> {
-        let listing = files::read(root, Modes::Recorded(shown))?;
+        let listing = stage_files::read(root, Modes::Recorded(shown))?;
         Self::with_listing(root, shown, listing)
     }
 
@@ -111,7 +111,7 @@ impl Package {
 
     /// Returns whether it has modes or empty folders that the first version of archives cannot hold.
     pub(super) fn has_modes(&self) -> bool {
-        !self.folders.is_empty() || self.files.iter().any(|file| !files::is_usual(file.mode))
+        !self.folders.is_empty() || self.files.iter().any(|file| !stage_files::is_usual(file.mode))
     }
 
     /// Returns what only this copy of the stage's folder has, as a sentence for people; `None` where that is nothing.
@@ -145,7 +145,7 @@ impl Package {
         let name = name.ok_or_else(missing)?;
         let text = match self.contents.get(&name) {
             Some(bytes) => text(&self.root.join(&name), bytes)?,
-            None => files::read_text(&self.root.join(&name), MAX_PART as u64)?.ok_or_else(missing)?,
+            None => stage_files::read_text(&self.root.join(&name), MAX_PART as u64)?.ok_or_else(missing)?,
         };
         Ok((name, text))
     }
@@ -158,8 +158,8 @@ impl Package {
 /// # Errors
 /// When the folder is no stage, or its manifest cannot be read.
 pub fn manifest(root: &Path, shown: &str) -> Result<StageManifest, SourceError> {
-    if let Some(text) = files::read_text(&root.join(stage::FILE_NAME), MAX_MANIFEST as u64)? {
-        return Ok(StageManifest::parse(&files::manifest_name(shown), &text)?);
+    if let Some(text) = stage_files::read_text(&root.join(stage::FILE_NAME), MAX_MANIFEST as u64)? {
+        return Ok(StageManifest::parse(&stage_files::manifest_name(shown), &text)?);
     }
     if !has_part(root)? {
         return Err(SourceError::NotAStage { path: root.to_owned() });
@@ -195,7 +195,7 @@ fn bare(name: &str, root: &Path) -> Result<StageManifest, SourceError> {
 /// Returns what the manifest says that was read with a stage's files; `None` where there is none.
 fn written(shown: &str, contents: &Contents) -> Result<Option<StageManifest>, SourceError> {
     let Some(bytes) = contents.get(stage::FILE_NAME) else { return Ok(None) };
-    let file = files::manifest_name(shown);
+    let file = stage_files::manifest_name(shown);
     Ok(Some(StageManifest::parse(&file, &text(Path::new(&file), bytes)?)?))
 }
 
@@ -208,7 +208,7 @@ fn text(path: &Path, bytes: &[u8]) -> Result<String, SourceError> {
 fn has_part(root: &Path) -> Result<bool, SourceError> {
     for item in root.read_dir().map_err(SourceError::io("reading", root))? {
         let item = item.map_err(SourceError::io("reading", root))?;
-        if item.file_name().to_str().is_some_and(is_part) && files::is_file(&item.path()) {
+        if item.file_name().to_str().is_some_and(is_part) && stage_files::is_file(&item.path()) {
             return Ok(true);
         }
     }

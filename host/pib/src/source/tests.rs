@@ -20,7 +20,7 @@ fn fixture() -> Fixture {
     let root = temp.path();
     fs::create_dir(root.join("project")).unwrap();
     let registry = root.join("registry");
-    publish::publish(&[stage(&root.join("stages"), "os", "1.0.0")], &registry, false).unwrap();
+    registry_folder::publish(&[stage(&root.join("stages"), "os", "1.0.0")], &registry, false).unwrap();
     let url = format!("file://{}", registry.display());
     let registries = BTreeMap::from([("acme".to_owned(), url)]);
     let sources = sources(root, registries);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 
-use super::cache::StageCache;
+use super::stage_cache::StageCache;
 use super::{SourceError, kept, leftovers};
 
 /// Reads everything below the cache's folder `root` that is about stages; returns how many things were whole, and the

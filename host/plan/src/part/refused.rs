@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::checked::Assignment;
+use super::instructions::Instruction;
 use super::lines::Fault;
-use super::read::Instruction;
 
 /// What is refused wherever it stands, why, and what to do instead.
 const REFUSED: [(&str, &str, &str); 6] = [

@@ -1,10 +1,10 @@
 //! What authors of stages are shown.
 
 use crate::author::HOOK_FOLDER;
-use crate::author::build::BuiltHook;
 use crate::author::check::CheckedStage;
-use crate::author::new::{HookLanguage, NewStage};
-use crate::author::render::RenderedStage;
+use crate::author::component::BuiltHook;
+use crate::author::preview::RenderedStage;
+use crate::author::scaffold::{HookLanguage, NewStage};
 
 impl NewStage {
     /// Returns the result for people.

@@ -16,7 +16,7 @@ use super::address::Address;
 use super::fault::Fault;
 use super::modules::{self, MAX_MODULES};
 use crate::source::SourceError;
-use crate::source::files::{self, MAX_BYTES, MAX_ENTRIES};
+use crate::source::stage_files::{self, MAX_BYTES, MAX_ENTRIES};
 
 /// How many submodules may be inside each other.
 const MAX_NESTING: usize = 8;
@@ -164,7 +164,7 @@ impl<'a> Checkout<'a> {
             let Ok(name) = entry.name() else {
                 return Err(spot.unfit(inside, "a name in it is not UTF-8"));
             };
-            if files::is_left_out(name, entry.kind() == Some(ObjectType::Tree), depth == 0) {
+            if stage_files::is_left_out(name, entry.kind() == Some(ObjectType::Tree), depth == 0) {
                 continue;
             }
             self.visited += 1;
@@ -200,7 +200,7 @@ impl<'a> Checkout<'a> {
         let bytes = bytes.ok_or_else(|| {
             spot.unfit(inside, format!("the stage has more than {} MiB by then", MAX_BYTES >> 20))
         })?;
-        if files::is_lfs_pointer(&bytes) {
+        if stage_files::is_lfs_pointer(&bytes) {
             let path = PathBuf::from(format!("{}/{inside}", spot.address));
             return Err(SourceError::LfsPointer { path }.into());
         }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use pib_plan::index::GitReference;
 
-use crate::source::cache::StageCache;
+use crate::source::stage_cache::StageCache;
 use pib_event::{Reporter, Silent};
 use pib_net::Http;
 

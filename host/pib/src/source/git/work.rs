@@ -20,7 +20,7 @@ use super::fault::Fault;
 use super::link::{self, Link};
 use super::settings::Git;
 use super::{GitError, wanted};
-use crate::source::cache::CachedStage;
+use crate::source::stage_cache::CachedStage;
 use crate::source::{SourceError, entry, package};
 
 /// How many stages of a repository a message lists.

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use super::kind::Private;
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use super::rootfs::base_tar;
 use super::trouble::ssh_in;
 use crate::skip::skip;
@@ -99,7 +99,7 @@ impl Far {
     /// Runs what must succeed; returns what it wrote.
     fn must(&self, args: &[&str]) -> String {
         let output = self.pib(args);
-        assert!(output.status.success(), "{args:?}: {}\n{}", said(&output), self.engine.log());
+        assert!(output.status.success(), "{args:?}: {}\n{}", stderr_text(&output), self.engine.log());
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -159,7 +159,11 @@ fn emulators_are_registered_on_another_machine_and_removed() {
                  > /proc/sys/fs/binfmt_misc/register";
     assert!(far.inside(other).status.success());
     let refused = far.pib(&["binfmt"]);
-    assert!(refused.status.code() == Some(5) && said(&refused).contains("`other`"), "{}", said(&refused));
+    assert!(
+        refused.status.code() == Some(5) && stderr_text(&refused).contains("`other`"),
+        "{}",
+        stderr_text(&refused)
+    );
     assert_eq!(far.handlers(), "other");
     far.must(&["binfmt", "install", "--force"]);
     assert_eq!(far.handlers(), "pib-aarch64 pib-arm");
@@ -171,7 +175,7 @@ fn emulators_are_registered_on_another_machine_and_removed() {
 fn a_machine_that_forgets_handlers_at_once_is_told() {
     let Some(far) = Far::start("forgetful", ":") else { return };
     let forgotten = far.pib(&["binfmt"]);
-    let text = said(&forgotten);
+    let text = stderr_text(&forgotten);
     assert_eq!(forgotten.status.code(), Some(5), "{text}");
     for part in ["ssh://far.example", "has forgotten the handler for arm64", "mount -t binfmt_misc"] {
         assert!(text.contains(part), "no `{part}` in: {text}");
@@ -192,7 +196,7 @@ fn the_kernel_of_another_machine_is_asked_through_a_container() {
             .env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()))
             .output()
             .unwrap();
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", stderr_text(&output));
         String::from_utf8(output.stdout).unwrap()
     };
     let status = pib(&["binfmt", "status"]);

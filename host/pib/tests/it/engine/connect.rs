@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pib::engine::binfmt::{Binfmt, BinfmtStatus};
+use pib::engine::binfmt_misc::{Binfmt, BinfmtStatus};
 use pib::engine::{ConnectOptions, Engine, EngineError};
 use pib_event::Silent;
 use pib_plan::id::{Arch, Digest};

@@ -11,7 +11,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use crate::world::Images;
 
 /// The engine that the tests use.
@@ -106,15 +106,15 @@ fn set_source(project: &Scratch, source: &str) {
 
 fn must(project: &Scratch, args: &[&str]) -> String {
     let output = project.pib(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", said(&output));
-    said(&output)
+    assert!(output.status.success(), "{args:?}: {}", stderr_text(&output));
+    stderr_text(&output)
 }
 
 /// Runs what must fail, and returns what it said.
 fn fails(project: &Scratch, args: &[&str]) -> String {
     let output = project.pib(args).output().unwrap();
     assert!(!output.status.success(), "{args:?} succeeds");
-    said(&output)
+    stderr_text(&output)
 }
 
 /// Returns the entries of the exported root file system that `expected` has.
@@ -138,7 +138,7 @@ fn exported(project: &Scratch) -> BTreeMap<String, (u32, String)> {
 
 fn key(project: &Scratch) -> String {
     let output = project.pib(&["plan", "--json"]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_text(&output));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let stages = plan["stages"].as_array().unwrap();
     stages.iter().find(|stage| stage["name"] == "mine").unwrap()["key"].as_str().unwrap().to_owned()
@@ -303,7 +303,7 @@ fn a_project_may_lie_in_any_folder() {
         );
         let dockerfile = project.pib(&["plan", "--dockerfile"]).output().unwrap();
         let text = String::from_utf8_lossy(&dockerfile.stdout).into_owned();
-        assert!(dockerfile.status.success(), "{name}: {}", said(&dockerfile));
+        assert!(dockerfile.status.success(), "{name}: {}", stderr_text(&dockerfile));
         for key in ["000-a.pub", "001-b.pub", "002-c.pub"] {
             assert!(text.contains(key), "{name}: {key} is missing in {text}");
         }

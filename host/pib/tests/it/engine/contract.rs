@@ -4,7 +4,7 @@
 
 use super::kind::Kind;
 use super::lab::Lab;
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use super::{base, build, cancel, export, failure, same};
 use crate::world::judge;
 
@@ -54,12 +54,12 @@ fn a_project_builds_on_podman() {
     let project = Scratch::new("onpodman", &options.host.unwrap());
     project.part("mine", "RUN echo \"for $ARCH\" > /etc/mine\n");
     let output = project.build();
-    let said = said(&output);
+    let said = stderr_text(&output);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("this engine cannot export everything"), "{said}");
     // The same engine makes nothing better of it; another one may.
     let up_to_date = |output: &std::process::Output| {
-        assert!(output.status.success(), "{}", super::project::said(output));
+        assert!(output.status.success(), "{}", super::project::stderr_text(output));
         String::from_utf8_lossy(&output.stdout).contains("is up to date")
     };
     assert!(up_to_date(&project.build()));

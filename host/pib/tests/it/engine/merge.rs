@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use super::lab::options;
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use crate::world::judge;
 
 /// Commands that would see each other if they shared a shell; the files that they make tell.
@@ -49,7 +49,7 @@ impl Many {
     /// Returns what the stages made in `/made`: modes, owners and contents.
     fn made(&self) -> BTreeMap<String, (u32, u64, String)> {
         let output = self.0.pib(&["export", "--tar", "out.tar"]).output().unwrap();
-        assert!(output.status.success(), "{}", said(&output));
+        assert!(output.status.success(), "{}", stderr_text(&output));
         let mut archive = tar::Archive::new(std::fs::File::open(self.0.path("out.tar")).unwrap());
         let mut found = BTreeMap::new();
         for entry in archive.entries().unwrap() {
@@ -103,7 +103,7 @@ fn more_layers_than_the_engine_takes_are_merged_and_make_the_same() {
     let place = format!("stage mine, line {line} of its part: `RUN echo shown && (exit 3)");
     for buildkit in ["1", "0"] {
         let output = many.0.pib(&["build"]).env("DOCKER_BUILDKIT", buildkit).output().unwrap();
-        let failed = said(&output);
+        let failed = stderr_text(&output);
         assert_eq!(output.status.code(), Some(6), "{failed}");
         for part in [place.as_str(), "failed with exit code 3", "shown"] {
             assert!(failed.contains(part), "no `{part}` in: {failed}");
@@ -116,7 +116,7 @@ fn more_layers_than_the_engine_takes_are_merged_and_make_the_same() {
 fn what_cannot_be_merged_is_refused_before_the_build() {
     let project = Many::new("toomany", 125, TRICKY);
     let output = project.0.build();
-    let refused = said(&output);
+    let refused = stderr_text(&output);
     assert_eq!(output.status.code(), Some(3), "{refused}");
     for part in ["137 file system layers, 7 fewer", "at most 120", "__init__ (126)"] {
         assert!(refused.contains(part), "no `{part}` in: {refused}");

@@ -8,7 +8,7 @@ use pib_plan::id::{Arch, Digest};
 use pib_plan::lockfile::{LockedBase, Lockfile};
 use pib_plan::manifest::project::ProjectManifest;
 
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use super::rootfs::base_tar;
 use crate::world::{Images, docker};
 
@@ -54,7 +54,7 @@ fn which(project: &Scratch, args: &[&str]) -> String {
     let file = format!("/{WHICH}");
     let args = [&["run", "--quiet"], args, &["--", "cat", &file]].concat();
     let output = project.pib(&args).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_text(&output));
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -64,7 +64,7 @@ fn lock(project: &Scratch) -> String {
 
 fn succeeds(project: &Scratch, args: &[&str]) -> String {
     let output = project.pib(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", said(&output));
+    assert!(output.status.success(), "{args:?}: {}", stderr_text(&output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -82,9 +82,9 @@ fn another_base_in_the_manifest_is_built_from_at_once() {
     set_base(&project, &add_base(&project, "two.tar", "two"));
     let output = project.pib(&["build", "--locked"]).output().unwrap();
     assert!(
-        !output.status.success() && said(&output).contains("the base of debian trixie"),
+        !output.status.success() && stderr_text(&output).contains("the base of debian trixie"),
         "{}",
-        said(&output)
+        stderr_text(&output)
     );
     assert_eq!(lock(&project), before);
     let built = succeeds(&project, &["build"]);

@@ -86,7 +86,7 @@ impl Scratch {
     /// Builds what must build.
     pub(crate) fn must_build(&self) {
         let output = self.build();
-        assert!(output.status.success(), "{}\n{}", output.status, said(&output));
+        assert!(output.status.success(), "{}\n{}", output.status, stderr_text(&output));
     }
 
     pub(crate) fn image(&self) -> PathBuf {
@@ -95,7 +95,7 @@ impl Scratch {
 }
 
 /// Returns what a run said on standard error, on one line, whatever the width that it was wrapped to.
-pub(crate) fn said(output: &Output) -> String {
+pub(crate) fn stderr_text(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let words = text.split_whitespace().filter(|word| !["│", "|"].contains(word));
     words.collect::<Vec<_>>().join(" ")

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::kind::docker;
 use super::lab::Proxy;
-use super::project::{Scratch, said};
+use super::project::{Scratch, stderr_text};
 use crate::skip::skip;
 use crate::sshd::Server;
 use crate::world::judge;
@@ -23,7 +23,7 @@ fn a_full_disk_of_the_engine_is_told_with_its_remedy() {
     let before = std::fs::read(project.image()).unwrap();
     let full = |place: &str| {
         let output = project.build();
-        let said = said(&output);
+        let said = stderr_text(&output);
         assert_eq!(output.status.code(), Some(5), "{said}");
         for part in ["no disk space left", "docker system df", place] {
             assert!(said.contains(part), "no `{part}` in: {said}");
@@ -85,7 +85,7 @@ fn a_socket_that_one_may_not_use_is_told_from_none() {
         let cache = folder.path().join("cache");
         pib.env("PIB_CACHE_DIR", cache).env("DOCKER_HOST", format!("unix://{}", host.display()));
         let output = pib.output().unwrap();
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert_eq!(output.status.code(), Some(1), "{}", stderr_text(&output));
         String::from_utf8(output.stdout).unwrap()
     };
     let closed = doctor(&socket);
@@ -108,7 +108,7 @@ fn a_build_that_may_not_use_the_socket_says_whose_door_is_closed() {
     judge::tool("chown", &["-R", "65534:65534", project.path(".").to_str().unwrap()]).unwrap();
     for args in [&["build"][..], &["run", "--", "true"], &["export"]] {
         let output = project.command(&program, args).uid(65534).gid(65534).output().unwrap();
-        let refused = said(&output);
+        let refused = stderr_text(&output);
         assert_eq!(output.status.code(), Some(5), "{args:?}: {refused}");
         for part in [&*format!("at {host}: permission denied"), "sudo usermod -aG docker $USER"] {
             assert!(refused.contains(part), "no `{part}` in: {refused}");
@@ -125,7 +125,7 @@ fn what_the_engine_does_not_know_is_told_with_its_line_and_a_remedy() {
         project.part("mine", part);
         std::fs::write(project.path("stages/mine/x"), "some").unwrap();
         let output = project.build();
-        let refused = said(&output);
+        let refused = stderr_text(&output);
         assert_eq!(output.status.code(), Some(6), "{refused}");
         for word in words {
             assert!(refused.contains(word), "no `{word}` in: {refused}");
@@ -186,7 +186,7 @@ async fn an_engine_that_is_too_old_is_refused_with_its_version() {
         project.build()
     });
     let output = output.await.unwrap();
-    let said = said(&output);
+    let said = stderr_text(&output);
     assert_eq!(output.status.code(), Some(5), "{said}");
     for part in ["API 1.39", "Docker Engine 20.10 or newer", "Upgrade it"] {
         assert!(said.contains(part), "no `{part}` in: {said}");
@@ -274,7 +274,7 @@ fn a_build_runs_over_ssh_as_it_does_here() {
     let mut build = project.pib(&["build"]);
     build.env("PATH", format!("{path}:{}", std::env::var("PATH").unwrap()));
     let output = build.output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_text(&output));
     let image = format!("{}?offset={}", project.image().display(), 4 << 20);
     assert_eq!(judge::debugfs(&image, "cat /etc/far").unwrap().trim(), "far");
     let calls = std::fs::read_to_string(calls).unwrap();
@@ -296,7 +296,7 @@ fn a_build_runs_through_a_real_ssh_server() {
         project.pib(&["build"]).envs(server.environment(&agent)).output().unwrap()
     };
     let refused = |output: &Output, says: &str| {
-        let text = said(output);
+        let text = stderr_text(output);
         assert_eq!(output.status.code(), Some(5), "{text}");
         let trial = format!("ssh -p {} tester@127.0.0.1 docker version", server.port);
         for part in ["could not reach the container engine on 127.0.0.1 by ssh", says, &trial] {
@@ -308,7 +308,7 @@ fn a_build_runs_through_a_real_ssh_server() {
     refused(&build("me"), "Host key verification failed");
     server.knows(Some("host"));
     let output = build("me");
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr_text(&output));
     let image = format!("{}?offset={}", project.image().display(), 4 << 20);
     assert_eq!(judge::debugfs(&image, "cat /etc/far").unwrap().trim(), "far");
 }
@@ -318,7 +318,7 @@ fn what_ssh_says_is_told() {
     let project = Scratch::new("noway", "ssh://nobody@127.0.0.1:1");
     project.part("mine", "RUN true\n");
     let output = project.build();
-    let refused = said(&output);
+    let refused = stderr_text(&output);
     assert_eq!(output.status.code(), Some(5), "{refused}");
     for part in ["could not reach the container engine on 127.0.0.1 by ssh", "Connection refused", "ssh-add"]
     {
@@ -328,5 +328,5 @@ fn what_ssh_says_is_told() {
     let mut build = project.pib(&["build"]);
     build.env("PATH", format!("{}:{}", path.display(), std::env::var("PATH").unwrap()));
     let output = build.output().unwrap();
-    assert!(said(&output).contains("podman: not found"), "{}", said(&output));
+    assert!(stderr_text(&output).contains("podman: not found"), "{}", stderr_text(&output));
 }

@@ -18,7 +18,7 @@ use semver::Version;
 
 use super::archive::{Packed, pack};
 use super::registry::{CONFIG, Config, Registry, archive_path};
-use super::{Package, SourceError, entry, files};
+use super::{Package, SourceError, entry, stage_files};
 
 /// What became of one stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,7 @@ fn known_contents(
     name: &StageName,
 ) -> Result<BTreeMap<Version, Digest>, SourceError> {
     let path = root.join(shard_path(name));
-    let text = files::read_text(&path, super::entry::MAX_INDEX)?.unwrap_or_default();
+    let text = stage_files::read_text(&path, super::entry::MAX_INDEX)?.unwrap_or_default();
     let bad = |reason: String| SourceError::BadRegistry { registry: registry.source().describe(), reason };
     let file = IndexFile::parse(name, registry.source(), &text);
     if let Some(skipped) = file.skipped.first() {
@@ -189,7 +189,7 @@ pub fn check_parts(package: &Package, folder: &Path) -> Result<(), SourceError> 
     for file in package.parts() {
         let path = folder.join(&file.path);
         let shown = path.display().to_string();
-        let text = files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
+        let text = stage_files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
         let part = part::check(&shown, &text)?;
         part.check_copies(None, |path| context_has(package, path))?;
         part.check_exports(&package.manifest.exports)?;
@@ -242,7 +242,7 @@ fn write_all(root: &Path, new: &[NewVersion]) -> Result<(), SourceError> {
         let entry = &version.entry;
         write_atomic(&root.join(archive_path(&entry.name, &entry.vers)), &version.archive)?;
         let index = root.join(shard_path(&entry.name));
-        let mut text = files::read_text(&index, super::entry::MAX_INDEX)?.unwrap_or_default();
+        let mut text = stage_files::read_text(&index, super::entry::MAX_INDEX)?.unwrap_or_default();
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
@@ -269,5 +269,5 @@ fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
 }
 
 #[cfg(test)]
-#[path = "publish_tests.rs"]
+#[path = "registry_folder_tests.rs"]
 mod tests;

@@ -85,13 +85,13 @@ pub async fn render(
     Ok(RenderedStage {
         stage: trial.package.name.to_string(),
         version: trial.package.version.to_string(),
-        diagnostics: diagnostics.into_iter().map(told).collect(),
+        diagnostics: diagnostics.into_iter().map(described).collect(),
         part,
         files: files.into_iter().map(rendered).collect(),
     })
 }
 
-fn told(diagnostic: Diagnostic) -> Told {
+fn described(diagnostic: Diagnostic) -> Told {
     let severity = match diagnostic.severity {
         Severity::Warning => "warning",
         Severity::Error => "error",

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use pib_plan::id::Digest;
 
 use super::archive::{self, Promise};
-use super::files::{self, Listing, Modes};
+use super::stage_files::{self, Listing, Modes};
 use super::{SourceError, leftovers};
 
 /// How often a finished stage is put in place before a broken one in the way is an error.
@@ -77,7 +77,7 @@ impl StageCache {
     ) -> Result<CachedStage, E> {
         let temp = self.temp_folder()?;
         fill(temp.path())?;
-        let listing = files::apply_records(temp.path(), shown)?;
+        let listing = stage_files::apply_records(temp.path(), shown)?;
         Ok(self.put(temp, listing)?)
     }
 
@@ -146,7 +146,7 @@ fn verify(root: &Path, content: Digest) -> Result<Option<Listing>, SourceError> 
 }
 
 fn matching(root: &Path, content: Digest, modes: Modes<'_>) -> Result<Option<Listing>, SourceError> {
-    match files::read(root, modes) {
+    match stage_files::read(root, modes) {
         Ok(listing) => Ok((listing.content == content).then_some(listing)),
         Err(SourceError::Unfit { .. }) => Ok(None),
         Err(SourceError::Io { source, .. })
@@ -166,5 +166,5 @@ fn is_occupied(error: &io::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "cache_tests.rs"]
+#[path = "stage_cache_tests.rs"]
 mod tests;

@@ -16,7 +16,7 @@ use pib_plan::vendor::{FILE_NAME, ListedMode, VendorList, VendoredStage, folders
 use sha2::{Digest as _, Sha256};
 
 use super::{digests, read_list, real_folder};
-use crate::source::files::{self, Modes, PackageFile, PackageFolder};
+use crate::source::stage_files::{self, Modes, PackageFile, PackageFolder};
 use crate::source::{Package, SourceError};
 
 /// How the names of folders begin in which files are written.
@@ -61,7 +61,7 @@ impl Present {
     /// Returns whether it has this mode, as far as a checkout can have it: usual ones are less the user's umask.
     fn has_mode(&self, mode: Mode) -> bool {
         let same_use = (self.bits & 0o100 != 0) == mode.is_executable();
-        if files::is_usual(mode) { same_use } else { self.bits == mode.bits() }
+        if stage_files::is_usual(mode) { same_use } else { self.bits == mode.bits() }
     }
 }
 
@@ -144,7 +144,7 @@ fn survey<'a>(
         let left_out = path
             .split('/')
             .enumerate()
-            .any(|(depth, part)| files::is_left_out(part, depth < last, depth == 0));
+            .any(|(depth, part)| stage_files::is_left_out(part, depth < last, depth == 0));
         match (ours, is_wanted(path)) {
             // What was changed is put right where the stage stays, and left alone where it goes.
             (true, Some(_)) => {}
@@ -216,7 +216,7 @@ fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
         if digest != file.digest {
             return Err(SourceError::Unfit { path: from, reason: "it changed while it was read".to_owned() });
         }
-        files::set_mode(&beside, file.mode)?;
+        stage_files::set_mode(&beside, file.mode)?;
         let parent = to.parent().unwrap_or(&changes.root);
         fs::create_dir_all(parent).map_err(fail("creating", parent))?;
         fs::rename(&beside, &to).map_err(fail("writing", &to))?;
@@ -224,7 +224,7 @@ fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
     for folder in changes.folders {
         let path = changes.root.join(&folder.path);
         fs::create_dir_all(&path).map_err(fail("creating", &path))?;
-        files::set_mode(&path, folder.mode)?;
+        stage_files::set_mode(&path, folder.mode)?;
     }
     Ok(())
 }
@@ -252,7 +252,7 @@ fn replace(path: &Path, temp: &Path, bytes: &[u8]) -> Result<(), SourceError> {
 
 /// Returns the modes of a stage that version control does not keep.
 fn modes(package: &Package) -> BTreeMap<String, ListedMode> {
-    let files = package.files.iter().filter(|file| !files::is_usual(file.mode));
+    let files = package.files.iter().filter(|file| !stage_files::is_usual(file.mode));
     let files = files.map(|file| (file.path.clone(), ListedMode { is_folder: false, mode: file.mode }));
     let folders = package.folders.iter();
     let folders =
@@ -266,7 +266,7 @@ fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) 
     for (name, Wanted { package, source }) in wanted {
         let root = folder.join(name);
         let modes = modes(package);
-        let listing = files::read(&root, Modes::Listed(&modes))?;
+        let listing = stage_files::read(&root, Modes::Listed(&modes))?;
         if listing.content != package.content {
             return Err(SourceError::Unfit {
                 path: root,

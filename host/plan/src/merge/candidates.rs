@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::assemble::StageInput;
 use crate::packages::PackageUses;
 use crate::part::DEFAULT_SHELL;
-use crate::part::read::{self, Flag, Instruction};
+use crate::part::instructions::{self, Flag, Instruction};
 
 /// Options of a `RUN` that are the same for several commands as for one, where they are the same text.
 const RUN_OPTIONS: [&str; 2] = ["mount", "network"];
@@ -66,7 +66,7 @@ pub(super) enum Alike {
 /// Returns the instructions of a stage's part, in order; those that cannot be merged as `None`.
 pub(super) fn candidates(stage: &StageInput) -> Option<Vec<Option<Candidate>>> {
     let text = &stage.part.text;
-    let instructions = read::read(text).ok()?;
+    let instructions = instructions::read(text).ok()?;
     let mut shell = DEFAULT_SHELL.map(str::to_owned).to_vec();
     let files: HashSet<&str> = stage.files.iter().map(|file| file.path.as_str()).collect();
     let mut found = Vec::new();

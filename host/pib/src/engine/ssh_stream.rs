@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::task::JoinHandle;
 
-use super::address::SshPlace;
+use super::docker_host::SshPlace;
 
 /// The most that is kept of what ssh says about itself.
 const MAX_STDERR: u64 = 16 << 10;
@@ -170,7 +170,7 @@ impl AsyncWrite for SshStream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::address::Address;
+    use crate::engine::docker_host::Address;
 
     #[tokio::test]
     async fn what_ssh_said_is_told_also_where_it_ended_before_it_was_asked() {

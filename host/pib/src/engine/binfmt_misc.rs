@@ -377,5 +377,5 @@ impl Binfmt {
 }
 
 #[cfg(test)]
-#[path = "binfmt_tests.rs"]
+#[path = "binfmt_misc_tests.rs"]
 mod tests;

@@ -1,6 +1,6 @@
 //! Writes the text of a part whose instructions are merged.
 
-use super::read::{Alike, Candidate};
+use super::candidates::{Alike, Candidate};
 
 /// What stands before and behind the number of the line on which the command starts that failed.
 pub(super) const MARK: (&str, &str) = ("pib: line ", " of the part failed");

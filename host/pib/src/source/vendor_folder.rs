@@ -25,7 +25,7 @@ use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
 use pib_plan::vendor::{Difference, FILE_NAME, MAX_LIST, VendorList, VendoredStage};
 
-use super::files::{self, Listing, Modes, PackageFile};
+use super::stage_files::{self, Listing, Modes, PackageFile};
 use super::{Package, SourceError, entry, package};
 
 pub use fill::{Filled, Wanted, fill};
@@ -142,7 +142,7 @@ impl Vendor {
         if !real_folder(&root)? {
             return Err(SourceError::VendorMissing { name: name(), path: root });
         }
-        let listing = files::read(&root, Modes::Listed(&stage.modes))?;
+        let listing = stage_files::read(&root, Modes::Listed(&stage.modes))?;
         if listing.content != stage.content {
             return Err(changed(stage, root, &listing));
         }
@@ -182,8 +182,8 @@ fn suspect(root: &Path, difference: &Difference) -> Option<&'static str> {
     let Difference::Changed { path, expected, .. } = difference else { return None };
     let mut bytes = Vec::new();
     let file = pib_file::open(root.join(path)).ok()?;
-    file.take(files::MAX_BYTES).read_to_end(&mut bytes).ok()?;
-    if files::is_lfs_pointer(&bytes) {
+    file.take(stage_files::MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    if stage_files::is_lfs_pointer(&bytes) {
         return Some("it is a Git LFS pointer now, not the file that it stands for");
     }
     let is_right = |bytes: Vec<u8>| Digest::of(&bytes) == *expected;
@@ -231,10 +231,10 @@ fn real_folder(path: &Path) -> Result<bool, SourceError> {
 
 /// Reads the list in `folder`, which messages call `shown`.
 fn read_list(folder: &Path, shown: &str) -> Result<Option<VendorList>, SourceError> {
-    let text = files::read_text(&folder.join(FILE_NAME), MAX_LIST as u64)?;
+    let text = stage_files::read_text(&folder.join(FILE_NAME), MAX_LIST as u64)?;
     Ok(text.map(|text| VendorList::parse(shown, &text)).transpose()?)
 }
 
 #[cfg(test)]
-#[path = "vendor_tests.rs"]
+#[path = "vendor_folder_tests.rs"]
 mod tests;

@@ -276,5 +276,5 @@ pub(super) fn is_file(path: &Path) -> bool {
 }
 
 #[cfg(test)]
-#[path = "files_tests.rs"]
+#[path = "stage_files_tests.rs"]
 mod tests;
