@@ -21,7 +21,7 @@ pub use locked::{LockedBase, LockedStage, Lockfile, VERSION};
 pub(crate) use parse::merge_conflict;
 pub(crate) use render::quoted;
 
-use crate::id::StageName;
+use crate::id::{Digest, KeyHasher, StageName};
 use crate::resolve::{LockedVersion, Resolution, ResolveRequest};
 
 /// The name of the file, beside `pib.toml`.
@@ -117,6 +117,34 @@ impl Lockfile {
         let in_vain = self.stages.iter().filter(|stage| !needed.contains(&stage.name));
         unmet.extend(in_vain.map(|stage| Unmet::Unneeded { name: stage.name.clone() }));
         unmet
+    }
+
+    /// Returns the digest of what the lock holds to, with this one of its bases: the others are for other targets.
+    ///
+    /// Where stages and bases come from is no part of it: what is the same stays so at another address. Nor are
+    /// dependencies: the order that follows from them is in the keys of the stages.
+    pub fn content(&self, base: Option<&LockedBase>) -> Digest {
+        fn optional(hasher: &mut KeyHasher, digest: Option<&Digest>) {
+            hasher.field(digest.map_or(&[][..], |digest| digest.as_bytes()));
+        }
+        // Each is taken by name: a further one cannot be forgotten here.
+        let Self { fetch, bases: _, stages, targets: _ } = self;
+        let mut hasher = KeyHasher::new("pib lock content 1");
+        optional(&mut hasher, fetch.as_ref());
+        if let Some(LockedBase { arch, os, release, recipe, digest, epoch, source: _ }) = base {
+            hasher.field(arch.as_str()).field(os).field(release);
+            optional(&mut hasher, recipe.as_ref());
+            hasher.field(digest.as_bytes()).field(epoch.to_le_bytes());
+        }
+        for stage in stages {
+            let LockedStage { name, version, source: _, checksum, content, hook, dependencies: _ } = stage;
+            hasher.field("stage").field(name.as_str()).field(version.to_string());
+            optional(&mut hasher, checksum.as_ref());
+            optional(&mut hasher, content.as_ref());
+            optional(&mut hasher, hook.as_ref().map(|hook| &hook.digest));
+            hasher.field(hook.as_ref().map_or("", |hook| &hook.world));
+        }
+        hasher.finish()
     }
 
     /// Returns what changes from `self` to `new`.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
-use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::Compression;
 use serde::{Deserialize, Serialize};
 
@@ -114,14 +113,11 @@ impl Based {
         }
     }
 
-    /// Returns what the image's identifiers derive from: the lock and the target, nothing of this machine.
+    /// Returns what the image's identifiers derive from: what is locked and the target, nothing of this machine.
     fn seed(&self) -> Digest {
         let project = &self.rendered.packages.project().manifest.project;
-        // Bases for other targets are in the same lock, and no matter here.
-        let bases = self.locked.iter().cloned().collect();
-        let lock = Lockfile { bases, ..self.lock.clone() };
-        let mut hasher = KeyHasher::new("pib image seed 1");
-        hasher.field(lock.to_text()).field(project.file_stem());
+        let mut hasher = KeyHasher::new("pib image seed 2");
+        hasher.field(self.lock.content(self.locked.as_ref()).as_bytes()).field(project.file_stem());
         hasher.finish()
     }
 }
