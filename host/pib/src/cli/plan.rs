@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LockArgs, TargetArg, print_as, print_shown};
+use super::stages::StageArgs;
+use super::{TargetArg, print_as, print_shown};
 use crate::ops::{self, Error, Session};
 
 /// Show the stages in the order in which they are built
@@ -22,20 +23,21 @@ pub(super) struct Plan {
     #[command(flatten)]
     target: TargetArg,
     #[command(flatten)]
-    lock: LockArgs,
+    stages: StageArgs,
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Plan) -> Result<(), Error> {
     let session = &args.target.session(session);
+    let options = args.stages.options(None);
     if let Some(folder) = &args.context {
-        let written = ops::plan::write_context(session, args.lock.mode(), folder).await?;
+        let written = ops::plan::write_context(session, &options, folder).await?;
         return print_as(json, &written, ops::plan::WrittenContext::to_text);
     }
     if let Some([one, other]) = args.why.as_deref() {
-        let reason = ops::plan::why(session, args.lock.mode(), [one, other]).await?;
+        let reason = ops::plan::why(session, options.lock, [one, other]).await?;
         return print_as(json, &reason, ops::plan::OrderReason::to_text);
     }
-    let plan = ops::plan::plan(session, args.lock.mode()).await?;
+    let plan = ops::plan::plan(session, &options).await?;
     if args.dockerfile {
         print_shown(session, &plan.dockerfile)
     } else {

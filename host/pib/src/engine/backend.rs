@@ -3,6 +3,7 @@
 //! Everything else is the same API on all of them. One contract (`tests/it/engine/contract.rs`) is held by each.
 
 use bytes::Bytes;
+use pib_plan::id::{Digest, KeyHasher};
 use tokio::sync::mpsc;
 
 use super::build_request::BuildRequest;
@@ -35,8 +36,21 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// Returns the key of an image that lacks all this, by its key where it lacks nothing.
+    pub fn add_to_key(losses: &[Self], whole: Digest) -> Digest {
+        if losses.is_empty() {
+            return whole;
+        }
+        let mut hasher = KeyHasher::new("pib image with losses 1");
+        hasher.field(whole.as_bytes());
+        for loss in losses {
+            hasher.field(loss.key_text());
+        }
+        hasher.finish()
+    }
+
     /// Returns what stands for it in keys.
-    pub fn key_text(self) -> &'static str {
+    fn key_text(self) -> &'static str {
         match self {
             Self::Attributes => "loses attributes",
             Self::Devices => "loses devices",

@@ -24,6 +24,9 @@ pub struct PlanSummary {
     pub base: String,
     /// The stages, in order.
     pub stages: Vec<PlannedSummary>,
+    /// The digest of everything that decides the image, as an engine builds it that loses nothing; absent before the base
+    /// is in the lock.
+    pub image_key: Option<Digest>,
     /// Of which stages instructions are merged, since there are more than engines take.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merged: Option<String>,
@@ -63,17 +66,21 @@ pub struct WrittenContext {
 ///
 /// # Errors
 /// When a manifest, the resolution, the order, a package or a part is wrong.
-pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Error> {
+pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSummary, Error> {
+    let mode = options.lock;
     let project = Project::load(session)?;
     let record = job::record(&project);
     let resolved = pipeline::resolve(session, project, mode).await?;
     let packages = pipeline::fetch(session, resolved).await?;
-    let settled = pipeline::settle_as_recorded(session, packages, &record)?;
-    let lookup = pipeline::render(session, settled, &StageOptions::default()).await?.look_up_base(mode);
+    let settled = pipeline::settle_as_recorded(session, packages, &record, options)?;
+    let lookup = pipeline::render(session, settled, options).await?.look_up_base(mode);
     let is_known = matches!(lookup, BaseLookup::Known(_));
     let based = lookup.or_unmade();
     let project = based.rendered.packages.project();
-    let native = native::planned(session, &project.manifest);
+    let native = options
+        .wants_native(&project.manifest)
+        .then(|| native::planned(session, &project.manifest))
+        .flatten();
     let packages = PackageCache::of(&project.manifest.project);
     let extras = Extras { native: native.as_ref(), packages: packages.as_ref(), rerun: None };
     let plan = based.assemble(&based.reference, &extras)?;
@@ -98,7 +105,8 @@ pub async fn plan(session: &Session, mode: LockMode) -> Result<PlanSummary, Erro
     let (BaseRef::ContainerImage(base) | BaseRef::ForeignImage(base) | BaseRef::ContextTar(base)) =
         based.reference.clone();
     let (stages, merged) = (stages.collect(), plan.merged_text());
-    Ok(PlanSummary { base, stages, merged, dockerfile: plan.dockerfile })
+    let image_key = based.locked.is_some().then(|| based.image_key(&[]));
+    Ok(PlanSummary { base, stages, image_key, merged, dockerfile: plan.dockerfile })
 }
 
 /// Why one stage is built before another.
@@ -145,7 +153,7 @@ pub async fn why(session: &Session, mode: LockMode, names: [&str; 2]) -> Result<
 /// As [`plan`], and when the base cannot be made or the folder is not empty.
 pub async fn write_context(
     session: &Session,
-    mode: LockMode,
+    options: &StageOptions,
     folder: &Path,
 ) -> Result<WrittenContext, Error> {
     let folder = session.cwd.join(folder);
@@ -154,16 +162,16 @@ pub async fn write_context(
         let message = format!("the folder `{}` is not empty", session.show(&folder).display());
         return Err(Error::usage(message, "Name a new folder, or empty this one."));
     }
-    let options = StageOptions { lock: mode, ..StageOptions::default() };
+    let mode = options.lock;
     let project = Project::load(session)?;
     let record = job::record(&project);
     let resolved = pipeline::resolve(session, project, mode).await?;
     let packages = pipeline::fetch(session, resolved).await?;
     // The secrets are given to the client that builds.
-    let settled = pipeline::settle_as_recorded(session, packages, &record)?;
-    let lookup = pipeline::render(session, settled, &options).await?.look_up_base(options.lock);
-    let based = pipeline::base(session, lookup, &options).await?;
-    let base = based.tarball(session, &options).await?;
+    let settled = pipeline::settle_as_recorded(session, packages, &record, options)?;
+    let lookup = pipeline::render(session, settled, options).await?.look_up_base(mode);
+    let based = pipeline::base(session, lookup, options).await?;
+    let base = based.tarball(session, options).await?;
     save_lock(session, based.rendered.packages.project(), &based.lock, mode).await?;
     let reference = match &base {
         Some(_) => BaseRef::ContextTar("base.tar".to_owned()),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
-use pib_plan::manifest::project::Compression;
+use pib_plan::manifest::project::{Compression, ImageOptions};
 use serde::{Deserialize, Serialize};
 
 use super::based::Based;
@@ -77,23 +77,14 @@ impl Image {
     fn of(based: &Based, losses: Vec<Loss>) -> Self {
         let project = based.rendered.packages.project();
         let manifest = &project.manifest;
-        let layout = manifest.image.layout.clone();
-        let identity = based.identity();
         let stem = manifest.project.file_stem();
         let target = project.target();
-        let mut hasher = KeyHasher::new(IMAGE_VERSION);
-        hasher.field(based.key().as_bytes()).field(identity.seed.as_bytes()).field(&identity.hostname);
-        hasher.field(identity.epoch.to_le_bytes()).field(layout.key_text());
-        hasher.field(extension(manifest.image.compress));
-        for loss in &losses {
-            hasher.field(loss.key_text());
-        }
         Self {
-            layout,
+            layout: manifest.image.layout.clone(),
             compress: manifest.image.compress,
-            identity,
+            identity: based.identity(),
+            key: based.image_key(&losses),
             losses,
-            key: hasher.finish(),
             path: target.join(format!("{stem}.img")),
             report: target.join(format!("{stem}.json")),
         }
@@ -101,6 +92,19 @@ impl Image {
 }
 
 impl Based {
+    /// Returns the digest of everything that decides the image, as an engine builds it that has these losses.
+    pub(crate) fn image_key(&self, losses: &[Loss]) -> Digest {
+        // Each of them is taken by name: a further one cannot be forgotten here. Mount points are what parts say, and in
+        // the key of the last stage.
+        let ImageOptions { compress, layout } = &self.rendered.packages.project().manifest.image;
+        let Identity { hostname, epoch, seed, mount_points: _ } = self.identity();
+        let mut hasher = KeyHasher::new(IMAGE_VERSION);
+        hasher.field(self.key().as_bytes()).field(seed.as_bytes()).field(&hostname);
+        hasher.field(epoch.to_le_bytes()).field(layout.key_text());
+        hasher.field(extension(*compress));
+        Loss::add_to_key(losses, hasher.finish())
+    }
+
     /// Returns what makes a system this device's.
     pub(crate) fn identity(&self) -> Identity {
         let project = &self.rendered.packages.project().manifest.project;

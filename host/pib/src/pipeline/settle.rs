@@ -81,10 +81,13 @@ pub(crate) fn settle_as_recorded(
     session: &Session,
     packages: Packages,
     record: &BuildRecord,
+    options: &StageOptions,
 ) -> Result<Settled, Error> {
-    let judged = judge(&packages, &Overrides::default())?;
+    let build_args = build_args::parse(session, &options.build_args)?;
+    let overrides = Overrides::parse(session, &options.secrets, &packages.list)?;
+    let judged = judge(&packages, &overrides)?;
     let secrets = Secrets::recall(session, packages.project(), &wanted(&packages, &judged), record);
-    complete(session, packages, judged, secrets, BTreeMap::new())
+    complete(session, packages, judged, secrets, build_args)
 }
 
 /// Judges the config of each stage.
