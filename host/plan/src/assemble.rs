@@ -112,24 +112,29 @@ fn base_key(arch: Arch, digest: &Digest) -> Digest {
     hasher.finish()
 }
 
+/// What decides a stage's result is taken by name, here and below: a further field cannot be forgotten. A version is in the
+/// lock, and native programs give the same.
 fn stage_key(before: &Digest, stage: &StageInput, copied: &[&ContextFile]) -> Digest {
-    let mut hasher = KeyHasher::new("pib stage key 2");
-    hasher.field(before.as_bytes()).field(stage.name.as_str()).field(&stage.part.text);
-    let keyed = || stage.args.iter().filter(|arg| arg.keyed);
-    hasher.field((keyed().count() as u64).to_le_bytes());
-    for arg in keyed() {
-        hasher.field(&arg.name).field(&arg.value);
+    let StageInput { name, version: _, args, part, files, native: _, secrets } = stage;
+    let mut hasher = KeyHasher::new("pib stage key 3");
+    hasher.field(before.as_bytes()).field(name.as_str()).field(&part.text);
+    hasher.field((args.len() as u64).to_le_bytes());
+    for Arg { name, value, keyed } in args {
+        // Whatever its value is, a part sees whether there is one.
+        hasher.field(name).field([u8::from(*keyed)]).field(if *keyed { value } else { "" });
     }
-    let mut files: Vec<&ContextFile> = stage.files.iter().collect();
+    let mut files: Vec<&ContextFile> = files.iter().collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     // What it can copy of other stages is told from its own by standing last.
     for file in files.into_iter().chain(copied.iter().copied()) {
-        hasher.field(&file.path).field(file.digest.as_bytes());
-        hasher.field([u8::from(file.is_folder())]).field(file.mode.bits().to_le_bytes());
+        let ContextFile { path, source, digest, size: _, mode } = file;
+        let is_folder = matches!(source, FileSource::Folder);
+        hasher.field(path).field(digest.as_bytes());
+        hasher.field([u8::from(is_folder)]).field(mode.bits().to_le_bytes());
     }
-    for secret in &stage.secrets {
-        hasher.field("secret").field(&secret.id);
-        hasher.field(secret.digest.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
+    for StageSecret { id, digest } in secrets {
+        hasher.field("secret").field(id);
+        hasher.field(digest.as_ref().map_or(&[][..], |digest| digest.as_bytes()));
     }
     hasher.finish()
 }

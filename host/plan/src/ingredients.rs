@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{ContextFile, StageInput};
+use crate::assemble::{Arg, ContextFile, StageInput};
 use crate::id::Digest;
 
 /// What a stage's key is made of, beside the key before it.
@@ -12,7 +12,7 @@ use crate::id::Digest;
 pub struct Ingredients {
     /// The digest of the part's text.
     pub part: Option<Digest>,
-    /// The arguments that count.
+    /// The arguments; without a value those whose value does not count.
     pub args: BTreeMap<String, String>,
     /// The files by their paths in the context; an `x` marks those that may be executed.
     pub files: BTreeMap<String, String>,
@@ -26,14 +26,14 @@ pub struct Ingredients {
 impl Ingredients {
     /// Returns what a stage's key is made of.
     pub(crate) fn of(stage: &StageInput, copied: &[&ContextFile], merged: Option<Digest>) -> Self {
-        let args = stage.args.iter().filter(|arg| arg.keyed);
+        let value = |arg: &Arg| if arg.keyed { arg.value.clone() } else { String::new() };
         let files = stage.files.iter().chain(copied.iter().copied()).map(|file| {
             let kind = if file.is_folder() { " folder" } else { "" };
             (file.path.clone(), format!("{} {}{kind}", file.digest, file.mode))
         });
         Self {
             part: Some(Digest::of(stage.part.text.as_bytes())),
-            args: args.map(|arg| (arg.name.clone(), arg.value.clone())).collect(),
+            args: stage.args.iter().map(|arg| (arg.name.clone(), value(arg))).collect(),
             files: files.collect(),
             secrets: stage.secrets.iter().map(|secret| (secret.id.clone(), secret.digest)).collect(),
             merged,

@@ -77,7 +77,7 @@ pub struct Arg {
     /// Its value.
     pub value: String,
     /// Whether the value is part of the stage's key. A mirror's address is not: it says where packages come
-    /// from, which differs between machines, and not what they are.
+    /// from, which differs between machines, and not what they are. That there is one always is.
     pub keyed: bool,
 }
 
