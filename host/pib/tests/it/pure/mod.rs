@@ -4,6 +4,7 @@ mod cli;
 mod doors;
 mod events;
 mod failures;
+mod fields;
 mod fitness;
 mod git;
 mod hidden;
