@@ -419,11 +419,61 @@ fn parts() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(proptest::collection::vec(chunk, 1..4).prop_map(|chunks| chunks.concat()), 1..4)
 }
 
+/// What people do not write, or engines do not read alike; each must be among what is generated.
+const FEATURES: [(&str, fn(&str) -> bool); 15] = [
+    ("a continued line", |text| text.contains("\\\n")),
+    ("a continuation at the end of a part", |text| text.ends_with("\\\n") || text.ends_with('\\')),
+    ("two backslashes at the end of a line", |text| text.contains("\\\\\n")),
+    ("a comment in a continued line", |text| text.contains("\\\n#")),
+    ("a heredoc", |text| text.contains("<<EOF\n")),
+    ("a heredoc with tabs or quotes", |text| {
+        text.contains("<<-") || text.contains("<<'") || text.contains("<<\"")
+    }),
+    ("a heredoc without an end", |text| text.contains("<<EOF") && !text.contains("\nEOF")),
+    ("a carriage return", |text| text.contains('\r')),
+    ("a NUL", |text| text.contains('\0')),
+    ("a byte order mark", |text| text.contains('\u{feff}')),
+    ("a directive at the start", |text| text.starts_with("# escape=") || text.starts_with("# syntax=")),
+    ("an odd escape", |text| text.contains("\\u0041") || text.contains("<<\\") || text.contains('`')),
+    ("a line break of Unicode", |text| text.contains(['\u{2028}', '\u{85}'])),
+    ("a control character or space of Unicode", |text| {
+        text.contains(['\u{b}', '\u{c}', '\u{a0}', '\u{3000}', '\u{200b}'])
+    }),
+    ("a FROM", |text| text.contains("FROM x AS s1")),
+];
+
+/// How many of the generated sets of parts have each feature, and of how many of these the parts were planned.
+#[derive(Default)]
+struct Features(BTreeMap<&'static str, (u32, u32)>);
+
+impl Features {
+    fn add(&mut self, parts: &[String], planned: bool) {
+        for (name, has) in FEATURES {
+            let count = self.0.entry(name).or_default();
+            if parts.iter().any(|part| has(part)) {
+                count.0 += 1;
+                count.1 += u32::from(planned);
+            }
+        }
+    }
+
+    /// Prints the counts, and fails where a feature was hardly ever generated.
+    fn judge(&self) {
+        for (name, (generated, planned)) in &self.0 {
+            println!("{name}: {generated} sets of parts, {planned} of them planned");
+        }
+        assert_eq!(self.0.len(), FEATURES.len(), "two features have one name");
+        let rare: Vec<_> = self.0.iter().filter(|(_, (generated, _))| *generated < 20).collect();
+        assert!(rare.is_empty(), "hardly ever generated: {rare:?}");
+    }
+}
+
 #[test]
 fn every_engine_reads_the_planned_stages_and_instructions() {
     const CASES: u32 = 20_000;
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     let (planned, refused) = (Cell::new(0_u32), Cell::new(0_u32));
+    let features = RefCell::new(Features::default());
     let outcome = runner.run(&parts(), |parts| {
         let stages = inputs(&parts);
         let plans = stages.as_ref().map(|stages| [plan(stages, false), plan(stages, true)]);
@@ -431,8 +481,10 @@ fn every_engine_reads_the_planned_stages_and_instructions() {
             judge(&without, stages, false);
             judge(&with, stages, true);
             planned.set(planned.get() + 1);
+            features.borrow_mut().add(&parts, true);
         } else {
             refused.set(refused.get() + 1);
+            features.borrow_mut().add(&parts, false);
         }
         Ok(())
     });
@@ -441,6 +493,7 @@ fn every_engine_reads_the_planned_stages_and_instructions() {
     }
     let (planned, refused) = (planned.get(), refused.get());
     println!("{planned} sets of parts were planned and read twice, {refused} were refused");
+    features.borrow().judge();
     assert!(planned > CASES / 10 && refused > CASES / 10, "{planned} planned, {refused} refused");
 }
 
