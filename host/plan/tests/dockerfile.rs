@@ -224,24 +224,7 @@ fn plan(stages: &[StageInput], native: bool) -> Option<BuildPlan> {
 
 /// Compares an assembled Dockerfile with the parts that it was made of.
 fn judge(plan: &BuildPlan, stages: &[StageInput], native: bool) {
-    let (old, new) = (read(&plan.dockerfile, Age::Old), read(&plan.dockerfile, Age::New));
-    assert_eq!(old, new, "engines read this in two ways:\n{}", plan.dockerfile);
-    let whole = new.unwrap_or_else(|error| panic!("{error}\n{}", plan.dockerfile));
-    let keywords: Vec<&str> = whole.iter().map(|read| &*read.keyword).collect();
-    let planned: Vec<&str> = plan.steps.iter().map(|step| &*step.keyword).collect();
-    assert_eq!(keywords, planned, "{}", plan.dockerfile);
-    for step in &plan.steps {
-        let line = plan.dockerfile.lines().nth(step.line - 1).unwrap_or_default();
-        assert!(line.trim_start().to_uppercase().starts_with(&step.keyword), "{line}");
-    }
-    let froms: Vec<&str> = whole
-        .iter()
-        .filter(|read| read.keyword == "FROM")
-        .map(|read| read.rest.rsplit(' ').next().unwrap_or_default())
-        .collect();
-    let expected: Vec<&str> =
-        native.then_some("pib_native").into_iter().chain(NAMES[..stages.len()].iter().copied()).collect();
-    assert_eq!(froms, expected, "{}", plan.dockerfile);
+    let whole = judge_whole(plan, stages, native);
     let files: BTreeMap<&str, &FileSource> =
         plan.context.iter().map(|file| (file.path.as_str(), &file.source)).collect();
     let shell = RefCell::new(default_shell());
@@ -296,6 +279,29 @@ fn judge(plan: &BuildPlan, stages: &[StageInput], native: bool) {
     }
 }
 
+/// Compares an assembled Dockerfile with its plan, as engines of any age read it; returns what they read.
+fn judge_whole(plan: &BuildPlan, stages: &[StageInput], native: bool) -> Vec<Read> {
+    let (old, new) = (read(&plan.dockerfile, Age::Old), read(&plan.dockerfile, Age::New));
+    assert_eq!(old, new, "engines read this in two ways:\n{}", plan.dockerfile);
+    let whole = new.unwrap_or_else(|error| panic!("{error}\n{}", plan.dockerfile));
+    let keywords: Vec<&str> = whole.iter().map(|read| &*read.keyword).collect();
+    let planned: Vec<&str> = plan.steps.iter().map(|step| &*step.keyword).collect();
+    assert_eq!(keywords, planned, "{}", plan.dockerfile);
+    for step in &plan.steps {
+        let line = plan.dockerfile.lines().nth(step.line - 1).unwrap_or_default();
+        assert!(line.trim_start().to_uppercase().starts_with(&step.keyword), "{line}");
+    }
+    let froms: Vec<&str> = whole
+        .iter()
+        .filter(|read| read.keyword == "FROM")
+        .map(|read| read.rest.rsplit(' ').next().unwrap_or_default())
+        .collect();
+    let expected: Vec<&str> =
+        native.then_some("pib_native").into_iter().chain(NAMES[..stages.len()].iter().copied()).collect();
+    assert_eq!(froms, expected, "{}", plan.dockerfile);
+    whole
+}
+
 /// An instruction as people write them, some across lines.
 fn plain() -> impl Strategy<Value = String> {
     let simple = select(vec![
@@ -329,88 +335,89 @@ fn plain() -> impl Strategy<Value = String> {
     simple.prop_map(str::to_owned)
 }
 
-/// What does not look like it.
+/// What does not look like one, in pieces.
+const HOSTILE: [&str; 77] = [
+    "RUN ",
+    "COPY ",
+    "ADD ",
+    "ENV A=b",
+    "FROM x AS s1\n",
+    "ONBUILD RUN a\n",
+    "VOLUME /x\n",
+    "<<EOF",
+    "<<-EOF",
+    "<<'EOF'",
+    "<<\\EOF",
+    "3<<EOF",
+    "<<\"E F\"",
+    "EOF\n",
+    "EOF",
+    "\tEOF\n",
+    "\n",
+    "\n",
+    "\\\n",
+    "\\ \t\n",
+    "\\\t\n",
+    "\\\\\n",
+    "\\\\\\\n",
+    "\\",
+    "#",
+    "# c\n",
+    "# c \\\n",
+    " ",
+    "\t",
+    "\r",
+    "\r\n",
+    "\\\r\n",
+    "\0",
+    "\u{feff}",
+    "\u{a0}",
+    "\u{2028}",
+    "\u{85}",
+    "\u{b}",
+    "\u{c}",
+    "\u{3000}",
+    "\u{200b}",
+    "a",
+    "b",
+    "'",
+    "\"",
+    "$",
+    "${",
+    "}",
+    "${A:-b c}",
+    "`",
+    "`\n",
+    "[\"a\", \"b\"]",
+    "[\"a\"",
+    "]",
+    "[ -e /x ]",
+    "\\u0041",
+    "--mount=type=tmpfs,target=/t ",
+    "--mount=type=bind,from=s0,target=/y ",
+    "--",
+    "-- ",
+    "# escape=`\n",
+    "# syntax=x\n",
+    "é",
+    ";",
+    "&&",
+    "<",
+    "<<",
+    "<<<",
+    ">",
+    "/x ",
+    "stages/s0/f ",
+    "SHELL [\"/bin/bash\", \"-c\"]\n",
+    "USER x\n",
+    "RUN a\n",
+    "ru",
+    "n",
+    "=",
+];
+
 fn hostile() -> impl Strategy<Value = String> {
-    let piece = select(vec![
-        "RUN ",
-        "COPY ",
-        "ADD ",
-        "ENV A=b",
-        "FROM x AS s1\n",
-        "ONBUILD RUN a\n",
-        "VOLUME /x\n",
-        "<<EOF",
-        "<<-EOF",
-        "<<'EOF'",
-        "<<\\EOF",
-        "3<<EOF",
-        "<<\"E F\"",
-        "EOF\n",
-        "EOF",
-        "\tEOF\n",
-        "\n",
-        "\n",
-        "\\\n",
-        "\\ \t\n",
-        "\\\t\n",
-        "\\\\\n",
-        "\\\\\\\n",
-        "\\",
-        "#",
-        "# c\n",
-        "# c \\\n",
-        " ",
-        "\t",
-        "\r",
-        "\r\n",
-        "\\\r\n",
-        "\0",
-        "\u{feff}",
-        "\u{a0}",
-        "\u{2028}",
-        "\u{85}",
-        "\u{b}",
-        "\u{c}",
-        "\u{3000}",
-        "\u{200b}",
-        "a",
-        "b",
-        "'",
-        "\"",
-        "$",
-        "${",
-        "}",
-        "${A:-b c}",
-        "`",
-        "`\n",
-        "[\"a\", \"b\"]",
-        "[\"a\"",
-        "]",
-        "[ -e /x ]",
-        "\\u0041",
-        "--mount=type=tmpfs,target=/t ",
-        "--mount=type=bind,from=s0,target=/y ",
-        "--",
-        "-- ",
-        "# escape=`\n",
-        "# syntax=x\n",
-        "é",
-        ";",
-        "&&",
-        "<",
-        "<<",
-        "<<<",
-        ">",
-        "/x ",
-        "stages/s0/f ",
-        "SHELL [\"/bin/bash\", \"-c\"]\n",
-        "USER x\n",
-        "RUN a\n",
-        "ru",
-        "n",
-        "=",
-    ]);
-    proptest::collection::vec(piece, 1..12).prop_map(|pieces| pieces.concat())
+    proptest::collection::vec(select(&HOSTILE[..]), 1..12).prop_map(|pieces| pieces.concat())
 }
 
 fn parts() -> impl Strategy<Value = Vec<String>> {
@@ -419,8 +426,11 @@ fn parts() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(proptest::collection::vec(chunk, 1..4).prop_map(|chunks| chunks.concat()), 1..4)
 }
 
+/// Tells whether a part has something.
+type IsIn = fn(&str) -> bool;
+
 /// What people do not write, or engines do not read alike; each must be among what is generated.
-const FEATURES: [(&str, fn(&str) -> bool); 15] = [
+const FEATURES: [(&str, IsIn); 15] = [
     ("a continued line", |text| text.contains("\\\n")),
     ("a continuation at the end of a part", |text| text.ends_with("\\\n") || text.ends_with('\\')),
     ("two backslashes at the end of a line", |text| text.contains("\\\\\n")),
@@ -457,11 +467,8 @@ impl Features {
         }
     }
 
-    /// Prints the counts, and fails where a feature was hardly ever generated.
+    /// Fails where a feature was hardly ever generated.
     fn judge(&self) {
-        for (name, (generated, planned)) in &self.0 {
-            println!("{name}: {generated} sets of parts, {planned} of them planned");
-        }
         assert_eq!(self.0.len(), FEATURES.len(), "two features have one name");
         let rare: Vec<_> = self.0.iter().filter(|(_, (generated, _))| *generated < 20).collect();
         assert!(rare.is_empty(), "hardly ever generated: {rare:?}");
@@ -493,6 +500,9 @@ fn every_engine_reads_the_planned_stages_and_instructions() {
     }
     let (planned, refused) = (planned.get(), refused.get());
     println!("{planned} sets of parts were planned and read twice, {refused} were refused");
+    for (name, (generated, planned)) in &features.borrow().0 {
+        println!("{name}: {generated} sets of parts, {planned} of them planned");
+    }
     features.borrow().judge();
     assert!(planned > CASES / 10 && refused > CASES / 10, "{planned} planned, {refused} refused");
 }

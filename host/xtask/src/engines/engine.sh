@@ -24,7 +24,7 @@ rootless() {
     chown -R engine /sys/fs/cgroup/pib-engine
     echo $$ > /sys/fs/cgroup/pib-engine/cgroup.procs
     export HOME="$D/home" XDG_RUNTIME_DIR="$D/home/run" XDG_DATA_HOME="$D/home/data"
-    exec setpriv --reuid=engine --regid=engine --init-groups "$@"
+    exec setpriv --reuid=engine --regid="$(id -g engine)" --init-groups "$@"
 }
 
 case "$PROGRAM" in
@@ -47,8 +47,12 @@ podman)
     printf '[containers]\nnetns = "host"\ncgroups = "disabled"\ndefault_ulimits = [%s, %s]\n' \
         "$(limit nofile 'open files')" "$(limit nproc processes)" > "$D/containers.conf"
     printf '[engine]\nevents_logger = "none"\n' >> "$D/containers.conf"
+    # With Podman 4, crun raises a limit that a machine may not let it raise.
+    runtime=crun
+    if podman --version | grep -q ' 4\.'; then runtime=runc; fi
     export HOME="$D/home" XDG_RUNTIME_DIR="$D/home" CONTAINERS_CONF="$D/containers.conf" TMPDIR="$D/tmp"
-    exec podman --root "$D/data" --runroot "$D/run" --tmpdir "$D/tmp" --storage-driver overlay --cgroup-manager cgroupfs \
+    exec podman --root "$D/data" --runroot "$D/run" --tmpdir "$D/tmp" --storage-driver overlay --runtime "$runtime" \
+        --cgroup-manager cgroupfs \
         system service --time 0 "unix://$D/engine.sock"
     ;;
 esac

@@ -173,8 +173,19 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     let nothing = terminal.run("NO_COLOR=1 pib build");
     assert!(nothing.contains("is up to date"), "{nothing}");
 
+    a_failure_shows_its_place(&world, &terminal);
+    let log = std::fs::read_to_string(world.path("kiosk/target/logs/latest.log")).unwrap();
+    for part in ["stage:mine| before", "exit code 7", "stage:mine: failed"] {
+        assert!(log.contains(part), "no `{part}` in:\n{log}");
+    }
+    assert!(!log.contains('\u{1b}') && !log.contains('\u{7}'), "{log:?}");
+    let logs = std::fs::read_dir(world.path("kiosk/target/logs")).unwrap().count();
+    assert_eq!(logs, 4, "three builds had something to do, and one log is the newest");
+}
+
+fn a_failure_shows_its_place(world: &World, terminal: &Terminal) {
     part(
-        &world,
+        world,
         "kiosk",
         &format!("RUN echo one\n# The next line is wrong.\nRUN echo before && {WILD} && exit 7\n"),
     );
@@ -193,14 +204,6 @@ fn a_build_is_one_line_a_stage_at_any_width_and_a_failure_shows_its_place() {
     }
     assert!(!terminal.colours().contains("\u{1b}[3"), "colour although NO_COLOR is set");
     terminal.record("failure", &failed);
-
-    let log = std::fs::read_to_string(world.path("kiosk/target/logs/latest.log")).unwrap();
-    for part in ["stage:mine| before", "exit code 7", "stage:mine: failed"] {
-        assert!(log.contains(part), "no `{part}` in:\n{log}");
-    }
-    assert!(!log.contains('\u{1b}') && !log.contains('\u{7}'), "{log:?}");
-    let logs = std::fs::read_dir(world.path("kiosk/target/logs")).unwrap().count();
-    assert_eq!(logs, 4, "three builds had something to do, and one log is the newest");
 }
 
 /// A shell has the terminal as it is, also when that changes its size, and gives it back.

@@ -162,6 +162,7 @@ fn types() -> Vec<Row> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn config() -> Vec<Row> {
     vec![
         of_key(
@@ -285,6 +286,7 @@ fn change(field: &'static str, effect: Effect, change: fn(&mut Sample)) -> Row {
     Row::new(field, effect, change)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn files() -> Vec<Row> {
     vec![
         change("file: part", From("early"), |sample| {
