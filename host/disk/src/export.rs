@@ -174,6 +174,14 @@ pub fn check_folder(folder: &Path) -> Result<(), DiskError> {
     }
 }
 
+/// Checks that an archive can be written to `file`, as [`write_tar`] does it.
+///
+/// # Errors
+/// When something is there that is no regular file.
+pub fn check_file(file: &Path) -> Result<(), DiskError> {
+    pib_file::check_replaceable(file).map_err(DiskError::io("write", file))
+}
+
 /// Writes the root file system into a new or empty folder. Without root not everything can be kept; what is lost is
 /// told.
 ///

@@ -86,7 +86,7 @@ pub enum Event {
         /// What led to it, the nearest first.
         causes: Vec<String>,
         /// Where in which files the mistake is.
-        places: Vec<Place>,
+        places: Vec<Location>,
         /// The errors that it is made of, where they are several.
         problems: Vec<Problem>,
         /// The exit code of the process.
@@ -108,7 +108,7 @@ pub struct Problem {
     /// What led to it, the nearest first.
     pub causes: Vec<String>,
     /// Where in which files the mistake is.
-    pub places: Vec<Place>,
+    pub places: Vec<Location>,
     /// The errors that it is made of, where they are several.
     pub problems: Vec<Problem>,
 }
@@ -117,7 +117,7 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Place {
+pub struct Location {
     /// The file, where it has a name.
     pub file: Option<String>,
     /// The line, counted from 1.
@@ -156,7 +156,7 @@ impl Event {
 
 impl Problem {
     fn map_texts(self, change: &impl Fn(String) -> String) -> Self {
-        let label = |place: Place| Place { label: place.label.map(change), ..place };
+        let label = |place: Location| Location { label: place.label.map(change), ..place };
         Self {
             message: change(self.message),
             help: self.help.map(change),

@@ -58,7 +58,7 @@ fn the_published_schema_is_that_of_the_types() {
 #[test]
 fn every_event_has_the_properties_of_its_schema() {
     let (id, text) = (|| "stage:os".to_owned(), || "text".to_owned());
-    let place = Place { file: None, line: 1, column: 1, label: None };
+    let place = Location { file: None, line: 1, column: 1, label: None };
     let problem = Problem { message: text(), help: None, causes: vec![], places: vec![], problems: vec![] };
     let events = [
         Event::StepStarted { id: id(), title: text() },
@@ -88,7 +88,7 @@ fn every_event_has_the_properties_of_its_schema() {
         value.as_object().unwrap().keys().filter(|name| *name != "time").cloned().collect()
     };
     for (name, value) in
-        [("Place", serde_json::to_value(&place)), ("Problem", serde_json::to_value(&problem))]
+        [("Location", serde_json::to_value(&place)), ("Problem", serde_json::to_value(&problem))]
     {
         assert_eq!(names(&value.unwrap()), names(&schema["$defs"][name]["properties"]), "{name}");
     }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-pub use new::{LEFTOVER, NewFile};
+pub use new::{LEFTOVER, NewFile, check_replaceable};
 pub use trace::trace;
 
 /// Opens a regular file for reading, also through links to it.

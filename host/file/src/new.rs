@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 
+use crate::{kind_of, not_regular};
+
 /// The prefix of a new file's name until it is complete and renamed. A killed process may leave such a file; it can be removed.
 pub const LEFTOVER: &str = ".pib-new-";
 
@@ -25,13 +27,22 @@ enum Content {
     Named(tempfile::NamedTempFile),
 }
 
+/// Checks that a file may take the place of what is at `path`, also through links: a device would be gone for everybody.
+///
+/// # Errors
+/// When something is there that is no regular file.
+pub fn check_replaceable(path: &Path) -> io::Result<()> {
+    kind_of(path).map_or(Ok(()), |kind| Err(not_regular(&kind)))
+}
+
 impl NewFile {
     /// Starts a file that is to be at `path`.
     ///
     /// # Errors
-    /// When its folder cannot be written to.
+    /// When its folder cannot be written to, or what is there is no regular file.
     pub fn create(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
+        check_replaceable(&path)?;
         let nameless = File::options()
             .read(true)
             .write(true)
@@ -91,6 +102,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        rustix::fs::mkfifoat(CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        std::os::unix::fs::symlink("/dev/null", folder.path().join("link")).unwrap();
+        for (name, what) in [("pipe", "a named pipe"), ("link", "a device"), (".", "a folder")] {
+            let error = NewFile::create(folder.path().join(name)).unwrap_err().to_string();
+            assert_eq!(error, format!("it is {what}, not a regular file"));
+        }
+    }
 
     #[test]
     fn nothing_is_there_before_it_is_whole_nor_where_it_never_is() {

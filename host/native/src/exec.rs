@@ -7,11 +7,10 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::ROOT;
 use crate::owned::Owned;
 use crate::set_id::SetId;
 use crate::sys::{self, Exec, Memory, Pid, Registers};
-use crate::tools::{Call, Tools};
+use crate::tools::{Call, ROOT, Tools};
 
 /// The longest path that is looked at.
 const MAX_PATH: usize = 4096;

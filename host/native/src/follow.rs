@@ -14,9 +14,11 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
     let main = match sys::start(command) {
         Ok(pid) => pid,
         Err(error) => {
-            crate::say(&format!("native tools are off: this engine lets no process be followed: {error}"));
+            crate::message::say(&format!(
+                "native tools are off: this engine lets no process be followed: {error}"
+            ));
             let error = sys::become_command(command);
-            crate::say(&format!("could not run {}: {error}", command[0].display()));
+            crate::message::say(&format!("could not run {}: {error}", command[0].display()));
             return u8::try_from(sys::exit_code(&error)).unwrap_or(127);
         }
     };

@@ -28,6 +28,7 @@
 mod exec;
 mod follow;
 mod md5;
+mod message;
 mod owned;
 mod set_id;
 mod sys;
@@ -36,9 +37,6 @@ mod tools;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Where the companion is mounted.
-const ROOT: &str = "/.pib";
-
 fn main() -> ExitCode {
     let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let fresh = arguments.first().is_some_and(|argument| argument == "--fresh");
@@ -46,24 +44,18 @@ fn main() -> ExitCode {
         arguments.remove(0);
     }
     if arguments.is_empty() {
-        say("usage: run [--fresh] COMMAND [ARGUMENT...]");
+        message::say("usage: run [--fresh] COMMAND [ARGUMENT...]");
         return ExitCode::from(125);
     }
-    let tools = match tools::Tools::read(std::path::Path::new(ROOT)) {
+    let tools = match tools::Tools::read(std::path::Path::new(tools::ROOT)) {
         Ok(tools) => tools,
         Err(error) => {
-            say(&format!("native tools are off: could not read {ROOT}/tools: {error}"));
+            message::say(&format!("native tools are off: could not read {}/tools: {error}", tools::ROOT));
             tools::Tools::default()
         }
     };
     let owned = if fresh { owned::Owned::everything() } else { owned::Owned::new("/var/lib/dpkg") };
-    let set_id = set_id::SetId::read(std::path::Path::new(ROOT));
+    let set_id = set_id::SetId::read(std::path::Path::new(tools::ROOT));
     let code = follow::run(&arguments, &mut exec::Decider::new(tools, owned, set_id));
     ExitCode::from(code)
-}
-
-/// Says something to whoever reads the build's log.
-#[allow(clippy::print_stderr)]
-fn say(text: &str) {
-    eprintln!("pib: {text}");
 }

@@ -59,7 +59,7 @@ impl SetId {
         if refused || !self.told {
             self.told = true;
             let (what, file) = (if refused { "must" } else { "may have to" }, file.display());
-            crate::say(&format!(
+            crate::message::say(&format!(
                 "{file} changes its user or group when it starts, which native tools do not allow; the stage {what} say \
                  `native = false` in its stage.toml"
             ));

@@ -164,10 +164,12 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
             close(ends[0]);
         }
         if let Err(error) = filter() {
-            crate::say(&format!("native tools are off: this engine lets no calls be looked at: {error}"));
+            crate::message::say(&format!(
+                "native tools are off: this engine lets no calls be looked at: {error}"
+            ));
         }
         let error = command.run();
-        crate::say(&format!("could not run {}: {error}", command.name));
+        crate::message::say(&format!("could not run {}: {error}", command.name));
         // SAFETY: this ends the process.
         unsafe { _exit(exit_code(&error)) }
     }

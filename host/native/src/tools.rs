@@ -17,6 +17,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+/// Where the companion is mounted.
+pub(crate) const ROOT: &str = "/.pib";
+
 /// The largest script that is searched for words.
 const MAX_SCRIPT: u64 = 1 << 20;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::metadata::{ConfigKey, ConfigSchema, ConfigType, ConfigValue};
 use crate::secret::{self, SecretSource};
 use crate::size::ByteSize;
-use crate::stage::{ConfigKey, ConfigSchema, ConfigType, ConfigValue};
 use crate::suggest;
 use crate::variable::Variable;
 

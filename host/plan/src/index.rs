@@ -17,7 +17,7 @@ pub use memory::MemoryIndex;
 pub use source_id::{GitReference, GitSource, PathSource, RegistrySource, SourceId, SourceIdError};
 
 use crate::id::{Digest, StageName};
-use crate::stage::{ConfigSchema, Order, Phase, Requirements, Support};
+use crate::metadata::{ConfigSchema, Order, Phase, Requirements, Support};
 
 /// The newest schema of an index line that this code reads.
 pub const SCHEMA: u32 = 2;

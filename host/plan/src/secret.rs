@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::stage::ConfigValue;
+use crate::metadata::ConfigValue;
 
 /// How a secret is written in `pib.toml`, for messages.
 const FORMS: &str = "{ env = \"NAME\" }, { file = \"PATH\" } or { command = [\"PROGRAM\", \"ARGUMENT\"] }";

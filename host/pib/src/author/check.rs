@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use pib_plan::hook;
 use pib_plan::manifest::stage::StageManifest;
-use pib_plan::stage::ConfigType;
+use pib_plan::metadata::ConfigType;
 use serde::Serialize;
 
 use super::trial::{Trial, TrialOptions};

@@ -16,7 +16,7 @@ use crate::hooks::{Answer, HookError, Level, StageRef};
 use crate::pipeline::mirrors::Mirrors;
 use crate::pipeline::secrets::{Overrides, Secrets};
 use crate::pipeline::settle::{self, SettledStage};
-use crate::pipeline::{hooks, render};
+use crate::pipeline::{hook_calls, render};
 use crate::project::{Error, Project, Session, blocking};
 use crate::source::{Package, path};
 use pib_event::Event;
@@ -67,7 +67,7 @@ impl Trial {
                 version.parse().map_err(|error| wrong(format!("`{version}` is no version: {error}")))?;
             stages.push(StageRef { name: name.to_owned(), version: version.to_string() });
         }
-        stages.push(hooks::stage_ref(&package));
+        stages.push(hook_calls::stage_ref(&package));
         Ok(Self { package, project, stages })
     }
 
@@ -88,10 +88,10 @@ impl Trial {
         session: &Session,
         settled: &SettledStage,
     ) -> Result<Option<Answer>, Error> {
-        let Some(job) = hooks::job(&self.project, &self.stages, &self.package, settled)? else {
+        let Some(job) = hook_calls::job(&self.project, &self.stages, &self.package, settled)? else {
             return Ok(None);
         };
-        let host = hooks::host(session)?;
+        let host = hook_calls::host(session)?;
         let reporter = Arc::clone(&session.reporter);
         let answer = blocking::run(move |stop| {
             let log = |level: Level, line: &str| {
@@ -99,7 +99,7 @@ impl Trial {
                 reporter.report(Event::Log { id: "hook".to_owned(), line });
             };
             let most = host.limits().component.0;
-            host.ask(&job.question, || hooks::read_component(&job.component, most), &log, &stop)
+            host.ask(&job.question, || hook_calls::read_component(&job.component, most), &log, &stop)
         });
         let answer: Result<Answer, HookError> = answer.await?;
         Ok(Some(answer?))

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Add stages to the project, or change how they are configured

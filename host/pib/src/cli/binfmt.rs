@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::binfmt::{BinfmtAction, BinfmtReport};
 use crate::ops::{self, Error, Session};
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use super::stages::StageArgs;
 use crate::ops::targets::{Outcomes, Which};
 use crate::ops::{self, Error, NoCache, Session, StageOptions};

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{print_as, print_document};
+use super::output::{print_as, print_document};
 use crate::ops::{self, Error, Session};
 
 /// Look after what pib keeps between builds

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 
-use super::{print, print_as, say};
+use super::output::{print, print_as, say};
 use crate::ops::clean::{self, CleanReport, Scope};
 use crate::ops::{Error, Session};
 

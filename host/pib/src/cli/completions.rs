@@ -1,9 +1,9 @@
 //! `pib completions`
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use super::{help, print_document};
+use super::output::print_document;
 use crate::ops::Error;
 
 /// Write the completion script of a shell to standard output
@@ -20,8 +20,8 @@ To have the commands and options of pib completed:
   zsh    pib completions zsh > ~/.zfunc/_pib    (with ~/.zfunc in fpath, before compinit)
   fish   pib completions fish > ~/.config/fish/completions/pib.fish";
 
-pub(super) fn run(args: &Completions) -> Result<(), Error> {
+pub(super) fn run(args: &Completions, mut command: Command) -> Result<(), Error> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut help::command(), "pib", &mut script);
+    clap_complete::generate(args.shell, &mut command, "pib", &mut script);
     print_document(String::from_utf8_lossy(&script))
 }

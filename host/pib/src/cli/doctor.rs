@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::doctor::{DoctorReport, doctor};
 use crate::ops::{Error, Session};
 

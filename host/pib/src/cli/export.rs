@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::TargetArg;
+use super::output::print_as;
 use super::stages::StageArgs;
-use super::{TargetArg, print_as};
 use crate::ops::{self, Error, Session};
 
 /// Take the root file system out, as it would be in the image

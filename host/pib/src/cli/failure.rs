@@ -12,7 +12,7 @@ use miette::{
 
 use crate::ops::Error;
 use crate::ui::{visible, visible_in_place};
-use pib_event::{Event, Place, Problem};
+use pib_event::{Event, Location, Problem};
 
 /// A longer line of a source, in bytes, is shown in part.
 const WIDE: usize = 240;
@@ -45,11 +45,11 @@ fn problem(error: &dyn Diagnostic) -> Problem {
 }
 
 /// Returns the places in files that are to blame; lines and columns count from 1.
-fn places(error: &dyn Diagnostic) -> Vec<Place> {
+fn places(error: &dyn Diagnostic) -> Vec<Location> {
     let Some(source) = error.source_code() else { return Vec::new() };
     let place = |label: LabeledSpan| {
         let found = source.read_span(label.inner(), 0, 0).ok()?;
-        Some(Place {
+        Some(Location {
             file: found.name().map(str::to_owned),
             line: found.line() + 1,
             column: found.column() + 1,

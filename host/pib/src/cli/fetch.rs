@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{LockArgs, print_as};
+use super::options::LockArgs;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Fetch all stages into the cache, for builds without network

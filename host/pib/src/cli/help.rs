@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Command, CommandFactory as _};
-
-use super::Cli;
+use clap::Command;
 
 /// The commands, in the order in which a person meets them. What is in no group is listed at the end.
 const GROUPS: [(&str, &[&str]); 5] = [
@@ -17,9 +15,8 @@ const GROUPS: [(&str, &[&str]); 5] = [
 /// The width of the column of names.
 const NAMES: usize = 13;
 
-/// Returns the whole command line, with its first page.
-pub(super) fn command() -> Command {
-    let command = Cli::command();
+/// Returns the command line with its first page.
+pub(super) fn with_first_page(command: Command) -> Command {
     let page = format!(
         "{{about}}\n\n{{usage-heading}} pib [OPTIONS] COMMAND\n{}\nOptions:\n{{options}}{{after-help}}",
         groups(&command)
@@ -64,11 +61,13 @@ fn about(command: &Command) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn every_command_has_its_place_and_says_what_it_does() {
-        let command = command();
+        let command = with_first_page(crate::cli::Cli::command());
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             let name = sub.get_name();
             assert!(GROUPS.iter().any(|(_, names)| names.contains(&name)), "put `{name}` into a group");

@@ -14,7 +14,9 @@ mod help;
 mod info;
 mod lock;
 mod new;
+mod options;
 mod outdated;
+mod output;
 mod plan;
 mod publish;
 mod remove;
@@ -31,16 +33,15 @@ mod update;
 mod vendor;
 mod why;
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand};
-use serde::Serialize;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::ops::{Error, LockMode, Session};
+use crate::ops::{Error, Session};
 use crate::ui::{self, Style, Verbosity};
-use pib_event::{Event, Reporter};
+use output::say;
+use pib_event::Reporter;
 
 /// Builds bootable Raspberry Pi images from versioned stages.
 #[derive(Debug, Parser)]
@@ -85,41 +86,6 @@ impl Global {
     }
 }
 
-/// How the lock is treated, and whether the network may be used.
-#[derive(Debug, Args)]
-struct LockArgs {
-    /// Fail if pib.lock would change
-    #[arg(long)]
-    locked: bool,
-    /// Use no network
-    #[arg(long)]
-    offline: bool,
-    /// Both --locked and --offline
-    #[arg(long)]
-    frozen: bool,
-}
-
-impl LockArgs {
-    fn mode(&self) -> LockMode {
-        LockMode { locked: self.locked || self.frozen, offline: self.offline || self.frozen }
-    }
-}
-
-/// Which of the project's variants is meant.
-#[derive(Debug, Args)]
-struct TargetArg {
-    /// Take this target of the project instead of the project itself
-    #[arg(long, value_name = "NAME")]
-    target: Option<String>,
-}
-
-impl TargetArg {
-    /// Returns the session for the target.
-    fn session(&self, session: &Session) -> Session {
-        session.for_target(self.target.as_deref())
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     New(new::New),
@@ -150,7 +116,7 @@ enum Command {
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
-    let matches = help::command().get_matches();
+    let matches = help::with_first_page(Cli::command()).get_matches();
     let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     install_error_style();
     let json = global.json;
@@ -204,7 +170,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Doctor(args) => doctor::run(session, json, args).await,
             Command::Publish(args) => publish::run(session, json, args),
             Command::Stage(args) => stage::run(session, json, args).await,
-            Command::Completions(args) => completions::run(&args),
+            Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
         }
     };
     let reporter = session.reporter.clone();
@@ -264,70 +230,4 @@ fn fail(json: bool, error: Error, reporter: &dyn Reporter, session: Option<&Sess
         say(&text);
     }
     ExitCode::from(exit_code)
-}
-
-/// Writes a line to standard error. A terminal that was closed meanwhile is no reason to fail otherwise.
-fn say(line: &str) {
-    _ = writeln!(std::io::stderr().lock(), "{line}");
-}
-
-/// Writes a result for people to standard output. Some of it is a stranger's: none of that gives orders to a terminal,
-/// also where it comes to one through a file or a pager.
-fn print(text: impl AsRef<str>) -> Result<(), Error> {
-    write_out(&ui::visible(text.as_ref()))
-}
-
-/// Writes a file's text to standard output, with a sign for each character that a terminal would not show. Where there is
-/// one, it says so: the text is not the file's then.
-fn print_shown(session: &Session, text: &str) -> Result<(), Error> {
-    let shown = ui::visible_in_place(text);
-    if shown != text {
-        session.reporter.report(Event::Warning {
-            message: "it has control characters or others that cannot be seen, which are shown as `?` or another sign; \
-                      `pib plan --context DIR` writes the files as they are"
-                .to_owned(),
-        });
-    }
-    write_out(&shown)
-}
-
-/// Writes a result that programs read to standard output, as it is; a terminal takes no orders from it.
-fn print_document(text: impl AsRef<str>) -> Result<(), Error> {
-    match std::io::stdout().is_terminal() {
-        true => write_out(&ui::visible_in_place(text.as_ref())),
-        false => write_out(text.as_ref()),
-    }
-}
-
-/// Writes to standard output; a reader that went away ends the program quietly, and so does a terminal.
-fn write_out(text: &str) -> Result<(), Error> {
-    let mut out = std::io::stdout().lock();
-    let end = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    match write!(out, "{text}{end}").and_then(|()| out.flush()) {
-        Err(error) if !is_gone(&error) => Err(Error::io("write to standard output", "", error)),
-        _ => Ok(()),
-    }
-}
-
-/// Returns whether writing to standard output failed since nobody is there any more: what a closed terminal answers is
-/// what a broken disk does, but a file on a disk is no character device.
-fn is_gone(error: &std::io::Error) -> bool {
-    use rustix::fs::FileType;
-    let device = || {
-        let status = rustix::fs::fstat(std::io::stdout());
-        status.is_ok_and(|status| FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice)
-    };
-    let failed = error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error());
-    error.kind() == std::io::ErrorKind::BrokenPipe || (failed && device())
-}
-
-/// Writes a result as JSON, or as text.
-fn print_as<T: Serialize>(json: bool, value: &T, text: impl FnOnce(&T) -> String) -> Result<(), Error> {
-    if !json {
-        return print(text(value));
-    }
-    let document = serde_json::to_string_pretty(value).map_err(|error| {
-        Error::io("write the result as JSON", "", std::io::Error::other(error.to_string()))
-    })?;
-    write_out(&ui::json(&document))
 }

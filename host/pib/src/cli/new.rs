@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Start a project: a folder with a pib.toml

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::options::TargetArg;
+use super::output::{print_as, print_shown};
 use super::stages::StageArgs;
-use super::{TargetArg, print_as, print_shown};
 use crate::ops::{self, Error, Session};
 
 /// Show the stages in the order in which they are built

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Pack stages and add them to a registry's folder

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::TargetArg;
+use super::options::TargetArg;
 use super::stages::StageArgs;
 use super::tty::Console;
 use crate::ops::{self, Error, Session};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::print_as;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Look for stages by words of their name or description

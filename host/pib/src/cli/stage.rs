@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::print_as;
+use super::output::print_as;
 use crate::author::check::{CheckedStage, check};
 use crate::author::component::{BuildHookOptions, BuiltHook, build};
 use crate::author::preview::{RenderedStage, render};

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::LockArgs;
+use super::options::LockArgs;
 use crate::ops::{NoCache, StageOptions};
 
 /// How stages are built.

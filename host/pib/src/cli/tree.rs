@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use super::{LockArgs, TargetArg, print_as};
+use super::options::{LockArgs, TargetArg};
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Show which stage depends on which

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{LockArgs, print_as};
+use super::options::LockArgs;
+use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
 /// Put all stages into the project, for builds without a network

@@ -8,8 +8,8 @@ use pib_plan::id::StageName;
 pub use pib_plan::index::GitReference;
 use pib_plan::manifest::edit::{self, NewStage};
 use pib_plan::manifest::project::FILE_NAME;
+use pib_plan::metadata::{ConfigType, ConfigValue};
 use pib_plan::resolve::Resolution;
-use pib_plan::stage::{ConfigType, ConfigValue};
 use semver::VersionReq;
 use serde::Serialize;
 

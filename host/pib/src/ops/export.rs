@@ -43,10 +43,13 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     if let Some(folder) = &folder {
         pib_disk::check_folder(folder)?;
     }
+    let file = options.tar.as_ref().map(|file| session.cwd.join(file));
+    if let Some(file) = &file {
+        pib_disk::check_file(file)?;
+    }
     let built = pipeline::build(session, &options.stages).await?;
     let project = built.based.rendered.packages.project();
     let stem = project.manifest.project.file_stem();
-    let file = options.tar.as_ref().map(|file| session.cwd.join(file));
     let file = file.unwrap_or_else(|| project.target().join(format!("{stem}.tar")));
     session.reporter.started(STEP, "Exporting the root file system");
     let tree = built.engine.export(&built.tag).await?;

@@ -14,7 +14,7 @@ use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 
 use super::labels::LABEL;
-use super::{engine, native};
+use super::{connection, native};
 use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
@@ -181,7 +181,7 @@ async fn tools(
     manifest: &ProjectManifest,
     native: bool,
 ) -> Result<(Engine, Option<Native>), Error> {
-    let engine = engine::connect(session, manifest.project.arch).await?;
+    let engine = connection::connect(session, manifest.project.arch).await?;
     let native = match native {
         // Why there are none is told once, by the build that follows.
         true => native::get(session, &engine, manifest, false, |_| ()).await?,

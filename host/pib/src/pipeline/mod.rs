@@ -21,8 +21,8 @@ mod build_args;
 mod compress;
 mod config_error;
 mod config_files;
-pub(crate) mod engine;
-pub(crate) mod hooks;
+pub(crate) mod connection;
+pub(crate) mod hook_calls;
 pub(crate) mod job;
 pub(crate) mod labels;
 pub(crate) mod mirrors;
@@ -75,7 +75,7 @@ pub(crate) async fn begin(
     lookup: BaseLookup,
     options: &StageOptions,
 ) -> Result<Job, Error> {
-    let engine = engine::connect(session, lookup.project().manifest.project.arch).await?;
+    let engine = connection::connect(session, lookup.project().manifest.project.arch).await?;
     secrets::check_engine(&engine, lookup.packages())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;
     based.write_lock(options.lock)?;

@@ -12,7 +12,7 @@ use pib_plan::path::Collisions;
 use super::secrets::Secrets;
 use super::settle::{Settled, SettledStage};
 use super::{NoCache, Packages, StageOptions, build_args};
-use super::{base_source, hooks};
+use super::{base_source, hook_calls};
 use crate::hooks::{Answer, Severity};
 use crate::project::{Error, Project, Session};
 use crate::source::Package;
@@ -42,7 +42,7 @@ pub(crate) async fn render(
     settled: Settled,
     options: &StageOptions,
 ) -> Result<Rendered, Error> {
-    let answers = hooks::ask(session, &settled).await?;
+    let answers = hook_calls::ask(session, &settled).await?;
     let Settled { packages, stages, secrets, build_args } = settled;
     let project = packages.project();
     let inputs = packages.list.iter().zip(stages).map(|(package, stage)| {
@@ -139,7 +139,7 @@ fn rendered(
     context: &[ContextFile],
 ) -> Result<(String, String, Vec<ContextFile>), Error> {
     let errors = answer.diagnostics.iter().filter(|found| found.severity == Severity::Error);
-    let errors: Vec<_> = errors.map(|found| hooks::diagnostic(project, &package.name, found)).collect();
+    let errors: Vec<_> = errors.map(|found| hook_calls::diagnostic(project, &package.name, found)).collect();
     let component = package.manifest.hook.as_ref().map(|hook| hook.component.as_str()).unwrap_or_default();
     let Some(rendered) = answer.rendered.as_ref().filter(|_| errors.is_empty()) else {
         return Err(Error::Manifests(errors));

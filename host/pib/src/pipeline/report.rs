@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::based::Based;
 use super::job::Built;
-use super::{NoCache, StageOptions, compress, engine, origin};
+use super::{NoCache, StageOptions, compress, connection, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, blocking, files};
 use pib_disk::{Identity, ImageInfo};
@@ -143,7 +143,7 @@ pub(crate) async fn up_to_date(
         return Ok(Some(report));
     }
     let arch = based.rendered.packages.project().manifest.project.arch;
-    let engine = engine::connect(session, arch).await?;
+    let engine = connection::connect(session, arch).await?;
     Ok(Some(report).filter(|report| report.losses == engine.abilities().losses))
 }
 

@@ -12,9 +12,9 @@ use std::process::Stdio;
 
 use pib_plan::assemble::{BuildPlan, StageSecret};
 use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::metadata::ConfigType;
 use pib_plan::record::BuildRecord;
 use pib_plan::secret::{self, SecretSource};
-use pib_plan::stage::ConfigType;
 use tokio::io::AsyncReadExt as _;
 
 use super::config_error::{config_error, request};

@@ -8,8 +8,8 @@ use pib_plan::config::{self, Setting};
 use pib_plan::manifest::ManifestText;
 use pib_plan::manifest::project::{ProjectManifest, StageRequest};
 use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
+use pib_plan::metadata::{ConfigType, ConfigValue};
 use pib_plan::record::BuildRecord;
-use pib_plan::stage::{ConfigType, ConfigValue};
 use pib_plan::variable::Variable;
 
 use super::config_error::{config_error_in, request};

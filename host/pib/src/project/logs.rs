@@ -70,7 +70,7 @@ impl Log {
                 for id in self.tee.running() {
                     self.session.reporter.failed(&id);
                 }
-                self.tee.end(&self.session.mask.apply(told(error)));
+                self.tee.end(&self.session.mask.apply(message(error)));
             }
         }
         outcome
@@ -78,7 +78,7 @@ impl Log {
 }
 
 /// Returns an error with its causes and its help, for the log.
-fn told(error: &Error) -> String {
+fn message(error: &Error) -> String {
     let mut text = format!("failed: {error}");
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, MODES_SCHEMA, Offer, shard_path};
 use pib_plan::manifest::stage;
+use pib_plan::metadata::ConfigType;
 use pib_plan::part;
-use pib_plan::stage::ConfigType;
 use semver::Version;
 
 use super::archive::{Packed, pack};

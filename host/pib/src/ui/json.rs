@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::time::Instant;
 
-use super::Verbosity;
+use super::text;
+use super::verbosity::Verbosity;
 use pib_event::{Event, Reporter};
 
 /// The property that is put into every event: the seconds since the program started.
@@ -27,7 +28,7 @@ impl Json {
         let mut object = serde_json::to_value(event).ok()?;
         let milliseconds = u32::try_from(self.since.elapsed().as_millis()).unwrap_or(u32::MAX);
         object.as_object_mut()?.insert(TIME.to_owned(), (f64::from(milliseconds) / 1000.0).into());
-        let mut line = super::json(&serde_json::to_string(&object).ok()?);
+        let mut line = text::json(&serde_json::to_string(&object).ok()?);
         line.push('\n');
         Some(line.into_bytes())
     }

@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Verbosity, elapsed, harmless};
+use super::amounts::elapsed;
+use super::text::harmless;
+use super::verbosity::Verbosity;
 use pib_event::{Event, Reporter};
 
 pub(super) struct Lines {

@@ -2,25 +2,30 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | `amounts` | durations and sizes as people say them |
 //! | `json` | one object for each event |
 //! | `lines` | plain lines, for pipes, files and `--verbose` |
 //! | `screen` | decides what a terminal of some size shows; writes nothing |
 //! | `text` | the one filter between strangers' texts and a terminal |
 //! | `terminal` | keeps the lines of the running steps at the end of a terminal |
+//! | `verbosity` | how much is said |
 //!
 //! All of it goes to standard error; standard output is for results. A terminal or reader that went away is no
 //! error: the work goes on, or ends by its signal.
 
+mod amounts;
 mod json;
 mod lines;
 mod screen;
 mod terminal;
 mod text;
+mod verbosity;
 
 use std::sync::Arc;
 
 use pib_event::Reporter;
 pub use text::{harmless, is_hidden, json, visible, visible_in_place};
+pub use verbosity::Verbosity;
 
 /// How to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +36,6 @@ pub enum Style {
     Json,
 }
 
-/// How much to say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
-    /// Warnings and errors.
-    Quiet,
-    /// Steps and notes too.
-    Normal,
-    /// What the programs inside the build print too.
-    Verbose,
-}
-
 /// Returns the reporter for a style and verbosity.
 pub fn reporter(style: Style, verbosity: Verbosity) -> Arc<dyn Reporter> {
     // A terminal that cannot move its cursor gets lines, and so does who wants to read all of them.
@@ -50,42 +44,5 @@ pub fn reporter(style: Style, verbosity: Verbosity) -> Arc<dyn Reporter> {
         Style::Json => Arc::new(json::Json::new(verbosity)),
         Style::Auto if verbosity == Verbosity::Normal && moves() => Arc::new(terminal::Terminal::new()),
         Style::Auto => Arc::new(lines::Lines::new(verbosity)),
-    }
-}
-
-/// Returns a duration as people say it: `0.4s`, `12s`, `3m 05s`.
-fn elapsed(duration: std::time::Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..=9 => format!("{:.1}s", duration.as_secs_f64()),
-        10..=59 => format!("{seconds}s"),
-        _ => format!("{}m {:02}s", seconds / 60, seconds % 60),
-    }
-}
-
-/// Returns a number of bytes as people say it: `812 B`, `4.2 MiB`.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let step = ((u64::BITS - 1 - bytes.leading_zeros()) / 10).min(4);
-    // One digit after the point, in whole numbers: bytes are many, and a float would not hold them.
-    let tenths = (u128::from(bytes) * 10) >> (10 * step);
-    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[step as usize - 1])
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn durations_and_sizes_read_well() {
-        assert_eq!(elapsed(Duration::from_millis(420)), "0.4s");
-        assert_eq!(elapsed(Duration::from_secs(185)), "3m 05s");
-        let sizes = [0, 1023, 1024, 1_048_575, 5_242_880, 3 << 30, u64::MAX].map(size);
-        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 MiB", "3.0 GiB", "16777215.9 TiB"]);
     }
 }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use console::{measure_text_width, style};
 
-use super::{elapsed, harmless, size};
+use super::amounts::{elapsed, size};
+use super::text::harmless;
 use pib_event::Event;
 
 /// The signs of a step that runs, one after the other.

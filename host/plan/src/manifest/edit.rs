@@ -4,7 +4,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, TableLike, Value};
 
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
-use crate::stage::ConfigValue;
+use crate::metadata::ConfigValue;
 
 /// A stage as `pib add` writes it.
 #[derive(Debug, Clone, PartialEq)]

@@ -168,7 +168,7 @@ fn request(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::ConfigValue;
+    use crate::metadata::ConfigValue;
 
     const ROUTER: &str = r#"# a router
 [project]

@@ -10,9 +10,9 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::config;
 use crate::id::StageName;
+use crate::metadata::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
 use crate::mode::{Mode, ModeError};
 use crate::path;
-use crate::stage::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
 use crate::variable::Variable;
 
 /// The file's name within a stage package.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::edge::Edge;
 use crate::id::StageName;
-use crate::stage::Phase;
+use crate::metadata::Phase;
 
 /// Says why stages have no order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]

@@ -9,7 +9,7 @@ use petgraph::visit::EdgeRef;
 use super::edge::{Edge, Reason};
 use super::error::OrderError;
 use crate::id::StageName;
-use crate::stage::Phase;
+use crate::metadata::Phase;
 
 /// What decides a stage's place.
 #[derive(Debug, Clone, PartialEq, Eq)]

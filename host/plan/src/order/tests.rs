@@ -3,7 +3,7 @@
 mod against_definition;
 
 use super::*;
-use crate::stage::Phase;
+use crate::metadata::Phase;
 
 fn name(text: &str) -> StageName {
     text.parse().unwrap()

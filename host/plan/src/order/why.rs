@@ -10,7 +10,7 @@ use super::edge::Edge;
 use super::error::phase_name;
 use super::graph::BuildOrder;
 use crate::id::StageName;
-use crate::stage::Phase;
+use crate::metadata::Phase;
 
 /// Why one stage comes before another.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::lines::Fault;
 use crate::assemble::Arg;
 use crate::manifest::ManifestError;
 use crate::manifest::stage::Exports;
-use crate::stage::{ConfigSchema, ConfigType};
+use crate::metadata::{ConfigSchema, ConfigType};
 use crate::{secret, suggest};
 
 impl Part {

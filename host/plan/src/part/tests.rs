@@ -1,6 +1,6 @@
 use super::*;
 use crate::manifest::stage::Exports;
-use crate::stage::ConfigSchema;
+use crate::metadata::ConfigSchema;
 
 fn fails(text: &str) -> ManifestError {
     check("p", text).expect_err(text)

@@ -57,7 +57,7 @@ impl Engine {
         while engine.version().is_none() {
             let ended = engine.child.try_wait().ok().flatten();
             if ended.is_some() || since.elapsed() > PATIENCE {
-                return Err(engine.said());
+                return Err(engine.last_words());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -82,7 +82,7 @@ impl Engine {
     }
 
     /// Returns why it does not answer, as far as it said.
-    fn said(&self) -> String {
+    fn last_words(&self) -> String {
         let read = |name| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
         let text = format!("{}{}", read("start.log"), read("log"));
         let lines: Vec<&str> = text.lines().collect();

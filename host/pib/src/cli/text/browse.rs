@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use pib_plan::id::StageName;
-use pib_plan::stage::{ConfigKey, ConfigSchema, ConfigValue};
+use pib_plan::metadata::{ConfigKey, ConfigSchema, ConfigValue};
 use semver::VersionReq;
 
 use crate::ops::browse::{Found, Info, Outdated, Version};

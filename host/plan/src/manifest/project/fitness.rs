@@ -3,7 +3,7 @@
 use super::parsed::ProjectManifest;
 use crate::id::StageName;
 use crate::manifest::ManifestError;
-use crate::stage::ConfigValue;
+use crate::metadata::ConfigValue;
 use crate::suggest;
 use crate::system::{self, Known, OLD_ZONES_PACKAGE};
 

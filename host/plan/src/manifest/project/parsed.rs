@@ -11,7 +11,7 @@ use super::options::BuildOptions;
 use crate::id::{Digest, StageName};
 use crate::index::GitSource;
 use crate::manifest::ManifestText;
-use crate::stage::ConfigValue;
+use crate::metadata::ConfigValue;
 
 /// A parsed and checked `pib.toml`.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::options::{BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::PartitionSpec;
-use crate::stage::ConfigValue;
+use crate::metadata::ConfigValue;
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

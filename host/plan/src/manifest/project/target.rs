@@ -127,7 +127,7 @@ fn merge_tables(old: StageTable, new: StageTable) -> StageTable {
 #[cfg(test)]
 mod tests {
     use crate::manifest::project::{Compression, ProjectManifest, RequestSource};
-    use crate::stage::ConfigValue;
+    use crate::metadata::ConfigValue;
 
     const ROUTER: &str = r#"[project]
 name = "router"

@@ -6,7 +6,7 @@ mod failures;
 use super::*;
 use crate::id::Arch;
 use crate::index::{Candidate, GitReference, GitSource, MemoryIndex, Offer};
-use crate::stage::Support;
+use crate::metadata::Support;
 
 pub(super) fn name(text: &str) -> StageName {
     text.parse().unwrap()

@@ -1,0 +1,40 @@
+//! Options that several commands have.
+
+use clap::Args;
+
+use crate::ops::{LockMode, Session};
+
+/// How the lock is treated, and whether the network may be used.
+#[derive(Debug, Args)]
+pub(super) struct LockArgs {
+    /// Fail if pib.lock would change
+    #[arg(long)]
+    locked: bool,
+    /// Use no network
+    #[arg(long)]
+    offline: bool,
+    /// Both --locked and --offline
+    #[arg(long)]
+    frozen: bool,
+}
+
+impl LockArgs {
+    pub(super) fn mode(&self) -> LockMode {
+        LockMode { locked: self.locked || self.frozen, offline: self.offline || self.frozen }
+    }
+}
+
+/// Which of the project's variants is meant.
+#[derive(Debug, Args)]
+pub(super) struct TargetArg {
+    /// Take this target of the project instead of the project itself
+    #[arg(long, value_name = "NAME")]
+    target: Option<String>,
+}
+
+impl TargetArg {
+    /// Returns the session for the target.
+    pub(super) fn session(&self, session: &Session) -> Session {
+        session.for_target(self.target.as_deref())
+    }
+}
