@@ -6,7 +6,6 @@
 mod debian;
 mod start;
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -73,10 +72,17 @@ struct Result {
     version: String,
     contract: Ended,
     job: Ended,
-    digest: Option<String>,
+    image: Option<Image>,
 }
 
-/// Tries the kinds named, or all, and writes the table; after all, also into the book.
+/// The image that an engine's root file system became.
+struct Image {
+    digest: String,
+    /// What the engine drops, as the build's report says it.
+    losses: Vec<String>,
+}
+
+/// Tries the kinds named, or all, and writes the table: into the book, once each kind has its row in it.
 pub(crate) fn engines(names: &[String]) -> Outcome {
     if let Some(unknown) = names.iter().find(|name| !KINDS.iter().any(|kind| kind.name == **name)) {
         let all: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
@@ -87,11 +93,10 @@ pub(crate) fn engines(names: &[String]) -> Outcome {
     show(contract().arg("--no-run"))?;
     let chosen = KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name));
     let results: Vec<Result> = chosen.map(attempt).collect();
-    let table = table(&results);
-    let file = root().join("target/engines/table.md");
-    fs::write(&file, &table).map_err(|error| format!("could not write {}: {error}", file.display()))?;
+    let rows = rows(&results)?;
+    let table = format!("{HEAD}{}", rows.iter().flatten().map(String::as_str).collect::<String>());
     println!("{table}");
-    if names.is_empty() {
+    if rows.iter().all(Option::is_some) {
         into_book(&table)?;
     }
     verdict(&results)
@@ -131,11 +136,11 @@ fn attempt(kind: &'static Kind) -> Result {
         Err(reason) => {
             eprintln!("{} cannot run here: {reason}", kind.name);
             let (contract, job) = (Ended::Skipped(reason), Ended::Skipped("not started".to_owned()));
-            Result { kind, version: String::new(), contract, job, digest: None }
+            Result { kind, version: String::new(), contract, job, image: None }
         }
         Ok(engine) => {
-            let (contract, (job, digest)) = (hold(kind, &engine), build(kind, &engine));
-            Result { kind, version: engine.version().unwrap_or_default(), contract, job, digest }
+            let (contract, (job, image)) = (hold(kind, &engine), build(kind, &engine));
+            Result { kind, version: engine.version().unwrap_or_default(), contract, job, image }
         }
     }
 }
@@ -156,8 +161,8 @@ fn hold(kind: &Kind, engine: &Engine) -> Ended {
     timed(|| show(tests.env(variable, engine.address()).env("PIB_TEST_CACHE", cache())))
 }
 
-/// Builds the project, and returns the digest of its image.
-fn build(kind: &Kind, engine: &Engine) -> (Ended, Option<String>) {
+/// Builds the project, and returns its image.
+fn build(kind: &Kind, engine: &Engine) -> (Ended, Option<Image>) {
     let project = root().join("target/engines/project").join(kind.name);
     let pib = root().join("target/debug/pib");
     let ended = timed(|| {
@@ -166,9 +171,20 @@ fn build(kind: &Kind, engine: &Engine) -> (Ended, Option<String>) {
         let mut build = command(&pib.to_string_lossy(), &["--engine", engine.address(), "build"]);
         show(build.current_dir(&project).env("PIB_CACHE_DIR", cache()))
     });
-    let sum = fs::read_to_string(project.join("target/engines-rpi4-arm64.img.sha256"));
-    let digest = sum.ok().and_then(|text| Some(text.split_whitespace().next()?.to_owned()));
-    (ended, digest)
+    (ended, Image::of(&project.join("target")))
+}
+
+impl Image {
+    /// Reads what a build left in its folder.
+    fn of(target: &Path) -> Option<Self> {
+        let read = |end: &str| fs::read_to_string(target.join(format!("engines-rpi4-arm64.{end}"))).ok();
+        let digest = read("img.sha256")?.split_whitespace().next()?.to_owned();
+        // A list of plain words; an engine that drops nothing has none.
+        let report = read("json")?;
+        let list = report.split_once("\"losses\":").and_then(|(_, rest)| rest.split_once(']'));
+        let words = list.map_or("", |(list, _)| list).split('"').skip(1).step_by(2);
+        Some(Self { digest, losses: words.map(str::to_owned).collect() })
+    }
 }
 
 fn copy(from: &Path, to: &Path) -> Outcome {
@@ -194,19 +210,33 @@ fn timed(step: impl FnOnce() -> Outcome) -> Ended {
     }
 }
 
-fn table(results: &[Result]) -> String {
-    let mut text = String::from("| engine | store | contract | main job | image |\n|---|---|---|---|---|\n");
+/// The head of the table.
+const HEAD: &str = "| engine | store | contract | main job | image | drops |\n|---|---|---|---|---|---|\n";
+
+/// Keeps the rows of these results, and returns those of all kinds, as far as they were tried on this machine.
+fn rows(results: &[Result]) -> Outcome<Vec<Option<String>>> {
+    let folder = root().join("target/engines/rows");
+    let fail = |error| format!("could not write to {}: {error}", folder.display());
+    fs::create_dir_all(&folder).map_err(fail)?;
     for result in results {
-        let digest = result.digest.as_deref().map_or("", |digest| &digest[..digest.len().min(16)]);
-        let version = match result.version.as_str() {
+        fs::write(folder.join(result.kind.name), result.row()).map_err(fail)?;
+    }
+    Ok(KINDS.iter().map(|kind| fs::read_to_string(folder.join(kind.name)).ok()).collect())
+}
+
+impl Result {
+    fn row(&self) -> String {
+        let version = match self.version.as_str() {
             "" => String::new(),
             version => format!(" ({version})"),
         };
-        let (contract, job) = (result.contract.cell(), result.job.cell());
-        let Kind { title, store, .. } = result.kind;
-        _ = writeln!(text, "| {title}{version} | {store} | {contract} | {job} | `{digest}` |");
+        let (contract, job) = (self.contract.cell(), self.job.cell());
+        let image = self.image.as_ref();
+        let digest = image.map_or(String::new(), |image| format!("`{:.16}`", image.digest));
+        let losses = image.map_or(String::new(), |image| image.losses.join(", "));
+        let Kind { title, store, .. } = self.kind;
+        format!("| {title}{version} | {store} | {contract} | {job} | {digest} | {losses} |\n")
     }
-    text
 }
 
 impl Ended {
@@ -233,7 +263,7 @@ fn into_book(table: &str) -> Outcome {
     fs::write(&path, format!("{before}{}\n{table}\n{}{after}", MARKS.0, MARKS.1)).map_err(fail)
 }
 
-/// Fails where an engine failed, and where two made different images.
+/// Fails where an engine failed, and where two that drop the same made different images.
 fn verdict(results: &[Result]) -> Outcome {
     let mut faults = Vec::new();
     for result in results {
@@ -247,12 +277,13 @@ fn verdict(results: &[Result]) -> Outcome {
             }
         }
     }
-    let made = || results.iter().filter(|result| result.digest.is_some());
-    if let Some(first) = made().next() {
-        let other = made().filter(|result| result.digest != first.digest);
-        faults.extend(
-            other.map(|other| format!("{} and {} made different images", first.kind.name, other.kind.name)),
-        );
+    // What drops something says so, and makes another image than what drops nothing.
+    let made = || results.iter().filter_map(|result| Some((result.kind.name, result.image.as_ref()?)));
+    for (name, image) in made() {
+        let alike = made().find(|(_, other)| other.losses == image.losses);
+        if let Some((first, _)) = alike.filter(|(_, other)| other.digest != image.digest) {
+            faults.push(format!("{first} and {name} made different images"));
+        }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n")) }
 }
