@@ -44,12 +44,16 @@ podman)
     mkdir -p "$D/tmp" "$D/home"
     # Podman asks for more than a machine may allow, unless it is told what to ask for.
     limit() { sed -n "s/unlimited/-1/g; s/^Max $2 *\([^ ]*\) *\([^ ]*\) .*/\"$1=\1:\2\"/p" /proc/self/limits; }
-    printf '[containers]\nnetns = "host"\ncgroups = "disabled"\ndefault_ulimits = [%s, %s]\n' \
-        "$(limit nofile 'open files')" "$(limit nproc processes)" > "$D/containers.conf"
+    if podman --version | grep -q ' 4\.'; then
+        # crun raises a limit that a machine may not let it raise, and runc does nothing without cgroups.
+        runtime=runc
+        printf '[containers]\nnetns = "host"\ncgroupns = "host"\n' > "$D/containers.conf"
+    else
+        runtime=crun
+        printf '[containers]\nnetns = "host"\ncgroups = "disabled"\ndefault_ulimits = [%s, %s]\n' \
+            "$(limit nofile 'open files')" "$(limit nproc processes)" > "$D/containers.conf"
+    fi
     printf '[engine]\nevents_logger = "none"\n' >> "$D/containers.conf"
-    # With Podman 4, crun raises a limit that a machine may not let it raise.
-    runtime=crun
-    if podman --version | grep -q ' 4\.'; then runtime=runc; fi
     export HOME="$D/home" XDG_RUNTIME_DIR="$D/home" CONTAINERS_CONF="$D/containers.conf" TMPDIR="$D/tmp"
     exec podman --root "$D/data" --runroot "$D/run" --tmpdir "$D/tmp" --storage-driver overlay --runtime "$runtime" \
         --cgroup-manager cgroupfs \
