@@ -1,11 +1,12 @@
 //! Writes the image file: the tree normalised, split over the partitions, each file system into its region.
 
-use std::fs::File;
-use std::io::{Read, Write as _};
-use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::{File, Permissions};
+use std::io::Read;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use pib_event::{Reporter, ReporterExt as _};
+use pib_file::NewFile;
 use pib_plan::id::Digest;
 use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region, arrange};
 use serde::{Deserialize, Serialize};
@@ -46,18 +47,42 @@ pub struct PartitionInfo {
     pub entries: u64,
 }
 
-/// Writes the image `out` from a root file system's tar stream.
+/// An image that is written and safe on the disk, but has not taken its place: it vanishes unless it is kept.
+#[derive(Debug)]
+pub struct NewImage {
+    /// What it consists of.
+    pub info: ImageInfo,
+    /// The file.
+    pub file: NewFile,
+}
+
+impl NewImage {
+    /// Gives the image its place.
+    ///
+    /// # Errors
+    /// When that is not possible; an earlier image is then as it was.
+    pub fn keep(self) -> Result<ImageInfo, DiskError> {
+        let out = self.file.path().to_owned();
+        self.file.keep(Permissions::from_mode(MODE)).map_err(DiskError::io("replace", &out))?;
+        Ok(self.info)
+    }
+}
+
+/// The mode of an image, as of other files that are made.
+const MODE: u32 = 0o644;
+
+/// Writes an image that is to be at `out` from a root file system's tar stream.
 ///
 /// # Errors
 /// When the stream breaks or is no tar, something in it has no place in its file system, it does not fit, or
-/// the disk is full; an earlier image is then as it was.
+/// the disk is full.
 pub fn write_image(
     rootfs: impl Read,
     layout: &Layout,
     identity: &Identity,
     out: &Path,
     reporter: &dyn Reporter,
-) -> Result<ImageInfo, DiskError> {
+) -> Result<NewImage, DiskError> {
     layout.check()?;
     let folder = out.parent().unwrap_or(Path::new("."));
     let (tree, spool) = load(rootfs, identity, folder, reporter)?;
@@ -70,9 +95,11 @@ pub fn write_image(
         .map(|(spec, tree)| size_of(spec, tree))
         .collect::<Result<Vec<_>, _>>()?;
     let (regions, size) = arrange(&sizes)?;
-    let part = PartFile::create(out, size)?;
-    let request = WriteRequest { image: &part.file, spool: &spool, identity };
-    part.file.write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(part.failed())?;
+    let file = NewFile::create(out).map_err(DiskError::io("create", out))?;
+    let fail = |error| DiskError::io("write", out)(error);
+    file.as_file().set_len(size).map_err(fail)?;
+    let request = WriteRequest { image: file.as_file(), spool: &spool, identity };
+    file.as_file().write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(fail)?;
     let mut partitions = Vec::with_capacity(regions.len());
     for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
@@ -87,9 +114,9 @@ pub fn write_image(
         });
     }
     reporter.detail(STEP, "checking and keeping the image");
-    let digest = digest(&part.file, size).map_err(part.failed())?;
-    part.keep(out)?;
-    Ok(ImageInfo { size, digest, partitions })
+    let digest = digest(file.as_file(), size).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    Ok(NewImage { info: ImageInfo { size, digest, partitions }, file })
 }
 
 fn write_partition(
@@ -158,45 +185,6 @@ fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {
         Ok(size)
     } else {
         Err(DiskError::TooSmall { label: spec.label.clone(), size, needed: least })
-    }
-}
-
-/// The image while it is written: a file beside its final place, which vanishes unless it is kept.
-struct PartFile {
-    file: File,
-    path: PathBuf,
-    kept: bool,
-}
-
-impl PartFile {
-    fn create(out: &Path, size: u64) -> Result<Self, DiskError> {
-        let name = out.file_name().unwrap_or_default().to_string_lossy();
-        // The name is fixed, so that what a killed process left is overwritten and not added to.
-        let path = out.with_file_name(format!(".{name}.part"));
-        let file = pib_file::open_or_create(&path).map_err(DiskError::io("create", &path))?;
-        let part = Self { file, path, kept: false };
-        part.file.set_len(0).and_then(|()| part.file.set_len(size)).map_err(part.failed())?;
-        Ok(part)
-    }
-
-    fn failed(&self) -> impl FnOnce(std::io::Error) -> DiskError + '_ {
-        DiskError::io("write", &self.path)
-    }
-
-    fn keep(mut self, out: &Path) -> Result<(), DiskError> {
-        (&self.file).flush().and_then(|()| self.file.sync_all()).map_err(self.failed())?;
-        std::fs::rename(&self.path, out).map_err(DiskError::io("replace", out))?;
-        self.kept = true;
-        let folder = out.parent().unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(DiskError::io("write", folder))
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = std::fs::remove_file(&self.path);
-        }
     }
 }
 

@@ -38,5 +38,5 @@ mod tree;
 pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
 pub use identity::Identity;
-pub use image::{ImageInfo, PartitionInfo, write_image};
+pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
 pub use read::STEP;

@@ -19,6 +19,16 @@ mod skip;
 
 use skip::{lacks, skip};
 
+/// Writes an image and gives it its place.
+fn write_image(
+    rootfs: impl std::io::Read,
+    layout: &Layout,
+    identity: &Identity,
+    out: &Path,
+) -> Result<pib_disk::ImageInfo, pib_disk::DiskError> {
+    pib_disk::write_image(rootfs, layout, identity, out, &Silent)?.keep()
+}
+
 const EPOCH: u64 = 1_700_000_000;
 
 /// `security.capability` of a program that may use raw sockets, revision 2 (linux/capability.h).
@@ -141,7 +151,7 @@ struct Written {
 fn write(rootfs: &[u8]) -> Written {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("a.img");
-    let info = pib_disk::write_image(rootfs, &layout(), &identity(), &image, &Silent).unwrap();
+    let info = write_image(rootfs, &layout(), &identity(), &image).unwrap();
     Written { folder, image, info }
 }
 
@@ -260,7 +270,7 @@ fn the_same_tree_gives_the_same_bytes_in_whatever_order_it_arrives() {
     let mut other = identity();
     other.seed = Digest::of(b"another");
     let path = one.folder.path().join("b.img");
-    let info = pib_disk::write_image(&Nasty::build(false)[..], &layout(), &other, &path, &Silent).unwrap();
+    let info = write_image(&Nasty::build(false)[..], &layout(), &other, &path).unwrap();
     assert_ne!(one.info.digest, info.digest, "identifiers derive from the seed");
 }
 
@@ -282,7 +292,7 @@ fn an_image_finds_its_own_partitions() {
             let mut header = Nasty::header(EntryType::Regular, 0o644, text.len() as u64);
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
-        pib_disk::write_image(&tar.into_inner().unwrap()[..], &layout, &identity(), &image, &Silent)
+        write_image(&tar.into_inner().unwrap()[..], &layout, &identity(), &image)
     };
     let info = with(&[("etc/x", String::new())]).unwrap();
     let parts = Written { folder: tempfile::tempdir().unwrap(), image: image.clone(), info };
@@ -317,8 +327,7 @@ fn an_image_finds_its_own_partitions() {
     let mut tar = tar::Builder::new(Vec::new());
     tar.append_link(&mut Nasty::header(EntryType::Symlink, 0o777, 0), "srv", "var").unwrap();
     let tar = tar.into_inner().unwrap();
-    let error =
-        pib_disk::write_image(&tar[..], &layout, &identity(), &image, &Silent).unwrap_err().to_string();
+    let error = write_image(&tar[..], &layout, &identity(), &image).unwrap_err().to_string();
     assert!(error.contains("`/srv` is a symbolic link") && error.contains("/srv/data"), "{error}");
 }
 
@@ -328,8 +337,7 @@ fn a_failure_leaves_the_earlier_image_and_nothing_else() {
     let image = folder.path().join("a.img");
     std::fs::write(&image, b"earlier").unwrap();
     let whole = Nasty::build(false);
-    let write =
-        |rootfs: &[u8], layout: &Layout| pib_disk::write_image(rootfs, layout, &identity(), &image, &Silent);
+    let write = |rootfs: &[u8], layout: &Layout| write_image(rootfs, layout, &identity(), &image);
     assert!(matches!(write(&whole[..whole.len() / 2], &layout()), Err(DiskError::Stream(_))));
     let mut small = layout();
     small.partitions[1].free = None;
@@ -358,8 +366,7 @@ fn a_full_disk_is_said_so() {
     tar.append_data(&mut Nasty::header(EntryType::Regular, 0o644, bytes.len() as u64), "f", &bytes[..])
         .unwrap();
     let rootfs = tar.into_inner().unwrap();
-    let outcome =
-        pib_disk::write_image(&rootfs[..], &layout(), &identity(), &folder.path().join("a.img"), &Silent);
+    let outcome = write_image(&rootfs[..], &layout(), &identity(), &folder.path().join("a.img"));
     let left = std::fs::read_dir(folder.path()).unwrap().count();
     unmount(folder.path());
     let error = outcome.unwrap_err();

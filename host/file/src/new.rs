@@ -64,6 +64,19 @@ impl NewFile {
         }
     }
 
+    /// Returns the file, to write at places of it and to read.
+    pub fn as_file(&self) -> &File {
+        match &self.content {
+            Content::Nameless(file) => file,
+            Content::Named(file) => file.as_file(),
+        }
+    }
+
+    /// Returns where the file is to be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Gives the file its place, in one step, whatever was there; from then on it is safe on the disk.
     ///
     /// # Errors

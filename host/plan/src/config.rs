@@ -200,7 +200,11 @@ fn judge(schema: &ConfigKey, value: &ConfigValue) -> Result<Setting, String> {
                 return one_line(text).map(Setting::Text);
             }
             let near = suggest::nearest(text, choices()).map(|near| format!(" (did you mean `{near}`?)"));
-            Err(format!("is `{text}`, expected {}{}", suggest::list(choices()), near.unwrap_or_default()))
+            Err(format!(
+                "is `{text}`, expected {}{}",
+                suggest::alternatives(choices()),
+                near.unwrap_or_default()
+            ))
         }
         (ConfigType::Size, ConfigValue::String(text)) => {
             let size: ByteSize = text.parse().map_err(|error| format!("is not a size: {error}"))?;

@@ -186,6 +186,11 @@ impl Layout {
     }
 }
 
+/// Folders that a system has to have to mount anything.
+const EARLY: [&str; 6] = ["/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64"];
+/// Folders that the kernel or the system fills while it runs, and all below them.
+const KERNELS: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
+
 impl PartitionSpec {
     /// Checks the partition alone and beside those before it; an error is the end of a sentence about the layout.
     fn check(&self, before: &[Self]) -> Result<(), String> {
@@ -198,7 +203,17 @@ impl PartitionSpec {
         let absolute = self.mount == "/" || (self.mount.starts_with('/') && !self.mount.ends_with('/'));
         let mut names = self.mount.split('/').skip(1);
         if !absolute || (self.mount != "/" && names.any(|name| matches!(name, "" | "." | ".."))) {
-            return Err(format!("mounts a partition on `{}`, which is not an absolute path", self.mount));
+            return Err(format!(
+                "mounts a partition on `{}`; write an absolute path without `.` and `..` in it and `/` at its end",
+                self.mount
+            ));
+        }
+        let is_in = |folder: &&str| self.mount == **folder || self.mount.starts_with(&format!("{folder}/"));
+        if EARLY.contains(&&*self.mount) || KERNELS.iter().any(is_in) {
+            return Err(format!(
+                "mounts a partition on `{}`, which the system needs before it mounts any",
+                self.mount
+            ));
         }
         // fstab separates its fields by white space, and parts read it in a shell.
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-_.@+".contains(&b);

@@ -26,6 +26,20 @@ pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     }
 }
 
+/// Returns words as alternatives of a sentence: "`a`, `b` or `c`".
+pub fn alternatives<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let all = list(words);
+    match all.rsplit_once("` and `") {
+        Some((rest, last)) => format!("{rest}` or `{last}"),
+        None => all,
+    }
+}
+
+/// Returns a number of things: "1 stage", "2 stages".
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +57,12 @@ mod tests {
         assert_eq!(list([]), "nothing");
         assert_eq!(list(["a"]), "`a`");
         assert_eq!(list(["a", "b", "c"]), "`a`, `b` and `c`");
+    }
+
+    #[test]
+    fn words_and_numbers_read_well() {
+        assert_eq!(alternatives(["a", "b", "c"]), "`a`, `b` or `c`");
+        assert_eq!((alternatives(["a"]), alternatives([])), ("`a`".to_owned(), "nothing".to_owned()));
+        assert_eq!([count(0, "stage"), count(1, "stage")], ["0 stages", "1 stage"]);
     }
 }

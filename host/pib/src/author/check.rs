@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use pib_plan::hook;
 use pib_plan::manifest::stage::StageManifest;
 use pib_plan::metadata::ConfigType;
+use pib_plan::suggest::count;
 use serde::Serialize;
 
 use super::trial::{Trial, TrialOptions};
@@ -52,10 +53,10 @@ pub async fn check(session: &Session, options: &TrialOptions) -> Result<CheckedS
         version: package.version.to_string(),
         passed: vec![
             format!(
-                "stage.toml: {} {}, {} config keys",
+                "stage.toml: {} {}, {}",
                 package.name,
                 package.version,
-                manifest.config.len()
+                count(manifest.config.len(), "config key")
             ),
             format!("{}: no FROM, every file that is copied is there", parts.join(", ")),
         ],

@@ -29,8 +29,8 @@ pub(super) struct Add {
     /// Take the stages from this registry of the project
     #[arg(long, conflicts_with = "git")]
     registry: Option<String>,
-    /// Set a config key: STAGE.KEY=VALUE; lists are separated by commas, and of a secret is said
-    /// where it comes from: env:NAME, file:PATH or command:PROGRAM ARGUMENT...
+    /// Set a config key: STAGE.KEY=VALUE; lists are separated by commas. For a secret, say where
+    /// it comes from: env:NAME, file:PATH or command:PROGRAM ARGUMENT...
     #[arg(long, value_name = "STAGE.KEY=VALUE")]
     config: Vec<String>,
     /// Add them to this target of the project, and to nothing else

@@ -39,7 +39,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Clean) -> Result<()
     let scope = args.scope();
     let found = clean::find(session, scope).await?;
     if args.dry_run {
-        return print(found.to_text());
+        return print_as(json, &found.listed(), |_| found.to_text());
     }
     if scope != Scope::Project && !args.yes {
         if json || !std::io::stdin().is_terminal() {

@@ -116,7 +116,8 @@ enum Command {
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
-    let matches = help::with_first_page(Cli::command()).get_matches();
+    let matches =
+        help::with_first_page(Cli::command()).try_get_matches().unwrap_or_else(|error| misused(error));
     let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     install_error_style();
     let json = global.json;
@@ -135,6 +136,17 @@ pub fn main() -> ExitCode {
         }
         Err(error) => fail(json, error, &*display, None),
     }
+}
+
+/// Ends the program as the parser of the command line asks for it. What was typed may come from a script, or a stranger.
+fn misused(error: clap::Error) -> ! {
+    let text = error.render().to_string();
+    let shown = ui::visible(&text);
+    if shown == text {
+        error.exit();
+    }
+    say(shown.trim_end());
+    std::process::exit(error.exit_code());
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pib_event::ReporterExt as _;
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, IndexEntry, IndexFile, Offer, SourceId};
 use pib_plan::resolve::Update;
@@ -83,7 +84,7 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
 
 /// Returns the stages whose name or description has all the words, by name.
 ///
-/// Registries behind a web server have no list of their stages, so they are not searched.
+/// Registries behind a web server have no list of their stages, so they are not searched; a warning says so.
 ///
 /// # Errors
 /// When the project or a registry cannot be read.
@@ -94,6 +95,12 @@ pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, E
     let mut found = Vec::new();
     for name in std::iter::once(None).chain(registries.keys().map(|name| Some(name.as_str()))) {
         let source = sources.registry_source(name)?;
+        if sources.is_remote(&source)? {
+            session.reporter.warn(format!(
+                "{} is behind a web server, which cannot be searched; `pib info STAGE` asks it for one stage",
+                source.describe()
+            ));
+        }
         for stage in sources.names(&source) {
             let file = sources.candidates(&stage, &source).await?;
             let Some(entry) = newest(&file.versions) else { continue };

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use pib_plan::packages;
+use pib_plan::suggest::count;
 use serde::Serialize;
 
 use crate::engine::{Container, ContainerImage, Engine};
@@ -61,6 +62,24 @@ pub struct CleanReport {
     pub files: Vec<PathBuf>,
     /// What is in use and stays.
     pub kept: Vec<String>,
+}
+
+/// What would be removed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listed {
+    /// The ids of containers.
+    pub containers: Vec<String>,
+    /// The container images, by their tags or ids.
+    pub images: Vec<String>,
+    /// How the ids of downloaded packages begin.
+    pub packages: Vec<String>,
+    /// The files and folders.
+    pub files: Vec<PathBuf>,
+    /// The ids of containers that are in use and stay.
+    pub kept: Vec<String>,
+    /// How many container images of others stay.
+    pub others: usize,
 }
 
 /// Finds containers, container images and downloaded packages in the engine, and files in `target/`. The cache of this
@@ -141,6 +160,22 @@ impl Found {
         prefixes
     }
 
+    /// Returns what would be removed, for programs.
+    pub fn listed(&self) -> Listed {
+        let ids = |running: bool| {
+            let those = self.containers.iter().filter(move |container| container.running == running);
+            those.map(|container| container.id.clone()).collect()
+        };
+        Listed {
+            containers: ids(false),
+            images: self.images.iter().flat_map(names).collect(),
+            packages: self.packages.clone(),
+            files: self.files.clone(),
+            kept: ids(true),
+            others: self.others,
+        }
+    }
+
     /// Returns what would be removed, for people: a line each.
     pub fn to_text(&self) -> String {
         let mut lines = Vec::new();
@@ -152,10 +187,8 @@ impl Found {
         lines.extend(self.packages.iter().map(|prefix| format!("downloaded packages {prefix}*")));
         lines.extend(self.files.iter().map(|path| path.display().to_string()));
         if self.others > 0 {
-            lines.push(format!(
-                "(left alone: {} container images of others; --everyone takes them)",
-                self.others
-            ));
+            let images = count(self.others, "container image");
+            lines.push(format!("(left alone: {images} of others; --everyone takes them)"));
         }
         lines.join("\n")
     }
@@ -245,10 +278,10 @@ impl CleanReport {
     pub fn to_text(&self) -> String {
         let packages = self.packages.div_ceil(1 << 20);
         format!(
-            "Removed {} containers, {} container images, {packages} MiB of packages, {} files",
-            self.containers,
-            self.images.len(),
-            self.files.len()
+            "Removed {}, {}, {packages} MiB of packages, {}",
+            count(self.containers, "container"),
+            count(self.images.len(), "container image"),
+            count(self.files.len(), "file")
         )
     }
 }

@@ -1,6 +1,7 @@
 //! Takes a project's root file system out of the engine, as it would be in an image: as a tar, or as a folder.
 
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -32,6 +33,10 @@ pub struct ExportReport {
     pub exported: Exported,
 }
 
+/// What a tar archive has at this place of its first header (POSIX.1-2017, pax, "ustar Interchange Format").
+const MAGIC: &[u8] = b"ustar";
+const MAGIC_AT: usize = 257;
+
 /// Exports the root file system, as it is after the stages that are asked for.
 ///
 /// # Errors
@@ -46,6 +51,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     let file = options.tar.as_ref().map(|file| session.cwd.join(file));
     if let Some(file) = &file {
         pib_disk::check_file(file)?;
+        check_archive(session, file)?;
     }
     let built = pipeline::build(session, &options.stages).await?;
     let project = built.based.rendered.packages.project();
@@ -76,4 +82,23 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
         session.reporter.warn(loss.clone());
     }
     Ok(ExportReport { path, exported })
+}
+
+/// Checks that an archive may be written to `file`: nobody loses what is no archive.
+fn check_archive(session: &Session, file: &Path) -> Result<(), Error> {
+    let shown = session.show(file).display();
+    let refused = |message: String| Err(Error::usage(message, "Name a new file, or an earlier archive."));
+    if file.file_name().is_some_and(|name| name == "-") {
+        return refused("an archive is written to a file, and `-` is none".to_owned());
+    }
+    if file.is_symlink() {
+        return refused(format!("`{shown}` is a symbolic link"));
+    }
+    let mut head = [0; MAGIC_AT + MAGIC.len()];
+    let Ok(mut old) = pib_file::open(file) else { return Ok(()) };
+    let is_empty = old.metadata().is_ok_and(|metadata| metadata.len() == 0);
+    match is_empty || (old.read_exact(&mut head).is_ok() && head.ends_with(MAGIC)) {
+        true => Ok(()),
+        false => refused(format!("`{shown}` is there already, and is no tar archive")),
+    }
 }

@@ -33,7 +33,13 @@ pub(crate) fn parse(session: &Session, given: &[String]) -> Result<BTreeMap<Stri
             let message = format!("--build-arg {name} has no value, and the environment has none either");
             Error::usage(message, format!("Write --build-arg {name}=VALUE."))
         };
-        Ok((name.to_owned(), value.ok_or_else(missing)?))
+        let value = value.ok_or_else(missing)?;
+        if value.chars().any(char::is_control) {
+            let message =
+                format!("the value of --build-arg {name} has a line break or another control character");
+            return Err(Error::usage(message, "A value is one line of text."));
+        }
+        Ok((name.to_owned(), value))
     };
     given.iter().map(read).collect()
 }

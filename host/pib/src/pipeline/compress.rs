@@ -1,7 +1,6 @@
 //! Compresses the finished image, where the project asks for that.
 
-use std::io::{self, BufReader, Read, Write};
-use std::path::Path;
+use std::io::{self, BufReader, Read, Seek as _, Write};
 
 use pib_file::NewFile;
 use pib_plan::manifest::project::Compression;
@@ -17,30 +16,32 @@ const STEP: &str = "compress";
 /// How often progress is told, in bytes.
 const TICK: u64 = 4 << 20;
 
-/// Replaces `image` by its compressed form beside it; does nothing for `none`.
-pub(crate) fn compress(image: &Path, how: Compression, reporter: &dyn Reporter) -> Result<(), Error> {
+/// Returns the image in its compressed form, which is to be beside it; itself for `none`.
+pub(crate) fn compress(
+    mut image: NewFile,
+    how: Compression,
+    reporter: &dyn Reporter,
+) -> Result<NewFile, Error> {
     let to = match how {
-        Compression::None => return Ok(()),
-        Compression::Xz => image.with_extension("img.xz"),
-        Compression::Zstd => image.with_extension("img.zst"),
+        Compression::None => return Ok(image),
+        Compression::Xz => image.path().with_extension("img.xz"),
+        Compression::Zstd => image.path().with_extension("img.zst"),
     };
     reporter.started(STEP, format!("Compressing to {}", to.display()));
     let fail = |error| Error::io("write", &to, error);
     let mut file = NewFile::create(&to).map_err(fail)?;
-    let source = pib_file::open(image).map_err(|error| Error::io("read", image, error))?;
-    let total = source.metadata().map_or(0, |metadata| metadata.len());
-    let source = Metered { source, done: 0, total, told: 0, reporter };
+    image.file().rewind().map_err(fail)?;
+    let total = image.as_file().metadata().map_or(0, |metadata| metadata.len());
+    let source = Metered { source: image.as_file(), done: 0, total, told: 0, reporter };
     copy(how, &mut BufReader::with_capacity(1 << 20, source), file.file()).map_err(fail)?;
-    let mode = std::fs::metadata(image).map_err(fail)?.permissions();
-    file.keep(mode).map_err(fail)?;
-    std::fs::remove_file(image).map_err(|error| Error::io("remove", image, error))?;
+    file.as_file().sync_all().map_err(fail)?;
     reporter.finished(STEP, false);
-    Ok(())
+    Ok(file)
 }
 
 /// Tells how much of a file has been read.
 struct Metered<'a> {
-    source: std::fs::File,
+    source: &'a std::fs::File,
     done: u64,
     total: u64,
     told: u64,
@@ -84,18 +85,23 @@ mod tests {
     #[test]
     fn what_is_compressed_comes_back_and_the_plain_file_is_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let image = folder.path().join("a.img");
         let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
-        std::fs::write(&image, &bytes).unwrap();
-        compress(&image, Compression::Zstd, &Silent).unwrap();
-        assert!(!image.exists());
-        let packed = std::fs::File::open(folder.path().join("a.img.zst")).unwrap();
-        assert_eq!(zstd::decode_all(packed).unwrap(), bytes);
-        std::fs::write(&image, &bytes).unwrap();
-        compress(&image, Compression::Xz, &Silent).unwrap();
+        let packed = |how| {
+            let mut image = NewFile::create(folder.path().join("a.img")).unwrap();
+            image.file().write_all(&bytes).unwrap();
+            let mut packed = compress(image, how, &Silent).unwrap();
+            packed.file().rewind().unwrap();
+            let mut content = Vec::new();
+            packed.file().read_to_end(&mut content).unwrap();
+            (packed.path().file_name().unwrap().to_owned(), content)
+        };
+        let (name, content) = packed(Compression::Zstd);
+        assert_eq!((name.to_str(), zstd::decode_all(&*content).unwrap()), (Some("a.img.zst"), bytes.clone()));
+        let (name, content) = packed(Compression::Xz);
         let mut plain = Vec::new();
-        let packed = std::fs::File::open(folder.path().join("a.img.xz")).unwrap();
-        liblzma::read::XzDecoder::new(packed).read_to_end(&mut plain).unwrap();
-        assert_eq!(plain, bytes);
+        liblzma::read::XzDecoder::new(&*content).read_to_end(&mut plain).unwrap();
+        assert_eq!((name.to_str(), plain), (Some("a.img.xz"), bytes.clone()));
+        assert_eq!(packed(Compression::None).1, bytes);
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0, "nothing has its place yet");
     }
 }

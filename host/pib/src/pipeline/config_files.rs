@@ -11,7 +11,7 @@ use pib_plan::mode::Mode;
 
 use super::config_error::config_error;
 use crate::project::{Error, Project};
-use crate::source::Package;
+use crate::source::{Package, is_lfs_pointer};
 
 /// The most files that are looked at for one pattern.
 const MAX_LOOKED_AT: usize = 100_000;
@@ -79,6 +79,12 @@ pub(crate) fn read(
             }
             bytes => bytes.map_err(|error| Error::io("read", &path, error))?,
         };
+        if is_lfs_pointer(&bytes) {
+            return Err(config_error(format!(
+                "names `{}`, which only stands for a file in Git LFS; get the file with `git lfs pull`",
+                path.display()
+            )));
+        }
         total += bytes.len() as u64;
         let below = path.strip_prefix(&project.dir).unwrap_or(&path);
         files.push(ConfigFile {

@@ -12,7 +12,7 @@ use super::job::Built;
 use super::{NoCache, StageOptions, compress, connection, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, blocking, files};
-use pib_disk::{Identity, ImageInfo};
+use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
@@ -50,11 +50,11 @@ pub struct BuildReport {
 /// When the engine cannot export the root file system, or the image cannot be written; an earlier one stays then.
 pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildReport, Error> {
     let image = Image::of(&built.based, built.engine.abilities().losses);
-    let info = match write_image(session, &built, &image).await {
-        Ok(info) => info,
+    let new = match write_image(session, &built, &image).await {
+        Ok(new) => new,
         Err(error) => return Err(origin::stage_of(session, &built, error).await),
     };
-    finish(session, &image, &built, info)
+    finish(session, &image, &built, new)
 }
 
 /// What is written, and where to.
@@ -179,7 +179,7 @@ fn extension(compress: Compression) -> &'static str {
 }
 
 /// Takes the root file system out of the engine and writes the image.
-async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<ImageInfo, Error> {
+async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<NewImage, Error> {
     const STEP: &str = "image";
     let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     session.reporter.started(STEP, format!("Writing {name}"));
@@ -190,27 +190,34 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     let fault = tree.fault();
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
     let (path, reporter, compression) = (image.path.clone(), session.reporter.clone(), image.compress);
-    let info = blocking::read(tree, move |tree| -> Result<ImageInfo, Error> {
-        let info = pib_disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
-        compress::compress(&path, compression, &*reporter)?;
-        Ok(info)
+    let image = blocking::read(tree, move |tree| -> Result<NewImage, Error> {
+        let NewImage { info, file } = pib_disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
+        Ok(NewImage { info, file: compress::compress(file, compression, &*reporter)? })
     })
     .await?
     .map_err(|error| fault.take().map_or(error, Error::from))?;
     session.reporter.finished(STEP, false);
-    Ok(info)
+    Ok(image)
 }
 
-/// Writes the checksum and the report beside the image.
-fn finish(session: &Session, image: &Image, built: &Built, info: ImageInfo) -> Result<BuildReport, Error> {
-    let path = image.path.with_extension(extension(image.compress));
+/// Gives the image its place, with its checksum and its report: all of it, or nothing where the build was interrupted
+/// before. Nothing waits here, and so nothing interrupts.
+fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Result<BuildReport, Error> {
+    let path = new.file.path().to_owned();
     let digest = match image.compress {
-        Compression::None => info.digest,
-        _ => files::digest(&path)?,
+        Compression::None => new.info.digest,
+        _ => files::digest_of(&path, new.file.as_file())?,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let mut sum = path.clone().into_os_string();
     sum.push(".sha256");
+    // A checksum never stands beside another image than its own.
+    files::remove(Path::new(&sum))?;
+    files::remove(&image.report)?;
+    let info = new.keep()?;
+    if image.compress != Compression::None {
+        files::remove(&image.path)?;
+    }
     files::replace_text(Path::new(&sum), &format!("{}  {name}\n", digest.hex()))?;
     let (size, written) =
         state(&path).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;

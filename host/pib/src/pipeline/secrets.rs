@@ -191,7 +191,7 @@ fn parse(session: &Session, text: &str) -> Result<(String, SecretSource), Error>
 }
 
 fn secret_error(project: &Project, secret: &WantedSecret<'_>, what: &str) -> Error {
-    let message = format!("the secret {} cannot be had: {what}", secret.id());
+    let message = format!("the secret `{}` is not available: {what}", secret.id());
     let request = request(project, secret.stage);
     let error = config_error(&project.manifest, request, &secret.key, message);
     let help = format!("Or name another place for this build: --secret id={},src=FILE.", secret.id());

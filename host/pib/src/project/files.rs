@@ -50,6 +50,10 @@ pub(crate) fn replace_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Writes what is to be at `path` to a file beside it.
 fn written(path: &Path, bytes: &[u8]) -> Result<NamedTempFile, Error> {
     let fail = |error| Error::io("write", path, error);
+    if path.is_symlink() {
+        // The link would be gone, and what it leads to unchanged.
+        return Err(fail(std::io::Error::other("it is a symbolic link, and pib changes regular files only")));
+    }
     let mut file = tempfile::Builder::new().prefix(TEMP).tempfile_in(folder_of(path)).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     // A temporary file is private; a project's files have the mode that the user's other files get.
@@ -115,14 +119,35 @@ pub(crate) fn remove_left(folder: &Path) {
     }
 }
 
+/// Removes a file, where there is one.
+///
+/// # Errors
+/// When it cannot be removed.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Returns the digest of a file's bytes, whatever its size.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub(crate) fn digest(path: &Path) -> Result<Digest, Error> {
+    digest_of(path, &pib_file::open(path).map_err(|error| Error::io("read", path, error))?)
+}
+
+/// Returns the digest of the bytes of an open file that is at `path`, or is to be, whatever its size.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn digest_of(path: &Path, mut file: &std::fs::File) -> Result<Digest, Error> {
+    use std::io::Seek as _;
+
     use sha2::Digest as _;
     let fail = |error| Error::io("read", path, error);
-    let mut file = pib_file::open(path).map_err(fail)?;
+    file.rewind().map_err(fail)?;
     let mut hasher = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
@@ -142,6 +167,17 @@ fn usual_mode() -> std::fs::Permissions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("shared"), "a").unwrap();
+        std::os::unix::fs::symlink("shared", path("link")).unwrap();
+        let error = replace_text(&path("link"), "b").unwrap_err().to_string();
+        assert!(error.contains("symbolic link"), "{error}");
+        assert_eq!(std::fs::read_to_string(path("shared")).unwrap(), "a");
+    }
 
     #[test]
     fn a_replaced_file_keeps_its_mode_and_an_equal_one_its_time() {

@@ -187,16 +187,22 @@ impl Project {
 /// Returns the project's folder: the one that the command line names, or the nearest one upwards.
 pub(crate) fn find(session: &Session) -> Result<PathBuf, Error> {
     if let Some(dir) = &session.project {
-        return if dir.join(project::FILE_NAME).is_file() {
-            Ok(dir.clone())
-        } else {
-            Err(Error::NoProject(dir.clone()))
-        };
+        if !dir.is_dir() {
+            let message = format!("`{}` is no folder", session.show(dir).display());
+            return Err(Error::usage(message, "-C names the folder that the project's pib.toml is in."));
+        }
+        return if is_there(dir) { Ok(dir.clone()) } else { Err(Error::NoProject(dir.clone())) };
     }
     session
         .cwd
         .ancestors()
-        .find(|dir| dir.join(project::FILE_NAME).is_file())
+        .find(|dir| is_there(dir))
         .map(Path::to_owned)
         .ok_or_else(|| Error::NoProject(session.cwd.clone()))
+}
+
+/// Returns whether a folder has a manifest. What is none, e.g. a named pipe, is told when it is read; a project above is
+/// not meant then.
+fn is_there(dir: &Path) -> bool {
+    dir.join(project::FILE_NAME).symlink_metadata().is_ok()
 }

@@ -68,7 +68,7 @@ pub use error::SourceError;
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
 pub use retrieval::check_locked;
-pub use stage_files::{PackageFile, PackageFolder};
+pub use stage_files::{PackageFile, PackageFolder, is_lfs_pointer};
 pub use verify::verify;
 
 /// All the places that a project's stages may come from.
@@ -272,6 +272,14 @@ impl Sources {
             SourceId::Registry(_) => self.registry(source).map(|found| found.names()).unwrap_or_default(),
             SourceId::Git(_) | SourceId::Path(_) => Vec::new(),
         }
+    }
+
+    /// Returns whether a registry is behind a web server.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn is_remote(&self, source: &SourceId) -> Result<bool, SourceError> {
+        self.registry(source).map(|registry| registry.is_remote())
     }
 
     /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the

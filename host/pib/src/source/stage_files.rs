@@ -232,7 +232,7 @@ fn copy(path: &Path, size: u64, from: &mut dyn Read, out: &mut dyn Write) -> Res
 }
 
 /// Returns whether a file only stands for one that Git LFS has not fetched.
-pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
+pub fn is_lfs_pointer(bytes: &[u8]) -> bool {
     bytes.len() as u64 <= MAX_LFS_POINTER && bytes.starts_with(LFS_POINTER)
 }
 

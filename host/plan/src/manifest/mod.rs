@@ -116,7 +116,21 @@ impl ManifestText {
             let error = self.error(span, headline, format!("expected {expected}"));
             let number = found.starts_with("integer") || found.starts_with("floating point");
             let text = expected.starts_with("a string") || expected.starts_with("a version");
-            return if number && text { error.with_help("Put it in quotes: \"...\"") } else { error };
+            return match (number && text, expected.contains("semver")) {
+                (true, _) => error.with_help("Put it in quotes: \"...\""),
+                (false, true) => error.with_help("Write the version in quotes, e.g. \"1.0.0\"."),
+                (false, false) => error,
+            };
+        }
+        if message.contains("version number") || message.contains("semver") {
+            let found = self.text.get(span.clone()).unwrap_or_default();
+            let headline = format!("`{}` has {found}, which is no version ({message})", self.file);
+            let help =
+                "A version has three numbers, e.g. \"1.0.0\"; a requirement may have fewer, e.g. \"1\".";
+            return self.error(span, headline, "this version").with_help(help);
+        }
+        if self.text.parse::<toml::Table>().is_ok() {
+            return self.error(span, format!("`{}`: {message}", self.file), "here");
         }
         let help = "The file is TOML: tables begin with [name], and a key is set by a line such as name = \"text\". \
                     https://toml.io shows the rest.";

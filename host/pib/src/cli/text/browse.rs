@@ -34,7 +34,10 @@ pub(crate) fn outdated_text(list: &[Outdated]) -> String {
             false => format!(" (the newest is {newest})"),
         };
         let target = target.as_ref().map(|target| format!(" (target `{target}`)")).unwrap_or_default();
-        format!("{name} {locked} -> {compatible}{newest}{target}\n")
+        match locked == compatible {
+            true => format!("{name} {locked} stays{newest}{target}\n"),
+            false => format!("{name} {locked} -> {compatible}{newest}{target}\n"),
+        }
     };
     list.iter().map(line).collect()
 }

@@ -1,5 +1,7 @@
 //! What changes in the stages of a project.
 
+use pib_plan::suggest::count;
+
 use crate::ops::add::{Added, Removed};
 use crate::ops::fetch::FetchSummary;
 use crate::ops::lock::LockSummary;
@@ -35,7 +37,7 @@ impl LockSummary {
             1 => ", and 1 target".to_owned(),
             several => format!(", and {several} targets"),
         };
-        format!("{what} {} stages{targets}", self.stages.len())
+        format!("{what} {}{targets}", count(self.stages.len(), "stage"))
     }
 }
 
@@ -80,7 +82,7 @@ impl Published {
     /// Returns the result for people.
     pub(crate) fn to_text(&self) -> String {
         match self.published.as_slice() {
-            [] => format!("Nothing new: {} stages are published", self.unchanged.len()),
+            [] => format!("Nothing new: {} published already", count(self.unchanged.len(), "stage")),
             some => format!("Published {}", some.join(", ")),
         }
     }

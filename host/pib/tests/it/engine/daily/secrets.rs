@@ -112,7 +112,7 @@ fn a_secret_is_asked_for_and_refused_by_name() {
     unset.fails(
         &["build"],
         3,
-        &["the secret net.pass cannot be had", "NO_SUCH_PASS is not set", "--secret id=net.pass"],
+        &["the secret `net.pass` is not available", "NO_SUCH_PASS is not set", "--secret id=net.pass"],
     );
     unset.fails(
         &["build", "--secret", "id=net.psas,env=HOME"],
