@@ -170,6 +170,16 @@ fn state(path: &Path) -> Option<(u64, u128)> {
     Some((metadata.len(), written.as_nanos()))
 }
 
+/// The forms that an image may have.
+const FORMS: [Compression; 3] = [Compression::None, Compression::Xz, Compression::Zstd];
+
+/// Returns the path of an image's checksum.
+fn checksum_of(image: &Path) -> PathBuf {
+    let mut path = image.to_owned().into_os_string();
+    path.push(".sha256");
+    path.into()
+}
+
 fn extension(compress: Compression) -> &'static str {
     match compress {
         Compression::None => "img",
@@ -200,7 +210,7 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     Ok(image)
 }
 
-/// Gives the image its place, with its checksum and its report: all of it, or nothing where the build was interrupted
+/// Gives the image its place, with its checksum and its report, and removes one of another form: all of it, or nothing where the build was interrupted
 /// before. Nothing waits here, and so nothing interrupts.
 fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Result<BuildReport, Error> {
     let path = new.file.path().to_owned();
@@ -209,16 +219,16 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         _ => files::digest_of(&path, new.file.as_file())?,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let mut sum = path.clone().into_os_string();
-    sum.push(".sha256");
     // A checksum never stands beside another image than its own.
-    files::remove(Path::new(&sum))?;
+    files::remove(&checksum_of(&path))?;
     files::remove(&image.report)?;
     let info = new.keep()?;
-    if image.compress != Compression::None {
-        files::remove(&image.path)?;
+    for other in FORMS.iter().filter(|form| **form != image.compress) {
+        let earlier = image.path.with_extension(extension(*other));
+        files::remove(&checksum_of(&earlier))?;
+        files::remove(&earlier)?;
     }
-    files::replace_text(Path::new(&sum), &format!("{}  {name}\n", digest.hex()))?;
+    files::replace_text(&checksum_of(&path), &format!("{}  {name}\n", digest.hex()))?;
     let (size, written) =
         state(&path).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
     let stages = built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();

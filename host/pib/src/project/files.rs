@@ -174,8 +174,9 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         std::fs::write(path("shared"), "a").unwrap();
         std::os::unix::fs::symlink("shared", path("link")).unwrap();
-        let error = replace_text(&path("link"), "b").unwrap_err().to_string();
-        assert!(error.contains("symbolic link"), "{error}");
+        let error = replace_text(&path("link"), "b").unwrap_err();
+        let reason = std::error::Error::source(&error).unwrap().to_string();
+        assert!(reason.contains("symbolic link"), "{reason}");
         assert_eq!(std::fs::read_to_string(path("shared")).unwrap(), "a");
     }
 

@@ -94,8 +94,9 @@ impl Registry {
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
         let bad = |reason: String| SourceError::BadRegistry { registry: source.describe(), reason };
-        let base = Url::parse(&format!("{}/", url.trim_end_matches('/')))
-            .map_err(|error| bad(format!("`{url}` is not a URL ({error})")))?;
+        let base = Url::parse(&format!("{}/", url.trim_end_matches('/'))).map_err(|_| {
+            bad(format!("`{}` is not a URL; of a folder it is file:///PATH", url.trim_end_matches('/')))
+        })?;
         let location = match base.scheme() {
             "file" => Location::Folder(base.to_file_path().map_err(|()| {
                 bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
