@@ -76,6 +76,20 @@ pub struct Container {
     pub running: bool,
 }
 
+/// Returns why a command could not be started, as engines and their runtimes say it.
+fn not_started(request: &RunRequest, error: &Error) -> EngineError {
+    let failed = EngineError::api("starting the command", error);
+    let said = failed.to_string().to_lowercase();
+    let has = |words: &str| said.contains(words);
+    let missing = has("executable file not found") || has("no such file or directory");
+    match request.command.first() {
+        Some(program) if has("exec") && (missing || has("permission denied") || has("exec format error")) => {
+            EngineError::CannotRun { program: program.clone(), missing }
+        }
+        _ => failed,
+    }
+}
+
 impl Engine {
     /// Runs a command and returns its exit code; the container is removed before this returns. Dropping the future ends
     /// the command.
@@ -93,7 +107,7 @@ impl Engine {
         let (from, to) = tokio::io::split(attach(self.client(), &id).await?);
         let mut output = Output::new(from, request.terminal);
         let started = self.client().quick().start_container(&id, None::<StartContainerOptions>).await;
-        started.map_err(|error| failed("starting the command", &error))?;
+        started.map_err(|error| not_started(request, &error))?;
         let _feeding = AbortOnDrop(tokio::spawn(feed(streams.input, to)));
         let mut sized = true;
         loop {

@@ -212,6 +212,15 @@ pub enum EngineError {
         /// The digest that it has.
         found: Digest,
     },
+    /// A program that is to run in a container is not there, or cannot be run.
+    #[error("could not run `{program}`: {}", if *missing { "there is no such program" } else { "it may not or cannot be run" })]
+    #[diagnostic(help("`pib shell` shows what the system has."))]
+    CannotRun {
+        /// The program.
+        program: String,
+        /// Whether it is not there.
+        missing: bool,
+    },
     /// Something only BuildKit does was asked of an engine without it.
     #[error("this build needs BuildKit, which {engine} does not have: {why}")]
     #[diagnostic(help("Use Docker Engine 20.10 or newer, without DOCKER_BUILDKIT=0 in the environment."))]

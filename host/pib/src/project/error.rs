@@ -227,6 +227,8 @@ impl Error {
                 | EngineError::BuildRefused { .. },
             ) => 6,
             Self::Engine(EngineError::DamagedBase { .. }) => 8,
+            // As a shell gives them.
+            Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,

@@ -138,6 +138,10 @@ fn what_the_engine_does_not_know_is_told_with_its_line_and_a_remedy() {
             "spelled right",
         ],
     );
+    refused(
+        "RUN true\nRUN <<E sh\nfalse\nE\n",
+        &["stage mine, line 2 of its part: `RUN <<E sh` failed with exit code 1"],
+    );
     let address = "http://127.0.0.1:1/nothing";
     refused(
         &format!("RUN true\nADD {address} /x\n"),

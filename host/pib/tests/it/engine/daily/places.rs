@@ -46,11 +46,12 @@ fn a_command_runs_at_any_stage_and_leaves_nothing() {
         let output = run(&["--mount", mount, "--", "true"]);
         assert!(output.status.code() == Some(2) && text(&output.stderr).contains(words), "{output:?}");
     }
-    let output = run(&["--", "/no/such/program"]);
-    assert!(
-        output.status.code() == Some(5) && text(&output.stderr).contains("/no/such/program"),
-        "{output:?}"
-    );
+    for (program, code) in [("/no/such/program", 127), ("nosuchprogram", 127), ("/etc/passwd", 126)] {
+        let output = run(&["--", program]);
+        let errors = text(&output.stderr);
+        assert!(output.status.code() == Some(code) && errors.contains(program), "{output:?}");
+        assert!(!errors.contains("runc"), "{errors}");
+    }
     assert_eq!(containers(&project), "");
 }
 
