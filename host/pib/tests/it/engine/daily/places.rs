@@ -150,7 +150,7 @@ fn cleaning_removes_what_is_the_projects_own() {
     one.write("target/notes.txt", "mine");
     let images = |project: &Loop| docker(&["images", "-q", &format!("pib/{}", project.name)]);
     assert!(!images(&one).is_empty() && !images(&other).is_empty());
-    assert!(one.run(&["clean"]).contains("1 container images"));
+    assert!(one.run(&["clean"]).contains("1 container image,"));
     assert!(images(&one).is_empty() && !images(&other).is_empty());
     assert!(one.world.path("dailyclean/target/notes.txt").exists());
     assert!(!one.world.path("dailyclean/target/dailyclean-rpi4-arm64.stages.json").exists());
