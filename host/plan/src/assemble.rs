@@ -5,9 +5,9 @@
 //! before it chose. Every stage has a key: the digest of the key before it, its arguments, its part and the files that it can
 //! copy. Two plans with the same key build the same thing.
 
-mod error;
-mod input;
-mod plan;
+pub(crate) mod error;
+pub(crate) mod input;
+pub(crate) mod plan;
 mod reach;
 mod writer;
 
@@ -21,8 +21,6 @@ pub use input::{
     Arg, BaseRef, CONTEXT_EPOCH, ContextFile, Extras, FileSource, Rerun, StageInput, StageSecret,
 };
 pub use plan::{BuildPlan, Instruction, Merged, PlannedSecret, PlannedStage, PlannedStep};
-
-pub(crate) use plan::saved_layers;
 
 /// Checks that the values of arguments stay values, whoever let them in.
 fn check_values(stages: &[StageInput]) -> Result<(), AssembleError> {

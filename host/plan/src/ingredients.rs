@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::assemble::{Arg, ContextFile, StageInput};
+use crate::assemble::input::{Arg, ContextFile, StageInput};
 use crate::id::Digest;
 
 /// What a stage's key is made of, beside the key before it.

@@ -7,7 +7,9 @@
 //! No more is merged than must be, from the last stage back: so the engine's cache of the stages before stays good.
 //! Neither keys nor the numbers of a part's lines change.
 
-use crate::assemble::{AssembleError, Instruction, MAX_LAYERS, Merged, StageInput, saved_layers};
+use crate::assemble::error::{AssembleError, MAX_LAYERS};
+use crate::assemble::input::StageInput;
+use crate::assemble::plan::{Instruction, Merged, saved_layers};
 use crate::id::Digest;
 use crate::part::{self, Part};
 

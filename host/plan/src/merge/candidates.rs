@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use crate::assemble::StageInput;
+use crate::assemble::input::StageInput;
 use crate::packages::PackageUses;
 use crate::part::DEFAULT_SHELL;
 use crate::part::instructions::{self, Flag, Instruction};
