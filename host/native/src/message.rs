@@ -1,6 +1,6 @@
-//! What the program says to whoever builds.
+//! Messages to the person who builds.
 
-/// Says something to whoever reads the build's log.
+/// Writes a message into the build's log, which is standard error.
 #[allow(clippy::print_stderr)]
 pub(crate) fn say(text: &str) {
     eprintln!("pib: {text}");

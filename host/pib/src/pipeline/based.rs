@@ -42,7 +42,7 @@ pub(crate) enum BaseLookup {
 /// Returns the build on its base, which is made or fetched where it is not known.
 ///
 /// # Errors
-/// When the base cannot be had.
+/// When the base cannot be made, fetched or loaded.
 pub(crate) async fn base(
     session: &Session,
     lookup: BaseLookup,

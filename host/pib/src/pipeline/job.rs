@@ -43,7 +43,7 @@ pub(crate) struct Built {
 /// result already.
 ///
 /// # Errors
-/// When the base cannot be had.
+/// When the base cannot be made, fetched or loaded.
 pub(crate) async fn job(
     session: &Session,
     engine: Engine,

@@ -24,7 +24,8 @@ pub(crate) fn labels(session: &Session, dir: &Path, what: &str) -> BTreeMap<Stri
     own.into_iter().chain(user).collect()
 }
 
-/// Returns what tells a project from others on this machine, without telling its folder to whoever gets the image.
+/// Returns the id of the project in `dir`. It differs from that of any other project on this machine, and does not reveal
+/// the folder to people who get the image.
 pub(crate) fn project_id(dir: &Path) -> String {
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
     Digest::of(dir.as_os_str().as_encoded_bytes()).hex()[..16].to_owned()
