@@ -6,7 +6,7 @@
 //! archives/watchdog/watchdog-1.0.0.stage  the archives
 //! ```
 
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
@@ -249,18 +249,16 @@ impl Registry {
     }
 
     fn read_file(&self, path: &Path, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
-        let file = match pib_file::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(SourceError::io("opening", path)(error)),
-        };
-        let mut bytes = Vec::new();
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
-        if bytes.len() as u64 > limit {
-            let reason = format!("`{}` is larger than the {limit} bytes expected at most", path.display());
-            return Err(SourceError::BadRegistry { registry: self.source.describe(), reason });
+        match pib_file::read(path, limit) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let reason =
+                    format!("`{}` is larger than the {limit} bytes expected at most", path.display());
+                Err(SourceError::BadRegistry { registry: self.source.describe(), reason })
+            }
+            Err(error) => Err(SourceError::io("reading", path)(error)),
         }
-        Ok(Some(bytes))
     }
 }
 

@@ -256,17 +256,13 @@ impl Write for Hashing<'_> {
 
 /// Returns the text of a file of at most `limit` bytes; `None` where there is no such file.
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, SourceError> {
-    let file = match pib_file::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(SourceError::io("opening", path)(error)),
-    };
-    let mut bytes = Vec::new();
-    file.take(limit + 1).read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
     let unfit = |reason: String| SourceError::Unfit { path: path.to_owned(), reason };
-    if bytes.len() as u64 > limit {
-        return Err(unfit(format!("it is larger than {} KiB", limit >> 10)));
-    }
+    let bytes = match pib_file::read(path, limit) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(unfit(error.to_string())),
+        Err(error) => return Err(SourceError::io("reading", path)(error)),
+    };
     String::from_utf8(bytes).map(Some).map_err(|_| unfit("it is not UTF-8 text".to_owned()))
 }
 
