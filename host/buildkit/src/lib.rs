@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `session` | serves what BuildKit asks of us during a build: health, secrets, the context, the exported tar |
 //! | `context` | hands over the Dockerfile and the context: the file synchronisation protocol, the sender's side |
-//! | `export` | receives the tar of a root file system |
 //! | `control` | calls BuildKit's control service: a solve and its status, and what its cache mounts keep |
 //! | [`status`] | the messages that tell how a solve goes |
 //!
@@ -16,7 +15,6 @@
 
 mod context;
 mod control;
-mod export;
 mod session;
 
 pub use context::{ContextError, ContextServer};

@@ -11,7 +11,8 @@ use bollard_buildkit_proto::health::{
 };
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
-use bollard_buildkit_proto::moby::filesync::v1::file_send_server::FileSendServer;
+use bollard_buildkit_proto::moby::filesync::v1::BytesMessage;
+use bollard_buildkit_proto::moby::filesync::v1::file_send_server::{FileSend, FileSendServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -20,10 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
 use crate::context::ContextServer;
-use crate::export::TarReceiver;
 use crate::{MAX_MESSAGE, WINDOW};
 
 /// What BuildKit may ask of us, before there is a connection on which it does.
@@ -73,7 +73,7 @@ impl Services {
         self
     }
 
-    /// Returns what BuildKit is told of the session when its connection is opened: the headers of a request.
+    /// Returns the headers of the request that opens the session's connection. They name the session and its services.
     pub fn headers(&self) -> Vec<(&'static str, &str)> {
         let mut headers = vec![
             ("X-Docker-Expose-Session-Uuid", self.id.as_str()),
@@ -145,5 +145,25 @@ impl Secrets for SecretStore {
         let id = request.into_inner().id;
         let data = self.0.get(&id).ok_or_else(|| Status::not_found(format!("no secret `{id}` was given")))?;
         Ok(Response::new(GetSecretResponse { data: data.clone() }))
+    }
+}
+
+/// Receives the tar that BuildKit exports, and passes it on chunk by chunk.
+struct TarReceiver<E>(mpsc::Sender<Result<Bytes, E>>);
+
+#[async_trait::async_trait]
+impl<E: Send + 'static> FileSend for TarReceiver<E> {
+    type DiffCopyStream = tokio_stream::Empty<Result<BytesMessage, Status>>;
+
+    async fn diff_copy(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::DiffCopyStream>, Status> {
+        let mut messages = request.into_inner();
+        while let Some(message) = messages.message().await? {
+            let chunk = Ok(Bytes::from(message.data));
+            self.0.send(chunk).await.map_err(|_| Status::cancelled("nobody reads the tar any more"))?;
+        }
+        Ok(Response::new(tokio_stream::empty()))
     }
 }

@@ -5,11 +5,11 @@
 use bytes::Bytes;
 use pib_plan::id::{Digest, KeyHasher};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::build_request::BuildRequest;
 use super::client::Client;
 use super::error::EngineError;
-use super::task::AbortOnDrop;
 use pib_event::Reporter;
 
 /// What an engine can do beyond what all of them can.
@@ -110,7 +110,7 @@ pub(super) trait Backend: Send + Sync {
         tag: &str,
         platform: &str,
         chunks: mpsc::Sender<Chunk>,
-    ) -> Result<AbortOnDrop, EngineError>;
+    ) -> Result<AbortOnDropHandle<()>, EngineError>;
 
     /// Removes what mounts of the engine's own keep whose ids start with `prefix`; returns how many bytes that frees.
     async fn forget_mounts(&self, _client: &Client, _prefix: &str) -> Result<u64, EngineError> {

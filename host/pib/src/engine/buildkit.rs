@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pib_buildkit::{ContextError, ContextServer, Control, ControlError, Output, Services, Session, Solve};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::{Abilities, Backend, Chunk};
 use super::build_request::BuildRequest;
@@ -12,7 +13,6 @@ use super::client::Client;
 use super::error::{EngineError, with_sources};
 use super::progress::Progress;
 use super::refused::refused;
-use super::task::AbortOnDrop;
 use super::upgrade::{request, upgrade};
 use pib_event::Reporter;
 
@@ -49,7 +49,7 @@ impl Backend for BuildKit {
         tag: &str,
         platform: &str,
         chunks: mpsc::Sender<Chunk>,
-    ) -> Result<AbortOnDrop, EngineError> {
+    ) -> Result<AbortOnDropHandle<()>, EngineError> {
         export(client, tag, platform, chunks).await
     }
 
@@ -95,14 +95,14 @@ async fn export(
     tag: &str,
     platform: &str,
     chunks: mpsc::Sender<Chunk>,
-) -> Result<AbortOnDrop, EngineError> {
+) -> Result<AbortOnDropHandle<()>, EngineError> {
     let context = ContextServer::new(&format!("FROM {tag}\n"), &[]);
     let services = Services::new(context, "pib:export".to_owned()).with_tar(chunks.clone());
     let (session, control) = open(client, services).await?;
     let attributes = [("filename", "Dockerfile"), ("platform", platform)];
     let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let solve = Solve { attributes, output: Output::Tar };
-    Ok(AbortOnDrop(tokio::spawn(async move {
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = control.solve(&session, solve, |_| ()).await {
             let refused = || EngineError::from_message("exporting", error.message().to_owned());
             _ = chunks.send(Err(failed("exporting", &error).unwrap_or_else(refused))).await;

@@ -13,6 +13,7 @@ use pib_plan::assemble::{ContextFile, FileSource};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
 use super::build_request::BuildRequest;
@@ -23,7 +24,6 @@ use super::merged;
 use super::part_location;
 use super::progress::{Stages, step_failed};
 use super::refused::refused;
-use super::task::AbortOnDrop;
 use super::temporary::{TemporaryContainer, temporary};
 use pib_event::{Mask, Reporter};
 
@@ -61,7 +61,7 @@ impl Backend for Classic {
         tag: &str,
         _: &str,
         chunks: mpsc::Sender<Chunk>,
-    ) -> Result<AbortOnDrop, EngineError> {
+    ) -> Result<AbortOnDropHandle<()>, EngineError> {
         export(client, tag, chunks).await
     }
 }
@@ -113,7 +113,7 @@ pub(super) async fn export(
     client: &Client,
     tag: &str,
     sender: mpsc::Sender<Chunk>,
-) -> Result<AbortOnDrop, EngineError> {
+) -> Result<AbortOnDropHandle<()>, EngineError> {
     let body = ContainerCreateBody {
         image: Some(tag.to_owned()),
         labels: Some(temporary(tag)),
@@ -125,7 +125,7 @@ pub(super) async fn export(
     let created = created.map_err(|error| EngineError::api(format!("exporting {tag}"), &error))?;
     let mut container = TemporaryContainer::new(client, &created.id);
     let docker = client.patient();
-    Ok(AbortOnDrop(tokio::spawn(async move {
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         let mut stream = Box::pin(docker.export_container(&created.id));
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(|error| EngineError::api("exporting", &error));

@@ -14,10 +14,10 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Client;
 use super::owner::{self, OWNER};
-use super::task::AbortOnDrop;
 use super::temporary::{TEMPORARY, TemporaryContainer, remove_container, temporary};
 use super::upgrade::{Handed, request as upgrading, upgrade};
 use super::{Engine, EngineError};
@@ -108,7 +108,7 @@ impl Engine {
         let mut output = Output::new(from, request.terminal);
         let started = self.client().quick().start_container(&id, None::<StartContainerOptions>).await;
         started.map_err(|error| not_started(request, &error))?;
-        let _feeding = AbortOnDrop(tokio::spawn(feed(streams.input, to)));
+        let _feeding = AbortOnDropHandle::new(tokio::spawn(feed(streams.input, to)));
         let mut sized = true;
         loop {
             tokio::select! {

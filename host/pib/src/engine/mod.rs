@@ -47,7 +47,6 @@ mod progress;
 mod refused;
 pub mod rootfs_tar;
 mod ssh_stream;
-mod task;
 mod temporary;
 mod tls;
 mod upgrade;

@@ -1,13 +1,13 @@
 //! Podman, by the part of its API that follows Docker's.
 
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::{Abilities, Backend, Chunk, Loss};
 use super::build_request::BuildRequest;
 use super::classic;
 use super::client::Client;
 use super::error::EngineError;
-use super::task::AbortOnDrop;
 use pib_event::{Reporter, ReporterExt as _};
 
 /// Podman.
@@ -57,7 +57,7 @@ impl Backend for Podman {
         tag: &str,
         _: &str,
         chunks: mpsc::Sender<Chunk>,
-    ) -> Result<AbortOnDrop, EngineError> {
+    ) -> Result<AbortOnDropHandle<()>, EngineError> {
         classic::export(client, tag, chunks).await
     }
 }

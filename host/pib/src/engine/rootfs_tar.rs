@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::backend::{Chunk, Loss};
 use super::error::EngineError;
-use super::task::AbortOnDrop;
 
 /// How many chunks may wait for the reader; each is at most a few MiB, most are 32 KiB.
 const QUEUE: usize = 16;
@@ -22,7 +22,7 @@ pub struct RootfsTar {
     current: Bytes,
     losses: Vec<Loss>,
     fault: Fault,
-    _task: AbortOnDrop,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// Why the engine's stream broke, for a caller to whom its reader only says that it could not read on.
@@ -43,7 +43,7 @@ impl RootfsTar {
         start: impl FnOnce(mpsc::Sender<Chunk>) -> F,
     ) -> Result<Self, EngineError>
     where
-        F: Future<Output = Result<AbortOnDrop, EngineError>>,
+        F: Future<Output = Result<AbortOnDropHandle<()>, EngineError>>,
     {
         let (sender, chunks) = mpsc::channel(QUEUE);
         let task = start(sender).await?;
