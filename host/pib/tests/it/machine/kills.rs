@@ -202,12 +202,12 @@ fn ends(victim: Victim, round: u32, build: &mut Child, engine: &Private) {
     assert!(victim.explains(status), "round {round}, {victim:?}: pib ended with {status}");
 }
 
+/// Kills the engine. A program that it is about to start bears its name up to `execve`, and may be gone by now.
 fn kill_engine(engine: &Private) {
-    for (id, line) in engine.processes() {
-        if line.starts_with("dockerd ") {
-            judge::tool("kill", &["-KILL", &id.to_string()]).unwrap();
-        }
-    }
+    let processes = engine.processes();
+    let engines = processes.iter().filter(|(_, line)| line.starts_with("dockerd "));
+    let killed = engines.filter(|(id, _)| judge::tool("kill", &["-KILL", &id.to_string()]).is_ok()).count();
+    assert!(killed > 0, "no engine was there to be killed: {processes:?}");
 }
 
 /// Waits until the engine, which is started again by itself, answers.
