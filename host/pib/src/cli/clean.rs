@@ -1,10 +1,10 @@
 //! `pib clean`
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use clap::Args;
 
-use super::output::{print, print_as, say};
+use super::output::{agreed, print, print_as, say};
 use crate::ops::clean::{self, CleanReport, Scope};
 use crate::ops::{Error, Session};
 
@@ -47,21 +47,9 @@ pub(super) async fn run(session: &Session, json: bool, args: Clean) -> Result<()
             return Err(Error::usage("there is nobody to ask whether all of this is to be removed", help));
         }
         say(&crate::ui::visible(&found.to_text()));
-        if !agreed().await? {
+        if !agreed("Remove all of this?").await? {
             return print("Nothing was removed");
         }
     }
     print_as(json, &found.remove(session).await?, CleanReport::to_text)
-}
-
-/// Asks a person. The answer is awaited on a thread of its own, so that a signal ends the wait.
-async fn agreed() -> Result<bool, Error> {
-    let failed = |error| Error::io("read the answer", "", error);
-    _ = write!(std::io::stderr().lock(), "Remove all of this? [y/N] ");
-    let read = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map(|_| line)
-    });
-    let line = read.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
-    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }

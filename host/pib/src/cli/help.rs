@@ -10,7 +10,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Build it, and look inside", &["build", "plan", "shell", "run", "export", "clean"]),
     ("Ask", &["tree", "why", "outdated", "search", "info"]),
     ("Make stages", &["stage", "publish", "yank"]),
-    ("This machine", &["doctor", "binfmt", "cache", "completions", "help"]),
+    ("This machine", &["trust", "doctor", "binfmt", "cache", "completions", "help"]),
 ];
 /// The width of the column of names.
 const NAMES: usize = 13;

@@ -28,6 +28,7 @@ mod stage;
 mod stages;
 mod text;
 mod tree;
+mod trust;
 mod tty;
 mod update;
 mod vendor;
@@ -55,7 +56,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
-7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, 130 interrupted.";
+7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, \
+9 the project asks for what you have not allowed it, 130 interrupted.";
 
 #[derive(Debug, Args)]
 struct Global {
@@ -104,6 +106,7 @@ enum Command {
     Why(why::Why),
     Fetch(fetch::Fetch),
     Vendor(vendor::Vendor),
+    Trust(trust::Trust),
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
@@ -175,6 +178,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Why(args) => why::run(session, json, args).await,
             Command::Fetch(args) => fetch::run(session, json, args).await,
             Command::Vendor(args) => vendor::run(session, json, args).await,
+            Command::Trust(args) => trust::run(session, json, args).await,
             Command::Cache(args) => cache::run(session, json, args).await,
             Command::Search(args) => search::run(session, json, args).await,
             Command::Info(args) => info::run(session, json, args).await,

@@ -77,3 +77,15 @@ pub(super) fn print_as<T: Serialize>(
     })?;
     write_out(&ui::json(&document))
 }
+
+/// Asks a person. The answer is awaited on a thread of its own, so that a signal ends the wait.
+pub(super) async fn agreed(question: &str) -> Result<bool, Error> {
+    let failed = |error| Error::io("read the answer", "", error);
+    _ = write!(std::io::stderr().lock(), "{question} [y/N] ");
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let line = read.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
+}

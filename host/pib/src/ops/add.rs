@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::ops::repository;
 use crate::pipeline;
 use crate::pipeline::resolve_all::resolve_all;
-use crate::project::{self, Error, LockMode, Project, Session, files};
+use crate::project::{self, Error, LockMode, Project, Session, files, reach};
 use crate::source::path;
 
 /// What to add.
@@ -94,7 +94,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
     let mode = LockMode { locked: false, offline: options.offline };
     let target = options.target.as_deref();
-    Project::with_manifest(session, dir.clone(), &old)?.of(target)?;
+    let was = Project::with_manifest(session, dir.clone(), &old)?.of(target)?;
     let mut wanted = match &options.git {
         Some(git) => {
             let (name, path) = (only_stage(options)?, options.path.as_deref());
@@ -106,6 +106,9 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     // Without config first: which keys there are is known only when the stages are.
     let mut text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?.of(target)?;
+    // What the command line names is the user's own word.
+    let before = reach::of_manifest(&dir, &was.manifest);
+    session.consent.grant(reach::of_manifest(&dir, &project.manifest).difference(&before).cloned());
     let resolved = pipeline::resolve(session, project, mode).await?;
     pin_open_requirements(&mut wanted, &resolved.resolution);
     configure(session, &dir, &mut wanted, &resolved.resolution, &options.config)?;
@@ -116,6 +119,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let lock = all.changes().join("\n");
     if !options.dry_run {
         files::replace_together(&[(path, text)].into_iter().chain(all.lock_text(mode)?).collect::<Vec<_>>())?;
+        session.consent.keep_granted(&dir)?;
     }
     let version = |name: &StageName| resolved.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =

@@ -258,7 +258,13 @@ fn tools() -> Vec<Check> {
 async fn registries(session: &Session, project: Option<&Project>, offline: bool) -> Vec<Check> {
     let mut checks = vec![Check::ok("the bundled registry", "part of this program")];
     let Some(project) = project.filter(|_| !offline) else { return checks };
-    let sources = resolve::sources(session, &project.dir, &project.manifest, LockMode::default());
+    let sources = match resolve::sources(session, &project.dir, &project.manifest, LockMode::default()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            checks.push(Check::error("what the project reaches", &error));
+            return checks;
+        }
+    };
     for (name, url) in &project.manifest.registries {
         let title = format!("the registry {name}");
         checks.push(match sources.check_registry(name).await {

@@ -20,6 +20,7 @@ pub mod run;
 pub mod targets;
 pub mod tree;
 mod trial_build;
+pub mod trust;
 pub mod update;
 pub mod vendor;
 pub mod why;

@@ -80,6 +80,7 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     if !ignore.exists() {
         files::replace_text(&ignore, "/target\n")?;
     }
+    session.consent.started(&folder)?;
     Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
 }
 

@@ -101,26 +101,36 @@ pub(crate) fn read(
     Ok(files)
 }
 
+/// Returns the folder that a pattern starts from, and what is to match below it; `None` for what is no pattern, but a
+/// file's name.
+pub(super) fn split(dir: &Path, pattern: &str) -> Option<(String, String)> {
+    if dir.join(pattern).is_file() {
+        return None;
+    }
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let at = parts.iter().position(|part| part.contains(['*', '?', '[']))?;
+    let (plain, rest) = (parts[..at].join("/"), parts[at..].join("/"));
+    // An absolute pattern has an empty part before its first slash.
+    let start = if at > 0 && plain.is_empty() { "/".to_owned() } else { plain };
+    Some((start, rest))
+}
+
 /// Returns the files that a name or a pattern of the project stands for, sorted.
 ///
 /// Only what the project wrote is a pattern, and of that only what begins with the first wildcard: the folder of the
 /// project may be called as it likes.
 fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let full = dir.join(pattern);
-    if full.is_file() {
-        return Ok(vec![full]);
-    }
-    let wild = |part: &str| part.contains(['*', '?', '[']);
-    let Some(at) = pattern.split('/').position(wild) else {
-        return Err(format!("names `{pattern}`, which is no file"));
+    let Some((start, rest)) = split(dir, pattern) else {
+        let full = dir.join(pattern);
+        return match full.is_file() {
+            true => Ok(vec![full]),
+            false => Err(format!("names `{pattern}`, which is no file")),
+        };
     };
-    let parts: Vec<&str> = pattern.split('/').collect();
-    let (plain, rest) = (parts[..at].join("/"), parts[at..].join("/"));
-    // An absolute pattern has an empty part before its first slash.
-    let start = if at > 0 && plain.is_empty() { PathBuf::from("/") } else { dir.join(plain) };
+    let start = dir.join(start);
     let matcher =
         glob::Pattern::new(&rest).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
-    let depth = if rest.contains("**") { usize::MAX } else { parts.len() - at };
+    let depth = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
     let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
     let mut files = Vec::new();
     let started = Instant::now();

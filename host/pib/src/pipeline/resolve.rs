@@ -14,7 +14,7 @@ use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
 
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow};
+use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, reach, slow};
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
 use pib_event::Reporter;
@@ -77,7 +77,7 @@ pub(crate) async fn resolve_moving(
 ) -> Result<Resolved, Error> {
     let held = cache_lock::hold(session).await;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &moves.update);
-    let sources = sources(session, &project.dir, &project.manifest, mode).locked(&before.stages);
+    let sources = sources(session, &project.dir, &project.manifest, mode)?.locked(&before.stages);
     let sources = sources.vendored(moves.vendor).pinned(moves.pins);
     let request = request(&project, moves.update)?;
     let reporter = session.reporter.clone();
@@ -168,11 +168,21 @@ fn is_locked(resolution: &Resolution, lock: &Lockfile) -> bool {
 }
 
 /// Returns the places that the project's stages may come from.
-pub(crate) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest, mode: LockMode) -> Sources {
-    Sources::new(&session.cache, dir, manifest.registries.clone())
+///
+/// # Errors
+/// When one of these is outside of the project's folder, and the user has not allowed that.
+pub(crate) fn sources(
+    session: &Session,
+    dir: &Path,
+    manifest: &ProjectManifest,
+    mode: LockMode,
+) -> Result<Sources, Error> {
+    session.consent.check(dir, reach::of_manifest(dir, manifest))?;
+    let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
         .git(session.git.clone())
-        .tokens(&session.tokens_for(manifest.registries.keys()))
+        .tokens(&session.tokens_for(manifest.registries.keys()));
+    Ok(sources)
 }
 
 impl Resolved {

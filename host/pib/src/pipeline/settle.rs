@@ -2,6 +2,7 @@
 //! the project's variables, and its secrets. Each of these is read once.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use pib_plan::assemble::{Arg, ContextFile, StageSecret};
 use pib_plan::config::{self, Setting};
@@ -16,7 +17,8 @@ use super::config_error::{config_error_in, request};
 use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
 use super::secrets::{Overrides, Secrets, WantedSecret};
-use super::{Packages, StageOptions, build_args};
+use super::{Packages, StageOptions, build_args, config_reach};
+use crate::project::reach::Reach;
 use crate::project::{Error, ManifestResult as _, Project, Session};
 use crate::source::Package;
 
@@ -68,6 +70,7 @@ pub(crate) async fn settle(
     let build_args = build_args::parse(session, &options.build_args)?;
     let overrides = Overrides::parse(session, &options.secrets, &packages.list)?;
     let judged = judge(&packages, &overrides)?;
+    check_reach(session, &packages, &judged, &overrides, true)?;
     let wanted = wanted(&packages, &judged);
     let secrets = Secrets::get(session, packages.project(), &wanted).await?;
     complete(session, packages, judged, secrets, build_args)
@@ -86,6 +89,7 @@ pub(crate) fn settle_as_recorded(
     let build_args = build_args::parse(session, &options.build_args)?;
     let overrides = Overrides::parse(session, &options.secrets, &packages.list)?;
     let judged = judge(&packages, &overrides)?;
+    check_reach(session, &packages, &judged, &overrides, false)?;
     let secrets = Secrets::recall(session, packages.project(), &wanted(&packages, &judged), record);
     complete(session, packages, judged, secrets, build_args)
 }
@@ -94,6 +98,45 @@ pub(crate) fn settle_as_recorded(
 fn judge(packages: &Packages, overrides: &Overrides) -> Result<Vec<Result<Settings, Error>>, Error> {
     let manifest = &packages.project().manifest;
     packages.list.iter().map(|package| settings(manifest, package, overrides).or_wrong_manifest()).collect()
+}
+
+/// Checks that the project may have what its stages' config names outside of its folder. What the command line gives a
+/// secret instead is the user's own word. A plan starts no programs, and asks for none.
+///
+/// # Errors
+/// When the user has not allowed it.
+fn check_reach(
+    session: &Session,
+    packages: &Packages,
+    judged: &[Result<Settings, Error>],
+    overrides: &Overrides,
+    starts_programs: bool,
+) -> Result<(), Error> {
+    let dir = &packages.project().dir;
+    let matters = |reach: &Reach| {
+        starts_programs || session.consent.is_collecting() || !matches!(reach, Reach::Runs { .. })
+    };
+    let mut reaches = Vec::new();
+    for (package, settings) in packages.list.iter().zip(judged) {
+        let theirs = settings
+            .iter()
+            .flatten()
+            .filter(|(key, _)| overrides.source(package.name.as_str(), key).is_none());
+        reaches
+            .extend(theirs.flat_map(|(_, setting)| config_reach::of_setting(dir, setting)).filter(matters));
+    }
+    session.consent.check(dir, reaches)
+}
+
+/// Checks that the project may have the files that its stages' config was found to name.
+///
+/// # Errors
+/// When the user has not allowed it.
+fn check_found(session: &Session, dir: &Path, stages: &[Result<SettledStage, Error>]) -> Result<(), Error> {
+    let values = stages.iter().flatten().flat_map(|stage| stage.config.values());
+    session
+        .consent
+        .check(dir, values.flat_map(|value| config_reach::of_found(dir, &value.setting, &value.files)))
 }
 
 fn wanted<'a>(packages: &'a Packages, judged: &[Result<Settings, Error>]) -> Vec<WantedSecret<'a>> {
@@ -121,7 +164,8 @@ fn complete(
         let settled = settings.and_then(|settings| stage(project, &mirrors, package, settings, &secrets));
         settled.or_wrong_manifest()
     });
-    let stages = stages.collect::<Result<_, _>>()?;
+    let stages: Vec<_> = stages.collect::<Result<_, _>>()?;
+    check_found(session, &project.dir, &stages)?;
     Ok(Settled { packages, stages, secrets, build_args })
 }
 

@@ -39,6 +39,34 @@ pub enum Error {
     #[error("could not find a folder for pib's cache")]
     #[diagnostic(help("Set PIB_CACHE_DIR, or HOME."))]
     NoCache,
+    /// There is no place for the user's config.
+    #[error("could not find a folder for pib's config")]
+    #[diagnostic(help("Set XDG_CONFIG_HOME, or HOME."))]
+    NoConfig,
+    /// The user's answers cannot be read.
+    #[error("`{}`, which says what projects may reach, cannot be read: {what}", path.display())]
+    #[diagnostic(help("Mend that file, or remove it and run `pib trust` in each project again."))]
+    BrokenTrust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A project asks for something of the user's that it may not have.
+    #[error(
+        "the project in `{}` asks for what is outside of its folder, and you have not allowed it:{}",
+        dir.display(),
+        list(asks_for)
+    )]
+    #[diagnostic(help(
+        "Look at its pib.toml. If it may have this, run `pib trust`, or, where nobody can be asked, set PIB_TRUST=1."
+    ))]
+    Untrusted {
+        /// The project's folder.
+        dir: PathBuf,
+        /// What it asks for.
+        asks_for: Vec<String>,
+    },
     /// No project here.
     #[error("there is no pib.toml in `{}` or any folder above it", .0.display())]
     #[diagnostic(help("Start a project with `pib new NAME`, or name its folder with `-C DIR`."))]
@@ -210,7 +238,10 @@ impl Error {
     /// Returns the process's exit code; the help of the command line lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { .. } | Self::NoCache | Self::Unwell(_) => 1,
+            Self::Io { .. } | Self::NoCache | Self::NoConfig | Self::BrokenTrust { .. } | Self::Unwell(_) => {
+                1
+            }
+            Self::Untrusted { .. } => 9,
             Self::Usage { .. } => 2,
             Self::NoProject(_)
             | Self::Manifest(_)

@@ -9,16 +9,19 @@
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
+//! | `reach`, `consent` | what a project names outside of its folder, and whether the user allows that |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
 pub(crate) mod cache_lock;
+mod consent;
 mod error;
 pub(crate) mod files;
 pub(crate) mod locate;
 pub(crate) mod logs;
 mod open;
 mod placed;
+pub(crate) mod reach;
 mod session;
 pub(crate) mod slow;
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
+use super::consent::Consent;
 use crate::engine::ConnectOptions;
 use crate::source::git::GitOptions;
 use pib_event::{Mask, Masked, Reporter};
@@ -41,6 +42,8 @@ pub struct Session {
     pub mask: Mask,
     /// The logs that were written.
     pub logs: Logs,
+    /// What the user allows projects to reach outside of their folders.
+    pub consent: Consent,
 }
 
 /// The logs that this run of the program has written, for the message that names them.
@@ -97,6 +100,7 @@ impl Session {
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
         let config = user_config();
+        let consent = Consent::new(config.clone(), set("PIB_TRUST").is_some_and(|value| value != "0"));
         let logs = Logs::default();
         Ok(Self {
             cwd,
@@ -113,6 +117,7 @@ impl Session {
             reporter,
             mask,
             logs,
+            consent,
         })
     }
 
@@ -135,6 +140,7 @@ impl Session {
             reporter,
             mask: Mask::default(),
             logs: Logs::default(),
+            consent: Consent::default(),
         }
     }
 

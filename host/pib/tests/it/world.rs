@@ -33,6 +33,7 @@ impl World {
         let mut pib = Command::new(env!("CARGO_BIN_EXE_pib"));
         ledger::project(&self.path(folder));
         pib.args(args).current_dir(self.path(folder)).env("PIB_CACHE_DIR", &self.cache).stdin(Stdio::null());
+        pib.env("PIB_TRUST", "1").env("XDG_CONFIG_HOME", self.path("config"));
         pib
     }
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::ops::binfmt::BinfmtReport;
 use crate::ops::cache::{Kind, Pruned, Verified};
 use crate::ops::doctor::{DoctorReport, State};
+use crate::ops::trust::Asked;
 
 impl DoctorReport {
     /// Returns the report for people.
@@ -22,6 +23,23 @@ impl DoctorReport {
             }
         }
         text
+    }
+}
+
+impl Asked {
+    /// Returns what the project asks for, for people.
+    pub(crate) fn to_text(&self) -> String {
+        let dir = self.project.display();
+        if self.asks_for.is_empty() {
+            return format!("The project in {dir} asks for nothing outside of its folder\n");
+        }
+        let head = match (self.started_here, self.allowed) {
+            (true, _) => "was started here, and may have everything; it asks for this",
+            (false, true) => "is allowed what it asks for outside of its folder",
+            (false, false) => "asks for this outside of its folder, and is not allowed it yet",
+        };
+        let list = self.asks_for.iter().map(|line| format!("  {line}\n")).collect::<String>();
+        format!("The project in {dir} {head}:\n{list}")
     }
 }
 

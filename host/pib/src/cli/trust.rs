@@ -1,0 +1,55 @@
+//! `pib trust`
+
+use std::io::IsTerminal as _;
+
+use clap::Args;
+
+use super::options::LockArgs;
+use super::output::{agreed, print, print_as, say};
+use crate::ops::trust::{self, Asked};
+use crate::ops::{Error, Session};
+
+/// Allow the project what it asks for outside of its folder
+///
+/// A project may name files outside of its folder, and take secrets from programs that it starts and from variables of the
+/// environment. What somebody else's project asks for is yours, and its stages see it. So pib asks once, and again
+/// when something is added. A project that you started with `pib new` may have everything.
+#[derive(Debug, Args)]
+pub(super) struct Trust {
+    /// Only show what the project asks for
+    #[arg(long, conflicts_with_all = ["yes", "forget"])]
+    show: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    yes: bool,
+    /// Take back all that the project is allowed
+    #[arg(long)]
+    forget: bool,
+    #[command(flatten)]
+    lock: LockArgs,
+}
+
+pub(super) async fn run(session: &Session, json: bool, args: Trust) -> Result<(), Error> {
+    if args.forget {
+        let dir = trust::forget(session)?;
+        return print(format!(
+            "The project in {} is allowed nothing outside of its folder now",
+            dir.display()
+        ));
+    }
+    let asked = trust::find(session, args.lock.mode()).await?;
+    if args.show || asked.allowed {
+        return print_as(json, &asked, Asked::to_text);
+    }
+    if !args.yes {
+        if json || !std::io::stdin().is_terminal() {
+            let help = "Look with `pib trust --show`, and give --yes where it is to be so.";
+            return Err(Error::usage("there is nobody to ask whether the project may have this", help));
+        }
+        say(&crate::ui::visible(&asked.to_text()));
+        if !agreed("Allow all of this?").await? {
+            return print("Nothing was allowed");
+        }
+    }
+    print_as(json, &asked.allow(session)?, Asked::to_text)
+}

@@ -1,0 +1,71 @@
+//! Allows a project what it asks for outside of its folder, shows that, and takes it back.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::pipeline::{self, StageOptions, job};
+use crate::project::reach::Reach;
+use crate::project::{self, Error, LockMode, Project, Session};
+
+/// What a project asks for outside of its folder.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Asked {
+    /// The project's folder.
+    pub project: PathBuf,
+    /// What the project and its targets ask for, each in a few words.
+    pub asks_for: Vec<String>,
+    /// Whether the user allows all of that.
+    pub allowed: bool,
+    /// Whether the user started the project here with `pib new`: then it may have everything.
+    pub started_here: bool,
+    #[serde(skip)]
+    reaches: Vec<Reach>,
+}
+
+/// Finds out what the project and its targets ask for outside of its folder. Programs are not started for it.
+///
+/// # Errors
+/// When the project cannot be read, or its stages cannot be resolved or fetched.
+pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
+    let dir = project::find(session)?;
+    let asking = Session { consent: session.consent.collecting(), ..session.clone() };
+    for part in Project::load(&asking)?.with_targets()? {
+        let session = asking.for_target(part.target_name());
+        let record = job::record(&part);
+        let resolved = pipeline::resolve(&session, part, mode).await?;
+        let packages = pipeline::fetch(&session, resolved).await?;
+        pipeline::settle_as_recorded(&session, packages, &record, &StageOptions::default())?;
+    }
+    let reaches = asking.consent.collected();
+    let allowed = match session.consent.check(&dir, reaches.iter().cloned()) {
+        Ok(()) => true,
+        Err(Error::Untrusted { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    let started_here = session.consent.is_started_here(&dir)?;
+    let asks_for = reaches.iter().map(Reach::in_full).collect();
+    Ok(Asked { project: dir, asks_for, allowed, started_here, reaches })
+}
+
+impl Asked {
+    /// Allows the project this, and nothing that it was allowed before.
+    ///
+    /// # Errors
+    /// When the answer cannot be kept.
+    pub fn allow(self, session: &Session) -> Result<Self, Error> {
+        session.consent.allow(&self.project, &self.reaches)?;
+        Ok(Self { allowed: true, ..self })
+    }
+}
+
+/// Takes back everything that the project is allowed; returns its folder.
+///
+/// # Errors
+/// When there is no project, or the answer cannot be kept.
+pub fn forget(session: &Session) -> Result<PathBuf, Error> {
+    let dir = project::find(session)?;
+    session.consent.forget(&dir)?;
+    Ok(dir)
+}

@@ -1,0 +1,185 @@
+//! What a stranger's project reaches outside of its folder, which takes the user's word.
+
+use std::os::unix::fs::symlink;
+
+use crate::bench::{Bench, Ran};
+
+/// A project's head; its stages follow.
+const HEAD: &str = "[project]\nname = \"router\"\nos = \"debian\"\nrelease = \"trixie\"\nboard = \"rpi4\"\narch = \"arm64\"\n";
+const STAGES: &str = "\n[stages]\nos = \"1\"\n";
+/// A stage that takes whatever config may reach out.
+const TAKES: &str = "[config.file]\ntype = \"path\"\nhelp = \"a file\"\n\n[config.files]\ntype = \"paths\"\nhelp = \"files\"\ndefault = []\n\n\
+                     [config.password]\ntype = \"secret\"\nhelp = \"a secret\"\n";
+
+const PART: &str = "RUN --mount=type=secret,id=mine.password true\n";
+
+/// A project from a stranger, beside a file of the user's.
+fn strange(top: &str, stages: &str) -> Bench {
+    let bench = Bench::new(&format!("{HEAD}{top}{STAGES}{stages}"));
+    bench.stage("mine", "", Some("RUN true\n"));
+    let user = bench.folder.path().join("user");
+    std::fs::create_dir_all(user.join("stages")).unwrap();
+    std::fs::write(user.join("private.pem"), "the user's own\n").unwrap();
+    bench
+}
+
+/// Runs the program for a user who has allowed nothing beforehand.
+fn run(bench: &Bench, args: &[&str]) -> Ran {
+    bench.run_with(args, &[("PIB_TRUST", "0")])
+}
+
+fn refused(bench: &Bench, args: &[&str], what: &str) {
+    let ran = run(bench, args);
+    let words = ran.errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(ran.code, Some(9), "{args:?}: {}{}", ran.out, ran.errors);
+    assert!(words.contains(what) && words.contains("pib trust"), "{what}: {words}");
+    assert!(!ran.errors.contains("the user's own"), "{}", ran.errors);
+}
+
+fn allowed(bench: &Bench, args: &[&str]) -> String {
+    let ran = run(bench, args);
+    assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+    ran.out
+}
+
+#[test]
+fn what_a_manifest_names_outside_is_asked_for_by_every_command() {
+    let base = "\n[base]\npath = \"../user/private.pem\"\ndigest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\n";
+    let cases = [
+        ("", "mine = { path = \"../user\" }\n", "reads `../user`"),
+        ("", "mine = { path = \"out\" }\n", "reads `out`, which is `"),
+        ("", "mine = { git = \"file:///etc\" }\n", "reads `/etc`"),
+        ("", "mine = { git = \"file:///%65tc\" }\n", "reads `file:///%65tc`"),
+        ("\n[registries.r]\nindex = \"file:///etc\"\n", "", "reads `/etc`"),
+        ("\n[registries.r]\nindex = \"FILE:///etc\"\n", "mine = { path = \"stages/mine\" }\n", "/etc"),
+        ("\n[patch]\nos = { path = \"../user\" }\n", "", "reads `../user`"),
+        (base, "", "reads `../user/private.pem`"),
+        ("", "[target.t.stages]\nmine = { path = \"/\" }\n", "reads `/`"),
+    ];
+    for (top, stages, what) in cases {
+        let bench = strange(top, stages);
+        symlink("../user", bench.path("out")).unwrap();
+        for args in [&["lock"][..], &["fetch"], &["update"], &["vendor"]] {
+            refused(&bench, args, what);
+        }
+        if !stages.contains("target") {
+            for args in [&["plan"][..], &["tree"], &["build"], &["outdated"], &["why", "os"], &["info", "os"]]
+            {
+                refused(&bench, args, what);
+            }
+        }
+        assert!(!bench.path("pib.lock").exists() && !bench.path("vendor").exists());
+    }
+}
+
+#[test]
+fn what_config_names_outside_is_asked_for_before_it_is_read() {
+    let cases = [
+        ("file = \"../user/private.pem\"", "reads `../user/private.pem`"),
+        ("file = \"out/private.pem\"", "reads `out/private.pem`, which is `"),
+        ("files = [\"../user/*.pem\"]", "reads `../user/*.pem`"),
+        ("files = [\"/**/*\"]", "reads `/**/*`"),
+        ("files = [\"o*/*.pem\"]", "reads `out/private.pem`"),
+        ("files = [\"stages/../../user/*\"]", "reads `stages/../../user/*`"),
+        ("password = { file = \"../user/private.pem\" }", "reads `../user/private.pem`"),
+        ("password = { env = \"HOME\" }", "reads the environment variable `HOME`"),
+        ("password = { command = [\"touch\", \"started\"] }", "starts `touch`"),
+    ];
+    for (config, what) in cases {
+        let password = if config.contains("password") { "" } else { ", password = { file = \"pass\" }" };
+        let file =
+            if config.contains("file = \"") && !config.contains("{") { "" } else { ", file = \"pass\"" };
+        let bench = strange(
+            "",
+            &format!("mine = {{ path = \"stages/mine\", config = {{ {config}{password}{file} }} }}\n"),
+        );
+        bench.stage("mine", TAKES, Some(PART));
+        bench.write("pass", "word\n");
+        symlink("../user", bench.path("out")).unwrap();
+        // A plan starts no program.
+        if !config.contains("command") {
+            refused(&bench, &["plan"], what);
+        }
+        refused(&bench, &["build"], what);
+        assert!(!bench.path("started").exists());
+        // What the command line says is the user's own word.
+        if config.contains("password") {
+            let given = ["plan", "--secret", "id=mine.password,src=pass"];
+            assert_eq!(run(&bench, &given).code, Some(0), "{}", run(&bench, &given).errors);
+        }
+    }
+}
+
+#[test]
+fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
+    let stages = |file: &str| {
+        format!(
+            "mine = {{ path = \"stages/mine\", config = {{ file = \"{file}\", password = {{ command = [\"pass\", \"wifi\"] }} }} }}\n"
+        )
+    };
+    let bench = strange("", &stages("../user/private.pem"));
+    bench.stage("mine", TAKES, Some(PART));
+    let shown = allowed(&bench, &["trust", "--show"]);
+    assert!(shown.contains("reads `../user/private.pem`") && shown.contains("starts `pass wifi`"), "{shown}");
+    refused(&bench, &["plan"], "reads");
+    assert_eq!(run(&bench, &["trust"]).code, Some(2), "there is nobody to ask");
+    refused(&bench, &["plan"], "reads");
+    allowed(&bench, &["trust", "--yes"]);
+    allowed(&bench, &["plan"]);
+    assert!(!bench.path("pib.lock").symlink_metadata().unwrap().is_symlink());
+    bench.write("pib.toml", &format!("{HEAD}{STAGES}{}", stages("../user/other.pem")));
+    std::fs::write(bench.folder.path().join("user/other.pem"), "x").unwrap();
+    refused(&bench, &["plan"], "reads `../user/other.pem`");
+    bench.write("pib.toml", &format!("{HEAD}{STAGES}{}", stages("../user/private.pem")));
+    allowed(&bench, &["plan"]);
+    allowed(&bench, &["trust", "--forget"]);
+    refused(&bench, &["plan"], "reads");
+    let ran = bench.run_with(&["plan"], &[("PIB_TRUST", "1")]);
+    assert_eq!(ran.code, Some(0), "{}", ran.errors);
+}
+
+#[test]
+fn a_project_of_the_users_own_is_asked_nothing() {
+    let bench = strange("", "");
+    let within = |args: &[&str]| {
+        let ran = run(&bench, args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+    };
+    within(&["new", "own"]);
+    bench.stage("mine", TAKES, Some(PART));
+    let own = ["-C", "own"];
+    let add = [
+        "add",
+        "--path",
+        "stages/mine",
+        "--config",
+        "mine.password=env:HOME",
+        "--config",
+        "mine.file=../user/private.pem",
+    ];
+    within(&[&own[..], &add].concat());
+    within(&[&own[..], &["plan"]].concat());
+    // A stranger's project that takes its place is not the user's own.
+    std::fs::rename(bench.path("own"), bench.path("kept")).unwrap();
+    std::fs::create_dir(bench.path("own")).unwrap();
+    for name in ["pib.toml", "pib.lock"] {
+        std::fs::copy(bench.path("kept").join(name), bench.path("own").join(name)).unwrap();
+    }
+    refused(&bench, &["-C", "own", "plan"], "reads");
+}
+
+#[test]
+fn what_the_user_adds_by_hand_needs_no_second_word() {
+    let bench = strange("", "");
+    let stage = bench.folder.path().join("user/stages/theirs");
+    std::fs::create_dir_all(&stage).unwrap();
+    std::fs::write(stage.join("Dockerfile.part"), "RUN true\n").unwrap();
+    let add = ["add", "--path", "../user/stages/theirs"];
+    allowed(&bench, &[&add[..], &["--dry-run"]].concat());
+    allowed(&bench, &add);
+    allowed(&bench, &["plan"]);
+    // It was this folder that was allowed.
+    let text = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    bench.write("pib.toml", &text.replace("user/stages/theirs", "user/stages"));
+    refused(&bench, &["plan"], "reads");
+}
