@@ -36,8 +36,9 @@ impl Reach {
             SecretSource::Env(name) => Some(Self::Variable(name.clone())),
             SecretSource::File(path) => Self::outside(dir, path),
             SecretSource::Command(words) => {
+                let inside = words.iter().filter(|word| Self::outside(dir, word).is_none());
                 let read = |word: &String| pib_file::read(dir.join(word), MAX_PROGRAM).ok();
-                let programs = words.iter().filter_map(read).map(|bytes| Digest::of(&bytes)).collect();
+                let programs = inside.filter_map(read).map(|bytes| Digest::of(&bytes)).collect();
                 Some(Self::Runs { words: words.clone(), programs })
             }
         }

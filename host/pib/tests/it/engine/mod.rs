@@ -21,6 +21,7 @@ pub(crate) mod kind;
 mod lab;
 mod merge;
 pub(crate) mod native;
+mod opened;
 mod output;
 mod own_base;
 pub(crate) mod project;

@@ -281,3 +281,18 @@ fn the_plan_decides_without_io() {
         }
     }
 }
+
+/// The page that says what protects pib's users names the test that shows each protection; such a test must be there.
+#[test]
+fn the_page_on_security_names_tests_that_there_are() {
+    let page = std::fs::read_to_string(root().join("host/docs/security.md")).unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap()).arg("--list").output().unwrap();
+    let list = String::from_utf8(output.stdout).unwrap();
+    let tests: BTreeSet<&str> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let tiers = ["pure::", "engine::", "machine::"];
+    let named: Vec<&str> =
+        page.split('`').filter(|word| tiers.iter().any(|tier| word.starts_with(tier))).collect();
+    assert!(named.len() > 20);
+    let missing: Vec<&&str> = named.iter().filter(|name| !tests.contains(**name)).collect();
+    assert!(missing.is_empty(), "there are no tests with these names: {missing:#?}");
+}
