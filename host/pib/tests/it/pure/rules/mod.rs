@@ -4,6 +4,7 @@
 //! needed any more fails its test.
 
 mod code;
+mod dependencies;
 mod known;
 
 use std::collections::{BTreeMap, BTreeSet};
