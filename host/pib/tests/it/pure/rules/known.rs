@@ -22,8 +22,9 @@ pub(super) const BANNED: [(&str, &str); 2] =
 pub(super) const COPYLEFT: [&str; 3] = ["priority-queue", "pubgrub", "version-ranges"];
 
 /// Dependencies of which there are two versions: RustCrypto and its users are on their way from one generation to the
-/// next (wasmtime and pgp still use the earlier one); the others are each held back by one dependency.
-pub(super) const TWICE: [&str; 21] = [
+/// next (wasmtime and pgp still use the earlier one); what bolero brings is in tests only; the others are each held back
+/// by one dependency.
+pub(super) const TWICE: [&str; 22] = [
     "base64",
     "block-buffer",
     "const-oid",
@@ -36,13 +37,14 @@ pub(super) const TWICE: [&str; 21] = [
     "hashbrown",
     "hmac",
     "itertools",
-    "r-efi",
     "rand",
+    "rand_chacha",
     "rand_core",
     "serdect",
     "sha2",
     "syn",
+    "toml_datetime",
+    "toml_edit",
     "unicode-width",
-    "windows-sys",
-    "wit-bindgen",
+    "winnow",
 ];

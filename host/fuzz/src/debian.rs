@@ -1,0 +1,17 @@
+//! What mirrors and tarballs of bases are compressed with.
+
+use std::io;
+
+use pib_debian::decompress::{Format, bounded, decoder};
+
+/// The most that a small input may become here.
+const MOST: u64 = 1 << 20;
+
+#[test]
+fn compressed() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Ok(reader) = decoder(Format::of(input), input) else { return };
+        let size = io::copy(&mut bounded(reader, MOST), &mut io::sink()).unwrap_or_default();
+        assert!(size <= MOST);
+    });
+}

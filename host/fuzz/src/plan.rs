@@ -1,0 +1,90 @@
+//! Manifests, locks, index lines, parts and records.
+
+use pib_plan::id::StageName;
+use pib_plan::index::{IndexFile, SourceId};
+use pib_plan::lockfile::Lockfile;
+use pib_plan::manifest::project::ProjectManifest;
+use pib_plan::manifest::stage::StageManifest;
+use pib_plan::manifest::user::UserConfig;
+use pib_plan::part;
+use pib_plan::record::BuildRecord;
+use pib_plan::vendor::VendorList;
+
+use super::show;
+
+/// Returns an input as the text that it is; readers get nothing else.
+fn text(input: &[u8]) -> Option<&str> {
+    std::str::from_utf8(input).ok()
+}
+
+/// Shows what is wrong, where something is.
+fn shown<T>(result: Result<T, impl miette::Diagnostic + Send + Sync + 'static>) -> Option<T> {
+    result.map_err(show).ok()
+}
+
+#[test]
+fn project_manifest() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).and_then(|text| shown(ProjectManifest::parse("pib.toml", text)));
+    });
+}
+
+#[test]
+fn stage_manifest() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).and_then(|text| shown(StageManifest::parse("stage.toml", text)));
+    });
+}
+
+#[test]
+fn user_config() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).and_then(|text| shown(UserConfig::parse("config.toml", text)));
+    });
+}
+
+/// A lock that is read says the same when it is written and read again.
+#[test]
+fn lock() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some(lock) = text(input).and_then(|text| shown(Lockfile::parse("pib.lock", text))) else {
+            return;
+        };
+        let written = lock.to_text();
+        assert_eq!(Lockfile::parse("pib.lock", &written).ok(), Some(lock), "{written}");
+    });
+}
+
+#[test]
+fn vendored_list() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).and_then(|text| shown(VendorList::parse("vendored.toml", text)));
+    });
+}
+
+#[test]
+fn build_record() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).map(BuildRecord::parse);
+    });
+}
+
+#[test]
+fn index_lines() {
+    let name: StageName = "watchdog".parse().unwrap();
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some(text) = text(input) else { return };
+        let file = IndexFile::parse(&name, &SourceId::bundled(), text);
+        // No line is lost in silence.
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+        assert_eq!(file.versions.len() + file.skipped.len(), lines);
+    });
+}
+
+/// The parts of all systems are read by one reader.
+#[test]
+fn stage_part() {
+    bolero::check!().for_each(|input: &[u8]| {
+        text(input).and_then(|text| shown(part::check("Dockerfile.part", text)));
+    });
+}
