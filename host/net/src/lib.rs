@@ -5,12 +5,11 @@
 //! A token goes to the origin that it is for and, after a redirect, to no other. Deliberately absent: keeping what was
 //! fetched, and digests of a protocol's own; callers know what they expect.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::sync::Arc;
 use std::time::Duration;
 
+use pib_plan::credential::Credential;
 use pib_plan::id::Digest;
 use reqwest::{Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
@@ -117,17 +116,11 @@ pub struct Validators {
 }
 
 /// The shared HTTP client; cloning it is cheap and shares its connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
-    /// What lets the user in at the one server that this clone speaks to.
-    token: Option<Arc<str>>,
-}
-
-impl fmt::Debug for Http {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("token", &self.token.is_some()).finish_non_exhaustive()
-    }
+    /// What lets the user in at one server.
+    credential: Option<Credential>,
 }
 
 impl Http {
@@ -136,26 +129,20 @@ impl Http {
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Self, NetError> {
-        // Another part of the process may have installed a provider already; either one will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(20))
-                .read_timeout(Duration::from_secs(60))
-                .redirect(redirect_policy())
-        };
-        // A machine without the authorities' certificates can still use plain HTTP, where Debian's packages
-        // are; what it asks for over TLS then fails with the server's name.
-        let without_tls = |_| builder().tls_backend_preconfigured(trusting_nobody()).build();
-        let client = builder().build().or_else(without_tls).map_err(NetError::Client)?;
-        Ok(Self { client, token: None })
+        Ok(Self { client: client(reqwest::Client::builder)?, credential: None })
     }
 
-    /// Returns the same client with a token for the one server that it is then used for.
-    #[must_use]
-    pub fn with_token(&self, token: &str) -> Self {
-        Self { client: self.client.clone(), token: Some(token.into()) }
+    /// Returns a client that also lets the user in where the credential covers what is asked for, and nowhere else.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, NetError> {
+        let client = match credential.scope().scheme() {
+            "https" => self.client.clone(),
+            // What is to stay on this machine does not go through the proxy that the environment names.
+            _ => client(|| reqwest::Client::builder().no_proxy())?,
+        };
+        Ok(Self { client, credential: Some(credential.clone()) })
     }
 
     /// Returns the client itself, for a protocol that is more than fetching a file.
@@ -249,8 +236,9 @@ impl Http {
             None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
         };
         let mut request = self.client.get(url.clone());
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        // Of a redirect to another server, the HTTP library takes the token away.
+        if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
+            request = request.bearer_auth(credential.token());
         }
         let conditions = [
             (header::IF_NONE_MATCH, known.etag.as_ref()),
@@ -315,6 +303,24 @@ impl Failure {
         tokio::time::sleep(pause(attempt, self.retry_after)).await;
         Ok(())
     }
+}
+
+/// Returns a client with what all have in common.
+fn client(start: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, NetError> {
+    // Another part of the process may have installed a provider already; either one will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        start()
+            .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(20))
+            .read_timeout(Duration::from_secs(60))
+            .referer(false)
+            .redirect(redirect_policy())
+    };
+    // A machine without the authorities' certificates can still use plain HTTP, where Debian's packages
+    // are; what it asks for over TLS then fails with the server's name.
+    let without_tls = |_| builder().tls_backend_preconfigured(trusting_nobody()).build();
+    builder().build().or_else(without_tls).map_err(NetError::Client)
 }
 
 fn trusting_nobody() -> rustls::ClientConfig {

@@ -78,7 +78,7 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
     // Where the project and a target differ, the project's counts.
     let parts = project.with_targets()?.into_iter();
     let locked: Vec<_> = parts.filter_map(|part| part.lock).flat_map(|lock| lock.stages).collect();
-    let sources = resolve::sources(session, &project.dir, &project.manifest, mode).locked(&locked);
+    let sources = resolve::sources(session, &project.dir, &project.manifest, mode)?.locked(&locked);
     Ok((sources, Some(project)))
 }
 
@@ -198,7 +198,7 @@ async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Re
     let vendor = vendored::open(session, project)?;
     let moves = Moves { update: Update::All, vendor, ..Moves::default() };
     let updated = resolve_moving(session, project.clone(), mode, moves).await?;
-    let sources = resolve::sources(session, &project.dir, &project.manifest, mode);
+    let sources = resolve::sources(session, &project.dir, &project.manifest, mode)?;
     let mut list = Vec::new();
     for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
         let file = sources.candidates(&stage.name, &stage.source).await?;

@@ -29,7 +29,7 @@ pub(super) async fn stage(
     }
     let text = files::read_text(&dir.join(FILE_NAME))?.unwrap_or_default();
     let project = Project::with_manifest(session, dir.to_owned(), &text)?;
-    let sources = resolve::sources(session, dir, &project.manifest, mode);
+    let sources = resolve::sources(session, dir, &project.manifest, mode)?;
     let found = sources.git_stages(&source(None)?).await?;
     let (name, folder) = choose(&found, name.as_ref(), path)?;
     Ok(NewStage { git: Some(source(folder)?), ..NewStage::new(name.clone()) })

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_plan::credential::Credentials;
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::Lockfile;
@@ -14,7 +15,7 @@ use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
 
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow};
+use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow, user_config};
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
 use pib_event::Reporter;
@@ -77,7 +78,7 @@ pub(crate) async fn resolve_moving(
 ) -> Result<Resolved, Error> {
     let held = cache_lock::hold(session).await;
     let before = may_stay(project.lock.clone().unwrap_or_default(), &moves.update);
-    let sources = sources(session, &project.dir, &project.manifest, mode).locked(&before.stages);
+    let sources = sources(session, &project.dir, &project.manifest, mode)?.locked(&before.stages);
     let sources = sources.vendored(moves.vendor).pinned(moves.pins);
     let request = request(&project, moves.update)?;
     let reporter = session.reporter.clone();
@@ -168,11 +169,24 @@ fn is_locked(resolution: &Resolution, lock: &Lockfile) -> bool {
 }
 
 /// Returns the places that the project's stages may come from.
-pub(crate) fn sources(session: &Session, dir: &Path, manifest: &ProjectManifest, mode: LockMode) -> Sources {
-    Sources::new(&session.cache, dir, manifest.registries.clone())
+///
+/// # Errors
+/// When the user's own config cannot be used.
+pub(crate) fn sources(
+    session: &Session,
+    dir: &Path,
+    manifest: &ProjectManifest,
+    mode: LockMode,
+) -> Result<Sources, Error> {
+    let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
-        .git(session.git.clone())
-        .tokens(&session.tokens_for(manifest.registries.keys()))
+        .git(session.git.clone());
+    // Without the network, no token goes anywhere.
+    let credentials = match mode.offline {
+        true => Credentials::default(),
+        false => user_config::credentials(session, &manifest.registries)?,
+    };
+    Ok(sources.credentials(credentials))
 }
 
 impl Resolved {

@@ -9,6 +9,7 @@
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
+//! | `user_config` | the user's own config file, and tokens for registries |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
@@ -21,6 +22,7 @@ mod open;
 mod placed;
 mod session;
 pub(crate) mod slow;
+pub(crate) mod user_config;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};

@@ -350,6 +350,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Returns the error of an HTTP client that cannot be made.
+    pub(super) fn client(source: NetError) -> Self {
+        Self::Net { what: "stages".to_owned(), source }
+    }
+
     /// Returns a function that wraps an IO error with what was being done to which file.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

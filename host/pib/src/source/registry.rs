@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use pib_plan::credential::Credential;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
 use semver::Version;
@@ -82,14 +83,14 @@ impl Registry {
     }
 
     /// Returns the registry at `url`; `http` gives the client for one behind a web server, whose index files are kept
-    /// in the cache below `cache_root`, and `token` lets the user in there.
+    /// in the cache below `cache_root`, and `credential` lets the user in there.
     ///
     /// # Errors
-    /// When the address is none of a registry, or a token would travel unprotected.
+    /// When the address is none of a registry.
     pub fn at(
         url: &str,
         cache_root: &Path,
-        token: Option<&str>,
+        credential: Option<&Credential>,
         http: impl FnOnce() -> Result<Http, SourceError>,
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
@@ -101,12 +102,12 @@ impl Registry {
             "file" => Location::Folder(base.to_file_path().map_err(|()| {
                 bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
             })?),
-            "http" if token.is_some() && !is_this_machine(&base) => {
-                return Err(bad("a token would be sent to it over plain http; use https".to_owned()));
-            }
             "http" | "https" => {
                 let http = http()?;
-                let http = token.map_or_else(|| http.clone(), |token| http.with_token(token));
+                let http = match credential {
+                    Some(credential) => http.with_credential(credential).map_err(SourceError::client)?,
+                    None => http,
+                };
                 Location::Web { kept: KeptIndex::new(cache_root, &base), base, http }
             }
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
@@ -259,16 +260,6 @@ impl Registry {
             }
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
-    }
-}
-
-/// Returns whether what is sent to `url` stays on this machine.
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -17,4 +17,5 @@ mod rules;
 mod stage;
 mod targets;
 mod tls;
+mod tokens;
 mod vendor;
