@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::credential::Credentials;
@@ -12,16 +14,20 @@ use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
-use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
+use pib_plan::resolve::{
+    self, Facts, Prefetch, Resolution, ResolveError, ResolveRequest, ResolvedStage, Root, Update,
+};
 
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, slow, user_config};
+use crate::project::{Error, LockMode, Project, Session, blocking, cache_lock, locate, slow, user_config};
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
 use pib_event::Reporter;
 
 /// How many stages are asked for, or fetched, at once.
 const AT_ONCE: usize = 32;
+/// How long all questions about where stages come from may take together, whatever the servers do.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// The resolved and ordered stages of a project.
 pub(crate) struct Resolved {
@@ -118,7 +124,14 @@ async fn choose(
 ) -> Result<Resolution, Error> {
     let title = "Asking where the stages come from";
     let index = slow::shown(reporter, "index", title, prefetch(project, sources, request)).await?;
-    resolve::resolve(request, &index).map_err(|error| locate::resolution(project, error))
+    // It may take long, and is stopped where nobody waits any more.
+    let request = request.clone();
+    let solve = blocking::run(move |stopped| {
+        resolve::resolve_unless(&request, &index, &|| stopped.load(Ordering::Relaxed))
+    });
+    let title = "Choosing versions";
+    let chosen = slow::shown(reporter, "versions", title, solve).await?;
+    chosen.map_err(|error| locate::resolution(project, error))
 }
 
 /// A patch that changes nothing is most likely one for a name that was mistyped, or for a stage that is gone.
@@ -330,7 +343,20 @@ fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error>
 }
 
 /// Fetches all that the resolver can ask for, so that it need not wait for anything.
+///
+/// Each answer has its bounds, and so has their number; a server that goes to each of them has a bound on the whole.
 async fn prefetch(
+    project: &Project,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<MemoryIndex, Error> {
+    match tokio::time::timeout(PATIENCE, prefetch_all(project, sources, request)).await {
+        Ok(index) => index,
+        Err(_) => Err(SourceError::Slow { minutes: PATIENCE.as_secs() / 60 }.into()),
+    }
+}
+
+async fn prefetch_all(
     project: &Project,
     sources: &Sources,
     request: &ResolveRequest,
@@ -349,10 +375,12 @@ async fn prefetch(
         });
         let mut answers = stream::iter(questions).buffered(AT_ONCE);
         while let Some((name, source, file)) = answers.next().await {
-            let candidates = file.map_err(|error| locate::source(project, &name, error))?.versions;
-            prefetch.answer(&name, &source, &candidates);
+            let file = file.map_err(|error| locate::source(project, &name, error))?;
+            prefetch
+                .answer(&name, &source, &file)
+                .map_err(|excess| locate::resolution(project, ResolveError::from(excess)))?;
             asked.insert(source.clone());
-            index.insert(name, source, candidates);
+            index.insert(name, source, file.versions);
         }
     }
     // Listing a folder takes longer than reading a file of it, so that is done once.

@@ -293,6 +293,7 @@ fn source_code(error: &SourceError) -> u8 {
         SourceError::Git(GitError::Interrupted { .. }) => 130,
         SourceError::Git(_) => 8,
         SourceError::Net { .. }
+        | SourceError::Slow { .. }
         | SourceError::Offline { .. }
         | SourceError::WrongDigest { .. }
         | SourceError::ChangedSinceLock { .. }

@@ -237,6 +237,16 @@ pub enum SourceError {
         #[source]
         source: NetError,
     },
+    /// Servers answer, but so slowly that no build comes of it.
+    #[error("asking where the stages come from was stopped after {minutes} minutes")]
+    #[diagnostic(help(
+        "A registry or repository answers too slowly. `pib doctor` tries each; what is in the cache can be used with \
+         --offline."
+    ))]
+    Slow {
+        /// After how many minutes.
+        minutes: u64,
+    },
     /// A git repository does not give a stage.
     #[error(transparent)]
     #[diagnostic(transparent)]

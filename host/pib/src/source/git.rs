@@ -8,7 +8,7 @@
 //! | `database` | the copies of repositories in the cache |
 //! | `wanted` | finds what a manifest asks for among what a repository offers |
 //! | `link`, `transport` | what one fetch needs, and why it failed; libgit2's transports for it |
-//! | `meter` | watches a transfer |
+//! | `meter`, `flow` | watch a transfer, and one answer of a server |
 //! | `web`, `login` | over HTTP; who the user is there |
 //! | `ssh` | through the user's own ssh |
 //! | `checkout`, `modules` | writes a stage's files, with those of submodules |
@@ -23,6 +23,7 @@ mod checkout;
 mod database;
 mod error;
 mod fault;
+mod flow;
 mod link;
 mod login;
 mod meter;

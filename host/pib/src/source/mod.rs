@@ -224,7 +224,7 @@ impl Sources {
             && let Some(candidate) = vendor.candidate(name, source, &self.locked)?
         {
             self.assumed.store(true, Ordering::Relaxed);
-            return Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() });
+            return Ok(IndexFile::of(candidate));
         }
         match source {
             SourceId::Registry(_) => {
@@ -250,7 +250,7 @@ impl Sources {
             }
             SourceId::Path(path) => {
                 let candidate = self.path_stage(name, path).candidate(source)?;
-                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+                Ok(IndexFile::of(candidate))
             }
             SourceId::Git(git) => {
                 let _turn = self.git_turn.lock().await;
@@ -262,7 +262,7 @@ impl Sources {
                     }
                 };
                 let candidate = self.repositories().candidate(name.clone(), git.clone(), wish).await?;
-                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+                Ok(IndexFile::of(candidate))
             }
         }
     }

@@ -151,18 +151,22 @@ impl Registry {
             Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
             _ => self.read(&path, MAX_INDEX).await?,
         };
-        Ok(self.parse(name, &bytes.unwrap_or_default()))
+        self.parse(name, &bytes.unwrap_or_default())
     }
 
     /// Returns every version of `name` as the web server had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
         let Location::Web { kept, .. } = &self.location else { return None };
-        Some(self.parse(name, &kept.get(&shard_path(name))?.bytes))
+        self.parse(name, &kept.get(&shard_path(name))?.bytes).ok()
     }
 
-    fn parse(&self, name: &StageName, bytes: &[u8]) -> IndexFile {
+    fn parse(&self, name: &StageName, bytes: &[u8]) -> Result<IndexFile, SourceError> {
         // A line that is no UTF-8 is told of as a line that cannot be read, the others stay.
-        IndexFile::parse(name, &self.source, &String::from_utf8_lossy(bytes))
+        let file = IndexFile::parse(name, &self.source, &String::from_utf8_lossy(bytes));
+        file.map_err(|error| SourceError::BadRegistry {
+            registry: self.source.describe(),
+            reason: error.to_string(),
+        })
     }
 
     /// Returns the index file at `path`, `None` where there is none; the server sends it only if it has changed.

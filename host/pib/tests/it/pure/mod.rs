@@ -2,6 +2,7 @@
 
 mod cli;
 mod doors;
+mod endless;
 mod events;
 mod failures;
 mod fields;
