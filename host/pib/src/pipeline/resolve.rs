@@ -58,6 +58,8 @@ pub(crate) struct Moves {
     pub(crate) update: Update,
     /// What git stages move to.
     pub(crate) pins: BTreeMap<StageName, String>,
+    /// The stages of which another content is taken for a version or tag that is locked.
+    pub(crate) republished: Vec<StageName>,
     /// The stages that the project holds itself.
     pub(crate) vendor: Option<Vendor>,
 }
@@ -99,9 +101,12 @@ pub(crate) async fn resolve_moving(
         chosen = choose(&*reporter, &project, &sources.fresh(), &request).await;
     }
     let resolution = chosen?;
-    for stage in &resolution.stages {
-        // Also where nothing is fetched: else a lock that is written anew would take the change.
-        before.stage(&stage.name).map_or(Ok(()), |locked| source::check_locked(stage, locked))?;
+    let is_accepted = |stage: &&ResolvedStage| moves.republished.contains(&stage.name);
+    for stage in resolution.stages.iter().filter(|stage| !is_accepted(stage)) {
+        // Also where nothing is fetched, and of what may move: else a lock that is written anew would take the change.
+        // What a target holds is a promise to the others, too.
+        let mut locked = project.locked_stages().filter(|locked| locked.name == stage.name);
+        locked.try_for_each(|locked| source::check_locked(stage, locked))?;
     }
     if request.update == Update::None {
         warn_of_unused_patches(session, &project, &resolution);
@@ -257,7 +262,7 @@ pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> 
     project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
 }
 
-/// Returns what of the lock is held to: an updated stage may have another content, also in the same version.
+/// Returns what of the lock is held to, where some stages may move.
 fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
     match update {
         Update::None => {}

@@ -168,8 +168,8 @@ pub enum SourceError {
     /// A source has something else under a version that is locked.
     #[error("{what} changed since it was locked: pib.lock has {locked}, {place} now has {found}")]
     #[diagnostic(help(
-        "A published version must never change. Find out why it did; if the new content is right, accept it with \
-         `pib update {name}`."
+        "A published version must never change. Find out why it did; if the new content is right, take it with \
+         `pib update {name} --accept-republished`."
     ))]
     ChangedSinceLock {
         /// What changed: the archive or the content of which stage.

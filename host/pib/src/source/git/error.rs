@@ -36,8 +36,8 @@ pub enum GitError {
          {locked}, the tag now names {found}"
     )]
     #[diagnostic(help(
-        "A published tag should never move. Find out why it did; if the new commit is right, take it with `pib \
-         update {name}`."
+        "A published tag should never move. Find out why it did; if the new commit is right, take it with \
+         `pib update {name} --accept-republished`."
     ))]
     Moved {
         /// The stage.
