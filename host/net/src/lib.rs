@@ -5,17 +5,21 @@
 //! A token goes to the origin that it is for and, after a redirect, to no other. Deliberately absent: keeping what was
 //! fetched, and digests of a protocol's own; callers know what they expect.
 
-use std::fmt;
+mod pace;
+
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pib_plan::credential::Credential;
 use pib_plan::id::Digest;
 use reqwest::{Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
+
+pub use pace::{Pace, TooSlow};
 
 /// How often one request is made before its failure is reported.
 const ATTEMPTS: u32 = 4;
@@ -23,6 +27,12 @@ const ATTEMPTS: u32 = 4;
 const BACKOFF: Duration = Duration::from_millis(400);
 /// The longest pause that a server may ask for with `Retry-After`.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a server has for the head of its answer, redirects included, and how long none of the rest may arrive.
+const SILENCE: Duration = Duration::from_secs(60);
+/// In windows of this length, fewer than `FLOOR` bytes a second are too few.
+const WINDOW: Duration = Duration::from_secs(30);
+/// The fewest bytes a second.
+const FLOOR: u64 = 1000;
 
 /// Says why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +80,24 @@ pub enum NetError {
         #[source]
         source: reqwest::Error,
     },
+    /// No answer came, or no whole head of one.
+    #[error("fetching {url} failed: the server sent no answer for {seconds} seconds")]
+    Silent {
+        /// What was asked for.
+        url: Box<Url>,
+        /// How long pib waited.
+        seconds: u64,
+    },
+    /// The answer came too slowly.
+    #[error("fetching {url} was stopped: for {seconds} seconds it brought fewer than {floor} bytes a second")]
+    TooSlow {
+        /// What was asked for.
+        url: Box<Url>,
+        /// The fewest bytes a second.
+        floor: u64,
+        /// For how many seconds there were fewer.
+        seconds: u64,
+    },
     /// The answer is longer than it can rightly be.
     #[error("fetching {url} was stopped: the answer is larger than the {limit} bytes expected at most")]
     TooLarge {
@@ -99,6 +127,7 @@ impl NetError {
         match self {
             Self::Status { status, .. } => is_passing(*status),
             Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
+            Self::Silent { .. } => true,
             _ => false,
         }
     }
@@ -117,17 +146,15 @@ pub struct Validators {
 }
 
 /// The shared HTTP client; cloning it is cheap and shares its connections.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Http {
     client: reqwest::Client,
-    /// What lets the user in at the one server that this clone speaks to.
-    token: Option<Arc<str>>,
-}
-
-impl fmt::Debug for Http {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Http").field("token", &self.token.is_some()).finish_non_exhaustive()
-    }
+    /// What lets the user in at one server.
+    credential: Option<Arc<Credential>>,
+    /// How long a server may be silent.
+    silence: Duration,
+    /// How long it may be slow.
+    window: Duration,
 }
 
 impl Http {
@@ -136,26 +163,21 @@ impl Http {
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Self, NetError> {
-        // Another part of the process may have installed a provider already; either one will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(Duration::from_secs(20))
-                .read_timeout(Duration::from_secs(60))
-                .redirect(redirect_policy())
-        };
-        // A machine without the authorities' certificates can still use plain HTTP, where Debian's packages
-        // are; what it asks for over TLS then fails with the server's name.
-        let without_tls = |_| builder().tls_backend_preconfigured(trusting_nobody()).build();
-        let client = builder().build().or_else(without_tls).map_err(NetError::Client)?;
-        Ok(Self { client, token: None })
+        let client = client(reqwest::Client::builder)?;
+        Ok(Self { client, credential: None, silence: SILENCE, window: WINDOW })
     }
 
-    /// Returns the same client with a token for the one server that it is then used for.
-    #[must_use]
-    pub fn with_token(&self, token: &str) -> Self {
-        Self { client: self.client.clone(), token: Some(token.into()) }
+    /// Returns a client that also lets the user in where the credential covers what is asked for, and nowhere else.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, NetError> {
+        let client = match credential.scope().scheme() {
+            "https" => self.client.clone(),
+            // What is to stay on this machine does not go through the proxy that the environment names.
+            _ => client(|| reqwest::Client::builder().no_proxy())?,
+        };
+        Ok(Self { client, credential: Some(Arc::new(credential.clone())), ..self.clone() })
     }
 
     /// Returns the client itself, for a protocol that is more than fetching a file.
@@ -248,9 +270,39 @@ impl Http {
             // The URL is in our own message already.
             None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
         };
+        let (request, conditional) = self.request(url, known);
+        let silent = || NetError::Silent { url: url.clone().into(), seconds: self.silence.as_secs() };
+        let sent = tokio::time::timeout(self.silence, request.send()).await;
+        let mut response = sent.map_err(|_| silent())?.map_err(transport)?;
+        if response.status() == StatusCode::NOT_MODIFIED && conditional {
+            return Ok(None);
+        }
+        if !response.status().is_success() {
+            return Err(Failure::of(url, &response));
+        }
+        let too_large = || NetError::TooLarge { url: url.clone().into(), limit };
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(too_large().into());
+        }
+        let mut left = limit;
+        let mut pace = Pace::new(self.window, FLOOR);
+        let too_slow =
+            |TooSlow { floor, seconds }| NetError::TooSlow { url: url.clone().into(), floor, seconds };
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            pace.arrived(chunk.len()).map_err(too_slow)?;
+            left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
+            sink(&chunk).map_err(|source| NetError::Write { url: url.clone().into(), source })?;
+        }
+        let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        Ok(Some(Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) }))
+    }
+
+    /// Returns a request for `url` unless it is still the `known` one, and whether it asks for that.
+    fn request(&self, url: &Url, known: &Validators) -> (reqwest::RequestBuilder, bool) {
         let mut request = self.client.get(url.clone());
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+        // Of a redirect to another server, the HTTP library takes the token away.
+        if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
+            request = request.bearer_auth(credential.token());
         }
         let conditions = [
             (header::IF_NONE_MATCH, known.etag.as_ref()),
@@ -263,24 +315,7 @@ impl Http {
                 request = request.header(name, value);
             }
         }
-        let mut response = request.send().await.map_err(transport)?;
-        if response.status() == StatusCode::NOT_MODIFIED && conditional {
-            return Ok(None);
-        }
-        if !response.status().is_success() {
-            return Err(Failure::of(url, &response));
-        }
-        let too_large = || NetError::TooLarge { url: url.clone().into(), limit };
-        if response.content_length().is_some_and(|length| length > limit) {
-            return Err(too_large().into());
-        }
-        let mut left = limit;
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
-            sink(&chunk).map_err(|source| NetError::Write { url: url.clone().into(), source })?;
-        }
-        let text = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
-        Ok(Some(Validators { etag: text(header::ETAG), last_modified: text(header::LAST_MODIFIED) }))
+        (request, conditional)
     }
 }
 
@@ -315,6 +350,24 @@ impl Failure {
         tokio::time::sleep(pause(attempt, self.retry_after)).await;
         Ok(())
     }
+}
+
+/// Returns a client with what all have in common.
+fn client(start: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, NetError> {
+    // Another part of the process may have installed a provider already; either one will do.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = || {
+        start()
+            .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(20))
+            .read_timeout(SILENCE)
+            .referer(false)
+            .redirect(redirect_policy())
+    };
+    // A machine without the authorities' certificates can still use plain HTTP, where Debian's packages
+    // are; what it asks for over TLS then fails with the server's name.
+    let without_tls = |_| builder().tls_backend_preconfigured(trusting_nobody()).build();
+    builder().build().or_else(without_tls).map_err(NetError::Client)
 }
 
 fn trusting_nobody() -> rustls::ClientConfig {

@@ -87,3 +87,49 @@ async fn a_server_that_asks_for_an_hour_is_not_waited_for() {
     assert!(error.to_string().contains("429") && error.to_string().contains("3600 seconds"), "{error}");
     assert_eq!(server.asked().len(), 1);
 }
+
+/// A server that sends this, and then the second text again and again, with pauses; returns its address.
+fn endless(start: &'static str, again: &'static str, pause: Duration) -> Url {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/x", listener.local_addr().unwrap())).unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.write_all(start.as_bytes());
+                while stream.write_all(again.as_bytes()).is_ok() {
+                    std::thread::sleep(pause);
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn a_server_that_goes_on_for_ever_is_left() {
+    let drip = Duration::from_millis(20);
+    let full = Duration::ZERO;
+    let mut all = tokio::task::JoinSet::new();
+    for (start, again, pause, words) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n", "{", drip, "fewer than 1000 bytes a second"),
+        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", drip, "fewer than 1000"),
+        ("HTTP/1.1 200 OK\r\n\r\n", "xxxxxxxx", full, "larger than the 60000 bytes"),
+        ("HTTP/1.1 200 OK\r\n", "X-A: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n", full, "failed"),
+        ("HTTP/1.1 200 OK\r\n", "X-A: a\r\n", drip, "failed"),
+        ("HTTP/1.1 200 OK\r\nX-A: ", "a", drip, "no answer for 1 seconds"),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n", drip, "no answer for 1 seconds"),
+        ("", "", drip, "no answer for 1 seconds"),
+    ] {
+        all.spawn(async move {
+            let began = std::time::Instant::now();
+            let second = Duration::from_secs(1);
+            let http = Http { silence: second, window: second, ..Http::new().unwrap() };
+            let error = http.bytes(&endless(start, again, pause), 60_000).await.unwrap_err().to_string();
+            assert!(error.contains(words), "{start:?} {again:?}: {error}");
+            assert!(began.elapsed() < Duration::from_secs(30), "{start:?} {again:?}: {:?}", began.elapsed());
+        });
+    }
+    while let Some(done) = all.join_next().await {
+        done.unwrap();
+    }
+}

@@ -28,6 +28,10 @@ pub const MODES_SCHEMA: u32 = 2;
 
 /// The longest index line that is read, in bytes; a longer one is not a stage's description.
 const MAX_LINE: usize = 1 << 20;
+/// The most versions of a stage that are read of one index file; a person who publishes every hour needs a year for them.
+pub const MAX_VERSIONS: usize = 10_000;
+/// The most other stages that one version may name in its index line.
+pub const MAX_NAMED: usize = 500;
 
 /// One version of a stage, as one line of a registry's index has it; `git` and `path` stages get one from
 /// their `stage.toml`.
@@ -88,6 +92,13 @@ pub struct IndexEntry {
     /// Whether new resolutions pass it over; a lock that holds it still works.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yanked: bool,
+}
+
+impl IndexEntry {
+    /// Returns how many times it names another stage.
+    fn named(&self) -> usize {
+        self.deps.len() + self.conflicts.len() + self.order.after.len() + self.order.before.len()
+    }
 }
 
 /// A stage's hook: which component, and which interface it was made for.
@@ -158,6 +169,16 @@ pub struct IndexFile {
     pub versions: Vec<Candidate>,
     /// The lines that say nothing of a version of this stage.
     pub skipped: Vec<SkippedLine>,
+    /// How many bytes of an index it was read from; none where the source has no index.
+    pub bytes: u64,
+}
+
+/// Says that an index file has more versions than any stage can rightly have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("its index of stage `{name}` has more than {MAX_VERSIONS} versions")]
+pub struct TooManyVersions {
+    /// The stage.
+    pub name: StageName,
 }
 
 /// A line of an index file that was passed over.
@@ -179,17 +200,28 @@ struct Probe {
 }
 
 impl IndexFile {
+    /// Returns the file of a source that has this one version, and no index.
+    pub fn of(candidate: Candidate) -> Self {
+        Self { versions: vec![candidate], skipped: Vec::new(), bytes: 0 }
+    }
+
     /// Reads the index file of `name` at `source`.
     ///
-    /// Never fails as a whole: one line that is broken, or written for a newer pib, must not take the stage's
-    /// other versions away. Where at least the version can be read, it becomes [`Offer::Unreadable`], so that a
-    /// failed resolution can tell why it was passed over.
-    pub fn parse(name: &StageName, source: &SourceId, text: &str) -> Self {
-        let mut file = Self { versions: Vec::new(), skipped: Vec::new() };
+    /// One line that is broken, or written for a newer pib, does not take the stage's other versions away. Where at least
+    /// the version can be read, it becomes [`Offer::Unreadable`], so that a failed resolution can tell why it was passed
+    /// over.
+    ///
+    /// # Errors
+    /// When there are more than [`MAX_VERSIONS`] lines.
+    pub fn parse(name: &StageName, source: &SourceId, text: &str) -> Result<Self, TooManyVersions> {
+        let mut file = Self { versions: Vec::new(), skipped: Vec::new(), bytes: text.len() as u64 };
         let mut seen = BTreeSet::new();
         for (number, line) in text.lines().enumerate() {
             if line.trim().is_empty() {
                 continue;
+            }
+            if file.versions.len() + file.skipped.len() >= MAX_VERSIONS {
+                return Err(TooManyVersions { name: name.clone() });
             }
             let read = read_line(name, line).and_then(|(version, offer)| {
                 let bare = Version { build: semver::BuildMetadata::EMPTY, ..version.clone() };
@@ -203,7 +235,7 @@ impl IndexFile {
                 Err(reason) => file.skipped.push(SkippedLine { line: number + 1, reason }),
             }
         }
-        file
+        Ok(file)
     }
 }
 
@@ -248,7 +280,12 @@ fn read_line(name: &StageName, line: &str) -> Result<(Version, Offer), String> {
         && entry.cksum.is_some()
         && entry.content.is_some()
     {
-        return Ok((entry.vers.clone(), Offer::Entry(Arc::new(entry))));
+        let version = entry.vers.clone();
+        let offer = match entry.named() > MAX_NAMED {
+            true => Offer::Unreadable(format!("names more than {MAX_NAMED} other stages")),
+            false => Offer::Entry(Arc::new(entry)),
+        };
+        return Ok((version, offer));
     }
     let probe: Probe = serde_json::from_str(line).map_err(|error| error.to_string())?;
     if probe.name != name.as_str() {

@@ -9,6 +9,7 @@
 //! | [`stage`] | what a stage says of itself |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
+//! | [`credential`] | tokens for registries, and which of them goes where |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
 //! | [`record`] | what earlier builds left, and why a stage is built again |
@@ -35,6 +36,7 @@ pub mod base;
 pub mod board;
 pub mod build_stage;
 pub mod config;
+pub mod credential;
 pub mod hook;
 pub mod id;
 pub mod index;

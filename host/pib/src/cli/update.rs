@@ -17,6 +17,9 @@ pub(super) struct Update {
     /// Move the stage to exactly this version, or a stage from git to this commit
     #[arg(long, value_name = "VERSION", requires = "stages")]
     precise: Option<String>,
+    /// Take another content of the stages for a version, or another commit for a tag, that is locked
+    #[arg(long, requires = "stages")]
+    accept_republished: bool,
     /// Show what would change and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -26,8 +29,8 @@ pub(super) struct Update {
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Update) -> Result<(), Error> {
-    let Update { stages, base, precise, dry_run, offline } = args;
-    let options = ops::update::UpdateOptions { stages, base, precise, dry_run, offline };
+    let Update { stages, base, precise, accept_republished, dry_run, offline } = args;
+    let options = ops::update::UpdateOptions { stages, base, precise, accept_republished, dry_run, offline };
     let updated = ops::update::update(session, &options).await?;
     print_as(json, &updated, ops::update::Updated::to_text)
 }

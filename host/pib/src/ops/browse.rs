@@ -139,7 +139,7 @@ pub async fn info(
         _ => vec![sources.registry_source(registry)?],
     };
     let (mut source, mut file) =
-        (SourceId::bundled(), IndexFile { versions: Vec::new(), skipped: Vec::new() });
+        (SourceId::bundled(), IndexFile { versions: Vec::new(), skipped: Vec::new(), bytes: 0 });
     for place in places {
         if file.versions.is_empty() {
             file = sources.candidates(&name, &place).await?;

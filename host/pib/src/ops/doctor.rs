@@ -258,19 +258,17 @@ fn tools() -> Vec<Check> {
 async fn registries(session: &Session, project: Option<&Project>, offline: bool) -> Vec<Check> {
     let mut checks = vec![Check::ok("the bundled registry", "part of this program")];
     let Some(project) = project.filter(|_| !offline) else { return checks };
-    let sources = match resolve::sources(session, &project.dir, &project.manifest, LockMode::default()) {
-        Ok(sources) => sources,
-        Err(error) => {
-            checks.push(Check::error("what the project reaches", &error));
-            return checks;
+    match resolve::sources(session, &project.dir, &project.manifest, LockMode::default()) {
+        Ok(sources) => {
+            for (name, url) in &project.manifest.registries {
+                let title = format!("the registry {name}");
+                checks.push(match sources.check_registry(name).await {
+                    Ok(()) => Check::ok(title, url),
+                    Err(error) => Check::error(title, &error),
+                });
+            }
         }
-    };
-    for (name, url) in &project.manifest.registries {
-        let title = format!("the registry {name}");
-        checks.push(match sources.check_registry(name).await {
-            Ok(()) => Check::ok(title, url),
-            Err(error) => Check::error(title, &error),
-        });
+        Err(error) => checks.push(Check::error("what the project reaches", &error)),
     }
     checks.push(mirror(session, project).await);
     checks

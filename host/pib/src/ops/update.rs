@@ -25,6 +25,8 @@ pub struct UpdateOptions {
     pub base: bool,
     /// Move the one stage to exactly this version; one from git to this commit.
     pub precise: Option<String>,
+    /// Take another content of the named stages for a version or tag that is locked.
+    pub accept_republished: bool,
     /// Change nothing.
     pub dry_run: bool,
     /// Use no network.
@@ -46,7 +48,8 @@ pub struct Updated {
 /// A base that may move is made anew by the next build, from what the mirror has by then.
 ///
 /// # Errors
-/// When a name is no stage of the build, or no versions go together.
+/// When a name is no stage of the build, no versions go together, or what is locked was published again with another
+/// content.
 pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Updated, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
@@ -58,7 +61,12 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
         true => (Update::None, BTreeMap::new()),
         false => which(options, &project)?,
     };
-    let moves = Moves { update, pins, vendor: vendored::open(session, &project)? };
+    let republished = match (&update, options.accept_republished) {
+        (Update::Stages(names), true) => names.clone(),
+        (Update::Precise(name, _), true) => vec![name.clone()],
+        _ => Vec::new(),
+    };
+    let moves = Moves { update, pins, republished, vendor: vendored::open(session, &project)? };
     let mut all = resolve_all_moving(session, &project, mode, moves).await?;
     if with_base {
         all.parts.iter_mut().for_each(Resolved::drop_bases);

@@ -13,7 +13,6 @@ use pib_plan::board;
 use pib_plan::config::Setting;
 use pib_plan::id::{Digest, KeyHasher, StageName};
 use pib_plan::manifest::ManifestError;
-use pib_plan::manifest::user::{self, UserConfig};
 use pib_plan::secret;
 use pib_plan::size::ByteSize;
 
@@ -23,7 +22,7 @@ use crate::hooks::{
     Answer, Context, Files, HookError, HookName, Host, Level, ProjectFile, Question, Severity, StageRef,
     Value,
 };
-use crate::project::{Error, Project, Session, blocking, files};
+use crate::project::{Error, Project, Session, blocking, user_config};
 use crate::source::Package;
 use pib_event::{Event, Reporter, ReporterExt as _};
 
@@ -39,15 +38,7 @@ pub(crate) struct Job {
 
 /// Returns a host for hooks with the limits that the user has set.
 pub(crate) fn host(session: &Session) -> Result<Host, Error> {
-    let config = match &session.config {
-        Some(folder) => {
-            let path = folder.join(user::FILE_NAME);
-            let text = files::read_text(&path)?.unwrap_or_default();
-            UserConfig::parse(&session.show(&path).display().to_string(), &text)?
-        }
-        None => UserConfig::default(),
-    };
-    Ok(Host::new(&session.cache, config.hooks))
+    Ok(Host::new(&session.cache, user_config::load(session)?.hooks))
 }
 
 /// Asks the hooks of all `packages`, which are in build order; those that do not depend on each other, which is all of

@@ -4,23 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_plan::credential::Credentials;
 use pib_plan::id::StageName;
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
-use pib_plan::resolve::{self, Facts, Prefetch, Resolution, ResolveRequest, ResolvedStage, Root, Update};
+use pib_plan::resolve::{
+    self, Facts, Prefetch, Resolution, ResolveError, ResolveRequest, ResolvedStage, Root, Update,
+};
 
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, cache_lock, locate, reach, slow};
+use crate::project::{
+    Error, LockMode, Project, Session, blocking, cache_lock, locate, reach, slow, user_config,
+};
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
 use pib_event::Reporter;
 
 /// How many stages are asked for, or fetched, at once.
 const AT_ONCE: usize = 32;
+/// How long all questions about where stages come from may take together, whatever the servers do.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// The resolved and ordered stages of a project.
 pub(crate) struct Resolved {
@@ -51,6 +60,8 @@ pub(crate) struct Moves {
     pub(crate) update: Update,
     /// What git stages move to.
     pub(crate) pins: BTreeMap<StageName, String>,
+    /// The stages of which another content is taken for a version or tag that is locked.
+    pub(crate) republished: Vec<StageName>,
     /// The stages that the project holds itself.
     pub(crate) vendor: Option<Vendor>,
 }
@@ -92,9 +103,12 @@ pub(crate) async fn resolve_moving(
         chosen = choose(&*reporter, &project, &sources.fresh(), &request).await;
     }
     let resolution = chosen?;
-    for stage in &resolution.stages {
-        // Also where nothing is fetched: else a lock that is written anew would take the change.
-        before.stage(&stage.name).map_or(Ok(()), |locked| source::check_locked(stage, locked))?;
+    let is_accepted = |stage: &&ResolvedStage| moves.republished.contains(&stage.name);
+    for stage in resolution.stages.iter().filter(|stage| !is_accepted(stage)) {
+        // Also where nothing is fetched, and of what may move: else a lock that is written anew would take the change.
+        // What a target holds is a promise to the others, too.
+        let mut locked = project.locked_stages().filter(|locked| locked.name == stage.name);
+        locked.try_for_each(|locked| source::check_locked(stage, locked))?;
     }
     if request.update == Update::None {
         warn_of_unused_patches(session, &project, &resolution);
@@ -117,7 +131,14 @@ async fn choose(
 ) -> Result<Resolution, Error> {
     let title = "Asking where the stages come from";
     let index = slow::shown(reporter, "index", title, prefetch(project, sources, request)).await?;
-    resolve::resolve(request, &index).map_err(|error| locate::resolution(project, error))
+    // It may take long, and is stopped where nobody waits any more.
+    let request = request.clone();
+    let solve = blocking::run(move |stopped| {
+        resolve::resolve_unless(&request, &index, &|| stopped.load(Ordering::Relaxed))
+    });
+    let title = "Choosing versions";
+    let chosen = slow::shown(reporter, "versions", title, solve).await?;
+    chosen.map_err(|error| locate::resolution(project, error))
 }
 
 /// A patch that changes nothing is most likely one for a name that was mistyped, or for a stage that is gone.
@@ -170,7 +191,8 @@ fn is_locked(resolution: &Resolution, lock: &Lockfile) -> bool {
 /// Returns the places that the project's stages may come from.
 ///
 /// # Errors
-/// When one of these is outside of the project's folder, and the user has not allowed that.
+/// When one of these is outside of the project's folder and the user has not allowed that, or the user's own config cannot
+/// be used.
 pub(crate) fn sources(
     session: &Session,
     dir: &Path,
@@ -180,9 +202,13 @@ pub(crate) fn sources(
     session.consent.check(dir, reach::of_manifest(dir, manifest))?;
     let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
-        .git(session.git.clone())
-        .tokens(&session.tokens_for(manifest.registries.keys()));
-    Ok(sources)
+        .git(session.git.clone());
+    // Without the network, no token goes anywhere.
+    let credentials = match mode.offline {
+        true => Credentials::default(),
+        false => user_config::credentials(session, &manifest.registries)?,
+    };
+    Ok(sources.credentials(credentials))
 }
 
 impl Resolved {
@@ -240,7 +266,7 @@ pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> 
     project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
 }
 
-/// Returns what of the lock is held to: an updated stage may have another content, also in the same version.
+/// Returns what of the lock is held to, where some stages may move.
 fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
     match update {
         Update::None => {}
@@ -326,7 +352,20 @@ fn root(manifest: &ProjectManifest, stage: &StageRequest) -> Result<Root, Error>
 }
 
 /// Fetches all that the resolver can ask for, so that it need not wait for anything.
+///
+/// Each answer has its bounds, and so has their number; a server that goes to each of them has a bound on the whole.
 async fn prefetch(
+    project: &Project,
+    sources: &Sources,
+    request: &ResolveRequest,
+) -> Result<MemoryIndex, Error> {
+    match tokio::time::timeout(PATIENCE, prefetch_all(project, sources, request)).await {
+        Ok(index) => index,
+        Err(_) => Err(SourceError::Slow { minutes: PATIENCE.as_secs() / 60 }.into()),
+    }
+}
+
+async fn prefetch_all(
     project: &Project,
     sources: &Sources,
     request: &ResolveRequest,
@@ -345,10 +384,12 @@ async fn prefetch(
         });
         let mut answers = stream::iter(questions).buffered(AT_ONCE);
         while let Some((name, source, file)) = answers.next().await {
-            let candidates = file.map_err(|error| locate::source(project, &name, error))?.versions;
-            prefetch.answer(&name, &source, &candidates);
+            let file = file.map_err(|error| locate::source(project, &name, error))?;
+            prefetch
+                .answer(&name, &source, &file)
+                .map_err(|excess| locate::resolution(project, ResolveError::from(excess)))?;
             asked.insert(source.clone());
-            index.insert(name, source, candidates);
+            index.insert(name, source, file.versions);
         }
     }
     // Listing a folder takes longer than reading a file of it, so that is done once.

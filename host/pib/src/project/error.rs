@@ -99,6 +99,15 @@ pub enum Error {
         #[help]
         help: Option<String>,
     },
+    /// The user's own config cannot be used.
+    #[error("{message}")]
+    UserConfig {
+        /// What is wrong.
+        message: String,
+        /// What to do next.
+        #[help]
+        help: String,
+    },
     /// Stages cannot be assembled.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -248,6 +257,7 @@ impl Error {
             | Self::Manifests(_)
             | Self::Edit(_)
             | Self::Stage { .. } => 3,
+            Self::UserConfig { .. } => 3,
             Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
             Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
             Self::Placed(placed) => placed.what.exit_code(),
@@ -314,6 +324,7 @@ fn source_code(error: &SourceError) -> u8 {
         SourceError::Git(GitError::Interrupted { .. }) => 130,
         SourceError::Git(_) => 8,
         SourceError::Net { .. }
+        | SourceError::Slow { .. }
         | SourceError::Offline { .. }
         | SourceError::WrongDigest { .. }
         | SourceError::ChangedSinceLock { .. }

@@ -24,6 +24,10 @@ pub(crate) fn resolution(project: &Project, error: ResolveError) -> Error {
             let spans = problems.iter().flat_map(|problem| requests(project, &problem.requests)).collect();
             at(project, spans, "asked for here", ResolveError::Unsatisfiable { problems }.into())
         }
+        ResolveError::Excess(excess) => {
+            let spans = excess.chain.first().map(|name| requests(project, std::slice::from_ref(name)));
+            at(project, spans.unwrap_or_default(), "asked for here", ResolveError::Excess(excess).into())
+        }
         other => other.into(),
     }
 }

@@ -10,6 +10,7 @@
 //! | `logs` | the full log of a build |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
 //! | `reach`, `consent` | what a project names outside of its folder, and whether the user allows that |
+//! | `user_config` | the user's own config file, and tokens for registries |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
@@ -24,6 +25,7 @@ mod placed;
 pub(crate) mod reach;
 mod session;
 pub(crate) mod slow;
+pub(crate) mod user_config;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};

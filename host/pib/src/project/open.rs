@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pib_event::Event;
 use pib_plan::base::NeededBase;
-use pib_plan::lockfile::{self, Lockfile};
+use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
 
 use crate::project::{Error, Session, blocking, files};
@@ -119,6 +119,12 @@ impl Project {
     /// Returns the name of the target that this is.
     pub(crate) fn target_name(&self) -> Option<&str> {
         self.manifest.project.target.as_deref()
+    }
+
+    /// Returns every stage that the lock holds, for the project or any target.
+    pub(crate) fn locked_stages(&self) -> impl Iterator<Item = &LockedStage> {
+        let whole = self.whole_lock.iter();
+        whole.flat_map(|lock| lock.targets.values().chain([&lock.stages]).flatten())
     }
 
     /// Returns the whole lock with these parts in it, and without those of targets that are gone.

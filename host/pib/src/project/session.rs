@@ -1,6 +1,6 @@
 //! What every operation gets: the frozen facts about this run of the program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,8 @@ use super::Error;
 use super::consent::Consent;
 use crate::engine::ConnectOptions;
 use crate::source::git::GitOptions;
-use pib_event::{Mask, Masked, Reporter};
+use pib_event::{Mask, Masked, Reporter, ReporterExt as _};
+use pib_plan::credential::RegistryVariables;
 
 /// The environment of one run. Read once, at the start; nothing below reads environment variables.
 #[derive(Clone)]
@@ -30,8 +31,9 @@ pub struct Session {
     pub engine: ConnectOptions,
     /// What git repositories are reached with.
     pub git: GitOptions,
-    /// What lets the user in at registries: `PIB_REGISTRIES_NAME_TOKEN`, by the name in capitals, `_` for `-`.
-    pub tokens: BTreeMap<String, String>,
+    /// What lets the user in at registries: `PIB_REGISTRIES_NAME_TOKEN` and `PIB_REGISTRIES_NAME_INDEX`, by the name in
+    /// capitals, `_` for `-`.
+    pub registries: RegistryVariables,
     /// The root of the file system whose apt sources name a Debian mirror; `/` but in tests.
     pub host_root: PathBuf,
     /// The variables of the environment, which secrets may come from.
@@ -44,7 +46,13 @@ pub struct Session {
     pub logs: Logs,
     /// What the user allows projects to reach outside of their folders.
     pub consent: Consent,
+    /// The warnings that were given already.
+    pub warned: Warned,
 }
+
+/// The warnings that this run of the program has given: each is given once.
+#[derive(Clone, Default)]
+pub struct Warned(Arc<Mutex<BTreeSet<String>>>);
 
 /// The logs that this run of the program has written, for the message that names them.
 #[derive(Clone, Default)]
@@ -90,12 +98,7 @@ impl Session {
         let engine = engine(home.clone(), &set);
         let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
         let git = GitOptions::new(ssh, Arc::clone(&reporter));
-        let tokens = std::env::vars_os().filter_map(|(name, token)| {
-            let name = name.to_str()?.strip_prefix("PIB_REGISTRIES_")?.strip_suffix("_TOKEN")?.to_owned();
-            Some((name, token.into_string().ok().filter(|token| !token.is_empty())?))
-        });
-        let tokens: BTreeMap<String, String> = tokens.collect();
-        tokens.values().for_each(|token| mask.hide(token.as_bytes()));
+        let registries = registry_variables(&mask);
         let host_root = set("PIB_HOST_ROOT").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
@@ -111,13 +114,14 @@ impl Session {
             home,
             engine,
             git,
-            tokens,
+            registries,
             host_root,
             variables,
             reporter,
             mask,
             logs,
             consent,
+            warned: Warned::default(),
         })
     }
 
@@ -134,13 +138,14 @@ impl Session {
             home: None,
             engine: ConnectOptions::default(),
             git: GitOptions::new(None, Arc::clone(&reporter)),
-            tokens: BTreeMap::new(),
+            registries: RegistryVariables::default(),
             host_root: folder.to_owned(),
             variables: Arc::default(),
             reporter,
             mask: Mask::default(),
             logs: Logs::default(),
             consent: Consent::default(),
+            warned: Warned::default(),
         }
     }
 
@@ -150,13 +155,12 @@ impl Session {
         Self { target: target.map(str::to_owned), ..self.clone() }
     }
 
-    /// Returns the tokens for registries that a project calls by these names.
-    pub fn tokens_for<'a>(&self, names: impl Iterator<Item = &'a String>) -> BTreeMap<String, String> {
-        let token = |name: &String| {
-            let variable = name.to_uppercase().replace('-', "_");
-            Some((name.clone(), self.tokens.get(&variable)?.clone()))
-        };
-        names.filter_map(token).collect()
+    /// Reports a warning, unless this run of the program has given it already.
+    pub(crate) fn warn_once(&self, message: String) {
+        let is_new = self.warned.0.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone());
+        if is_new {
+            self.reporter.warn(message);
+        }
     }
 
     /// Returns a path of the command line, with `~` for the home folder, in full.
@@ -171,6 +175,20 @@ impl Session {
     pub fn show<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.cwd).ok().filter(|path| !path.as_os_str().is_empty()).unwrap_or(path)
     }
+}
+
+/// Returns what the environment says of registries; the tokens are hidden from now on.
+fn registry_variables(mask: &Mask) -> RegistryVariables {
+    let named = |end: &str| -> BTreeMap<String, String> {
+        let value = |(name, value): (OsString, OsString)| {
+            let name = name.to_str()?.strip_prefix("PIB_REGISTRIES_")?.strip_suffix(end)?.to_owned();
+            Some((name, value.into_string().ok().filter(|value| !value.is_empty())?))
+        };
+        std::env::vars_os().filter_map(value).collect()
+    };
+    let variables = RegistryVariables { tokens: named("_TOKEN"), indexes: named("_INDEX") };
+    variables.tokens.values().for_each(|token| mask.hide(token.as_bytes()));
+    variables
 }
 
 /// Returns what the environment says of the engine, by the docker client's variables, and Podman's for its address.

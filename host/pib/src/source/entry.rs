@@ -14,7 +14,7 @@ use super::contents::Contents;
 use super::stage_files::{MAX_BYTES, is_file};
 
 /// The largest index file that is read, in bytes.
-pub(super) const MAX_INDEX: u64 = 64 << 20;
+pub(super) const MAX_INDEX: u64 = 16 << 20;
 
 /// Returns the index entry of the stage in the folder `root`, without what only an archive has.
 pub(super) fn of(

@@ -168,8 +168,8 @@ pub enum SourceError {
     /// A source has something else under a version that is locked.
     #[error("{what} changed since it was locked: pib.lock has {locked}, {place} now has {found}")]
     #[diagnostic(help(
-        "A published version must never change. Find out why it did; if the new content is right, accept it with \
-         `pib update {name}`."
+        "A published version must never change. Find out why it did; if the new content is right, take it with \
+         `pib update {name} --accept-republished`."
     ))]
     ChangedSinceLock {
         /// What changed: the archive or the content of which stage.
@@ -236,6 +236,16 @@ pub enum SourceError {
         /// What the HTTP client found.
         #[source]
         source: NetError,
+    },
+    /// Servers answer, but so slowly that no build comes of it.
+    #[error("asking where the stages come from was stopped after {minutes} minutes")]
+    #[diagnostic(help(
+        "A registry or repository answers too slowly. `pib doctor` tries each; what is in the cache can be used with \
+         --offline."
+    ))]
+    Slow {
+        /// After how many minutes.
+        minutes: u64,
     },
     /// A git repository does not give a stage.
     #[error(transparent)]
@@ -350,6 +360,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Returns the error of an HTTP client that cannot be made.
+    pub(super) fn client(source: NetError) -> Self {
+        Self::Net { what: "stages".to_owned(), source }
+    }
+
     /// Returns a function that wraps an IO error with what was being done to which file.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

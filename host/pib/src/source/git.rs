@@ -8,7 +8,7 @@
 //! | `database` | the copies of repositories in the cache |
 //! | `wanted` | finds what a manifest asks for among what a repository offers |
 //! | `link`, `transport` | what one fetch needs, and why it failed; libgit2's transports for it |
-//! | `meter` | watches a transfer |
+//! | `meter`, `flow` | watch a transfer, and one answer of a server |
 //! | `web`, `login` | over HTTP; who the user is there |
 //! | `ssh` | through the user's own ssh |
 //! | `checkout`, `modules` | writes a stage's files, with those of submodules |
@@ -23,6 +23,7 @@ mod checkout;
 mod database;
 mod error;
 mod fault;
+mod flow;
 mod link;
 mod login;
 mod meter;
@@ -39,9 +40,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::{Candidate, GitSource, Offer};
+use pib_plan::index::{Candidate, GitReference, GitSource, Offer, SourceId};
 use pib_plan::lockfile::LockedStage;
 use pib_plan::manifest::{MAX_MANIFEST, stage};
+use pib_plan::resolve::ResolvedStage;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +139,29 @@ impl Git {
         let _guard = stop.clone().drop_guard();
         let this = Work::new(self, Handle::current(), stop);
         blocking(move || this.run(work)).await
+    }
+}
+
+/// Checks that a tag names the commit that the lock holds, where both are about the same tag.
+///
+/// # Errors
+/// When it names another one; the error has both.
+pub(super) fn check_tag(resolved: &ResolvedStage, locked: &LockedStage) -> Result<(), GitError> {
+    let (SourceId::Git(now), SourceId::Git(before)) = (&resolved.source, &locked.source) else {
+        return Ok(());
+    };
+    let GitReference::Tag(tag) = now.reference() else { return Ok(()) };
+    let is_same =
+        (now.url(), now.reference(), now.path()) == (before.url(), before.reference(), before.path());
+    match (before.commit(), now.commit()) {
+        (Some(locked), Some(found)) if is_same && locked != found => Err(GitError::Moved {
+            name: resolved.name.clone(),
+            url: Address::parse(now.url())?.to_string(),
+            tag: tag.clone(),
+            locked: locked.to_owned(),
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -51,6 +51,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use pib_plan::credential::Credentials;
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
@@ -83,8 +84,8 @@ pub struct Sources {
     git: GitOptions,
     cache_root: PathBuf,
     locked: Arc<[LockedStage]>,
-    /// What lets the user in at registries, by the names that the project gives them.
-    tokens: BTreeMap<String, String>,
+    /// What lets the user in at registries.
+    credentials: Credentials,
     /// Whether web servers are asked even where the lock and what is kept of them would do.
     fresh: bool,
     /// Whether some were not asked.
@@ -113,7 +114,7 @@ impl Sources {
             git: GitOptions::default(),
             cache_root: cache_root.to_owned(),
             locked: Arc::default(),
-            tokens: BTreeMap::new(),
+            credentials: Credentials::default(),
             fresh: false,
             assumed: Arc::default(),
             path_packages: PathPackages::default(),
@@ -144,10 +145,10 @@ impl Sources {
         self
     }
 
-    /// Sets what lets the user in at registries, by the names that the project gives them.
+    /// Sets what lets the user in at registries.
     #[must_use]
-    pub fn tokens(mut self, tokens: &BTreeMap<String, String>) -> Self {
-        self.tokens = tokens.clone();
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
         self
     }
 
@@ -223,7 +224,7 @@ impl Sources {
             && let Some(candidate) = vendor.candidate(name, source, &self.locked)?
         {
             self.assumed.store(true, Ordering::Relaxed);
-            return Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() });
+            return Ok(IndexFile::of(candidate));
         }
         match source {
             SourceId::Registry(_) => {
@@ -249,7 +250,7 @@ impl Sources {
             }
             SourceId::Path(path) => {
                 let candidate = self.path_stage(name, path).candidate(source)?;
-                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+                Ok(IndexFile::of(candidate))
             }
             SourceId::Git(git) => {
                 let _turn = self.git_turn.lock().await;
@@ -261,7 +262,7 @@ impl Sources {
                     }
                 };
                 let candidate = self.repositories().candidate(name.clone(), git.clone(), wish).await?;
-                Ok(IndexFile { versions: vec![candidate], skipped: Vec::new() })
+                Ok(IndexFile::of(candidate))
             }
         }
     }
@@ -344,7 +345,10 @@ impl Sources {
     fn registry(&self, source: &SourceId) -> Result<Registry, SourceError> {
         match source {
             SourceId::Registry(registry) => match registry.url() {
-                Some(url) => Registry::at(url, &self.cache_root, self.token(source), || self.http()),
+                Some(url) => {
+                    let credential = self.credentials.for_registry(url);
+                    Registry::at(url, &self.cache_root, credential, || self.http())
+                }
                 None => Ok(Registry::bundled()),
             },
             SourceId::Git(_) | SourceId::Path(_) => Err(SourceError::BadRegistry {
@@ -354,18 +358,11 @@ impl Sources {
         }
     }
 
-    /// Returns what lets the user in at a registry.
-    fn token(&self, source: &SourceId) -> Option<&str> {
-        let same = |url: &String| SourceId::registry(url).is_ok_and(|registry| registry == *source);
-        let name = self.registries.iter().find(|(name, url)| self.tokens.contains_key(*name) && same(url))?.0;
-        self.tokens.get(name).map(String::as_str)
-    }
-
     fn http(&self) -> Result<Http, SourceError> {
         if let Some(http) = self.http.get() {
             return Ok(http.clone());
         }
-        let http = Http::new().map_err(|source| SourceError::Net { what: "stages".to_owned(), source })?;
+        let http = Http::new().map_err(SourceError::client)?;
         Ok(self.http.get_or_init(|| http).clone())
     }
 

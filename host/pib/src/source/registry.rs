@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use pib_plan::credential::Credential;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
 use semver::Version;
@@ -82,14 +83,14 @@ impl Registry {
     }
 
     /// Returns the registry at `url`; `http` gives the client for one behind a web server, whose index files are kept
-    /// in the cache below `cache_root`, and `token` lets the user in there.
+    /// in the cache below `cache_root`, and `credential` lets the user in there.
     ///
     /// # Errors
-    /// When the address is none of a registry, or a token would travel unprotected.
+    /// When the address is none of a registry.
     pub fn at(
         url: &str,
         cache_root: &Path,
-        token: Option<&str>,
+        credential: Option<&Credential>,
         http: impl FnOnce() -> Result<Http, SourceError>,
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
@@ -101,12 +102,12 @@ impl Registry {
             "file" => Location::Folder(base.to_file_path().map_err(|()| {
                 bad("a `file://` address names a folder on this machine: file:///FOLDER".to_owned())
             })?),
-            "http" if token.is_some() && !is_this_machine(&base) => {
-                return Err(bad("a token would be sent to it over plain http; use https".to_owned()));
-            }
             "http" | "https" => {
                 let http = http()?;
-                let http = token.map_or_else(|| http.clone(), |token| http.with_token(token));
+                let http = match credential {
+                    Some(credential) => http.with_credential(credential).map_err(SourceError::client)?,
+                    None => http,
+                };
                 Location::Web { kept: KeptIndex::new(cache_root, &base), base, http }
             }
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
@@ -150,18 +151,22 @@ impl Registry {
             Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
             _ => self.read(&path, MAX_INDEX).await?,
         };
-        Ok(self.parse(name, &bytes.unwrap_or_default()))
+        self.parse(name, &bytes.unwrap_or_default())
     }
 
     /// Returns every version of `name` as the web server had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
         let Location::Web { kept, .. } = &self.location else { return None };
-        Some(self.parse(name, &kept.get(&shard_path(name))?.bytes))
+        self.parse(name, &kept.get(&shard_path(name))?.bytes).ok()
     }
 
-    fn parse(&self, name: &StageName, bytes: &[u8]) -> IndexFile {
+    fn parse(&self, name: &StageName, bytes: &[u8]) -> Result<IndexFile, SourceError> {
         // A line that is no UTF-8 is told of as a line that cannot be read, the others stay.
-        IndexFile::parse(name, &self.source, &String::from_utf8_lossy(bytes))
+        let file = IndexFile::parse(name, &self.source, &String::from_utf8_lossy(bytes));
+        file.map_err(|error| SourceError::BadRegistry {
+            registry: self.source.describe(),
+            reason: error.to_string(),
+        })
     }
 
     /// Returns the index file at `path`, `None` where there is none; the server sends it only if it has changed.
@@ -259,16 +264,6 @@ impl Registry {
             }
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
-    }
-}
-
-/// Returns whether what is sent to `url` stays on this machine.
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }
 

@@ -114,7 +114,7 @@ fn known_contents(
     let path = root.join(shard_path(name));
     let text = stage_files::read_text(&path, super::entry::MAX_INDEX)?.unwrap_or_default();
     let bad = |reason: String| SourceError::BadRegistry { registry: registry.source().describe(), reason };
-    let file = IndexFile::parse(name, registry.source(), &text);
+    let file = IndexFile::parse(name, registry.source(), &text).map_err(|error| bad(error.to_string()))?;
     if let Some(skipped) = file.skipped.first() {
         return Err(bad(format!(
             "line {} of `{}` cannot be read: {}",

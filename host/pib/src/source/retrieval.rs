@@ -6,7 +6,7 @@ use pib_plan::resolve::ResolvedStage;
 
 use super::archive::Promise;
 use super::threads::blocking;
-use super::{Package, SourceError, Sources};
+use super::{Package, SourceError, Sources, git};
 
 impl Sources {
     /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.
@@ -74,11 +74,12 @@ impl Sources {
     }
 }
 
-/// Checks that what a source says of a stage is what the lock holds, where both are about the same version.
+/// Checks that what a source says of a stage is what the lock holds, where both are about the same version or tag.
 ///
 /// # Errors
-/// When one of its digests is another; the error has both.
+/// When one of its digests, or the tag's commit, is another; the error has both.
 pub fn check_locked(resolved: &ResolvedStage, locked: &LockedStage) -> Result<(), SourceError> {
+    git::check_tag(resolved, locked)?;
     if (&locked.version, &locked.source) != (&resolved.version, &resolved.source) {
         return Ok(());
     }

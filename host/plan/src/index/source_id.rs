@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 /// The canonical name of the registry that is embedded in the binary.
 const BUNDLED: &str = "bundled";
@@ -79,10 +80,18 @@ impl SourceId {
     /// Returns the registry at `url`; a missing slash at its end is added.
     ///
     /// # Errors
-    /// When the text is empty or holds blanks or control characters.
+    /// When the text is empty or holds blanks, control characters, or a user or a password: the lock would hold them.
     pub fn registry(url: &str) -> Result<Self, SourceIdError> {
         let trimmed = url.trim_end_matches('/');
         check_text(trimmed, url)?;
+        let (_, user, _) = split_user(url);
+        if !user.is_empty()
+            || Url::parse(url).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+        {
+            let reason = "a registry's address has no user and no password before the host, since pib.lock would hold \
+                          them; a token belongs in config.toml in pib's config folder";
+            return Err(bad(url, reason));
+        }
         Ok(Self::Registry(RegistrySource(Some(format!("{trimmed}/")))))
     }
 
@@ -299,8 +308,25 @@ impl From<GitSource> for SourceId {
     }
 }
 
+/// Returns the error for a text, which is shown without a user and a password of a web server.
 fn bad(text: &str, reason: &'static str) -> SourceIdError {
-    SourceIdError { text: text.chars().take(200).collect(), reason }
+    let (scheme, user, rest) = split_user(text);
+    let user = if user.is_empty() { "" } else { "***@" };
+    SourceIdError { text: format!("{scheme}{user}{rest}").chars().take(200).collect(), reason }
+}
+
+/// Splits a web address into its scheme, what stands before its host with the `@`, and the rest.
+fn split_user(text: &str) -> (&str, &str, &str) {
+    let lower = text.to_ascii_lowercase();
+    let Some(scheme) = ["https:", "http:"].iter().find_map(|scheme| Some(lower.find(scheme)? + scheme.len()))
+    else {
+        return (text, "", "");
+    };
+    // As browsers read it, any number of slashes will do.
+    let start = text.len() - text[scheme..].trim_start_matches(['/', '\\']).len();
+    let end = text[start..].find(['/', '\\', '?', '#']).map_or(text.len(), |at| start + at);
+    let host = text[start..end].rfind('@').map_or(start, |at| start + at + 1);
+    (&text[..start], &text[start..host], &text[host..])
 }
 
 fn check_text(trimmed: &str, given: &str) -> Result<(), SourceIdError> {

@@ -32,6 +32,25 @@ fn nonsense_is_refused() {
     }
 }
 
+#[test]
+fn a_registry_has_no_user_and_no_message_has_one() {
+    for url in [
+        "https://me:hunter2@x.example/",
+        "https://hunter2@x.example",
+        "https://stages.example:hunter2@x.example/a@b",
+        "https:/me:hunter2@x.example/",
+        "HTTPS://me:hunter2@x.example/",
+        "https://a b:hunter2@x.example/",
+    ] {
+        let error = SourceId::registry(url).unwrap_err().to_string();
+        assert!(!error.contains("hunter2") && error.contains("x.example"), "{error}");
+        assert!(format!("registry+{url}").parse::<SourceId>().is_err());
+    }
+    let error = GitSource::new("https://me:hunter2@x.example/?", GitReference::Default, None).unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    assert!(SourceId::registry("https://x.example/@me").is_ok());
+}
+
 fn any_source() -> impl Strategy<Value = SourceId> {
     let reference = prop_oneof![
         Just(GitReference::Default),
@@ -46,7 +65,7 @@ fn any_source() -> impl Strategy<Value = SourceId> {
         });
     prop_oneof![
         Just(SourceId::bundled()),
-        "[!-~]{0,30}[a-z]/{0,2}".prop_map(|url| SourceId::registry(&url).unwrap()),
+        "[!-~]{0,30}[a-z]/{0,2}".prop_filter_map("a user", |url| SourceId::registry(&url).ok()),
         "[ -~é]{1,30}".prop_map(|path| SourceId::path(&path).unwrap()),
         git,
     ]

@@ -10,7 +10,7 @@ fn digests() -> String {
 }
 
 fn parse(text: &str) -> IndexFile {
-    IndexFile::parse(&name("os"), &SourceId::bundled(), text)
+    IndexFile::parse(&name("os"), &SourceId::bundled(), text).unwrap()
 }
 
 #[test]
@@ -79,6 +79,28 @@ fn a_bad_line_takes_no_other_version_away() {
     }
     let skipped: Vec<_> = file.skipped.iter().map(|skipped| skipped.line).collect();
     assert_eq!(skipped, [6, 7, 8, 9, 10, 11]);
+}
+
+#[test]
+fn a_file_and_a_line_have_bounds() {
+    let line = |number: usize| format!("{{\"name\":\"os\",\"vers\":\"1.0.{number}\"}}\n");
+    let mut text: String = (0..MAX_VERSIONS).map(line).collect();
+    let file = parse(&text);
+    assert_eq!((file.versions.len(), file.bytes), (MAX_VERSIONS, text.len() as u64));
+    text.push_str("x\n");
+    let error = IndexFile::parse(&name("os"), &SourceId::bundled(), &text).unwrap_err();
+    assert!(error.to_string().contains("stage `os` has more than 10000 versions"), "{error}");
+    for (fields, most) in [("\"deps\":{*}", MAX_NAMED), ("\"conflicts\":{*}", MAX_NAMED)] {
+        for (count, is_entry) in [(most, true), (most + 1, false)] {
+            let all: Vec<String> = (0..count).map(|number| format!("\"a{number}\":\"1\"")).collect();
+            let fields = fields.replace('*', &all.join(","));
+            let file = parse(&format!("{{\"name\":\"os\",\"vers\":\"1.0.0\",{fields},{}}}", digests()));
+            match &file.versions[0].offer {
+                Offer::Entry(_) => assert!(is_entry),
+                Offer::Unreadable(reason) => assert!(!is_entry && reason.contains("500 other"), "{reason}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -166,6 +166,18 @@ impl ManifestError {
         self
     }
 
+    /// Shows another text of the same length in the place of the file's, and `***` for each of `secrets` in messages.
+    #[must_use]
+    pub(crate) fn redacted(mut self, text: &str, secrets: &[&str]) -> Self {
+        let hide =
+            |message: String| secrets.iter().fold(message, |message, secret| message.replace(secret, "***"));
+        self.source_text = NamedSource::new(self.source_text.name(), text.into());
+        self.message = hide(self.message);
+        self.label = hide(self.label);
+        self.help = self.help.map(hide);
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {

@@ -1,10 +1,14 @@
 //! `config.toml`: what a user has decided for all projects. A project or a stage cannot change it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
+use crate::credential::{self, Credential, UserRegistry};
 use crate::hook::Limits;
+use crate::id;
 
 /// The file's name within pib's folder among the user's config files.
 pub const FILE_NAME: &str = "config.toml";
@@ -14,28 +18,109 @@ pub const FILE_NAME: &str = "config.toml";
 pub struct UserConfig {
     /// How much hooks may use: `[hooks]`.
     pub hooks: Limits,
+    /// The registries that the user has tokens for, by the user's own names: `[registries.NAME]`.
+    pub registries: BTreeMap<String, UserRegistry>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Schema {
     hooks: Option<Spanned<Limits>>,
+    #[serde(default)]
+    registries: BTreeMap<Spanned<String>, RegistrySchema>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistrySchema {
+    index: Spanned<String>,
+    token: Option<Spanned<String>>,
 }
 
 impl UserConfig {
     /// Parses `text`, which was read from `file`.
     ///
     /// # Errors
-    /// When the text does not fit the schema, or a limit is out of its range.
+    /// When the text does not fit the schema, a limit is out of its range, or a token cannot be sent to its registry.
     pub fn parse(file: &str, text: &str) -> Result<Self, ManifestError> {
+        Self::parse_shown(file, text).map_err(|error| {
+            let (redacted, values) = redacted(text);
+            error.redacted(&redacted, &values)
+        })
+    }
+
+    /// Parses `text`; errors may show a token.
+    fn parse_shown(file: &str, text: &str) -> Result<Self, ManifestError> {
         let source = ManifestText::new(file, text);
         let schema: Schema = source.parse()?;
-        let Some(hooks) = schema.hooks else { return Ok(Self::default()) };
+        let registries = schema.registries.into_iter().map(|(name, found)| registry(&source, &name, found));
+        let registries = registries.collect::<Result<_, _>>()?;
+        let Some(hooks) = schema.hooks else { return Ok(Self { registries, ..Self::default() }) };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
         })?;
-        Ok(Self { hooks: hooks.into_inner() })
+        Ok(Self { hooks: hooks.into_inner(), registries })
     }
+
+    /// Returns whether the file holds a token, so that nobody else may read it.
+    pub fn has_token(&self) -> bool {
+        self.registries.values().any(|registry| registry.token.is_some())
+    }
+}
+
+fn registry(
+    source: &ManifestText,
+    name: &Spanned<String>,
+    schema: RegistrySchema,
+) -> Result<(String, UserRegistry), ManifestError> {
+    id::check_name(name.get_ref())
+        .map_err(|error| source.error(name.span(), format!("name of a registry: {error}"), "this name"))?;
+    let RegistrySchema { index, token } = schema;
+    let address = credential::scope(index.get_ref());
+    address.map_err(|error| {
+        let error = source.error(index.span(), error.to_string(), "this address");
+        error.with_help("Write it as index = \"https://HOST/PATH\". Registries in folders take no token.")
+    })?;
+    if let Some(token) = &token {
+        let credential = Credential::new(index.get_ref(), token.get_ref());
+        // The line is not shown: it has the token.
+        credential.map_err(|error| {
+            source.error(name.span(), format!("registry `{}`: {error}", name.get_ref()), "of this registry")
+        })?;
+    }
+    let registry = UserRegistry { index: index.into_inner(), token: token.map(Spanned::into_inner) };
+    Ok((name.get_ref().clone(), registry))
+}
+
+/// Returns the text with `*` for every byte of a value that may be a token, also a mistyped one's; and these values.
+///
+/// A mistake is shown with the lines around it, and the file may be no TOML at all: so what is known to be harmless is
+/// shown, and nothing else.
+fn redacted(text: &str) -> (String, Vec<&str>) {
+    let (mut shown, mut values) = (String::with_capacity(text.len()), Vec::new());
+    let mut in_hooks = false;
+    for line in text.split_inclusive('\n') {
+        let content = line.trim_end_matches(['\n', '\r']);
+        let start = content.trim_start();
+        let from = match content.split_once('=') {
+            // Also what was a line once.
+            _ if start.starts_with('#') => content.len() - start.len() + 1,
+            _ if start.starts_with('[') && !content.contains('=') => {
+                in_hooks = start.starts_with("[hooks]");
+                content.len()
+            }
+            Some((key, _)) if key.trim() == "index" => content.len(),
+            Some(_) if in_hooks && !content.contains("token") => content.len(),
+            Some((key, _)) => key.len() + 1,
+            None => 0,
+        };
+        let (plain, value) = content.split_at(from);
+        shown.push_str(plain);
+        shown.extend(std::iter::repeat_n('*', value.len()));
+        shown.push_str(&line[content.len()..]);
+        values.extend(value.split(['"', '\'', ' ']).filter(|part| part.len() >= 4));
+    }
+    (shown, values)
 }
 
 #[cfg(test)]
@@ -58,5 +143,51 @@ mod tests {
         assert_eq!(fails("[hooks]\nmemroy = \"1GiB\"\n").advice(), Some("Did you mean `memory`?"));
         assert!(fails("[hooks]\nstack = \"1k\"\n").to_string().contains("`stack` is 1024"));
         assert!(fails("[hooks]\nfuel = -1\n").to_string().contains("the integer `-1`"));
+        let registry = |text: &str| fails(&format!("[registries.acme]\n{text}\n"));
+        assert_eq!(registry("indx = \"https://x.example\"").advice(), Some("Did you mean `index`?"));
+        assert!(registry("token = \"secret\"").to_string().contains("does not say `index`"));
+        let plain = registry("index = \"http://x.example\"");
+        assert!(plain.to_string().contains("unprotected") && plain.span() == Some(26..44), "{plain}");
+        let bad = registry("index = \"https://x.example\"\ntoken = \"a b\"");
+        assert!(bad.to_string().contains("the token has blanks"), "{bad}");
+        assert!(fails("[registries.Acme]\nindex = \"https://x.example\"\n").to_string().contains("`Acme`"));
+    }
+
+    #[test]
+    fn registries_have_addresses_and_perhaps_tokens() {
+        let text = "[registries.acme]\nindex = \"https://x.example/acme\"\n";
+        let config = UserConfig::parse("config.toml", text).unwrap();
+        assert!(config.registries["acme"].index == "https://x.example/acme" && !config.has_token());
+        let config = UserConfig::parse("config.toml", &format!("{text}token = \"hunter2\"\n")).unwrap();
+        assert!(config.has_token() && !format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn no_mistake_shows_a_token() {
+        use miette::Diagnostic as _;
+        for text in [
+            "[registries.acme]\nindex = \"https://x.example\"\ntoken = \"hunter2\"\nx = 1\n",
+            "[registries.acme]\nindex = \"http://x.example\"\ntoken = \"hunter2\"\n",
+            "[registries.acme]\nindx = \"https://x.example\"\ntoken = \"hunter2\"\n",
+            "[registries.acme]\nindex = \"https://x.example\"\ntokn = \"hunter2\"\n",
+            "[registries.acme]\nindex = \"https://x.example\"\ntoken = \"hunter2\"; x\n",
+            "[registries.acme]\nindex = \"https://x.example\"\ntoken = hunter2\n",
+            "[registries.acme]\nindex = \"https://x.example\"\ntoken = \"hunter2 b\"\n",
+            "[registries.acme]\nindex = \"https://x.example\"\ntoken = \"\"\"\nhunter2\"\"\"\nx = 1\n",
+            "[registries]\nacme = \"hunter2\"\n",
+            "[registries]\nacme = { index = \"https://x.example\", token = \"hunter2\", x = 1 }\n",
+            "registries.acme.token = \"hunter2\"\n[hooks]\nx = 1\n",
+            "[hooks]\nx = 1\n[registries.acme]\ntoken = \"hunter2\"\n",
+            "hunter2\n[hooks]\nx = 1\n",
+            "[hooks]\nx = 1\n# token = \"hunter2\"\n",
+        ] {
+            let error = UserConfig::parse("config.toml", text).unwrap_err();
+            let all = error.source_code().unwrap().read_span(&(0..0).into(), 0, 99).unwrap().data().to_vec();
+            let all = format!("{error} {:?} {}", error.advice(), String::from_utf8(all).unwrap());
+            assert!(!all.contains("hunter2"), "{all}");
+            assert!(error.span().is_some_and(|span| span.end <= text.len()), "{all}");
+        }
+        let (shown, _) = redacted("[hooks]\nfuel = 7\r\n[registries.a]\nindex = 1\ntoken = \"ä\"\n");
+        assert_eq!(shown, "[hooks]\nfuel = 7\r\n[registries.a]\nindex = 1\ntoken =*****\n");
     }
 }

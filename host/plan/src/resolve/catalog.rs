@@ -1,6 +1,6 @@
 //! The stages that a resolution has met so far: which versions are usable, and why the others are not.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::rc::Rc;
@@ -13,6 +13,12 @@ use super::request::{Facts, ResolveRequest, Root, Update};
 use crate::id::StageName;
 use crate::index::{Candidate, Index, IndexEntry, IndexError, Offer, SourceId};
 use crate::suggest;
+
+/// The most work that a search may cost.
+///
+/// Finding versions that fit is as hard as any puzzle, and a registry may pose one that takes for ever. The unit is a
+/// version that is looked at: the count is the same on every machine, which a time would not be.
+const MAX_WORK: u64 = 300_000_000;
 
 /// A stage's number within one resolution, in the order in which they were met.
 pub(super) type StageId = u32;
@@ -66,6 +72,8 @@ pub(super) struct Catalog<'a, I> {
     roots: BTreeMap<&'a StageName, &'a Root>,
     met: RefCell<Vec<Rc<Known>>>,
     ids: RefCell<HashMap<StageName, StageId>>,
+    /// How much the search has cost so far.
+    work: Cell<u64>,
 }
 
 /// Returns whether a conflict with `requirement` excludes `version`; unlike for a dependency, `*` means any version.
@@ -108,7 +116,17 @@ impl Known {
 impl<'a, I: Index> Catalog<'a, I> {
     pub(super) fn new(request: &'a ResolveRequest, index: &'a I) -> Self {
         let roots = request.roots.iter().map(|root| (&root.name, root)).collect();
-        Self { request, index, roots, met: RefCell::default(), ids: RefCell::default() }
+        Self { request, index, roots, met: RefCell::default(), ids: RefCell::default(), work: Cell::new(0) }
+    }
+
+    /// Takes note of work that the search has cost.
+    pub(super) fn spend(&self, work: u64) {
+        self.work.set(self.work.get().saturating_add(work));
+    }
+
+    /// Returns whether the search has cost more than any real one.
+    pub(super) fn is_spent(&self) -> bool {
+        self.work.get() > MAX_WORK
     }
 
     /// Returns the number of `name`, looking it up if it is met for the first time.

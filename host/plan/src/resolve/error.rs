@@ -4,6 +4,7 @@ use std::fmt;
 
 use miette::Diagnostic;
 
+use super::excess::Excess;
 use crate::id::StageName;
 use crate::index::IndexError;
 
@@ -27,6 +28,14 @@ pub enum ResolveError {
         /// What to do next.
         help: String,
     },
+    /// The indexes lead on further than any build needs.
+    #[error(transparent)]
+    Excess(#[from] Box<Excess>),
+    /// The search for versions was given up.
+    #[error(
+        "choosing versions was given up: the requirements of the stages contradict each other in too many ways"
+    )]
+    TooHard,
     /// The caller asked to stop.
     #[error("choosing versions was cancelled")]
     Cancelled,
@@ -64,6 +73,7 @@ impl ResolveError {
         match self {
             Self::Unsatisfiable { problems } => problems,
             Self::Index(_) | Self::NotInBuild { .. } | Self::Cancelled => &[],
+            Self::Excess(_) | Self::TooHard => &[],
         }
     }
 }
@@ -77,6 +87,17 @@ impl Diagnostic for ResolveError {
                 _ => None,
             },
             Self::NotInBuild { help, .. } => Some(Box::new(help)),
+            Self::Excess(excess) => {
+                let first = excess.chain.first().map(|name| format!("`{name}`")).unwrap_or_default();
+                Some(Box::new(format!(
+                    "No build needs that much, so the registry is broken or means harm. Take {first} out of pib.toml, or \
+                     tell whoever runs the registry."
+                )))
+            }
+            Self::TooHard => Some(Box::new(
+                "Ask for fewer versions: write exact ones (\"=1.2.3\") into [stages] of pib.toml for the stages that \
+                 matter, or take out those that were added last.",
+            )),
             Self::Index(_) | Self::Cancelled => None,
         }
     }

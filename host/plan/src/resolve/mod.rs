@@ -8,9 +8,11 @@
 //! | `solve` | hands both to the solver, and adds conflicts, which it does not know |
 //! | `explain`, `error` | say why there is no choice |
 //! | `prefetch` | says what a resolution can ask of the index |
+//! | `excess` | how far indexes may lead |
 
 mod catalog;
 mod error;
+mod excess;
 mod explain;
 mod picks;
 mod prefetch;
@@ -25,6 +27,7 @@ use std::sync::Arc;
 use semver::{Version, VersionReq};
 
 pub use error::{Problem, ResolveError};
+pub use excess::{Excess, MAX_BYTES, MAX_DEPTH, MAX_STAGES, Measure};
 pub use prefetch::Prefetch;
 pub use request::{Facts, LockedVersion, ResolveRequest, Root, Update};
 
@@ -139,6 +142,7 @@ fn choose<I: Index>(
             Ok(_) => return unsatisfiable(stories),
             Err(Failure::Index(error)) => return Err(error.into()),
             Err(Failure::Cancelled) => return Err(ResolveError::Cancelled),
+            Err(Failure::TooHard) => return Err(ResolveError::TooHard),
             Err(Failure::Unsatisfiable(tree)) => {
                 let (story, at_fault) = explain::explain(catalog, &left, &tree);
                 stories.push(story);

@@ -1,10 +1,12 @@
 //! Hands the stages to the solver.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 
 use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, PubGrubError, VersionSet};
+use semver::VersionReq;
 
 use super::catalog::{Catalog, StageId, excludes};
 use super::picks::Picks;
@@ -35,6 +37,7 @@ pub(super) enum Node {
 pub(super) enum Failure {
     Index(IndexError),
     Cancelled,
+    TooHard,
     Unsatisfiable(Box<Derivation>),
 }
 
@@ -45,7 +48,13 @@ enum ProviderError {
     Index(#[from] IndexError),
     #[error("cancelled")]
     Cancelled,
+    #[error("too hard")]
+    TooHard,
 }
+
+/// What a decision costs that was taken before, beside the versions that are looked at: it was a dead end, and what the
+/// solver learns there makes every further step longer.
+const DEAD_END: u64 = 100_000;
 
 struct Provider<'a, I> {
     catalog: &'a Catalog<'a, I>,
@@ -53,6 +62,8 @@ struct Provider<'a, I> {
     asked: BTreeSet<StageId>,
     /// The stages whose conflicts are enforced.
     guarded: &'a BTreeSet<StageId>,
+    /// What was decided already, perhaps for another version by now.
+    decided: RefCell<HashSet<Node>>,
     cancelled: &'a dyn Fn() -> bool,
 }
 
@@ -71,7 +82,14 @@ pub(super) fn solve<I: Index>(
     }
     let mut guarded = BTreeSet::new();
     loop {
-        let provider = Provider { catalog, roots, asked: asked.clone(), guarded: &guarded, cancelled };
+        let provider = Provider {
+            catalog,
+            roots,
+            asked: asked.clone(),
+            guarded: &guarded,
+            decided: RefCell::default(),
+            cancelled,
+        };
         let choices = provider.choices()?;
         let broken = broken_conflicts(catalog, &choices).map_err(Failure::Index)?;
         // A guarded stage cannot break a conflict again; the check keeps the loop finite even so.
@@ -122,6 +140,7 @@ impl<I: Index> Provider<'_, I> {
             ) => Err(match source {
                 ProviderError::Index(error) => Failure::Index(error),
                 ProviderError::Cancelled => Failure::Cancelled,
+                ProviderError::TooHard => Failure::TooHard,
             }),
         }
     }
@@ -135,10 +154,17 @@ impl<I: Index> Provider<'_, I> {
         }
     }
 
+    /// Returns the usable versions of a stage that satisfy a requirement.
+    fn picks(&self, id: StageId, requirement: Option<&VersionReq>) -> Picks {
+        let known = self.catalog.known(id);
+        self.catalog.spend(known.count().into());
+        known.picks(requirement)
+    }
+
     fn needs_of_project(&self) -> Result<Vec<(Node, Picks)>, IndexError> {
         let needs = self.roots.iter().map(|root| {
             let id = self.catalog.id(&root.name)?;
-            Ok((Node::Stage(id), self.catalog.known(id).picks(root.requirement.as_ref())))
+            Ok((Node::Stage(id), self.picks(id, root.requirement.as_ref())))
         });
         needs.collect()
     }
@@ -149,7 +175,7 @@ impl<I: Index> Provider<'_, I> {
         let mut needs = Vec::new();
         for (name, requirement) in &usable.entry.deps {
             let needed = self.catalog.id(name)?;
-            needs.push((Node::Stage(needed), self.catalog.known(needed).picks(Some(requirement))));
+            needs.push((Node::Stage(needed), self.picks(needed, Some(requirement))));
         }
         if self.guarded.contains(&id) {
             needs.push((Node::Guard(id), Picks::singleton(position)));
@@ -160,6 +186,7 @@ impl<I: Index> Provider<'_, I> {
                 && self.guarded.contains(&other)
             {
                 let known = self.catalog.known(other);
+                self.catalog.spend(known.count().into());
                 let allowed = Picks::matching(self.count(Node::Guard(other)), |position| {
                     known.at(position).is_none_or(|usable| !excludes(requirement, &usable.version))
                 });
@@ -198,6 +225,8 @@ impl<I: Index> DependencyProvider for Provider<'_, I> {
     }
 
     fn choose_version(&self, node: &Node, range: &Picks) -> Result<Option<u32>, ProviderError> {
+        let is_new = self.decided.borrow_mut().insert(*node);
+        self.catalog.spend(if is_new { self.count(*node).into() } else { DEAD_END });
         let preferred = match node {
             Node::Stage(id) => self.catalog.known(*id).preferred,
             Node::Root | Node::Guard(_) => None,
@@ -220,7 +249,13 @@ impl<I: Index> DependencyProvider for Provider<'_, I> {
     }
 
     fn should_cancel(&self) -> Result<(), ProviderError> {
-        if (self.cancelled)() { Err(ProviderError::Cancelled) } else { Ok(()) }
+        if (self.cancelled)() {
+            return Err(ProviderError::Cancelled);
+        }
+        if self.catalog.is_spent() {
+            return Err(ProviderError::TooHard);
+        }
+        Ok(())
     }
 }
 

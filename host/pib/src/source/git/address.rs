@@ -152,6 +152,10 @@ fn hide_password(text: &str) -> String {
 
 fn web(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("it is not a URL ({error})"))?;
+    // A credential helper gets the address line by line.
+    if percent_encoding::percent_decode_str(text).any(|byte| byte.is_ascii_control()) {
+        return Err("it holds a control character".to_owned());
+    }
     match url.host_str() {
         Some(host) if !host.is_empty() => Ok(url),
         _ => Err("it names no host".to_owned()),
@@ -268,6 +272,10 @@ mod tests {
         assert!(refused("../kvm").contains("a path"));
         assert!(refused("ftp://example.org/kvm").contains("scheme"));
         assert!(refused("https://").contains("not a URL"));
+        for newline in ["%0a", "%0D", "%00", "\n"] {
+            let text = format!("https://evil.example/x{newline}host=trusted.example");
+            assert!(refused(&text).contains("control character"), "{text}");
+        }
         let secret = refused("https://me:hunter2@example.org/kvm");
         assert!(secret.contains("password") && !secret.contains("hunter2"), "{secret}");
     }

@@ -36,8 +36,8 @@ pub enum GitError {
          {locked}, the tag now names {found}"
     )]
     #[diagnostic(help(
-        "A published tag should never move. Find out why it did; if the new commit is right, take it with `pib \
-         update {name}`."
+        "A published tag should never move. Find out why it did; if the new commit is right, take it with \
+         `pib update {name} --accept-republished`."
     ))]
     Moved {
         /// The stage.
@@ -148,6 +148,29 @@ pub enum GitError {
         url: String,
         /// How long pib waited.
         seconds: u64,
+    },
+    /// The answer came too slowly.
+    #[error("fetching {url} was stopped: for {seconds} seconds it brought fewer than {floor} bytes a second")]
+    #[diagnostic(help(
+        "Check the network and the address, and try again. git's `http.lowSpeedLimit` and `http.lowSpeedTime` settings \
+         change what pib takes for too slow."
+    ))]
+    TooSlow {
+        /// The repository.
+        url: String,
+        /// The fewest bytes a second.
+        floor: u64,
+        /// For how many seconds there were fewer.
+        seconds: u64,
+    },
+    /// A repository has more branches and tags than any can rightly have.
+    #[error("fetching {url} was stopped: its list of branches and tags is larger than {} MiB", limit >> 20)]
+    #[diagnostic(help("Take the stage from another repository, or from a registry."))]
+    TooManyReferences {
+        /// The repository.
+        url: String,
+        /// The most bytes that are read of the list.
+        limit: u64,
     },
     /// A repository is larger than any stage's can rightly be.
     #[error("fetching {url} was stopped after {} MiB", limit >> 20)]

@@ -13,6 +13,9 @@ use pib_net::Http;
 /// How long nothing may arrive before the other side counts as dead.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The fewest bytes a second that count as going on: a server that thinks for long says so a little more often.
+pub(super) const FLOOR: u64 = 20;
+
 /// What one fetch needs of its surroundings.
 pub(super) struct Link {
     /// The repository, for messages.
@@ -25,6 +28,8 @@ pub(super) struct Link {
     pub(super) ssh: Option<String>,
     /// How long nothing may arrive.
     pub(super) patience: Duration,
+    /// The fewest bytes a second.
+    pub(super) floor: u64,
     /// Says that nobody waits for the result any more.
     pub(super) stop: CancellationToken,
     /// Takes how far a transfer is.

@@ -19,6 +19,8 @@ const TICK: Duration = Duration::from_millis(20);
 pub(super) fn ask(url: &Url, stop: &CancellationToken) -> Option<(String, String)> {
     let mut child = Command::new("git")
         .args(["credential", "fill"])
+        // In a stranger's project, git would read that project's settings, and run the helpers that they name.
+        .current_dir("/")
         // Nobody can be asked at the terminal: it belongs to the progress display.
         .env("GIT_TERMINAL_PROMPT", "0")
         .stdin(Stdio::piped())

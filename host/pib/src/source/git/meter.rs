@@ -10,7 +10,7 @@ use super::link::Link;
 use pib_event::ReporterExt as _;
 
 /// The most bytes that are fetched of one repository at once.
-const MAX_RECEIVED: u64 = 2 << 30;
+pub(super) const MAX_RECEIVED: u64 = 2 << 30;
 /// How often the progress is told.
 const INTERVAL: Duration = Duration::from_millis(200);
 

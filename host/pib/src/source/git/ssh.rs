@@ -11,6 +11,7 @@ use git2::transport::{Service, SmartSubtransport, SmartSubtransportStream};
 
 use super::GitError;
 use super::address::SshLocation;
+use super::flow::{Flow, Kind};
 use super::link::Link;
 
 /// How often a wait looks whether the program is being stopped.
@@ -102,6 +103,9 @@ struct SshStream {
     rest: io::Cursor<Vec<u8>>,
     stderr: Arc<Mutex<Vec<u8>>>,
     listener: Option<JoinHandle<()>>,
+    /// What the server sends: its list, until something is asked for.
+    flow: Flow,
+    has_asked: bool,
 }
 
 impl SshStream {
@@ -127,7 +131,9 @@ impl SshStream {
         let heard = Arc::clone(&stderr);
         let listener = child.stderr.take().map(|pipe| std::thread::spawn(move || listen(pipe, &heard)));
         let input = child.stdin.take();
-        Self { link, location, child, input, output, rest: io::Cursor::default(), stderr, listener }
+        let flow = Flow::new(Kind::List, &link);
+        let rest = io::Cursor::default();
+        Self { link, location, child, input, output, rest, stderr, listener, flow, has_asked: false }
     }
 
     fn next(&mut self) -> io::Result<Vec<u8>> {
@@ -179,7 +185,9 @@ impl SshStream {
 impl Read for SshStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.rest.position() >= self.rest.get_ref().len() as u64 {
-            self.rest = io::Cursor::new(self.next()?);
+            let chunk = self.next()?;
+            self.flow.arrived(chunk.len(), &self.link).map_err(|fault| self.link.fail(fault))?;
+            self.rest = io::Cursor::new(chunk);
         }
         self.rest.read(buffer)
     }
@@ -187,6 +195,10 @@ impl Read for SshStream {
 
 impl Write for SshStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.has_asked {
+            self.has_asked = true;
+            self.flow = Flow::new(Kind::Pack, &self.link);
+        }
         match &mut self.input {
             Some(input) => match input.write(bytes) {
                 // The reason is in what the program said; reading finds it.

@@ -11,6 +11,7 @@ use reqwest::{Response, StatusCode, header};
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
+use super::flow::{self, Flow};
 use super::link::Link;
 use super::{GitError, login};
 use pib_net::Http;
@@ -87,6 +88,7 @@ struct WebStream {
 struct Answer {
     head: Head,
     body: mpsc::Receiver<Result<Bytes, Broken>>,
+    flow: Flow,
 }
 
 struct Head {
@@ -115,7 +117,11 @@ impl Read for WebStream {
                 }
             };
             match answer.body.blocking_recv() {
-                Some(Ok(chunk)) => self.chunk = chunk,
+                Some(Ok(chunk)) => {
+                    let link = &self.shared.link;
+                    answer.flow.arrived(chunk.len(), link).map_err(|fault| link.fail(fault))?;
+                    self.chunk = chunk;
+                }
                 Some(Err(broken)) => return Err(self.shared.link.fail(self.shared.explain(broken))),
                 None => return Ok(0),
             }
@@ -271,7 +277,11 @@ impl Shared {
         });
         // Without a word the program is at its end, and has stopped the transfer.
         let head = head.blocking_recv().unwrap_or(Err(Broken::Stopped))?;
-        Ok(Answer { head, body })
+        let kind = match request {
+            Request::List => flow::Kind::List,
+            Request::Pack(_) => flow::Kind::Pack,
+        };
+        Ok(Answer { head, body, flow: Flow::new(kind, &self.link) })
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {

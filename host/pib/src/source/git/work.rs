@@ -278,6 +278,7 @@ impl Work {
             http: Arc::clone(&self.git.http),
             ssh: self.git.options.ssh.clone().or(set),
             patience: patience(config.as_ref()),
+            floor: floor(config.as_ref()),
             stop: self.stop.clone(),
             reporter: Arc::clone(&self.git.options.reporter),
             fault: Mutex::default(),
@@ -302,6 +303,12 @@ fn patience(config: Option<&git2::Config>) -> Duration {
     let seconds = config.and_then(|config| config.get_i64("http.lowSpeedTime").ok());
     let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
     seconds.map_or(link::PATIENCE, |seconds| Duration::from_secs(seconds.min(LONGEST_PATIENCE)))
+}
+
+/// Returns the fewest bytes a second: git's own setting, or ours.
+fn floor(config: Option<&git2::Config>) -> u64 {
+    let limit = config.and_then(|config| config.get_i64("http.lowSpeedLimit").ok());
+    limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0).unwrap_or(link::FLOOR)
 }
 
 /// Returns the folders of a repository that hold stages, `""` for its root.

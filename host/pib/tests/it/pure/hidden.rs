@@ -7,7 +7,8 @@ use pib_plan::id::Digest;
 use crate::bench::{Bench, PROJECT, Ran};
 
 /// Escape sequences, C1 controls, carriage returns, directions of writing, what takes no place, tags.
-const BAD: &str = "a\u{1b}[31mb\u{1b}]0;t\u{7}c\u{9b}2Jd\u{202e}e\u{200b}f\u{2028}g\u{e0041}h\u{7f}i\rj";
+const BAD: &str = "a\u{1b}[31mb\u{1b}]0;t\u{7}c\u{9b}2Jd\u{202e}e\u{200b}f\u{2028}g\u{e0041}h\u{7f}i\rj\u{2066}k\u{200f}l\
+                   \u{1b}]8;;https://evil.example\u{1b}\\m\u{9d}0;t\u{9c}\u{feff}\u{ad}n";
 
 /// Returns the text as it stands in a string of TOML or JSON.
 fn escaped(text: &str) -> String {
@@ -23,7 +24,7 @@ fn escaped(text: &str) -> String {
 /// Returns whether a character does something else than to be seen.
 fn is_hidden(c: char) -> bool {
     (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}'
+        || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}'
             | '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -38,7 +39,7 @@ fn is_clean(case: &str, args: &[&str], ran: &Ran) {
     }
 }
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 25] = [
     &["plan"],
     &["plan", "--dockerfile"],
     &["plan", "--context", "../context"],
@@ -56,6 +57,14 @@ const COMMANDS: [&[&str]; 17] = [
     &["fetch"],
     &["vendor"],
     &["build"],
+    &["update", "fox"],
+    &["remove", "fox", "--dry-run"],
+    &["publish", "stages/mine", "--index", "../registry", "--check"],
+    &["cache", "list"],
+    &["cache", "verify"],
+    &["clean", "--dry-run"],
+    &["doctor", "--offline"],
+    &["plan", "--why", "mine", "os"],
 ];
 
 /// Runs every command, for people, for machines, and with all that there is to say.
@@ -151,5 +160,42 @@ fn names_of_files_and_texts_of_the_project_give_no_orders() {
         let bench = project();
         bench.write("pib.lock", &text.replace("{}", BAD));
         all_are_clean("pib.lock", &bench);
+    }
+}
+
+#[test]
+fn addresses_and_settings_give_no_orders() {
+    let bad = escaped(BAD);
+    let steering = escaped("a\u{202e}b\u{2066}c\u{200b}d");
+    for (case, table) in [
+        ("registry's address", format!("[registries.acme]\nindex = \"http://127.0.0.1:1/{steering}\"\n")),
+        ("registry's bad address", format!("[registries.acme]\nindex = \"http://127.0.0.1:1/{bad}\"\n")),
+        ("registry's user", format!("[registries.acme]\nindex = \"http://me:{steering}@127.0.0.1:1/\"\n")),
+        ("registry's scheme", format!("[registries.acme]\nindex = \"{steering}:x\"\n")),
+        (
+            "registry's name",
+            format!(
+                "[registries.acme]\nindex = \"x:y\"\n[registries.\"{bad}\"]\nindex = \"http://127.0.0.1:1/\"\n"
+            ),
+        ),
+    ] {
+        let bench = project();
+        let manifest = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+        let at = manifest.find("[registries.acme]").unwrap();
+        let end = at + manifest[at..].find("[stages]").unwrap();
+        bench.write("pib.toml", &format!("{}{table}{}", &manifest[..at], &manifest[end..]));
+        let token = [("PIB_REGISTRIES_ACME_TOKEN", "hunter2-token")];
+        for args in [&["plan"][..], &["info", "fox"], &["--json", "plan"], &["doctor"], &["search", "a"]] {
+            is_clean(case, args, &bench.run_with(args, &token));
+        }
+    }
+    let bench = project();
+    let manifest = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    bench.write("pib.toml", &manifest.replace("file://", "http://127.0.0.1:1/"));
+    for text in
+        [format!("\"{bad}\" = 1\n"), format!("[registries.\"{bad}\"]\nindex = \"{bad}\"\n"), BAD.to_owned()]
+    {
+        bench.write("../.config/pib/config.toml", &text);
+        is_clean("config.toml", &["plan"], &bench.run(&["plan"]));
     }
 }

@@ -266,7 +266,8 @@ fn a_token_is_not_told_to_whom_a_server_leads() {
         *setup.site.manners.lock().unwrap() = manners;
         setup.index(good.as_bytes());
         setup.forget_acme();
-        let ran = setup.bench.run_with(&["fetch"], &[("PIB_REGISTRIES_ACME_TOKEN", "secret")]);
+        let ours = ("PIB_REGISTRIES_ACME_INDEX", setup.site.address.as_str());
+        let ran = setup.bench.run_with(&["fetch"], &[("PIB_REGISTRIES_ACME_TOKEN", "secret"), ours]);
         assert_eq!(ran.code, Some(0), "{}", ran.errors);
         let log = elsewhere.log.lock().unwrap().split_off(0);
         assert_eq!(log, [(path.to_owned(), 200, None)]);

@@ -139,15 +139,71 @@ fn a_version_that_changed_after_it_was_locked_is_an_error_with_both_digests() {
     let index = fs::read_to_string(bench.path("../registry/ac/me/acme")).unwrap();
     let now = digests(&index);
     assert_ne!(now, locked);
-    for args in [&["fetch"][..], &["plan"], &["build"], &["vendor"], &["lock"], &["tree"], &["add", "ro"]] {
-        bench.fails(
-            args,
-            8,
-            &["changed since it was locked", "acme 1.0.0", &locked[0], &now[0], "pib update acme"],
-        );
+    let commands: [&[&str]; 15] = [
+        &["fetch"],
+        &["plan"],
+        &["build"],
+        &["vendor"],
+        &["lock"],
+        &["tree"],
+        &["add", "ro"],
+        &["add", "acme@1.0.0", "--registry", "acme"],
+        &["remove", "watchdog"],
+        &["outdated"],
+        &["update"],
+        &["update", "--dry-run"],
+        &["update", "acme"],
+        &["update", "acme", "--precise", "1.0.0"],
+        // It is accepted for the stages that are named, and for no other.
+        &["update", "os", "--accept-republished"],
+    ];
+    let advice = "pib update acme --accept-republished";
+    let say =
+        ["changed since it was locked", "acme 1.0.0", "the registry file://", &locked[0], &now[0], advice];
+    for args in commands {
+        bench.fails(args, 8, &say);
     }
     assert_eq!(of_acme(&lock(&bench)), locked);
-    succeeds(&bench, &["update", "acme"]);
+    bench.fails(&["update", "--accept-republished"], 2, &["STAGE"]);
+    succeeds(&bench, &["update", "acme", "--accept-republished", "--dry-run"]);
+    assert_eq!(of_acme(&lock(&bench)), locked);
+    let updated = succeeds(&bench, &["update", "acme", "--accept-republished"]);
+    assert!(updated.contains("acme"), "{updated}");
     assert_eq!(of_acme(&lock(&bench)), now);
     succeeds(&bench, &["fetch", "--locked"]);
+    // A new version is none of this.
+    publish(&bench, "1.0.1");
+    succeeds(&bench, &["update"]);
+    assert!(lock(&bench).contains("1.0.1"));
+}
+
+#[test]
+fn a_bundled_version_and_one_that_only_a_target_holds_keep_their_content() {
+    let bench = place();
+    let manifest = fs::read_to_string(bench.path("pib.toml")).unwrap();
+    let line = manifest.lines().find(|line| line.starts_with("acme")).unwrap();
+    let target = format!("[target.lab.stages]\n{line}\n");
+    bench.write("pib.toml", &format!("{}\n{target}", manifest.replace(&format!("{line}\n"), "")));
+    succeeds(&bench, &["lock"]);
+    let held = lock(&bench);
+    // The project itself asks for the stage as well, and the registry has another content by now.
+    fs::remove_dir_all(bench.path("../registry")).unwrap();
+    bench.write("../acme/more", "x");
+    publish(&bench, "1.0.0");
+    bench.write("pib.toml", &manifest);
+    bench.fails(&["lock"], 8, &["acme 1.0.0", "changed since it was locked"]);
+    bench.fails(&["update"], 8, &["acme 1.0.0", "changed since it was locked"]);
+    assert_eq!(lock(&bench), held);
+    // As if this program had another stage bundled under the same version.
+    let bench = place();
+    let text = lock(&bench);
+    let at = text.find("name = \"os\"").unwrap();
+    let digest = at + text[at..].find("sha256:").unwrap() + 7;
+    let other = format!("{}0000{}", &text[..digest], &text[digest + 4..]);
+    bench.write("pib.lock", &other);
+    for args in [&["lock"][..], &["update"], &["update", "os"], &["add", "ro"], &["plan"]] {
+        bench.fails(args, 8, &["os 1.", "changed since it was locked", "the bundled registry now has"]);
+    }
+    succeeds(&bench, &["update", "os", "--accept-republished"]);
+    assert_eq!(lock(&bench), text);
 }

@@ -2,6 +2,7 @@
 
 mod cli;
 mod doors;
+mod endless;
 mod events;
 mod failures;
 mod fields;
@@ -17,5 +18,6 @@ mod rules;
 mod stage;
 mod targets;
 mod tls;
+mod tokens;
 mod trust;
 mod vendor;

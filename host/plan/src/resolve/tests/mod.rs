@@ -1,11 +1,12 @@
 //! Small registries written as text, and what comes of them.
 
 mod against_brute_force;
+mod bounds;
 mod failures;
 
 use super::*;
 use crate::id::Arch;
-use crate::index::{Candidate, GitReference, GitSource, MemoryIndex, Offer};
+use crate::index::{Candidate, GitReference, GitSource, IndexFile, MemoryIndex, Offer};
 use crate::metadata::Support;
 
 pub(super) fn name(text: &str) -> StageName {
@@ -247,7 +248,8 @@ fn fetched(request: &ResolveRequest, full: &MemoryIndex) -> (MemoryIndex, Vec<(S
         }
         for (name, source) in wanted {
             let versions = full.versions(&name, &source).unwrap();
-            prefetch.answer(&name, &source, &versions);
+            let file = IndexFile { versions: versions.to_vec(), skipped: Vec::new(), bytes: 0 };
+            prefetch.answer(&name, &source, &file).unwrap();
             asked.push((name.clone(), source.clone()));
             fetched.insert(name, source, versions);
         }

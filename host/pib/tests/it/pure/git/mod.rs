@@ -139,10 +139,12 @@ fn a_tag_that_moved_is_an_error_that_names_both_commits() {
     // What is in the cache is what was locked.
     assert!(run(&bench, &["lock", "--locked"]).contains("up to date"));
     forget(&bench);
-    let say = ["tag `v1`", "moved since stage `kvm` was locked", &first, &second, "pib update kvm"];
+    let say = ["tag `v1`", "moved since stage `kvm` was locked", &first, &second, "--accept-republished"];
     bench.fails(&["plan"], 8, &say);
-    bench.fails(&["lock"], 8, &say);
-    run(&bench, &["update", "kvm"]);
+    for args in [&["lock"][..], &["update"], &["update", "kvm"], &["update", "--dry-run"]] {
+        bench.fails(args, 8, &say);
+    }
+    run(&bench, &["update", "kvm", "--accept-republished"]);
     assert!(read(&bench, "pib.lock").contains(&second));
     repo.git(&["tag", "-d", "v1"]);
     forget(&bench);
