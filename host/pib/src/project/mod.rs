@@ -3,15 +3,18 @@
 //! | module | what it is |
 //! |---|---|
 //! | `open` | finds the project, reads its manifest and lock |
+//! | `target_folder` | where what builds leave is kept |
 //! | `session` | the frozen facts about this run of the program |
 //! | `error` | the error of operations, with an exit code for each kind |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
+//! | `cache_folder` | who may write to the cache |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
+mod cache_folder;
 pub(crate) mod cache_lock;
 mod error;
 pub(crate) mod files;
@@ -21,10 +24,12 @@ mod open;
 mod placed;
 mod session;
 pub(crate) mod slow;
+pub(crate) mod target_folder;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
 pub use open::trace_files;
-pub(crate) use open::{Project, find};
+pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_text, output};
 pub use placed::Placed;
 pub use session::{LockMode, Logs, Session};
+pub(crate) use target_folder::TargetFolder;

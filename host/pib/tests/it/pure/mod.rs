@@ -10,6 +10,7 @@ mod git;
 mod hidden;
 mod hooks;
 mod hostile;
+mod links;
 mod locks;
 mod output;
 mod registry;
