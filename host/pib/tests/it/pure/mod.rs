@@ -13,6 +13,7 @@ mod hostile;
 mod links;
 mod locks;
 mod output;
+mod private;
 mod registry;
 mod rules;
 mod stage;
