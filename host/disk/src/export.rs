@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pib_event::{Reporter, ReporterExt as _};
-use pib_file::NewFile;
+use pib_file::Output;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, makedev, mknodat, utimensat,
 };
@@ -43,14 +42,15 @@ pub struct Exported {
 pub fn write_tar(
     rootfs: impl Read,
     identity: &Identity,
-    out: &Path,
+    out: &Output,
     reporter: &dyn Reporter,
 ) -> Result<Exported, DiskError> {
-    let folder = out.parent().unwrap_or(Path::new("."));
+    let folder = out.folder();
     let (tree, spool) = load(rootfs, identity, folder, reporter)?;
     reporter.detail(STEP, "writing");
-    let fail = |error| DiskError::io("write", out)(error);
-    let mut file = NewFile::create(out).map_err(DiskError::io("create a file in", folder))?;
+    let path = out.path();
+    let fail = |error| DiskError::io("write", &path)(error);
+    let mut file = out.create().map_err(DiskError::io("create a file in", folder.path()))?;
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(1 << 20, file.file()));
     let mut first: HashMap<usize, &str> = HashMap::new();
     for (path, identity, node) in tree.entries() {
@@ -165,12 +165,13 @@ impl Read for SpoolReader<'_> {
 ///
 /// # Errors
 /// When something is in it, or it is no folder.
-pub fn check_folder(folder: &Path) -> Result<(), DiskError> {
-    match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+pub fn check_folder(folder: &Output) -> Result<(), DiskError> {
+    let path = folder.path();
+    match folder.folder().folder(folder.name()).and_then(|folder| folder.entries()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(true) => Ok(()),
-        Ok(false) => Err(DiskError::NotEmpty { path: folder.to_owned() }),
-        Err(error) => Err(DiskError::io("export into", folder)(error)),
+        Ok(entries) if entries.is_empty() => Ok(()),
+        Ok(_) => Err(DiskError::NotEmpty { path }),
+        Err(error) => Err(DiskError::io("export into", &path)(error)),
     }
 }
 
@@ -178,8 +179,8 @@ pub fn check_folder(folder: &Path) -> Result<(), DiskError> {
 ///
 /// # Errors
 /// When something is there that is no regular file.
-pub fn check_file(file: &Path) -> Result<(), DiskError> {
-    pib_file::check_replaceable(file).map_err(DiskError::io("write", file))
+pub fn check_file(file: &Output) -> Result<(), DiskError> {
+    file.check().map_err(DiskError::io("write", &file.path()))
 }
 
 /// Writes the root file system into a new or empty folder. Without root not everything can be kept; what is lost is
@@ -190,32 +191,24 @@ pub fn check_file(file: &Path) -> Result<(), DiskError> {
 pub fn write_folder(
     rootfs: impl Read,
     identity: &Identity,
-    out: &Path,
+    out: &Output,
     reporter: &dyn Reporter,
 ) -> Result<Exported, DiskError> {
     check_folder(out)?;
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let parent = out.parent().unwrap_or(Path::new("."));
+    let (parent, path) = (out.folder(), out.path());
     // The name is fixed, so that what a killed process left is removed and not added to.
-    let part = out.with_file_name(format!(".{name}.part"));
+    let part = format!(".{}.part", out.name().to_string_lossy());
     let (tree, spool) = load(rootfs, identity, parent, reporter)?;
     reporter.detail(STEP, "writing");
-    let mut writer = Folder {
-        root: part,
-        spool: &spool,
-        is_root: rustix::process::geteuid().is_root(),
-        lost: Lost::default(),
-        kept: false,
-    };
-    writer.clear()?;
+    let mut writer = Folder::create(parent, part, &spool)?;
     writer.write(&tree)?;
-    match fs::remove_dir(out) {
+    match parent.remove_folder(out.name()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(DiskError::io("replace", out)(error));
+            return Err(DiskError::io("replace", &path)(error));
         }
         _ => {}
     }
-    fs::rename(&writer.root, out).map_err(DiskError::io("create the folder", out))?;
+    parent.rename(&writer.name, out.name()).map_err(DiskError::io("create the folder", &path))?;
     writer.kept = true;
     let losses = writer.lost.texts();
     Ok(Exported { losses, ..summary(&tree) })
@@ -248,7 +241,10 @@ impl Lost {
     }
 }
 
+/// A folder that is being written. Nobody else has put anything into it, so that what is in it is reached by paths.
 struct Folder<'a> {
+    parent: &'a pib_file::Folder,
+    name: String,
     root: PathBuf,
     spool: &'a File,
     is_root: bool,
@@ -256,14 +252,19 @@ struct Folder<'a> {
     kept: bool,
 }
 
-impl Folder<'_> {
-    fn clear(&self) -> Result<(), DiskError> {
-        match remove_all(&self.root) {
+impl<'a> Folder<'a> {
+    /// Makes the folder, in the place of whatever has its name.
+    fn create(parent: &'a pib_file::Folder, name: String, spool: &'a File) -> Result<Self, DiskError> {
+        let root = parent.path().join(&name);
+        match parent.remove_all(&name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(DiskError::io("remove", &self.root)(error))
+                return Err(DiskError::io("remove", &root)(error));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        parent.make_folder(&name).map_err(DiskError::io("create the folder", &root))?;
+        let is_root = rustix::process::geteuid().is_root();
+        Ok(Self { parent, name, root, spool, is_root, lost: Lost::default(), kept: false })
     }
 
     fn write(&mut self, tree: &Tree) -> Result<(), DiskError> {
@@ -272,6 +273,11 @@ impl Folder<'_> {
         for (path, identity, node) in tree.entries() {
             let to = if path.is_empty() { self.root.clone() } else { self.root.join(path) };
             let fail = |error| DiskError::io("write", &to)(error);
+            if path.is_empty() {
+                // It is there already.
+                folders.push((to, node));
+                continue;
+            }
             if let Some(earlier) = first.get(&identity) {
                 fs::hard_link(earlier, &to).map_err(fail)?;
                 continue;
@@ -343,20 +349,9 @@ impl Folder<'_> {
 impl Drop for Folder<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            _ = remove_all(&self.root);
+            _ = self.parent.remove_all(&self.name);
         }
     }
-}
-
-/// Removes a folder with all in it, also where its folders may not be written.
-fn remove_all(root: &Path) -> io::Result<()> {
-    for entry in walkdir::WalkDir::new(root).into_iter().flatten().filter(|entry| entry.file_type().is_dir())
-    {
-        if entry.path().as_os_str().as_bytes() != b"/" {
-            _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(0o700));
-        }
-    }
-    fs::remove_dir_all(root)
 }
 
 #[cfg(test)]

@@ -34,6 +34,10 @@ fn rootfs() -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+fn out_at(path: &Path) -> Output {
+    Output::at(path).unwrap()
+}
+
 fn identity() -> Identity {
     Identity {
         hostname: "pi".to_owned(),
@@ -47,10 +51,10 @@ fn identity() -> Identity {
 fn a_tar_has_everything_and_is_the_same_twice() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one.tar"), folder.path().join("two.tar"));
-    let exported = write_tar(rootfs().as_slice(), &identity(), &one, &Silent).unwrap();
+    let exported = write_tar(rootfs().as_slice(), &identity(), &out_at(&one), &Silent).unwrap();
     assert!(exported.losses.is_empty());
     // What was written reads as the same tree again.
-    write_tar(File::open(&one).unwrap(), &identity(), &two, &Silent).unwrap();
+    write_tar(File::open(&one).unwrap(), &identity(), &out_at(&two), &Silent).unwrap();
     assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
     let spool = tempfile::tempfile().unwrap();
     let tree = crate::read::read(File::open(&one).unwrap(), &spool, &Silent).unwrap();
@@ -63,7 +67,7 @@ fn a_tar_has_everything_and_is_the_same_twice() {
         tree.get("tmp/trace").is_none()
             && tree.get(&format!("usr/{}/{}", "d".repeat(90), "f".repeat(90))).is_some()
     );
-    assert!(write_tar(&b"no tar at all"[..], &identity(), &one, &Silent).is_err());
+    assert!(write_tar(&b"no tar at all"[..], &identity(), &out_at(&one), &Silent).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
@@ -72,7 +76,7 @@ fn a_folder_has_what_this_user_may_have() {
     use std::os::unix::fs::MetadataExt as _;
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("root");
-    let exported = write_folder(rootfs().as_slice(), &identity(), &out, &Silent).unwrap();
+    let exported = write_folder(rootfs().as_slice(), &identity(), &out_at(&out), &Silent).unwrap();
     assert_eq!(fs::read(out.join("usr/file")).unwrap(), b"hi");
     let metadata = fs::metadata(out.join("usr/file")).unwrap();
     assert_eq!((metadata.nlink(), metadata.mtime(), metadata.mode() & 0o777), (2, 50, 0o755));
@@ -83,7 +87,7 @@ fn a_folder_has_what_this_user_may_have() {
     assert_eq!(out.join("usr/null").exists(), is_root);
     assert_eq!(exported.losses.iter().any(|loss| loss.contains("owner")), !is_root, "{:?}", exported.losses);
     // Somebody's files stay.
-    assert!(write_folder(rootfs().as_slice(), &identity(), &out, &Silent).is_err());
-    assert!(write_folder(&[7; 2000][..], &identity(), &folder.path().join("new"), &Silent).is_err());
+    assert!(write_folder(rootfs().as_slice(), &identity(), &out_at(&out), &Silent).is_err());
+    assert!(write_folder(&[7; 2000][..], &identity(), &out_at(&folder.path().join("new")), &Silent).is_err());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

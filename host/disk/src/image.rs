@@ -3,10 +3,9 @@
 use std::fs::{File, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::Path;
 
 use pib_event::{Reporter, ReporterExt as _};
-use pib_file::NewFile;
+use pib_file::{NewFile, Output};
 use pib_plan::id::Digest;
 use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region, arrange};
 use serde::{Deserialize, Serialize};
@@ -62,7 +61,7 @@ impl NewImage {
     /// # Errors
     /// When that is not possible; an earlier image is then as it was.
     pub fn keep(self) -> Result<ImageInfo, DiskError> {
-        let out = self.file.path().to_owned();
+        let out = self.file.path();
         self.file.keep(Permissions::from_mode(MODE)).map_err(DiskError::io("replace", &out))?;
         Ok(self.info)
     }
@@ -80,12 +79,11 @@ pub fn write_image(
     rootfs: impl Read,
     layout: &Layout,
     identity: &Identity,
-    out: &Path,
+    out: &Output,
     reporter: &dyn Reporter,
 ) -> Result<NewImage, DiskError> {
     layout.check()?;
-    let folder = out.parent().unwrap_or(Path::new("."));
-    let (tree, spool) = load(rootfs, identity, folder, reporter)?;
+    let (tree, spool) = load(rootfs, identity, out.folder(), reporter)?;
     let trees = split(tree, layout, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
     let sizes = layout
@@ -95,15 +93,16 @@ pub fn write_image(
         .map(|(spec, tree)| size_of(spec, tree))
         .collect::<Result<Vec<_>, _>>()?;
     let (regions, size) = arrange(&sizes)?;
-    let file = NewFile::create(out).map_err(DiskError::io("create", out))?;
-    let fail = |error| DiskError::io("write", out)(error);
+    let path = out.path();
+    let file = out.create().map_err(DiskError::io("create", &path))?;
+    let fail = |error| DiskError::io("write", &path)(error);
     file.as_file().set_len(size).map_err(fail)?;
     let request = WriteRequest { image: file.as_file(), spool: &spool, identity };
     file.as_file().write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(fail)?;
     let mut partitions = Vec::with_capacity(regions.len());
     for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
-        write_partition(&request, spec, tree, region).map_err(|error| error.on_image(out))?;
+        write_partition(&request, spec, tree, region).map_err(|error| error.on_image(&path))?;
         partitions.push(PartitionInfo {
             label: spec.label.clone(),
             filesystem: spec.filesystem,

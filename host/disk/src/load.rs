@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use pib_event::{Reporter, ReporterExt as _};
+use pib_file::Folder;
 
 use crate::error::DiskError;
 use crate::identity::Identity;
@@ -20,13 +20,14 @@ use crate::{normalise, read};
 pub(crate) fn load(
     rootfs: impl Read,
     identity: &Identity,
-    folder: &Path,
+    folder: &Folder,
     reporter: &dyn Reporter,
 ) -> Result<(Tree, File), DiskError> {
-    let spool = tempfile::tempfile_in(folder).map_err(DiskError::io("create a file in", folder))?;
+    let spool = folder.unnamed().map_err(DiskError::io("create a file in", folder.path()))?;
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
-    let notes = normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder))?;
+    let notes =
+        normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder.path()))?;
     for note in notes {
         reporter.note(note);
     }

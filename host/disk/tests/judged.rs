@@ -26,7 +26,7 @@ fn write_image(
     identity: &Identity,
     out: &Path,
 ) -> Result<pib_disk::ImageInfo, pib_disk::DiskError> {
-    pib_disk::write_image(rootfs, layout, identity, out, &Silent)?.keep()
+    pib_disk::write_image(rootfs, layout, identity, &pib_file::Output::at(out).unwrap(), &Silent)?.keep()
 }
 
 const EPOCH: u64 = 1_700_000_000;

@@ -1,21 +1,28 @@
-//! Opens and reads files whose kind and size somebody else decides: the one door to them.
+//! Opens files whose kind and size somebody else decides, and writes where somebody else may have put links: the one
+//! door to them.
 //!
 //! A name in a project, a stage, a registry or a cache may lead to anything. Opening a named pipe waits for a writer
 //! that never comes, and no signal ends that wait; a device gives bytes without end; a terminal becomes the process's
-//! own. So a file is opened without waiting, is looked at before it is read, and is read up to a limit.
+//! own. So a file is opened without waiting, is looked at before it is read, and is read up to a limit. What is written,
+//! replaced and removed in a project is reached from the handle of a [`Folder`], and no link on the way is followed.
 
+mod folder;
+mod link;
 mod new;
 pub mod sealed;
 mod trace;
 
-use std::fs::{File, FileType, Metadata, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
-pub use new::{LEFTOVER, NewFile, check_replaceable};
+pub use folder::{Entry, Folder, LEFTOVER};
+pub use link::LinkError;
+pub use new::{NewFile, Output};
+pub use rustix::fs::FileType as Kind;
 pub use trace::trace;
 
 /// Opens a regular file for reading, also through links to it.
@@ -48,6 +55,14 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     }
 }
 
+/// Makes a folder that only the user can look into, with those that lead to it, where there is none.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private(path: impl AsRef<Path>) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Opens a file for reading and writing, e.g. as a lock, and makes it where there is none; a link is refused.
 ///
 /// # Errors
@@ -77,20 +92,22 @@ fn kind_of(path: &Path) -> Option<Metadata> {
 }
 
 fn not_regular(metadata: &Metadata) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        format!("it is {}, not a regular file", name(metadata.file_type())),
-    )
+    unexpected(Kind::from_raw_mode(metadata.mode()), Kind::RegularFile)
 }
 
-fn name(kind: FileType) -> &'static str {
-    match kind {
-        kind if kind.is_dir() => "a folder",
-        kind if kind.is_fifo() => "a named pipe",
-        kind if kind.is_socket() => "a socket",
-        kind if kind.is_char_device() || kind.is_block_device() => "a device",
-        _ => "something else",
-    }
+/// Returns the error for a file of another kind than the one that is wanted.
+fn unexpected(kind: Kind, wanted: Kind) -> io::Error {
+    let name = |kind| match kind {
+        Kind::RegularFile => "a regular file",
+        Kind::Directory => "a folder",
+        Kind::Symlink => "a symbolic link",
+        Kind::Fifo => "a named pipe",
+        Kind::Socket => "a socket",
+        Kind::CharacterDevice | Kind::BlockDevice => "a device",
+        Kind::Unknown => "something else",
+    };
+    let message = format!("it is {}, not {}", name(kind), name(wanted));
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
 /// Returns the bytes of a regular file of at most `most` bytes.
@@ -106,8 +123,16 @@ pub fn read(path: impl AsRef<Path>, most: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`]; also when it is not UTF-8, with the kind [`io::ErrorKind::InvalidData`].
 pub fn read_text(path: impl AsRef<Path>, most: u64) -> io::Result<String> {
+    text_of(read(path, most)?)
+}
+
+/// Returns bytes as text.
+///
+/// # Errors
+/// When they are not UTF-8, with the kind [`io::ErrorKind::InvalidData`].
+pub fn text_of(bytes: Vec<u8>) -> io::Result<String> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
-    String::from_utf8(read(path, most)?).map_err(invalid)
+    String::from_utf8(bytes).map_err(invalid)
 }
 
 /// Returns what is left of an open file, if that is at most `most` bytes.

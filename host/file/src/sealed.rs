@@ -10,10 +10,10 @@
 //!
 //! Any number of processes share the folder: files appear whole, by renaming, and the first key stays.
 
-use std::fs::{self, DirBuilder, File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _, Write as _};
 use std::ops::Deref;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -123,7 +123,7 @@ impl Sealed {
     /// Makes the folder and the key where they are missing, and checks whose they are.
     fn open(&self) -> Result<[u8; KEY_LENGTH], String> {
         let shown = self.folder.display();
-        private_folder(&self.folder).map_err(|error| format!("{shown} cannot be made: {error}"))?;
+        super::make_private(&self.folder).map_err(|error| format!("{shown} cannot be made: {error}"))?;
         let metadata =
             fs::symlink_metadata(&self.folder).map_err(|error| format!("{shown} cannot be read: {error}"))?;
         if !metadata.is_dir() || metadata.uid() != own_uid() || metadata.mode() & 0o022 != 0 {
@@ -178,17 +178,6 @@ impl Sealed {
     /// Makes a file that nobody else can read.
     fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
         tempfile::Builder::new().prefix(".new-").tempfile_in(&self.folder)
-    }
-}
-
-/// Makes a folder that only the user can look into, where there is none.
-fn private_folder(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use pib_file::Output;
 use pib_plan::hook;
 use pib_plan::id::Digest;
 use pib_plan::manifest::stage::StageManifest;
@@ -73,7 +74,8 @@ pub async fn build(session: &Session, options: &BuildHookOptions) -> Result<Buil
         message: format!("what was built of stage `{}` is no hook: {problem}", manifest.name),
         help: Some(problem.advice()),
     })?;
-    files::replace_bytes(&path, &component)?;
+    let output = Output::at(&path).map_err(|error| Error::io("write", &path, error))?;
+    files::replace_bytes(output.folder(), &output.name().to_string_lossy(), &component)?;
     Ok(BuiltHook {
         stage: manifest.name.to_string(),
         path: session.show(&path).to_owned(),

@@ -1,13 +1,16 @@
 //! Shows what a stage's hook makes of a config.
 
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use pib_plan::id::Digest;
 use serde::Serialize;
 
 use super::trial::{Trial, TrialOptions};
 use crate::hooks::{Answer, Diagnostic, File, Severity};
-use crate::project::{Error, Session};
+use crate::project::{self, Error, Session};
 
 /// What a stage is built with.
 #[derive(Debug, Clone, Serialize)]
@@ -80,7 +83,7 @@ pub async fn render(
         None => (Vec::new(), Some(trial.part()?), Vec::new()),
     };
     if let Some(folder) = output {
-        write(&session.cwd.join(folder), &files)?;
+        write(session, &session.cwd.join(folder), &files)?;
     }
     Ok(RenderedStage {
         stage: trial.package.name.to_string(),
@@ -110,22 +113,25 @@ fn rendered(file: File) -> RenderedFile {
 }
 
 /// Writes the files, whose paths were checked, to a folder that is empty or not there.
-fn write(folder: &Path, files: &[File]) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
-    if std::fs::read_dir(folder).is_ok_and(|mut items| items.next().is_some()) {
-        let message = format!("`{}` is not empty", folder.display());
+fn write(session: &Session, path: &Path, files: &[File]) -> Result<(), Error> {
+    let folder = project::make_folder(session, path)?;
+    let entries = folder.entries().map_err(|error| Error::io("read the folder", path, error))?;
+    if !entries.is_empty() {
+        let message = format!("`{}` is not empty", path.display());
         return Err(Error::usage(message, "Name a folder that is empty or not there."));
     }
-    std::fs::create_dir_all(folder).map_err(|error| Error::io("create the folder", folder, error))?;
     for file in files {
-        let path: PathBuf = folder.join(&file.path);
-        let parent = path.parent().unwrap_or(folder);
-        std::fs::create_dir_all(parent).map_err(|error| Error::io("create the folder", parent, error))?;
-        std::fs::write(&path, &file.content).map_err(|error| Error::io("write", &path, error))?;
-        if file.executable {
-            let mode = std::fs::Permissions::from_mode(0o755);
-            std::fs::set_permissions(&path, mode).map_err(|error| Error::io("write", &path, error))?;
-        }
+        let within = Path::new(&file.path);
+        let write = || {
+            folder.make_folder(within.parent().unwrap_or(Path::new("")))?;
+            let mut made = folder.create_new(within)?;
+            made.write_all(&file.content)?;
+            match file.executable {
+                true => made.set_permissions(Permissions::from_mode(0o755)),
+                false => Ok(()),
+            }
+        };
+        write().map_err(|error| Error::io("write", path.join(within), error))?;
     }
     Ok(())
 }

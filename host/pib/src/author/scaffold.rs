@@ -1,14 +1,18 @@
 //! Starts a stage.
 
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use pib_file::{Folder, Kind};
 use pib_plan::id::StageName;
 use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
 use pib_plan::part;
 use serde::Serialize;
 
 use super::{HOOK_FOLDER, sdk};
-use crate::project::{Error, Session};
+use crate::project::{self, Error, Session};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -51,12 +55,20 @@ pub fn new(session: &Session, options: &NewStageOptions) -> Result<NewStage, Err
     let name = name
         .parse::<StageName>()
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the stage's."))?;
-    let taken = std::fs::read_dir(&folder).is_ok_and(|mut items| items.next().is_some());
-    if taken || folder.is_file() {
+    let parent = project::make_folder(session, folder.parent().unwrap_or(Path::new("/")))?;
+    let taken = match parent.kind(name.as_str()) {
+        Ok(None) => false,
+        Ok(Some(Kind::Directory)) => {
+            let there = parent.folder(name.as_str()).and_then(|there| there.entries());
+            there.is_ok_and(|entries| !entries.is_empty())
+        }
+        _ => true,
+    };
+    if taken {
         let message = format!("`{}` exists already", session.show(&folder).display());
         return Err(Error::usage(message, "Choose another folder."));
     }
-    write(&folder, &files(name.as_str(), options.hook)?)?;
+    write(&parent, name.as_str(), &files(name.as_str(), options.hook)?)?;
     Ok(NewStage { path: options.path.clone(), name: name.to_string(), hook: options.hook })
 }
 
@@ -90,24 +102,18 @@ fn files(name: &str, hook: HookLanguage) -> Result<Vec<(String, String)>, Error>
 }
 
 /// Writes the files to a folder that gets its name when all are there.
-fn write(folder: &Path, files: &[(String, String)]) -> Result<(), Error> {
-    let parent = folder.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(parent).map_err(|error| Error::io("create the folder", parent, error))?;
-    let made = tempfile::Builder::new()
-        .prefix(".pib-")
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .tempdir_in(parent)
-        .map_err(|error| Error::io("create a folder in", parent, error))?;
-    for (path, text) in files {
-        let path = made.path().join(path);
-        let below = path.parent().unwrap_or(made.path());
-        std::fs::create_dir_all(below).map_err(|error| Error::io("create the folder", below, error))?;
-        std::fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
-    }
-    std::fs::rename(made.path(), folder).map_err(|error| Error::io("create the folder", folder, error))?;
-    // It has another name now, so that there is nothing to take away.
-    let _ = made.keep();
-    Ok(())
+fn write(parent: &Folder, name: &str, files: &[(String, String)]) -> Result<(), Error> {
+    let fail = |error| Error::io("create the folder", parent.path().join(name), error);
+    let made = parent.make_temporary(".pib-").map_err(fail)?;
+    let temporary = made.path().file_name().unwrap_or_default();
+    let written = files.iter().try_for_each(|(path, text)| {
+        made.make_folder(Path::new(path).parent().unwrap_or(Path::new("")))?;
+        made.create_new(path)?.write_all(text.as_bytes())
+    });
+    let placed = written
+        .and_then(|()| made.set_permissions(Permissions::from_mode(0o755)))
+        .and_then(|()| parent.rename(temporary, name));
+    placed.inspect_err(|_| _ = parent.remove_all(temporary)).map_err(fail)
 }
 
 #[cfg(test)]

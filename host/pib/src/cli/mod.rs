@@ -54,7 +54,7 @@ struct Cli {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, \
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, or a link is in the way in the project, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
 7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, \
 9 the project asks for what you have not allowed it, 130 interrupted.";
@@ -153,6 +153,9 @@ fn misused(error: clap::Error) -> ! {
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
+    if !matches!(command, Command::Completions(_) | Command::New(_)) {
+        session.prepare_cache()?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

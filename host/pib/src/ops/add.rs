@@ -90,8 +90,7 @@ pub struct Removed {
 pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let path = dir.join(FILE_NAME);
-    let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+    let old = project::manifest_text(&dir)?;
     let mode = LockMode { locked: false, offline: options.offline };
     let target = options.target.as_deref();
     let was = Project::with_manifest(session, dir.clone(), &old)?.of(target)?;
@@ -118,7 +117,8 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
 
     let lock = all.changes().join("\n");
     if !options.dry_run {
-        files::replace_together(&[(path, text)].into_iter().chain(all.lock_text(mode)?).collect::<Vec<_>>())?;
+        let texts: Vec<_> = [(FILE_NAME, text)].into_iter().chain(all.lock_text(mode)?).collect();
+        files::replace_together(&project.folder()?, &texts)?;
         session.consent.keep_granted(&dir)?;
     }
     let version = |name: &StageName| resolved.resolution.get(name).map(|stage| stage.version.to_string());
@@ -134,8 +134,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
 pub async fn remove(session: &Session, options: &RemoveOptions) -> Result<Removed, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let path = dir.join(FILE_NAME);
-    let old = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+    let old = project::manifest_text(&dir)?;
     let mut text = old.clone();
     let whole = Project::with_manifest(session, dir.clone(), &old)?;
     let part = whole.of(options.target.as_deref())?;
@@ -147,7 +146,8 @@ pub async fn remove(session: &Session, options: &RemoveOptions) -> Result<Remove
     let all = resolve_all(session, &project, mode).await?;
     let lock = all.changes().join("\n");
     if !options.dry_run {
-        files::replace_together(&[(path, text)].into_iter().chain(all.lock_text(mode)?).collect::<Vec<_>>())?;
+        let texts: Vec<_> = [(FILE_NAME, text)].into_iter().chain(all.lock_text(mode)?).collect();
+        files::replace_together(&project.folder()?, &texts)?;
     }
     let RemoveOptions { stages, target, dry_run, .. } = options.clone();
     Ok(Removed { stages, target, lock, dry_run })

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pib_file::Output;
 use serde::Serialize;
 
 use crate::bases::BaseCache;
@@ -121,10 +122,8 @@ pub async fn prune(session: &Session, days: u64, dry_run: bool) -> Result<Pruned
             pruned.items += 1;
             pruned.bytes += size(&item);
             if !dry_run {
-                let removed = match item.is_dir() {
-                    true => std::fs::remove_dir_all(&item),
-                    false => std::fs::remove_file(&item),
-                };
+                let output = Output::at(&item);
+                let removed = output.and_then(|item| item.folder().remove_all(item.name()));
                 removed.map_err(|error| Error::io("remove", &item, error))?;
             }
         }

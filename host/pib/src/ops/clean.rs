@@ -2,8 +2,10 @@
 //!
 //! What is found comes first, so that it can be shown before anything is removed.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
+use pib_file::{Entry, Folder, Kind};
 use pib_plan::packages;
 use pib_plan::suggest::count;
 use serde::Serialize;
@@ -11,14 +13,13 @@ use serde::Serialize;
 use crate::engine::{Container, ContainerImage, Engine};
 use crate::pipeline::labels::{LABEL, PROJECT_LABEL, USER_LABEL, project_id};
 use crate::pipeline::records::Records;
-use crate::project::{Error, Project, Session};
+use crate::project::target_folder::LOGS;
+use crate::project::{Error, Held, Project, Session};
 use pib_event::ReporterExt as _;
 
 /// The ends of the names of files that builds leave.
 const LEFT: [&str; 9] =
     [".img", ".img.xz", ".img.zst", ".sha256", ".bmap", ".json", ".tar", ".img.part", ".stages.json"];
-/// The folder of logs in `target/`.
-const LOGS: &str = "logs";
 /// How all ids of package caches begin.
 const ALL_PACKAGES: &str = "pib.packages.";
 
@@ -45,7 +46,7 @@ pub struct Found {
     /// How many container images of others there are.
     others: usize,
     /// Holds the project.
-    _exclusive: Option<std::fs::File>,
+    _exclusive: Option<Held>,
 }
 
 /// What was removed.
@@ -100,7 +101,7 @@ pub async fn find(session: &Session, scope: Scope) -> Result<Found, Error> {
         Some(project) => Some(Project::exclusive(session, &project.dir).await?),
         None => None,
     };
-    let files = project.as_ref().map(files).unwrap_or_default();
+    let files = project.as_ref().map(files).transpose()?.unwrap_or_default();
     let mut found = Found {
         project,
         engine: None,
@@ -199,7 +200,9 @@ impl Found {
     /// When a file cannot be removed, or the engine breaks off.
     pub async fn remove(self, session: &Session) -> Result<CleanReport, Error> {
         let mut report = CleanReport::default();
-        remove_files(self.files, &mut report)?;
+        if let Some(project) = &self.project {
+            remove_files(&project.target.make()?, self.files, &mut report)?;
+        }
         if let Some(engine) = &self.engine {
             remove_containers(engine, self.containers, &mut report).await;
             remove_images(engine, &self.images, &mut report).await;
@@ -246,27 +249,31 @@ async fn remove_images(engine: &Engine, images: &[ContainerImage], report: &mut 
 }
 
 /// Returns what builds left in a project's `target/`; what somebody else put there is not among it.
-fn files(project: &Project) -> Vec<PathBuf> {
-    left(&project.target(), &project.manifest.project.name)
+fn files(project: &Project) -> Result<Vec<PathBuf>, Error> {
+    let (target, name) = (project.target.make()?, &project.manifest.project.name);
+    let left = left(&target, name).map_err(|error| Error::io("read the folder", target.path(), error))?;
+    Ok(left.into_iter().map(|name| target.path().join(name)).collect())
 }
 
-fn left(target: &Path, name: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(target) else { return Vec::new() };
-    let is_left = |path: &PathBuf| {
-        let shown = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+/// Returns the names of what builds left. A link in the place of such a file is one that a build would refuse.
+fn left(target: &Folder, name: &str) -> std::io::Result<Vec<OsString>> {
+    let is_left = |entry: &Entry| {
+        let shown = entry.name.to_string_lossy();
         let own = shown.trim_start_matches('.');
         let is_own = own.starts_with(&format!("{name}-")) && LEFT.iter().any(|end| own.ends_with(end));
-        (shown == LOGS && path.is_dir()) || (is_own && path.is_file())
+        match entry.kind {
+            Kind::Directory => shown == LOGS,
+            Kind::Symlink => shown == LOGS || is_own,
+            Kind::RegularFile => is_own,
+            _ => false,
+        }
     };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_left).collect();
-    paths.sort();
-    paths
+    Ok(target.entries()?.into_iter().filter(is_left).map(|entry| entry.name).collect())
 }
 
-fn remove_files(paths: Vec<PathBuf>, report: &mut CleanReport) -> Result<(), Error> {
+fn remove_files(target: &Folder, paths: Vec<PathBuf>, report: &mut CleanReport) -> Result<(), Error> {
     for path in paths {
-        let removed =
-            if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        let removed = target.remove_all(path.file_name().unwrap_or_default());
         removed.map_err(|error| Error::io("remove", &path, error))?;
         report.files.push(path);
     }
@@ -302,9 +309,11 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("logs")).unwrap();
         std::fs::create_dir_all(folder.path().join("x-mine.img")).unwrap();
         let mut report = CleanReport::default();
-        remove_files(left(folder.path(), "x"), &mut report).unwrap();
+        let target = Folder::open(folder.path()).unwrap();
+        let paths = left(&target, "x").unwrap().iter().map(|name| folder.path().join(name)).collect();
+        remove_files(&target, paths, &mut report).unwrap();
         assert_eq!(report.files.len(), own.len() + 1, "{report:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), others.len() + 1);
-        assert!(left(&folder.path().join("none"), "x").is_empty());
+        assert!(left(&target, "x").unwrap().is_empty());
     }
 }

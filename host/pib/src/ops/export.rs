@@ -1,8 +1,9 @@
 //! Takes a project's root file system out of the engine, as it would be in an image: as a tar, or as a folder.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use pib_file::{LinkError, Output};
 use serde::Serialize;
 
 use crate::engine::Loss;
@@ -44,19 +45,27 @@ const MAGIC_AT: usize = 257;
 pub async fn export(session: &Session, options: &ExportOptions) -> Result<ExportReport, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let folder = options.dir.as_ref().map(|folder| session.cwd.join(folder));
+    let output = |path: &PathBuf| project::output(session, &session.cwd.join(path));
+    let folder = options.dir.as_ref().map(output).transpose()?;
     if let Some(folder) = &folder {
         pib_disk::check_folder(folder)?;
     }
-    let file = options.tar.as_ref().map(|file| session.cwd.join(file));
+    let file = match &options.tar {
+        Some(file) if file.file_name().is_none_or(|name| name == "-") => {
+            return Err(no_archive("an archive is written to a file, and `-` is none".to_owned()));
+        }
+        file => file.as_ref().map(output).transpose()?,
+    };
     if let Some(file) = &file {
-        pib_disk::check_file(file)?;
         check_archive(session, file)?;
     }
     let built = pipeline::build(session, &options.stages).await?;
     let project = built.based.rendered.packages.project();
     let stem = project.manifest.project.file_stem();
-    let file = file.unwrap_or_else(|| project.target().join(format!("{stem}.tar")));
+    let file = match file {
+        Some(file) => file,
+        None => default_archive(project, &stem)?,
+    };
     session.reporter.started(STEP, "Exporting the root file system");
     let tree = built.engine.export(&built.tag).await?;
     if let Some(warning) = Loss::warning(tree.losses()) {
@@ -64,7 +73,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     }
     let fault = tree.fault();
     let (identity, reporter) = (built.based.identity(), session.reporter.clone());
-    let path = folder.clone().unwrap_or_else(|| file.clone());
+    let path = folder.as_ref().unwrap_or(&file).path();
     let write = move |tree: blocking::Stoppable<_>| match folder {
         Some(folder) => pib_disk::write_folder(tree, &identity, &folder, &*reporter),
         None => pib_disk::write_tar(tree, &identity, &file, &*reporter),
@@ -84,21 +93,31 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     Ok(ExportReport { path, exported })
 }
 
+/// Returns the place of the archive where the command line names none.
+fn default_archive(project: &Project, stem: &str) -> Result<Output, Error> {
+    let (target, name) = (project.target.make()?, format!("{stem}.tar"));
+    target.output(&name).map_err(|error| Error::io("write", target.path().join(name), error))
+}
+
 /// Checks that an archive may be written to `file`: nobody loses what is no archive.
-fn check_archive(session: &Session, file: &Path) -> Result<(), Error> {
-    let shown = session.show(file).display();
-    let refused = |message: String| Err(Error::usage(message, "Name a new file, or an earlier archive."));
-    if file.file_name().is_some_and(|name| name == "-") {
-        return refused("an archive is written to a file, and `-` is none".to_owned());
-    }
-    if file.is_symlink() {
-        return refused(format!("`{shown}` is a symbolic link"));
-    }
+fn check_archive(session: &Session, file: &Output) -> Result<(), Error> {
+    let path = file.path();
+    let shown = session.show(&path).display();
+    let mut old = match file.folder().open_file(file.name()) {
+        Ok(old) => old,
+        Err(error) if LinkError::of(&error).is_some() => {
+            return Err(no_archive(format!("`{shown}` is a symbolic link")));
+        }
+        Err(_) => return Ok(pib_disk::check_file(file)?),
+    };
     let mut head = [0; MAGIC_AT + MAGIC.len()];
-    let Ok(mut old) = pib_file::open(file) else { return Ok(()) };
     let is_empty = old.metadata().is_ok_and(|metadata| metadata.len() == 0);
     match is_empty || (old.read_exact(&mut head).is_ok() && head.ends_with(MAGIC)) {
         true => Ok(()),
-        false => refused(format!("`{shown}` is there already, and is no tar archive")),
+        false => Err(no_archive(format!("`{shown}` is there already, and is no tar archive"))),
     }
+}
+
+fn no_archive(message: String) -> Error {
+    Error::usage(message, "Name a new file, or an earlier archive.")
 }

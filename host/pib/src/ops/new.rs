@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pib_file::Folder;
 use pib_plan::board::{self, Board};
 use pib_plan::id::{Arch, ArchError, check_name};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
@@ -42,6 +43,9 @@ pub struct NewProject {
 /// The release of Debian that new projects get: the current stable one.
 const DEBIAN_RELEASE: &str = "trixie";
 
+/// The file that tells git what is not to be kept.
+const IGNORE: &str = ".gitignore";
+
 /// Makes the folder and its `pib.toml`.
 ///
 /// # Errors
@@ -70,15 +74,14 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     // What is written must be what `pib build` reads.
     ProjectManifest::parse(FILE_NAME, &text)?;
     let path = folder.join(FILE_NAME);
-    if path.exists() {
+    if path.symlink_metadata().is_ok() {
         let message = format!("`{}` exists already", session.show(&path).display());
         return Err(Error::usage(message, "Choose another folder, or edit that file."));
     }
-    std::fs::create_dir_all(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
-    files::replace_text(&path, &text)?;
-    let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
-        files::replace_text(&ignore, "/target\n")?;
+    let made = Folder::make(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
+    files::replace_text(&made, FILE_NAME, &text)?;
+    if made.kind(IGNORE).is_ok_and(|kind| kind.is_none()) {
+        files::replace_text(&made, IGNORE, "/target\n")?;
     }
     session.consent.started(&folder)?;
     Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })

@@ -1,9 +1,14 @@
 //! Says what a build would do: the order, the Dockerfile, or a whole context.
 
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use pib_event::ReporterExt as _;
-use pib_plan::assemble::{BaseRef, BuildPlan, ContextFile, Extras, FileSource};
+use pib_file::Folder;
+use pib_plan::assemble::{BaseRef, BuildPlan, Extras, FileSource};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::lockfile::Lockfile;
 use pib_plan::mode::Mode;
@@ -14,7 +19,7 @@ use serde::Serialize;
 use crate::bases::StoredBase;
 use crate::pipeline::resolve::write_lock;
 use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, job, native};
-use crate::project::{Error, LockMode, Project, Session, blocking, slow};
+use crate::project::{self, Error, LockMode, Project, Session, blocking, slow};
 
 /// The stages of a build, in order, and its Dockerfile.
 #[derive(Debug, Clone, Serialize)]
@@ -157,11 +162,7 @@ pub async fn write_context(
     folder: &Path,
 ) -> Result<WrittenContext, Error> {
     let folder = session.cwd.join(folder);
-    let occupied = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some());
-    if occupied {
-        let message = format!("the folder `{}` is not empty", session.show(&folder).display());
-        return Err(Error::usage(message, "Name a new folder, or empty this one."));
-    }
+    check_empty(session, &folder)?;
     let mode = options.lock;
     let project = Project::load(session)?;
     let record = job::record(&project);
@@ -180,7 +181,8 @@ pub async fn write_context(
     // A plain client may have no BuildKit, so everything is emulated there.
     let plan = based.assemble(&reference, &Extras::default())?;
     let secrets = plan.secrets.iter().map(|secret| secret.id.clone()).collect();
-    let (files, to) = (plan.context.len(), folder.clone());
+    let files = plan.context.len();
+    let to = project::make_folder(session, &folder)?;
     let writing = async {
         let write = move || write_files(&to, &plan, base.as_ref());
         tokio::task::spawn_blocking(write).await.map_err(blocking::worker)?
@@ -207,52 +209,67 @@ async fn save_lock(
     }
 }
 
-fn write_files(folder: &Path, plan: &BuildPlan, base: Option<&StoredBase>) -> Result<(), Error> {
-    let make = |path: &Path| {
-        std::fs::create_dir_all(path).map_err(|error| Error::io("create the folder", path, error))
-    };
-    make(folder)?;
-    for file in &plan.context {
-        let path = folder.join(&file.path);
-        make(if file.is_folder() { &path } else { path.parent().unwrap_or(folder) })?;
-        write_file(&path, file)?;
+/// Checks that a context can be written to a folder: it is not there, or empty.
+fn check_empty(session: &Session, folder: &Path) -> Result<(), Error> {
+    let there = project::find_folder(session, folder)?;
+    let entries = there.map(|there| there.entries()).transpose();
+    match entries.map_err(|error| Error::io("read the folder", folder, error))? {
+        Some(entries) if !entries.is_empty() => {
+            let message = format!("the folder `{}` is not empty", session.show(folder).display());
+            Err(Error::usage(message, "Name a new folder, or empty this one."))
+        }
+        _ => Ok(()),
     }
-    // Folders had the user's umask until here, which the image would get.
-    for entry in walkdir::WalkDir::new(folder).min_depth(1).into_iter().flatten() {
-        if entry.file_type().is_dir() {
-            set_mode(entry.path(), Mode::FOLDER)?;
+}
+
+fn write_files(folder: &Folder, plan: &BuildPlan, base: Option<&StoredBase>) -> Result<(), Error> {
+    // Folders have the user's umask at first, which the image would get.
+    let mut folders = BTreeMap::new();
+    for file in &plan.context {
+        let within = Path::new(&file.path);
+        let own = if file.is_folder() { within } else { within.parent().unwrap_or(Path::new("")) };
+        for path in own.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+            folders.entry(path).or_insert(Mode::FOLDER);
+        }
+        if file.is_folder() {
+            folders.insert(within, file.mode);
+        }
+        let path = folder.path().join(within);
+        let made = folder.make_folder(own);
+        made.map_err(|error| Error::io("create the folder of", &path, error))?;
+        match &file.source {
+            FileSource::File(from) => copy(from, folder, within, file.mode)?,
+            FileSource::Bytes(bytes) => write(&mut &**bytes, folder, within, file.mode)?,
+            FileSource::Folder => {}
         }
     }
-    for file in plan.context.iter().filter(|file| file.is_folder()) {
-        set_mode(&folder.join(&file.path), file.mode)?;
-    }
     if let Some(base) = base {
-        let path = folder.join("base.tar");
-        copy(&base.path, &path)?;
+        copy(&base.path, folder, Path::new("base.tar"), Mode::FILE)?;
     }
-    let path = folder.join("Dockerfile");
-    std::fs::write(&path, &plan.dockerfile).map_err(|error| Error::io("write", &path, error))
+    write(&mut plan.dockerfile.as_bytes(), folder, Path::new("Dockerfile"), Mode::FILE)?;
+    // The deepest first: one that forbids to be looked into would hide those in it.
+    for (path, mode) in folders.into_iter().rev() {
+        let set = folder.folder(path).and_then(|folder| folder.set_permissions(permissions(mode)));
+        set.map_err(|error| Error::io("write", folder.path().join(path), error))?;
+    }
+    Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+fn copy(from: &Path, folder: &Folder, to: &Path, mode: Mode) -> Result<(), Error> {
     let mut source = pib_file::open(from).map_err(|error| Error::io("read", from, error))?;
-    let fail = |error| Error::io("write", to, error);
-    let mut target = std::fs::File::create(to).map_err(fail)?;
-    std::io::copy(&mut source, &mut target).map(drop).map_err(fail)
+    write(&mut source, folder, to, mode)
 }
 
-fn set_mode(path: &Path, mode: Mode) -> Result<(), Error> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let permissions = std::fs::Permissions::from_mode(mode.bits());
-    std::fs::set_permissions(path, permissions).map_err(|error| Error::io("write", path, error))
+/// Writes a file that is not there yet.
+fn write(source: &mut dyn Read, folder: &Folder, to: &Path, mode: Mode) -> Result<(), Error> {
+    let mut write = || {
+        let mut file = folder.create_new(to)?;
+        std::io::copy(source, &mut file)?;
+        file.set_permissions(permissions(mode))
+    };
+    write().map_err(|error| Error::io("write", folder.path().join(to), error))
 }
 
-fn write_file(path: &Path, file: &ContextFile) -> Result<(), Error> {
-    let fail = |error| Error::io("write", path, error);
-    match &file.source {
-        FileSource::File(from) => copy(from, path)?,
-        FileSource::Bytes(bytes) => std::fs::write(path, bytes).map_err(fail)?,
-        FileSource::Folder => {}
-    }
-    set_mode(path, file.mode)
+fn permissions(mode: Mode) -> Permissions {
+    Permissions::from_mode(mode.bits())
 }

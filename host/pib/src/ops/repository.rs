@@ -5,10 +5,9 @@ use std::path::Path;
 use pib_plan::id::StageName;
 use pib_plan::index::{GitReference, GitSource};
 use pib_plan::manifest::edit::NewStage;
-use pib_plan::manifest::project::FILE_NAME;
 
 use crate::pipeline::resolve;
-use crate::project::{Error, LockMode, Project, Session, files};
+use crate::project::{self, Error, LockMode, Project, Session};
 
 /// Returns the stage of a git repository that the command line means: by its name, its folder, or as the only one.
 pub(super) async fn stage(
@@ -27,7 +26,7 @@ pub(super) async fn stage(
     if let (Some(name), Some(_)) = (&name, path) {
         return Ok(NewStage { git: Some(source(path)?), ..NewStage::new(name.clone()) });
     }
-    let text = files::read_text(&dir.join(FILE_NAME))?.unwrap_or_default();
+    let text = project::manifest_text(dir)?;
     let project = Project::with_manifest(session, dir.to_owned(), &text)?;
     let sources = resolve::sources(session, dir, &project.manifest, mode)?;
     let found = sources.git_stages(&source(None)?).await?;

@@ -1,6 +1,6 @@
 //! Puts the project's stages into the project itself, so that its builds need nobody else for them.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use pib_plan::manifest::edit;
 use pib_plan::manifest::project::FILE_NAME;
@@ -121,21 +121,21 @@ async fn put(
     path: &str,
     wanted: Vec<(ResolvedStage, Package)>,
 ) -> Result<Filled, Error> {
-    let folder = project.dir.join(path);
-    let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();
+    let (folder, path) = (project.folder()?, path.to_owned());
+    let list = project.dir.join(&path).join(plan::FILE_NAME);
+    let shown = session.show(&list).display().to_string();
     let work = move || {
         let wanted: Vec<Wanted<'_>> =
             wanted.iter().map(|(stage, package)| Wanted { package, source: &stage.source }).collect();
-        fill(&folder, &shown, &wanted)
+        fill(&folder, &path, &shown, &wanted)
     };
     Ok(tokio::task::spawn_blocking(work).await.map_err(blocking::worker)??)
 }
 
 /// Has `pib.toml` say where the stages are; returns whether it did not yet.
 fn name_in_manifest(project: &Project, path: &str) -> Result<bool, Error> {
-    let file: &Path = &project.dir.join(FILE_NAME);
-    let old = files::read_text(file)?.ok_or_else(|| Error::NoProject(project.dir.clone()))?;
+    let old = project::manifest_text(&project.dir)?;
     let new = edit::set_vendor(&old, path)?;
-    files::replace_text(file, &new)?;
+    files::replace_text(&project.folder()?, FILE_NAME, &new)?;
     Ok(new != old)
 }

@@ -29,7 +29,8 @@ pub(crate) fn compress(
     };
     reporter.started(STEP, format!("Compressing to {}", to.display()));
     let fail = |error| Error::io("write", &to, error);
-    let mut file = NewFile::create(&to).map_err(fail)?;
+    let output = image.output().with_name(to.file_name().unwrap_or_default());
+    let mut file = output.create().map_err(fail)?;
     image.file().rewind().map_err(fail)?;
     let total = image.as_file().metadata().map_or(0, |metadata| metadata.len());
     let source = Metered { source: image.as_file(), done: 0, total, told: 0, reporter };
@@ -81,13 +82,14 @@ fn copy(how: Compression, from: &mut impl Read, to: &mut impl Write) -> io::Resu
 mod tests {
     use super::*;
     use pib_event::Silent;
+    use pib_file::Output;
 
     #[test]
     fn what_is_compressed_comes_back_and_the_plain_file_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let bytes: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
         let packed = |how| {
-            let mut image = NewFile::create(folder.path().join("a.img")).unwrap();
+            let mut image = Output::at(folder.path().join("a.img")).unwrap().create().unwrap();
             image.file().write_all(&bytes).unwrap();
             let mut packed = compress(image, how, &Silent).unwrap();
             packed.file().rewind().unwrap();

@@ -1,7 +1,6 @@
 //! The work for the engine: one Dockerfile and its context, and having the engine build it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::SystemTime;
 
 use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
@@ -86,7 +85,7 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
     let project = built.based.rendered.packages.project();
     let mut record = record(project);
     record.note(&built.plan, Some(&built.stage().name));
-    files::replace_text(&record_path(project), &record.to_text())?;
+    files::replace_text(&project.target.make()?, &record_name(project), &record.to_text())?;
     Ok(built)
 }
 
@@ -210,12 +209,12 @@ fn nonce() -> String {
 
 /// Returns the record of a project's builds.
 pub(crate) fn record(project: &Project) -> BuildRecord {
-    let text = files::read_text(&record_path(project)).ok().flatten();
+    let text = project.target.open().and_then(|target| files::read_written(&target, &record_name(project)));
     text.map_or_else(BuildRecord::default, |text| BuildRecord::parse(&text))
 }
 
-fn record_path(project: &Project) -> PathBuf {
-    project.target().join(format!("{}.stages.json", project.manifest.project.file_stem()))
+fn record_name(project: &Project) -> String {
+    format!("{}.stages.json", project.manifest.project.file_stem())
 }
 
 impl NoCache {

@@ -59,6 +59,7 @@ use crate::project::{Error, Project, Session, logs};
 /// When any of the steps fails.
 pub(crate) async fn decide(session: &Session, options: &StageOptions) -> Result<Rendered, Error> {
     let project = Project::load(session)?;
+    project.target.check(&project.manifest.project.file_stem())?;
     let resolved = resolve(session, project, options.lock).await?;
     let packages = fetch(session, resolved).await?;
     let settled = settle(session, packages, options).await?;

@@ -1,7 +1,8 @@
 //! The last step: takes the root file system out of the engine, writes the image, its checksum and its report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use pib_file::Folder;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
 use pib_plan::manifest::project::{Compression, ImageOptions};
@@ -11,7 +12,7 @@ use super::based::Based;
 use super::job::Built;
 use super::{NoCache, StageOptions, compress, connection, origin};
 use crate::engine::Loss;
-use crate::project::{Error, Session, blocking, files};
+use crate::project::{Error, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
 
@@ -66,10 +67,10 @@ struct Image {
     losses: Vec<Loss>,
     /// The digest of everything that decides the image.
     key: Digest,
-    /// Its path.
-    path: PathBuf,
-    /// The report's path.
-    report: PathBuf,
+    /// The folder that it is written to.
+    target: TargetFolder,
+    /// What the names of its files begin with.
+    stem: String,
 }
 
 impl Image {
@@ -77,17 +78,25 @@ impl Image {
     fn of(based: &Based, losses: Vec<Loss>) -> Self {
         let project = based.rendered.packages.project();
         let manifest = &project.manifest;
-        let stem = manifest.project.file_stem();
-        let target = project.target();
         Self {
             layout: manifest.image.layout.clone(),
             compress: manifest.image.compress,
             identity: based.identity(),
             key: based.image_key(&losses),
             losses,
-            path: target.join(format!("{stem}.img")),
-            report: target.join(format!("{stem}.json")),
+            target: project.target.clone(),
+            stem: manifest.project.file_stem(),
         }
+    }
+
+    /// Returns the file's name in the form `compress`.
+    fn name(&self, compress: Compression) -> String {
+        format!("{}.{}", self.stem, extension(compress))
+    }
+
+    /// Returns the report's name.
+    fn report(&self) -> String {
+        format!("{}.json", self.stem)
     }
 }
 
@@ -152,20 +161,20 @@ fn unchanged(based: &Based, options: &StageOptions) -> Option<BuildReport> {
     if options.until.is_some() || options.no_cache != NoCache::Nothing {
         return None;
     }
-    let path = Image::of(based, Vec::new()).report;
-    let text = files::read_text(&path).ok().flatten()?;
+    let target = based.rendered.packages.project().target.open()?;
+    let text = files::read_written(&target, &Image::of(based, Vec::new()).report())?;
     let report: BuildReport = serde_json::from_str(&text).ok()?;
     let image = Image::of(based, report.losses.clone());
-    let file = image.path.with_extension(extension(image.compress));
+    let name = image.name(image.compress);
     let same = report.key == image.key
-        && report.image == file
-        && state(&file) == Some((report.size, report.written));
+        && report.image == target.path().join(&name)
+        && state(&target, &name) == Some((report.size, report.written));
     same.then_some(BuildReport { up_to_date: true, ..report })
 }
 
 /// Returns a file's size and the time of its last change in nanoseconds.
-fn state(path: &Path) -> Option<(u64, u128)> {
-    let metadata = std::fs::metadata(path).ok()?;
+fn state(folder: &Folder, name: &str) -> Option<(u64, u128)> {
+    let metadata = folder.open_file(name).and_then(|file| file.metadata()).ok()?;
     let written = metadata.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
     Some((metadata.len(), written.as_nanos()))
 }
@@ -173,11 +182,9 @@ fn state(path: &Path) -> Option<(u64, u128)> {
 /// The forms that an image may have.
 const FORMS: [Compression; 3] = [Compression::None, Compression::Xz, Compression::Zstd];
 
-/// Returns the path of an image's checksum.
-fn checksum_of(image: &Path) -> PathBuf {
-    let mut path = image.to_owned().into_os_string();
-    path.push(".sha256");
-    path.into()
+/// Returns the name of an image's checksum.
+fn checksum_of(image: &str) -> String {
+    format!("{image}.sha256")
 }
 
 fn extension(compress: Compression) -> &'static str {
@@ -191,7 +198,7 @@ fn extension(compress: Compression) -> &'static str {
 /// Takes the root file system out of the engine and writes the image.
 async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<NewImage, Error> {
     const STEP: &str = "image";
-    let name = image.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = image.name(Compression::None);
     session.reporter.started(STEP, format!("Writing {name}"));
     let tree = built.engine.export(&built.tag).await?;
     if let Some(warning) = Loss::warning(tree.losses()) {
@@ -199,9 +206,12 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     }
     let fault = tree.fault();
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
-    let (path, reporter, compression) = (image.path.clone(), session.reporter.clone(), image.compress);
+    let target = image.target.make()?;
+    let output =
+        target.output(&name).map_err(|error| Error::io("write", target.path().join(&name), error))?;
+    let (reporter, compression) = (session.reporter.clone(), image.compress);
     let image = blocking::read(tree, move |tree| -> Result<NewImage, Error> {
-        let NewImage { info, file } = pib_disk::write_image(tree, &layout, &identity, &path, &*reporter)?;
+        let NewImage { info, file } = pib_disk::write_image(tree, &layout, &identity, &output, &*reporter)?;
         Ok(NewImage { info, file: compress::compress(file, compression, &*reporter)? })
     })
     .await?
@@ -213,24 +223,28 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
 /// Gives the image its place, with its checksum and its report, and removes one of another form: all of it, or nothing where the build was interrupted
 /// before. Nothing waits here, and so nothing interrupts.
 fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Result<BuildReport, Error> {
-    let path = new.file.path().to_owned();
+    let output = new.file.output().clone();
+    let (path, target) = (output.path(), output.folder());
     let digest = match image.compress {
         Compression::None => new.info.digest,
         _ => files::digest_of(&path, new.file.as_file())?,
     };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = image.name(image.compress);
+    let remove = |name: String| {
+        output.with_name(&name).remove().map_err(|error| Error::io("remove", target.path().join(name), error))
+    };
     // A checksum never stands beside another image than its own.
-    files::remove(&checksum_of(&path))?;
-    files::remove(&image.report)?;
+    remove(checksum_of(&name))?;
+    remove(image.report())?;
     let info = new.keep()?;
     for other in FORMS.iter().filter(|form| **form != image.compress) {
-        let earlier = image.path.with_extension(extension(*other));
-        files::remove(&checksum_of(&earlier))?;
-        files::remove(&earlier)?;
+        let earlier = image.name(*other);
+        remove(checksum_of(&earlier))?;
+        remove(earlier)?;
     }
-    files::replace_text(&checksum_of(&path), &format!("{}  {name}\n", digest.hex()))?;
+    files::replace_text(target, &checksum_of(&name), &format!("{}  {name}\n", digest.hex()))?;
     let (size, written) =
-        state(&path).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
+        state(target, &name).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
     let stages = built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();
     let report = BuildReport {
         image: path,
@@ -244,8 +258,8 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         up_to_date: false,
     };
     let text = serde_json::to_string_pretty(&report)
-        .map_err(|error| Error::io("write", &image.report, std::io::Error::other(error.to_string())))?;
-    files::replace_text(&image.report, &format!("{text}\n"))?;
+        .map_err(|error| Error::io("write", image.report(), std::io::Error::other(error.to_string())))?;
+    files::replace_text(target, &image.report(), &format!("{text}\n"))?;
     session.reporter.note(format!("Built {name}"));
     Ok(report)
 }

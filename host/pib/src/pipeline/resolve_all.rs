@@ -1,7 +1,6 @@
 //! A project together with its targets: what locks them all at once.
 
-use std::path::PathBuf;
-
+use pib_plan::lockfile;
 use pib_plan::resolve::ResolveError;
 
 use super::resolve::{Moves, Resolved, resolve_moving};
@@ -85,16 +84,19 @@ impl AllResolved {
     /// When the lock would change and must not, or cannot be written.
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
         match self.lock_text(mode)? {
-            Some((path, text)) => files::replace_text(&path, &text).map(|()| true),
+            Some((name, text)) => {
+                let Some(first) = self.parts.first() else { return Ok(false) };
+                files::replace_text(&first.project.folder()?, name, &text).map(|()| true)
+            }
             None => Ok(false),
         }
     }
 
-    /// Returns the lock's path and text, where it changes; `mode` may forbid that.
+    /// Returns the lock's name and text, where it changes; `mode` may forbid that.
     ///
     /// # Errors
     /// When the lock would change and must not.
-    pub(crate) fn lock_text(&self, mode: LockMode) -> Result<Option<(PathBuf, String)>, Error> {
+    pub(crate) fn lock_text(&self, mode: LockMode) -> Result<Option<(&'static str, String)>, Error> {
         let Some(first) = self.parts.first() else { return Ok(None) };
         let parts = self.parts.iter().map(|part| (part.project.target_name(), part.lock.clone()));
         let mut whole = first.project.whole_lock(parts);
@@ -103,6 +105,6 @@ impl AllResolved {
         if mode.locked && !first.project.holds(&whole) {
             return Err(Error::Locked(vec!["it holds targets that pib.toml does not have".to_owned()]));
         }
-        Ok((!first.project.holds(&whole)).then(|| (first.project.lock_path(), whole.to_text())))
+        Ok((!first.project.holds(&whole)).then(|| (lockfile::FILE_NAME, whole.to_text())))
     }
 }

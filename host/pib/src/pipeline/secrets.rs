@@ -276,7 +276,7 @@ fn user_key(cache: &Path) -> Result<[u8; KEY_LENGTH], Error> {
     let fail = |error| Error::io("keep the key that secrets are told apart by in", &path, error);
     let mut key = [0; KEY_LENGTH];
     getrandom::fill(&mut key).map_err(|error| fail(std::io::Error::other(error.to_string())))?;
-    std::fs::create_dir_all(cache).map_err(fail)?;
+    pib_file::make_private(cache).map_err(fail)?;
     // Nobody else may read it: a temporary file's mode is that already.
     let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(cache).map_err(fail)?;
     file.write_all(&key).and_then(|()| file.as_file().sync_all()).map_err(fail)?;

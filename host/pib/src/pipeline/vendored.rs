@@ -25,7 +25,7 @@ pub(crate) fn open(session: &Session, project: &Project) -> Result<Option<Vendor
 
 /// Returns the vendored stages in the folder `path` of the project, where there are some.
 pub(crate) fn open_in(session: &Session, project: &Project, path: &str) -> Result<Option<Vendor>, Error> {
-    let folder = project.dir.join(path);
-    let shown = session.show(&folder.join(plan::FILE_NAME)).display().to_string();
-    Ok(Vendor::open(&folder, &shown)?)
+    let list = project.dir.join(path).join(plan::FILE_NAME);
+    let shown = session.show(&list).display().to_string();
+    Ok(Vendor::open(&project.folder()?, path, &shown)?)
 }

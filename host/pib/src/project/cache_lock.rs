@@ -46,6 +46,6 @@ pub(crate) async fn alone(session: &Session) -> Result<File, Error> {
 }
 
 fn open(session: &Session) -> std::io::Result<File> {
-    std::fs::create_dir_all(&session.cache)?;
+    pib_file::make_private(&session.cache)?;
     pib_file::open_or_create(session.cache.join("lock"))
 }

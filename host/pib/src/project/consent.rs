@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pib_file::Folder;
 use serde::{Deserialize, Serialize};
 
 use super::reach::{Reach, real};
@@ -177,16 +178,16 @@ impl Consent {
     fn change(&self, dir: &Path, change: impl FnOnce(&mut Answer)) -> Result<(), Error> {
         let (Some(folder), Some(path)) = (&self.config, self.path()) else { return Err(Error::NoConfig) };
         let fail = |error| Error::io("keep what projects may reach in", &path, error);
-        std::fs::create_dir_all(folder).map_err(fail)?;
+        let folder = Folder::make(folder).map_err(fail)?;
         // Two programs that each add an answer take turns, for the moment that this takes.
-        let lock = pib_file::open_or_create(folder.join(".trust-lock")).map_err(fail)?;
+        let lock = folder.open_or_create(".trust-lock").map_err(fail)?;
         lock.lock().map_err(fail)?;
         let mut answers = self.answers()?;
         let answer = answers.project.entry(key(dir)).or_default();
         change(answer);
         answers.project.retain(|_, answer| answer.started_here.is_some() || !answer.allows.is_empty());
         let text = toml::to_string(&answers).map_err(|error| fail(std::io::Error::other(error)))?;
-        files::replace_text(&path, &format!("{HEAD}{text}"))
+        files::replace_text(&folder, FILE_NAME, &format!("{HEAD}{text}"))
     }
 
     fn path(&self) -> Option<PathBuf> {

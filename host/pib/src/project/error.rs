@@ -18,6 +18,18 @@ use crate::source::SourceError;
 use crate::source::git::GitError;
 use pib_debian::DebianError;
 use pib_disk::DiskError;
+use pib_file::LinkError;
+
+/// The folder for what a build leaves, in a project.
+pub(super) const TARGET: &str = "target";
+
+/// What is to be done about a link where pib writes.
+const FOREIGN_LINK: &str = "pib writes and removes nothing through links in a project, which may be somebody else's. Remove the link.";
+/// What else can be done about a link that is called `target`.
+const ELSEWHERE: &str =
+    " To keep what builds leave elsewhere, e.g. on a larger disk, set PIB_TARGET_DIR to a folder.";
+/// What is to be done about a link to a file that pib must not show a line of.
+const OUTSIDE: &str = "pib reads no link that leads out of the project. Put a file in its place.";
 
 /// What can go wrong in an operation.
 #[derive(Debug, Error, Diagnostic)]
@@ -31,6 +43,20 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+        /// What to do next, where that can be told.
+        #[help]
+        help: Option<String>,
+    },
+    /// A file that describes the project is none that is read.
+    #[error("could not read{}", shown(.path))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: std::io::Error,
+        /// What to do next, where that can be told.
+        #[help]
+        help: Option<String>,
     },
     /// The user stopped the program.
     #[error("interrupted")]
@@ -66,6 +92,18 @@ pub enum Error {
         dir: PathBuf,
         /// What it asks for.
         asks_for: Vec<String>,
+    },
+    /// Somebody else can put things into the cache.
+    #[error("the cache `{}` cannot be trusted: {reason}", path.display())]
+    #[diagnostic(help(
+        "Take it back (`chown`, `chmod go-w`), or remove it, or set PIB_CACHE_DIR to a folder of your own choice; after \
+         `sudo`, `sudo -H` uses root's."
+    ))]
+    ForeignCache {
+        /// Its folder.
+        path: PathBuf,
+        /// Who can write to it.
+        reason: String,
     },
     /// No project here.
     #[error("there is no pib.toml in `{}` or any folder above it", .0.display())]
@@ -202,7 +240,24 @@ pub struct TargetError {
 impl Error {
     /// Wraps what the file system said when `action` was done to `path`.
     pub fn io(action: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { action: action.to_owned(), path: path.as_ref().to_owned(), source }
+        let help = LinkError::of(&source).map(|link| {
+            let mut help = FOREIGN_LINK.to_owned();
+            if link.path.ends_with(TARGET) {
+                help.push_str(ELSEWHERE);
+            }
+            help
+        });
+        Self::Io { action: action.to_owned(), path: path.as_ref().to_owned(), source, help }
+    }
+
+    /// Wraps what was said when a file that describes the project was read.
+    pub(crate) fn unreadable(path: PathBuf, source: std::io::Error) -> Self {
+        use std::io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput};
+        if !matches!(source.kind(), FileTooLarge | InvalidData | InvalidInput) {
+            return Self::io("read", path, source);
+        }
+        let help = LinkError::of(&source).map(|_| OUTSIDE.to_owned());
+        Self::Unreadable { path, source, help }
     }
 
     /// Returns an error about the command line.
@@ -247,15 +302,16 @@ impl Error {
     /// Returns the process's exit code; the help of the command line lists them.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { .. } | Self::NoCache | Self::NoConfig | Self::BrokenTrust { .. } | Self::Unwell(_) => {
-                1
-            }
+            Self::Io { source, .. } if LinkError::of(source).is_some() => 3,
             Self::Untrusted { .. } => 9,
+            Self::NoConfig | Self::BrokenTrust { .. } => 1,
+            Self::Io { .. } | Self::NoCache | Self::ForeignCache { .. } | Self::Unwell(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoProject(_)
             | Self::Manifest(_)
             | Self::Manifests(_)
             | Self::Edit(_)
+            | Self::Unreadable { .. }
             | Self::Stage { .. } => 3,
             Self::UserConfig { .. } => 3,
             Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,

@@ -4,10 +4,12 @@
 //! is their number. A log that cannot be written is a warning, and no reason to stop a build.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use super::target_folder::{LOGS, TargetFolder};
 use crate::project::{Error, Project, Session};
 use pib_event::{Event, Masked, Reporter, ReporterExt as _};
 
@@ -31,28 +33,28 @@ pub(crate) struct Log {
 ///
 /// The file is made when the first step begins: what fails before that has said all there is to say.
 pub(crate) fn open(session: &Session, project: &Project) -> Log {
-    begun_later(session, &project.target(), &project.manifest.project.file_stem())
+    begun_later(session, &project.target, &project.manifest.project.file_stem())
 }
 
-fn begun_later(session: &Session, target: &Path, what: &str) -> Log {
+fn begun_later(session: &Session, target: &TargetFolder, what: &str) -> Log {
     let file = Destination::Waiting { early: Vec::new() };
     let state = Mutex::new(State { file, running: HashSet::new() });
-    let (folder, what) = (target.join("logs"), what.to_owned());
-    let tee = Arc::new(Tee { session: session.clone(), folder, what, state });
+    let (target, what) = (target.clone(), what.to_owned());
+    let tee = Arc::new(Tee { session: session.clone(), target, what, state });
     // What is logged is masked as what is shown is.
     let reporter = Arc::new(Masked::new(session.mask.clone(), tee.clone()));
     Log { session: Session { reporter, ..session.clone() }, tee }
 }
 
-fn begin(folder: &Path, what: &str) -> std::io::Result<(PathBuf, LogFile)> {
-    std::fs::create_dir_all(folder)?;
+fn begin(target: &TargetFolder, what: &str) -> std::io::Result<(PathBuf, LogFile)> {
+    let folder = target.make().map_err(std::io::Error::other)?.make_folder(LOGS)?;
     let now = SystemTime::now();
-    let (path, file) = name::create(folder, now, what)?;
+    let (name, file) = name::create(&folder, now, what)?;
     let mut log = LogFile::new(file);
     log.line(&format!("pib {}: {what}, {} UTC", env!("CARGO_PKG_VERSION"), name::time(now)))?;
-    name::point_to(folder, LATEST, &path)?;
-    name::keep_newest(folder, KEEP)?;
-    Ok((path, log))
+    folder.point(LATEST, OsStr::new(&name))?;
+    name::keep_newest(&folder, KEEP)?;
+    Ok((folder.path().join(name), log))
 }
 
 impl Log {
@@ -94,7 +96,7 @@ fn message(error: &Error) -> String {
 /// Passes events on, and writes them to the log.
 struct Tee {
     session: Session,
-    folder: PathBuf,
+    target: TargetFolder,
     what: String,
     state: Mutex<State>,
 }
@@ -128,7 +130,7 @@ impl Tee {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Destination::Waiting { early } = &mut state.file else { return };
         let early = std::mem::take(early);
-        let begun = begin(&self.folder, &self.what).and_then(|(path, mut file)| {
+        let begun = begin(&self.target, &self.what).and_then(|(path, mut file)| {
             early.iter().try_for_each(|line| file.line(line))?;
             Ok((path, file))
         });
@@ -143,8 +145,9 @@ impl Tee {
             Err(error) => {
                 state.file = Destination::Lost;
                 drop(state);
-                let folder = self.folder.display();
-                self.session.reporter.warn(format!("there will be no log in {folder}: {error}"));
+                let folder = self.target.path().join(LOGS);
+                let message = format!("there will be no log in {}: {error}", folder.display());
+                self.session.reporter.warn(message);
             }
         }
     }
@@ -229,6 +232,8 @@ impl Drop for Tee {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use pib_event::Silent;
 
@@ -244,7 +249,7 @@ mod tests {
     fn everything_is_logged_with_how_it_ended_and_without_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let session = session(folder.path());
-        let log = begun_later(&session, &folder.path().join("target"), "router-rpi4-arm64");
+        let log = begun_later(&session, &TargetFolder::inside(folder.path()), "router-rpi4-arm64");
         session.mask.hide(b"hunter2");
         log.session().reporter.note("early");
         assert!(!folder.path().join("target").exists(), "nothing has begun");
@@ -280,7 +285,7 @@ mod tests {
         std::fs::create_dir_all(target.join("logs")).unwrap();
         std::fs::write(target.join("logs/mine.txt"), "not a log").unwrap();
         for _ in 0..KEEP + 5 {
-            let log = begun_later(&session, &target, "router");
+            let log = begun_later(&session, &TargetFolder::inside(folder.path()), "router");
             log.session().reporter.started("image", "Writing");
         }
         assert!(latest(folder.path()).ends_with("stopped\n"));
@@ -302,7 +307,7 @@ mod tests {
         let warnings = Arc::new(Warnings(Mutex::default()));
         let session = Session { reporter: warnings.clone(), ..session(folder.path()) };
         std::fs::write(folder.path().join("target"), "a file").unwrap();
-        let log = begun_later(&session, &folder.path().join("target"), "router");
+        let log = begun_later(&session, &TargetFolder::inside(folder.path()), "router");
         log.session().reporter.started("image", "goes on");
         assert!(log.close(Ok(())).is_ok());
         let warnings = warnings.0.lock().unwrap();

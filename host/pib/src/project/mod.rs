@@ -3,17 +3,20 @@
 //! | module | what it is |
 //! |---|---|
 //! | `open` | finds the project, reads its manifest and lock |
+//! | `target_folder` | where what builds leave is kept |
 //! | `session` | the frozen facts about this run of the program |
 //! | `error` | the error of operations, with an exit code for each kind |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
+//! | `cache_folder` | who may write to the cache |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
 //! | `reach`, `consent` | what a project names outside of its folder, and whether the user allows that |
 //! | `user_config` | the user's own config file, and tokens for registries |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
+mod cache_folder;
 pub(crate) mod cache_lock;
 mod consent;
 mod error;
@@ -25,11 +28,13 @@ mod placed;
 pub(crate) mod reach;
 mod session;
 pub(crate) mod slow;
+pub(crate) mod target_folder;
 pub(crate) mod user_config;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
 pub use open::trace_files;
-pub(crate) use open::{Project, find};
+pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_text, output};
 pub use placed::Placed;
 pub use session::{LockMode, Logs, Session};
+pub(crate) use target_folder::TargetFolder;

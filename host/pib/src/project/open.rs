@@ -1,7 +1,7 @@
 //! Finds and reads the project: its manifest and its lock.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use pib_event::Event;
@@ -9,10 +9,10 @@ use pib_plan::base::NeededBase;
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
 
-use crate::project::{Error, Session, blocking, files};
+use pib_file::{Folder, Output};
 
-/// The folder for what a build leaves.
-const TARGET: &str = "target";
+use crate::project::error::TARGET;
+use crate::project::{Error, Session, TargetFolder, blocking, files};
 
 /// A project, or one of its targets, as it is on disk.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub(crate) struct Project {
     pub(crate) manifest: ProjectManifest,
     /// `pib.lock`, where there is one; of a target its part.
     pub(crate) lock: Option<Lockfile>,
+    /// The folder for what builds leave.
+    pub(crate) target: TargetFolder,
     /// Whether the manifest's text is what the file holds, and not what a command is about to write.
     pub(crate) is_saved: bool,
     /// The project's targets.
@@ -49,8 +51,7 @@ impl Project {
     /// Finds the project and reads its manifest and lock; of the target that the session is about.
     pub(crate) fn load(session: &Session) -> Result<Self, Error> {
         let dir = find(session)?;
-        let path = dir.join(project::FILE_NAME);
-        let text = files::read_text(&path)?.ok_or_else(|| Error::NoProject(dir.clone()))?;
+        let text = manifest_text(&dir)?;
         let project = Self { is_saved: true, ..Self::with_manifest(session, dir, &text)? };
         project.of(session.target.as_deref())
     }
@@ -59,21 +60,22 @@ impl Project {
     pub(crate) fn with_manifest(session: &Session, dir: PathBuf, text: &str) -> Result<Self, Error> {
         let shown = |name: &str| session.show(&dir.join(name)).display().to_string();
         let mut manifest = ProjectManifest::parse(&shown(project::FILE_NAME), text)?;
-        let whole_lock = match files::read_text(&dir.join(lockfile::FILE_NAME))? {
+        let whole_lock = match files::read_own(&folder(&dir)?, lockfile::FILE_NAME)? {
             Some(text) => Some(Lockfile::parse(&shown(lockfile::FILE_NAME), &text)?),
             None => None,
         };
         let lock = whole_lock.as_ref().map(|lock| lock.for_target(None));
         let targets = std::mem::take(&mut manifest.targets);
         let needed_bases = std::iter::once(&manifest).chain(targets.values()).map(NeededBase::of).collect();
-        Ok(Self { dir, manifest, lock, is_saved: false, targets, whole_lock, needed_bases })
+        let target = TargetFolder::new(session, &dir);
+        Ok(Self { dir, manifest, lock, target, is_saved: false, targets, whole_lock, needed_bases })
     }
 
     /// Returns a project that is on no disk: one that is made up to try a stage.
     pub(crate) fn made_up(dir: PathBuf, manifest: ProjectManifest) -> Self {
         let needed_bases = vec![NeededBase::of(&manifest)];
-        let targets = BTreeMap::new();
-        Self { dir, manifest, lock: None, is_saved: false, targets, whole_lock: None, needed_bases }
+        let (targets, target) = (BTreeMap::new(), TargetFolder::inside(&dir));
+        Self { dir, manifest, lock: None, target, is_saved: false, targets, whole_lock: None, needed_bases }
     }
 
     /// Returns the names of the targets, sorted.
@@ -146,9 +148,12 @@ impl Project {
         self.whole_lock.as_ref() == Some(whole)
     }
 
-    /// Returns the path of the lock.
-    pub(crate) fn lock_path(&self) -> PathBuf {
-        self.dir.join(lockfile::FILE_NAME)
+    /// Opens its folder, to write in it.
+    ///
+    /// # Errors
+    /// When it is not there any more.
+    pub(crate) fn folder(&self) -> Result<Folder, Error> {
+        folder(&self.dir)
     }
 
     /// Writes the whole lock, where that changes the file; returns whether it did.
@@ -156,38 +161,114 @@ impl Project {
         if self.holds(whole) {
             return Ok(false);
         }
-        files::replace_bytes(&self.lock_path(), whole.to_text().as_bytes())?;
+        files::replace_bytes(&self.folder()?, lockfile::FILE_NAME, whole.to_text().as_bytes())?;
         Ok(true)
-    }
-
-    /// Returns the folder for what a build leaves.
-    pub(crate) fn target(&self) -> PathBuf {
-        self.dir.join(TARGET)
     }
 
     /// Holds a lock on the project, so that two commands that change it run one after the other.
     ///
-    /// The lock ends when the returned file is closed, also when the process is killed.
-    pub(crate) async fn exclusive(session: &Session, dir: &Path) -> Result<std::fs::File, Error> {
-        use pib_event::ReporterExt as _;
-        let target = dir.join(TARGET);
-        std::fs::create_dir_all(&target).map_err(|error| Error::io("create the folder", &target, error))?;
-        let path = target.join(".pib-lock");
-        let fail = |error| Error::io("lock the project by", &path, error);
-        let file = pib_file::open_or_create(&path).map_err(fail)?;
-        let file = match file.try_lock() {
-            Ok(()) => file,
-            Err(std::fs::TryLockError::WouldBlock) => {
-                session.reporter.note("Waiting for another pib that works on this project");
-                blocking::wait(file, std::fs::File::lock).await.map_err(fail)?
-            }
-            Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+    /// The lock ends when what is returned is dropped, also when the process is killed.
+    pub(crate) async fn exclusive(session: &Session, dir: &Path) -> Result<Held, Error> {
+        let (folder, target) = (folder(dir)?, TargetFolder::new(session, dir).make()?);
+        // What builds leave may be kept elsewhere by one of the two: the project's folder is what they share. Not every
+        // file system has locks on folders.
+        let folder_lock = match folder.to_lock() {
+            Ok(file) => locked(session, file).await.ok(),
+            Err(_) => None,
         };
-        for folder in [dir, &target] {
+        let path = target.path().join(LOCK);
+        let fail = |error| Error::io("lock the project by", &path, error);
+        let file = target.open_or_create(LOCK).map_err(fail)?;
+        let file = locked(session, file).await.map_err(fail)?;
+        for folder in [&folder, &target] {
             files::remove_left(folder);
         }
-        Ok(file)
+        Ok(Held { _folder: folder_lock, _file: file })
     }
+}
+
+/// The file in the folder for what builds leave by which a project is locked.
+const LOCK: &str = ".pib-lock";
+
+/// The lock on a project.
+pub(crate) struct Held {
+    _folder: Option<std::fs::File>,
+    _file: std::fs::File,
+}
+
+/// Locks a file, and says so where that takes waiting.
+async fn locked(session: &Session, file: std::fs::File) -> std::io::Result<std::fs::File> {
+    use pib_event::ReporterExt as _;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            session.reporter.note("Waiting for another pib that works on this project");
+            blocking::wait(file, std::fs::File::lock).await
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Opens a project's folder, which may be reached through links: the user has named it, or is in it.
+fn folder(dir: &Path) -> Result<Folder, Error> {
+    Folder::open(dir).map_err(|error| Error::io("open the folder", dir, error))
+}
+
+/// Returns the place of a file or folder that the command line names for what is written: in the project it is reached
+/// without links, elsewhere by what the user says.
+///
+/// # Errors
+/// When its folder cannot be opened, or a link is on the way to it in the project.
+pub(crate) fn output(session: &Session, path: &Path) -> Result<Output, Error> {
+    let output = match inside(session, path)? {
+        Some((project, inside)) => project.output(inside),
+        None => Output::at(path),
+    };
+    output.map_err(|error| Error::io("write", path, error))
+}
+
+/// Opens a folder that the command line names for what is written, as [`output`] reaches it; `None` where there is none.
+///
+/// # Errors
+/// When it is none, or a link is on the way to it in the project.
+pub(crate) fn find_folder(session: &Session, path: &Path) -> Result<Option<Folder>, Error> {
+    let opened = match inside(session, path)? {
+        Some((project, inside)) => project.folder(inside),
+        None => Folder::open(path),
+    };
+    match opened {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("open the folder", path, error)),
+    }
+}
+
+/// Opens a folder as [`find_folder`] does, and makes it where there is none.
+///
+/// # Errors
+/// When it cannot be made, or a link is on the way to it in the project.
+pub(crate) fn make_folder(session: &Session, path: &Path) -> Result<Folder, Error> {
+    let made = match inside(session, path)? {
+        Some((project, inside)) => project.make_folder(inside),
+        None => Folder::make(path),
+    };
+    made.map_err(|error| Error::io("create the folder", path, error))
+}
+
+/// Returns the project that a path is in, and the path relative to it.
+fn inside<'a>(session: &Session, path: &'a Path) -> Result<Option<(Folder, &'a Path)>, Error> {
+    let is_plain = |path: &&Path| !path.components().any(|part| part == Component::ParentDir);
+    let Ok(dir) = find(session) else { return Ok(None) };
+    let inside = path.strip_prefix(&dir).ok().filter(is_plain);
+    inside.map(|inside| Ok((folder(&dir)?, inside))).transpose()
+}
+
+/// Returns the text of the manifest of the project in `dir`.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub(crate) fn manifest_text(dir: &Path) -> Result<String, Error> {
+    files::read_own(&folder(dir)?, project::FILE_NAME)?.ok_or_else(|| Error::NoProject(dir.to_owned()))
 }
 
 /// Returns the project's folder: the one that the command line names, or the nearest one upwards.

@@ -21,8 +21,12 @@ pub struct Session {
     pub project: Option<PathBuf>,
     /// The target that is meant, where it is not the project itself.
     pub target: Option<String>,
+    /// The folder for what builds leave, where the environment names one (`PIB_TARGET_DIR`); else `target` in the project.
+    pub target_dir: Option<PathBuf>,
     /// The cache's folder: `PIB_CACHE_DIR`, or `pib` in the user's cache folder.
     pub cache: PathBuf,
+    /// Whether the environment names the cache's folder.
+    pub cache_is_chosen: bool,
     /// The folder of pib's own config: `pib` in the user's config folder.
     pub config: Option<PathBuf>,
     /// The user's home folder, for `~` on the command line.
@@ -95,6 +99,8 @@ impl Session {
             Some(folder) => cwd.join(folder),
             None => user_cache().ok_or(Error::NoCache)?,
         };
+        let target_dir = set("PIB_TARGET_DIR").map(|folder| cwd.join(folder));
+        let cache_is_chosen = set("PIB_CACHE_DIR").is_some();
         let engine = engine(home.clone(), &set);
         let ssh = set("GIT_SSH_COMMAND").map(|command| command.to_string_lossy().into_owned());
         let git = GitOptions::new(ssh, Arc::clone(&reporter));
@@ -109,7 +115,9 @@ impl Session {
             cwd,
             project,
             target: None,
+            target_dir,
             cache,
+            cache_is_chosen,
             config,
             home,
             engine,
@@ -133,7 +141,9 @@ impl Session {
             cwd: folder.to_owned(),
             project: None,
             target: None,
+            target_dir: None,
             cache: folder.join("cache"),
+            cache_is_chosen: true,
             config: Default::default(),
             home: None,
             engine: ConnectOptions::default(),

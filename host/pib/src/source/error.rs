@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pib_file::LinkError;
 use pib_plan::id::{Digest, NameError, StageName};
 use pib_plan::index::SourceIdError;
 use pib_plan::manifest::ManifestError;
@@ -330,6 +331,13 @@ pub enum SourceError {
         /// What it is.
         reason: String,
     },
+    /// A link is where pib follows none.
+    #[error("{0}, and pib does not follow it")]
+    #[diagnostic(help(
+        "What a project or a stage has is in its own folder: a link could lead to any file of yours. Put a file or a folder \
+         in the link's place."
+    ))]
+    Link(LinkError),
     /// A version is published with another content.
     #[error(
         "stage `{name}` {version} is published already, with another content: published {published}, in `{}` {found}",
@@ -368,6 +376,9 @@ impl SourceError {
     /// Returns a function that wraps an IO error with what was being done to which file.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action, path, source }
+        move |source| match LinkError::of(&source) {
+            Some(link) => Self::Link(link.clone()),
+            None => Self::Io { action, path, source },
+        }
     }
 }

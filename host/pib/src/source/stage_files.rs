@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use pib_file::{Folder, LinkError};
 use pib_plan::id::Digest;
 use pib_plan::manifest::stage::{FILE_NAME, ModeRecord, StageManifest};
 use pib_plan::manifest::{MAX_MANIFEST, ManifestText};
@@ -254,16 +255,32 @@ impl Write for Hashing<'_> {
     }
 }
 
-/// Returns the text of a file of at most `limit` bytes; `None` where there is no such file.
+/// Returns the text of a stage's file of at most `limit` bytes; `None` where there is no such file. A link is no file of
+/// the stage: what it leads to may be any file of the user's.
 pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, SourceError> {
-    let unfit = |reason: String| SourceError::Unfit { path: path.to_owned(), reason };
-    let bytes = match pib_file::read(path, limit) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(unfit(error.to_string())),
-        Err(error) => return Err(SourceError::io("reading", path)(error)),
+    let file = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) => Folder::open(folder).and_then(|folder| folder.open_file(name)),
+        _ => Err(io::ErrorKind::NotFound.into()),
     };
-    String::from_utf8(bytes).map(Some).map_err(|_| unfit("it is not UTF-8 text".to_owned()))
+    text(path, file, limit)
+}
+
+/// Returns the text of a file that was opened; `None` where there is no such file.
+pub(super) fn text(
+    path: &Path,
+    file: io::Result<fs::File>,
+    limit: u64,
+) -> Result<Option<String>, SourceError> {
+    use io::ErrorKind::{FileTooLarge, InvalidData, InvalidInput, NotFound};
+    match file.and_then(|file| pib_file::text_of(pib_file::read_open(file, limit)?)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == NotFound => Ok(None),
+        Err(error) if LinkError::of(&error).is_some() => Err(SourceError::io("reading", path)(error)),
+        Err(error) if matches!(error.kind(), FileTooLarge | InvalidData | InvalidInput) => {
+            Err(SourceError::Unfit { path: path.to_owned(), reason: error.to_string() })
+        }
+        Err(error) => Err(SourceError::io("reading", path)(error)),
+    }
 }
 
 /// Returns whether there is a regular file, not a link to one.

@@ -19,6 +19,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{Candidate, IndexEntry, Offer, SourceId};
 use pib_plan::lockfile::LockedStage;
@@ -40,13 +41,15 @@ pub struct Vendor {
 }
 
 impl Vendor {
-    /// Opens the vendored stages in `folder`; messages call its list `shown`. `None` where there is no list.
+    /// Opens the vendored stages in the folder at `path` in the project; messages call its list `shown`. `None` where there
+    /// is no list.
     ///
     /// # Errors
-    /// When the list cannot be read.
-    pub fn open(folder: &Path, shown: &str) -> Result<Option<Self>, SourceError> {
-        let Some(list) = read_list(folder, shown)? else { return Ok(None) };
-        Ok(Some(Self { folder: folder.to_owned(), list: Arc::new(list), renewing: false }))
+    /// When the list cannot be read, or a link is on the way to it.
+    pub fn open(project: &Folder, path: &str, shown: &str) -> Result<Option<Self>, SourceError> {
+        let Some(folder) = find(project, path)? else { return Ok(None) };
+        let Some(list) = read_list(&folder, shown)? else { return Ok(None) };
+        Ok(Some(Self { folder: folder.path().to_owned(), list: Arc::new(list), renewing: false }))
     }
 
     /// Sets that the stages are about to be put right: what is damaged counts as missing, and folders outside of the
@@ -229,9 +232,19 @@ fn real_folder(path: &Path) -> Result<bool, SourceError> {
     }
 }
 
+/// Opens the folder of vendored stages; `None` where there is none.
+fn find(project: &Folder, path: &str) -> Result<Option<Folder>, SourceError> {
+    match project.folder(path) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SourceError::io("opening", &project.path().join(path))(error)),
+    }
+}
+
 /// Reads the list in `folder`, which messages call `shown`.
-fn read_list(folder: &Path, shown: &str) -> Result<Option<VendorList>, SourceError> {
-    let text = stage_files::read_text(&folder.join(FILE_NAME), MAX_LIST as u64)?;
+fn read_list(folder: &Folder, shown: &str) -> Result<Option<VendorList>, SourceError> {
+    let file = folder.open_file(FILE_NAME);
+    let text = stage_files::text(&folder.path().join(FILE_NAME), file, MAX_LIST as u64)?;
     Ok(text.map(|text| VendorList::parse(shown, &text)).transpose()?)
 }
 

@@ -2,29 +2,31 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use pib_file::{Folder, Kind};
 
 /// How often another name is tried, when several builds begin in the same second.
 const TRIES: u32 = 1000;
 
-/// Creates the log of an operation on `what`; the names of logs sort by time.
-pub(super) fn create(folder: &Path, now: SystemTime, what: &str) -> io::Result<(PathBuf, File)> {
+/// Creates the log of an operation on `what`, and returns its name; the names of logs sort by time.
+pub(super) fn create(folder: &Folder, now: SystemTime, what: &str) -> io::Result<(String, File)> {
     let start: String = time(now).chars().filter(|c| *c != '-' && *c != ':').collect();
     let start = start.replace(' ', "-");
     // A number is not used again after its log was removed: the newest log is the one with the greatest name.
-    let used = std::fs::read_dir(folder)?.flatten().filter_map(|entry| {
-        let name = entry.file_name().into_string().ok()?;
+    let used = folder.entries()?.into_iter().filter_map(|entry| {
+        let name = entry.name.into_string().ok()?;
         name.strip_prefix(&start)?.strip_prefix('-')?.split('-').next()?.parse::<u32>().ok()
     });
-    let mut number = used.max().map_or(0, |number| number + 1);
-    loop {
-        let path = folder.join(format!("{start}-{number:03}-{what}.log"));
-        match File::options().write(true).create_new(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < TRIES => number += 1,
-            file => return Ok((path, file?)),
+    let mut number = used.max().map_or(0, |number| number.saturating_add(1));
+    for _ in 0..TRIES {
+        let name = format!("{start}-{number:03}-{what}.log");
+        match folder.create_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number = number.saturating_add(1),
+            file => return Ok((name, file?)),
         }
     }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Returns a time as `2026-11-24 21:31:50`.
@@ -49,27 +51,14 @@ fn date(days: u64) -> (u64, u64, u64) {
     (cycle * 400 + year, month, of_month)
 }
 
-/// Makes `name` in the folder a link to a log, in one step.
-pub(super) fn point_to(folder: &Path, name: &str, log: &Path) -> io::Result<()> {
-    let target = log.file_name().unwrap_or_default();
-    let new = folder.join(format!(".{}.{name}", target.to_string_lossy()));
-    std::os::unix::fs::symlink(target, &new)?;
-    std::fs::rename(&new, folder.join(name)).inspect_err(|_| _ = std::fs::remove_file(&new))
-}
-
 /// Removes all logs but the newest.
-pub(super) fn keep_newest(folder: &Path, keep: usize) -> io::Result<()> {
-    let mut names: Vec<String> = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if is_log(&name) && entry.file_type()?.is_file() {
-            names.push(name);
-        }
-    }
-    names.sort();
+pub(super) fn keep_newest(folder: &Folder, keep: usize) -> io::Result<()> {
+    let entries = folder.entries()?.into_iter().filter(|entry| entry.kind == Kind::RegularFile);
+    // The folder gives them sorted.
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.name.into_string().ok()).filter(|name| is_log(name)).collect();
     for name in &names[..names.len().saturating_sub(keep)] {
-        match std::fs::remove_file(folder.join(name)) {
+        match folder.remove_file(name) {
             // Another pib may have been quicker.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -103,15 +92,13 @@ mod tests {
 
     #[test]
     fn logs_are_told_from_other_files() {
-        let folder = tempfile::tempdir().unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temp.path()).unwrap();
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_252_544);
         for number in ["000", "001"] {
-            let (path, _) = create(folder.path(), at, "router").unwrap();
-            let name = path.file_name().unwrap().to_str().unwrap();
+            let (name, _) = create(&folder, at, "router").unwrap();
             assert_eq!(name, format!("20261121-091544-{number}-router.log"));
-            assert!(is_log(name));
-            point_to(folder.path(), "latest.log", &path).unwrap();
-            assert_eq!(std::fs::read_link(folder.path().join("latest.log")).unwrap().to_str(), Some(name));
+            assert!(is_log(&name));
         }
         for other in ["latest.log", "a.log", "20261121-091544-router.log", "20261121-091544-000-router.txt"] {
             assert!(!is_log(other), "{other}");

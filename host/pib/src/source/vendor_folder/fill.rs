@@ -4,18 +4,19 @@
 //! knows its own files by the old list or by what it is about to write.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use pib_file::{Folder, Kind};
 use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
 use pib_plan::mode::Mode;
 use pib_plan::vendor::{FILE_NAME, ListedMode, VendorList, VendoredStage, folders};
 use sha2::{Digest as _, Sha256};
 
-use super::{digests, read_list, real_folder};
+use super::{digests, find, read_list, real_folder};
 use crate::source::stage_files::{self, Modes, PackageFile, PackageFolder};
 use crate::source::{Package, SourceError};
 
@@ -74,20 +75,26 @@ struct Changes<'a> {
     write: Vec<(&'a Package, &'a PackageFile)>,
     /// The folders that do not follow from the files.
     folders: &'a [PackageFolder],
-    remove: Vec<PathBuf>,
+    /// What is removed, by its path in the folder.
+    remove: Vec<String>,
     kept: Vec<PathBuf>,
     wanted: bool,
 }
 
-/// Makes `folder` hold exactly the wanted stages, beside what others have put there; messages call its list `shown`.
+/// Makes the folder at `path` in the project hold exactly the wanted stages, beside what others have put there; messages
+/// call its list `shown`.
 ///
 /// # Errors
 /// When something that pib did not make is in the way (nothing was changed then), or the disk fails.
-pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled, SourceError> {
-    if !real_folder(folder)? && fs::symlink_metadata(folder).is_ok() {
-        return Err(in_the_way(folder, "it is not a folder"));
-    }
-    let old = read_list(folder, shown)?.unwrap_or_default();
+pub fn fill(project: &Folder, path: &str, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled, SourceError> {
+    let full = project.path().join(path);
+    let old = match find(project, path) {
+        Ok(found) => found.map(|folder| read_list(&folder, shown)).transpose()?.flatten().unwrap_or_default(),
+        Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
+            return Err(in_the_way(&full, "it is not a folder"));
+        }
+        Err(error) => return Err(error),
+    };
     let names = folders(wanted.iter().map(|wanted| (&wanted.package.name, &wanted.package.version)));
     let wanted: BTreeMap<&str, &Wanted<'_>> = names.iter().map(String::as_str).zip(wanted).collect();
     let all: BTreeSet<&str> =
@@ -96,13 +103,13 @@ pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled,
     let mut changes = Vec::new();
     for name in all {
         let package = wanted.get(name).map(|wanted| wanted.package);
-        changes.push(survey(folder, name, old.in_folder(name), package)?);
+        changes.push(survey(&full, name, old.in_folder(name), package)?);
     }
-    fs::create_dir_all(folder).map_err(SourceError::io("creating", folder))?;
-    let temp = temp_folder(folder)?;
+    let folder = project.make_folder(path).map_err(SourceError::io("creating", &full))?;
+    let temp = Temporary::make(&folder)?;
     let mut filled = Filled::default();
     for change in changes {
-        apply(&change, temp.path())?;
+        apply(&change, &folder, &temp)?;
         filled.kept.extend(change.kept);
         if change.wanted {
             filled.written.extend((!change.write.is_empty()).then_some(change.name));
@@ -110,8 +117,8 @@ pub fn fill(folder: &Path, shown: &str, wanted: &[Wanted<'_>]) -> Result<Filled,
             filled.removed.push(change.name);
         }
     }
-    write_attributes(folder, temp.path())?;
-    write_list(folder, temp.path(), &wanted)?;
+    write_attributes(&folder, &temp)?;
+    write_list(&folder, &temp, &wanted)?;
     Ok(filled)
 }
 
@@ -149,7 +156,7 @@ fn survey<'a>(
             // What was changed is put right where the stage stays, and left alone where it goes.
             (true, Some(_)) => {}
             (true, None) if wanted.is_some() || listed.get(path) == Some(&there.digest) => {
-                changes.remove.push(full)
+                changes.remove.push(path.clone())
             }
             // It is no part of the stage, whatever its folder holds.
             (false, None) if wanted.is_some() && left_out => {}
@@ -199,55 +206,48 @@ fn look(root: &Path) -> Result<BTreeMap<String, Present>, SourceError> {
     Ok(present)
 }
 
-fn apply(changes: &Changes<'_>, temp: &Path) -> Result<(), SourceError> {
+fn apply(changes: &Changes<'_>, folder: &Folder, temp: &Temporary<'_>) -> Result<(), SourceError> {
     let fail = SourceError::io;
-    for path in &changes.remove {
-        fs::remove_file(path).map_err(fail("removing", path))?;
+    let path = |name: &str| changes.root.join(name);
+    let inside = |name: &str| format!("{}/{name}", changes.name);
+    for name in &changes.remove {
+        folder.remove_file(inside(name)).map_err(fail("removing", &path(name)))?;
     }
     if !changes.remove.is_empty() {
-        remove_empty_folders(&changes.root);
+        folder.folder(&changes.name).map_err(fail("opening", &changes.root))?.remove_empty_folders();
+        // One that holds something stays: the system refuses to remove it.
+        let _ = folder.remove_folder(&changes.name);
     }
     for (package, file) in &changes.write {
-        let (from, to) = (package.root.join(&file.path), changes.root.join(&file.path));
-        let beside = temp.join("file");
+        let (from, to) = (package.root.join(&file.path), path(&file.path));
         let mut input = pib_file::open(&from).map_err(fail("opening", &from))?;
-        let mut output = File::create(&beside).map_err(fail("creating", &beside))?;
-        let digest = copy(&mut input, &mut output).map_err(fail("copying", &from))?;
-        if digest != file.digest {
-            return Err(SourceError::Unfit { path: from, reason: "it changed while it was read".to_owned() });
-        }
-        stage_files::set_mode(&beside, file.mode)?;
-        let parent = to.parent().unwrap_or(&changes.root);
-        fs::create_dir_all(parent).map_err(fail("creating", parent))?;
-        fs::rename(&beside, &to).map_err(fail("writing", &to))?;
+        let put = |output: &mut File| {
+            let digest = copy(&mut input, output).map_err(fail("copying", &from))?;
+            if digest != file.digest {
+                return Err(SourceError::Unfit {
+                    path: from.clone(),
+                    reason: "it changed while it was read".to_owned(),
+                });
+            }
+            let mode = Permissions::from_mode(file.mode.bits());
+            output.set_permissions(mode).map_err(fail("writing", &to))
+        };
+        temp.put(&inside(&file.path), put)?;
     }
-    for folder in changes.folders {
-        let path = changes.root.join(&folder.path);
-        fs::create_dir_all(&path).map_err(fail("creating", &path))?;
-        stage_files::set_mode(&path, folder.mode)?;
+    for wanted in changes.folders {
+        let made = folder.make_folder(inside(&wanted.path));
+        let mode = Permissions::from_mode(wanted.mode.bits());
+        made.and_then(|made| made.set_permissions(mode)).map_err(fail("creating", &path(&wanted.path)))?;
     }
     Ok(())
 }
 
 /// Writes the file that has git keep every byte, where there is none that somebody else has written.
-fn write_attributes(folder: &Path, temp: &Path) -> Result<(), SourceError> {
-    let path = folder.join(ATTRIBUTES_FILE);
-    match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => replace(&path, temp, ATTRIBUTES.as_bytes()),
+fn write_attributes(folder: &Folder, temp: &Temporary<'_>) -> Result<(), SourceError> {
+    match folder.kind(ATTRIBUTES_FILE) {
+        Ok(None) => temp.replace(ATTRIBUTES_FILE, ATTRIBUTES.as_bytes()),
         _ => Ok(()),
     }
-}
-
-/// Puts a whole new file in the place of `path`.
-fn replace(path: &Path, temp: &Path, bytes: &[u8]) -> Result<(), SourceError> {
-    let beside = temp.join("new");
-    let write = || {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(SourceError::io("writing", path))
 }
 
 /// Returns the modes of a stage that version control does not keep.
@@ -261,10 +261,14 @@ fn modes(package: &Package) -> BTreeMap<String, ListedMode> {
 }
 
 /// Writes the list, after a last look at what is there.
-fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) -> Result<(), SourceError> {
+fn write_list(
+    folder: &Folder,
+    temp: &Temporary<'_>,
+    wanted: &BTreeMap<&str, &Wanted<'_>>,
+) -> Result<(), SourceError> {
     let mut list = VendorList::default();
     for (name, Wanted { package, source }) in wanted {
-        let root = folder.join(name);
+        let root = folder.path().join(name);
         let modes = modes(package);
         let listing = stage_files::read(&root, Modes::Listed(&modes))?;
         if listing.content != package.content {
@@ -283,34 +287,63 @@ fn write_list(folder: &Path, temp: &Path, wanted: &BTreeMap<&str, &Wanted<'_>>) 
             modes,
         });
     }
-    let (path, text) = (folder.join(FILE_NAME), list.to_text());
-    if pib_file::read(&path, text.len() as u64).is_ok_and(|old| old == text.as_bytes()) {
+    let text = list.to_text();
+    if folder.read(FILE_NAME, text.len() as u64).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
-    replace(&path, temp, text.as_bytes())
+    temp.replace(FILE_NAME, text.as_bytes())
 }
 
-/// Makes a folder for what is being written, and removes those that killed processes left: whoever gets here holds the
-/// lock on the project.
-fn temp_folder(folder: &Path) -> Result<tempfile::TempDir, SourceError> {
-    for item in folder.read_dir().map_err(SourceError::io("reading", folder))?.flatten() {
-        let left = item.file_name().to_string_lossy().starts_with(TEMP);
-        if left && item.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let path = item.path();
-            fs::remove_dir_all(&path).map_err(SourceError::io("removing", &path))?;
+/// The folder in which files are written before they get their places in the one around it. It goes when it is dropped.
+struct Temporary<'a> {
+    around: &'a Folder,
+    own: Folder,
+}
+
+impl<'a> Temporary<'a> {
+    /// Makes the folder, and removes those that killed processes left: whoever gets here holds the lock on the project.
+    fn make(around: &'a Folder) -> Result<Self, SourceError> {
+        let fail = |action| SourceError::io(action, around.path());
+        for entry in around.entries().map_err(fail("reading"))? {
+            if entry.kind == Kind::Directory && entry.name.to_string_lossy().starts_with(TEMP) {
+                around.remove_all(&entry.name).map_err(fail("removing a folder in"))?;
+            }
         }
+        let own = around.make_temporary(TEMP).map_err(fail("creating a folder in"))?;
+        Ok(Self { around, own })
     }
-    let made = tempfile::Builder::new().prefix(TEMP).tempdir_in(folder);
-    made.map_err(SourceError::io("creating a folder in", folder))
+
+    /// Gives the file that `write` fills the place `to` in the folder around.
+    fn put(
+        &self,
+        to: &str,
+        write: impl FnOnce(&mut File) -> Result<(), SourceError>,
+    ) -> Result<(), SourceError> {
+        const NAME: &str = "file";
+        let path = self.around.path().join(to);
+        let fail = |error| SourceError::io("writing", &path)(error);
+        _ = self.own.remove_file(NAME);
+        let mut file = self.own.create_new(NAME).map_err(fail)?;
+        write(&mut file)?;
+        let folder = Path::new(to).parent().unwrap_or(Path::new(""));
+        self.around.make_folder(folder).map_err(fail)?;
+        let from = Path::new(self.own.path().file_name().unwrap_or_default()).join(NAME);
+        self.around.rename(from, to).map_err(fail)
+    }
+
+    /// Puts a whole new file in the place `to` in the folder around.
+    fn replace(&self, to: &str, bytes: &[u8]) -> Result<(), SourceError> {
+        let path = self.around.path().join(to);
+        self.put(to, |file| {
+            file.write_all(bytes).and_then(|()| file.sync_all()).map_err(SourceError::io("writing", &path))
+        })
+    }
 }
 
-/// Removes the folders below `root`, and itself, that hold nothing.
-fn remove_empty_folders(root: &Path) {
-    for item in walkdir::WalkDir::new(root).contents_first(true).into_iter().flatten() {
-        if item.file_type().is_dir() {
-            // One that holds something stays: the system refuses to remove it.
-            let _ = fs::remove_dir(item.path());
-        }
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        // What stays is removed by the next run.
+        let _ = self.around.remove_all(self.own.path().file_name().unwrap_or_default());
     }
 }
 

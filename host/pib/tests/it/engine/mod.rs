@@ -19,6 +19,7 @@ mod failure;
 mod jobs;
 pub(crate) mod kind;
 mod lab;
+mod links;
 mod merge;
 pub(crate) mod native;
 mod opened;

@@ -51,7 +51,7 @@ pub(super) async fn a_system_is_the_same_on_every_engine(lab: &Lab) {
         Identity { hostname: "same".to_owned(), epoch: 1_500_000_000, seed: Digest::of(b""), mount_points };
     let folder = tempfile::tempdir().unwrap();
     let tar = folder.path().join("same.tar");
-    let to = tar.clone();
+    let to = pib_file::Output::at(&tar).unwrap();
     let write = move || pib_disk::write_tar(tree, &identity, &to, &Silent).unwrap();
     tokio::task::spawn_blocking(write).await.unwrap();
     let mut found = String::new();

@@ -336,5 +336,5 @@ fn adding_changes_manifest_and_lock_or_neither() {
     let lock = bench.path("pib.lock");
     std::fs::remove_file(&lock).unwrap();
     std::fs::create_dir_all(lock.join("folder")).unwrap();
-    bench.fails(&["add", "ro"], 1, &["pib.lock"]);
+    bench.fails(&["add", "ro"], 3, &["pib.lock", "it is a folder, not a regular file"]);
 }

@@ -258,6 +258,77 @@ fn files_are_opened_by_the_one_door() {
     assert!(found.is_empty(), "use pib_file instead:\n{}", found.join("\n"));
 }
 
+/// What writes, replaces or removes by a path, and so through links.
+const WRITERS: [&str; 19] = [
+    "fs::write(",
+    "fs::rename(",
+    "fs::remove_file(",
+    "fs::remove_dir(",
+    "fs::remove_dir_all(",
+    "fs::create_dir(",
+    "fs::create_dir_all(",
+    "fs::hard_link(",
+    "fs::copy(",
+    "fs::set_permissions(",
+    "fs::symlink(",
+    "fs::lchown(",
+    "File::create(",
+    "File::create_new(",
+    "File::options(",
+    "OpenOptions::new(",
+    "DirBuilder::new(",
+    "tempfile::",
+    "rustix::fs::",
+];
+
+/// The files that may, each with what keeps a stranger's links away from it.
+const MAY_WRITE: [(&str, &str); 22] = [
+    ("host/debian/src/bootstrap.rs", CACHE),
+    ("host/debian/src/companion.rs", CACHE),
+    ("host/debian/src/deb.rs", CACHE),
+    ("host/debian/src/download.rs", CACHE),
+    ("host/debian/src/rootfs.rs", CACHE),
+    ("host/disk/src/export.rs", "in a folder that it has just made"),
+    ("host/pib/src/bases/base_cache.rs", CACHE),
+    ("host/pib/src/bases/tarball.rs", CACHE),
+    ("host/pib/src/cli/output.rs", "asks what standard output is"),
+    ("host/pib/src/engine/binfmt_misc.rs", "the kernel's own files"),
+    ("host/pib/src/engine/far.rs", "a file of its own, with a name that nobody foresees"),
+    ("host/pib/src/pipeline/secrets.rs", CACHE),
+    ("host/pib/src/ops/doctor.rs", "asks for free space"),
+    ("host/pib/src/source/archive.rs", CACHE),
+    ("host/pib/src/source/git/checkout.rs", CACHE),
+    ("host/pib/src/source/git/database.rs", CACHE),
+    ("host/pib/src/source/kept.rs", CACHE),
+    ("host/pib/src/source/leftovers.rs", CACHE),
+    ("host/pib/src/source/registry_folder.rs", "a registry that the user names to publish to"),
+    ("host/pib/src/source/stage_cache.rs", CACHE),
+    ("host/pib/src/source/stage_files.rs", "in a folder that pib has just made"),
+    ("host/pib/src/source/verify.rs", CACHE),
+];
+const CACHE: &str = "in the user's cache";
+
+/// What is written in a project goes through `pib_file::Folder`, which follows no link that a stranger has put there.
+#[test]
+fn files_are_written_by_the_one_door() {
+    let mut known: BTreeSet<&str> = MAY_WRITE.into_iter().map(|(file, _)| file).collect();
+    let mut found = Vec::new();
+    let outside = ["pib-file", "pib-plugin-sdk", "pib-native", "xtask"];
+    for (_, file) in CRATES.iter().filter(|(name, _)| !outside.contains(name)) {
+        for module in modules(file) {
+            let (file, code) = (shown(&module.file), &module.code);
+            let mut lines = code.lines().filter(|line| WRITERS.iter().any(|word| line.contains(word)));
+            let Some(line) = lines.next() else { continue };
+            if !MAY_WRITE.iter().any(|(known, _)| *known == file) {
+                found.push(format!("{file}: {}", line.trim()));
+            }
+            known.remove(&*file);
+        }
+    }
+    assert!(found.is_empty(), "use pib_file::Folder instead:\n{}", found.join("\n"));
+    assert!(known.is_empty(), "these write nothing any more: {known:?}");
+}
+
 #[test]
 fn the_plan_decides_without_io() {
     let manifest = std::fs::read_to_string(root().join("host/plan/Cargo.toml")).unwrap();
