@@ -3,7 +3,7 @@
 //! Engines know only the assembled Dockerfile, and old ones not even its lines: they number the steps. The plan knows where
 //! each of them stands.
 
-use pib_plan::assemble::{BuildPlan, PlannedStep};
+use pib_plan::assemble::{BuildPlan, PlannedStep, Written};
 
 /// A line of a stage's part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,12 +11,13 @@ pub(super) struct Location {
     pub(super) stage: String,
     /// Counted from 1.
     pub(super) line: usize,
+    /// The instruction there, as its author wrote it.
+    pub(super) text: String,
 }
 
 /// Returns the location of a line of the assembled Dockerfile, where it belongs to a part.
 pub(super) fn of_line(plan: &BuildPlan, line: usize) -> Option<Location> {
-    let stage = plan.stages.iter().rev().find(|stage| stage.part_line <= line)?;
-    Some(Location { stage: stage.name.to_string(), line: line - stage.part_line + 1 })
+    of_planned(plan, plan.steps.iter().rev().find(|step| step.line <= line)?)
 }
 
 /// Returns the location that a message like `dockerfile parse error line 12: unknown instruction` names.
@@ -51,7 +52,9 @@ pub(super) fn of_step(plan: &BuildPlan, stage: usize, step: usize, steps: usize)
 }
 
 fn of_planned(plan: &BuildPlan, step: &PlannedStep) -> Option<Location> {
-    of_line(plan, step.line).filter(|_| step.in_part)
+    let Written { line, text } = step.written.clone()?;
+    let stage = plan.stages.get(step.stage?)?;
+    Some(Location { stage: stage.name.to_string(), line, text })
 }
 
 #[cfg(test)]
@@ -79,7 +82,13 @@ mod tests {
     }
 
     fn location(stage: &str, line: usize) -> Option<Location> {
-        Some(Location { stage: stage.to_owned(), line })
+        let text = match (stage, line) {
+            ("one", 3) => "RUN a   && b",
+            ("one", 7) => "RUN c",
+            ("two", 1) => "RUN d",
+            _ => "COPY stages/two/x /x",
+        };
+        Some(Location { stage: stage.to_owned(), line, text: text.to_owned() })
     }
 
     #[test]
@@ -103,7 +112,7 @@ mod tests {
         assert_eq!(of_number(&plan, 4), location("one", 3));
         assert_eq!(of_number(&plan, 9), location("two", 2));
         assert_eq!(of_number(&plan, 10), None);
-        let line = plan.stages[1].part_line + 1;
+        let line = plan.dockerfile.lines().count();
         let message = format!("dockerfile parse error line {line}: unknown instruction: FOO");
         assert_eq!(of_message(&plan, &message), location("two", 2));
         assert_eq!(of_message(&plan, "something else on line 3"), None);
