@@ -67,7 +67,7 @@ pub(super) fn instruction(instruction: &Instruction) -> Result<(), Fault> {
 
 /// Returns what an `ENV` sets.
 pub(super) fn env(env: &Instruction) -> Result<Vec<Assignment>, Fault> {
-    let pair = |(name, value): (Range<usize>, Range<usize>)| {
+    let pair = |(name, value): Pair| {
         let span = env.arguments.span(name.start..value.end);
         let value = Some(env.word(&env.arguments.text[value.clone()], &value)?);
         let name = env.arguments.text[name].to_owned();
@@ -80,7 +80,7 @@ pub(super) fn env(env: &Instruction) -> Result<Vec<Assignment>, Fault> {
 /// Returns the names and values of a `LABEL`.
 pub(super) fn labels(label: &Instruction) -> Result<Vec<(Template, Template)>, Fault> {
     let word = |place: Range<usize>| label.word(&label.arguments.text[place.clone()], &place);
-    let pair = |(name, value): (Range<usize>, Range<usize>)| {
+    let pair = |(name, value): Pair| {
         let span = label.arguments.span(name.clone());
         let name = word(name)?;
         if name.text().is_none_or(str::is_empty) {
@@ -92,8 +92,11 @@ pub(super) fn labels(label: &Instruction) -> Result<Vec<(Template, Template)>, F
     pairs(label)?.into_iter().map(pair).collect()
 }
 
+/// Where a name and its value stand in the arguments.
+type Pair = (Range<usize>, Range<usize>);
+
 /// Returns where the names and values of an `ENV` or `LABEL` stand.
-fn pairs(instruction: &Instruction) -> Result<Vec<(Range<usize>, Range<usize>)>, Fault> {
+fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
     let (arguments, keyword) = (&instruction.arguments, &instruction.keyword);
     same_words(instruction)?;
     let words = arguments.words();
