@@ -24,6 +24,7 @@ pub(crate) mod native;
 mod output;
 mod own_base;
 pub(crate) mod project;
+mod readers;
 mod rootfs;
 mod same;
 mod targets;
