@@ -12,23 +12,38 @@ mod reach;
 mod writer;
 
 use crate::build_stage;
+use crate::dockerfile::{Line, MAX_PART_LINE, Template, is_image_name, is_variable_name};
 use crate::id::{Arch, Digest, KeyHasher};
 use crate::ingredients::Ingredients;
 use crate::merge::{self, Fitted};
+use crate::native::Native;
 
 pub use error::{AssembleError, MAX_LAYERS};
 pub use input::{
     Arg, BaseRef, CONTEXT_EPOCH, ContextFile, Extras, FileSource, Rerun, StageInput, StageSecret,
 };
-pub use plan::{BuildPlan, Instruction, Merged, PlannedSecret, PlannedStage, PlannedStep};
+pub use plan::{BuildPlan, Instruction, Merged, PlannedSecret, PlannedStage, PlannedStep, Written};
 
 /// Checks that the values of arguments stay values, whoever let them in.
 fn check_values(stages: &[StageInput]) -> Result<(), AssembleError> {
-    let args = stages.iter().flat_map(|stage| stage.args.iter().map(move |arg| (stage, arg)));
-    match args.into_iter().find(|(_, arg)| arg.value.chars().any(char::is_control)) {
-        Some((stage, arg)) => {
-            Err(AssembleError::NotOneLine { stage: stage.name.clone(), arg: arg.name.clone() })
+    for (stage, value) in stages.iter().flat_map(|stage| stage.args.iter().map(move |arg| (stage, arg))) {
+        let (stage, arg) = (stage.name.clone(), value.name.clone());
+        if value.value.chars().any(char::is_control) || !is_variable_name(&arg) {
+            return Err(AssembleError::NotOneLine { stage, arg });
         }
+        if Line::new("ARG").assignment(&arg, &Template::literal(&value.value)).text().len() > MAX_PART_LINE {
+            return Err(AssembleError::TooLong { stage, arg, size: value.value.len() });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that what stages start from is a name.
+fn check_base(base: &BaseRef, native: Option<&Native>) -> Result<(), AssembleError> {
+    let (BaseRef::ContainerImage(name) | BaseRef::ForeignImage(name) | BaseRef::ContextTar(name)) = base;
+    let mut names = native.map(|native| &native.image).into_iter().chain([name]);
+    match names.find(|name| !is_image_name(name)) {
+        Some(name) => Err(AssembleError::NotABase { name: name.clone() }),
         None => Ok(()),
     }
 }
@@ -48,6 +63,7 @@ pub fn assemble(
         return Err(AssembleError::NoStages);
     }
     check_values(stages)?;
+    check_base(base, extras.native)?;
     let mut unpinned = reach::check(stages)?;
     let fitted = merge::fit(stages)?;
     let context = reach::context(stages);
@@ -57,7 +73,7 @@ pub fn assemble(
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
     for (index, (stage, fitted)) in stages.iter().zip(&fitted).enumerate() {
         let part = fitted.as_ref().map_or(&stage.part, |fitted| &fitted.part);
-        let part_line = writer.stage(stages, index, part);
+        writer.stage(stages, index, part);
         let copied = reach::copied(stage, &context);
         key = stage_key(&key, stage, &copied);
         form = form_key(form, &key, fitted.as_ref());
@@ -67,7 +83,6 @@ pub fn assemble(
             target: build_stage::name(&stage.name),
             key,
             form: form.unwrap_or(key),
-            part_line,
             ingredients: Ingredients::of(stage, &copied, fitted.as_ref().map(Fitted::digest)),
             unpinned: std::mem::take(&mut unpinned[index]),
         });
@@ -88,6 +103,7 @@ pub fn check(stages: &[StageInput]) -> Result<(), AssembleError> {
     if stages.is_empty() {
         return Err(AssembleError::NoStages);
     }
+    check_values(stages)?;
     reach::check(stages)?;
     merge::fit(stages).map(drop)
 }

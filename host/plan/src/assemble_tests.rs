@@ -29,9 +29,77 @@ fn stages_follow_each_other() {
         \nFROM pib-base:1 AS pib_init\n# stage __init__ 1.0.0\nARG X=\"1\"\nRUN true\n\
         \nFROM pib_init AS os\n# stage os 1.0.0\nARG X=\"a \\\"b\\\" \\$c\"\nRUN false\n";
     assert_eq!(plan.dockerfile, expected);
-    let line = |number: usize| plan.dockerfile.lines().nth(number - 1).unwrap();
-    assert_eq!(line(plan.stages[0].part_line), "RUN true");
-    assert_eq!(line(plan.stages[1].part_line), "RUN false");
+    let line = |step: &PlannedStep| plan.dockerfile.lines().nth(step.line - 1).unwrap();
+    let own = plan.steps.iter().filter_map(|step| Some((line(step), step.written.clone()?)));
+    let written = |text: &str| Written { line: 1, text: text.to_owned() };
+    let expected = [("RUN true", written("RUN true")), ("RUN false", written("RUN false"))];
+    assert_eq!(own.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_source_that_is_not_in_the_build_is_told() {
+    let file = |path: &str| ContextFile {
+        source: FileSource::Bytes(vec![]),
+        ..ContextFile::folder(path.to_owned(), Mode::FILE)
+    };
+    let with = |text: &str| {
+        let mut stages = [stage("a", "1", text), stage("b", "1", "RUN b")];
+        stages[1].files.push(file("stages/b/x/y"));
+        stages
+    };
+    for there in ["COPY stages/b/x/y /", "COPY stages/b/ /", "COPY stages /all/", "COPY stages/b/*/z /"] {
+        plan(&with(there));
+    }
+    for missing in ["COPY stages/b/y /", "COPY stages/c/ /", "COPY stages/b/x/y/z /"] {
+        assert!(refused(&with(missing)).contains("which no stage of this build has"), "{missing}");
+    }
+}
+
+#[test]
+fn what_becomes_a_line_is_bounded_and_what_becomes_a_name_is_one() {
+    let mut long = stage("a", "1", "RUN a");
+    long.args[0].value = "\"".repeat(40_000);
+    assert!(refused(&[long]).contains("40000 bytes"));
+    let stages = [stage("a", "1", "RUN a")];
+    for name in ["x\nRUN true", "scratch AS x", "a b", "$X", "--platform=x", ""] {
+        let name = name.to_owned();
+        for base in [BaseRef::ContainerImage, BaseRef::ForeignImage, BaseRef::ContextTar] {
+            let error =
+                assemble(Arch::Arm64, &base(name.clone()), &Digest::of(b""), &stages, &Extras::default());
+            assert!(
+                error.unwrap_err().to_string().contains("is not the name of a container image"),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_argument_that_the_part_sets_itself_is_not_what_its_sources_mean() {
+    let key = |text: &str, content: &str| {
+        let mut stages = [stage("a", "stages/a/x", text), stage("b", "1", "RUN b")];
+        stages[1].args.clear();
+        for (stage, path) in stages.iter_mut().zip(["stages/a/x", "stages/b/x"]) {
+            let digest = Digest::of(content.as_bytes());
+            stage.files.push(ContextFile { digest, ..ContextFile::folder(path.to_owned(), Mode::FILE) });
+        }
+        stages[0].files[0].digest = Digest::of(b"");
+        plan(&stages).stages[0].key
+    };
+    for other in ["ENV X=stages/b/x", "ARG X=stages/b/x", "ENV X stages/b/x"] {
+        let text = format!("{other}\nCOPY stages/a/../../$X /y\n");
+        assert!(check_reach(&text), "{text}");
+        let text = format!("{other}\nCOPY stages/$X /y\n");
+        assert_ne!(key(&text, "1"), key(&text, "2"), "{text}");
+    }
+    let same = "ENV X=$X\nCOPY $X /y\n";
+    assert_eq!(key(same, "1"), key(same, "2"));
+}
+
+/// Returns whether such a part is refused.
+fn check_reach(text: &str) -> bool {
+    let base = BaseRef::ContainerImage("b".to_owned());
+    assemble(Arch::Arm64, &base, &Digest::of(b""), &[stage("a", "1", text)], &Extras::default()).is_err()
 }
 
 #[test]
@@ -177,6 +245,16 @@ fn what_hides_an_argument_is_refused() {
     let with = |env: &str, text: &str| [stage("a", "1", env), stage("b", "1", text)];
     assert!(refused(&with("ENV X=2", "RUN b")).contains("stage `b` takes the argument X"));
     assert!(refused(&with("ENV Y=2", "ARG Y=3\nRUN b")).contains("declares the argument Y"));
+    assert!(refused(&with("ENV X=2", "RUN b")).contains("Rename the config key of `b`"));
+    // What the command line gives is declared by the part, and is no config key.
+    let by_command_line = refused(&with("ENV X=2", "ARG X\nRUN b"));
+    assert!(
+        by_command_line.contains("--build-arg") && !by_command_line.contains("config"),
+        "{by_command_line}"
+    );
+    let mut variable = with("ENV BOARD=2", "RUN b");
+    variable[1].args[0].name = "BOARD".to_owned();
+    assert!(refused(&variable).contains("Take BOARD out of `uses` of `b`"));
     for (env, text) in [
         ("ENV X=$X", "RUN b"),
         ("ENV X=1", "RUN b"),
@@ -190,7 +268,7 @@ fn what_hides_an_argument_is_refused() {
 #[test]
 fn an_argument_that_a_part_declares_again_keeps_its_value() {
     let plan = plan(&[stage("a", "1", "ARG X Y\nRUN a")]);
-    assert!(plan.dockerfile.contains("\nARG X=\"1\" Y\n"), "{}", plan.dockerfile);
+    assert!(plan.dockerfile.contains("\nARG X=\"1\"\nARG Y\nRUN a\n"), "{}", plan.dockerfile);
 }
 
 #[test]
@@ -226,7 +304,8 @@ fn a_key_knows_every_file_that_a_source_can_match() {
     let both = plan(&[stage("a", "1", "RUN a"), stage("b", "1", "COPY <<EOF /y\nb\nEOF\nRUN b")]);
     let path = &both.context[0].path;
     assert!(
-        path.starts_with("heredoc/b/") && both.dockerfile.contains(&format!("COPY {path} /y\n#\n#\nRUN b"))
+        path.starts_with("heredoc/b/")
+            && both.dockerfile.contains(&format!("COPY [\"{path}\", \"/y\"]\nRUN b"))
     );
 }
 

@@ -19,6 +19,7 @@
 //! | [`lockfile`] | `pib.lock` |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
+//! | [`dockerfile`] | writes instructions, and escapes what stands in them |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`mode`] | the permissions of a stage's files |
 //! | [`path`] | which paths a stage's files may have |
@@ -37,6 +38,7 @@ pub mod board;
 pub mod build_stage;
 pub mod config;
 pub mod credential;
+pub mod dockerfile;
 pub mod hook;
 pub mod id;
 pub mod index;

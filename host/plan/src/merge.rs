@@ -5,13 +5,13 @@
 //! shown to be independent by its text stays as it is.
 //!
 //! No more is merged than must be, from the last stage back: so the engine's cache of the stages before stays good.
-//! Neither keys nor the numbers of a part's lines change.
+//! No key changes.
 
 use crate::assemble::error::{AssembleError, MAX_LAYERS};
 use crate::assemble::input::StageInput;
 use crate::assemble::plan::{Instruction, Merged, saved_layers};
 use crate::id::Digest;
-use crate::part::{self, Part};
+use crate::part::Part;
 
 mod candidates;
 mod join;
@@ -96,18 +96,13 @@ fn most(stages: &[StageInput], fitted: &[Option<Fitted>]) -> String {
 
 /// Merges instructions of one part, so that it has up to `over` layers fewer.
 fn merge(stage: &StageInput, over: usize) -> Option<Fitted> {
-    let candidates = candidates::candidates(stage)?;
+    let candidates = candidates::candidates(stage);
     let groups = group(&candidates, over);
     if groups.is_empty() {
         return None;
     }
-    let text = join::text(&stage.part.text, &groups);
-    let part = part::check(&stage.part.file, &text).ok()?;
-    let merged: Vec<Merged> = groups.iter().map(|group| instructions(stage, group)).collect();
-    // What the parser sees of it must be what was meant; else it stays as it was written.
-    let meant = part.layers() + saved_layers(&merged) == stage.part.layers()
-        && part.text.lines().count() == stage.part.text.lines().count();
-    meant.then_some(Fitted { part, merged })
+    let merged = groups.iter().map(|group| instructions(stage, group)).collect();
+    Some(Fitted { part: join::part(&stage.part, &groups), merged })
 }
 
 /// Chooses the candidates that become one, from the end of the part back.
@@ -144,11 +139,11 @@ struct Group<'a> {
 impl<'a> Group<'a> {
     /// Returns whether the candidate before the group may become one with it.
     fn takes(&self, candidate: &Candidate) -> bool {
-        let size: usize = self.candidates.iter().map(|candidate| candidate.text.len()).sum();
+        let size: usize = self.candidates.iter().map(|candidate| candidate.size).sum();
         let alike = self.candidates.iter().all(|other| other.alike == candidate.alike);
         alike
             && self.candidates.len() < MAX_GROUP
-            && size + candidate.text.len() <= MAX_TEXT
+            && size + candidate.size <= MAX_TEXT
             && match candidate.alike {
                 Alike::Run { .. } => self.downloads_as(candidate),
                 // Of two files with one name the second would win in both cases; but engines refuse that in one.
@@ -187,7 +182,11 @@ fn instructions(stage: &StageInput, group: &[&Candidate]) -> Merged {
 impl Fitted {
     /// Returns the digest of how the instructions are merged.
     pub(crate) fn digest(&self) -> Digest {
-        Digest::of(self.part.text.as_bytes())
+        let lines = |merged: &Merged| -> String {
+            let lines = merged.instructions.iter().map(|own| format!(" {}", own.line));
+            format!("{}\n", lines.collect::<String>())
+        };
+        Digest::of(self.merged.iter().map(lines).collect::<String>().as_bytes())
     }
 }
 

@@ -5,6 +5,7 @@
 //! holds anything of it. Its program `run` starts each command and decides which programs it stands in for.
 
 use crate::build_stage::NATIVE;
+use crate::dockerfile::Line;
 use crate::id::Arch;
 
 /// Where the companion is mounted.
@@ -101,20 +102,27 @@ impl Native {
 
     /// Returns the instructions that make the companion known.
     pub fn stage(&self) -> String {
+        self.stage_lines().iter().map(|line| format!("{}\n", line.text())).collect()
+    }
+
+    /// Returns the same, one by one.
+    pub(crate) fn stage_lines(&self) -> Vec<Line> {
+        let from = Line::new("FROM").flag("platform", Some(self.machine.platform()));
+        let from = from.name(&self.image).name("AS").name(NATIVE);
         // Nothing can run in the companion, but a folder can be made.
-        let folder = self.set_id.folder().map(|folder| format!("WORKDIR {folder}\n")).unwrap_or_default();
-        format!("FROM --platform={} {} AS {NATIVE}\n{folder}", self.machine.platform(), self.image)
+        let folder = self.set_id.folder().map(|folder| Line::new("WORKDIR").name(folder));
+        std::iter::once(from).chain(folder).collect()
     }
 
     /// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
     pub fn tidy(&self) -> String {
-        format!("RUN [ ! -d {ROOT} ] || rmdir {ROOT}\n")
+        format!("{}\n", self.tidy_line().text())
     }
-}
 
-/// Returns the companion's program as the first item of a JSON list.
-pub(crate) fn runner() -> String {
-    format!("\"{RUNNER}\", ")
+    /// Returns the same, without a line break.
+    pub(crate) fn tidy_line(&self) -> Line {
+        Line::new("RUN").list(["/bin/sh", "-c", &format!("[ ! -d {ROOT} ] || rmdir {ROOT}")])
+    }
 }
 
 #[cfg(test)]
@@ -153,25 +161,36 @@ mod tests {
         plan.dockerfile.lines().filter(|line| line.starts_with(start)).collect()
     }
 
+    /// Checks the lines of parts that are one instruction, which ends with the stage's name.
+    fn are_where_they_are_said_to_be(plan: &crate::assemble::BuildPlan) {
+        let own: Vec<_> = plan.steps.iter().filter(|step| step.written.is_some()).collect();
+        assert_eq!(own.len(), plan.stages.len());
+        for (step, stage) in own.into_iter().zip(&plan.stages) {
+            let line = plan.dockerfile.lines().nth(step.line - 1).unwrap();
+            assert!(line.ends_with(stage.name.as_str()), "{line}");
+        }
+    }
+
     #[test]
     fn every_form_of_an_instruction_is_told_of_the_tools() {
-        let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nCOPY stages/a /\n";
+        let text = "RUN a\nrun --network=none b\nRUN [\"c\", \"d\"]\nSHELL [ \"/bin/bash\", \"-c\" ]\nRUN e\\\n  f\nWORKDIR /x\n";
         let plan = plan(&[(text, true), ("RUN g", false), ("RUN h", true)], true);
         let mounts = Native { image: String::new(), machine: Machine::Amd64, set_id: SetId::Ignored }.mount();
+        let tidy = r#"RUN ["/bin/sh", "-c", "[ ! -d /.pib ] || rmdir /.pib"]"#;
         let expected = [
             format!("RUN {mounts} a"),
+            format!("RUN {mounts} --network=none b"),
             format!("RUN {mounts} [\"/.pib/run\", \"c\", \"d\"]"),
-            format!("RUN {mounts} e\\"),
-            "RUN [ ! -d /.pib ] || rmdir /.pib".to_owned(),
+            format!("RUN {mounts} e  f"),
+            tidy.to_owned(),
             "RUN g".to_owned(),
             format!("RUN {mounts} h"),
-            "RUN [ ! -d /.pib ] || rmdir /.pib".to_owned(),
+            tidy.to_owned(),
         ];
         assert_eq!(lines(&plan, "RUN"), expected, "{}", plan.dockerfile);
-        assert_eq!(lines(&plan, "run"), [format!("run {mounts} --network=none b")]);
         let shells = [
             r#"SHELL ["/.pib/run", "/bin/sh", "-c"]"#,
-            r#"SHELL ["/.pib/run",  "/bin/bash", "-c" ]"#,
+            r#"SHELL ["/.pib/run", "/bin/bash", "-c"]"#,
             r#"SHELL ["/bin/sh", "-c"]"#,
             r#"SHELL ["/.pib/run", "/bin/sh", "-c"]"#,
             r#"SHELL ["/bin/sh", "-c"]"#,
@@ -190,10 +209,7 @@ mod tests {
             let plan = with(set_id);
             assert_eq!(lines(&plan, "WORKDIR"), [format!("WORKDIR {folder}")]);
             assert_eq!(plan.key, plain.key);
-            for stage in &plan.stages {
-                let line = plan.dockerfile.lines().nth(stage.part_line - 1).unwrap();
-                assert!(line.ends_with(stage.name.as_str()), "{line}");
-            }
+            are_where_they_are_said_to_be(&plan);
         }
     }
 
@@ -210,10 +226,7 @@ mod tests {
         let parts = [("RUN a", true), ("RUN b", false)];
         let (with, without) = (plan(&parts, true), plan(&parts, false));
         assert_eq!(with.key, without.key);
-        for stage in &with.stages {
-            let line = with.dockerfile.lines().nth(stage.part_line - 1).unwrap();
-            assert!(line.ends_with(stage.name.as_str()), "{line}");
-        }
+        are_where_they_are_said_to_be(&with);
         assert!(!without.dockerfile.contains("pib/run"));
     }
 }

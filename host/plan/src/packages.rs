@@ -135,6 +135,11 @@ pub fn project_prefix(project: &str) -> String {
     format!("pib.packages.{project}.")
 }
 
+/// Returns whether the id of a cache is one of pib's own.
+pub(crate) fn is_own_id(id: &str) -> bool {
+    id.starts_with("pib.")
+}
+
 fn id(project: &str, os: &str, release: &str, arch: Arch) -> String {
     format!("{}{os}-{release}-{arch}", project_prefix(project))
 }

@@ -319,7 +319,7 @@ impl<'a> Follower<'a> {
         }
         self.count += 1;
         let plan = self.request.plan;
-        let place = (!plan.merged.is_empty()).then(|| part_location::of_number(plan, self.count)).flatten();
+        let place = part_location::of_number(plan, self.count);
         let shown = merged::shown(plan, place, &self.mask);
         let instruction = shown.unwrap_or_else(|| self.mask.apply(shorten(instruction)));
         if let Some(stage) = self.stage {

@@ -1,4 +1,4 @@
-//! Speaks of instructions that were merged as of those that stand in the part.
+//! Speaks of instructions as their authors wrote them, also of those that were merged.
 
 use pib_plan::assemble::BuildPlan;
 use pib_plan::merge;
@@ -7,12 +7,15 @@ use super::log_lines::shorten;
 use super::part_location::Location;
 use pib_event::Mask;
 
-/// Returns what is shown of the instruction at this place, if it was merged.
+/// Returns what is shown of the instruction at this place.
 pub(super) fn shown(plan: &BuildPlan, location: Option<Location>, mask: &Mask) -> Option<String> {
     let location = location?;
-    let merged = plan.merged_at(&location.stage, location.line)?;
-    let first = mask.apply(shorten(&merged.instructions.first()?.text));
-    Some(format!("{first} (and {} more)", merged.instructions.len() - 1))
+    let text = mask.apply(shorten(&location.text));
+    let merged = plan.merged_at(&location.stage, location.line);
+    Some(match merged.map(|merged| merged.instructions.len()) {
+        Some(count @ 2..) => format!("{text} (and {} more)", count - 1),
+        _ => text,
+    })
 }
 
 /// Returns which instruction failed of those that became the one at `line` of a part, and its text; what the merged one

@@ -213,7 +213,7 @@ impl<'a> Progress<'a> {
     /// Returns what is shown of an instruction.
     fn instruction(&self, stage: Option<usize>, name: &Name<'_>) -> String {
         let plan = self.stages.plan;
-        let place = stage.filter(|_| !plan.merged.is_empty() && name.steps > 0);
+        let place = stage.filter(|_| name.steps > 0);
         let place = place.and_then(|stage| part_location::of_step(plan, stage, name.step, name.steps));
         let merged = merged::shown(plan, place, &self.mask);
         merged.unwrap_or_else(|| self.mask.apply(shorten(name.instruction)))

@@ -292,7 +292,6 @@ fn one_stage(
         target: "base".to_owned(),
         key,
         form: key,
-        part_line: 1,
         ingredients: Ingredients::default(),
         unpinned: vec![],
     };

@@ -11,10 +11,9 @@ use pib_plan::record::BuildRecord;
 use super::based::Based;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::records::Records;
-use super::render::Rendered;
 use super::{NoCache, StageOptions, native};
 use crate::bases::StoredBase;
-use crate::engine::{Base, BuildRequest, Engine, EngineError};
+use crate::engine::{Base, BuildRequest, Engine};
 use crate::project::{Error, Project, Session, files};
 use pib_event::ReporterExt as _;
 
@@ -130,23 +129,10 @@ impl Job {
         request.no_cache = classic;
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
-        let built = self.engine.build(&request, &*session.reporter).await;
-        let image = built.map_err(|error| as_written(error, rendered))?;
+        let image = self.engine.build(&request, &*session.reporter).await?;
         Records::new(session).add(last.key, &image);
         Ok(())
     }
-}
-
-/// Shows an instruction with a heredoc as its author wrote it: an engine that knows none was given another form.
-fn as_written(mut error: EngineError, rendered: &Rendered) -> EngineError {
-    if let EngineError::BuildFailed { stage: Some(stage), line: Some(line), instruction, .. } = &mut error {
-        let part = rendered.inputs.iter().find(|input| input.name.as_str() == stage);
-        let written = part.and_then(|input| input.part.text.lines().nth(line.checked_sub(1)?));
-        if let Some(written) = written.filter(|text| text.contains("<<")) {
-            *instruction = written.trim().to_owned();
-        }
-    }
-    error
 }
 
 /// Returns whether the engine has the stages' result already.

@@ -98,7 +98,7 @@ pub(crate) fn input(
         }
         None => own_part(project, package)?,
     };
-    let part = check_part(&part_name, &text, &args, &files)?;
+    let part = check_part(&part_name, &text, package.name.as_str(), &args, &files)?;
     part.check_exports(&package.manifest.exports)?;
     // What a hook renders need not mount a secret that this project does not give.
     let mounts = |key: &String| answer.is_none() || config.contains_key(key);
@@ -119,9 +119,15 @@ fn own_part(project: &Project, package: &Package) -> Result<(String, String), Er
     Ok((format!("{}/{name}", package.name), text))
 }
 
-fn check_part(name: &str, text: &str, args: &[Arg], context: &[ContextFile]) -> Result<Part, Error> {
+fn check_part(
+    name: &str,
+    text: &str,
+    stage: &str,
+    args: &[Arg],
+    context: &[ContextFile],
+) -> Result<Part, Error> {
     let part = part::check(name, text)?;
-    part.check_copies(Some(args), |wanted| {
+    part.check_copies(stage, Some(args), |wanted| {
         let below = format!("{wanted}/");
         context.iter().any(|file| file.path == wanted || file.path.starts_with(&below))
     })?;

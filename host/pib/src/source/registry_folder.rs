@@ -191,7 +191,7 @@ pub fn check_parts(package: &Package, folder: &Path) -> Result<(), SourceError> 
         let shown = path.display().to_string();
         let text = stage_files::read_text(&path, part::MAX_PART as u64)?.unwrap_or_default();
         let part = part::check(&shown, &text)?;
-        part.check_copies(None, |path| context_has(package, path))?;
+        part.check_copies(package.name.as_str(), None, |path| context_has(package, path))?;
         part.check_exports(&package.manifest.exports)?;
         // A hook may write the instruction that mounts a secret.
         if package.manifest.hook.is_none() {

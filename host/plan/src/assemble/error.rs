@@ -18,10 +18,7 @@ pub enum AssembleError {
     Part(Box<ManifestError>),
     /// Engines do not agree on which of two values a part sees.
     #[error("stage `{stage}` takes the argument {arg}, which the ENV of stage `{by}` overrides")]
-    #[diagnostic(help(
-        "Rename the config key of `{stage}` that becomes {arg}, or take {arg} out of what `{by}` sets by ENV; [patch] in \
-         pib.toml replaces a stage of somebody else's."
-    ))]
+    #[diagnostic(help("{help}"))]
     Hidden {
         /// The stage with the argument.
         stage: StageName,
@@ -29,6 +26,8 @@ pub enum AssembleError {
         arg: String,
         /// The stage with the `ENV`.
         by: StageName,
+        /// What to do: where the argument comes from decides.
+        help: String,
     },
     /// A value that is not one line would become instructions.
     #[error("the argument {arg} of stage `{stage}` has a line break or another control character")]
@@ -38,6 +37,30 @@ pub enum AssembleError {
         stage: StageName,
         /// The argument.
         arg: String,
+    },
+    /// Engines would not read the line that it becomes.
+    #[error(
+        "the argument {arg} of stage `{stage}` has {size} bytes, and engines read lines of at most 65,000"
+    )]
+    #[diagnostic(help(
+        "Put the value into a file of the project, and let a config key of type `path` name it."
+    ))]
+    TooLong {
+        /// The stage.
+        stage: StageName,
+        /// The argument.
+        arg: String,
+        /// How many.
+        size: usize,
+    },
+    /// A name that would become instructions.
+    #[error("the base `{name}` is not the name of a container image or a path of the context")]
+    #[diagnostic(help(
+        "A name has letters, digits and . _ - / : @ +, without spaces: debian:trixie@sha256:..."
+    ))]
+    NotABase {
+        /// The name.
+        name: String,
     },
     /// The engine would refuse the result.
     #[error(

@@ -44,8 +44,6 @@ pub struct PlannedStage {
     pub key: Digest,
     /// What tells whether the engine ran its instructions just so: the key, where none up to its end are merged.
     pub form: Digest,
-    /// The line of the Dockerfile, counted from 1, on which its part starts.
-    pub part_line: usize,
     /// What its key is made of, beside the key before it.
     pub ingredients: Ingredients,
     /// What it fetches without saying what that must be: no key can know of a change.
@@ -61,8 +59,17 @@ pub struct PlannedStep {
     pub keyword: String,
     /// The index of the stage whose build stage it is in, if it is in one.
     pub stage: Option<usize>,
-    /// Whether it stands in the stage's part; else pib has written it.
-    pub in_part: bool,
+    /// Where it comes from in the stage's part; else it is pib's own.
+    pub written: Option<Written>,
+}
+
+/// An instruction as the author of a part wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The line of the part on which it starts, counted from 1.
+    pub line: usize,
+    /// Its own lines as one; those of a heredoc are left out.
+    pub text: String,
 }
 
 impl PlannedStep {

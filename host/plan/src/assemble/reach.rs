@@ -6,6 +6,7 @@ use crate::build_stage;
 use crate::id::{CLEANUP, Digest, INIT};
 use crate::part::{Assignment, Reach, StageRef};
 use crate::suggest;
+use crate::variable::Variable;
 
 use super::error::AssembleError;
 use super::input::{Arg, ContextFile, FileSource, StageInput};
@@ -25,9 +26,15 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
     let mut unpinned = Vec::with_capacity(stages.len());
     for (index, stage) in stages.iter().enumerate() {
         let part = &stage.part;
-        let outside = part.copies.iter().find(|copy| Reach::of(&copy.path, &stage.args) == Reach::Outside);
-        if let Some(copy) = outside {
-            return Err(in_part(part.outside(copy)));
+        for copy in &part.copies {
+            let reach = part.reach(copy, &stage.args);
+            match &reach {
+                Reach::Outside => return Err(in_part(part.outside(copy))),
+                Reach::Path(path) if !reach.stays_in(stage.name.as_str()) && !has(stages, path) => {
+                    return Err(in_part(part.missing(copy, path, "no stage of this build has")));
+                }
+                _ => {}
+            }
         }
         let mut fetched = part.unpinned.clone();
         for from in &part.froms {
@@ -40,6 +47,14 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
         check_env(&stages[..index], stage)?;
     }
     Ok(unpinned)
+}
+
+/// Returns whether the stages' files have a path of the context, as a file or a folder.
+fn has(stages: &[StageInput], path: &str) -> bool {
+    let is = |file: &ContextFile| {
+        file.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    path == "stages" || stages.iter().any(|stage| stage.files.iter().any(is))
 }
 
 /// Returns what a name stands for in the stage with this index.
@@ -80,36 +95,52 @@ pub(super) fn origin(stages: &[StageInput], index: usize, from: &StageRef) -> Re
 fn check_env(earlier: &[StageInput], stage: &StageInput) -> Result<(), AssembleError> {
     for before in earlier {
         for env in &before.part.leaves.env {
+            let declared = || stage.part.declares.iter().filter(|own| own.name == env.name);
             let arg = stage.args.iter().find(|arg| arg.name == env.name);
             if let Some(arg) = arg.filter(|arg| !has_value(env, arg, before)) {
-                let (stage, by) = (stage.name.clone(), before.name.clone());
-                return Err(AssembleError::Hidden { stage, arg: arg.name.clone(), by });
+                return Err(match declared().next() {
+                    // The part's own, which the command line gives a value.
+                    Some(own) => hidden_in_part(stage, own, before),
+                    None => hidden(stage, arg, before),
+                });
             }
-            let own = |own: &&Assignment| arg.is_none() && own.name == env.name && own.value.is_some();
-            let other = |own: &&Assignment| plain(own).is_none() || plain(own) != plain(env);
-            if let Some(own) = stage.part.declares.iter().filter(own).find(other) {
-                let error = stage.part.hidden(own, before.name.as_str());
-                return Err(AssembleError::Part(Box::new(error)));
+            let own = |own: &&Assignment| arg.is_none() && own.value.is_some();
+            let other = |own: &&Assignment| text(own).is_none() || text(own) != text(env);
+            if let Some(own) = declared().filter(own).find(other) {
+                return Err(hidden_in_part(stage, own, before));
             }
         }
     }
     Ok(())
 }
 
-/// Returns whether a variable that the stage `before` sets has the value of an argument all the same.
-fn has_value(env: &Assignment, arg: &Arg, before: &StageInput) -> bool {
-    let value = env.value.as_deref().unwrap_or_default().trim_matches('"');
-    let passed_on = value == format!("${}", env.name) || value == format!("${{{}}}", env.name);
-    let given = || before.args.iter().any(|given| given.name == arg.name && given.value == arg.value);
-    (passed_on && given()) || plain(env) == Some(&arg.value)
+fn hidden_in_part(stage: &StageInput, own: &Assignment, by: &StageInput) -> AssembleError {
+    AssembleError::Part(Box::new(stage.part.hidden(own, by.name.as_str())))
 }
 
-/// Returns a value that is what is written.
-fn plain(assignment: &Assignment) -> Option<&str> {
-    let value = assignment.value.as_deref()?;
-    let inner = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
-    let value = inner('"').or_else(|| inner('\'')).unwrap_or(value);
-    (!value.contains(['$', '\\', '"', '\''])).then_some(value)
+fn hidden(stage: &StageInput, arg: &Arg, by: &StageInput) -> AssembleError {
+    let (name, arg, by) = (stage.name.clone(), arg.name.clone(), by.name.clone());
+    let is_variable = Variable::ALL.iter().any(|variable| variable.arg() == arg);
+    let own = match is_variable {
+        true => format!("Take {arg} out of `uses` of `{name}`"),
+        false => format!("Rename the config key of `{name}` that becomes {arg}"),
+    };
+    let help = format!(
+        "{own}, or take {arg} out of what `{by}` sets by ENV; [patch] in pib.toml replaces a stage of somebody else's."
+    );
+    AssembleError::Hidden { stage: name, arg, by, help }
+}
+
+/// Returns whether a variable that the stage `before` sets has the value of an argument all the same.
+fn has_value(env: &Assignment, arg: &Arg, before: &StageInput) -> bool {
+    let passed_on = env.value.as_ref().is_some_and(|value| value.is_variable(&env.name));
+    let given = || before.args.iter().any(|given| given.name == arg.name && given.value == arg.value);
+    (passed_on && given()) || text(env) == Some(&arg.value)
+}
+
+/// Returns a value that has no variables.
+fn text(assignment: &Assignment) -> Option<&str> {
+    assignment.value.as_ref()?.text()
 }
 
 /// Returns the files of the whole context, sorted by path.
@@ -144,7 +175,7 @@ pub(super) fn inline_path(stage: &StageInput, index: usize) -> String {
 
 /// Returns the files beyond its own that a stage can copy.
 pub(super) fn copied<'a>(stage: &StageInput, context: &'a [ContextFile]) -> Vec<&'a ContextFile> {
-    let reaches = stage.part.copies.iter().map(|copy| Reach::of(&copy.path, &stage.args));
+    let reaches = stage.part.copies.iter().map(|copy| stage.part.reach(copy, &stage.args));
     let beyond: BTreeSet<Reach> = reaches.filter(|reach| !reach.stays_in(stage.name.as_str())).collect();
     context.iter().filter(|file| beyond.iter().any(|reach| reach.has(&file.path))).collect()
 }

@@ -1,11 +1,12 @@
 //! Writes the Dockerfile, and notes where each instruction stands in it.
 
 use crate::build_stage;
+use crate::dockerfile::{Line, Template};
 use crate::native::{self, Native};
-use crate::part::{Content, DEFAULT_SHELL, Part};
+use crate::part::{DEFAULT_SHELL, Part, Surroundings};
 
 use super::input::{BaseRef, Extras, StageInput, StageSecret};
-use super::plan::PlannedStep;
+use super::plan::{PlannedStep, Written};
 use super::reach::{self, Origin};
 
 /// A Dockerfile under way.
@@ -40,13 +41,13 @@ impl<'a> Writer<'a> {
         writer.push("# Written by pib. Changes here are lost.\n");
         if let Some(native) = extras.native {
             writer.push("\n");
-            native.stage().lines().for_each(|line| writer.instruction(line));
+            native.stage_lines().iter().for_each(|line| writer.own(line));
         }
         writer
     }
 
-    /// Writes a stage, whose part may be merged; returns the line on which the part starts.
-    pub(super) fn stage(&mut self, stages: &[StageInput], index: usize, part: &Part) -> usize {
+    /// Writes a stage, whose part may be merged.
+    pub(super) fn stage(&mut self, stages: &[StageInput], index: usize, part: &Part) {
         let stage = &stages[index];
         self.current = Some(index);
         self.push("\n");
@@ -54,11 +55,9 @@ impl<'a> Writer<'a> {
         self.push(&format!("# stage {} {}\n", stage.name, stage.version));
         self.reset(stages, index);
         for arg in &stage.args {
-            self.instruction(&format!("ARG {}=\"{}\"", arg.name, quoted(&arg.value)));
+            self.own(&Line::new("ARG").assignment(&arg.name, &Template::literal(&arg.value)));
         }
-        let part_line = self.line;
         self.part(stages, index, part);
-        part_line
     }
 
     /// Ends the Dockerfile.
@@ -66,7 +65,7 @@ impl<'a> Writer<'a> {
         if self.native {
             self.push("\n# The end of native tools: nothing of them stays.\n");
             if stages.last().is_some_and(|stage| stage.part.leaves.user) {
-                self.instruction("USER root");
+                self.own(&Line::new("USER").name("root"));
             }
             self.without_native();
         }
@@ -76,16 +75,13 @@ impl<'a> Writer<'a> {
     /// Writes what a stage starts from.
     fn start(&mut self, stages: &[StageInput], index: usize) {
         let target = build_stage::name(&stages[index].name);
+        let from = |name: &str| Line::new("FROM").name(name).name("AS").name(&target);
         match (index.checked_sub(1), self.base) {
-            (Some(before), _) => {
-                self.instruction(&format!("FROM {} AS {target}", build_stage::name(&stages[before].name)));
-            }
-            (None, BaseRef::ContainerImage(name) | BaseRef::ForeignImage(name)) => {
-                self.instruction(&format!("FROM {name} AS {target}"));
-            }
+            (Some(before), _) => self.own(&from(&build_stage::name(&stages[before].name))),
+            (None, BaseRef::ContainerImage(name) | BaseRef::ForeignImage(name)) => self.own(&from(name)),
             (None, BaseRef::ContextTar(path)) => {
-                self.instruction(&format!("FROM scratch AS {target}"));
-                self.instruction(&format!("ADD {path} /"));
+                self.own(&from("scratch"));
+                self.own(&Line::new("ADD").list([path, "/"]));
             }
         }
     }
@@ -95,10 +91,10 @@ impl<'a> Writer<'a> {
         let before = index.checked_sub(1).map(|before| &stages[before].part.leaves);
         let foreign = matches!(self.base, BaseRef::ForeignImage(_));
         if before.map_or(foreign, |left| left.user) {
-            self.instruction("USER root");
+            self.own(&Line::new("USER").name("root"));
         }
         if before.map_or(foreign, |left| left.workdir) {
-            self.instruction("WORKDIR /");
+            self.own(&Line::new("WORKDIR").name("/"));
         }
         if self.extras.native.is_some() && stages[index].native {
             self.native = true;
@@ -116,79 +112,43 @@ impl<'a> Writer<'a> {
         self.native = false;
         self.choose(default_shell());
         if let Some(native) = self.extras.native {
-            self.instruction(native.tidy().trim_end());
+            self.own(&native.tidy_line());
         }
     }
 
     /// Chooses a shell, where it is not chosen already.
     fn choose(&mut self, shell: Vec<String>) {
         if self.shell.as_ref() != Some(&shell) {
-            let words: Vec<String> =
-                shell.iter().map(|word| serde_json::Value::from(&**word).to_string()).collect();
-            self.instruction(&format!("SHELL [{}]", words.join(", ")));
+            self.own(&Line::new("SHELL").list(shell.iter().map(String::as_str)));
             self.shell = Some(shell);
         }
     }
 
     /// Writes a part, its instructions told of what they are to use.
     fn part(&mut self, stages: &[StageInput], index: usize, part: &Part) {
-        let stage = &stages[index];
-        let native = self.extras.native.filter(|_| stage.native);
-        let first = self.line;
-        self.steps.extend(part.steps.iter().map(|step| PlannedStep {
-            line: first + step.line - 1,
-            keyword: step.keyword.clone(),
-            stage: Some(index),
-            in_part: true,
-        }));
-        let mut written = 0;
-        for insertion in &part.insertions {
-            self.push(&part.text[written..insertion.span.start]);
-            written = insertion.span.end;
-            let text = match &insertion.content {
-                Content::Mounts(command) => self.mounts(stages, index, &part.text[command.clone()]),
-                Content::Runner => native.map(|_| native::runner()).unwrap_or_default(),
-                Content::Secret(secret) => secret_suffix(stage, part, *secret),
-                Content::Stage(from) => self.origin(stages, index, part, *from),
-                Content::Value(name) => value_of(stage, name),
-                Content::File(file) => reach::inline_path(stage, *file),
-                Content::Text(text) => text.clone(),
-            };
-            self.push(&text);
+        let native = self.extras.native.filter(|_| stages[index].native);
+        let surroundings = Assembled { extras: self.extras, stages, index, part, native };
+        for step in &part.steps {
+            let written = Written { line: step.line, text: step.source.clone() };
+            for line in part.lines(step, &surroundings) {
+                self.instruction(&line, Some(written.clone()));
+            }
         }
-        self.push(&part.text[written..]);
         if let Some(shell) = &part.leaves.shell {
             let runner = native.map(|_| native::RUNNER.to_owned());
             self.shell = Some(runner.into_iter().chain(shell.iter().cloned()).collect());
         }
     }
 
-    /// Returns the mounts of a `RUN` with this command.
-    fn mounts(&self, stages: &[StageInput], index: usize, command: &str) -> String {
-        let native = self.extras.native.filter(|_| stages[index].native).map(Native::mount);
-        let packages = self.extras.packages.and_then(|packages| packages.mount(command));
-        let again = self.extras.rerun.filter(|rerun| {
-            rerun.from.is_none_or(|from| stages[..=index].iter().any(|stage| stage.name == *from))
-        });
-        let again = again.map(|rerun| format!("--mount=type=secret,id=pib.anew.{}", rerun.nonce));
-        native.into_iter().chain(packages).chain(again).map(|mount| format!(" {mount}")).collect()
-    }
-
-    /// Returns what the engine calls what an instruction copies from.
-    fn origin(&self, stages: &[StageInput], index: usize, part: &Part, from: usize) -> String {
-        let from = &part.froms[from];
-        match reach::origin(stages, index, from) {
-            Ok(Origin::Stage(stage)) => build_stage::name(&stages[stage].name),
-            // What is neither has been refused.
-            Ok(Origin::Image) | Err(_) => from.name.clone(),
-        }
-    }
-
     /// Writes an instruction of pib's own.
-    fn instruction(&mut self, text: &str) {
-        let keyword = text.split(' ').next().unwrap_or_default().to_owned();
-        self.steps.push(PlannedStep { line: self.line, keyword, stage: self.current, in_part: false });
-        self.push(text);
+    fn own(&mut self, line: &Line) {
+        self.instruction(line, None);
+    }
+
+    fn instruction(&mut self, line: &Line, written: Option<Written>) {
+        let keyword = line.text().split(' ').next().unwrap_or_default().to_owned();
+        self.steps.push(PlannedStep { line: self.line, keyword, stage: self.current, written });
+        self.push(line.text());
         self.push("\n");
     }
 
@@ -202,33 +162,56 @@ fn default_shell() -> Vec<String> {
     DEFAULT_SHELL.map(str::to_owned).to_vec()
 }
 
-/// Returns what stands behind a secret's id.
-fn secret_suffix(stage: &StageInput, part: &Part, secret: usize) -> String {
-    let mount = &part.secrets[secret];
-    let given = stage.secrets.iter().find(|secret| secret.id == mount.id);
-    let name = given.map_or_else(|| mount.id.clone(), StageSecret::name);
-    let mut suffix = name.strip_prefix(&mount.id).unwrap_or_default().to_owned();
-    if name != mount.id && !mount.placed {
-        // Without a target the engine would place it by the name that it knows.
-        suffix.push_str(&format!(",target=/run/secrets/{}", mount.id));
+/// What the part of a stage is assembled with.
+struct Assembled<'a> {
+    extras: &'a Extras<'a>,
+    stages: &'a [StageInput],
+    index: usize,
+    part: &'a Part,
+    native: Option<&'a Native>,
+}
+
+impl Assembled<'_> {
+    fn stage(&self) -> &StageInput {
+        &self.stages[self.index]
     }
-    suffix
 }
 
-/// Returns the value of an `ARG` that pib gives, where a part declares it once more: without it, it would be empty.
-fn value_of(stage: &StageInput, name: &str) -> String {
-    let given = stage.args.iter().find(|arg| arg.name == name);
-    given.map(|arg| format!("=\"{}\"", quoted(&arg.value))).unwrap_or_default()
-}
+impl Surroundings for Assembled<'_> {
+    fn runner(&self) -> Option<&str> {
+        self.native.map(|_| native::RUNNER)
+    }
 
-/// Escapes what Docker would expand or end the string at, within double quotes.
-fn quoted(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for c in value.chars() {
-        if matches!(c, '"' | '\\' | '$') {
-            text.push('\\');
+    fn mounts(&self, command: &str) -> Vec<String> {
+        let packages = self.extras.packages.and_then(|packages| packages.mount(command));
+        let again = self.extras.rerun.filter(|rerun| {
+            rerun.from.is_none_or(|from| self.stages[..=self.index].iter().any(|stage| stage.name == *from))
+        });
+        let again = again.map(|rerun| format!("--mount=type=secret,id=pib.anew.{}", rerun.nonce));
+        self.native.map(Native::mount).into_iter().chain(packages).chain(again).collect()
+    }
+
+    fn origin(&self, from: usize) -> String {
+        let from = &self.part.froms[from];
+        match reach::origin(self.stages, self.index, from) {
+            Ok(Origin::Stage(stage)) => build_stage::name(&self.stages[stage].name),
+            // What is neither has been refused.
+            Ok(Origin::Image) | Err(_) => from.name.clone(),
         }
-        text.push(c);
     }
-    text
+
+    fn secret(&self, secret: usize) -> String {
+        let id = &self.part.secrets[secret].id;
+        let given = self.stage().secrets.iter().find(|secret| secret.id == *id);
+        given.map_or_else(|| id.clone(), StageSecret::name)
+    }
+
+    /// Returns the value of an `ARG` that pib gives, where a part declares it once more: without it, it would be empty.
+    fn value(&self, name: &str) -> Option<&str> {
+        self.stage().args.iter().find(|arg| arg.name == name).map(|arg| arg.value.as_str())
+    }
+
+    fn file(&self, file: usize) -> String {
+        reach::inline_path(self.stage(), file)
+    }
 }

@@ -1,15 +1,12 @@
 //! Finds the instructions of a part that may be merged with one beside them.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
 use crate::assemble::input::StageInput;
+use crate::dockerfile::shell_quoted;
 use crate::packages::PackageUses;
-use crate::part::DEFAULT_SHELL;
-use crate::part::instructions::{self, Flag, Instruction};
+use crate::part::{Command, Copy, DEFAULT_SHELL, Form, Mount, Part, Run, RunOption, Source, Step};
 
-/// Options of a `RUN` that are the same for several commands as for one, where they are the same text.
-const RUN_OPTIONS: [&str; 2] = ["mount", "network"];
 /// Options of a `COPY` that say nothing of its sources.
 const COPY_OPTIONS: [&str; 3] = ["chown", "chmod", "link"];
 /// Kinds of mounts through which one command leaves nothing to another that it would not leave in a `RUN` of its own.
@@ -39,10 +36,12 @@ pub(super) struct Candidate {
     pub(super) alike: Alike,
     /// The line on which the instruction starts, counted from 1.
     pub(super) line: usize,
-    /// Where its own part of a merged instruction stands: the command, or the sources.
-    pub(super) body: Range<usize>,
-    /// The same as the engine sees it: on one line, without comments.
+    /// Its index among the part's instructions.
+    pub(super) index: usize,
+    /// Its own part of a merged instruction: the command, or the sources.
     pub(super) text: String,
+    /// How many bytes of a merged instruction that is.
+    pub(super) size: usize,
     /// What it does with downloaded packages.
     pub(super) packages: PackageUses,
     /// The names of the files that it copies.
@@ -64,61 +63,69 @@ pub(super) enum Alike {
 }
 
 /// Returns the instructions of a stage's part, in order; those that cannot be merged as `None`.
-pub(super) fn candidates(stage: &StageInput) -> Option<Vec<Option<Candidate>>> {
-    let text = &stage.part.text;
-    let instructions = instructions::read(text).ok()?;
+pub(super) fn candidates(stage: &StageInput) -> Vec<Option<Candidate>> {
+    let part = &stage.part;
     let mut shell = DEFAULT_SHELL.map(str::to_owned).to_vec();
     let files: HashSet<&str> = stage.files.iter().map(|file| file.path.as_str()).collect();
     let mut found = Vec::new();
-    for instruction in &instructions {
-        found.push(match &*instruction.keyword {
-            "RUN" => run(instruction, &shell),
-            "COPY" => options(&instruction.options, &COPY_OPTIONS)
-                .and_then(|options| copy(&files, instruction, options)),
-            "SHELL" => {
-                shell = instruction.list.clone()?;
+    for (index, step) in part.steps.iter().enumerate() {
+        found.push(match &step.form {
+            Form::Run(form) => run(part, step, index, form, &shell),
+            Form::Copy(form) if step.keyword == "COPY" => copy(&files, step, index, form),
+            Form::List(list) if step.keyword == "SHELL" => {
+                shell.clone_from(list);
                 None
             }
             _ => None,
         });
     }
-    Some(found)
+    found
 }
 
-fn run(run: &Instruction, shell: &[String]) -> Option<Candidate> {
-    if run.list.is_some() || !takes_lists(shell) || !run.options.iter().all(keeps_nothing) {
+fn run(part: &Part, step: &Step, index: usize, run: &Run, shell: &[String]) -> Option<Candidate> {
+    let Command::Shell(command) = &run.command else { return None };
+    if !takes_lists(shell) {
         return None;
     }
-    let options = options(&run.options, &RUN_OPTIONS)?;
-    let joined = &run.arguments.text;
-    let words = || joined.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)));
+    let options = run.options.iter().map(|option| match option {
+        RunOption::Plain(name, value) => (name == "network").then(|| format!("{name}={value:?}")),
+        RunOption::Mount(mount) => keeps_nothing(mount).then(|| mount_identity(part, mount)),
+    });
+    let options = options.collect::<Option<Vec<_>>>()?;
+    let words = || command.split(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)));
     let reaches = words().any(|word| REACHING.contains(&word))
-        || CONTAINERS_OWN.iter().any(|path| joined.contains(path))
-        || in_background(joined);
-    // What has heredocs, or looks as if it had, is written as a list.
-    (!joined.contains("<<") && !reaches).then(|| Candidate {
+        || CONTAINERS_OWN.iter().any(|path| command.contains(path))
+        || in_background(command);
+    (!reaches).then(|| Candidate {
         alike: Alike::Run { options, shell: shell.to_vec() },
-        line: run.line,
-        packages: PackageUses::of(joined),
-        body: run.arguments.span(0..joined.len()),
-        text: joined.clone(),
+        line: step.line,
+        index,
+        packages: PackageUses::of(command),
+        text: command.clone(),
+        size: shell_quoted(command).len() + shell.iter().map(|word| word.len() + 1).sum::<usize>(),
         names: vec![],
     })
 }
 
-fn copy(files: &HashSet<&str>, copy: &Instruction, options: Vec<String>) -> Option<Candidate> {
-    if copy.list.is_some() {
+/// Returns what tells a mount from another one.
+fn mount_identity(part: &Part, mount: &Mount) -> String {
+    let secret = mount.secret.map(|secret| &part.secrets[secret].id);
+    let from = mount.from.map(|from| &part.froms[from].name);
+    format!("mount {} {:?} {secret:?} {from:?}", mount.kind, mount.fields)
+}
+
+fn copy(files: &HashSet<&str>, step: &Step, index: usize, copy: &Copy) -> Option<Candidate> {
+    let folder = copy.target.text().filter(|folder| literal(folder) && folder.ends_with('/'))?;
+    if copy.from.is_some() || !copy.options.iter().all(|(name, _)| COPY_OPTIONS.contains(&name.as_str())) {
         return None;
     }
-    let words = copy.arguments.plain_words();
-    let (folder, sources) = words.split_last()?;
-    let folder = &copy.arguments.text[folder.clone()];
     let (mut names, mut paths) = (Vec::new(), Vec::new());
-    for source in sources {
-        let path = &copy.arguments.text[source.clone()];
+    for source in &copy.sources {
+        let Source::Template(word) = source else { return None };
+        let path = word.text().filter(|path| literal(path))?;
         let file = path.trim_start_matches("./").trim_start_matches('/');
         // Of a folder its content is copied, which may have any names.
-        if !literal(path) || !files.contains(file) {
+        if !files.contains(file) {
             return None;
         }
         let name = file.rsplit('/').next()?.to_owned();
@@ -128,37 +135,23 @@ fn copy(files: &HashSet<&str>, copy: &Instruction, options: Vec<String>) -> Opti
         names.push(name);
         paths.push(path.to_owned());
     }
-    let body = sources.first()?.start..sources.last()?.end;
-    (literal(folder) && folder.ends_with('/')).then(|| Candidate {
+    let options = copy.options.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    let text = paths.join(" ");
+    Some(Candidate {
         alike: Alike::Copy { options, folder: folder.to_owned() },
-        line: copy.line,
-        body: copy.arguments.span(body),
-        text: paths.join(" "),
+        line: step.line,
+        index,
+        size: text.len(),
+        text,
         packages: PackageUses::default(),
         names,
     })
 }
 
-/// Returns an instruction's options as text, if all of them are known.
-fn options(flags: &[Flag], known: &[&str]) -> Option<Vec<String>> {
-    let each = flags.iter().map(|flag| {
-        let value = flag.value.as_ref().map_or_else(String::new, |value| format!("={value}"));
-        known.contains(&&*flag.name).then(|| format!("{}{value}", flag.name))
-    });
-    each.collect()
-}
-
-/// Returns whether what is written through an option, if it is a mount, is kept or cannot be.
-fn keeps_nothing(flag: &Flag) -> bool {
-    if flag.name != "mount" {
-        return true;
-    }
-    let Some(value) = &flag.value else { return false };
-    let fields = || value.split(',').map(|field| field.split_once('=').unwrap_or((field, "")));
-    let kind = fields().find(|(key, _)| *key == "type").map_or("bind", |(_, kind)| kind);
-    let writable =
-        kind == "bind" && fields().any(|(key, _)| matches!(key, "rw" | "readwrite" | "ro" | "readonly"));
-    MOUNTS.contains(&kind) && !writable
+/// Returns whether what is written through a mount is kept or cannot be.
+fn keeps_nothing(mount: &Mount) -> bool {
+    let writable = mount.kind == "bind" && mount.fields.iter().any(|(name, _)| matches!(*name, "rw" | "ro"));
+    MOUNTS.contains(&mount.kind) && !writable
 }
 
 /// Returns whether a shell runs a list of commands that follows it.

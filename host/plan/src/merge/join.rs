@@ -1,60 +1,58 @@
-//! Writes the text of a part whose instructions are merged.
+//! Writes several instructions of a part as one, which gives what they gave apart.
 
 use super::candidates::{Alike, Candidate};
+use crate::dockerfile::shell_quoted;
+use crate::part::{Command, Form, Part, Step};
 
 /// What stands before and behind the number of the line on which the command starts that failed.
 pub(super) const MARK: (&str, &str) = ("pib: line ", " of the part failed");
 
-/// Returns the text of a part with each of the groups as one instruction, which starts where its first one did. Every
-/// line stays where it is.
-pub(super) fn text(text: &str, groups: &[Vec<&Candidate>]) -> String {
-    let mut merged = String::with_capacity(text.len() * 2);
-    let mut written = 0;
+/// Returns a part with each of the groups as one instruction, which stands where its first one did.
+pub(super) fn part(part: &Part, groups: &[Vec<&Candidate>]) -> Part {
+    let mut joined = part.clone();
     for group in groups {
-        for (index, candidate) in group.iter().enumerate() {
-            let before = &text[written..candidate.body.start];
-            match index {
-                0 => merged.push_str(before),
-                _ => continued(&mut merged, before),
-            }
-            let body = &text[candidate.body.clone()];
-            match &candidate.alike {
-                Alike::Run { shell, .. } => command(&mut merged, shell, body, candidate.line),
-                Alike::Copy { .. } => merged.push_str(body),
-            }
-            written = candidate.body.end;
-        }
+        let Some(first) = group.first() else { continue };
+        joined.steps[first.index].form = form(&part.steps, group, &part.steps[first.index].form);
     }
-    merged.push_str(&text[written..]);
-    merged
+    let mut later = groups.iter().flat_map(|group| &group[1..]).map(|candidate| candidate.index).peekable();
+    let mut index = 0;
+    joined.steps.retain(|_| {
+        let gone = later.next_if_eq(&index).is_some();
+        index += 1;
+        !gone
+    });
+    joined
 }
 
-/// Writes what stands between two instructions that are one now: as many lines as there were, and the comments.
-fn continued(merged: &mut String, between: &str) {
-    merged.push_str(" \\\n");
-    let lines: Vec<&str> = between.split('\n').collect();
-    let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or_default();
-    for line in inner {
-        let line = line.trim();
-        // Empty lines within an instruction are warned of.
-        merged.push_str(if line.starts_with('#') { line } else { "#" });
-        merged.push('\n');
+/// Returns what the instruction says that stands for a group.
+fn form(steps: &[Step], group: &[&Candidate], first: &Form) -> Form {
+    match first {
+        Form::Run(run) => {
+            let mut run = run.clone();
+            let commands: Vec<String> = group.iter().map(|candidate| command(candidate)).collect();
+            run.command = Command::Shell(commands.join(" "));
+            Form::Run(run)
+        }
+        Form::Copy(copy) => {
+            let mut copy = copy.clone();
+            let sources = |candidate: &&Candidate| match &steps[candidate.index].form {
+                Form::Copy(copy) => copy.sources.clone(),
+                _ => vec![],
+            };
+            copy.sources = group.iter().flat_map(sources).collect();
+            Form::Copy(copy)
+        }
+        other => other.clone(),
     }
 }
 
-/// Writes a command that runs in a shell of its own, and ends all where it fails.
-fn command(merged: &mut String, shell: &[String], body: &str, line: usize) {
-    for word in shell {
-        merged.push_str(word);
-        merged.push(' ');
-    }
-    merged.push('\'');
-    for (index, line) in body.split('\n').enumerate() {
-        if index > 0 {
-            merged.push('\n');
-        }
-        merged.push_str(&line.replace('\'', r"'\''"));
-    }
+/// Returns a command that runs in a shell of its own, and ends all where it fails.
+fn command(candidate: &Candidate) -> String {
+    let shell = match &candidate.alike {
+        Alike::Run { shell, .. } => shell.join(" "),
+        Alike::Copy { .. } => String::new(),
+    };
     let (start, end) = MARK;
-    merged.push_str(&format!("' || {{ code=$?; echo '{start}{line}{end}' >&2; exit $code; }};"));
+    let (text, line) = (shell_quoted(&candidate.text), candidate.line);
+    format!("{shell} {text} || {{ code=$?; echo '{start}{line}{end}' >&2; exit $code; }};")
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::dockerfile::Template;
+
 /// The shell that each part starts with.
 pub const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
@@ -19,8 +21,6 @@ pub struct Part {
     pub declares: Vec<Assignment>,
     /// The paths in the context that it copies from.
     pub copies: Vec<CopySource>,
-    /// Where the assembler puts something in, in the order of the text.
-    pub insertions: Vec<Insertion>,
     /// The secrets that its instructions mount.
     pub secrets: Vec<SecretMount>,
     /// Files of its own text, which it copies.
@@ -57,6 +57,91 @@ pub struct Step {
     pub line: usize,
     /// Its keyword, in capitals.
     pub keyword: String,
+    /// Its own lines as one, as its author wrote them; those of a heredoc are left out.
+    pub source: String,
+    /// What it says.
+    pub form: Form,
+}
+
+/// What an instruction says, from which it is written for engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// A `RUN`.
+    Run(Run),
+    /// A `COPY` or `ADD`.
+    Copy(Copy),
+    /// An `ENV` or `LABEL`: names and values.
+    Assignments(Vec<(Template, Template)>),
+    /// An `ARG`: indexes in [`Part::declares`].
+    Declarations(Range<usize>),
+    /// A `USER`, `WORKDIR` or `EXPOSE`.
+    Words(Vec<Template>),
+    /// A `SHELL` or `CMD`.
+    List(Vec<String>),
+    /// A `MAINTAINER`.
+    Text(String),
+}
+
+/// A `RUN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its options, in order.
+    pub options: Vec<RunOption>,
+    /// What it runs.
+    pub command: Command,
+}
+
+/// An option of a `RUN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunOption {
+    /// A name and its value.
+    Plain(String, Option<String>),
+    /// A mount.
+    Mount(Mount),
+}
+
+/// A mount of a `RUN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Its kind: `bind`, `cache`, `tmpfs`, `secret` or `ssh`.
+    pub kind: &'static str,
+    /// Its other fields, each under the one name that all engines know.
+    pub fields: Vec<(&'static str, Option<String>)>,
+    /// What `from` names: the index in [`Part::froms`].
+    pub from: Option<usize>,
+    /// The secret: the index in [`Part::secrets`].
+    pub secret: Option<usize>,
+}
+
+/// What a `RUN` starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A command for the shell that is chosen, which all engines pass on as it is written.
+    Shell(String),
+    /// A program and its arguments.
+    List(Vec<String>),
+}
+
+/// A `COPY` or `ADD`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Its options but `from`: names and values.
+    pub options: Vec<(String, Option<String>)>,
+    /// What `from` names: the index in [`Part::froms`].
+    pub from: Option<usize>,
+    /// What it copies.
+    pub sources: Vec<Source>,
+    /// Where to.
+    pub target: Template,
+}
+
+/// What a `COPY` or `ADD` copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A path, pattern or address.
+    Template(Template),
+    /// A file of the part's own: the index in [`Part::files`].
+    File(usize),
 }
 
 /// A name that an `ENV` or `ARG` sets.
@@ -64,38 +149,10 @@ pub struct Step {
 pub struct Assignment {
     /// The name.
     pub name: String,
-    /// The value as written, where it has one.
-    pub value: Option<String>,
+    /// The value, where it has one.
+    pub value: Option<Template>,
     /// Where it stands in the part.
     pub span: Range<usize>,
-}
-
-/// A place in a part's text at which the assembler writes something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Insertion {
-    /// The text that it takes the place of; often none.
-    pub span: Range<usize>,
-    /// What is written there.
-    pub content: Content,
-}
-
-/// What the assembler writes into a part's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
-    /// Mounts, behind the word `RUN`, for the command at this place of the text.
-    Mounts(Range<usize>),
-    /// The program that runs the command, as the first item of a JSON list.
-    Runner,
-    /// Which value the secret has, behind its id: the index in [`Part::secrets`].
-    Secret(usize),
-    /// The name of a build stage: the index in [`Part::froms`].
-    Stage(usize),
-    /// The value of this `ARG`, where it is one of pib's own.
-    Value(String),
-    /// The path of a file in the context: the index in [`Part::files`].
-    File(usize),
-    /// This text.
-    Text(String),
 }
 
 /// A secret that a `RUN` instruction mounts.
@@ -112,8 +169,8 @@ pub struct SecretMount {
 /// A path in the context that a `COPY`, an `ADD` or a mount names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopySource {
-    /// The path as written.
-    pub path: String,
+    /// The path.
+    pub path: Template,
     /// Where it stands in the part.
     pub span: Range<usize>,
 }

@@ -1,6 +1,7 @@
 //! What a part takes out of the context: which files an instruction's source may stand for.
 
 use crate::assemble::Arg;
+use crate::dockerfile::Template;
 
 /// The folder of the context that holds every stage's files.
 const STAGES: &str = "stages";
@@ -20,9 +21,12 @@ pub(crate) enum Reach {
 
 impl Reach {
     /// Returns what `source` reaches where the arguments have these values.
-    pub(crate) fn of(source: &str, args: &[Arg]) -> Self {
-        let (text, known) = expand(source, args);
-        let text = text.replace(['"', '\''], "");
+    pub(crate) fn of(source: &Template, args: &[Arg]) -> Self {
+        let value = |name: &str| args.iter().find(|arg| arg.name == name).map(|arg| arg.value.as_str());
+        Self::of_text(source.expand(value))
+    }
+
+    fn of_text((text, known): (String, bool)) -> Self {
         let mut path: Vec<&str> = Vec::new();
         let (mut pattern, mut climbs) = (false, false);
         for component in text.split('/') {
@@ -63,32 +67,6 @@ impl Reach {
     }
 }
 
-/// Puts values in the place of variables, up to the first that has none here; returns whether all had one.
-fn expand(source: &str, args: &[Arg]) -> (String, bool) {
-    let mut text = String::new();
-    let mut rest = source;
-    while let Some((before, after)) = rest.split_once('$') {
-        text.push_str(before);
-        let (name, behind) = match after.strip_prefix('{') {
-            Some(braced) => match braced.split_once('}') {
-                Some((name, behind)) => (name, behind),
-                None => return (text, false),
-            },
-            None => {
-                let end =
-                    after.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(after.len());
-                after.split_at(end)
-            }
-        };
-        let value = args.iter().find(|arg| arg.name == name).filter(|_| !before.ends_with('\\'));
-        let Some(arg) = value else { return (text, false) };
-        text.push_str(&arg.value);
-        rest = behind;
-    }
-    text.push_str(rest);
-    (text, true)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +74,10 @@ mod tests {
     fn reach(source: &str) -> Reach {
         let arg =
             |name: &str, value: &str| Arg { name: name.to_owned(), value: value.to_owned(), keyed: true };
-        Reach::of(source, &[arg("KEY", "stages/a/config/key/000-x"), arg("UP", "../..")])
+        Reach::of(
+            &Template::parse(source).unwrap(),
+            &[arg("KEY", "stages/a/config/key/000-x"), arg("UP", "../..")],
+        )
     }
 
     #[test]

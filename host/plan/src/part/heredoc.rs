@@ -1,15 +1,13 @@
 //! Heredocs: found by the rules of the engines that know them, and written as what every engine knows.
 //!
 //! A `RUN` with a heredoc becomes a list, `["/bin/sh", "-c", "..."]`, as engines make it themselves. A `COPY` or `ADD` of a
-//! heredoc takes a file of the context. The lines stay where they are.
+//! heredoc takes a file of the context.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::lines::{Fault, Joined, Lines, MAX_LINE};
-
-/// The longest argument that kernels give to a program.
-const MAX_ARGUMENT: usize = (128 << 10) - 1;
+use super::lines::{Fault, Joined, Lines};
+use crate::dockerfile::shell_quoted;
 
 /// A heredoc.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +34,11 @@ impl Heredoc {
     }
 }
 
-/// Reads the heredocs that arguments name, from the lines that follow; returns where the last one ends, else `end`.
-pub(super) fn read(
-    lines: &mut Lines<'_>,
-    arguments: &Joined,
-    end: usize,
-) -> Result<(Vec<Heredoc>, usize), Fault> {
+/// Reads the heredocs that arguments name, from the lines that follow.
+pub(super) fn read(lines: &mut Lines<'_>, arguments: &Joined) -> Result<Vec<Heredoc>, Fault> {
     let mut found = Vec::new();
-    let mut whole_end = end;
     if !arguments.text.contains("<<") {
-        return Ok((found, end));
+        return Ok(found);
     }
     for range in shell_words(&arguments.text) {
         let Some((mark, chomp)) = mark(&arguments.text[range.clone()]) else { continue };
@@ -66,7 +59,6 @@ pub(super) fn read(
             };
             let text = if chomp { line.text.trim_start_matches('\t') } else { line.text };
             if text == name {
-                whole_end = line.at + line.text.len();
                 break;
             }
             body.push_str(line.text);
@@ -74,7 +66,7 @@ pub(super) fn read(
         }
         found.push(Heredoc { name, quoted, chomp, word: range, body });
     }
-    Ok((found, whole_end))
+    Ok(found)
 }
 
 /// Returns where the words of a command are, as engines look for heredocs in it; none where its quotes have no end.
@@ -172,64 +164,8 @@ fn script(interpreter: &str, content: &str) -> Vec<String> {
         .map_or((interpreter, ""), |(program, rest)| (program, rest.trim()));
     let quoted = |word: &str| match word {
         "" => String::new(),
-        word => format!(" '{}'", word.replace('\'', r"'\''")),
+        word => format!(" {}", shell_quoted(word)),
     };
     let start = format!("printf %s \"$1\" > {PLACE} && exec{}{} {PLACE}", quoted(program), quoted(argument));
     ["/bin/sh", "-c", &start, "sh", content].map(str::to_owned).to_vec()
-}
-
-/// Writes a list behind its opening bracket, so that it takes `breaks` line breaks; `at` is where the command stands.
-pub(super) fn write_list(words: &[String], breaks: usize, at: Range<usize>) -> Result<String, Fault> {
-    if words.iter().any(|word| word.len() > MAX_ARGUMENT) {
-        let what = "has a command of more than 128 KiB, which kernels do not start";
-        return Err(Fault::new(at, what, "this command", "Move it to a file, COPY that, and RUN it."));
-    }
-    let mut lines = vec![String::new()];
-    for (number, word) in words.iter().enumerate() {
-        push(&mut lines, if number == 0 { "\"" } else { ", \"" });
-        for (number, line) in word.split('\n').enumerate() {
-            if number > 0 {
-                // What follows is joined with it: a line break in a string is written, and not made.
-                push(&mut lines, "\\n\\");
-                lines.push(String::new());
-            }
-            escape(&mut lines, line);
-        }
-        push(&mut lines, "\"");
-    }
-    push(&mut lines, "]");
-    if lines.iter().any(|line| line.len() > MAX_LINE) {
-        let what = "has a line that is longer than 65,000 bytes when it is written as a list";
-        return Err(Fault::new(at, what, "this command", "Move it to a file, COPY that, and RUN it."));
-    }
-    // Comments behind the instruction keep the lines after it at their places.
-    lines.resize((breaks + 1).max(lines.len()), "#".to_owned());
-    Ok(lines.join("\n"))
-}
-
-fn push(lines: &mut [String], text: &str) {
-    if let Some(last) = lines.last_mut() {
-        last.push_str(text);
-    }
-}
-
-/// Writes a line of a string so that no engine takes it for a comment, an empty line or a heredoc.
-fn escape(lines: &mut [String], text: &str) {
-    let Some(line) = lines.last_mut() else { return };
-    let mut before = None;
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => line.extend(['\\', c]),
-            '\t' => line.push_str("\\t"),
-            '#' | ' ' if line.is_empty() => {
-                let _ = write!(line, "\\u{:04x}", u32::from(c));
-            }
-            '<' if before == Some('<') => line.push_str("\\u003c"),
-            c if c.is_control() || (c.is_whitespace() && c != ' ') => {
-                let _ = write!(line, "\\u{:04x}", u32::from(c));
-            }
-            c => line.push(c),
-        }
-        before = Some(c);
-    }
 }

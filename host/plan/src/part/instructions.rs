@@ -6,7 +6,8 @@
 use std::ops::Range;
 
 use super::heredoc::{self, Heredoc};
-use super::lines::{Fault, Joined, Line, Lines, is_invisible, join};
+use super::lines::{Fault, Joined, Line, Lines, join};
+use crate::dockerfile::is_invisible;
 use crate::suggest;
 
 /// What Dockerfiles consist of.
@@ -40,10 +41,8 @@ pub(crate) struct Instruction {
     pub(crate) at: Range<usize>,
     /// The line on which it starts, counted from 1.
     pub(crate) line: usize,
-    /// Where its own lines end, before the line break; a heredoc's lines follow.
-    pub(crate) end: usize,
-    /// Where all of it ends.
-    pub(crate) whole_end: usize,
+    /// Its own lines as one; a heredoc's lines follow.
+    pub(crate) source: String,
     /// Its options.
     pub(crate) options: Vec<Flag>,
     /// What comes behind the options.
@@ -63,6 +62,8 @@ pub(crate) struct Flag {
     pub(crate) value: Option<String>,
     /// Where the value stands in the text; its end, where it has none.
     pub(crate) span: Range<usize>,
+    /// Where all of it stands.
+    pub(crate) whole: Range<usize>,
 }
 
 /// Reads a part's instructions.
@@ -102,7 +103,7 @@ fn characters(text: &str) -> Result<(), Fault> {
 fn instruction(lines: &mut Lines<'_>, first: Line<'_>) -> Result<Instruction, Fault> {
     let indent = first.text.len() - first.text.trim_start_matches([' ', '\t']).len();
     let start = first.at + indent;
-    let (joined, end) = join(lines, first, indent)?;
+    let joined = join(lines, first, indent)?;
     let (keyword, at) = keyword(&joined, start)?;
     let (options, rest) = options(&joined, keyword.len())?;
     let arguments = joined.from(rest);
@@ -119,15 +120,14 @@ fn instruction(lines: &mut Lines<'_>, first: Line<'_>) -> Result<Instruction, Fa
         keyword,
         at,
         line: first.number,
-        end,
-        whole_end: end,
+        source: joined.text.trim().to_owned(),
         options,
         arguments,
         list,
         heredocs: vec![],
     };
     if found.list.is_none() && matches!(&*found.keyword, "RUN" | "COPY" | "ADD") {
-        (found.heredocs, found.whole_end) = heredoc::read(lines, &found.arguments, end)?;
+        found.heredocs = heredoc::read(lines, &found.arguments)?;
     }
     Ok(found)
 }
@@ -190,7 +190,12 @@ fn options(joined: &Joined, start: usize) -> Result<(Vec<Flag>, usize), Fault> {
         let (name, value) =
             word[2..].split_once('=').map_or((&word[2..], None), |(name, value)| (name, Some(value)));
         let from = span.end - value.map_or(0, str::len);
-        options.push(Flag { name: name.to_owned(), value: value.map(str::to_owned), span: from..span.end });
+        options.push(Flag {
+            name: name.to_owned(),
+            value: value.map(str::to_owned),
+            span: from..span.end,
+            whole: span,
+        });
     }
 }
 

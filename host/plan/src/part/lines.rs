@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-/// The longest line that engines read.
-pub(super) const MAX_LINE: usize = 65_000;
+use crate::dockerfile::{MAX_LINE, is_invisible};
+
 /// Lines that were joined.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Joined {
@@ -68,34 +68,44 @@ impl Joined {
         Self { pieces: pieces.collect(), text }
     }
 
-    /// Returns where its words are, which white space separates.
+    /// Returns where its words are, which spaces separate.
     pub(crate) fn plain_words(&self) -> Vec<Range<usize>> {
-        split(&self.text, false)
+        split(&self.text, |c| matches!(c, ' ' | '\t'), None)
     }
 
     /// Returns where its words are, where quotes and backslashes keep white space in one.
     pub(crate) fn words(&self) -> Vec<Range<usize>> {
-        split(&self.text, true)
+        split(&self.text, char::is_whitespace, Some(Quotes::Shell))
+    }
+
+    /// Returns whether engines find other words than a shell does: for them a backslash counts in single quotes, too.
+    pub(crate) fn has_other_words(&self) -> bool {
+        self.words() != split(&self.text, char::is_whitespace, Some(Quotes::Engine))
     }
 }
 
-/// Splits a text at white space, but for what is in quotes or behind a backslash, where `quotes` count.
-fn split(text: &str, quotes: bool) -> Vec<Range<usize>> {
+/// How quotes are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    Shell,
+    Engine,
+}
+
+/// Splits a text where it is `between` words, but for what is in quotes or behind a backslash, where these count.
+fn split(text: &str, between: fn(char) -> bool, quotes: Option<Quotes>) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let (mut start, mut quote, mut escaped) = (None, None, false);
     for (at, c) in text.char_indices() {
-        if quote.is_none() && !escaped && c.is_whitespace() {
+        if quote.is_none() && !escaped && between(c) {
             words.extend(start.take().map(|start| start..at));
             continue;
         }
         start.get_or_insert(at);
-        if !quotes {
-            continue;
-        }
+        let Some(rule) = quotes else { continue };
         match (quote, c) {
             _ if escaped => escaped = false,
             (Some(open), c) if c == open => quote = None,
-            (Some('\''), _) => {}
+            (Some('\''), _) if rule == Quotes::Shell => {}
             (_, '\\') => escaped = true,
             (None, '\'' | '"') => quote = Some(c),
             _ => {}
@@ -183,13 +193,8 @@ impl Line<'_> {
     }
 }
 
-/// Returns whether a character is not seen where it stands, and is no plain space.
-pub(super) fn is_invisible(c: char) -> bool {
-    (c.is_whitespace() && !c.is_ascii()) || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
-}
-
-/// Joins the lines of an instruction; returns where the last one ends, too.
-pub(super) fn join(lines: &mut Lines<'_>, first: Line<'_>, indent: usize) -> Result<(Joined, usize), Fault> {
+/// Joins the lines of an instruction.
+pub(super) fn join(lines: &mut Lines<'_>, first: Line<'_>, indent: usize) -> Result<Joined, Fault> {
     let mut joined = Joined::default();
     let (mut line, mut skip) = (first, indent);
     loop {
@@ -206,7 +211,7 @@ pub(super) fn join(lines: &mut Lines<'_>, first: Line<'_>, indent: usize) -> Res
         }
         joined.push(&text[skip..], line.at + skip);
         if !continues {
-            return Ok((joined, line.at + line.text.len()));
+            return Ok(joined);
         }
         let backslash = line.at + text.len();
         (line, skip) = loop {

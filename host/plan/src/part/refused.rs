@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::checked::Assignment;
 use super::instructions::Instruction;
 use super::lines::Fault;
+use crate::dockerfile::{Template, is_variable_name};
 
 /// What is refused wherever it stands, why, and what to do instead.
 const REFUSED: [(&str, &str, &str); 6] = [
@@ -48,8 +49,7 @@ pub(super) fn instruction(instruction: &Instruction) -> Result<(), Fault> {
         return Err(Fault::new(instruction.at.clone(), *what, "this instruction", *help));
     }
     if instruction.arguments.text.is_empty() {
-        let article = if keyword.starts_with(['A', 'E']) { "an" } else { "a" };
-        let what = format!("has {article} {keyword} with nothing behind it");
+        let what = format!("has {} {keyword} with nothing behind it", article(keyword));
         let help = "Remove it, or write what it is to do; a line goes on only where it ends in a backslash.";
         return Err(Fault::new(instruction.at.clone(), what, "this instruction", help));
     }
@@ -67,29 +67,91 @@ pub(super) fn instruction(instruction: &Instruction) -> Result<(), Fault> {
 
 /// Returns what an `ENV` sets.
 pub(super) fn env(env: &Instruction) -> Result<Vec<Assignment>, Fault> {
-    let (arguments, words) = (&env.arguments, env.arguments.words());
-    let text = |word: &Range<usize>| &arguments.text[word.clone()];
-    let first = words.first().map(text).unwrap_or_default();
-    if !first.contains('=') {
-        // The old form: everything behind the name is its value.
-        let span = arguments.span(0..first.len());
-        if words.len() < 2 {
-            let what = format!("has an ENV that gives {first} no value");
-            return Err(Fault::new(span, what, "this variable", format!("Write ENV {first}=VALUE.")));
-        }
-        let value = arguments.text[first.len()..].trim_start().to_owned();
-        return Ok(vec![Assignment { name: first.to_owned(), value: Some(value), span }]);
-    }
-    let assignment = |word: Range<usize>| {
-        let span = arguments.span(word.clone());
-        let Some((name, value)) = text(&word).split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            let what = format!("has an ENV with `{}`, which is not NAME=VALUE", text(&word));
-            let help = "Write NAME=VALUE, with quotes around a value that has spaces: NAME=\"a b\".";
-            return Err(Fault::new(span, what, "this word", help));
-        };
-        Ok(Assignment { name: name.to_owned(), value: Some(value.to_owned()), span })
+    let pair = |(name, value): Pair| {
+        let span = env.arguments.span(name.start..value.end);
+        let value = Some(env.word(&env.arguments.text[value.clone()], &value)?);
+        let name = env.arguments.text[name].to_owned();
+        variable_name(env, &name, span.clone())?;
+        Ok(Assignment { name, value, span })
     };
-    words.into_iter().map(assignment).collect()
+    pairs(env)?.into_iter().map(pair).collect()
+}
+
+/// Returns the names and values of a `LABEL`.
+pub(super) fn labels(label: &Instruction) -> Result<Vec<(Template, Template)>, Fault> {
+    let word = |place: Range<usize>| label.word(&label.arguments.text[place.clone()], &place);
+    let pair = |(name, value): Pair| {
+        let span = label.arguments.span(name.clone());
+        let name = word(name)?;
+        if name.text().is_none_or(str::is_empty) {
+            let help = "Write its name as plain text.";
+            return Err(Fault::new(span, "has a LABEL whose name has a variable", "this name", help));
+        }
+        Ok((name, word(value)?))
+    };
+    pairs(label)?.into_iter().map(pair).collect()
+}
+
+/// Where a name and its value stand in the arguments.
+type Pair = (Range<usize>, Range<usize>);
+
+/// Returns where the names and values of an `ENV` or `LABEL` stand.
+fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
+    let (arguments, keyword) = (&instruction.arguments, &instruction.keyword);
+    same_words(instruction)?;
+    let words = arguments.words();
+    let first = words.first().cloned().unwrap_or(0..0);
+    let name = &arguments.text[first.clone()];
+    if !name.contains('=') {
+        // The old form: everything behind the name is its value.
+        let rest = &arguments.text[first.end..];
+        if words.len() < 2 || !rest.starts_with([' ', '\t']) {
+            let what = format!("has {} {keyword} that gives {name} no value", article(keyword));
+            let help = format!("Write {keyword} {name}=VALUE.");
+            return Err(Fault::new(arguments.span(first), what, "this variable", help));
+        }
+        let start = arguments.text.len() - rest.trim_start().len();
+        return Ok(vec![(first, start..arguments.text.len())]);
+    }
+    let pair = |word: Range<usize>| match arguments.text[word.clone()].find('=') {
+        Some(length @ 1..) => Ok((word.start..word.start + length, word.start + length + 1..word.end)),
+        _ => {
+            let text = &arguments.text[word.clone()];
+            let what = format!("has {} {keyword} with `{text}`, which is not NAME=VALUE", article(keyword));
+            let help = "Write NAME=VALUE, with quotes around a value that has spaces: NAME=\"a b\".";
+            Err(Fault::new(arguments.span(word), what, "this word", help))
+        }
+    };
+    words.into_iter().map(pair).collect()
+}
+
+fn article(keyword: &str) -> &'static str {
+    if keyword.starts_with(['A', 'E']) { "an" } else { "a" }
+}
+
+/// Refuses arguments in which engines and shells find different words.
+pub(super) fn same_words(instruction: &Instruction) -> Result<(), Fault> {
+    if !instruction.arguments.has_other_words() {
+        return Ok(());
+    }
+    let what = format!(
+        "has {} {} with a backslash at the end of a text in single quotes, which engines and shells read differently",
+        article(&instruction.keyword),
+        instruction.keyword
+    );
+    let help = "Write double quotes, and two backslashes for one: NAME=\"a\\\\\".";
+    Err(Fault::new(instruction.at.clone(), what, "this instruction", help))
+}
+
+/// Refuses names of variables that some engine or shell reads as something else.
+pub(super) fn variable_name(instruction: &Instruction, name: &str, span: Range<usize>) -> Result<(), Fault> {
+    if is_variable_name(name) {
+        return Ok(());
+    }
+    let keyword = &instruction.keyword;
+    let what = format!("has {} {keyword} of `{name}`, which is no variable's name", article(keyword));
+    let help = "Write a name of A-Z, a-z, 0-9 and _ that begins with no digit, without quotes or variables.";
+    Err(Fault::new(span, what, "this name", help))
 }
 
 /// Refuses directives for the engine's reader, which count only at the top of the whole.

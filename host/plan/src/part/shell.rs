@@ -29,6 +29,14 @@ pub(super) fn written_file(command: &str) -> Option<&'static str> {
     redirected.or_else(|| tokens.split(|token| *token == Token::End).find_map(changed))
 }
 
+/// Returns the file of the engine's that a program with its arguments writes to, as far as their text shows.
+pub(super) fn file_written_by_list(words: &[String]) -> Option<&'static str> {
+    let tokens: Vec<Token> = words.iter().cloned().map(Token::Word).collect();
+    let is_shell = words.first().is_some_and(|program| program.ends_with("sh"));
+    let script = words.iter().skip_while(|word| !(word.starts_with('-') && word.ends_with('c'))).nth(1);
+    changed(&tokens).or_else(|| script.filter(|_| is_shell).and_then(|script| written_file(script)))
+}
+
 /// Returns the file of the engine's that a simple command changes by its name and arguments.
 fn changed(tokens: &[Token]) -> Option<&'static str> {
     let words = tokens.iter().map_while(|token| match token {
@@ -49,8 +57,17 @@ fn changed(tokens: &[Token]) -> Option<&'static str> {
     arguments.into_iter().filter(|_| changes).find_map(engines_file)
 }
 
-fn engines_file(word: &str) -> Option<&'static str> {
-    ENGINES_FILES.into_iter().find(|file| *file == word)
+/// Returns the file of the engine's that a path leads to, in whatever way it is written.
+fn engines_file(path: &str) -> Option<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for name in path.strip_prefix('/')?.split('/') {
+        match name {
+            "" | "." => {}
+            ".." => drop(names.pop()),
+            name => names.push(name),
+        }
+    }
+    ENGINES_FILES.into_iter().find(|file| file.split('/').skip(1).eq(names.iter().copied()))
 }
 
 fn tokens(command: &str) -> Vec<Token> {
@@ -100,6 +117,10 @@ mod tests {
             "sed -Ei s,a,b, /etc/hosts",
             "A=b rm -f /tmp/x /etc/resolv.conf",
             "{ mv /tmp/a /etc/hosts; }",
+            "echo x > /etc//hosts",
+            "echo x > //etc/./hosts",
+            "rm /etc/ssh/../resolv.conf",
+            "echo x >| /usr/../etc/hosts",
         ] {
             assert!(written_file(command).is_some(), "{command}");
         }
@@ -112,6 +133,31 @@ mod tests {
             "echo x > /etc/hostname",
         ] {
             assert_eq!(written_file(command), None, "{command}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_as_the_command_that_it_is() {
+        let written = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            file_written_by_list(&words)
+        };
+        for words in [
+            &["rm", "/etc/hosts"][..],
+            &["/usr/bin/tee", "-a", "/etc//hosts"],
+            &["/bin/sh", "-c", "echo x > /etc/hosts"],
+            &["/bin/bash", "-euc", "echo x >> /etc/./resolv.conf"],
+            &["sh", "-e", "-c", "cp a /etc/hosts"],
+        ] {
+            assert!(written(words).is_some(), "{words:?}");
+        }
+        for words in [
+            &["cat", "/etc/hosts"][..],
+            &["echo", "a > /etc/hosts"],
+            &["/bin/sh", "-c", "cat /etc/hosts"],
+            &["python3", "-c", "x > /etc/hosts"],
+        ] {
+            assert_eq!(written(words), None, "{words:?}");
         }
     }
 }

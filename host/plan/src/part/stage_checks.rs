@@ -4,6 +4,7 @@ use super::checked::{Assignment, CopySource, Part, StageRef};
 use super::context::Reach;
 use super::lines::Fault;
 use crate::assemble::Arg;
+use crate::dockerfile::Template;
 use crate::manifest::ManifestError;
 use crate::manifest::stage::Exports;
 use crate::metadata::{ConfigSchema, ConfigType};
@@ -38,33 +39,57 @@ impl Part {
         Ok(())
     }
 
-    /// Checks that the context has what the part copies; `has` tells whether a path, a file or a folder, is there.
-    /// Without `args`, the values of variables, paths with variables are passed over.
+    /// Checks that its stage has the files that the part copies of it; `has` tells whether a path of the context, a file or a
+    /// folder, is there. Without `args`, the values of variables, paths with variables are passed over. What a part copies
+    /// of other stages is checked when they are assembled.
     ///
     /// # Errors
     /// Names the first path that is missing or outside of the stages' files, at its place.
     pub fn check_copies(
         &self,
+        stage: &str,
         args: Option<&[Arg]>,
         has: impl Fn(&str) -> bool,
     ) -> Result<(), ManifestError> {
-        for copy in self.copies.iter().filter(|copy| args.is_some() || !copy.path.contains('$')) {
-            match Reach::of(&copy.path, args.unwrap_or_default()) {
-                Reach::Path(path) if path.contains('/') && !has(&path) => {
-                    let what = format!("copies `{path}`, which the context does not have");
-                    let help = "The context has each stage's files under stages/NAME/, nothing else.";
-                    return Err(self.error(Fault::new(copy.span.clone(), what, "not in the context", help)));
+        for copy in self.copies.iter().filter(|copy| args.is_some() || !copy.path.has_variables()) {
+            let reach = self.reach(copy, args.unwrap_or_default());
+            match &reach {
+                Reach::Path(path) if reach.stays_in(stage) && !has(path) => {
+                    return Err(self.missing(copy, path, &format!("stage `{stage}` does not have")));
                 }
-                Reach::Outside if !copy.path.contains('$') => return Err(self.outside(copy)),
+                Reach::Outside if !copy.path.has_variables() => return Err(self.outside(copy)),
                 _ => {}
             }
         }
         Ok(())
     }
 
+    /// Returns what a source reaches where the arguments have these values, unless the part gives one another.
+    pub(crate) fn reach(&self, copy: &CopySource, args: &[Arg]) -> Reach {
+        let own = self.leaves.env.iter().chain(self.declares.iter().filter(|arg| arg.value.is_some()));
+        let kept = |arg: &&Arg| {
+            let passed_on = |value: &Template| value.is_variable(&arg.name);
+            let mut same = own.clone().filter(|set| set.name == arg.name);
+            same.all(|set| set.value.as_ref().is_some_and(passed_on))
+        };
+        let args: Vec<Arg> = args.iter().filter(kept).cloned().collect();
+        Reach::of(&copy.path, &args)
+    }
+
+    /// Returns the error of a source that is not there.
+    pub(crate) fn missing(&self, copy: &CopySource, path: &str, why: &str) -> ManifestError {
+        let what = format!("copies `{path}`, which {why}");
+        let help = "The context has each stage's files under stages/NAME/, nothing else.";
+        self.error(Fault::new(copy.span.clone(), what, "not in the context", help))
+    }
+
     /// Returns the error of a source that is not in the folder of stages.
     pub(crate) fn outside(&self, copy: &CopySource) -> ManifestError {
-        let what = format!("copies `{}`, which is not below stages/", copy.path);
+        let shown = self.text.get(copy.span.clone()).unwrap_or_default();
+        let what = match copy.path.text() {
+            Some(path) => format!("copies `{path}`, which is not below stages/"),
+            None => format!("copies `{shown}`, which is not below stages/"),
+        };
         let help =
             "Write stages/NAME/PATH: the context has each stage's files under stages/NAME/, nothing else.";
         self.error(Fault::new(copy.span.clone(), what, "not a stage's file", help))
@@ -79,7 +104,11 @@ impl Part {
     /// Returns the error of an `ARG` that an `ENV` of the stage `by` overrides.
     pub(crate) fn hidden(&self, arg: &Assignment, by: &str) -> ManifestError {
         let what = format!("declares the argument {}, which the ENV of stage `{by}` overrides", arg.name);
-        let help = "Give the argument another name: engines do not agree on which of the two counts.";
+        let help = format!(
+            "Give the argument another name, in the part and where --build-arg names it: engines do not agree on which of \
+             the two counts. Or take {} out of the ENV of `{by}`.",
+            arg.name
+        );
         self.error(Fault::new(arg.span.clone(), what, "this argument", help))
     }
 

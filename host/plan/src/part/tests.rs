@@ -12,7 +12,7 @@ fn layers_and_sources_are_counted() {
         "ARG X=1\nENV A=b\nRUN true\nCOPY stages/a/x stages/a/y /z/\nADD http://u:p@example.org/f?t=1 /f\n";
     let part = check("p", text).unwrap();
     assert_eq!((part.layers(), part.declares[0].name.as_str()), (3, "X"));
-    let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.as_str()).collect();
+    let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.text().unwrap()).collect();
     assert_eq!(paths, ["stages/a/x", "stages/a/y"]);
     assert_eq!(&text[part.copies[1].span.clone()], "stages/a/y");
     assert_eq!(part.unpinned, ["ADD http://example.org/f (line 5)"]);
@@ -76,6 +76,7 @@ fn what_nobody_sees_or_engines_read_otherwise_is_refused() {
         ("# check=skip=all\n# Syntax = example.org/x\nRUN a\n", "reader of its own"),
         ("RUN\n", "nothing behind it"),
         ("COPY x\n", "without a source"),
+        ("RUN [\"rm\", \"/etc//hosts\"]\n", "/etc/hosts"),
         ("SHELL /bin/bash -c\n", "no list"),
         ("ENV X\n", "gives X no value"),
         ("ENV A=1 X\n", "not NAME=VALUE"),
@@ -113,34 +114,60 @@ fn empty_and_unknown_parts_are_refused() {
 /// Returns the part as it is written where nothing is added to its instructions.
 fn written(text: &str) -> String {
     let part = check("p", text).unwrap();
-    let mut written = String::new();
-    let mut at = 0;
-    for insertion in &part.insertions {
-        written.push_str(&part.text[at..insertion.span.start]);
-        at = insertion.span.end;
-        match &insertion.content {
-            Content::Text(text) => written.push_str(text),
-            Content::File(index) => written.push_str(&format!("FILE{index}")),
-            Content::Stage(index) => written.push_str(&part.froms[*index].name),
-            _ => {}
-        }
-    }
-    written.push_str(&part.text[at..]);
-    assert_eq!(written.matches('\n').count(), part.text.matches('\n').count(), "{written}");
-    assert!(!written.contains("<<"), "{written}");
+    let written = Alone(&part).text();
+    assert!(!written.contains("<<") && !written.contains("\\\n"), "{written}");
+    // What is written is read as what it was written from.
+    let again = check("p", &written).unwrap();
+    assert_eq!(again.steps.len(), written.lines().count());
+    assert_eq!(Alone(&again).text(), written);
     written
+}
+
+#[test]
+fn every_instruction_is_written_anew() {
+    for (text, expected) in [
+        ("run a \\\n  # why\n\n  && b\n# c\n", "RUN a   && b\n"),
+        ("RUN [ \"a\" ,\n", "RUN [\"/bin/sh\", \"-c\", \"[ \\\"a\\\" ,\"]\n"),
+        ("RUN [\"a\",\"\\u0041\\\\\"]\n", "RUN [\"a\", \"A\\\\\"]\n"),
+        ("RUN -- a\n", "RUN a\n"),
+        ("RUN -- --x\n", "RUN [\"/bin/sh\", \"-c\", \"--x\"]\n"),
+        ("RUN [ -e x ]\n", "RUN [\"/bin/sh\", \"-c\", \"[ -e x ]\"]\n"),
+        (
+            "SHELL [\"bash\", \"-c\"]\nRUN [ -e x ]\n",
+            "SHELL [\"bash\", \"-c\"]\nRUN [\"bash\", \"-c\", \"[ -e x ]\"]\n",
+        ),
+        ("env A=\"b c\" \\\n  D='e$X' F=$G\\ x\n", "ENV A=\"b c\" D=\"e\\$X\" F=\"${G} x\"\n"),
+        ("ENV A b  \"c\"\n", "ENV A=\"b  c\"\n"),
+        ("ENV A b=c\n", "ENV A=\"b=c\"\n"),
+        ("ARG A B=c\n", "ARG A\nARG B=\"c\"\n"),
+        ("LABEL a.b=c \"d e\"='f'\n", "LABEL a.b=\"c\" \"d e\"=\"f\"\n"),
+        (
+            "COPY --chmod=755 stages/a/x\tstages/a/y /z/\n",
+            "COPY --chmod=755 [\"stages/a/x\", \"stages/a/y\", \"/z/\"]\n",
+        ),
+        ("COPY [\"stages/a/b c\", \"/d\"]\n", "COPY [\"\\\"stages/a/b c\\\"\", \"/d\"]\n"),
+        ("COPY stages/a/$X/*.conf /d\n", "COPY [\"stages/a/${X}/*.conf\", \"/d\"]\n"),
+        ("CMD a b\n", "CMD [\"/bin/sh\", \"-c\", \"a b\"]\n"),
+        ("USER \"$X\"\nWORKDIR /a b\n", "USER ${X}\nWORKDIR \"/a b\"\n"),
+        ("EXPOSE 80/tcp $P\n", "EXPOSE 80/tcp ${P}\n"),
+        (
+            "RUN --mount=DST=/c,TYPE=Cache,ro --mount=src=stages/a/x,target=/y a\n",
+            "RUN --mount=type=cache,target=/c,ro --mount=type=bind,source=stages/a/x,target=/y a\n",
+        ),
+    ] {
+        assert_eq!(written(text), expected, "{text}");
+    }
 }
 
 #[test]
 fn heredocs_are_written_as_every_engine_reads_them() {
     let text = "RUN <<EOF\nset -eu\n# \"quoted\" \\\n\n\techo a\nEOF\nRUN b\n";
-    let expected = "RUN [\"/bin/sh\", \"-c\", \"set -eu\\n\\\n\\u0023 \\\"quoted\\\" \\\\\\n\\\n\\n\\\n\\techo a\\n\\\n\"]\n#\nRUN b\n";
+    let expected =
+        "RUN [\"/bin/sh\", \"-c\", \"set -eu\\n# \\\"quoted\\\" \\\\\\n\\n\\techo a\\n\"]\nRUN b\n";
     assert_eq!(written(text), expected);
     let text = "SHELL [\"/bin/bash\", \"-ec\"]\nRUN --network=none cat <<'A' <<-B \\\n  # c\n  > /x\na\nA\n\tb\n\tB\n";
-    let list = r#"["/bin/bash", "-ec", "cat <\u003c'A' <\u003c-B   > /x\n\"#;
-    let expected = format!(
-        "SHELL [\"/bin/bash\", \"-ec\"]\nRUN --network=none {list}\na\\n\\\nA\\n\\\n\\tb\\n\\\nB\"]\n#\n#\n"
-    );
+    let list = r#"["/bin/bash", "-ec", "cat <\u003c'A' <\u003c-B   > /x\na\nA\n\tb\nB"]"#;
+    let expected = format!("SHELL [\"/bin/bash\", \"-ec\"]\nRUN --network=none {list}\n");
     assert_eq!(written(text), expected);
     let text = "RUN <<EOF\n#!/usr/bin/env python3\nprint(1)\nEOF\n";
     assert!(
@@ -150,14 +177,72 @@ fn heredocs_are_written_as_every_engine_reads_them() {
     );
     assert_eq!(written("RUN echo $((1<<2))\n"), "RUN [\"/bin/sh\", \"-c\", \"echo $((1<\\u003c2))\"]\n");
     let copied = "COPY --chmod=0600 <<EOF <<'B' stages/a/x /etc/\na b\nEOF\n$c\nB\nRUN d\n";
-    assert_eq!(written(copied), "COPY --chmod=0600 FILE0 FILE1 stages/a/x /etc/\n#\n#\n#\n#\nRUN d\n");
+    let list = "[\"heredoc/EOF\", \"heredoc/B\", \"stages/a/x\", \"/etc/\"]";
     let part = check("p", copied).unwrap();
+    let line = part.lines(&part.steps[0], &Alone(&part));
+    assert_eq!(line[0].text(), format!("COPY --chmod=0600 {list}"));
     assert_eq!((&*part.files[0].content, &*part.files[1].content), ("a b\n", "$c\n"));
-    assert_eq!(part.copies.len(), 1);
+    assert_eq!((part.copies.len(), part.steps[1].line), (1, 6));
     assert!(fails("COPY <<EOF /x\n$A\nEOF\n").advice().unwrap().contains("<<'EOF'"));
     assert!(fails("RUN <<\"RUN true\"\nFROM x\nRUN true\n").to_string().contains("plain word"));
     let huge = format!("RUN <<EOF\n{}EOF\n", "echo a\n".repeat(20_000));
     assert!(fails(&huge).to_string().contains("128 KiB"));
+    let long = format!("RUN <<EOF\n{}EOF\n", "echo a\n".repeat(9_000));
+    assert!(fails(&long).to_string().contains("63,000 bytes"));
+    let long = format!("RUN a{}\n", " \\\n && a".repeat(12_000));
+    assert!(fails(&long).to_string().contains("63,000 bytes"));
+    // A file has no such bounds.
+    assert!(check("p", &format!("COPY <<EOF /x\n{}\nEOF\n", "a".repeat(200_000))).is_ok());
+}
+
+/// What engines read in another way than a reader expects, by their documents and sources.
+#[test]
+fn what_hides_from_a_reader_is_refused_at_its_place() {
+    for (text, place, what) in [
+        // Fields of mounts: engines do not mind capitals, and take the last of two.
+        ("RUN --mount=type=tmpfs,type=secret,id=a.b,target=/x a\n", "type=secret", "`type` twice"),
+        ("RUN --mount=from=s0,from=evil:1,target=/x a\n", "from=evil:1", "`from` twice"),
+        ("RUN --mount=from=s0,FROM=evil:1,target=/x a\n", "FROM=evil:1", "`from` twice"),
+        ("RUN --mount=source=stages/a,src=stages/b,target=/x a\n", "src=stages/b", "`source` twice"),
+        ("RUN --mount=type=secret,id=a.b,source=c.d a\n", "c.d", "both `id` and `source`"),
+        ("RUN --mount=type=$T,id=a.b a\n", "--mount=type=$T,id=a.b", "a variable in --mount"),
+        ("RUN --mount=type=volume,target=/x a\n", "volume", "unknown type"),
+        (
+            "RUN --mount=type=cache,id=pib.packages.other.debian,target=/x a\n",
+            "pib.packages.other.debian",
+            "pib's own",
+        ),
+        ("RUN --mount=type=bind,,target=/x a\n", "", "unknown field"),
+        // Options.
+        ("COPY --from=a:1 --from=b:1 /x /y\n", "--from=b:1", "--from twice"),
+        ("COPY --FROM=a:1 /x /y\n", "--FROM=a:1", "unknown option"),
+        ("ENV --x A=b\n", "--x", "unknown option"),
+        ("COPY --chmod=$X stages/a/x /y\n", "--chmod=$X", "a variable in --chmod"),
+        // Names of variables, which engines put values into, too.
+        ("ENV $X=1\n", "$X=1", "no variable's name"),
+        ("ENV \"A\"=1\n", "\"A\"=1", "no variable's name"),
+        ("ENV P\\ATH=1\n", "P\\ATH=1", "no variable's name"),
+        ("ARG \"X\"=1\n", "\"X\"=1", "no variable's name"),
+        ("ARG X${Y}\n", "X${Y}", "no variable's name"),
+        ("LABEL $X=1\n", "$X", "name has a variable"),
+        ("ENV A\u{a0}b c\n", "A", "no value"),
+        // Words.
+        ("ENV A='b\\' C=d\n", "ENV", "single quotes"),
+        ("ENV A='b\n", "'b", "single quote"),
+        ("ENV A ${B:?c}\n", "${B:", "do not read alike"),
+        ("ENV A=$1\n", "$1", "shell's own"),
+        ("COPY \"stages/a/b c\" /x\n", "\"stages/a/b", "double quote"),
+        ("COPY stages/a/b\\ c /x\n", "\\", "ends in a backslash"),
+        ("WORKDIR ${X%a}\n", "${X%", "do not read alike"),
+        ("EXPOSE \"80 90\"\n", "\"80", "double quote"),
+        ("MAINTAINER --me x\n", "--me", "unknown option"),
+        ("COPY --from=a\u{a0}b /x /y\n", "--from=a\u{a0}b", "letters beyond ASCII"),
+        ("COPY --from=a#b:1 /x /y\n", "a#b:1", "plainly"),
+    ] {
+        let error = fails(text);
+        assert!(error.to_string().contains(what) && error.advice().is_some(), "{text:?}: {error}");
+        assert_eq!(&text[error.span().unwrap()], place, "{text:?}: {error}");
+    }
 }
 
 #[test]
@@ -167,8 +252,9 @@ fn what_a_part_leaves_is_known() {
     let left = &part.leaves;
     assert!(left.user && left.workdir);
     assert_eq!(left.shell.as_deref().unwrap(), ["/bin/bash", "-c"]);
-    let env: Vec<_> = left.env.iter().map(|env| (&*env.name, env.value.as_deref().unwrap())).collect();
-    assert_eq!(env, [("A", "\"b c\""), ("D", "'e'")]);
+    let value = |env: &Assignment| env.value.clone().unwrap().text().unwrap().to_owned();
+    let env: Vec<_> = left.env.iter().map(|env| (&*env.name, value(env))).collect();
+    assert_eq!(env, [("A", "b c".to_owned()), ("D", "e".to_owned())]);
     assert!(part.check_exports(&Exports::All).is_ok());
     let error = part.check_exports(&Exports::Names(vec!["A".to_owned()])).unwrap_err();
     assert!(error.advice().unwrap().contains("exports = [\"D\"]"), "{error}");
@@ -182,7 +268,6 @@ fn secrets_are_known_and_mounted() {
     let mounts: Vec<_> = part.secrets.iter().map(|mount| (mount.id.as_str(), mount.placed)).collect();
     assert_eq!(mounts, [("net.pass", false), ("net.pass", true)]);
     assert_eq!(&text[part.secrets[1].span.clone()], "net.pass");
-    assert!(part.insertions.is_sorted_by_key(|insertion| insertion.span.start), "{:?}", part.insertions);
     let schema = |text: &str| toml::from_str::<ConfigSchema>(text).unwrap();
     let pass = schema("pass = { type = 'secret' }");
     assert!(part.check_secrets("net", &pass).is_ok());
@@ -198,16 +283,17 @@ fn secrets_are_known_and_mounted() {
 #[test]
 fn missing_files_and_files_of_nobody_are_named() {
     let part = check("p", "COPY stages/a/x /x\nCOPY --from=other /y /y\nCOPY stages/a/*.conf /\n").unwrap();
-    assert!(part.check_copies(Some(&[]), |path| path == "stages/a/x").is_ok());
-    let error = part.check_copies(Some(&[]), |_| false).unwrap_err();
-    assert!(error.to_string().contains("stages/a/x"));
+    assert!(part.check_copies("a", Some(&[]), |path| path == "stages/a/x").is_ok());
+    let error = part.check_copies("a", Some(&[]), |_| false).unwrap_err();
+    assert!(error.to_string().contains("copies `stages/a/x`, which stage `a` does not have"), "{error}");
+    assert!(part.check_copies("b", Some(&[]), |_| false).is_ok(), "another stage's files are not known here");
     for text in [
         "COPY . /x\n",
         "ADD * /\n",
         "RUN --mount=type=bind,target=/c true\n",
         "RUN --mount=source=x,target=/c true\n",
     ] {
-        let error = check("p", text).unwrap().check_copies(None, |_| true).unwrap_err();
+        let error = check("p", text).unwrap().check_copies("a", None, |_| true).unwrap_err();
         assert!(error.to_string().contains("not below stages/"), "{text}: {error}");
     }
 }

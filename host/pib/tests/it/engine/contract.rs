@@ -5,7 +5,7 @@
 use super::kind::Kind;
 use super::lab::Lab;
 use super::project::{Scratch, stderr_text};
-use super::{base, build, cancel, export, failure, same};
+use super::{base, build, cancel, export, failure, readers, same};
 use crate::world::judge;
 
 /// Makes a test of each clause for each kind of engine.
@@ -45,6 +45,7 @@ clauses! {
         a_flood_of_binary_output_is_bounded;
     cancel: an_abandoned_build_stops_in_the_engine;
     same: a_system_is_the_same_on_every_engine;
+    readers: parts_are_read_as_they_were_planned, values_are_read_as_they_were_meant;
 }
 
 /// What Podman cannot do is told, and the image is made all the same.

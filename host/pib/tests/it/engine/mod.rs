@@ -26,6 +26,7 @@ mod opened;
 mod output;
 mod own_base;
 pub(crate) mod project;
+mod readers;
 mod rootfs;
 mod same;
 mod targets;
