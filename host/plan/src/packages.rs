@@ -4,7 +4,7 @@
 //! that empties the package cache does: that would empty what is kept. Nor does one that takes the package manager away
 //! with all that is its: a folder that something is mounted on cannot be removed.
 
-use crate::id::Arch;
+use crate::id::{Digest, KeyHasher};
 use crate::manifest::project::Project;
 
 /// A package manager: its commands, where it keeps what it downloads, and what throws that away.
@@ -41,6 +41,20 @@ const MANAGERS: [Manager; 2] = [
     },
 ];
 
+/// Whose the caches in an engine are: one user's project in one folder. Another project of the same name has others, so
+/// that it can plant nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOwner(String);
+
+impl CacheOwner {
+    /// Returns the owner that is the project in `folder` of the user with this number.
+    pub fn new(user: u32, folder: &[u8]) -> Self {
+        let mut hasher = KeyHasher::new("pib caches 1");
+        hasher.field(user.to_le_bytes()).field(folder);
+        Self(short(&hasher.finish()))
+    }
+}
+
 /// The cache of what one project's builds for one system download.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageCache {
@@ -53,9 +67,10 @@ impl PackageCache {
     ///
     /// Package managers take a file of the right name and size in their cache on trust. So projects, which may have
     /// package sources of their own, do not share a cache.
-    pub fn of(project: &Project) -> Option<Self> {
+    pub fn of(project: &Project, owner: &CacheOwner) -> Option<Self> {
         let manager = MANAGERS.iter().position(|manager| manager.os.contains(&project.os.as_str()))?;
-        Some(Self { id: id(&project.name, &project.os, &project.release, project.arch), manager })
+        let start = project_prefix(&project.name, Some(owner));
+        Some(Self { id: format!("{start}{}-{}-{}", project.os, project.release, project.arch), manager })
     }
 
     /// Returns the mount for an instruction with this command, if it is to have one.
@@ -130,18 +145,25 @@ impl PackageUse {
     }
 }
 
-/// Returns the beginning of the ids of all caches of a project.
-pub fn project_prefix(project: &str) -> String {
-    format!("pib.packages.{project}.")
+/// Returns the beginning of the ids of all package caches of the projects of this name, or of one of them.
+pub fn project_prefix(project: &str, owner: Option<&CacheOwner>) -> String {
+    let owner = owner.map(|CacheOwner(owner)| format!("{owner}."));
+    format!("pib.packages.{project}.{}", owner.unwrap_or_default())
+}
+
+/// Returns what the engine calls a cache that a part of a project calls `id`. The id is a part's to choose, and some
+/// engines make it a folder's name.
+pub(crate) fn part_cache(CacheOwner(owner): &CacheOwner, id: &str) -> String {
+    format!("pib.cache.{owner}.{}", short(&Digest::of(id.as_bytes())))
+}
+
+fn short(digest: &Digest) -> String {
+    digest.hex()[..12].to_owned()
 }
 
 /// Returns whether the id of a cache is one of pib's own.
 pub(crate) fn is_own_id(id: &str) -> bool {
     id.starts_with("pib.")
-}
-
-fn id(project: &str, os: &str, release: &str, arch: Arch) -> String {
-    format!("{}{os}-{release}-{arch}", project_prefix(project))
 }
 
 #[cfg(test)]
@@ -150,7 +172,7 @@ mod tests {
 
     #[test]
     fn only_what_downloads_packages_gets_the_mount() {
-        let debian = PackageCache { id: id("p", "debian", "trixie", Arch::Arm64), manager: 0 };
+        let debian = PackageCache { id: "pib.packages.p.debian-trixie-arm64".to_owned(), manager: 0 };
         let mount = "--mount=type=cache,id=pib.packages.p.debian-trixie-arm64,sharing=locked,target=/var/cache/apt/archives";
         for command in [
             "apt-get update; apt-get install --yes x",
@@ -174,5 +196,18 @@ mod tests {
         let arch = PackageCache { id: String::new(), manager: 1 };
         assert!(arch.mount("pacman -S --noconfirm x").is_some());
         assert!(arch.mount("pacman -S x && (yes | pacman -Scc)").is_none());
+    }
+
+    #[test]
+    fn projects_share_no_cache() {
+        let owners =
+            [(0, "/a"), (0, "/b"), (1, "/a")].map(|(user, folder)| CacheOwner::new(user, folder.as_bytes()));
+        let named = |owner| (project_prefix("p", Some(owner)), part_cache(owner, "../npm"));
+        assert_ne!(named(&owners[0]), named(&owners[1]));
+        assert_ne!(named(&owners[0]).1, named(&owners[1]).1);
+        assert_ne!(named(&owners[0]).1, named(&owners[2]).1);
+        assert_ne!(part_cache(&owners[0], "a"), part_cache(&owners[0], "b"));
+        assert!(is_own_id(&named(&owners[0]).1) && !named(&owners[0]).1.contains('/'));
+        assert!(named(&owners[0]).0.starts_with(&project_prefix("p", None)));
     }
 }

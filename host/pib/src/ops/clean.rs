@@ -152,10 +152,13 @@ impl Found {
         if scope == Scope::Everyone {
             return vec![ALL_PACKAGES.to_owned()];
         }
-        let own = self.project.iter().map(|project| project.manifest.project.name.as_str());
+        let own = self.project.iter().map(|project| {
+            packages::project_prefix(&project.manifest.project.name, Some(&project.cache_owner()))
+        });
         let tags = self.images.iter().filter(|_| scope == Scope::User).flat_map(|image| &image.tags);
         let named = tags.filter_map(|tag| tag.strip_prefix("pib/")?.split_once(':').map(|(name, _)| name));
-        let mut prefixes: Vec<String> = own.chain(named).map(packages::project_prefix).collect();
+        let named = named.map(|name| packages::project_prefix(name, None));
+        let mut prefixes: Vec<String> = own.chain(named).collect();
         prefixes.sort();
         prefixes.dedup();
         prefixes

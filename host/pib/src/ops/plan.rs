@@ -86,8 +86,10 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
         .wants_native(&project.manifest)
         .then(|| native::planned(session, &project.manifest))
         .flatten();
-    let packages = PackageCache::of(&project.manifest.project);
-    let extras = Extras { native: native.as_ref(), packages: packages.as_ref(), rerun: None };
+    let owner = project.cache_owner();
+    let packages = PackageCache::of(&project.manifest.project, &owner);
+    let extras =
+        Extras { native: native.as_ref(), packages: packages.as_ref(), caches: Some(&owner), rerun: None };
     let plan = based.assemble(&based.reference, &extras)?;
     plan.unpinned(plan.stages.len() - 1).into_iter().for_each(|told| session.reporter.warn(told));
     let verdicts = record.judge(&plan);

@@ -58,13 +58,14 @@ pub(crate) async fn job(
         tools = native_tools(session, &engine, &based, options).await?;
         load_base(session, &engine, &based, stored.as_ref()).await?;
     }
-    let nonce = nonce();
-    let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project));
+    let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
+    let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
     let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         native: tools.as_ref(),
         packages: packages.as_ref().filter(|_| mounts),
+        caches: Some(&owner),
         rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
     };
     let plan = based.assemble(&based.reference, &extras)?;

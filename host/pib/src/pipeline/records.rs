@@ -1,11 +1,15 @@
-//! What this user's pib has built: the ids of container images, by the keys of their last stages.
+//! What this user's pib has built: the ids of container images, by the keys of their last stages, and the images that it has
+//! written.
 //!
 //! An engine's tags and labels are anybody's to give. An id is the digest of what a container image is made of, so that one
 //! which this user's pib has seen its own build end in is what was built, on whichever engine it is found. The records
 //! bear the user's seal; without them, the engine's own cache answers, which takes a little longer.
 
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
 use pib_file::sealed::Sealed;
-use pib_plan::id::Digest;
+use pib_plan::id::{Digest, KeyHasher};
 
 use crate::project::Session;
 
@@ -49,6 +53,25 @@ impl Records {
         }
     }
 
+    /// Returns whether this user's pib has written the image at `path`; `state` tells which one it was.
+    pub(crate) fn has_written(&self, path: &Path, state: &str) -> bool {
+        self.holds(written_key(path), state)
+    }
+
+    /// Notes an image that was written to `path`.
+    pub(crate) fn add_written(&self, path: &Path, state: &str) {
+        self.add(written_key(path), state);
+    }
+
+    /// Returns the key by which this user tells secrets apart: nobody else can try out guesses with it.
+    ///
+    /// # Errors
+    /// When the records cannot be kept.
+    pub(crate) fn secrets_key(&self) -> std::io::Result<[u8; 32]> {
+        let trouble = || std::io::Error::other(self.0.trouble().unwrap_or_default().to_owned());
+        self.0.derived("the key of secrets").ok_or_else(trouble)
+    }
+
     /// Returns what tells this user's things in an engine from those of others, and does not tell who it is; nothing where
     /// the records cannot be kept.
     pub(crate) fn user(&self) -> Option<String> {
@@ -68,4 +91,10 @@ impl Records {
         let text = content.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
+}
+
+fn written_key(path: &Path) -> Digest {
+    let mut hasher = KeyHasher::new("pib written image 1");
+    hasher.field(path.as_os_str().as_bytes());
+    hasher.finish()
 }

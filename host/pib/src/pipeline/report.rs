@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::based::Based;
 use super::job::Built;
+use super::records::Records;
 use super::{NoCache, StageOptions, compress, connection, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, TargetFolder, blocking, files};
@@ -43,6 +44,13 @@ pub struct BuildReport {
     /// Whether the image was there already and nothing was done.
     #[serde(skip)]
     pub up_to_date: bool,
+}
+
+impl BuildReport {
+    /// Returns what tells the image from any other that may take its place.
+    fn state(&self) -> String {
+        format!("{} {} {} {}", self.key, self.digest, self.size, self.written)
+    }
 }
 
 /// Takes the root file system of a build out of the engine, and writes the image, its checksum and its report.
@@ -147,7 +155,7 @@ pub(crate) async fn up_to_date(
     based: &Based,
     options: &StageOptions,
 ) -> Result<Option<BuildReport>, Error> {
-    let Some(report) = unchanged(based, options) else { return Ok(None) };
+    let Some(report) = unchanged(session, based, options) else { return Ok(None) };
     if report.losses.is_empty() {
         return Ok(Some(report));
     }
@@ -157,7 +165,10 @@ pub(crate) async fn up_to_date(
 }
 
 /// Returns the report of an earlier build by the same or another engine, if nothing else has changed.
-fn unchanged(based: &Based, options: &StageOptions) -> Option<BuildReport> {
+///
+/// The report and the image may have come with a stranger's project. They are believed only where this user's pib has
+/// written them.
+fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option<BuildReport> {
     if options.until.is_some() || options.no_cache != NoCache::Nothing {
         return None;
     }
@@ -168,7 +179,8 @@ fn unchanged(based: &Based, options: &StageOptions) -> Option<BuildReport> {
     let name = image.name(image.compress);
     let same = report.key == image.key
         && report.image == target.path().join(&name)
-        && state(&target, &name) == Some((report.size, report.written));
+        && state(&target, &name) == Some((report.size, report.written))
+        && Records::new(session).has_written(&report.image, &report.state());
     same.then_some(BuildReport { up_to_date: true, ..report })
 }
 
@@ -260,6 +272,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
     let text = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::io("write", image.report(), std::io::Error::other(error.to_string())))?;
     files::replace_text(target, &image.report(), &format!("{text}\n"))?;
+    Records::new(session).add_written(&report.image, &report.state());
     session.reporter.note(format!("Built {name}"));
     Ok(report)
 }

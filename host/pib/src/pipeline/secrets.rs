@@ -5,9 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use pib_plan::assemble::{BuildPlan, StageSecret};
@@ -18,6 +17,7 @@ use pib_plan::secret::{self, SecretSource};
 use tokio::io::AsyncReadExt as _;
 
 use super::config_error::{config_error, request};
+use super::records::Records;
 use crate::engine::{Engine, EngineError, Secret};
 use crate::project::{Error, Project, Session};
 use crate::source::Package;
@@ -25,8 +25,6 @@ use pib_event::ReporterExt as _;
 
 /// The largest secret that engines take, in bytes.
 const MAX_SECRET: u64 = 500 << 10;
-/// Where the key of digests is, in the cache.
-const KEY_FILE: &str = "secret-key";
 /// How long the key is, in bytes.
 const KEY_LENGTH: usize = 32;
 /// What cannot be hidden in output, since it is everywhere.
@@ -115,7 +113,8 @@ impl Secrets {
         if wanted.is_empty() {
             return Ok(secrets);
         }
-        let key = user_key(&session.cache)?;
+        let fail = |error| Error::io("keep the key that secrets are told apart by in", &session.cache, error);
+        let key = Records::new(session).secrets_key().map_err(fail)?;
         for secret in wanted {
             let id = secret.id();
             let value =
@@ -139,7 +138,7 @@ impl Secrets {
         record: &BuildRecord,
     ) -> Self {
         let mut secrets = Self::default();
-        let key = read_key(&session.cache.join(KEY_FILE));
+        let key = Records::new(session).secrets_key().ok();
         for secret in wanted {
             let id = secret.id();
             let value = match &secret.source {
@@ -263,43 +262,14 @@ fn keyed(key: &[u8; KEY_LENGTH], id: &str, value: &[u8]) -> Digest {
     outer.finish()
 }
 
-fn read_key(path: &Path) -> Option<[u8; KEY_LENGTH]> {
-    pib_file::read_open(pib_file::open_no_link(path).ok()?, KEY_LENGTH as u64).ok()?.try_into().ok()
-}
-
-/// Returns this user's key; the first who needs it makes it.
-fn user_key(cache: &Path) -> Result<[u8; KEY_LENGTH], Error> {
-    let path: PathBuf = cache.join(KEY_FILE);
-    if let Some(key) = read_key(&path) {
-        return Ok(key);
-    }
-    let fail = |error| Error::io("keep the key that secrets are told apart by in", &path, error);
-    let mut key = [0; KEY_LENGTH];
-    getrandom::fill(&mut key).map_err(|error| fail(std::io::Error::other(error.to_string())))?;
-    pib_file::make_private(cache).map_err(fail)?;
-    // Nobody else may read it: a temporary file's mode is that already.
-    let mut file = tempfile::Builder::new().prefix(".pib-").tempfile_in(cache).map_err(fail)?;
-    file.write_all(&key).and_then(|()| file.as_file().sync_all()).map_err(fail)?;
-    match file.persist_noclobber(&path) {
-        Ok(_) => Ok(key),
-        // Another pib was quicker, or something that is no key lies there.
-        Err(error) => read_key(&path).ok_or_else(|| fail(error.error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_made_once_and_private_and_decides_the_digest() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let folder = tempfile::tempdir().unwrap();
-        let key = user_key(folder.path()).unwrap();
-        assert_eq!(user_key(folder.path()).unwrap(), key);
-        let mode = std::fs::metadata(folder.path().join(KEY_FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-        assert_ne!(keyed(&key, "a.b", b"x"), keyed(&[0; KEY_LENGTH], "a.b", b"x"));
+    fn the_key_the_secret_and_its_value_decide_the_digest() {
+        let (key, other) = ([1; KEY_LENGTH], [0; KEY_LENGTH]);
+        assert_ne!(keyed(&key, "a.b", b"x"), keyed(&other, "a.b", b"x"));
         assert_ne!(keyed(&key, "a.b", b"x"), keyed(&key, "a.c", b"x"));
         assert_ne!(keyed(&key, "a.b", b"x"), keyed(&key, "a.b", b"y"));
     }

@@ -8,6 +8,7 @@ use pib_event::Event;
 use pib_plan::base::NeededBase;
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, ProjectManifest};
+use pib_plan::packages::CacheOwner;
 
 use pib_file::{Folder, Output};
 
@@ -154,6 +155,12 @@ impl Project {
     /// When it is not there any more.
     pub(crate) fn folder(&self) -> Result<Folder, Error> {
         folder(&self.dir)
+    }
+
+    /// Returns whose the project's caches in an engine are.
+    pub(crate) fn cache_owner(&self) -> CacheOwner {
+        let dir = self.dir.canonicalize().unwrap_or_else(|_| self.dir.clone());
+        CacheOwner::new(rustix::process::geteuid().as_raw(), dir.as_os_str().as_encoded_bytes())
     }
 
     /// Writes the whole lock, where that changes the file; returns whether it did.

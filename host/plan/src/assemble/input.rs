@@ -7,7 +7,7 @@ use semver::Version;
 use crate::id::{Digest, StageName};
 use crate::mode::Mode;
 use crate::native::Native;
-use crate::packages::PackageCache;
+use crate::packages::{CacheOwner, PackageCache};
 use crate::part::Part;
 
 /// 2000-01-01 in nanoseconds since 1970, from which the times of context files count.
@@ -53,6 +53,8 @@ pub struct Extras<'a> {
     pub native: Option<&'a Native>,
     /// Where downloaded packages are kept.
     pub packages: Option<&'a PackageCache>,
+    /// Whose the caches are that parts mount: see [`CacheOwner`].
+    pub caches: Option<&'a CacheOwner>,
     /// What is run again, whatever the engine has of it.
     pub rerun: Option<Rerun<'a>>,
 }

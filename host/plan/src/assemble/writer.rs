@@ -3,6 +3,7 @@
 use crate::build_stage;
 use crate::dockerfile::{Line, Template};
 use crate::native::{self, Native};
+use crate::packages;
 use crate::part::{DEFAULT_SHELL, Part, Surroundings};
 
 use super::input::{BaseRef, Extras, StageInput, StageSecret};
@@ -189,6 +190,10 @@ impl Surroundings for Assembled<'_> {
         });
         let again = again.map(|rerun| format!("--mount=type=secret,id=pib.anew.{}", rerun.nonce));
         self.native.map(Native::mount).into_iter().chain(packages).chain(again).collect()
+    }
+
+    fn cache(&self, id: &str) -> String {
+        self.extras.caches.map_or_else(|| id.to_owned(), |owner| packages::part_cache(owner, id))
     }
 
     fn origin(&self, from: usize) -> String {

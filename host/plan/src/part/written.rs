@@ -15,6 +15,8 @@ pub(crate) trait Surroundings {
     fn secret(&self, secret: usize) -> String;
     /// Returns the value of an argument that is declared without one.
     fn value(&self, name: &str) -> Option<&str>;
+    /// Returns what the engine calls a cache that a part calls `id`.
+    fn cache(&self, id: &str) -> String;
     /// Returns where a file of the part's own is in the context: the index in [`Part::files`].
     fn file(&self, file: usize) -> String;
 }
@@ -56,6 +58,11 @@ impl Part {
 
     fn mount_text(&self, mount: &Mount, surroundings: &dyn Surroundings) -> String {
         let mut text = format!("type={}", mount.kind);
+        if mount.kind == "cache" {
+            // Without an id, engines call a cache by the folder that it is mounted on.
+            let named = ["id", "target"].iter().find_map(|name| mount.field(name));
+            text.push_str(&format!(",id={}", surroundings.cache(named.unwrap_or_default())));
+        }
         for (name, value) in &mount.fields {
             let value = match (*name, mount.from, mount.secret) {
                 ("from", Some(from), _) => Some(surroundings.origin(from)),
@@ -63,6 +70,7 @@ impl Part {
                     text.push_str(&self.secret_text(secret, surroundings));
                     continue;
                 }
+                ("id", ..) if mount.kind == "cache" => continue,
                 _ => value.clone(),
             };
             text.push(',');
@@ -95,6 +103,12 @@ impl Part {
             }
         };
         range.map(line).collect()
+    }
+}
+
+impl Mount {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|field| field.0 == name)?.1.as_deref()
     }
 }
 
@@ -134,6 +148,10 @@ impl Alone<'_> {
 }
 
 impl Surroundings for Alone<'_> {
+    fn cache(&self, id: &str) -> String {
+        id.to_owned()
+    }
+
     fn runner(&self) -> Option<&str> {
         None
     }

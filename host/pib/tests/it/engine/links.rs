@@ -59,6 +59,20 @@ fn a_build_replaces_other_names_of_the_users_files_and_writes_to_none() {
     assert!(latest.parent().is_some_and(|folder| folder.as_os_str().is_empty()), "{latest:?}");
 }
 
+/// A stranger's project may bring an image along, with a report that says that it is what a build would make.
+#[test]
+fn an_image_that_came_with_a_project_is_not_believed_to_be_built() {
+    let project = scratch();
+    project.must_build();
+    let again = project.build();
+    assert!(String::from_utf8_lossy(&again.stdout).contains("is up to date"), "{again:?}");
+    // What another user, on another machine, would find.
+    std::fs::remove_dir_all(project.path("cache/built")).unwrap();
+    let elsewhere = project.build();
+    assert!(elsewhere.status.success(), "{}", stderr_text(&elsewhere));
+    assert!(!String::from_utf8_lossy(&elsewhere.stdout).contains("is up to date"), "{elsewhere:?}");
+}
+
 #[test]
 fn links_in_the_place_of_what_a_build_writes_end_it_before_anything_is_built() {
     let _images = Images("links");

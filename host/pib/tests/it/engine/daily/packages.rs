@@ -1,6 +1,7 @@
 //! Downloaded packages are kept between builds, and in no layer.
 
 use super::{Loop, text};
+use crate::engine::project::Scratch;
 use crate::exported;
 use crate::world::Images;
 
@@ -91,4 +92,27 @@ fn the_mount_leaves_no_trace_in_the_root_file_system() {
     let differences = exported::differences(("with", &finished), ("without", &image()));
     eprintln!("{} and {} paths compared", one.len(), finished.len());
     assert!(differences.is_empty(), "{}", exported::shown(&differences));
+}
+
+/// A part chooses the ids of its caches, and two projects may have one name; what one of them plants is not the other's.
+#[test]
+fn projects_find_nothing_in_each_others_caches() {
+    const HOST: &str = "unix:///var/run/docker.sock";
+    let _images = Images("planted");
+    let project = |part: &str| {
+        let project = Scratch::new("planted", HOST);
+        project.part("mine", part);
+        project
+    };
+    let (id, folder) = ("--mount=type=cache,id=shared,target=/c", "--mount=type=cache,target=/c");
+    let nonce = crate::world::nonce();
+    for mount in [id, folder] {
+        let plants = project(&format!("RUN {mount} echo {nonce} > /c/planted\n"));
+        plants.must_build();
+        let other = project(&format!("RUN {mount} : {nonce}; ! test -e /c/planted\n"));
+        other.must_build();
+        // It is there for the project itself.
+        plants.part("mine", &format!("RUN {mount} grep {nonce} /c/planted\n"));
+        plants.must_build();
+    }
 }

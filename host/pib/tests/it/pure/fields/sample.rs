@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use pib_file::sealed::Sealed;
 use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
-use pib_plan::id::Digest;
+use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::lockfile::{FILE_NAME as LOCK, LockedBase, Lockfile};
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
 use pib_plan::manifest::stage::StageManifest;
@@ -290,7 +291,7 @@ impl OnDisk {
             }
         }
         // Secrets have digests from the first build on, with a key that is made then.
-        bench.write("../cache/secret-key", &[7; 32]);
+        private_key(&bench);
         if let Some(before) = before {
             bench.write(LOCK, &before.lock.to_text());
             forge_image(&bench, sample.target, &before.outcome.image);
@@ -341,6 +342,18 @@ fn forge_image(bench: &Bench, target: bool, key: &str) {
     // JSON's own numbers end before nanoseconds do.
     let report = report.to_string().replace("\"written\":0", &format!("\"written\":{written}"));
     bench.write(&format!("target/{stem}.json"), &report);
+    // An image is believed where this user's pib has noted that it wrote it.
+    let mut name = KeyHasher::new("pib written image 1");
+    name.field(path.as_os_str().as_encoded_bytes());
+    let state = format!("{key} {digest} 5 {written}");
+    Sealed::new(bench.path("../cache/built")).put(&name.finish().hex(), state.as_bytes());
+}
+
+/// Gives the user of the machine the same key in each run.
+fn private_key(bench: &Bench) {
+    bench.write("../cache/built/key", &[7; 64]);
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(bench.path("../cache/built/key"), private).unwrap();
 }
 
 /// Returns a message without the lines that it is wrapped into.
