@@ -132,9 +132,9 @@ fn what_the_engine_does_not_know_is_told_with_its_line_and_a_remedy() {
         }
     };
     refused(
-        "RUN true\nCOPY --unheard-of stages/mine/x /x\n",
+        "RUN true\nRUN --device=example.org/x true\n",
         &[
-            "stage mine, line 2 of its part: the container engine refused the build: Unknown flag: unheard-of",
+            "stage mine, line 2 of its part: the container engine refused the build: Unknown flag: device",
             "spelled right",
         ],
     );
