@@ -208,6 +208,8 @@ pub(crate) fn sources(
         true => Credentials::default(),
         false => user_config::credentials(session, &manifest.registries)?,
     };
+    let private = manifest.registries.values().filter(|index| credentials.for_registry(index).is_some());
+    session.consent.check(dir, private.cloned().map(reach::Reach::Token))?;
     Ok(sources.credentials(credentials))
 }
 

@@ -110,6 +110,25 @@ fn what_config_names_outside_is_asked_for_before_it_is_read() {
     }
 }
 
+/// The stages of a private registry are the user's to see, and the project's other stages see them.
+#[test]
+fn a_registry_that_takes_the_users_token_is_asked_for() {
+    let bench = strange("\n[registries.theirs]\nindex = \"http://127.0.0.1:9/mine\"\n", "");
+    let token = [
+        ("PIB_TRUST", "0"),
+        ("PIB_REGISTRIES_MINE_TOKEN", "token-of-the-user"),
+        ("PIB_REGISTRIES_MINE_INDEX", "http://127.0.0.1:9/mine"),
+    ];
+    let ran = bench.run_with(&["lock"], &token);
+    assert_eq!(ran.code, Some(9), "{}", ran.errors);
+    assert!(
+        ran.errors.contains("with your token") && !ran.errors.contains("token-of-the-user"),
+        "{}",
+        ran.errors
+    );
+    assert_ne!(bench.run_with(&["lock"], &token[..1]).code, Some(9));
+}
+
 #[test]
 fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
     let stages = |file: &str| {
