@@ -158,10 +158,10 @@ fn with_bodies(arguments: &Joined, heredocs: &[Heredoc]) -> String {
 /// The script is a file in memory while it runs, where every user may write, so that it is in no layer.
 fn script(interpreter: &str, content: &str) -> Vec<String> {
     const PLACE: &str = "/dev/shm/pib-heredoc";
-    let interpreter = interpreter.trim();
+    let interpreter = interpreter.trim_matches([' ', '\t']);
     let (program, argument) = interpreter
         .split_once([' ', '\t'])
-        .map_or((interpreter, ""), |(program, rest)| (program, rest.trim()));
+        .map_or((interpreter, ""), |(program, rest)| (program, rest.trim_matches([' ', '\t'])));
     let quoted = |word: &str| match word {
         "" => String::new(),
         word => format!(" {}", shell_quoted(word)),

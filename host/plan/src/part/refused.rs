@@ -110,7 +110,8 @@ fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
             let help = format!("Write {keyword} {name}=VALUE.");
             return Err(Fault::new(arguments.span(first), what, "this variable", help));
         }
-        let start = arguments.text.len() - rest.trim_start().len();
+        // Engines take a space of another kind, such as U+00A0, for a part of the value.
+        let start = arguments.text.len() - rest.trim_start_matches([' ', '\t']).len();
         return Ok(vec![(first, start..arguments.text.len())]);
     }
     let pair = |word: Range<usize>| match arguments.text[word.clone()].find('=') {

@@ -139,6 +139,8 @@ fn every_instruction_is_written_anew() {
         ("env A=\"b c\" \\\n  D='e$X' F=$G\\ x\n", "ENV A=\"b c\" D=\"e\\$X\" F=\"${G} x\"\n"),
         ("ENV A b  \"c\"\n", "ENV A=\"b  c\"\n"),
         ("ENV A b=c\n", "ENV A=\"b=c\"\n"),
+        // A space that is none to engines belongs to the value.
+        ("LABEL a \u{a0}b\n", "LABEL a=\"\u{a0}b\"\n"),
         ("ARG A B=c\n", "ARG A\nARG B=\"c\"\n"),
         ("LABEL a.b=c \"d e\"='f'\n", "LABEL a.b=\"c\" \"d e\"=\"f\"\n"),
         (
@@ -152,7 +154,7 @@ fn every_instruction_is_written_anew() {
         ("EXPOSE 80/tcp $P\n", "EXPOSE 80/tcp ${P}\n"),
         (
             "RUN --mount=DST=/c,TYPE=Cache,ro --mount=src=stages/a/x,target=/y a\n",
-            "RUN --mount=type=cache,target=/c,ro --mount=type=bind,source=stages/a/x,target=/y a\n",
+            "RUN --mount=type=cache,id=/c,target=/c,ro --mount=type=bind,source=stages/a/x,target=/y a\n",
         ),
     ] {
         assert_eq!(written(text), expected, "{text}");
