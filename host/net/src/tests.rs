@@ -95,6 +95,8 @@ fn endless(start: &'static str, again: &'static str, pause: Duration) -> Url {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
+                // What comes before the question is no answer to it.
+                let _ = stream.read(&mut [0; 4096]);
                 let _ = stream.write_all(start.as_bytes());
                 while stream.write_all(again.as_bytes()).is_ok() {
                     std::thread::sleep(pause);
