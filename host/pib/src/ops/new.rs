@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use pib_event::ReporterExt as _;
 use pib_file::Folder;
 use pib_plan::board::{self, Board};
 use pib_plan::id::{Arch, ArchError, check_name};
@@ -83,7 +84,12 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     if made.kind(IGNORE).is_ok_and(|kind| kind.is_none()) {
         files::replace_text(&made, IGNORE, "/target\n")?;
     }
-    session.consent.started(&folder)?;
+    if let Err(error) = session.consent.started(&folder) {
+        // A home that cannot be written to is no reason not to start a project.
+        session
+            .reporter
+            .warn(format!("{error}; what the project names outside of its folder will need `pib trust`"));
+    }
     Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
 }
 

@@ -188,6 +188,17 @@ fn a_project_of_the_users_own_is_asked_nothing() {
 }
 
 #[test]
+fn a_project_can_be_started_where_no_config_can_be_kept() {
+    let bench = strange("", "");
+    bench.write("config", "a file in the place of the folder");
+    let config = bench.path("config");
+    let ran =
+        bench.run_with(&["new", "own"], &[("PIB_TRUST", "0"), ("XDG_CONFIG_HOME", config.to_str().unwrap())]);
+    assert_eq!(ran.code, Some(0), "{}", ran.errors);
+    assert!(ran.errors.contains("pib trust") && bench.path("own/pib.toml").exists(), "{}", ran.errors);
+}
+
+#[test]
 fn what_the_user_adds_by_hand_needs_no_second_word() {
     let bench = strange("", "");
     let stage = bench.folder.path().join("user/stages/theirs");
