@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::project::{Scratch, stderr_text};
 use crate::world::Images;
@@ -31,6 +32,12 @@ fn files(scratch: &Scratch) -> Vec<(PathBuf, Vec<u8>, i64)> {
     items.into_iter().map(|item| look(item.unwrap())).collect()
 }
 
+/// Waits for the other tests here: their projects have one name, and so one container image, which goes with each test.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn scratch() -> Scratch {
     let scratch = Scratch::new("links", HOST);
     scratch.part("mine", "RUN printf '\\nssh-ed25519 AAAA evil\\n' > /key\n");
@@ -40,6 +47,7 @@ fn scratch() -> Scratch {
 
 #[test]
 fn a_build_replaces_other_names_of_the_users_files_and_writes_to_none() {
+    let _one = one_at_a_time();
     let _images = Images("links");
     let scratch = scratch();
     fs::create_dir_all(scratch.path("target/logs")).unwrap();
@@ -62,6 +70,8 @@ fn a_build_replaces_other_names_of_the_users_files_and_writes_to_none() {
 /// A stranger's project may bring an image along, with a report that says that it is what a build would make.
 #[test]
 fn an_image_that_came_with_a_project_is_not_believed_to_be_built() {
+    let _one = one_at_a_time();
+    let _images = Images("links");
     let project = scratch();
     project.must_build();
     let again = project.build();
@@ -75,6 +85,7 @@ fn an_image_that_came_with_a_project_is_not_believed_to_be_built() {
 
 #[test]
 fn links_in_the_place_of_what_a_build_writes_end_it_before_anything_is_built() {
+    let _one = one_at_a_time();
     let _images = Images("links");
     for name in
         NAMES.into_iter().filter(|name| !name.contains(".part") && !name.contains(".log")).chain(["logs"])
@@ -99,6 +110,7 @@ fn links_in_the_place_of_what_a_build_writes_end_it_before_anything_is_built() {
 
 #[test]
 fn what_a_build_leaves_is_where_the_user_says() {
+    let _one = one_at_a_time();
     let _images = Images("links");
     let scratch = scratch();
     symlink("nowhere", scratch.path("target")).unwrap();
@@ -127,6 +139,7 @@ fn what_a_build_leaves_is_where_the_user_says() {
 
 #[test]
 fn an_export_removes_and_opens_nothing_through_links() {
+    let _one = one_at_a_time();
     let _images = Images("links");
     let scratch = scratch();
     fs::create_dir_all(scratch.path("../home/folder/below")).unwrap();
