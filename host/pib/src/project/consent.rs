@@ -265,7 +265,7 @@ mod tests {
         ] {
             assert!(desk.reach(outside).is_some(), "{outside}");
         }
-        // A link to nothing is no file, and so nothing is read: whoever makes the file decides where.
+        // A link to a file that does not exist gives nothing to read. Once the file exists, the link is judged by it.
         assert_eq!(desk.reach("dangling"), None);
         let Some(Reach::Reads { leads_to, .. }) = desk.reach("folder/private") else { panic!() };
         assert_eq!(leads_to, private.canonicalize().unwrap());

@@ -86,7 +86,7 @@ impl Registry {
     /// in the cache below `cache_root`, and `credential` lets the user in there.
     ///
     /// # Errors
-    /// When the address is none of a registry.
+    /// When the address is not that of a registry.
     pub fn at(
         url: &str,
         cache_root: &Path,

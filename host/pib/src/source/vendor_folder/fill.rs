@@ -301,7 +301,8 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    /// Makes the folder, and removes those that killed processes left: whoever gets here holds the lock on the project.
+    /// Makes the folder, and removes those that killed processes left. The caller holds the lock on the project, so that no
+    /// other process uses them.
     fn make(around: &'a Folder) -> Result<Self, SourceError> {
         let fail = |action| SourceError::io(action, around.path());
         for entry in around.entries().map_err(fail("reading"))? {
