@@ -1,15 +1,16 @@
-//! Reads the files of the project that a config key names.
+//! The files that a config key names: reads them, and tells which are outside of the project's folder.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use pib_plan::assemble::{ContextFile, FileSource};
-use pib_plan::config;
+use pib_plan::config::{self, Setting};
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::StageRequest;
 use pib_plan::mode::Mode;
 
 use super::config_error::config_error;
+use crate::project::reach::Reach;
 use crate::project::{Error, Project};
 use crate::source::{Package, is_lfs_pointer};
 
@@ -101,9 +102,39 @@ pub(crate) fn read(
     Ok(files)
 }
 
+/// Returns what a value names outside of the folder `dir`.
+pub(super) fn outside(dir: &Path, setting: &Setting) -> Vec<Reach> {
+    match setting {
+        Setting::Files { patterns, .. } => {
+            patterns.iter().filter_map(|pattern| pattern_outside(dir, pattern)).collect()
+        }
+        Setting::Secret(source) => Reach::secret(dir, source).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns which of the files that a value was found to name are outside: a pattern that stays inside of the project may
+/// have met a link that leads out of it.
+pub(super) fn found_outside(dir: &Path, setting: &Setting, found: &[ConfigFile]) -> Vec<Reach> {
+    match outside(dir, setting).is_empty() {
+        true => found.iter().filter_map(|file| Reach::outside(dir, &file.name)).collect(),
+        false => Vec::new(),
+    }
+}
+
+fn pattern_outside(dir: &Path, pattern: &str) -> Option<Reach> {
+    let Some((start, rest)) = split(dir, pattern) else { return Reach::outside(dir, pattern) };
+    match Reach::outside(dir, &start)? {
+        Reach::Reads { leads_to, .. } => {
+            Some(Reach::Reads { named: pattern.to_owned(), leads_to: leads_to.join(rest) })
+        }
+        other => Some(other),
+    }
+}
+
 /// Returns the folder that a pattern starts from, and what is to match below it; `None` for what is no pattern, but a
 /// file's name.
-pub(super) fn split(dir: &Path, pattern: &str) -> Option<(String, String)> {
+fn split(dir: &Path, pattern: &str) -> Option<(String, String)> {
     if dir.join(pattern).is_file() {
         return None;
     }

@@ -21,7 +21,6 @@ mod build_args;
 mod compress;
 mod config_error;
 mod config_files;
-mod config_reach;
 pub(crate) mod connection;
 pub(crate) mod hook_calls;
 pub(crate) mod job;

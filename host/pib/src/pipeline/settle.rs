@@ -17,7 +17,7 @@ use super::config_error::{config_error_in, request};
 use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
 use super::secrets::{Overrides, Secrets, WantedSecret};
-use super::{Packages, StageOptions, build_args, config_reach};
+use super::{Packages, StageOptions, build_args};
 use crate::project::reach::Reach;
 use crate::project::{Error, ManifestResult as _, Project, Session};
 use crate::source::Package;
@@ -122,8 +122,7 @@ fn check_reach(
             .iter()
             .flatten()
             .filter(|(key, _)| overrides.source(package.name.as_str(), key).is_none());
-        reaches
-            .extend(theirs.flat_map(|(_, setting)| config_reach::of_setting(dir, setting)).filter(matters));
+        reaches.extend(theirs.flat_map(|(_, setting)| config_files::outside(dir, setting)).filter(matters));
     }
     session.consent.check(dir, reaches)
 }
@@ -136,7 +135,7 @@ fn check_found(session: &Session, dir: &Path, stages: &[Result<SettledStage, Err
     let values = stages.iter().flatten().flat_map(|stage| stage.config.values());
     session
         .consent
-        .check(dir, values.flat_map(|value| config_reach::of_found(dir, &value.setting, &value.files)))
+        .check(dir, values.flat_map(|value| config_files::found_outside(dir, &value.setting, &value.files)))
 }
 
 fn wanted<'a>(packages: &'a Packages, judged: &[Result<Settings, Error>]) -> Vec<WantedSecret<'a>> {
