@@ -1,10 +1,8 @@
 //! `pib clean`
 
-use std::io::IsTerminal as _;
-
 use clap::Args;
 
-use super::output::{agreed, print, print_as, say};
+use super::output::{Question, confirmed, print, print_as};
 use crate::ops::clean::{self, CleanReport, Scope};
 use crate::ops::{Error, Session};
 
@@ -42,12 +40,13 @@ pub(super) async fn run(session: &Session, json: bool, args: Clean) -> Result<()
         return print_as(json, &found.listed(), |_| found.to_text());
     }
     if scope != Scope::Project && !args.yes {
-        if json || !std::io::stdin().is_terminal() {
-            let help = "Look with `pib clean --all --dry-run`, and give --yes where it is to be so.";
-            return Err(Error::usage("there is nobody to ask whether all of this is to be removed", help));
-        }
-        say(&crate::ui::visible(&found.to_text()));
-        if !agreed("Remove all of this?").await? {
+        let question = Question {
+            about: &found.to_text(),
+            text: "Remove all of this?",
+            unasked: "there is nobody to ask whether all of this is to be removed",
+            help: "Look with `pib clean --all --dry-run`, and give --yes where it is to be so.",
+        };
+        if !confirmed(json, question).await? {
             return print("Nothing was removed");
         }
     }

@@ -78,8 +78,32 @@ pub(super) fn print_as<T: Serialize>(
     write_out(&ui::json(&document))
 }
 
+/// A question to a person before something that cannot be taken back.
+pub(super) struct Question<'a> {
+    /// What it is about, shown before it.
+    pub(super) about: &'a str,
+    /// The question.
+    pub(super) text: &'a str,
+    /// What is wrong where nobody can answer.
+    pub(super) unasked: &'a str,
+    /// What to do then.
+    pub(super) help: &'a str,
+}
+
+/// Returns whether a person at the terminal says yes.
+///
+/// # Errors
+/// When there is no terminal, or the result is for a program.
+pub(super) async fn confirmed(json: bool, question: Question<'_>) -> Result<bool, Error> {
+    if json || !std::io::stdin().is_terminal() {
+        return Err(Error::usage(question.unasked, question.help));
+    }
+    say(&ui::visible(question.about));
+    agreed(question.text).await
+}
+
 /// Asks a person. The answer is awaited on a thread of its own, so that a signal ends the wait.
-pub(super) async fn agreed(question: &str) -> Result<bool, Error> {
+async fn agreed(question: &str) -> Result<bool, Error> {
     let failed = |error| Error::io("read the answer", "", error);
     _ = write!(std::io::stderr().lock(), "{question} [y/N] ");
     let read = tokio::task::spawn_blocking(|| {

@@ -1,12 +1,10 @@
 //! `pib trust`
 
-use std::io::IsTerminal as _;
-
 use clap::Args;
 
 use super::options::LockArgs;
-use super::output::{agreed, print, print_as, say};
-use crate::ops::trust::{self, Asked};
+use super::output::{Question, confirmed, print, print_as};
+use crate::ops::trust::{self, Asked, Forgotten};
 use crate::ops::{Error, Session};
 
 /// Allow the project what it asks for outside of its folder
@@ -31,23 +29,20 @@ pub(super) struct Trust {
 
 pub(super) async fn run(session: &Session, json: bool, args: Trust) -> Result<(), Error> {
     if args.forget {
-        let dir = trust::forget(session)?;
-        return print(format!(
-            "The project in {} is allowed nothing outside of its folder now",
-            dir.display()
-        ));
+        return print_as(json, &trust::forget(session)?, Forgotten::to_text);
     }
     let asked = trust::find(session, args.lock.mode()).await?;
     if args.show || asked.allowed {
         return print_as(json, &asked, Asked::to_text);
     }
     if !args.yes {
-        if json || !std::io::stdin().is_terminal() {
-            let help = "Look with `pib trust --show`, and give --yes where it is to be so.";
-            return Err(Error::usage("there is nobody to ask whether the project may have this", help));
-        }
-        say(&crate::ui::visible(&asked.to_text()));
-        if !agreed("Allow all of this?").await? {
+        let question = Question {
+            about: &asked.to_text(),
+            text: "Allow all of this?",
+            unasked: "there is nobody to ask whether the project may have this",
+            help: "Look with `pib trust --show`, and give --yes where it is to be so.",
+        };
+        if !confirmed(json, question).await? {
             return print("Nothing was allowed");
         }
     }

@@ -60,12 +60,19 @@ impl Asked {
     }
 }
 
-/// Takes back everything that the project is allowed; returns its folder.
+/// A project that is allowed nothing any more.
+#[derive(Debug, Clone, Serialize)]
+pub struct Forgotten {
+    /// Its folder.
+    pub project: PathBuf,
+}
+
+/// Takes back everything that the project is allowed.
 ///
 /// # Errors
 /// When there is no project, or the answer cannot be kept.
-pub fn forget(session: &Session) -> Result<PathBuf, Error> {
+pub fn forget(session: &Session) -> Result<Forgotten, Error> {
     let dir = project::find(session)?;
     session.consent.forget(&dir)?;
-    Ok(dir)
+    Ok(Forgotten { project: dir })
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::ops::binfmt::BinfmtReport;
 use crate::ops::cache::{Kind, Pruned, Verified};
 use crate::ops::doctor::{DoctorReport, State};
-use crate::ops::trust::Asked;
+use crate::ops::trust::{Asked, Forgotten};
 
 impl DoctorReport {
     /// Returns the report for people.
@@ -40,6 +40,13 @@ impl Asked {
         };
         let list = self.asks_for.iter().map(|line| format!("  {line}\n")).collect::<String>();
         format!("The project in {dir} {head}:\n{list}")
+    }
+}
+
+impl Forgotten {
+    /// Returns what is so now, for people.
+    pub(crate) fn to_text(&self) -> String {
+        format!("The project in {} is allowed nothing outside of its folder now", self.project.display())
     }
 }
 

@@ -151,7 +151,8 @@ fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
     refused(&bench, &["plan"], "reads `../user/other.pem`");
     bench.write("pib.toml", &format!("{HEAD}{STAGES}{}", stages("../user/private.pem")));
     allowed(&bench, &["plan"]);
-    allowed(&bench, &["trust", "--forget"]);
+    let forgotten = allowed(&bench, &["trust", "--forget", "--json"]);
+    assert!(serde_json::from_str::<serde_json::Value>(&forgotten).unwrap()["project"].is_string());
     refused(&bench, &["plan"], "reads");
     let ran = bench.run_with(&["plan"], &[("PIB_TRUST", "1")]);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
