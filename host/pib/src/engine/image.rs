@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bollard::errors::Error::DockerResponseServerError;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{ImportImageOptions, ListImagesOptions, RemoveImageOptions};
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use pib_event::{Reporter, ReporterExt};
 const CHUNK: usize = 256 * 1024;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
+/// How long a container image that is in use is asked for again before that is an error.
+const IN_USE: Duration = Duration::from_secs(5);
 
 /// The id of a container image, as the engine gives it.
 pub type ContainerImageId = String;
@@ -163,14 +166,25 @@ impl Engine {
 
     /// Removes the container image with the tag or id; returns whether there was one.
     ///
+    /// While a container uses the image, the engine is asked again for some seconds: Podman's builds work in containers,
+    /// and each holds the image it starts from, also where that is only another build's cache, until its step ends.
+    ///
     /// # Errors
-    /// When the engine refuses, e.g. since a container uses it.
+    /// When the engine refuses, e.g. since a container goes on using it.
     pub async fn remove_image(&self, tag: &str) -> Result<bool, EngineError> {
-        let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
-        match self.client().quick().remove_image(tag, Some(options), None).await {
-            Ok(_) => Ok(true),
-            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
-            Err(error) => Err(EngineError::api(format!("removing the container image {tag}"), &error)),
+        let since = Instant::now();
+        loop {
+            let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
+            match self.client().quick().remove_image(tag, Some(options), None).await {
+                Ok(_) => return Ok(true),
+                Err(DockerResponseServerError { status_code: 404, .. }) => return Ok(false),
+                Err(DockerResponseServerError { status_code: 409, .. }) if since.elapsed() < IN_USE => {
+                    tokio::time::sleep(TICK).await;
+                }
+                Err(error) => {
+                    return Err(EngineError::api(format!("removing the container image {tag}"), &error));
+                }
+            }
         }
     }
 }

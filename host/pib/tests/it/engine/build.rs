@@ -222,3 +222,19 @@ pub(super) async fn what_has_a_label_is_found_and_can_be_removed(lab: &Lab) {
     assert_eq!(lab.engine.container_image(&tag).await.unwrap(), None);
     assert!(!lab.engine.remove_image(&tag).await.unwrap());
 }
+
+/// Podman's builds hold the images that they start from, other builds' caches among them.
+pub(super) async fn what_is_in_use_for_a_moment_is_removed_after_it(lab: &Lab) {
+    let plan = lab.plan(&[("os", "RUN echo y > /etc/y")], vec![]);
+    let tag = lab.tag("held");
+    lab.engine.build(&lab.request(&plan, &tag), &Silent).await.unwrap();
+    let held = lab.engine.export(&tag).await.unwrap();
+    let release = async {
+        // A whole answer of the engine later than the first request to remove the image.
+        lab.engine.container_image(&tag).await.unwrap();
+        drop(held);
+    };
+    let (removed, ()) = tokio::join!(lab.engine.remove_image(&tag), release);
+    assert!(removed.unwrap());
+    assert_eq!(lab.engine.container_image(&tag).await.unwrap(), None);
+}

@@ -36,7 +36,8 @@ clauses! {
         two_builds_at_once_do_not_disturb_each_other,
         every_platform_is_built_as_itself,
         a_base_in_the_context_is_unpacked_with_all_that_its_files_have,
-        what_has_a_label_is_found_and_can_be_removed;
+        what_has_a_label_is_found_and_can_be_removed,
+        what_is_in_use_for_a_moment_is_removed_after_it;
     export: an_export_keeps_what_it_says, an_abandoned_export_leaves_no_container,
         a_cut_export_is_never_taken_for_a_whole_one;
     failure: a_failing_instruction_is_told_with_its_own_output,
