@@ -3,27 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pib_event::Reporter;
+use pib_net::Http;
 use pib_plan::id::Arch;
 use pib_plan::native::Native;
+use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
 
 use super::deb;
 use super::distribution::{Distribution, WAITS, patiently};
+use super::download::{self, Wanted};
 use super::error::DebianError;
-use super::mirror::HostApt;
-use super::package_list::Package;
+use super::mirror::{HostApt, Mirrors};
 use super::rootfs::Tree;
 use super::selection;
 use super::{Bootstrap, Folders, second};
-use pib_event::Reporter;
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
 #[derive(Debug)]
 pub struct Prepared {
     folder: tempfile::TempDir,
-    /// The names and versions of the packages, sorted.
-    pub packages: Vec<(String, String)>,
-    /// The time to which the base's files are clamped: that of the release, in seconds since 1970.
-    pub epoch: u64,
+    /// The packages that it is made of.
+    pub snapshot: BaseSnapshot,
 }
 
 impl Prepared {
@@ -45,7 +45,8 @@ impl Prepared {
     }
 }
 
-/// Fetches and verifies what the recipe needs and makes the first part of its base.
+/// Chooses the packages that the recipe needs from what the mirrors have now, fetches them and makes the first part of the
+/// base.
 ///
 /// A mirror that is being updated is asked again, for a minute.
 ///
@@ -58,41 +59,114 @@ pub async fn bootstrap(
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, DebianError> {
-    let architecture = check(recipe)?;
-    let attempt = async || bootstrap_now(folders, recipe, architecture, host, reporter).await;
+    let mirrors = Mirrors::of(recipe, host)?;
+    let attempt = async || {
+        let (snapshot, from) = choose(recipe, &mirrors, host, reporter).await?;
+        lay_out(folders, recipe, snapshot, &from, reporter).await
+    };
     patiently(reporter, &WAITS, attempt).await
 }
 
-async fn bootstrap_now(
+/// Fetches the packages that a lock names and makes the first part of the base again: the same, wherever they are found.
+///
+/// Each is looked for on the mirrors, and then in Debian's archive of the past. What arrives has the digest that the lock
+/// names; no list of packages is needed, and no signature.
+///
+/// # Errors
+/// When the recipe cannot be followed, a package is nowhere to be had, or the cache cannot be written.
+pub async fn bootstrap_again(
     folders: Folders<'_>,
     recipe: &Bootstrap,
-    architecture: &str,
+    snapshot: &BaseSnapshot,
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, DebianError> {
-    let mirrors = (recipe.mirror.as_deref(), recipe.security_mirror.as_deref());
-    let (distribution, packages) =
-        Distribution::open(&recipe.release, architecture, mirrors, host, reporter).await?;
-    let epoch = distribution.epoch;
-    let selection = selection::minimal(&packages, &recipe.include).map_err(DebianError::Resolve)?;
+    let mirrors = Mirrors::of(recipe, host)?.with_the_past()?;
+    lay_out(folders, recipe, snapshot.clone(), &mirrors, reporter).await
+}
 
-    let chosen: Vec<&Package> = selection.all().collect();
-    let plan = TreePlan {
-        script: second::script(&selection, epoch),
-        sources: second::sources(&recipe.release, distribution.has_security),
-        states: second::extended_states(&selection, architecture),
-        essential: selection.essential.len(),
-        names: chosen.iter().map(|package| package.file_name()).collect(),
-        epoch,
+/// Fetches the packages that a lock names and the folder does not have, for a bootstrap without network.
+///
+/// # Errors
+/// When a package is nowhere to be had, or the cache cannot be written.
+pub async fn fetch_packages(
+    debs: &Path,
+    recipe: &Bootstrap,
+    snapshot: &BaseSnapshot,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<(), DebianError> {
+    let wanted = wanted(snapshot, &Mirrors::of(recipe, host)?.with_the_past()?)?;
+    let what = title(recipe);
+    download::all(&Http::new()?, debs, wanted, &what, reporter, |files| {
+        files.for_each(drop);
+        Ok(())
+    })
+    .await
+}
+
+/// Returns whether the folder has all packages that a lock names, by their sizes; what they hold is checked by the
+/// digest of the base that they make.
+pub fn has_packages(debs: &Path, snapshot: &BaseSnapshot) -> bool {
+    snapshot.packages.iter().all(|package| download::is_there(debs, &package.digest, package.size))
+}
+
+fn wanted(snapshot: &BaseSnapshot, mirrors: &Mirrors) -> Result<Vec<Wanted>, DebianError> {
+    let wanted = |package: &SnapshotPackage| {
+        let moment = snapshot.archive(package).map_or(0, |archive| archive.moment);
+        let urls = mirrors.addresses(&package.archive, moment, &package.path)?;
+        Ok(Wanted { urls, size: package.size, digest: package.digest })
     };
-    let mut list: Vec<_> = selection.all().map(|p| (p.name.clone(), p.version.clone())).collect();
-    list.sort();
+    snapshot.packages.iter().map(wanted).collect()
+}
 
-    let what = format!("Debian {} ({})", recipe.release, recipe.arch);
+fn title(recipe: &Bootstrap) -> String {
+    format!("Debian {} ({})", recipe.release, recipe.arch)
+}
+
+/// Chooses the packages of a base; with the mirrors that have them.
+async fn choose(
+    recipe: &Bootstrap,
+    mirrors: &Mirrors,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<(BaseSnapshot, Mirrors), DebianError> {
+    let architecture = check(recipe)?;
+    let (distribution, packages) =
+        Distribution::open(&recipe.release, architecture, mirrors, host.dates, reporter).await?;
+    let selection = selection::minimal(&packages, &recipe.include).map_err(DebianError::Resolve)?;
+    let archives = distribution.archives();
+    let packages = selection.packages(&archives).map_err(DebianError::Resolve)?;
+    let snapshot = BaseSnapshot { archives, packages };
+    let wrong = |what: String| DebianError::Resolve(format!("the packages that the mirror offers {what}"));
+    snapshot.check().map_err(wrong)?;
+    Ok((snapshot, distribution.mirrors()))
+}
+
+/// Fetches the packages and makes the first part of the base.
+async fn lay_out(
+    folders: Folders<'_>,
+    recipe: &Bootstrap,
+    snapshot: BaseSnapshot,
+    mirrors: &Mirrors,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<Prepared, DebianError> {
+    let architecture = check(recipe)?;
+    let wanted = wanted(&snapshot, mirrors)?;
+    let plan = TreePlan {
+        script: second::script(&snapshot),
+        sources: second::sources(&recipe.release, snapshot.archives.len() > 1),
+        states: second::extended_states(&snapshot, architecture),
+        essential: snapshot.packages.iter().filter(|package| package.essential).count(),
+        names: snapshot.packages.iter().map(SnapshotPackage::file_name).collect(),
+        epoch: snapshot.moment(),
+    };
+    let what = title(recipe);
     let temp = folders.temp.to_owned();
     let write = move |files: &mut dyn Iterator<Item = PathBuf>| write_context(&temp, &plan, files);
-    let folder = distribution.fetch(folders.debs, &chosen, &what, reporter, write).await?;
-    Ok(Prepared { folder, packages: list, epoch })
+    let http = Http::new()?;
+    let folder = download::all(&http, folders.debs, wanted, &what, reporter, write).await?;
+    Ok(Prepared { folder, snapshot })
 }
 
 /// Checks what the recipe asks for and returns Debian's name of its architecture.

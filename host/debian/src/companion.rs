@@ -18,7 +18,7 @@ use pib_plan::native::{Machine, ROOT};
 use super::deb;
 use super::distribution::{Distribution, WAITS, patiently};
 use super::error::DebianError;
-use super::mirror::HostApt;
+use super::mirror::{HostApt, Mirrors};
 use super::package_list::Package;
 use super::rootfs::{Tree, inside, merged};
 use super::twins::{Rule, Twins};
@@ -88,12 +88,12 @@ async fn companion_now(
     let list = list.ok_or_else(|| DebianError::UnsupportedOs { os: base.os.clone() })?;
     // A relative of Debian has its own archive, without this machine's processor: the programs are Debian's then.
     let mirrors = match base.os.as_str() {
-        "debian" => (base.mirror.as_deref(), base.security_mirror.as_deref()),
-        _ => (None, None),
+        "debian" => Mirrors::of(base, host)?,
+        _ => Mirrors::of_debian(host)?,
     };
     let architecture = recipe.machine.debian();
     let (distribution, packages) =
-        Distribution::open(&base.release, architecture, mirrors, host, reporter).await?;
+        Distribution::open(&base.release, architecture, &mirrors, host.dates, reporter).await?;
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
     let chosen = selection::closure(&packages, &names).map_err(DebianError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);

@@ -33,6 +33,13 @@ pub(super) fn print(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{:02}", left - start(month) + 1)
 }
 
+/// Returns the moment as `20261121T091544Z`.
+pub(super) fn stamp(seconds: u64) -> String {
+    let clock = seconds % 86400;
+    let (hour, minute, second) = (clock / 3600, clock / 60 % 60, clock % 60);
+    format!("{}T{hour:02}{minute:02}{second:02}Z", print(seconds).replace('-', ""))
+}
+
 /// Returns the days from 1970-01-01 to the given day of the Gregorian calendar.
 fn days(year: u64, month: u64, day: u64) -> u64 {
     // Years begin in March here, so that the leap day comes last.
@@ -54,6 +61,8 @@ mod tests {
         assert_eq!(print(951_825_600), "2000-02-29");
         assert_eq!(print(1_795_252_544), "2026-11-21");
         assert_eq!(print(1_798_761_599), "2026-12-31");
+        assert_eq!(stamp(1_795_252_544), "20261121T091544Z");
+        assert_eq!(stamp(0), "19700101T000000Z");
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pib_plan::snapshot::ArchiveSnapshot;
+
 use super::STEP;
 use super::download::{self, Wanted};
 use super::error::DebianError;
 use super::keyring::Keyring;
-use super::mirror::{self, HostApt, Mirror};
+use super::mirror::{self, Mirror, Mirrors};
 use super::package_list::{Package, Packages};
+use super::release::DatePolicy;
 use super::suite::{Context, Suite};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
@@ -48,31 +51,28 @@ pub(super) struct Distribution {
     suites: Vec<Suite>,
     /// The time of the release, in seconds since 1970.
     pub(super) epoch: u64,
-    /// Whether security updates are among the packages.
-    pub(super) has_security: bool,
 }
 
 impl Distribution {
-    /// Finds a release on the mirrors that the project names, else on the host's, else on Debian's own; with all of
-    /// its packages.
+    /// Finds a release on the mirrors, with all of its packages.
     ///
     /// # Errors
     /// When no mirror can be reached, or what one has is not trustworthy.
     pub(super) async fn open(
         name: &str,
         architecture: &str,
-        mirrors: (Option<&str>, Option<&str>),
-        host: &HostApt,
+        mirrors: &Mirrors,
+        dates: DatePolicy,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<(Self, Packages), DebianError> {
-        let (main, security) = mirror::choose(mirrors.0, mirrors.1, host)?;
+        let Mirrors { main, security, .. } = mirrors;
         let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
         let http = Http::new()?;
-        let context = Context { http: &http, keyring: &keyring, dates: host.dates, reporter };
+        let context = Context { http: &http, keyring: &keyring, dates, reporter };
         reporter.detail(STEP, format!("checking Debian {name} on {} ({})", main.url, main.origin));
-        let (suites, packages) = open(&context, name, architecture, &main, &security).await?;
-        let (epoch, has_security) = (suites[0].release.date, suites.len() > 1);
-        Ok((Self { http, suites, epoch, has_security }, packages))
+        let (suites, packages) = open(&context, name, architecture, main, security).await?;
+        let epoch = suites[0].release.date;
+        Ok((Self { http, suites, epoch }, packages))
     }
 }
 
@@ -174,8 +174,23 @@ async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), Deb
 }
 
 impl Distribution {
-    /// Downloads the chosen packages of `what` and has `work` go through them meanwhile: it gets each package's path in their
-    /// order, as soon as that package is there.
+    /// Returns the archives as they are now: the number of one is that of its packages'.
+    pub(super) fn archives(&self) -> Vec<ArchiveSnapshot> {
+        let archive = |(suite, name): (&Suite, &str)| ArchiveSnapshot {
+            name: name.to_owned(),
+            moment: suite.release.date,
+            key: suite.key.clone(),
+        };
+        self.suites.iter().zip([mirror::MAIN, mirror::SECURITY]).map(archive).collect()
+    }
+
+    /// Returns the mirrors that have it.
+    pub(super) fn mirrors(&self) -> Mirrors {
+        let (main, security) = (self.suites[0].mirror.clone(), self.suites.iter().skip(1));
+        Mirrors::new(main, security.map(|suite| suite.mirror.clone()).collect())
+    }
+
+    /// Downloads the chosen packages of `what` and has `work` go through them meanwhile, as [`download::all`] does.
     ///
     /// # Errors
     /// When a package cannot be fetched, or is not the one that the signed list names; and whatever `work` says.
@@ -191,21 +206,11 @@ impl Distribution {
             let digest = package.digest.ok_or_else(|| {
                 DebianError::Resolve(format!("the index has no digest of the package `{}`", package.name))
             })?;
-            let url = self.suites[package.archive].mirror.join(&package.filename)?;
-            Ok(Wanted { url, size: package.size, digest })
+            let urls = vec![self.suites[package.archive].mirror.join(&package.filename)?];
+            Ok(Wanted { urls, size: package.size, digest })
         };
         let wanted = chosen.iter().map(wanted).collect::<Result<Vec<_>, DebianError>>()?;
-        let count = wanted.len();
-        reporter.started(STEP, format!("Downloading {count} packages of {what}"));
-        let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
-        let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
-        // One that has failed takes no more; why, it says itself.
-        let fetched =
-            download::download(&self.http, debs, wanted, reporter, |path| _ = sender.send(path)).await;
-        drop(sender);
-        let worked = worker.await.map_err(DebianError::Worker)?;
-        // Without all packages what was made of them is incomplete, whatever the worker thinks.
-        fetched.and(worked)
+        download::all(&self.http, debs, wanted, what, reporter, work).await
     }
 }
 

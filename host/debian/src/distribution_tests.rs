@@ -228,7 +228,8 @@ async fn packages_are_fetched_once_and_checked() {
     let folder = tempfile::tempdir().unwrap();
     let reporter: Arc<dyn Reporter> = Arc::new(Warnings::default());
     let http = Http::new().unwrap();
-    let wanted = |url: Url, text: &str| Wanted { url, size: 4, digest: Digest::of(text.as_bytes()) };
+    let wanted =
+        |url: Url, text: &str| Wanted { urls: vec![url], size: 4, digest: Digest::of(text.as_bytes()) };
     for _ in 0..2 {
         let (list, mut paths) = (vec![wanted(server.url("good"), "good")], vec![]);
         download::download(&http, folder.path(), list, &reporter, |path| paths.push(path)).await.unwrap();
@@ -242,4 +243,45 @@ async fn packages_are_fetched_once_and_checked() {
     let problem = download::download(&http, folder.path(), list, &reporter, |_| ()).await.unwrap_err();
     assert!(matches!(problem, DebianError::Updating { .. }), "{problem}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn what_mirrors_have_no_more_comes_from_the_archive_of_the_past() {
+    let server = Server::start();
+    let mirror = |path: &str| Mirror { url: server.url(path), origin: "a test".to_owned() };
+    let mirrors = Mirrors::new(mirror("debian"), vec![mirror("none"), mirror("sec")]);
+    let addresses = |mirrors: &Mirrors, archive: &str| {
+        let found = mirrors.addresses(archive, 1_795_252_544, "pool/x.deb").unwrap();
+        found.iter().map(|url| url.path().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(addresses(&mirrors, "debian"), ["/debian/pool/x.deb"]);
+    assert_eq!(addresses(&mirrors, "debian-security"), ["/none/pool/x.deb", "/sec/pool/x.deb"]);
+    assert!(mirrors.addresses("elsewhere", 0, "x").is_err());
+    let mirrors = mirrors.with_past(server.url("past"));
+    let past = "past/debian-security/20261121T154544Z/pool/x.deb";
+    assert_eq!(addresses(&mirrors, "debian-security")[2], format!("/{past}"));
+
+    let reporter: Arc<dyn Reporter> = Arc::new(Warnings::default());
+    let http = Http::new().unwrap();
+    let fetch = async || {
+        let folder = tempfile::tempdir().unwrap();
+        let urls = mirrors.addresses("debian-security", 1_795_252_544, "pool/x.deb").unwrap();
+        let list = vec![Wanted { urls, size: 4, digest: Digest::of(b"good") }];
+        let mut found = Vec::new();
+        let fetched = download::download(&http, folder.path(), list, &reporter, |path| {
+            found = std::fs::read(path).unwrap();
+        });
+        fetched.await.map(|()| found)
+    };
+    // Another file of that name, on one mirror, is not taken.
+    server.set("none/pool/x.deb", [Answer::file("evil")]);
+    server.set(past, [Answer::file("good")]);
+    assert_eq!(fetch().await.unwrap(), b"good");
+    server.set(past, [Answer::status("404 Not Found")]);
+    let problem = fetch().await.unwrap_err();
+    assert!(matches!(problem, DebianError::Nowhere { .. }), "{problem}");
+    let text = problem.to_string();
+    for part in ["pib.lock", "/none/pool/x.deb", "/sec/pool/x.deb", past, "pib update --base"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
 }

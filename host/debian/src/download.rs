@@ -20,12 +20,36 @@ const AT_ONCE: usize = 12;
 /// One file that is wanted.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted {
-    /// Where it is.
-    pub url: Url,
+    /// Where it may be: each is asked when the one before it does not have it.
+    pub urls: Vec<Url>,
     /// Its size in bytes.
     pub size: u64,
     /// Its digest.
     pub digest: Digest,
+}
+
+/// Downloads packages of `what` into `folder` and has `work` go through them meanwhile: it gets each package's path in their
+/// order, as soon as that package is there.
+///
+/// # Errors
+/// When a package cannot be fetched, or is not the one that is wanted; and whatever `work` says.
+pub(super) async fn all<T: Send + 'static>(
+    http: &Http,
+    folder: &Path,
+    wanted: Vec<Wanted>,
+    what: &str,
+    reporter: &Arc<dyn Reporter>,
+    work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, DebianError> + Send + 'static,
+) -> Result<T, DebianError> {
+    reporter.started(STEP, format!("Downloading {} packages of {what}", wanted.len()));
+    let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
+    let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
+    // One that has failed takes no more; why, it says itself.
+    let fetched = download(http, folder, wanted, reporter, |path| _ = sender.send(path)).await;
+    drop(sender);
+    let worked = worker.await.map_err(DebianError::Worker)?;
+    // Without all packages what was made of them is incomplete, whatever the worker thinks.
+    fetched.and(worked)
 }
 
 /// Fetches what is not in `folder` yet and hands the files' paths to `ready`, in the order of `wanted`, each as soon as
@@ -59,30 +83,61 @@ pub(super) async fn download(
     Ok(())
 }
 
+/// Returns whether a file is there, whole.
+pub(super) fn is_there(folder: &Path, digest: &Digest, size: u64) -> bool {
+    fs::metadata(path(folder, digest)).is_ok_and(|found| found.len() == size)
+}
+
+fn path(folder: &Path, digest: &Digest) -> PathBuf {
+    folder.join(format!("{}.deb", digest.hex()))
+}
+
 async fn fetch_one(
     http: &Http,
     folder: &Path,
     wanted: Wanted,
     moved: &(dyn Fn(i64) + Send + Sync),
 ) -> Result<PathBuf, DebianError> {
-    let path = folder.join(format!("{}.deb", wanted.digest.hex()));
-    if fs::metadata(&path).is_ok_and(|found| found.len() == wanted.size) {
+    let path = path(folder, &wanted.digest);
+    if is_there(folder, &wanted.digest, wanted.size) {
         moved(i64::try_from(wanted.size).unwrap_or(i64::MAX));
         return Ok(path);
     }
     let mut temp =
         tempfile::NamedTempFile::new_in(folder).map_err(DebianError::io("creating a file in", folder))?;
-    let found = http.download(&wanted.url, wanted.size, temp.as_file_mut(), moved).await;
-    let found = found.map_err(|error| match error.is_not_found() {
-        true => DebianError::Updating {
-            mirror: wanted.url.origin().ascii_serialization(),
-            reason: format!("its signed list of packages names {}, which it does not have", wanted.url),
-        },
-        false => error.into(),
-    })?;
-    if found != wanted.digest {
-        return Err(DebianError::Mismatch { url: wanted.url.to_string(), expected: wanted.digest, found });
+    let mut problems = Vec::new();
+    for url in &wanted.urls {
+        match from_one(http, url, &wanted, temp.as_file_mut(), moved).await {
+            Ok(()) => {
+                temp.persist(&path).map_err(|error| DebianError::io("writing", &path)(error.error))?;
+                return Ok(path);
+            }
+            Err(problem) => problems.push(problem),
+        }
     }
-    temp.persist(&path).map_err(|error| DebianError::io("writing", &path)(error.error))?;
-    Ok(path)
+    Err(match (problems.pop(), wanted.urls.as_slice()) {
+        // The one mirror there is: it gave the list that has the package.
+        (Some(DebianError::Net(error)), [url]) if error.is_not_found() => DebianError::Updating {
+            mirror: url.origin().ascii_serialization(),
+            reason: format!("its signed list of packages names {url}, which it does not have"),
+        },
+        (Some(only), [_]) => only,
+        (last, _) => DebianError::Nowhere { problems: problems.into_iter().chain(last).collect() },
+    })
+}
+
+/// Fetches the file from one address.
+async fn from_one(
+    http: &Http,
+    url: &Url,
+    wanted: &Wanted,
+    file: &mut fs::File,
+    moved: &(dyn Fn(i64) + Send + Sync),
+) -> Result<(), DebianError> {
+    let found = http.download(url, wanted.size, file, moved).await?;
+    if found != wanted.digest {
+        moved(-i64::try_from(wanted.size).unwrap_or(0));
+        return Err(DebianError::Mismatch { url: url.to_string(), expected: wanted.digest, found });
+    }
+    Ok(())
 }

@@ -86,6 +86,16 @@ pub enum DebianError {
         /// Which files do not fit.
         reason: String,
     },
+    /// None of the places that may have a package gives it.
+    #[error(
+        "a package that pib.lock names is nowhere to be had: {}; name a `mirror` in [project] that has it, or take today's \
+         packages with `pib update --base`",
+        list(problems)
+    )]
+    Nowhere {
+        /// What each place said.
+        problems: Vec<DebianError>,
+    },
     /// A fetched file does not have the digest that its signed index names.
     #[error(
         "{url} is damaged or was changed: expected {expected}, found {found}; try again, or use another mirror"
@@ -123,6 +133,10 @@ pub enum DebianError {
     /// A worker thread died.
     #[error("a worker of the bootstrap stopped unexpectedly; please report this as a bug")]
     Worker(#[source] tokio::task::JoinError),
+}
+
+fn list(problems: &[DebianError]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl DebianError {

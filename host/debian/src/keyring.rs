@@ -42,11 +42,11 @@ impl Keyring {
         Ok(Self { keys: keys.collect::<Result<_, _>>().map_err(fail)? })
     }
 
-    /// Returns the signed text of `message`, with `\n` line ends.
+    /// Returns the signed text of `message`, with `\n` line ends, and the fingerprint of the key that signed it.
     ///
     /// # Errors
     /// When no signature counts; the text says what was found.
-    pub(super) fn verify(&self, message: &str, now: SystemTime) -> Result<String, String> {
+    pub(super) fn verify(&self, message: &str, now: SystemTime) -> Result<(String, String), String> {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (message, _headers) = CleartextSignedMessage::from_string(message)
             .map_err(|error| format!("it is no clear-signed text ({error})"))?;
@@ -54,7 +54,7 @@ impl Keyring {
         let mut problems = Vec::new();
         for signature in message.signatures() {
             match self.judge(signature, text.as_bytes(), now) {
-                Ok(()) => return Ok(text.replace("\r\n", "\n")),
+                Ok(key) => return Ok((text.replace("\r\n", "\n"), key)),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -64,7 +64,9 @@ impl Keyring {
         }
     }
 
-    fn judge(&self, signature: &Signature, text: &[u8], now: u64) -> Result<(), String> {
+    /// Returns the fingerprint of the ring's key that made the signature, in capital hexadecimal digits; that of the primary
+    /// key, also where a subkey signed.
+    fn judge(&self, signature: &Signature, text: &[u8], now: u64) -> Result<String, String> {
         let issuer = issuer(signature);
         let created = created(signature).ok_or_else(|| format!("the signature by {issuer} has no date"))?;
         if !signature.hash_alg().is_some_and(is_strong) {
@@ -82,7 +84,8 @@ impl Keyring {
             let (is_known, verified) = matches(key, signature, text);
             known |= is_known;
             if let Some(signer) = verified {
-                return signer.usable_at(key, created).map_err(|why| format!("the key {issuer} {why}"));
+                signer.usable_at(key, created).map_err(|why| format!("the key {issuer} {why}"))?;
+                return Ok(format!("{:X}", key.primary_key.fingerprint()));
             }
         }
         match known {

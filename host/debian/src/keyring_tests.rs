@@ -57,7 +57,9 @@ fn a_good_signature_by_key_or_subkey_counts() {
         sign(&key.primary_key, NOW - 5, None, HashAlgorithm::Sha256),
         sign(&key.secret_subkeys[0].key, NOW - 5, None, HashAlgorithm::Sha512),
     ] {
-        assert_eq!(ring.verify(&message, now()).as_deref(), Ok(TEXT));
+        let fingerprint = format!("{:X}", key.primary_key.fingerprint());
+        assert_eq!(fingerprint.len(), 40);
+        assert_eq!(ring.verify(&message, now()), Ok((TEXT.to_owned(), fingerprint)));
     }
 }
 

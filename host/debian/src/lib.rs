@@ -1,8 +1,9 @@
 //! A Debian archive as a client sees it, and the first part of making a system of its packages.
 //!
 //! [`bootstrap()`] fetches a release's packages from a mirror, believing only what Debian signed, and lays the essential
-//! ones over each other. The caller has the target's own dpkg install them all, in a container engine: a Dockerfile
-//! and a script say how. [`companion()`] takes programs of the building machine's own processor out of the same packages.
+//! ones over each other; [`bootstrap_again()`] does so with packages that a lock names. The caller has the target's own
+//! dpkg install them all, in a container engine: a Dockerfile and a script say how. [`companion()`] takes programs of the
+//! building machine's own processor out of the same packages.
 //!
 //! Invariants: nothing is used before its digest or signature was checked; nothing is unpacked on the host. Deliberately
 //! absent: the engine, and keeping what was made.
@@ -40,7 +41,7 @@ use std::path::Path;
 
 use pib_plan::base::Bootstrap;
 
-pub use bootstrap::{Prepared, bootstrap};
+pub use bootstrap::{Prepared, bootstrap, bootstrap_again, fetch_packages, has_packages};
 pub use companion::{CompanionRecipe, companion};
 pub use error::DebianError;
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};

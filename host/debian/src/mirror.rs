@@ -5,6 +5,8 @@ use std::path::Path;
 
 use url::Url;
 
+use super::Bootstrap;
+use super::date;
 use super::deb822;
 use super::error::DebianError;
 use super::release::DatePolicy;
@@ -13,6 +15,18 @@ use super::release::DatePolicy;
 pub const DEFAULT: &str = "http://deb.debian.org/debian";
 /// Debian's own security mirror network.
 pub const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
+
+/// Debian's archive of the past, which has every package that ever was in Debian, by the moment.
+/// <https://snapshot.debian.org/>
+const PAST: &str = "https://snapshot.debian.org/archive";
+/// How long after its release was signed an archive is looked at there, in seconds: it takes a copy four times a day, and of
+/// a moment it gives the last copy before. Until the next copy no package of the release is gone.
+const PAST_DELAY: u64 = 6 * 3600 + 1800;
+
+/// The name of Debian's main archive.
+pub(super) const MAIN: &str = "debian";
+/// The name of Debian's archive of security updates.
+pub(super) const SECURITY: &str = "debian-security";
 
 /// A mirror and where its address was found, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,11 +76,81 @@ impl HostApt {
     }
 }
 
+/// Where the packages of a release are.
+#[derive(Debug, Clone)]
+pub(super) struct Mirrors {
+    /// The mirror of the main archive.
+    pub main: Mirror,
+    /// The mirrors that may have the security updates, in the order of preference.
+    pub security: Vec<Mirror>,
+    /// The archive of the past.
+    past: Option<Url>,
+}
+
+impl Mirrors {
+    /// Returns mirrors that are known; what they do not have is nowhere.
+    pub(super) fn new(main: Mirror, security: Vec<Mirror>) -> Self {
+        Self { main, security, past: None }
+    }
+
+    /// Returns the mirrors that a recipe names, else the host's, else Debian's own.
+    ///
+    /// # Errors
+    /// When an address of the project's own is not usable.
+    pub(super) fn of(recipe: &Bootstrap, host: &HostApt) -> Result<Self, DebianError> {
+        let (main, security) = choose(recipe.mirror.as_deref(), recipe.security_mirror.as_deref(), host)?;
+        Ok(Self::new(main, security))
+    }
+
+    /// Returns the host's mirrors, else Debian's own.
+    ///
+    /// # Errors
+    /// When an address is not usable.
+    pub(super) fn of_debian(host: &HostApt) -> Result<Self, DebianError> {
+        let (main, security) = choose(None, None, host)?;
+        Ok(Self::new(main, security))
+    }
+
+    /// Has Debian's archive of the past asked for what no mirror has any more.
+    ///
+    /// # Errors
+    /// Never, while the address in this file is one.
+    pub(super) fn with_the_past(self) -> Result<Self, DebianError> {
+        Ok(self.with_past(parse_url(PAST)?))
+    }
+
+    /// Has an archive of the past asked last.
+    pub(super) fn with_past(self, past: Url) -> Self {
+        Self { past: Some(past), ..self }
+    }
+
+    /// Returns where the file at `path` of an archive may be, in the order in which to ask.
+    ///
+    /// # Errors
+    /// When there is no such archive.
+    pub(super) fn addresses(&self, archive: &str, moment: u64, path: &str) -> Result<Vec<Url>, DebianError> {
+        let mirrors = match archive {
+            MAIN => std::slice::from_ref(&self.main),
+            SECURITY => self.security.as_slice(),
+            _ => {
+                let reason = "pib knows the archives `debian` and `debian-security`".to_owned();
+                return Err(DebianError::BadMirror { mirror: archive.to_owned(), reason });
+            }
+        };
+        let past = self.past.as_ref().map(|url| {
+            let moment = date::stamp(moment.saturating_add(PAST_DELAY));
+            let text = format!("{}/{archive}/{moment}/{path}", url.as_str().trim_end_matches('/'));
+            parse_url(&text)
+        });
+        mirrors.iter().map(|mirror| mirror.join(path)).chain(past).collect()
+    }
+}
+
 /// Returns the mirrors of Debian's main archive and, in the order of preference, of its security archive.
 ///
 /// # Errors
 /// When an address of the project's own is not usable.
-pub(super) fn choose(
+fn choose(
     project: Option<&str>,
     project_security: Option<&str>,
     host: &HostApt,

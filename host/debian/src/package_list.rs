@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use pib_plan::id::Digest;
+use pib_plan::snapshot::is_plain;
 
 use super::{deb822, version};
 
@@ -112,17 +113,14 @@ fn set(package: &mut Package, name: &str, value: &str) {
 
 /// Refuses what would name a file outside its folder later, or could not be verified.
 fn check(package: &Package) -> io::Result<()> {
-    let plain = |text: &str, more: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
-        text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() < 200
-    };
-    let wrong = if !plain(&package.name, "+-.") {
+    let wrong = if !is_plain(&package.name, "+-.") {
         "Package"
-    } else if !plain(&package.version, "+-.~:") {
+    } else if !is_plain(&package.version, "+-.~:") {
         "Version"
-    } else if !plain(&package.architecture, "-") {
+    } else if !is_plain(&package.architecture, "-") {
         "Architecture"
-    } else if !plain(&package.filename, "+-._~/%:") || package.filename.split('/').any(|part| part == "..") {
+    } else if !is_plain(&package.filename, "+-._~/%:") || package.filename.split('/').any(|part| part == "..")
+    {
         "Filename"
     } else if package.size == 0 {
         "Size"

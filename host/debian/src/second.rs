@@ -1,9 +1,7 @@
 //! The second part of a bootstrap: what the target's own dpkg does, in the container engine.
 
 use pib_plan::native::{Native, ROOT};
-
-use super::package_list::Package;
-use super::selection::Selection;
+use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
 
 /// The folder of the tree that holds what only the second part needs. It removes it itself.
 pub const FOLDER: &str = ".pib-bootstrap";
@@ -27,13 +25,15 @@ pub(super) fn dockerfile(native: Option<&Native>) -> String {
 /// Two steps come before the rest: the packages that own the users and folders, then the essential ones. dpkg
 /// unpacks all packages of a step before it configures any, so that no pre-dependency can hold; it is told to go
 /// on, and still configures in the order of the dependencies. At the end every package must be whole.
-pub(super) fn script(selection: &Selection<'_>, epoch: u64) -> String {
-    let is_first = |name: &str| matches!(name, "base-passwd" | "base-files");
-    let list = |first: bool| {
-        let chosen = selection.essential.iter().filter(|package| is_first(&package.name) == first);
-        chosen.map(|package| package.file_name()).collect::<Vec<_>>().join(" ")
+pub(super) fn script(snapshot: &BaseSnapshot) -> String {
+    let epoch = snapshot.moment();
+    let is_first = |package: &SnapshotPackage| {
+        package.essential && matches!(package.name.as_str(), "base-passwd" | "base-files")
     };
-    let rest = selection.rest.iter().map(|package| package.file_name()).collect::<Vec<_>>().join(" ");
+    let list = |is_wanted: &dyn Fn(&SnapshotPackage) -> bool| {
+        let chosen = snapshot.packages.iter().filter(|package| is_wanted(package));
+        chosen.map(SnapshotPackage::file_name).collect::<Vec<_>>().join(" ")
+    };
     format!(
         r#"#!/bin/sh
 # Installs the packages of a minimal Debian, in an order in which each finds what it needs.
@@ -61,8 +61,9 @@ rm -rf /{FOLDER} /usr/sbin/policy-rc.d
 rm -f /var/lib/dpkg/*-old /var/lib/dpkg/lock* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache
 find /var/log -type f -size +0 -delete
 "#,
-        first = list(true),
-        essential = list(false),
+        first = list(&is_first),
+        essential = list(&|package| package.essential && !is_first(package)),
+        rest = list(&|package| !package.essential),
     )
 }
 
@@ -85,11 +86,10 @@ pub(super) fn sources(release: &str, has_security: bool) -> String {
 
 /// Returns what apt knows of packages that are there only because others need them, so that `apt autoremove`
 /// works on the finished system as on any other.
-pub(super) fn extended_states(selection: &Selection<'_>, architecture: &str) -> String {
-    let automatic = selection.all().filter(|package| !selection.wanted.contains(package.name.as_str()));
-    let mut automatic: Vec<_> = automatic.collect();
+pub(super) fn extended_states(snapshot: &BaseSnapshot, architecture: &str) -> String {
+    let mut automatic: Vec<_> = snapshot.packages.iter().filter(|package| package.automatic).collect();
     automatic.sort_by(|a, b| a.name.cmp(&b.name));
-    let paragraph = |package: &&Package| {
+    let paragraph = |package: &&SnapshotPackage| {
         format!("Package: {}\nArchitecture: {architecture}\nAuto-Installed: 1\n\n", package.name)
     };
     automatic.iter().map(paragraph).collect()
@@ -100,27 +100,36 @@ pub(super) const POLICY: &str = "#!/bin/sh\nexit 101\n";
 
 #[cfg(test)]
 mod tests {
+    use pib_plan::id::Digest;
+    use pib_plan::snapshot::ArchiveSnapshot;
+
     use super::*;
 
-    fn package(name: &str) -> Package {
-        Package {
+    fn snapshot(packages: &[(&str, bool, bool)]) -> BaseSnapshot {
+        let package = |&(name, essential, automatic): &(&str, bool, bool)| SnapshotPackage {
             name: name.to_owned(),
             version: "1:2~3".to_owned(),
-            architecture: "all".to_owned(),
-            ..Package::default()
-        }
+            arch: "all".to_owned(),
+            archive: "debian".to_owned(),
+            path: format!("pool/{name}"),
+            size: 1,
+            digest: Digest::of(b""),
+            essential,
+            automatic,
+        };
+        let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 77, key: "0A".to_owned() };
+        BaseSnapshot { archives: vec![archive], packages: packages.iter().map(package).collect() }
     }
 
     #[test]
     fn the_script_installs_every_package_once_and_in_order() {
-        let (files, passwd, libc, apt) =
-            (package("base-files"), package("base-passwd"), package("libc6"), package("apt"));
-        let selection = Selection {
-            essential: vec![&libc, &passwd, &files],
-            rest: vec![&apt],
-            wanted: ["apt", "base-files", "base-passwd"].map(str::to_owned).into(),
-        };
-        let script = script(&selection, 77);
+        let snapshot = snapshot(&[
+            ("libc6", true, true),
+            ("base-passwd", true, false),
+            ("base-files", true, false),
+            ("apt", false, false),
+        ]);
+        let script = script(&snapshot);
         let installed: Vec<&str> = script
             .lines()
             .filter_map(|line| line.strip_prefix("install --force-depends --install "))
@@ -134,17 +143,15 @@ mod tests {
             ]
         );
         assert!(script.contains("SOURCE_DATE_EPOCH=77\n") && script.contains("rm -rf /.pib-bootstrap "));
-        let states = extended_states(&selection, "arm64");
+        let states = extended_states(&snapshot, "arm64");
         assert_eq!(states, "Package: libc6\nArchitecture: arm64\nAuto-Installed: 1\n\n");
     }
 
     #[test]
     fn the_script_is_one_that_a_shell_accepts() {
-        let apt = package("apt");
-        let selection = Selection { rest: vec![&apt], ..Selection::default() };
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
-        std::fs::write(&path, script(&selection, 0)).unwrap();
+        std::fs::write(&path, script(&snapshot(&[("apt", false, false)]))).unwrap();
         let status = std::process::Command::new("sh").arg("-n").arg(&path).status().unwrap();
         assert!(status.success());
     }

@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
+
 use super::package_list::{Package, Packages};
 use super::version;
 
@@ -26,9 +28,29 @@ pub(super) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Returns all packages.
-    pub(super) fn all(&self) -> impl Iterator<Item = &'a Package> {
-        self.essential.iter().chain(&self.rest).copied()
+    /// Returns all packages, as they are kept in a lock; a package's archive is a number among `archives`.
+    ///
+    /// # Errors
+    /// When a package has no digest or no archive.
+    pub(super) fn packages(&self, archives: &[ArchiveSnapshot]) -> Result<Vec<SnapshotPackage>, String> {
+        let kept = |package: &Package, essential| {
+            let found = package.digest.zip(archives.get(package.archive));
+            let (digest, archive) =
+                found.ok_or_else(|| format!("the index has no digest of the package `{}`", package.name))?;
+            Ok(SnapshotPackage {
+                name: package.name.clone(),
+                version: package.version.clone(),
+                arch: package.architecture.clone(),
+                archive: archive.name.clone(),
+                path: package.filename.clone(),
+                size: package.size,
+                digest,
+                essential,
+                automatic: !self.wanted.contains(&package.name),
+            })
+        };
+        let essential = self.essential.iter().map(|package| kept(package, true));
+        essential.chain(self.rest.iter().map(|package| kept(package, false))).collect()
     }
 }
 

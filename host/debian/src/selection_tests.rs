@@ -31,7 +31,7 @@ fn essential_required_apt_included_and_their_dependencies_are_chosen() {
     let chosen = minimal(&packages, &["certs".to_owned()]).unwrap();
     assert_eq!(names(&chosen.essential), ["base-files", "libc", "sh"]);
     assert_eq!(names(&chosen.rest), ["apt", "ssl", "certs", "libmount", "mount"]);
-    assert_eq!(chosen.all().count(), 8);
+    assert_eq!(chosen.essential.len() + chosen.rest.len(), 8);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Suite {
     pub name: String,
     /// What it says of itself.
     pub release: Release,
+    /// The fingerprint of the key that signed that.
+    pub key: String,
 }
 
 /// What fetching and verifying needs.
@@ -67,14 +69,14 @@ impl Suite {
             origin: mirror.origin.clone(),
         };
         let text = String::from_utf8(bytes).map_err(|_| signature("it is not text".to_owned()))?;
-        let text = context.keyring.verify(&text, now).map_err(signature)?;
+        let (text, key) = context.keyring.verify(&text, now).map_err(signature)?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let index = |reason| DebianError::Index { url: url.to_string(), reason };
         let release = Release::parse(&text).map_err(index)?;
         for warning in release.check(wanted, seconds, context.dates).map_err(index)? {
             context.reporter.warn(format!("{url}: {warning}"));
         }
-        Ok(Self { mirror: mirror.clone(), name: name.to_owned(), release })
+        Ok(Self { mirror: mirror.clone(), name: name.to_owned(), release, key })
     }
 
     /// Returns the other name under which the mirror has the same release: `stable` for `trixie`.

@@ -16,6 +16,7 @@
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
 //! | [`order`] | the order of the stages, and why |
 //! | [`base`] | what a build starts from |
+//! | [`snapshot`] | the packages that a base is made of |
 //! | [`lockfile`] | `pib.lock` |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
@@ -59,6 +60,7 @@ pub mod record;
 pub mod resolve;
 pub mod secret;
 pub mod size;
+pub mod snapshot;
 pub mod suggest;
 pub mod system;
 pub mod variable;

@@ -122,7 +122,8 @@ impl Lockfile {
     /// Returns the digest of what the lock holds to, with this one of its bases: the others are for other targets.
     ///
     /// Where stages and bases come from is no part of it: what is the same stays so at another address. Nor are
-    /// dependencies: the order that follows from them is in the keys of the stages.
+    /// dependencies, since the order that follows from them is in the keys of the stages, and a base's packages, since
+    /// its digest stands for them.
     pub fn content(&self, base: Option<&LockedBase>) -> Digest {
         fn optional(hasher: &mut KeyHasher, digest: Option<&Digest>) {
             hasher.field(digest.map_or(&[][..], |digest| digest.as_bytes()));
@@ -131,7 +132,7 @@ impl Lockfile {
         let Self { fetch, bases: _, stages, targets: _ } = self;
         let mut hasher = KeyHasher::new("pib lock content 1");
         optional(&mut hasher, fetch.as_ref());
-        if let Some(LockedBase { arch, os, release, recipe, digest, epoch, source: _ }) = base {
+        if let Some(LockedBase { arch, os, release, recipe, digest, epoch, source: _, snapshot: _ }) = base {
             hasher.field(arch.as_str()).field(os).field(release);
             optional(&mut hasher, recipe.as_ref());
             hasher.field(digest.as_bytes()).field(epoch.to_le_bytes());

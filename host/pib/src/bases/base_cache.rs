@@ -3,6 +3,7 @@
 //! ```text
 //! <root>/bases/<hex>.tar          a base, named by the digest of its bytes
 //! <root>/bases/recipes/<hex>      the digest of the base that a recipe made last
+//! <root>/bases/packages/<hex>     the packages that the base with this digest was made of, for the locks of projects
 //! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
@@ -19,16 +20,20 @@ use std::path::{Path, PathBuf};
 use pib_debian::CompanionRecipe;
 use pib_plan::base::Bootstrap;
 use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::snapshot::BaseSnapshot;
 
 use super::error::BaseError;
 use super::{STEP, canonical};
 use pib_event::{Reporter, ReporterExt};
 
-/// The version of the way in which bases are made. Raise it when the same recipe would give another tree.
-const RECIPE_VERSION: &str = "1";
+/// The version of the way in which bases are made. Raise it when the same recipe would give another tree, or when more is
+/// noted of what was made.
+const RECIPE_VERSION: &str = "2";
 
 /// The most that is read of a file that holds a digest.
 pub(super) const MAX_NAME: u64 = 1 << 10;
+/// The most that is read of a file that holds packages: 10,000 of them.
+const MAX_SNAPSHOT: u64 = 8 << 20;
 
 /// A base in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +66,12 @@ impl BaseCache {
     pub fn find(&self, digest: Digest) -> Option<StoredBase> {
         let path = self.bases().join(format!("{}.tar", digest.hex()));
         path.is_file().then_some(StoredBase { path, digest })
+    }
+
+    /// Returns the packages that the base with this digest was made of, where an earlier bootstrap noted them.
+    pub fn snapshot(&self, digest: Digest) -> Option<BaseSnapshot> {
+        let text = pib_file::read_text(self.snapshot_path(digest), MAX_SNAPSHOT).ok()?;
+        serde_json::from_str(&text).ok().filter(|snapshot: &BaseSnapshot| snapshot.check().is_ok())
     }
 
     /// Returns the base that the recipe made last, if it is still there.
@@ -141,7 +152,10 @@ impl BaseCache {
         self.bases().join("companions").join(recipe.key().hex())
     }
 
-    /// Normalises the file tree that the engine exported and keeps it as what `recipe` made. This blocks.
+    /// Normalises the file tree that the engine exported and keeps it, with the packages that it was made of. This blocks.
+    ///
+    /// With `recipe` it is what projects without a lock get: nothing may be told as that but what was made of the packages
+    /// that a mirror offers now.
     ///
     /// # Errors
     /// When the stream breaks or the cache cannot be written.
@@ -149,23 +163,25 @@ impl BaseCache {
         &self,
         _lock: &CacheLock,
         tree: impl Read,
-        recipe: &Bootstrap,
-        epoch: u64,
+        snapshot: &BaseSnapshot,
+        recipe: Option<&Bootstrap>,
     ) -> Result<StoredBase, BaseError> {
         let temp = self.temp();
         let mut output =
             tempfile::NamedTempFile::new_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
         let mut spool = tempfile::tempfile_in(&temp).map_err(BaseError::io("creating a file in", &temp))?;
-        let (digest, _size) = canonical::normalise(tree, output.as_file_mut(), &mut spool, epoch).map_err(
-            |error| match error.kind() {
+        let (digest, _size) = canonical::normalise(tree, output.as_file_mut(), &mut spool, snapshot.moment())
+            .map_err(|error| match error.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     BaseError::io("writing to", &temp)(error)
                 }
                 _ => BaseError::Stream(error),
-            },
-        )?;
+            })?;
+        self.note_snapshot(digest, snapshot)?;
         let base = self.keep(output, digest)?;
-        self.remember(recipe, digest)?;
+        if let Some(recipe) = recipe {
+            self.remember(recipe, digest)?;
+        }
         Ok(base)
     }
 
@@ -220,12 +236,27 @@ impl BaseCache {
         self.bases().join("tarballs").join(tarball.hex())
     }
 
+    fn note_snapshot(&self, digest: Digest, snapshot: &BaseSnapshot) -> Result<(), BaseError> {
+        let path = self.snapshot_path(digest);
+        let text =
+            serde_json::to_string(snapshot).map_err(|error| BaseError::io("writing", &path)(error.into()))?;
+        self.write(path, &text)
+    }
+
+    fn snapshot_path(&self, digest: Digest) -> PathBuf {
+        self.bases().join("packages").join(digest.hex())
+    }
+
     fn note(&self, path: PathBuf, digest: Digest) -> Result<(), BaseError> {
+        self.write(path, &digest.to_string())
+    }
+
+    fn write(&self, path: PathBuf, line: &str) -> Result<(), BaseError> {
         let folder = path.parent().unwrap_or(&self.root);
         let write = || {
             fs::create_dir_all(folder)?;
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            writeln!(file, "{digest}")?;
+            writeln!(file, "{line}")?;
             file.persist(&path)?;
             Ok(())
         };

@@ -1,4 +1,5 @@
 use pib_plan::id::Arch;
+use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
 
 use super::*;
 use pib_event::Silent;
@@ -12,6 +13,22 @@ fn recipe() -> Bootstrap {
         security_mirror: None,
         include: vec!["b".to_owned(), "a".to_owned()],
     }
+}
+
+fn snapshot() -> BaseSnapshot {
+    let package = SnapshotPackage {
+        name: "a".to_owned(),
+        version: "1".to_owned(),
+        arch: "all".to_owned(),
+        archive: "debian".to_owned(),
+        path: "pool/a.deb".to_owned(),
+        size: 1,
+        digest: Digest::of(b"a"),
+        essential: true,
+        automatic: false,
+    };
+    let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 9, key: "0A".to_owned() };
+    BaseSnapshot { archives: vec![archive], packages: vec![package] }
 }
 
 fn tree() -> Vec<u8> {
@@ -32,7 +49,7 @@ fn a_stored_base_is_found_by_digest_and_recipe() {
     let cache = BaseCache::new(folder.path().join("cache"));
     assert_eq!(cache.find_recipe(&recipe()), None);
     let lock = cache.lock(&Silent).unwrap();
-    let base = cache.store(&lock, &tree()[..], &recipe(), 9).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), Some(&recipe())).unwrap();
     assert_eq!(digest_file(&base.path).unwrap(), base.digest);
     assert_eq!(cache.find(base.digest), Some(base.clone()));
     assert_eq!(cache.find_recipe(&recipe()), Some(base.clone()));
@@ -48,12 +65,31 @@ fn a_stored_base_is_found_by_digest_and_recipe() {
 }
 
 #[test]
+fn what_a_lock_names_is_no_other_projects_base() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = BaseCache::new(folder.path());
+    let lock = cache.lock(&Silent).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), None).unwrap();
+    assert_eq!(cache.find_recipe(&recipe()), None);
+    assert_eq!(
+        (cache.find(base.digest), cache.snapshot(base.digest)),
+        (Some(base.clone()), Some(snapshot()))
+    );
+    let path = folder.path().join("bases/packages").join(base.digest.hex());
+    let text = fs::read_to_string(&path).unwrap();
+    for damaged in ["", "{", &text.replace("pool/", "../pool/"), &text.replace("\"a\"", "\"a b\"")] {
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(cache.snapshot(base.digest), None, "{damaged}");
+    }
+}
+
+#[test]
 fn a_broken_stream_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cache = BaseCache::new(folder.path());
     let lock = cache.lock(&Silent).unwrap();
     let cut = &tree()[..700];
-    assert!(matches!(cache.store(&lock, cut, &recipe(), 9), Err(BaseError::Stream(_))));
+    assert!(matches!(cache.store(&lock, cut, &snapshot(), Some(&recipe())), Err(BaseError::Stream(_))));
     assert_eq!(cache.find_recipe(&recipe()), None);
     let tars = fs::read_dir(folder.path().join("bases")).unwrap();
     assert_eq!(tars.flatten().filter(|entry| entry.path().extension().is_some()).count(), 0);
@@ -77,7 +113,7 @@ fn what_is_forgotten_is_made_anew_and_still_found_by_its_digest() {
     let folder = tempfile::tempdir().unwrap();
     let cache = BaseCache::new(folder.path());
     let lock = cache.lock(&Silent).unwrap();
-    let base = cache.store(&lock, &tree()[..], &recipe(), 9).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), Some(&recipe())).unwrap();
     let machine = pib_plan::native::Machine::Amd64;
     let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap();
     let mut file = tempfile::NamedTempFile::new_in(cache.temp()).unwrap();

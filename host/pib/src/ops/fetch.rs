@@ -1,18 +1,28 @@
 //! Fetches what a build needs of stages, so that it needs no network for them.
 
+use std::collections::BTreeMap;
+
+use pib_plan::base::WantedBase;
+use pib_plan::id::INIT;
 use serde::Serialize;
 
 use crate::pipeline::resolve_all::resolve_all;
+use crate::pipeline::{Resolved, base_source};
 use crate::project::{Error, LockMode, Project, Session};
+use crate::source::Package;
 
 /// What is in the cache now.
 #[derive(Debug, Clone, Serialize)]
 pub struct FetchSummary {
     /// The stages of the project and its targets, as `name version`, in build order.
     pub stages: Vec<String>,
+    /// The bases whose packages the lock names, as `arch packages`: those of each architecture are there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub packages: BTreeMap<String, usize>,
 }
 
-/// Resolves the stages of the project and of its targets, fetches them, and writes the lock where it changes.
+/// Resolves the stages of the project and of its targets, fetches them and the packages of the bases that the lock names,
+/// and writes the lock where it changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
@@ -21,9 +31,13 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let all = resolve_all(session, &project, mode).await?;
-    let mut stages: Vec<String> = Vec::new();
+    let (mut stages, mut packages) = (Vec::new(), BTreeMap::new());
     for part in &all.parts {
-        for package in part.packages().await? {
+        let fetched = part.packages().await?;
+        if let Some((arch, count)) = fetch_base(session, mode, part, &fetched).await? {
+            packages.insert(arch, count);
+        }
+        for package in fetched {
             let stage = format!("{} {}", package.name, package.version);
             if !stages.contains(&stage) {
                 stages.push(stage);
@@ -31,5 +45,21 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
         }
     }
     all.write_lock(mode)?;
-    Ok(FetchSummary { stages })
+    Ok(FetchSummary { stages, packages })
+}
+
+/// Fetches the packages of a part's base; returns its architecture and their number, where the lock names them.
+async fn fetch_base(
+    session: &Session,
+    mode: LockMode,
+    part: &Resolved,
+    packages: &[Package],
+) -> Result<Option<(String, usize)>, Error> {
+    let Project { manifest, dir, .. } = &part.project;
+    let Some(init) = packages.iter().find(|package| package.name.as_str() == INIT) else { return Ok(None) };
+    // What cannot be built has no base; a build says why.
+    let Ok(source) = base_source::source(manifest, dir, init) else { return Ok(None) };
+    let locked = part.lock.base(WantedBase { project: &manifest.project, source: &source });
+    let count = base_source::fetch_packages(session, mode, &source, locked).await?;
+    Ok(count.map(|count| (manifest.project.arch.to_string(), count)))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pib_debian::{Folders, HostApt};
+use pib_debian::{Folders, HostApt, has_packages};
 use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
 use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
 use pib_plan::id::{Arch, Digest, KeyHasher};
@@ -12,6 +12,7 @@ use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
 use pib_plan::mode::Mode;
 use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
+use pib_plan::snapshot::BaseSnapshot;
 
 use super::labels::LABEL;
 use super::{connection, native};
@@ -102,11 +103,15 @@ pub(crate) async fn ensure(
         cache_lock::used(&found.path);
         return Ok(found);
     }
-    let is_here = matches!(source, BaseSource::Tarball { location: Location::Path(_), .. });
+    let is_here = match source {
+        BaseSource::Tarball { location, .. } => matches!(location, Location::Path(_)),
+        BaseSource::Bootstrap(_) => snapshot(locked).is_some_and(|own| has_packages(&cache.debs(), own)),
+        BaseSource::ContainerImage { .. } => false,
+    };
     if mode.offline && !is_here {
         return Err(Error::Stage {
             message: "the base is not in the cache, and --offline forbids to fetch it".to_owned(),
-            help: Some("Run the build once with the network.".to_owned()),
+            help: Some("Run `pib fetch`, or the build, once with the network.".to_owned()),
         });
     }
     let native = match source {
@@ -124,7 +129,7 @@ pub(crate) async fn ensure(
     let made = match (find(&cache, source, locked), source) {
         (Some(found), _) => found,
         (None, BaseSource::Bootstrap(recipe)) => {
-            bootstrap(session, &cache, lock, recipe, native.as_ref()).await?
+            bootstrap(session, &cache, lock, (recipe, snapshot(locked)), native.as_ref()).await?
         }
         (None, BaseSource::Tarball { location, digest }) => {
             bases::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
@@ -139,10 +144,38 @@ pub(crate) async fn ensure(
     reporter.finished(bases::STEP, false);
     match locked {
         Some(locked) if locked.digest != made.digest => {
-            Err(Error::BaseMoved { locked: locked.digest, found: made.digest })
+            let (found, locked, listed) = (made.digest, locked.digest, locked.snapshot.is_some());
+            Err(if listed {
+                Error::BaseDiffers { locked, found }
+            } else {
+                Error::BaseMoved { locked, found }
+            })
         }
         _ => Ok(made),
     }
+}
+
+/// Returns the packages that a locked base is made of.
+fn snapshot(locked: Option<&LockedBase>) -> Option<&BaseSnapshot> {
+    locked?.snapshot.as_ref()
+}
+
+/// Fetches the packages of a base that the lock names and the cache does not have; returns how many it is made of. None
+/// where there is nothing to fetch.
+pub(crate) async fn fetch_packages(
+    session: &Session,
+    mode: LockMode,
+    source: &BaseSource,
+    locked: Option<&LockedBase>,
+) -> Result<Option<usize>, Error> {
+    let cache = BaseCache::new(&session.cache);
+    let (BaseSource::Bootstrap(recipe), Some(snapshot)) = (source, snapshot(locked)) else { return Ok(None) };
+    if !mode.offline && find(&cache, source, locked).is_none() {
+        let (debs, host) = (cache.debs(), HostApt::read(&session.host_root));
+        pib_debian::fetch_packages(&debs, recipe, snapshot, &host, &session.reporter).await?;
+        session.reporter.finished(bases::STEP, false);
+    }
+    Ok(Some(snapshot.packages.len()))
 }
 
 fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> Option<StoredBase> {
@@ -156,12 +189,17 @@ fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> 
 
 /// Returns what the lock says of a base.
 pub(crate) fn locked(
+    session: &Session,
     manifest: &ProjectManifest,
     source: &BaseSource,
     stored: &StoredBase,
 ) -> Result<LockedBase, Error> {
     let wanted = WantedBase { project: &manifest.project, source };
-    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?))
+    let snapshot = match source {
+        BaseSource::Bootstrap(_) => BaseCache::new(&session.cache).snapshot(stored.digest),
+        _ => None,
+    };
+    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?, snapshot))
 }
 
 /// Returns the time of the newest file of a base, in seconds since 1970: what the image's times are clamped to.
@@ -190,12 +228,13 @@ async fn tools(
     Ok((engine, native))
 }
 
-/// Runs both parts of a bootstrap: the packages are laid out here, and installed in the engine.
+/// Runs both parts of a bootstrap: the packages are laid out here, and installed in the engine. They are those of the
+/// snapshot, else what the mirrors have now.
 async fn bootstrap(
     session: &Session,
     cache: &BaseCache,
     lock: CacheLock,
-    recipe: &Bootstrap,
+    (recipe, snapshot): (&Bootstrap, Option<&BaseSnapshot>),
     tools: Option<&(Engine, Option<Native>)>,
 ) -> Result<StoredBase, Error> {
     let Some((engine, native)) = tools else {
@@ -204,7 +243,12 @@ async fn bootstrap(
     let host = HostApt::read(&session.host_root);
     let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
     let folders = Folders { debs: &debs, temp: &temp };
-    let prepared = pib_debian::bootstrap(folders, recipe, &host, &session.reporter).await?;
+    let prepared = match snapshot {
+        Some(snapshot) => {
+            pib_debian::bootstrap_again(folders, recipe, snapshot, &host, &session.reporter).await?
+        }
+        None => pib_debian::bootstrap(folders, recipe, &host, &session.reporter).await?,
+    };
     let plan = first_plan(&prepared, recipe.arch, native.as_ref())?;
     let tag = format!("pib-bootstrap:{}", &plan.key.hex()[..16]);
     let mut request = BuildRequest::new(&plan, &tag);
@@ -212,8 +256,10 @@ async fn bootstrap(
     engine.build(&request, &*session.reporter).await?;
     let tree = engine.export(&tag).await?;
     let fault = tree.fault();
-    let (cache, recipe, epoch) = (cache.clone(), recipe.clone(), prepared.epoch);
-    let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &recipe, epoch);
+    // What a lock names may be a stranger's choice, and is no other project's base.
+    let (cache, own) = (cache.clone(), snapshot.is_none().then(|| recipe.clone()));
+    let made_of = prepared.snapshot.clone();
+    let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &made_of, own.as_ref());
     let stored = blocking::read(tree, store).await;
     // The container image has served; what builds start from is loaded from the stored tarball.
     let removed = engine.remove_image(&tag).await;

@@ -53,7 +53,7 @@ pub(crate) async fn base(
         BaseLookup::Unknown(rendered) => {
             let stored = rendered.fetch_base(session, options, None).await?;
             let manifest = &rendered.packages.project().manifest;
-            let locked = base_source::locked(manifest, &rendered.base, &stored)?;
+            let locked = base_source::locked(session, manifest, &rendered.base, &stored)?;
             Ok(Based::new(*rendered, Some(locked)))
         }
     }
@@ -105,7 +105,7 @@ impl Rendered {
     fn locked_base(&self, mode: LockMode) -> Option<LockedBase> {
         let wanted = self.wanted_base();
         let locked = self.packages.resolved.lock.base(wanted)?;
-        let new = LockedBase::new(wanted, locked.digest, locked.epoch);
+        let new = LockedBase::new(wanted, locked.digest, locked.epoch, locked.snapshot.clone());
         let keep = mode.locked && locked.is_older_form_of(&new);
         Some(if keep { locked.clone() } else { new })
     }
@@ -185,7 +185,7 @@ impl Based {
         };
         let arch = self.rendered.packages.project().manifest.project.arch;
         let epoch = base_source::container_image_epoch(session, engine, reference, arch).await?;
-        let locked = LockedBase::new(self.rendered.wanted_base(), self.digest, epoch);
+        let locked = LockedBase::new(self.rendered.wanted_base(), self.digest, epoch, None);
         Ok(Self::new(self.rendered, Some(locked)))
     }
 

@@ -197,6 +197,18 @@ pub enum Error {
         /// What was made.
         found: Digest,
     },
+    /// The packages that the lock names did not make the base that it names.
+    #[error("pib.lock holds the base {locked}, and the packages that it lists for it made {found}")]
+    #[diagnostic(help(
+        "Another pib may make bases in another way, or somebody changed pib.lock. Take its last version that built \
+         from version control, or make a new base with `pib update --base`."
+    ))]
+    BaseDiffers {
+        /// What the lock holds.
+        locked: Digest,
+        /// What was made.
+        found: Digest,
+    },
     /// A stage cannot be fetched.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -314,7 +326,11 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::Stage { .. } => 3,
             Self::UserConfig { .. } => 3,
-            Self::Assemble(_) | Self::Lock(_) | Self::Locked(_) | Self::BaseMoved { .. } => 3,
+            Self::Assemble(_)
+            | Self::Lock(_)
+            | Self::Locked(_)
+            | Self::BaseMoved { .. }
+            | Self::BaseDiffers { .. } => 3,
             Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
             Self::Placed(placed) => placed.what.exit_code(),
             Self::Targets { failed, .. } => targets_code(failed),

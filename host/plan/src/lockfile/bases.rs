@@ -3,6 +3,7 @@
 use super::{LockedBase, Lockfile};
 use crate::base::{BaseSource, Location, NeededBase, WantedBase};
 use crate::id::{Arch, Digest};
+use crate::snapshot::BaseSnapshot;
 
 /// What a lock holds one base for.
 pub(super) type Slot<'a> = (Arch, &'a str, &'a str);
@@ -50,7 +51,7 @@ impl Lockfile {
 
 impl LockedBase {
     /// Returns the lock's entry for a base that has been made, fetched or found.
-    pub fn new(wanted: WantedBase<'_>, digest: Digest, epoch: u64) -> Self {
+    pub fn new(wanted: WantedBase<'_>, digest: Digest, epoch: u64, snapshot: Option<BaseSnapshot>) -> Self {
         let WantedBase { project, source } = wanted;
         Self {
             arch: project.arch,
@@ -60,6 +61,7 @@ impl LockedBase {
             digest,
             epoch,
             source: source.describe(),
+            snapshot,
         }
     }
 
@@ -141,7 +143,7 @@ mod tests {
 
     fn locked(source: &BaseSource, content: &[u8]) -> LockedBase {
         let manifest = manifest("");
-        LockedBase::new(WantedBase { project: &manifest.project, source }, Digest::of(content), 7)
+        LockedBase::new(WantedBase { project: &manifest.project, source }, Digest::of(content), 7, None)
     }
 
     fn found(lock: &Lockfile, source: &BaseSource) -> Option<Digest> {

@@ -6,6 +6,7 @@ use semver::Version;
 
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::snapshot::BaseSnapshot;
 
 /// The newest schema that this code reads, and the one that it writes.
 pub const VERSION: u32 = 1;
@@ -41,6 +42,8 @@ pub struct LockedBase {
     pub epoch: u64,
     /// Where it came from, if pib did not make it itself.
     pub source: Option<String>,
+    /// The packages that pib made it of; absent where a pib that did not note them wrote the lock.
+    pub snapshot: Option<BaseSnapshot>,
 }
 
 /// One stage of the build.

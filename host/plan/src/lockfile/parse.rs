@@ -12,6 +12,7 @@ use super::LockError;
 use super::locked::{LockedBase, LockedStage, Lockfile, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 /// The largest lock that is read, in bytes: thousands of stages.
 const MAX_LOCK: usize = 16 << 20;
@@ -60,6 +61,8 @@ struct BaseSchema {
     digest: Digest,
     epoch: u64,
     source: Option<String>,
+    archives: Option<Vec<ArchiveSnapshot>>,
+    packages: Option<Vec<SnapshotPackage>>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -96,13 +99,13 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
         return Err(input.error(span, "the conflict begins here", message, help));
     }
     check_version(input)?;
-    let schema: Schema = input.read()?;
-    check_bases(input, &schema.base)?;
+    let mut schema: Schema = input.read()?;
+    let bases = read_bases(input, std::mem::take(&mut schema.base))?;
     check_stages(input, &schema.stage)?;
     let targets = read_targets(input, &schema)?;
     let mut lock = Lockfile {
         fetch: schema.fetch,
-        bases: schema.base.into_iter().map(|base| base.into_inner().into()).collect(),
+        bases,
         stages: schema.stage.into_iter().map(Into::into).collect(),
         targets,
     };
@@ -166,19 +169,24 @@ fn check_version(input: Input<'_>) -> Result<(), LockError> {
     Ok(())
 }
 
-fn check_bases(input: Input<'_>, bases: &[Spanned<BaseSchema>]) -> Result<(), LockError> {
+/// Returns the bases; there is one for each system that is asked for, and what it is made of can be used.
+fn read_bases(input: Input<'_>, bases: Vec<Spanned<BaseSchema>>) -> Result<Vec<LockedBase>, LockError> {
     let mut seen = BTreeSet::new();
+    let mut read = Vec::new();
     for base in bases {
-        let inner = base.get_ref();
-        if !seen.insert((inner.arch, &inner.os, &inner.release, inner.recipe)) {
-            let message = format!(
-                "`{}` has two bases for {} {} on {}",
-                input.file, inner.os, inner.release, inner.arch
-            );
-            return Err(input.error(base.span(), "the second", message, MAKE_ANEW));
+        let span = base.span();
+        let base = base.into_inner().read().map_err(|what| {
+            let message = format!("`{}`: the base's packages {what}", input.file);
+            input.error(span.clone(), "this base", message, MAKE_ANEW)
+        })?;
+        if !seen.insert((base.arch, base.os.clone(), base.release.clone(), base.recipe)) {
+            let message =
+                format!("`{}` has two bases for {} {} on {}", input.file, base.os, base.release, base.arch);
+            return Err(input.error(span, "the second", message, MAKE_ANEW));
         }
+        read.push(base);
     }
-    Ok(())
+    Ok(read)
 }
 
 /// Returns the stages of each target: the project's, less those that it is without, and its own.
@@ -243,10 +251,17 @@ fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockErro
     Ok(())
 }
 
-impl From<BaseSchema> for LockedBase {
-    fn from(base: BaseSchema) -> Self {
-        let BaseSchema { arch, os, release, recipe, digest, epoch, source } = base;
-        Self { arch, os, release, recipe, digest, epoch, source }
+impl BaseSchema {
+    /// Returns the base; the error is what is wrong with its packages.
+    fn read(self) -> Result<LockedBase, String> {
+        let Self { arch, os, release, recipe, digest, epoch, source, archives, packages } = self;
+        let snapshot = match (archives, packages) {
+            (None, None) => None,
+            (Some(archives), Some(packages)) => Some(BaseSnapshot { archives, packages }),
+            _ => return Err("stand there without their archives, or the archives without them".to_owned()),
+        };
+        snapshot.as_ref().map_or(Ok(()), BaseSnapshot::check)?;
+        Ok(LockedBase { arch, os, release, recipe, digest, epoch, source, snapshot })
     }
 }
 

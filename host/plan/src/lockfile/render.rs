@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::locked::{LockedStage, Lockfile, VERSION};
+use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 const HEADER: &str = "\
 # This file is written by pib; it says exactly what the build consists of. Keep it in version control.
@@ -30,6 +31,9 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
         string(out, "digest", &base.digest)?;
         writeln!(out, "epoch = {}", base.epoch)?;
         option(out, "source", base.source.as_ref())?;
+        if let Some(snapshot) = &base.snapshot {
+            write_snapshot(out, snapshot)?;
+        }
     }
     for stage in &lock.stages {
         write_stage(out, "[[stage]]", stage)?;
@@ -53,6 +57,33 @@ fn write_target(out: &mut String, shared: &[LockedStage], name: &str, stages: &[
         write_stage(out, "[[target.stage]]", stage)?;
     }
     Ok(())
+}
+
+/// Writes what a base is made of, a line for each package.
+fn write_snapshot(out: &mut String, snapshot: &BaseSnapshot) -> fmt::Result {
+    out.write_str("archives = [\n")?;
+    for ArchiveSnapshot { name, moment, key } in &snapshot.archives {
+        writeln!(out, "    {{ name = {}, moment = {moment}, key = {} }},", quoted(name), quoted(key))?;
+    }
+    out.write_str("]\npackages = [\n")?;
+    for package in &snapshot.packages {
+        let SnapshotPackage { name, version, arch, archive, path, size, digest, essential, automatic } =
+            package;
+        let (name, version, arch) = (quoted(name), quoted(version), quoted(arch));
+        write!(
+            out,
+            "    {{ name = {name}, version = {version}, arch = {arch}, archive = {}",
+            quoted(archive)
+        )?;
+        write!(out, ", path = {}, size = {size}, digest = {}", quoted(path), quoted(digest))?;
+        for (mark, is_set) in [("essential", essential), ("automatic", automatic)] {
+            if *is_set {
+                write!(out, ", {mark} = true")?;
+            }
+        }
+        out.write_str(" },\n")?;
+    }
+    out.write_str("]\n")
 }
 
 fn write_stage(out: &mut String, head: &str, stage: &LockedStage) -> fmt::Result {

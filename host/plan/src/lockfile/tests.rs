@@ -6,6 +6,7 @@ use super::*;
 use crate::id::{Arch, Digest};
 use crate::index::{GitReference, GitSource, HookRef, SourceId};
 use crate::resolve::{Facts, Root, Update};
+use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 fn name(text: &str) -> StageName {
     text.parse().unwrap()
@@ -194,11 +195,36 @@ fn any_digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest::from_bytes)
 }
 
+fn any_snapshot() -> impl Strategy<Value = BaseSnapshot> {
+    let package = ("[0-9][A-Za-z0-9.+:~-]{0,9}", "[a-z]{2,5}", "[a-z]/[a-z0-9._~%:+-]{1,9}x");
+    let package = (package, 1..1_u64 << 30, any_digest(), any::<bool>());
+    let packages = proptest::collection::btree_map("[a-z][a-z0-9+.-]{0,6}", package, 1..5);
+    (packages, 0..5_usize, 0..1_u64 << 40).prop_map(|(packages, essential, moment)| BaseSnapshot {
+        archives: vec![ArchiveSnapshot { name: "debian".to_owned(), moment, key: "0AF9".to_owned() }],
+        packages: packages
+            .into_iter()
+            .enumerate()
+            .map(|(number, (name, ((version, arch, path), size, digest, automatic)))| SnapshotPackage {
+                name,
+                version,
+                arch,
+                archive: "debian".to_owned(),
+                path,
+                size,
+                digest,
+                essential: number < essential,
+                automatic,
+            })
+            .collect(),
+    })
+}
+
 fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
     let digests = (of(any_digest()), any_digest());
-    let base = (0..3_usize, "[a-z]{1,4}", "\\PC{0,6}", digests, 0..1_u64 << 40, of("(?s).{0,12}")).prop_map(
-        |(arch, os, release, (recipe, digest), epoch, source)| LockedBase {
+    let kind = ("[a-z]{1,4}", "\\PC{0,6}", of("(?s).{0,12}"));
+    let base = (0..3_usize, kind, digests, 0..1_u64 << 40, of(any_snapshot())).prop_map(
+        |(arch, (os, release, source), (recipe, digest), epoch, snapshot)| LockedBase {
             arch: Arch::ALL[arch],
             os,
             release,
@@ -206,6 +232,7 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             digest,
             epoch,
             source,
+            snapshot,
         },
     );
     let source = prop_oneof![
@@ -257,5 +284,32 @@ proptest! {
         turned.bases.reverse();
         prop_assert_eq!(turned.to_text(), text, "the text depends on the order in memory");
         prop_assert!(lock.diff(&lock).is_empty());
+    }
+}
+
+#[test]
+fn packages_of_a_base_that_could_mean_more_are_refused() {
+    let lines = "archives = [\n    { name = \"debian\", moment = 7, key = \"0A\" },\n]\npackages = [\n    \
+                 { name = \"apt\", version = \"1\", arch = \"all\", archive = \"debian\", path = \"pool/a.deb\", \
+                 size = 1, digest = \"sha256:5b9a010e6730e4019e90fcb81c92ad59f061955890d691b7d111637d3f8d3dab\" },\n]\n";
+    let at = SMALL[..SMALL.find("[[stage]]").unwrap()].trim_end().len();
+    let with = |lines: &str| format!("{}\n{lines}{}", &SMALL[..at], &SMALL[at..]);
+    let lock = Lockfile::parse(FILE_NAME, &with(lines)).unwrap();
+    assert_eq!(lock.bases[0].snapshot.as_ref().unwrap().packages[0].name, "apt");
+    assert_eq!(Lockfile::parse(FILE_NAME, &lock.to_text()).unwrap(), lock);
+    let (archives, packages) = lines.split_at(lines.find("packages").unwrap());
+    for wrong in [
+        archives,
+        packages,
+        &lines.replace("\"apt\"", "\"apt; reboot\""),
+        &lines.replace("pool/", "../"),
+        &lines.replace("moment = 7", "moment = 7, more = 1"),
+        &lines.replace("size = 1", "size = -1"),
+    ] {
+        let (message, ..) = failure(&with(wrong));
+        assert!(
+            message.starts_with("`pib.lock`: the base's packages") || message.contains("could not read"),
+            "{message}"
+        );
     }
 }

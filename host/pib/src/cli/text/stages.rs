@@ -55,7 +55,11 @@ impl Updated {
 impl FetchSummary {
     /// Returns the summary for people.
     pub(crate) fn to_text(&self) -> String {
-        format!("{} stages are in the cache", self.stages.len())
+        let mut text = format!("{} stages are in the cache", self.stages.len());
+        for (arch, count) in &self.packages {
+            text.push_str(&format!(", and the base for {arch}, or the {count} packages that make it"));
+        }
+        text
     }
 }
 

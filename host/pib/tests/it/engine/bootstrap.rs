@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use pib_debian::{DatePolicy, DebianError, Folders, HostApt, bootstrap};
+use pib_debian::{DatePolicy, DebianError, Folders, HostApt, bootstrap, bootstrap_again};
 use pib_event::{Event, Reporter};
 use pib_plan::base::Bootstrap;
 use pib_plan::id::Arch;
@@ -68,7 +68,7 @@ async fn the_first_part_of_a_real_bootstrap_is_whole_and_repeats_to_the_byte() {
     let host = HostApt::read(Path::new("/"));
     let first = bootstrap(folders, &recipe(Arch::Arm64), &host, &reporter).await.unwrap();
 
-    let names: Vec<&str> = first.packages.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = first.snapshot.packages.iter().map(|package| package.name.as_str()).collect();
     for name in
         ["apt", "base-files", "base-passwd", "dash", "dpkg", "libc6", "mount", "debian-archive-keyring"]
     {
@@ -96,7 +96,23 @@ async fn the_first_part_of_a_real_bootstrap_is_whole_and_repeats_to_the_byte() {
         bytes == std::fs::read(second.context().join(&second.files()[0])).unwrap(),
         "the two tars differ"
     );
-    drop((first, second));
+    // The same again on a machine that has nothing but what a lock says.
+    let other = tempfile::tempdir().unwrap();
+    let (debs, elsewhere) = self::folders(other.path());
+    let other = Folders { debs: &debs, temp: &elsewhere };
+    let again =
+        bootstrap_again(other, &recipe(Arch::Arm64), &first.snapshot, &host, &reporter).await.unwrap();
+    assert!(
+        bytes == std::fs::read(again.context().join(&again.files()[0])).unwrap(),
+        "made again, it differs"
+    );
+    assert_eq!(first.snapshot.check(), Ok(()));
+    assert!(
+        first.snapshot.archives.iter().all(|archive| archive.key.len() == 40),
+        "{:?}",
+        first.snapshot.archives
+    );
+    drop((first, second, again));
     assert_eq!(std::fs::read_dir(temp).unwrap().count(), 0);
 
     let events = recorder.0.lock().unwrap();

@@ -181,7 +181,7 @@ fn put_base(path: &Path, manifest: &str, include: &[&str]) {
     });
     let mut lock = Lockfile::parse("pib.lock", &std::fs::read_to_string(path).unwrap()).unwrap();
     let wanted = WantedBase { project: &manifest.project, source: &source };
-    lock.set_base(LockedBase::new(wanted, Digest::of(b"base"), 7));
+    lock.set_base(LockedBase::new(wanted, Digest::of(b"base"), 7, None));
     std::fs::write(path, lock.to_text()).unwrap();
 }
 

@@ -3,5 +3,6 @@
 mod crowd;
 mod kills;
 mod main_job;
+mod moved;
 mod same;
 mod stage;

@@ -241,7 +241,7 @@ impl Sample {
             }
         };
         let wanted = WantedBase { project, source: &source };
-        LockedBase::new(wanted, Digest::of(source.recipe().as_bytes()), 7)
+        LockedBase::new(wanted, Digest::of(source.recipe().as_bytes()), 7, None)
     }
 }
 

@@ -1,0 +1,220 @@
+//! The packages that a base is made of, as a distribution's archives had them at one moment.
+//!
+//! With it a base is made again on any machine and any day: each package is named by its digest, and where it was.
+//! What is read of a stranger's lock is judged here: names go into a script, paths into addresses.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::Digest;
+
+/// The most packages that a base may have; Debian's minimal system has 150.
+const MAX_PACKAGES: usize = 10_000;
+/// The largest package, in bytes; Debian's largest has 1.5 GB.
+const MAX_SIZE: u64 = 4 << 30;
+
+/// The packages of a base, and the archives that had them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseSnapshot {
+    /// The archives; the first is the release's own, the others its updates.
+    pub archives: Vec<ArchiveSnapshot>,
+    /// The packages, in the order in which they are installed: those that the system cannot do without come first.
+    pub packages: Vec<SnapshotPackage>,
+}
+
+/// One archive as it was at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveSnapshot {
+    /// Its name, which is the last part of its address: `debian`, `debian-security`.
+    pub name: String,
+    /// When its release was signed, in seconds since 1970.
+    pub moment: u64,
+    /// The fingerprint of the key that signed it, in capital hexadecimal digits.
+    pub key: String,
+}
+
+/// One package of a base.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// E.g. `arm64` or `all`.
+    pub arch: String,
+    /// The name of the archive that it is from.
+    pub archive: String,
+    /// Its path below the archive's address.
+    pub path: String,
+    /// The size of its file, in bytes.
+    pub size: u64,
+    /// The digest of its file.
+    pub digest: Digest,
+    /// Whether it is unpacked before any other is configured, since every other counts on it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub essential: bool,
+    /// Whether it is there only because another one needs it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub automatic: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl BaseSnapshot {
+    /// Returns the moment of the release, in seconds since 1970: no file of the base is newer.
+    pub fn moment(&self) -> u64 {
+        self.archives.first().map_or(0, |archive| archive.moment)
+    }
+
+    /// Returns the archive that a package is from.
+    pub fn archive(&self, package: &SnapshotPackage) -> Option<&ArchiveSnapshot> {
+        self.archives.iter().find(|archive| archive.name == package.archive)
+    }
+
+    /// Checks that nothing in it means more where it is used than what it is: a name is a name, a path leads below the
+    /// archive.
+    ///
+    /// # Errors
+    /// What is wrong, as the end of "the base's packages ...".
+    pub fn check(&self) -> Result<(), String> {
+        if self.archives.is_empty() || self.packages.is_empty() {
+            return Err("have no archive, or are none".to_owned());
+        }
+        if self.packages.len() > MAX_PACKAGES || self.archives.len() > MAX_PACKAGES {
+            return Err(format!("are more than {MAX_PACKAGES}"));
+        }
+        for (number, archive) in self.archives.iter().enumerate() {
+            let is_hex = archive.key.chars().all(|c| c.is_ascii_digit() || ('A'..='F').contains(&c));
+            let twice = self.archives.iter().take(number).any(|other| other.name == archive.name);
+            if !is_plain(&archive.name, "-") || twice || !is_hex || archive.key.is_empty() {
+                return Err(format!("name an archive `{}` that cannot be one", shown(&archive.name)));
+            }
+        }
+        let mut rest = self.packages.iter().skip_while(|package| package.essential);
+        if let Some(late) = rest.find(|package| package.essential) {
+            return Err(format!("have the essential `{}` after others", shown(&late.name)));
+        }
+        let mut names = std::collections::BTreeSet::new();
+        for package in &self.packages {
+            package.check().map_err(|what| format!("have `{}` with {what}", shown(&package.name)))?;
+            if self.archive(package).is_none() {
+                return Err(format!("have `{}` from an archive that they do not name", shown(&package.name)));
+            }
+            if !names.insert(&package.name) {
+                return Err(format!("have `{}` twice", shown(&package.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SnapshotPackage {
+    /// Returns the name of its file in a folder of package files, which does not clash with another's.
+    pub fn file_name(&self) -> String {
+        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.arch)
+    }
+
+    /// Checks what names the package, where it is and how large; the error is what cannot be used.
+    ///
+    /// The rules are those of Debian's policy, section 5.6, but for capital letters, which a version may have.
+    fn check(&self) -> Result<(), &'static str> {
+        if !is_plain(&self.name, "+-.") {
+            return Err("a name that is none");
+        }
+        if !is_plain(&self.version, "+-.~:") {
+            return Err("a version that is none");
+        }
+        if !is_plain(&self.arch, "-") {
+            return Err("an architecture that is none");
+        }
+        if !is_plain(&self.path, "+-._~/%:")
+            || self.path.split('/').any(|part| ["", ".", ".."].contains(&part))
+        {
+            return Err("a path that may lead elsewhere");
+        }
+        if self.size == 0 || self.size > MAX_SIZE {
+            return Err("a size that cannot be");
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether a text is a word of letters, digits and the characters of `more`, not too long, that begins with a
+/// letter or digit.
+pub fn is_plain(text: &str, more: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() < 200
+}
+
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str) -> SnapshotPackage {
+        SnapshotPackage {
+            name: name.to_owned(),
+            version: "1:2.41-12+deb13u1~x".to_owned(),
+            arch: "arm64".to_owned(),
+            archive: "debian".to_owned(),
+            path: format!("pool/main/{name}/{name}_2.41-12_arm64.deb"),
+            size: 10,
+            digest: Digest::of(name.as_bytes()),
+            essential: false,
+            automatic: false,
+        }
+    }
+
+    fn snapshot() -> BaseSnapshot {
+        let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0AF9".to_owned() };
+        let first = SnapshotPackage { essential: true, ..package("libc6") };
+        BaseSnapshot { archives: vec![archive], packages: vec![first, package("apt")] }
+    }
+
+    #[test]
+    fn what_an_archive_gives_is_taken() {
+        assert_eq!(snapshot().check(), Ok(()));
+        assert_eq!(snapshot().moment(), 7);
+        assert_eq!(package("a").file_name(), "a_1%3a2.41-12+deb13u1~x_arm64.deb");
+    }
+
+    #[test]
+    fn what_would_mean_more_than_it_is_is_refused() {
+        let wrong = |change: &dyn Fn(&mut BaseSnapshot)| {
+            let mut changed = snapshot();
+            change(&mut changed);
+            changed.check().expect_err(&format!("{changed:?}"))
+        };
+        for text in ["", "a b", "a;reboot", "$(x)", "../a", "-a", "a/b", "a\nb", "ä", &"a".repeat(200)] {
+            wrong(&|own| own.packages[1].name = text.to_owned());
+            wrong(&|own| own.packages[1].version = text.to_owned());
+            wrong(&|own| own.packages[1].arch = text.to_owned());
+            wrong(&|own| own.archives[0].name = text.to_owned());
+            wrong(&|own| own.packages[1].archive = text.to_owned());
+        }
+        for text in ["", "/etc/passwd", "a/../../b", "./a", "a//b", "http://x/a b", "a?b", "a#b", "a\\b"] {
+            wrong(&|own| own.packages[1].path = text.to_owned());
+        }
+        for text in ["", "ab", "0x1", "0AF9\n"] {
+            wrong(&|own| own.archives[0].key = text.to_owned());
+        }
+        wrong(&|own| own.packages[1].size = 0);
+        wrong(&|own| own.packages[1].size = u64::MAX);
+        wrong(&|own| own.packages.clear());
+        wrong(&|own| own.archives.clear());
+        wrong(&|own| own.packages.push(package("apt")));
+        wrong(&|own| own.packages.reverse());
+        wrong(&|own| own.archives.push(own.archives[0].clone()));
+        wrong(&|own| {
+            own.packages = (0..=MAX_PACKAGES).map(|number| package(&format!("a{number}"))).collect()
+        });
+    }
+}
