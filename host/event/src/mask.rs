@@ -1,5 +1,6 @@
 //! Hides secrets in everything that is shown or logged.
 
+use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Event, Reporter};
@@ -23,20 +24,37 @@ impl Mask {
         for line in text.lines().map(str::trim).filter(|line| line.len() >= SHORTEST) {
             texts.extend(pieces(line));
         }
-        // The longest first: a secret may be part of another.
-        texts.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
+        texts.sort();
         texts.dedup();
     }
 
-    /// Returns the text with every hidden text in it replaced by `***`.
+    /// Returns the text with every hidden text in it replaced by `***`. Hidden texts that overlap are replaced as one.
     #[must_use]
-    pub fn apply(&self, mut text: String) -> String {
-        for hidden in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            if text.contains(hidden.as_str()) {
-                text = text.replace(hidden.as_str(), STARS);
+    pub fn apply(&self, text: String) -> String {
+        let mut hidden: Vec<Range<usize>> = Vec::new();
+        for secret in self.0.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            let mut from = 0;
+            while let Some(found) = text[from..].find(secret.as_str()) {
+                let start = from + found;
+                hidden.push(start..start + secret.len());
+                // The next one may begin within this one.
+                from = start + text[start..].chars().next().map_or(1, char::len_utf8);
             }
         }
-        text
+        if hidden.is_empty() {
+            return text;
+        }
+        hidden.sort_by_key(|range| range.start);
+        let (mut shown, mut end) = (String::with_capacity(text.len()), 0);
+        for range in hidden {
+            if range.start >= end {
+                shown.push_str(&text[end..range.start]);
+                shown.push_str(STARS);
+            }
+            end = end.max(range.end);
+        }
+        shown.push_str(&text[end..]);
+        shown
     }
 
     /// Returns how many bytes at the end of `bytes` may be the beginning of a hidden text, less than `limit`.
@@ -98,13 +116,15 @@ mod tests {
     use crate::ReporterExt as _;
 
     #[test]
-    fn every_line_of_a_secret_is_hidden_the_longest_first() {
+    fn every_line_of_a_secret_is_hidden() {
         let mask = Mask::default();
         let earlier = mask.clone();
         mask.hide(b"hunter2");
         mask.hide(b"hunter22\nabc\n  second line \n");
         let text = "hunter22 hunter2 abc second line".to_owned();
         assert_eq!(earlier.apply(text), "*** *** abc ***");
+        mask.hide(b"abab");
+        assert_eq!(earlier.apply("xabababx".to_owned()), "x***x");
         assert!(!format!("{mask:?}").contains("hunter"));
     }
 

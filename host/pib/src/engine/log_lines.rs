@@ -57,7 +57,9 @@ impl Lines {
     }
 
     fn line(&mut self, mask: &Mask, emit: &mut impl FnMut(&str)) {
-        let line = mask.apply(clean(&self.partial));
+        // A secret may hold what a clean line has not, such as tabs; and a clean line may have a secret put together.
+        let hidden = mask.apply(String::from_utf8_lossy(&self.partial).into_owned());
+        let line = mask.apply(clean(hidden.as_bytes()));
         self.partial.clear();
         emit(&line);
         if self.tail.len() == TAIL {
@@ -126,6 +128,37 @@ mod tests {
         }
         lines.finish(mask, |line| out.push(line.to_owned()));
         out
+    }
+
+    #[test]
+    fn a_secret_is_hidden_in_whatever_form_it_is_printed() {
+        let mut state = 1_u32;
+        let mut letter = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'A' + (state >> 24) as u8 % 26)
+        };
+        let long: String = (0..8000).map(|_| letter()).collect();
+        for secret in [
+            "wifi\tHunter2Hunter2",
+            "[net]\n\tpsk\t= Hunter2Hunter2\n",
+            "a\u{1b}[1mHunter2",
+            "Hunter2\rHunter22",
+            &long,
+        ] {
+            let mask = Mask::default();
+            mask.hide(secret.as_bytes());
+            for size in [1, 7, 4095, 4096, 10_000] {
+                let text = format!("it is {secret}\n");
+                let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+                let shown = collect(&pieces, &mask).concat();
+                let left = |part: &str| part.len() > 8 && shown.contains(part);
+                assert!(!shown.contains("Hunter2"), "{size}: {shown}");
+                assert!(
+                    !secret.as_bytes().windows(20).any(|part| left(std::str::from_utf8(part).unwrap())),
+                    "{size}: {shown}"
+                );
+            }
+        }
     }
 
     #[test]
