@@ -19,6 +19,12 @@ pub fn check(path: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns whether git takes a folder or file of this name for a repository's own: what stands there decides which programs
+/// git starts. Some file systems know no capital letters.
+pub fn is_git(name: &str) -> bool {
+    name.eq_ignore_ascii_case(".git")
+}
+
 /// Refuses two names that some file systems take for the same, and a file where a folder must be.
 ///
 /// It is told every path once and remembers the folders above it by itself.

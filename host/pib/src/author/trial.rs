@@ -17,6 +17,7 @@ use crate::pipeline::mirrors::Mirrors;
 use crate::pipeline::secrets::{Overrides, Secrets};
 use crate::pipeline::settle::{self, SettledStage};
 use crate::pipeline::{hook_calls, render};
+use crate::project::consent::Consent;
 use crate::project::{Error, Project, Session, blocking};
 use crate::source::{Package, path};
 use pib_event::Event;
@@ -79,7 +80,9 @@ impl Trial {
         let manifest = &self.project.manifest;
         let settings = settle::settings(manifest, &self.package, &Overrides::default())?;
         let mirrors = Mirrors::of(session, manifest);
-        settle::stage(&self.project, &mirrors, &self.package, settings, &Secrets::default())
+        // What the command line names is the user's own word.
+        let consent = Consent::to_everything();
+        settle::stage(&self.project, &consent, &mirrors, &self.package, settings, &Secrets::default())
     }
 
     /// Has the hook answer in a fresh sandbox, whatever it has answered before; nothing where there is no hook.

@@ -4,6 +4,7 @@ use std::path::{Component, PathBuf};
 
 use pib_plan::manifest::edit;
 use pib_plan::manifest::project::FILE_NAME;
+use pib_plan::path::is_git;
 use pib_plan::resolve::ResolvedStage;
 use pib_plan::vendor as plan;
 use serde::Serialize;
@@ -110,6 +111,7 @@ fn folder(session: &Session, project: &Project, options: &VendorOptions) -> Resu
     match parts.first() {
         None => Err(outside("it is the project itself")),
         Some(&"target") => Err(outside("`target` is for what builds leave")),
+        Some(_) if parts.iter().any(|part| is_git(part)) => Err(outside("it is git's own")),
         Some(_) => Ok(parts.join("/")),
     }
 }

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use pib_plan::assemble::{ContextFile, FileSource};
 use pib_plan::config::{self, Setting};
 use pib_plan::id::Digest;
-use pib_plan::manifest::project::StageRequest;
 use pib_plan::mode::Mode;
 
-use super::config_error::config_error;
+use super::config_error::{config_error, request};
+use crate::project::consent::Consent;
 use crate::project::reach::Reach;
 use crate::project::{Error, Project};
 use crate::source::{Package, is_lfs_pointer};
@@ -33,15 +33,17 @@ pub(crate) struct ConfigFile {
 /// Reads the project's files that a config key names.
 ///
 /// # Errors
-/// When a name or pattern has no file, or there are more than the key may have.
+/// When a name or pattern has no file, or there are more than the key may have; or when a pattern meets a link that leads
+/// out of the project, and the user has not allowed that.
 pub(crate) fn read(
     project: &Project,
     package: &Package,
     key: &str,
     patterns: &[String],
     single: bool,
-    request: Option<&StageRequest>,
+    consent: &Consent,
 ) -> Result<Vec<ConfigFile>, Error> {
+    let request = request(project, package);
     let config_error = |what: String| {
         let message = format!("config key `{key}` of stage `{}` {what}", package.name);
         let error = config_error(&project.manifest, request, key, message);
@@ -49,7 +51,8 @@ pub(crate) fn read(
     };
     let mut paths = Vec::new();
     for pattern in patterns {
-        paths.extend(expand(&project.dir, pattern).map_err(config_error)?);
+        let follows = |ways: Vec<Reach>| consent.check(&project.dir, ways);
+        paths.extend(expand(&project.dir, pattern, &follows, &config_error)?);
     }
     if single && paths.len() != 1 {
         return Err(config_error(format!("names {} files, expected one", paths.len())));
@@ -113,15 +116,6 @@ pub(super) fn outside(dir: &Path, setting: &Setting) -> Vec<Reach> {
     }
 }
 
-/// Returns which of the files that a value was found to name are outside: a pattern that stays inside of the project may
-/// have met a link that leads out of it.
-pub(super) fn found_outside(dir: &Path, setting: &Setting, found: &[ConfigFile]) -> Vec<Reach> {
-    match outside(dir, setting).is_empty() {
-        true => found.iter().filter_map(|file| Reach::outside(dir, &file.name)).collect(),
-        false => Vec::new(),
-    }
-}
-
 fn pattern_outside(dir: &Path, pattern: &str) -> Option<Reach> {
     let Some((start, rest)) = split(dir, pattern) else { return Reach::outside(dir, pattern) };
     match Reach::outside(dir, &start)? {
@@ -149,41 +143,95 @@ fn split(dir: &Path, pattern: &str) -> Option<(String, String)> {
 /// Returns the files that a name or a pattern of the project stands for, sorted.
 ///
 /// Only what the project wrote is a pattern, and of that only what begins with the first wildcard: the folder of the
-/// project may be called as it likes.
-fn expand(dir: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+/// project may be called as it likes. A link that leads out of the project is followed once `follows` allows it.
+fn expand(
+    dir: &Path,
+    pattern: &str,
+    follows: &dyn Fn(Vec<Reach>) -> Result<(), Error>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<Vec<PathBuf>, Error> {
     let Some((start, rest)) = split(dir, pattern) else {
         let full = dir.join(pattern);
         return match full.is_file() {
             true => Ok(vec![full]),
-            false => Err(format!("names `{pattern}`, which is no file")),
+            false => Err(wrong(format!("names `{pattern}`, which is no file"))),
         };
     };
+    // Of a pattern that starts outside, the project has been allowed all.
+    let mut search = Search { dir, rest: &rest, leaves: Reach::outside(dir, &start).is_some() };
     let start = dir.join(start);
-    let matcher =
-        glob::Pattern::new(&rest).map_err(|error| format!("has the pattern `{pattern}`: {error}"))?;
-    let depth = if rest.contains("**") { usize::MAX } else { rest.split('/').count() };
-    let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
-    let mut files = Vec::new();
-    let started = Instant::now();
-    let walk = walkdir::WalkDir::new(&start).min_depth(1).max_depth(depth).follow_links(true);
-    for (looked_at, entry) in walk.into_iter().enumerate() {
-        if looked_at >= MAX_LOOKED_AT || started.elapsed() > PATIENCE {
-            return Err(format!(
-                "has the pattern `{pattern}`, which looks at too many files: more than {MAX_LOOKED_AT}, or for longer \
-                 than {} seconds",
-                PATIENCE.as_secs()
-            ));
-        }
-        // What may not be read is as good as not there: a pattern names what there is.
-        let Ok(entry) = entry else { continue };
-        let inside = entry.path().strip_prefix(&start).unwrap_or(entry.path());
-        if matcher.matches_path_with(inside, options) && entry.file_type().is_file() {
-            files.push(entry.into_path());
-        }
+    let fail = |what| wrong(format!("has the pattern `{pattern}`{what}"));
+    let (mut files, ways) = search.run(&start).map_err(fail)?;
+    if !ways.is_empty() {
+        follows(ways)?;
+        search.leaves = true;
+        files = search.run(&start).map_err(fail)?.0;
     }
     if files.is_empty() {
-        return Err(format!("has the pattern `{pattern}`, which no file matches"));
+        return Err(fail(", which no file matches".to_owned()));
     }
     files.sort();
     Ok(files)
+}
+
+/// A search for the files that match a pattern.
+struct Search<'a> {
+    /// The project's folder.
+    dir: &'a Path,
+    /// What is to match below the folder that the search starts in.
+    rest: &'a str,
+    /// Whether it follows links out of the project.
+    leaves: bool,
+}
+
+impl Search<'_> {
+    /// Returns the files that match, and the links out of the project that it met on its way and did not follow.
+    ///
+    /// # Errors
+    /// When the pattern is not one, or there is too much to look at.
+    fn run(&self, start: &Path) -> Result<(Vec<PathBuf>, Vec<Reach>), String> {
+        let matcher = glob::Pattern::new(self.rest).map_err(|error| format!(": {error}"))?;
+        let depth = if self.rest.contains("**") { usize::MAX } else { self.rest.split('/').count() };
+        let options = glob::MatchOptions { require_literal_separator: true, ..Default::default() };
+        let inside = |path: &Path| path.strip_prefix(start).unwrap_or(path).to_owned();
+        let (mut files, mut ways, mut looked_at) = (Vec::new(), Vec::new(), 0);
+        let started = Instant::now();
+        let mut walk =
+            walkdir::WalkDir::new(start).min_depth(1).max_depth(depth).follow_links(true).into_iter();
+        while let Some(entry) = walk.next() {
+            looked_at += 1;
+            if looked_at > MAX_LOOKED_AT || started.elapsed() > PATIENCE {
+                return Err(format!(
+                    ", which looks at too many files: more than {MAX_LOOKED_AT}, or for longer than {} seconds",
+                    PATIENCE.as_secs()
+                ));
+            }
+            // What may not be read is as good as not there: a pattern names what there is.
+            let Ok(entry) = entry else { continue };
+            let (path, is_folder) = (inside(entry.path()), entry.file_type().is_dir());
+            let matches = entry.file_type().is_file() && matcher.matches_path_with(&path, options);
+            let matters = matches || is_folder && self.leads_on(&path);
+            let way = (!self.leaves && entry.path_is_symlink()).then(|| Reach::link(self.dir, entry.path()));
+            if let Some(way) = way.flatten() {
+                ways.extend(matters.then_some(way));
+                if is_folder {
+                    walk.skip_current_dir();
+                }
+            } else if matches {
+                files.push(entry.into_path());
+            }
+        }
+        Ok((files, ways))
+    }
+
+    /// Returns whether the pattern may match something below a folder.
+    fn leads_on(&self, folder: &Path) -> bool {
+        let parts: Vec<&str> = self.rest.split('/').collect();
+        let fits = |(part, name): (&&str, std::path::Component<'_>)| {
+            let name = name.as_os_str().to_string_lossy();
+            glob::Pattern::new(part).is_ok_and(|part| part.matches(&name))
+        };
+        let depth = folder.components().count();
+        self.rest.contains("**") || depth < parts.len() && parts.iter().zip(folder.components()).all(fits)
+    }
 }

@@ -2,7 +2,6 @@
 //! the project's variables, and its secrets. Each of these is read once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use pib_plan::assemble::{Arg, ContextFile, StageSecret};
 use pib_plan::config::{self, Setting};
@@ -13,11 +12,12 @@ use pib_plan::metadata::{ConfigType, ConfigValue};
 use pib_plan::record::BuildRecord;
 use pib_plan::variable::Variable;
 
-use super::config_error::{config_error_in, request};
+use super::config_error::config_error_in;
 use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
 use super::secrets::{Overrides, Secrets, WantedSecret};
 use super::{Packages, StageOptions, build_args};
+use crate::project::consent::Consent;
 use crate::project::reach::Reach;
 use crate::project::{Error, ManifestResult as _, Project, Session};
 use crate::source::Package;
@@ -127,17 +127,6 @@ fn check_reach(
     session.consent.check(dir, reaches)
 }
 
-/// Checks that the project may have the files that its stages' config was found to name.
-///
-/// # Errors
-/// When the user has not allowed it.
-fn check_found(session: &Session, dir: &Path, stages: &[Result<SettledStage, Error>]) -> Result<(), Error> {
-    let values = stages.iter().flatten().flat_map(|stage| stage.config.values());
-    session
-        .consent
-        .check(dir, values.flat_map(|value| config_files::found_outside(dir, &value.setting, &value.files)))
-}
-
 fn wanted<'a>(packages: &'a Packages, judged: &[Result<Settings, Error>]) -> Vec<WantedSecret<'a>> {
     let mut wanted = Vec::new();
     for (stage, settings) in packages.list.iter().zip(judged) {
@@ -160,26 +149,27 @@ fn complete(
     let project = packages.project();
     let mirrors = Mirrors::of(session, &project.manifest);
     let stages = packages.list.iter().zip(judged).map(|(package, settings)| {
-        let settled = settings.and_then(|settings| stage(project, &mirrors, package, settings, &secrets));
+        let settled = settings
+            .and_then(|settings| stage(project, &session.consent, &mirrors, package, settings, &secrets));
         settled.or_wrong_manifest()
     });
     let stages: Vec<_> = stages.collect::<Result<_, _>>()?;
-    check_found(session, &project.dir, &stages)?;
     Ok(Settled { packages, stages, secrets, build_args })
 }
 
 /// Settles one stage, whose `settings` its schema has accepted.
 ///
 /// # Errors
-/// When a file that the config names is not there, or there are more or fewer than the schema allows.
+/// When a file that the config names is not there, or there are more or fewer than the schema allows; or when the user has
+/// not allowed where a link leads.
 pub(crate) fn stage(
     project: &Project,
+    consent: &Consent,
     mirrors: &Mirrors,
     package: &Package,
     settings: Settings,
     given: &Secrets,
 ) -> Result<SettledStage, Error> {
-    let request = request(project, package);
     let mut settled = SettledStage {
         config: BTreeMap::new(),
         args: variables(&project.manifest, mirrors, &package.manifest),
@@ -189,7 +179,7 @@ pub(crate) fn stage(
     for (key, setting) in settings {
         let files = match &setting {
             Setting::Files { patterns, single } => {
-                config_files::read(project, package, &key, patterns, *single, request)?
+                config_files::read(project, package, &key, patterns, *single, consent)?
             }
             _ => Vec::new(),
         };

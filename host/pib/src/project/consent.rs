@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use pib_file::Folder;
 use serde::{Deserialize, Serialize};
@@ -47,9 +48,12 @@ struct Answers {
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Answer {
-    /// The folder that the user started a project in, by device and inode: another one at its path is not that project.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    started_here: Option<String>,
+    /// Which folder it is for: another one at its path is not that project.
+    #[serde(default)]
+    folder: String,
+    /// Whether the user started the project in that folder.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    started_here: bool,
     /// What the project may reach.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     allows: BTreeSet<String>,
@@ -59,6 +63,11 @@ impl Consent {
     /// Returns the trust of a run of the program whose user keeps config in `config`; `all` allows everything.
     pub(super) fn new(config: Option<PathBuf>, all: bool) -> Self {
         Self { all, config, ..Self::default() }
+    }
+
+    /// Returns a consent to everything: nobody but the user has named anything.
+    pub(crate) fn to_everything() -> Self {
+        Self { all: true, ..Self::default() }
     }
 
     /// Returns a trust that allows everything and keeps in mind what was asked for.
@@ -117,9 +126,7 @@ impl Consent {
     /// # Errors
     /// When the answers cannot be read.
     pub(crate) fn is_started_here(&self, dir: &Path) -> Result<bool, Error> {
-        let answers = self.answers()?;
-        let started = answers.project.get(&key(dir)).and_then(|answer| answer.started_here.as_ref());
-        Ok(started.is_some() && started == identity(dir).as_ref())
+        Ok(self.answer(dir)?.started_here)
     }
 
     /// Returns what the project in `dir` is allowed one by one, as the answers name it.
@@ -127,7 +134,13 @@ impl Consent {
     /// # Errors
     /// When the answers cannot be read.
     pub(crate) fn allowed(&self, dir: &Path) -> Result<BTreeSet<String>, Error> {
-        Ok(self.answers()?.project.remove(&key(dir)).map(|answer| answer.allows).unwrap_or_default())
+        Ok(self.answer(dir)?.allows)
+    }
+
+    /// Returns the answer for the project in `dir`, which is none where it was given for another folder at that path.
+    fn answer(&self, dir: &Path) -> Result<Answer, Error> {
+        let answer = self.answers()?.project.remove(&key(dir)).unwrap_or_default();
+        Ok(if answer.folder == Identity::of(dir).text { answer } else { Answer::default() })
     }
 
     /// Keeps what this run was granted, where a project is not allowed it yet; nothing where no config is kept.
@@ -150,7 +163,8 @@ impl Consent {
         self.change(dir, |answer| answer.allows = reaches.iter().map(Reach::to_answer).collect())
     }
 
-    /// Notes that the user started the project in `dir`, where config is kept at all.
+    /// Notes that the user started the project in `dir`, where config is kept at all, and the file system tells when the
+    /// folder was made.
     ///
     /// # Errors
     /// When the answers cannot be written.
@@ -158,7 +172,8 @@ impl Consent {
         if self.config.is_none() {
             return Ok(());
         }
-        self.change(dir, |answer| answer.started_here = identity(dir))
+        // Without its birth, a folder cannot be told from one that takes its number when it is gone.
+        self.change(dir, |answer| answer.started_here = Identity::of(dir).is_certain)
     }
 
     /// Takes back everything that a project is allowed.
@@ -184,8 +199,12 @@ impl Consent {
         lock.lock().map_err(fail)?;
         let mut answers = self.answers()?;
         let answer = answers.project.entry(key(dir)).or_default();
+        let now = Identity::of(dir).text;
+        if answer.folder != now {
+            *answer = Answer { folder: now, ..Answer::default() };
+        }
         change(answer);
-        answers.project.retain(|_, answer| answer.started_here.is_some() || !answer.allows.is_empty());
+        answers.project.retain(|_, answer| answer.started_here || !answer.allows.is_empty());
         let text = toml::to_string(&answers).map_err(|error| fail(std::io::Error::other(error)))?;
         files::replace_text(&folder, FILE_NAME, &format!("{HEAD}{text}"))
     }
@@ -202,9 +221,26 @@ fn key(dir: &Path) -> String {
     real.to_str().map_or_else(|| format!("{real:?}"), str::to_owned)
 }
 
-fn identity(dir: &Path) -> Option<String> {
-    let metadata = std::fs::metadata(dir).ok()?;
-    Some(format!("{}:{}", metadata.dev(), metadata.ino()))
+/// What tells a folder from all others that were or will be at its path.
+struct Identity {
+    /// Its inode and, to the nanosecond, when it was made: ext4 gives the number of a removed folder to the next one.
+    text: String,
+    /// Whether the file system tells when it was made.
+    is_certain: bool,
+}
+
+impl Identity {
+    fn of(dir: &Path) -> Self {
+        let Ok(metadata) = std::fs::metadata(dir) else {
+            return Self { text: String::new(), is_certain: false };
+        };
+        let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let text = match born {
+            Some(born) => format!("{} born {}.{:09}", metadata.ino(), born.as_secs(), born.subsec_nanos()),
+            None => format!("{} on {}", metadata.ino(), metadata.dev()),
+        };
+        Self { text, is_certain: born.is_some() }
+    }
 }
 
 #[cfg(test)]
@@ -317,6 +353,30 @@ mod tests {
         std::fs::rename(&dir, desk.0.path().join("moved")).unwrap();
         std::fs::create_dir(&dir).unwrap();
         assert!(trust.check(&dir, [asked]).is_err());
+    }
+
+    #[test]
+    fn an_answer_is_no_other_folders_at_the_same_path() {
+        let desk = Desk::new();
+        let (dir, trust) = (desk.project(), desk.trust());
+        let asked = desk.reach("../private").unwrap();
+        trust.allow(&dir, std::slice::from_ref(&asked)).unwrap();
+        std::fs::rename(&dir, desk.0.path().join("moved")).unwrap();
+        std::fs::create_dir(&dir).unwrap();
+        assert!(trust.check(&dir, [asked.clone()]).is_err());
+        // The new folder is allowed something: what the old one was allowed is not among it.
+        trust.allow(&dir, &[Reach::Variable("A".to_owned())]).unwrap();
+        assert!(trust.check(&dir, [asked.clone()]).is_err());
+        // A file system gives the number of a removed folder to one that is made after it.
+        for _ in 0..100 {
+            std::fs::remove_dir_all(&dir).unwrap();
+            std::fs::create_dir(&dir).unwrap();
+            trust.started(&dir).unwrap();
+            assert!(trust.check(&dir, [asked.clone()]).is_ok());
+            std::fs::remove_dir_all(&dir).unwrap();
+            std::fs::create_dir(&dir).unwrap();
+            assert!(trust.check(&dir, [asked.clone()]).is_err());
+        }
     }
 
     #[test]

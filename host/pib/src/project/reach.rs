@@ -32,6 +32,13 @@ impl Reach {
         (!is_inside).then(|| Self::Reads { named: named.to_owned(), leads_to })
     }
 
+    /// Returns where a link in the folder `dir` leads, where that is outside of the folder.
+    pub(crate) fn link(dir: &Path, link: &Path) -> Option<Self> {
+        let leads_to = real(link);
+        let named = link.strip_prefix(dir).unwrap_or(link).to_string_lossy().into_owned();
+        (!leads_to.starts_with(real(dir))).then_some(Self::Reads { named, leads_to })
+    }
+
     /// Returns what a project in `dir` reaches by taking a secret from `source`.
     pub(crate) fn secret(dir: &Path, source: &SecretSource) -> Option<Self> {
         match source {

@@ -109,7 +109,7 @@ impl Session {
         let project = project.map(|folder| cwd.join(folder));
         let variables = Arc::new(std::env::vars_os().collect());
         let config = user_config();
-        let consent = Consent::new(config.clone(), set("PIB_TRUST").is_some_and(|value| value != "0"));
+        let consent = Consent::new(config.clone(), set("PIB_TRUST").is_some_and(|value| value == "1"));
         let logs = Logs::default();
         Ok(Self {
             cwd,
@@ -226,10 +226,13 @@ fn engine(home: Option<PathBuf>, set: &dyn Fn(&str) -> Option<OsString>) -> Conn
 
 fn user_cache() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
-    etcetera::choose_base_strategy().ok().map(|strategy| strategy.cache_dir().join("pib"))
+    let folder = etcetera::choose_base_strategy().ok()?.cache_dir().join("pib");
+    // With a relative HOME it would be a project's.
+    folder.is_absolute().then_some(folder)
 }
 
 fn user_config() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
-    etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir().join("pib"))
+    let folder = etcetera::choose_base_strategy().ok()?.config_dir().join("pib");
+    folder.is_absolute().then_some(folder)
 }

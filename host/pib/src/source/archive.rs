@@ -130,6 +130,9 @@ fn unpack_entries(archive: &[u8], into: &Path, has_modes: bool) -> Result<(), Fa
             other => return Err(refused(format!("a stage holds no entries of type {}", kind(other)))),
         };
         pib_plan::path::check(&path).map_err(refused)?;
+        if path.split('/').any(pib_plan::path::is_git) {
+            return Err(refused("a stage holds no repository of git".to_owned()));
+        }
         collisions.add(&path, folder).map_err(refused)?;
         if collisions.len() > MAX_ENTRIES {
             return Err(Fault::Refused(format!("it has more than {MAX_ENTRIES} files and folders")));

@@ -86,7 +86,7 @@ pub(super) fn walk(root: &Path) -> Result<Found, SourceError> {
 /// Returns whether a file or folder is no part of a stage.
 pub(super) fn is_left_out(name: &str, is_folder: bool, at_the_top: bool) -> bool {
     let of_tools = name.starts_with('.') || name == "target" || (name == "hook" && is_folder);
-    name == ".git" || (at_the_top && of_tools)
+    pib_plan::path::is_git(name) || (at_the_top && of_tools)
 }
 
 /// Returns whether a path of a stage is that of a part.

@@ -103,6 +103,9 @@ fn a_hostile_project_has_nothing_outside_of_its_folder_opened() {
     let cases = [
         format!("files = [\"{outside}/*\"], password = {{ file = \"{outside}/private\" }}"),
         "files = [\"lead/*\"], password = { file = \"leads\" }".to_owned(),
+        // Patterns that stay inside, and meet links.
+        "files = [\"**/private\"], password = { file = \"pib.toml\" }".to_owned(),
+        "files = [\"l*/private\", \"?eads\"], password = { file = \"pib.toml\" }".to_owned(),
         format!(
             "files = [\"pib.toml\"], password = {{ command = [\"cp\", \"{outside}/private\", \"taken\"] }}"
         ),

@@ -113,7 +113,7 @@ fn hostile_archives_are_refused_and_leave_nothing() {
     let setup = Setup::new();
     let outside = setup.bench.folder.path().join("evil").display().to_string();
     let link = |kind| vec![entry("a", kind, "/etc/passwd", b""), file("a/x")];
-    let cases: [(Vec<Vec<u8>>, &str); 14] = [
+    let cases: [(Vec<Vec<u8>>, &str); 16] = [
         (vec![file("../../../evil")], "`..`"),
         (vec![file("a/../../evil")], "`..`"),
         (vec![file(&outside)], "absolute"),
@@ -128,6 +128,8 @@ fn hostile_archives_are_refused_and_leave_nothing() {
         (vec![file("stage.toml"), file("Stage.toml")], "differ in case only"),
         (vec![file("a"), file("a/b")], "both a file and a folder"),
         (vec![file("a\nb")], "control character"),
+        (vec![file(".git/config")], "no repository of git"),
+        (vec![file("files/.GIT/hooks/post-commit")], "no repository of git"),
     ];
     for (entries, words) in cases {
         let (archive, content) = packed(&entries);

@@ -79,7 +79,9 @@ fn what_config_names_outside_is_asked_for_before_it_is_read() {
         ("file = \"out/private.pem\"", "reads `out/private.pem`, which is `"),
         ("files = [\"../user/*.pem\"]", "reads `../user/*.pem`"),
         ("files = [\"/**/*\"]", "reads `/**/*`"),
-        ("files = [\"o*/*.pem\"]", "reads `out/private.pem`"),
+        ("files = [\"o*/*.pem\"]", "reads `out`, which is `"),
+        ("files = [\"**/private.pem\"]", "reads `out`, which is `"),
+        ("files = [\"?ink.pem\"]", "reads `link.pem`, which is `"),
         ("files = [\"stages/../../user/*\"]", "reads `stages/../../user/*`"),
         ("password = { file = \"../user/private.pem\" }", "reads `../user/private.pem`"),
         ("password = { env = \"HOME\" }", "reads the environment variable `HOME`"),
@@ -96,6 +98,7 @@ fn what_config_names_outside_is_asked_for_before_it_is_read() {
         bench.stage("mine", TAKES, Some(PART));
         bench.write("pass", "word\n");
         symlink("../user", bench.path("out")).unwrap();
+        symlink("../user/private.pem", bench.path("link.pem")).unwrap();
         // A plan starts no program.
         if !config.contains("command") {
             refused(&bench, &["plan"], what);

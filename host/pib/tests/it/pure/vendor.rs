@@ -299,8 +299,14 @@ fn a_lock_that_must_not_change_is_obeyed() {
     let said: serde_json::Value =
         serde_json::from_str(&setup.run(&["vendor", "--locked", "--json"])).unwrap();
     assert_eq!((said["path"].as_str(), said["stages"].as_array().unwrap().len()), (Some("vendor"), 7));
-    setup
-        .bench
-        .write("pib.toml", &setup.read("pib.toml").replace("path = \"vendor\"", "path = \"../vendor\""));
-    setup.bench.fails(&["plan"], 3, &["`../vendor` cannot be the folder of vendored stages", "pib.toml:"]);
+    let text = setup.read("pib.toml");
+    // What stands in `.git` decides which programs git starts.
+    for folder in ["../vendor", ".git", ".git/hooks", "a/.GIT"] {
+        setup.bench.write("pib.toml", &text.replace("path = \"vendor\"", &format!("path = \"{folder}\"")));
+        let told = format!("`{folder}` cannot be the folder of vendored stages");
+        setup.bench.fails(&["plan"], 3, &[&told, "pib.toml:"]);
+    }
+    setup.bench.write("pib.toml", &text);
+    setup.bench.fails(&["vendor", ".git/hooks"], 2, &["`.git/hooks` cannot hold", "it is git's own"]);
+    assert!(!setup.bench.path(".git/hooks").exists());
 }

@@ -11,6 +11,7 @@ use super::schema::{StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
 use crate::manifest::{ManifestError, ManifestText};
+use crate::path::is_git;
 use crate::suggest;
 
 /// Returns the one source that the table of the stage `name` gives, taking its keys out of it.
@@ -71,7 +72,10 @@ pub(super) fn vendor(source: &ManifestText, vendor: VendorSchema) -> Result<Stri
     let path = vendor.path.get_ref();
     let plain =
         |part: &str| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control);
-    if path.split('/').all(plain) && path != "target" && !path.starts_with("target/") {
+    if path.split('/').all(|part| plain(part) && !is_git(part))
+        && path != "target"
+        && !path.starts_with("target/")
+    {
         return Ok(vendor.path.into_inner());
     }
     let message = format!("`{path}` cannot be the folder of vendored stages");
