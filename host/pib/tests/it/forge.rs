@@ -67,7 +67,7 @@ impl Repo {
 pub(crate) struct Manners {
     /// The user and password, as the header has them, that it asks for.
     pub(crate) login: Option<&'static str>,
-    /// Answers every request below `/old` with a redirection to this address.
+    /// Answers every request below `/old` with a redirection to this address, once it has been told who asks.
     pub(crate) moved_to: Option<String>,
     /// Sends the head of a pack and no more of it, for as long as this is set.
     pub(crate) falls_asleep: Arc<AtomicBool>,
@@ -105,13 +105,13 @@ fn answer(mut stream: TcpStream, request: &Request, root: &Path, manners: &Manne
     let simple = |stream: &mut TcpStream, head: &str| {
         write!(stream, "HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
     };
+    if manners.login.is_some() && header("authorization").as_deref() != manners.login {
+        return simple(&mut stream, "401 Who?\r\nWWW-Authenticate: Basic realm=\"x\"");
+    }
     if let Some(moved) = &manners.moved_to
         && let Some(rest) = path.strip_prefix("/old")
     {
         return simple(&mut stream, &format!("301 Moved\r\nLocation: {moved}{rest}?{query}"));
-    }
-    if manners.login.is_some() && header("authorization").as_deref() != manners.login {
-        return simple(&mut stream, "401 Who?\r\nWWW-Authenticate: Basic realm=\"x\"");
     }
     let mut child = Command::new("git")
         .arg("http-backend")

@@ -53,3 +53,37 @@ impl Flow {
         self.pace.arrived(count).map_err(slow)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::super::link::{FLOOR, PATIENCE};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_too_large_is_stopped_whatever_it_is() {
+        let link = Link {
+            url: "https://example.org/kvm".to_owned(),
+            runtime: tokio::runtime::Handle::current(),
+            http: Arc::default(),
+            ssh: None,
+            patience: PATIENCE,
+            floor: FLOOR,
+            stop: tokio_util::sync::CancellationToken::new(),
+            reporter: Arc::new(pib_event::Silent),
+            fault: Mutex::default(),
+        };
+        let one_more = |kind, most: u64| {
+            let mut flow = Flow::new(kind, &link);
+            for _ in 0..most >> 20 {
+                flow.arrived(1 << 20, &link).unwrap();
+            }
+            flow.arrived(1, &link).unwrap_err()
+        };
+        let list = one_more(Kind::List, MAX_LIST);
+        assert!(matches!(list, GitError::TooManyReferences { limit: MAX_LIST, .. }), "{list}");
+        let pack = one_more(Kind::Pack, MAX_PACK);
+        assert!(matches!(pack, GitError::TooLarge { limit: MAX_RECEIVED, .. }), "{pack}");
+    }
+}

@@ -161,6 +161,22 @@ fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
 }
 
+/// A program of the project's own is allowed as it was when the user was asked.
+#[test]
+fn a_program_that_the_project_changes_is_asked_for_again() {
+    let config = "{ file = \"get.sh\", password = { command = [\"sh\", \"get.sh\"] } }";
+    let bench = strange("", &format!("mine = {{ path = \"stages/mine\", config = {config} }}\n"));
+    bench.stage("mine", TAKES, Some(PART));
+    bench.write("get.sh", "echo word\n");
+    refused(&bench, &["build"], "starts `sh`");
+    allowed(&bench, &["trust", "--yes"]);
+    // There is no engine here.
+    assert_eq!(run(&bench, &["build"]).code, Some(5));
+    bench.write("get.sh", "touch started; echo word\n");
+    refused(&bench, &["build"], "starts `sh`");
+    assert!(!bench.path("started").exists());
+}
+
 #[test]
 fn a_project_of_the_users_own_is_asked_nothing() {
     let bench = strange("", "");

@@ -445,9 +445,25 @@ fn passwords_come_from_the_users_helpers_and_go_to_one_host_only() {
     let first = Forge::start(&root, manners);
     let ran = bench.run_with(&["add", "--git", &format!("{}/old/kvm/.git", first.address)], &environment);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
-    let asked = other.asked.lock().unwrap();
-    assert!(asked.iter().any(|(method, ..)| method == "POST"), "{asked:?}");
-    assert!(asked.iter().all(|(.., user)| user.is_none()), "{asked:?}");
+    let users = |forge: &Forge| -> Vec<(String, Option<String>)> {
+        forge.asked.lock().unwrap().drain(..).map(|(method, _, user)| (method, user)).collect()
+    };
+    assert!(users(&first).iter().any(|(_, user)| user.is_some()), "the first host was not told");
+    let asked = users(&other);
+    assert!(asked.iter().any(|(method, _)| method == "POST"), "{asked:?}");
+    assert!(asked.iter().all(|(_, user)| user.is_none()), "{asked:?}");
+    // Where the other host wants a password, no helper is asked, and neither of them is told anything.
+    let login = Some("Basic bWU6c2VjcmV0");
+    let guarded = Forge::start(&root, Manners { login, ..Manners::default() });
+    let moved_to = Some(guarded.address.clone());
+    let leads = Forge::start(&root, Manners { moved_to, ..Manners::default() });
+    let url = format!("{}/old/kvm/.git", leads.address);
+    let ran = bench.run_with(&["--json", "add", "--git", &url], &environment);
+    assert_eq!(ran.code, Some(8), "{}", ran.errors);
+    assert!(ran.errors.contains("it is another one than was asked for"), "{}", ran.errors);
+    for forge in [&guarded, &leads] {
+        assert!(users(forge).iter().all(|(_, user)| user.is_none()));
+    }
 }
 
 #[test]
