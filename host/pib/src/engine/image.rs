@@ -172,13 +172,15 @@ impl Engine {
     /// # Errors
     /// When the engine refuses, e.g. since a container goes on using it.
     pub async fn remove_image(&self, tag: &str) -> Result<bool, EngineError> {
-        let since = Instant::now();
+        let (since, mut was_there) = (Instant::now(), false);
         loop {
             let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
             match self.client().quick().remove_image(tag, Some(options), None).await {
                 Ok(_) => return Ok(true),
-                Err(DockerResponseServerError { status_code: 404, .. }) => return Ok(false),
+                // Podman takes the name away first, and then finds that it cannot remove the rest.
+                Err(DockerResponseServerError { status_code: 404, .. }) => return Ok(was_there),
                 Err(DockerResponseServerError { status_code: 409, .. }) if since.elapsed() < IN_USE => {
+                    was_there = true;
                     tokio::time::sleep(TICK).await;
                 }
                 Err(error) => {

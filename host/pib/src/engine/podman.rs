@@ -13,6 +13,16 @@ use pib_event::{Reporter, ReporterExt as _};
 /// Podman.
 pub(super) struct Podman;
 
+/// How often a build is tried that met the removal of another image.
+const ATTEMPTS: usize = 5;
+
+/// Returns whether a build failed since Podman looked for earlier results among all images, and found one whose layers
+/// somebody was removing. No instruction has run then.
+fn met_a_removal(error: &EngineError) -> bool {
+    let EngineError::BuildFailed { message, .. } = error else { return false };
+    message.starts_with("checking if cached image exists") && message.ends_with("layer not known")
+}
+
 /// Tells, when a build is abandoned, that Podman does not stop at once.
 struct Abandoned<'a> {
     reporter: &'a dyn Reporter,
@@ -46,7 +56,14 @@ impl Backend for Podman {
         reporter: &dyn Reporter,
     ) -> Result<(), EngineError> {
         let mut abandoned = Abandoned { reporter, building: true };
-        let result = classic::build(client, request, reporter).await;
+        let mut result = classic::build(client, request, reporter).await;
+        for _ in 1..ATTEMPTS {
+            if !result.as_ref().is_err_and(met_a_removal) {
+                break;
+            }
+            reporter.note("Podman met an image that is being removed while it looked for earlier results; building again");
+            result = classic::build(client, request, reporter).await;
+        }
         abandoned.building = false;
         result
     }
@@ -59,5 +76,27 @@ impl Backend for Podman {
         chunks: mpsc::Sender<Chunk>,
     ) -> Result<AbortOnDropHandle<()>, EngineError> {
         classic::export(client, tag, chunks).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_that_a_build_met_is_told_from_other_failures() {
+        let failed = |message: &str| EngineError::BuildFailed {
+            stage: None,
+            line: None,
+            instruction: "ARG A".to_owned(),
+            exit_code: None,
+            message: message.to_owned(),
+            log_tail: vec![],
+        };
+        let met =
+            "checking if cached image exists from a previous build: getting top layer info: layer not known";
+        assert!(met_a_removal(&failed(met)));
+        assert!(!met_a_removal(&failed("exit status 1: layer not known")));
+        assert!(!met_a_removal(&failed("")));
     }
 }
