@@ -36,7 +36,9 @@ pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
         let record = job::record(&part);
         let resolved = pipeline::resolve(&session, part, mode).await?;
         let packages = pipeline::fetch(&session, resolved).await?;
-        pipeline::settle_as_recorded(&session, packages, &record, &StageOptions::default())?;
+        let options = StageOptions::default();
+        let settled = pipeline::settle_as_recorded(&session, packages, &record, &options)?;
+        pipeline::render(&session, settled, &options).await?.check_images(&session)?;
     }
     let reaches = asking.consent.collected();
     let allowed = match session.consent.check(&dir, reaches.iter().cloned()) {

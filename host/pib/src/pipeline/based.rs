@@ -79,7 +79,8 @@ impl BaseLookup {
         &self.rendered().packages.list
     }
 
-    fn rendered(&self) -> &Rendered {
+    /// Returns the stages.
+    pub(crate) fn rendered(&self) -> &Rendered {
         match self {
             Self::Known(based) => &based.rendered,
             Self::Unknown(rendered) => rendered,

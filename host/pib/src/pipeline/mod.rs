@@ -76,6 +76,7 @@ pub(crate) async fn begin(
     lookup: BaseLookup,
     options: &StageOptions,
 ) -> Result<Job, Error> {
+    lookup.rendered().check_images(session)?;
     let engine = connection::connect(session, lookup.project().manifest.project.arch).await?;
     secrets::check_engine(&engine, lookup.packages())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;

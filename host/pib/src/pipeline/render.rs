@@ -14,6 +14,7 @@ use super::settle::{Settled, SettledStage};
 use super::{NoCache, Packages, StageOptions, build_args};
 use super::{base_source, hook_calls};
 use crate::hooks::{Answer, Severity};
+use crate::project::reach::Reach;
 use crate::project::{Error, Project, Session};
 use crate::source::Package;
 use pib_plan::base::BaseSource;
@@ -65,6 +66,18 @@ pub(crate) async fn render(
     };
     let base = base_source::source(&project.manifest, &project.dir, init)?;
     Ok(Rendered { packages, inputs, secrets, build_args, base, last })
+}
+
+impl Rendered {
+    /// Checks that the project's parts may take files out of the container images that they name: an engine gives them the
+    /// user's own, other projects' systems among them.
+    ///
+    /// # Errors
+    /// When the user has not allowed it.
+    pub(crate) fn check_images(&self, session: &Session) -> Result<(), Error> {
+        let images = assemble::images(&self.inputs)?;
+        session.consent.check(&self.packages.project().dir, images.into_iter().map(Reach::ContainerImage))
+    }
 }
 
 /// Returns the index of a stage that the command line names.

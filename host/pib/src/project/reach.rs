@@ -20,6 +20,8 @@ pub(crate) enum Reach {
     Runs { words: Vec<String>, programs: Vec<Digest> },
     /// A variable of the environment is read.
     Variable(String),
+    /// Files are taken out of the container image that the engine has, or finds, by this name.
+    ContainerImage(String),
     /// The user's token is sent to the registry at this address, whose stages are seen by the project's others.
     Token(String),
 }
@@ -62,6 +64,7 @@ impl Reach {
                 format!("run {words:?}{}", programs.collect::<String>())
             }
             Self::Variable(name) => format!("variable {name:?}"),
+            Self::ContainerImage(name) => format!("container image {name:?}"),
             Self::Token(index) => format!("token {index:?}"),
         }
     }
@@ -85,6 +88,9 @@ impl fmt::Display for Reach {
             // Somebody may have put a password among the arguments, and errors end in logs.
             Self::Runs { words, .. } => write!(f, "starts `{}`", words.first().map_or("", String::as_str)),
             Self::Variable(name) => write!(f, "reads the environment variable `{name}`"),
+            Self::ContainerImage(name) => {
+                write!(f, "takes files out of the container image `{name}`, which may be one of yours")
+            }
             Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
         }
     }

@@ -5,10 +5,12 @@
 //! line that tells of it; every file gets its name when it is whole.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, MODES_SCHEMA, Offer, shard_path};
 use pib_plan::manifest::stage;
@@ -58,7 +60,7 @@ pub fn publish(
     registry_dir: &Path,
     check: bool,
 ) -> Result<Vec<PublishedStage>, SourceError> {
-    let _lock = if check { None } else { Some(lock(registry_dir)?) };
+    let held = if check { None } else { Some(hold(registry_dir)?) };
     let registry = Registry::folder(registry_dir)?;
     let mut new: Vec<NewVersion> = Vec::new();
     let mut published = Vec::new();
@@ -89,11 +91,10 @@ pub fn publish(
         };
         published.push(PublishedStage { name, version, outcome });
     }
-    if check {
-        return check_all_published(published);
+    match held {
+        None => check_all_published(published),
+        Some((folder, _lock)) => write_all(&folder, &new).map(|()| published),
     }
-    write_all(registry_dir, &new)?;
-    Ok(published)
 }
 
 fn check_all_published(published: Vec<PublishedStage>) -> Result<Vec<PublishedStage>, SourceError> {
@@ -220,52 +221,55 @@ fn context_has(package: &Package, path: &str) -> bool {
     rest.is_empty() || is_given || manifest.hook.is_some() || package.has(rest)
 }
 
-fn lock(root: &Path) -> Result<File, SourceError> {
-    fs::create_dir_all(root).map_err(SourceError::io("creating", root))?;
+/// Opens the registry's folder, which is made if need be, for this process alone.
+fn hold(root: &Path) -> Result<(Folder, File), SourceError> {
+    let folder = Folder::make(root).map_err(SourceError::io("opening", root))?;
     // The folder itself is the lock, so that no lock file gets published.
-    let folder = File::open(root).map_err(SourceError::io("opening", root))?;
-    folder.lock().map_err(SourceError::io("locking", root))?;
-    Ok(folder)
+    let lock = folder.to_lock().and_then(|lock| lock.lock().map(|()| lock));
+    Ok((folder, lock.map_err(SourceError::io("locking", root))?))
 }
 
-fn write_all(root: &Path, new: &[NewVersion]) -> Result<(), SourceError> {
+/// Adds the versions. No link in the folder, which may be a stranger's, is followed.
+fn write_all(root: &Folder, new: &[NewVersion]) -> Result<(), SourceError> {
     let unwritable = |error: serde_json::Error| SourceError::BadRegistry {
-        registry: format!("the registry `{}`", root.display()),
+        registry: format!("the registry `{}`", root.path().display()),
         reason: format!("its files cannot be written ({error})"),
     };
-    let config = root.join(CONFIG);
-    if !config.exists() {
+    let unreadable = |path: &Path, error| SourceError::io("reading", &root.path().join(path))(error);
+    let config = root.kind(CONFIG).map_err(|error| unreadable(Path::new(CONFIG), error))?;
+    if config.is_none() {
         let text = serde_json::to_string(&Config::current()).map_err(unwritable)?;
-        write_atomic(&config, format!("{text}\n").as_bytes())?;
+        replace(root, Path::new(CONFIG), format!("{text}\n").as_bytes())?;
     }
     for version in new {
         let entry = &version.entry;
-        write_atomic(&root.join(archive_path(&entry.name, &entry.vers)), &version.archive)?;
-        let index = root.join(shard_path(&entry.name));
-        let mut text = stage_files::read_text(&index, super::entry::MAX_INDEX)?.unwrap_or_default();
+        replace(root, Path::new(&archive_path(&entry.name, &entry.vers)), &version.archive)?;
+        let index = PathBuf::from(shard_path(&entry.name));
+        let mut text = match root.read_text(&index, super::entry::MAX_INDEX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(|error| unreadable(&index, error))?,
+        };
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
         text.push_str(&serde_json::to_string(entry).map_err(unwritable)?);
         text.push('\n');
-        write_atomic(&index, text.as_bytes())?;
+        replace(root, &index, text.as_bytes())?;
     }
     Ok(())
 }
 
-fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+/// Replaces a file of the registry by a whole one.
+fn replace(root: &Folder, path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     let write = || {
-        fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".pib-")
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|error| error.error)
+        if let Some(folder) = path.parent() {
+            root.make_folder(folder)?;
+        }
+        let mut new = root.output(path)?.create()?;
+        new.file().write_all(bytes)?;
+        new.keep(Permissions::from_mode(0o644))
     };
-    write().map_err(SourceError::io("writing", path))
+    write().map_err(SourceError::io("writing", &root.path().join(path)))
 }
 
 #[cfg(test)]

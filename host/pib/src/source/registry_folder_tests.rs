@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::super::testing::{stage, write};
 use super::*;
 
@@ -164,4 +166,19 @@ fn files_from_config_and_dependencies_are_taken_on_trust() {
     let part = "COPY stages/os/config/word /w\n";
     write(&os, &[("stage.toml", &toml.replace("1.0.0", "1.1.0")), ("Dockerfile.part", part)]);
     assert!(fixture.publish(&[os]).unwrap_err().to_string().contains("config/word"));
+}
+
+#[test]
+fn links_in_a_registry_lead_nothing_elsewhere() {
+    for link in ["archives", "archives/ro", "2", "2/ro"] {
+        let fixture = Fixture::new();
+        let elsewhere = fixture.temp.path().join("elsewhere");
+        fs::create_dir_all(&elsewhere).unwrap();
+        let place = fixture.registry().join(link);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &place).unwrap();
+        let refused = fixture.publish(&[fixture.stage("ro", "1.0.0")]).unwrap_err();
+        assert!(refused.to_string().contains(link), "{link}: {refused}");
+        assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{link}");
+    }
 }

@@ -113,6 +113,32 @@ fn what_config_names_outside_is_asked_for_before_it_is_read() {
     }
 }
 
+/// An engine gives whoever builds on it every container image that it has: other projects' systems among them.
+#[test]
+fn container_images_by_name_are_asked_for_before_an_engine_is() {
+    let own = "mine = { path = \"stages/mine\" }\n";
+    let name = "the container image `pib/router:0123456789abcdef`";
+    for part in [
+        "COPY --from=pib/router:0123456789abcdef /etc/shadow /shadow\n",
+        "RUN --mount=type=bind,from=pib/router:0123456789abcdef,target=/x cp /x/etc/shadow /\n",
+    ] {
+        let bench = strange("", own);
+        bench.stage("mine", "", Some(part));
+        assert_eq!(run(&bench, &["plan"]).code, Some(0), "{}", run(&bench, &["plan"]).errors);
+        refused(&bench, &["build"], name);
+        assert!(allowed(&bench, &["trust", "--show"]).contains(name));
+        allowed(&bench, &["trust", "--yes"]);
+        assert_ne!(run(&bench, &["build"]).code, Some(9), "{}", run(&bench, &["build"]).errors);
+    }
+    // Whoever writes an image's digest knows what it holds. An earlier stage is no container image.
+    let digest = format!("COPY --from=x@sha256:{} /a /a\n", "0".repeat(64));
+    for part in [&digest, "COPY --from=os /etc/os-release /a\n"] {
+        let bench = strange("", own);
+        bench.stage("mine", "[order]\nafter = [\"os\"]\n", Some(part));
+        assert_ne!(run(&bench, &["build"]).code, Some(9), "{}", run(&bench, &["build"]).errors);
+    }
+}
+
 /// The stages of a private registry are the user's to see, and the project's other stages see them.
 #[test]
 fn a_registry_that_takes_the_users_token_is_asked_for() {
