@@ -76,7 +76,7 @@ impl ContextServer {
             path: "Dockerfile".to_owned(),
             digest: Digest::of(&bytes),
             size: bytes.len() as u64,
-            source: FileSource::Bytes(bytes),
+            source: FileSource::Bytes(bytes.into()),
             mode: Mode::FILE,
         };
         Self {
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> ContextFile {
-        let (source, digest) = (FileSource::Bytes(vec![]), Digest::of(path.as_bytes()));
+        let (source, digest) = (FileSource::Bytes([].into()), Digest::of(path.as_bytes()));
         ContextFile { path: path.to_owned(), source, digest, size: 0, mode: Mode::FILE }
     }
 

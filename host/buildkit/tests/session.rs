@@ -106,7 +106,7 @@ async fn a_session_hands_over_the_context() {
     std::fs::write(folder.path().join("big"), &big).unwrap();
     let files = [
         file("a/big", FileSource::File(folder.path().join("big")), &big),
-        file("a/small", FileSource::Bytes(b"small".to_vec()), b"small"),
+        file("a/small", FileSource::Bytes((*b"small").into()), b"small"),
     ];
     let context = ContextServer::new("FROM scratch\n", &files);
     let (_session, caller) = served(Services::new(context, "key".to_owned())).await;

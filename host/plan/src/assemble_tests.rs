@@ -39,7 +39,7 @@ fn stages_follow_each_other() {
 #[test]
 fn a_source_that_is_not_in_the_build_is_told() {
     let file = |path: &str| ContextFile {
-        source: FileSource::Bytes(vec![]),
+        source: FileSource::Bytes([].into()),
         ..ContextFile::folder(path.to_owned(), Mode::FILE)
     };
     let with = |text: &str| {
@@ -117,7 +117,7 @@ fn a_change_moves_the_keys_from_its_stage_on() {
     let plain = plan(&files).key;
     files[0].files.push(ContextFile {
         path: "stages/a/x".to_owned(),
-        source: FileSource::Bytes(vec![]),
+        source: FileSource::Bytes([].into()),
         digest: Digest::of(b""),
         size: 0,
         mode: Mode::FILE,
@@ -275,7 +275,7 @@ fn an_argument_that_a_part_declares_again_keeps_its_value() {
 fn a_key_knows_every_file_that_a_source_can_match() {
     let file = |path: &str, content: &str| ContextFile {
         path: path.to_owned(),
-        source: FileSource::Bytes(content.into()),
+        source: FileSource::Bytes(content.as_bytes().into()),
         digest: Digest::of(content.as_bytes()),
         size: content.len() as u64,
         mode: crate::mode::Mode::FILE,

@@ -182,7 +182,7 @@ fn write_context(out: &mut Chunks, dockerfile: &str, files: &[ContextFile]) -> i
                 header.set_entry_type(tar::EntryType::Directory);
                 tar.append_data(&mut header, format!("{}/", file.path), io::empty())?;
             }
-            FileSource::Bytes(bytes) => tar.append_data(&mut header, &file.path, bytes.as_slice())?,
+            FileSource::Bytes(bytes) => tar.append_data(&mut header, &file.path, &**bytes)?,
             FileSource::File(path) => {
                 let named = |error: io::Error| {
                     io::Error::new(error.kind(), format!("could not read {}: {error}", path.display()))

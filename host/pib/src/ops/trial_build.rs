@@ -95,7 +95,7 @@ fn file(name: &str, bytes: Vec<u8>) -> ContextFile {
         path: format!("{FILE}/{name}"),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        source: FileSource::Bytes(bytes),
+        source: FileSource::Bytes(bytes.into()),
         mode: pib_plan::mode::Mode::FILE,
     }
 }

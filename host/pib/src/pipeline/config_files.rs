@@ -97,7 +97,7 @@ pub(crate) fn read(
                 path: format!("{folder}/{number:03}-{name}"),
                 digest: Digest::of(&bytes),
                 size: bytes.len() as u64,
-                source: FileSource::Bytes(bytes),
+                source: FileSource::Bytes(bytes.into()),
                 mode: Mode::FILE,
             },
         });

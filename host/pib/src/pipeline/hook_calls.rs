@@ -296,7 +296,7 @@ impl Files for StageFiles {
             ));
         }
         let bytes = match &file.source {
-            FileSource::Bytes(bytes) => bytes.clone(),
+            FileSource::Bytes(bytes) => bytes.to_vec(),
             // Whatever the machine says about its files is not the hook's to know.
             FileSource::File(from) => {
                 pib_file::read(from, file.size).map_err(|_| "it cannot be read".to_owned())?
@@ -325,7 +325,7 @@ mod tests {
     fn file(content: &[u8]) -> ContextFile {
         ContextFile {
             path: "stages/mine/config/key/000-motd".to_owned(),
-            source: FileSource::Bytes(content.to_vec()),
+            source: FileSource::Bytes(content.into()),
             digest: Digest::of(content),
             size: content.len() as u64,
             mode: pib_plan::mode::Mode::FILE,

@@ -182,7 +182,7 @@ fn rendered(
             path: format!("{folder}{}", file.path),
             digest: Digest::of(&file.content),
             size: file.content.len() as u64,
-            source: FileSource::Bytes(file.content.clone()),
+            source: FileSource::Bytes(file.content.as_slice().into()),
             mode: Mode::of_file(file.executable),
         });
     }

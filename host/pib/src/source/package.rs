@@ -1,6 +1,7 @@
 //! A stage's folder, read and checked: what the operations build from.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pib_plan::assemble::FileSource;
 use pib_plan::id::{Digest, StageName};
@@ -90,7 +91,7 @@ impl Package {
     /// Returns where the bytes of one of its files are: here, where it is small, so that what is sent is what was read.
     pub fn source_of(&self, file: &PackageFile) -> FileSource {
         match self.contents.get(&file.path) {
-            Some(bytes) => FileSource::Bytes(bytes.to_vec()),
+            Some(bytes) => FileSource::Bytes(Arc::clone(bytes)),
             None => FileSource::File(self.root.join(&file.path)),
         }
     }

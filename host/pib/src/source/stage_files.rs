@@ -213,7 +213,8 @@ fn open(path: &Path, size: u64) -> Result<io::Take<fs::File>, SourceError> {
 }
 
 fn read_whole(path: &Path, size: u64) -> Result<Vec<u8>, SourceError> {
-    let mut bytes = Vec::new();
+    // Only of small files: one more byte tells that one has grown.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     open(path, size)?.read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
     Ok(bytes)
 }

@@ -1,6 +1,7 @@
 //! What is assembled: stages with their parts and files, and what they start from.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use semver::Version;
 
@@ -104,8 +105,8 @@ pub struct ContextFile {
 pub enum FileSource {
     /// In a file on this machine.
     File(PathBuf),
-    /// Here.
-    Bytes(Vec<u8>),
+    /// Here. Clones share them.
+    Bytes(Arc<[u8]>),
     /// Nowhere: it is a folder.
     Folder,
 }

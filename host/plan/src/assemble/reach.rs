@@ -179,7 +179,7 @@ fn inline(stage: &StageInput, index: usize) -> ContextFile {
         path: inline_path(stage, index),
         digest: Digest::of(&bytes),
         size: bytes.len() as u64,
-        source: FileSource::Bytes(bytes),
+        source: FileSource::Bytes(bytes.into()),
         mode: crate::mode::Mode::FILE,
     }
 }

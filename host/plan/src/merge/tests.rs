@@ -8,7 +8,7 @@ use crate::part::{self, Alone};
 fn stage(name: &str, text: &str, files: &[&str]) -> StageInput {
     let file = |path: &&str| ContextFile {
         path: (*path).to_owned(),
-        source: FileSource::Bytes(vec![]),
+        source: FileSource::Bytes([].into()),
         digest: Digest::of(b""),
         size: 0,
         mode: crate::mode::Mode::FILE,

@@ -187,7 +187,7 @@ impl Judge<'_> {
         for (own, found) in own_words.iter().zip(&found_words) {
             if let Some(file) = self.files.get(found.as_str()).filter(|_| found.starts_with("heredoc/")) {
                 let content = documents.next().unwrap().content();
-                assert_eq!(**file, FileSource::Bytes(content.into_bytes()));
+                assert_eq!(**file, FileSource::Bytes(content.into_bytes().into()));
             } else {
                 same(own, found);
             }

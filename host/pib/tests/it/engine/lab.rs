@@ -226,7 +226,7 @@ pub(super) fn bytes_file(path: &str, text: &str, executable: bool) -> ContextFil
         path: path.to_owned(),
         digest: Digest::of(text.as_bytes()),
         size: text.len() as u64,
-        source: FileSource::Bytes(text.as_bytes().to_vec()),
+        source: FileSource::Bytes(text.as_bytes().into()),
         mode: pib_plan::mode::Mode::of_file(executable),
     }
 }
