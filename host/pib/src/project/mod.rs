@@ -18,7 +18,7 @@
 pub(crate) mod blocking;
 mod cache_folder;
 pub(crate) mod cache_lock;
-mod consent;
+pub(crate) mod consent;
 mod error;
 pub(crate) mod files;
 pub(crate) mod locate;

@@ -8,6 +8,8 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest, RequestSource};
 use pib_plan::secret::SecretSource;
 
+use crate::source::git;
+
 /// The largest program of a project whose content is part of the answer, in bytes.
 const MAX_PROGRAM: u64 = 256 << 20;
 
@@ -22,6 +24,8 @@ pub(crate) enum Reach {
     Variable(String),
     /// The user's token is sent to the registry at this address, whose stages are seen by the project's others.
     Token(String),
+    /// The repository at this address is fetched with the user's password for git, or with their ssh.
+    Login(String),
 }
 
 impl Reach {
@@ -56,6 +60,7 @@ impl Reach {
             }
             Self::Variable(name) => format!("variable {name:?}"),
             Self::Token(index) => format!("token {index:?}"),
+            Self::Login(url) => format!("git {url:?}"),
         }
     }
 
@@ -78,6 +83,7 @@ impl fmt::Display for Reach {
             // Somebody may have put a password among the arguments, and errors end in logs.
             Self::Runs { words, .. } => write!(f, "starts `{}`", words.first().map_or("", String::as_str)),
             Self::Variable(name) => write!(f, "reads the environment variable `{name}`"),
+            Self::Login(url) => write!(f, "fetches from `{url}` with your git credentials"),
             Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
         }
     }
@@ -85,17 +91,28 @@ impl fmt::Display for Reach {
 
 /// Returns what a manifest names outside of the project's folder.
 pub(crate) fn of_manifest(dir: &Path, manifest: &ProjectManifest) -> BTreeSet<Reach> {
-    let stages = manifest.stages.iter().chain(&manifest.patch).filter_map(|stage| match &stage.source {
-        RequestSource::Path(path) => Reach::outside(dir, path),
-        RequestSource::Git(git) => address(dir, git.url()),
-        RequestSource::Registry { .. } => None,
-    });
-    let registries = manifest.registries.values().filter_map(|index| address(dir, index));
-    let base = manifest.base.iter().filter_map(|base| match base {
-        BaseRequest::Path { path, .. } => Reach::outside(dir, path),
-        BaseRequest::Url { .. } | BaseRequest::Image(_) => None,
-    });
-    stages.chain(registries).chain(base).collect()
+    let mut found = BTreeSet::new();
+    for stage in manifest.stages.iter().chain(&manifest.patch) {
+        match &stage.source {
+            RequestSource::Path(path) => found.extend(Reach::outside(dir, path)),
+            RequestSource::Git(git) => found.extend(of_repository(dir, git.url())),
+            RequestSource::Registry { .. } => {}
+        }
+    }
+    found.extend(manifest.registries.values().filter_map(|index| address(dir, index)));
+    if let Some(BaseRequest::Path { path, .. }) = &manifest.base {
+        found.extend(Reach::outside(dir, path));
+    }
+    found
+}
+
+/// Returns what a repository's address reaches: a folder of this machine, or a machine that takes the user's ssh. Whether
+/// a web server asks for a password is known only when it does.
+pub(super) fn of_repository(dir: &Path, url: &str) -> BTreeSet<Reach> {
+    match git::takes_ssh(url) {
+        true => [Reach::Login(url.to_owned())].into(),
+        false => address(dir, url).into_iter().collect(),
+    }
 }
 
 /// Returns what an address reaches, where that is on this machine.

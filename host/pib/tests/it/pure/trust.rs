@@ -3,6 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use crate::bench::{Bench, Ran};
+use crate::forge::{Forge, Manners, Repo};
 
 /// A project's head; its stages follow.
 const HEAD: &str = "[project]\nname = \"router\"\nos = \"debian\"\nrelease = \"trixie\"\nboard = \"rpi4\"\narch = \"arm64\"\n";
@@ -28,9 +29,14 @@ fn run(bench: &Bench, args: &[&str]) -> Ran {
     bench.run_with(args, &[("PIB_TRUST", "0")])
 }
 
+/// Returns the text in one line.
+fn flat(text: &str) -> String {
+    text.split_whitespace().filter(|word| !["│", "|"].contains(word)).collect::<Vec<_>>().join(" ")
+}
+
 fn refused(bench: &Bench, args: &[&str], what: &str) {
     let ran = run(bench, args);
-    let words = ran.errors.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = flat(&ran.errors);
     assert_eq!(ran.code, Some(9), "{args:?}: {}{}", ran.out, ran.errors);
     assert!(words.contains(what) && words.contains("pib trust"), "{what}: {words}");
     assert!(!ran.errors.contains("the user's own"), "{}", ran.errors);
@@ -213,4 +219,194 @@ fn what_the_user_adds_by_hand_needs_no_second_word() {
     let text = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
     bench.write("pib.toml", &text.replace("user/stages/theirs", "user/stages"));
     refused(&bench, &["plan"], "reads");
+}
+
+/// `me:secret` in base 64.
+const LOGIN: &str = "Basic bWU6c2VjcmV0";
+
+/// A user who has a password for git, and a stand-in for ssh that notes what it was called with and runs it here.
+struct GitUser {
+    bench: Bench,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl GitUser {
+    /// The user beside a stranger's project with these stages.
+    fn new(stages: &str) -> Self {
+        let bench = strange("", stages);
+        let noted = |name: &str| bench.folder.path().join(name).display().to_string();
+        let helper = format!(
+            "!f() {{ echo asked >> {}; echo username=me; echo password=secret; }}; f",
+            noted("asked")
+        );
+        bench.write(
+            "../.gitconfig",
+            &format!("[credential]\n\thelper = \"{helper}\"\n[safe]\n\tdirectory = *\n"),
+        );
+        let ssh = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nfor last; do :; done\nexec sh -c \"$last\"\n",
+            noted("ssh.log")
+        );
+        bench.write("../ssh", &ssh);
+        let variables = vec![
+            ("PIB_TRUST", "0".to_owned()),
+            ("PATH", std::env::var("PATH").unwrap()),
+            ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
+            ("GIT_SSH_COMMAND", format!("sh {}", noted("ssh"))),
+        ];
+        Self { bench, variables }
+    }
+
+    fn stages(&self, stages: &str) {
+        self.bench.write("pib.toml", &format!("{HEAD}{STAGES}{stages}"));
+    }
+
+    fn repo(&self) -> Repo {
+        let repo = Repo::new(&self.bench.folder.path().join("repos/kvm"));
+        repo.stage("", "kvm", "1.0.0");
+        repo.commit();
+        repo
+    }
+
+    fn forge(&self, login: Option<&'static str>) -> Forge {
+        Forge::start(&self.bench.folder.path().join("repos"), Manners { login, ..Manners::default() })
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let variables: Vec<_> = self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.bench.run_with(args, &variables)
+    }
+
+    fn passes(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
+        ran.out
+    }
+
+    /// Runs what must end for want of the user's word for `url`.
+    fn refused(&self, args: &[&str], url: &str) {
+        let ran = self.run(args);
+        let words = flat(&ran.errors);
+        assert_eq!(ran.code, Some(9), "{args:?}: {}{}", ran.out, ran.errors);
+        let asks = format!("fetches from `{}` with your git credentials", self.shown(url));
+        assert!(words.contains(&asks) && words.contains("pib trust"), "{asks}: {words}");
+    }
+
+    /// Returns an address as the bench shows it.
+    fn shown(&self, url: &str) -> String {
+        url.replace(&*self.bench.folder.path().to_string_lossy(), "TEMP")
+    }
+
+    /// Returns whether the user's helper or ssh was started since the last question.
+    fn was_asked(&self) -> bool {
+        ["asked", "ssh.log"]
+            .iter()
+            .any(|name| std::fs::remove_file(self.bench.folder.path().join(name)).is_ok())
+    }
+}
+
+#[test]
+fn a_private_repository_is_fetched_with_the_users_word_only() {
+    let user = GitUser::new("");
+    user.repo();
+    let forge = user.forge(Some(LOGIN));
+    let url = format!("{}/kvm/.git", forge.address);
+    let stage = format!("kvm = {{ git = \"{url}\" }}\n");
+    user.stages(&stage);
+    let sent = || forge.asked.lock().unwrap().drain(..).any(|(.., login)| login.is_some());
+    for args in [&["lock"][..], &["plan"], &["fetch"], &["update"], &["tree"], &["build"]] {
+        user.refused(args, &url);
+    }
+    let shown = user.passes(&["trust", "--show"]);
+    assert!(shown.contains(&format!("fetches from `{url}` with your git credentials")), "{shown}");
+    assert!(shown.contains("run `pib trust` again"), "{shown}");
+    user.passes(&["trust", "--yes"]);
+    assert!(!user.was_asked() && !sent(), "nothing may be sent before it is allowed");
+    user.passes(&["plan"]);
+    assert!(user.was_asked() && sent());
+    let shown = user.passes(&["trust", "--show"]);
+    assert!(shown.contains(&url) && shown.contains("is allowed") && !shown.contains("again"), "{shown}");
+    // What the cache has of it is as private.
+    user.passes(&["trust", "--forget"]);
+    user.refused(&["plan"], &url);
+    user.refused(&["plan", "--offline"], &url);
+    assert_eq!(user.bench.run_with(&["plan"], &[("PIB_TRUST", "1")]).code, Some(0));
+    // Named on the command line, it is the user's own word, also later.
+    user.stages("");
+    user.passes(&["add", "--git", &url]);
+    user.passes(&["update"]);
+    // Of a project of the user's own nothing is asked.
+    user.passes(&["new", "own"]);
+    let text = std::fs::read_to_string(user.bench.path("own/pib.toml")).unwrap();
+    user.bench.write("own/pib.toml", &text.replacen("[stages]\n", &format!("[stages]\n{stage}"), 1));
+    user.passes(&["-C", "own", "plan"]);
+}
+
+#[test]
+fn a_public_repository_is_asked_for_by_nobody() {
+    let user = GitUser::new("");
+    user.repo();
+    let forge = user.forge(None);
+    user.stages(&format!("kvm = {{ git = \"{}/kvm/.git\" }}\n", forge.address));
+    user.passes(&["plan"]);
+    assert!(user.passes(&["trust", "--show"]).contains("asks for nothing"));
+    assert!(!user.was_asked());
+}
+
+#[test]
+fn the_users_ssh_is_started_with_the_users_word_only() {
+    let user = GitUser::new("");
+    let repo = user.repo();
+    let url = format!("ssh://git@example.org:2222{}", repo.folder.display());
+    for url in [&url, "git@example.org:acme/kvm.git"] {
+        user.stages(&format!("kvm = {{ git = \"{url}\" }}\n"));
+        for args in [&["lock"][..], &["plan"], &["fetch"], &["update"], &["vendor"]] {
+            user.refused(args, url);
+        }
+        assert!(user.passes(&["trust", "--show"]).contains(&user.shown(url)));
+    }
+    user.stages(&format!("[patch]\nos = {{ git = \"{url}\" }}\n"));
+    user.refused(&["plan"], &url);
+    user.stages(&format!("kvm = {{ git = \"{url}\" }}\n"));
+    user.passes(&["trust", "--yes"]);
+    assert!(!user.was_asked(), "ssh may not be started before it is allowed");
+    user.passes(&["plan"]);
+    assert!(user.was_asked());
+}
+
+#[test]
+fn what_leads_on_to_the_users_credentials_takes_the_users_word_too() {
+    let user = GitUser::new("");
+    let repo = user.repo();
+    let commit = repo.git(&["rev-parse", "HEAD"]);
+    // A public repository with a submodule behind ssh.
+    let ssh = format!("ssh://git@example.org{}", repo.folder.display());
+    let public = Repo::new(&user.bench.folder.path().join("repos/public"));
+    public.stage("", "public", "1.0.0");
+    public.write(".gitmodules", &format!("[submodule \"lib\"]\n\tpath = lib\n\turl = {ssh}\n"));
+    public.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lib")]);
+    public.git(&["add", ".gitmodules", "stage.toml", "Dockerfile.part"]);
+    public.git(&["commit", "-q", "-m", "x"]);
+    let forge = user.forge(None);
+    user.stages(&format!("public = {{ git = \"{}/public/.git\" }}\n", forge.address));
+    user.refused(&["plan"], &ssh);
+    assert!(user.passes(&["trust", "--yes"]).contains(&user.shown(&ssh)));
+    assert!(!user.was_asked());
+    user.passes(&["plan"]);
+    // The user's own settings have an address reached by ssh, and another with a password.
+    let private = user.forge(Some(LOGIN));
+    let host = private.address.strip_prefix("http://").unwrap();
+    let settings = format!(
+        "[url \"ssh://git@example.org/\"]\n\tinsteadOf = https://example.org/\n\
+         [url \"http://me:secret@{host}/\"]\n\tinsteadOf = http://{host}/\n"
+    );
+    user.bench.write("../.gitconfig", &settings);
+    assert!(user.was_asked());
+    for url in ["https://example.org/acme/kvm".to_owned(), format!("{}/kvm/.git", private.address)] {
+        user.stages(&format!("kvm = {{ git = \"{url}\" }}\n"));
+        user.refused(&["plan"], &url);
+    }
+    assert!(!user.was_asked() && private.asked.lock().unwrap().iter().all(|(.., login)| login.is_none()));
+    user.passes(&["trust", "--yes"]);
+    user.passes(&["plan"]);
 }
