@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use pib_file::Folder;
 use serde::{Deserialize, Serialize};
 
-use super::reach::{self, Reach, real};
+use super::contained::real;
+use super::reach::{self, Reach};
 use super::{Error, files};
 use crate::source::git::{Denied, Permission};
 

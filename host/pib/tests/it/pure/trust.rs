@@ -1,6 +1,8 @@
 //! What a stranger's project reaches outside of its folder, which takes the user's word.
 
 use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Ran};
 use crate::forge::{Forge, Manners, Repo};
@@ -409,4 +411,177 @@ fn what_leads_on_to_the_users_credentials_takes_the_users_word_too() {
     assert!(!user.was_asked() && private.asked.lock().unwrap().iter().all(|(.., login)| login.is_none()));
     user.passes(&["trust", "--yes"]);
     user.passes(&["plan"]);
+}
+
+/// What a folder of the project is made into: a name, how, and what the project then asks for.
+type Trap = (&'static str, fn(&Bench), &'static str);
+
+fn into_git(bench: &Bench, name: &str, text: &str) {
+    let user = bench.folder.path().join("user");
+    bench.write(&format!("repo.git/{name}"), &text.replace("USER", &user.display().to_string()));
+}
+
+fn replaced(bench: &Bench, name: &str, leads_to: &str) {
+    let path = bench.path(name);
+    let _ = std::fs::remove_file(&path);
+    let _ = std::fs::remove_dir_all(&path);
+    symlink(leads_to.replace("USER", &bench.folder.path().join("user").display().to_string()), path).unwrap();
+}
+
+fn pipe(bench: &Bench, name: &str) {
+    let _ = std::fs::remove_file(bench.path(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, bench.path(name), rustix::fs::Mode::RWXU).unwrap();
+}
+
+/// Runs what must be refused at once: something that waits for a pipe waits for ever.
+fn refused_at_once(bench: &Bench, name: &str, what: &str) {
+    let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+    pib.arg("lock").env("PIB_TRUST", "0").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = pib.spawn().unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            panic!("it waits for {name}");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ran = bench.ran(&child.wait_with_output().unwrap());
+    let words = flat(&ran.errors);
+    assert_eq!(ran.code, Some(9), "{name}: {what}: {words}");
+    assert!(words.contains(what), "{name}: {what}: {words}");
+}
+
+/// What has git read other places.
+fn names_of_other_places() -> [Trap; 6] {
+    [
+        (
+            "a folder of objects",
+            |b| into_git(b, "objects/info/alternates", "USER/private/.git/objects\n"),
+            "repo.git/objects/info/alternates`, which is",
+        ),
+        (
+            "objects beside the project",
+            |b| into_git(b, "objects/info/alternates", "# x\n../../../user/private/.git/objects\n"),
+            "TEMP/user/private/.git/objects",
+        ),
+        (
+            "objects from where pib is run",
+            |b| into_git(b, "objects/info/alternates", "user\n"),
+            "may lead anywhere",
+        ),
+        ("a common folder", |b| into_git(b, "commondir", "USER/private/.git\n"), "TEMP/user/private/.git"),
+        (
+            "settings elsewhere",
+            |b| into_git(b, "config", "[core]\n\tbare = true\n[ InClude]\n\tpath = USER/private.pem\n"),
+            "repo.git/config`, which may lead anywhere",
+        ),
+        ("a file in the place of the folder", with_a_git_file, "TEMP/user/private/.git"),
+    ]
+}
+
+/// What leads out by links, what a reader would wait for, and a submodule.
+fn links_out() -> [Trap; 7] {
+    [
+        (
+            "a linked branch",
+            |b| replaced(b, "repo.git/refs/heads/main", "../../../../user/private/.git/refs/heads/main"),
+            "repo.git/refs/heads/main`, which is",
+        ),
+        (
+            "linked objects",
+            |b| replaced(b, "repo.git/objects", "USER/private/.git/objects"),
+            "repo.git/objects`, which is",
+        ),
+        ("a link by way of the project", by_way_of_the_project, "more/objects`, which is"),
+        ("a linked folder", with_a_linked_folder, "repo.git/.git`, which is"),
+        ("a pipe for settings", |b| pipe(b, "repo.git/config"), "repo.git/config"),
+        ("a pipe for a branch", |b| pipe(b, "repo.git/packed-refs"), "repo.git/packed-refs"),
+        ("a submodule", with_a_submodule, "reads `TEMP/user/private`"),
+    ]
+}
+
+fn with_a_git_file(bench: &Bench) {
+    std::fs::remove_dir_all(bench.path("repo.git")).unwrap();
+    into_git(bench, ".git", "gitdir: USER/private/.git\n");
+}
+
+fn with_a_linked_folder(bench: &Bench) {
+    std::fs::remove_dir_all(bench.path("repo.git")).unwrap();
+    std::fs::create_dir(bench.path("repo.git")).unwrap();
+    replaced(bench, "repo.git/.git", "USER/private/.git");
+}
+
+fn by_way_of_the_project(bench: &Bench) {
+    std::fs::create_dir_all(bench.path("more")).unwrap();
+    replaced(bench, "more/objects", "USER/private/.git/objects");
+    replaced(bench, "repo.git/objects", "../more");
+}
+
+fn with_a_submodule(bench: &Bench) {
+    let private = bench.folder.path().join("user/private");
+    let commit = Repo::new(&private).git(&["rev-parse", "HEAD"]);
+    let work = Repo { folder: bench.path("work") };
+    let url = format!("file://{}", private.display());
+    work.write(".gitmodules", &format!("[submodule \"lib\"]\n\tpath = lib\n\turl = {url}\n"));
+    work.git(&["update-index", "--add", "--cacheinfo", &format!("160000,{commit},lib")]);
+    work.git(&["add", ".gitmodules"]);
+    work.git(&["commit", "-q", "-m", "x"]);
+    work.git(&["push", "-q", "../repo.git", "main"]);
+}
+
+#[test]
+fn a_repository_in_the_project_that_leads_out_of_it_is_asked_for() {
+    for (name, set, what) in names_of_other_places().into_iter().chain(links_out()) {
+        let bench = strange("", "");
+        let private = Repo::new(&bench.folder.path().join("user/private"));
+        private.stage("", "kvm", "1.0.0");
+        private.commit();
+        let work = Repo::new(&bench.path("work"));
+        work.stage("", "kvm", "1.0.0");
+        work.commit();
+        work.git(&["clone", "-q", "--bare", ".", "../repo.git"]);
+        // What git leaves there by itself leads nowhere.
+        let stage = format!("kvm = {{ git = \"file://{}\" }}\n", bench.path("repo.git").display());
+        bench.write("pib.toml", &format!("{HEAD}{STAGES}{stage}"));
+        allowed(&bench, &["lock"]);
+        std::fs::remove_file(bench.path("pib.lock")).unwrap();
+        std::fs::remove_dir_all(bench.folder.path().join("cache")).unwrap();
+        set(&bench);
+        refused_at_once(&bench, name, what);
+    }
+}
+
+#[test]
+fn a_registry_in_the_project_that_leads_out_of_it_is_asked_for() {
+    let bench = strange("", "");
+    let index = format!("file://{}", bench.path("registry").display());
+    let manifest = |index: &str| {
+        let stage = "kvm = { version = \"1\", registry = \"r\" }\n";
+        bench.write("pib.toml", &format!("{HEAD}\n[registries.r]\nindex = \"{index}\"\n{STAGES}{stage}"));
+    };
+    manifest(&index);
+    bench.stage("kvm", "description = \"x\"\nlicense = \"MIT\"\n", Some("RUN true\n"));
+    allowed(&bench, &["publish", "--index", "registry", "stages/kvm"]);
+    // A link that stays in the project leads nowhere.
+    std::fs::rename(bench.path("registry/3"), bench.path("three")).unwrap();
+    symlink("../three", bench.path("registry/3")).unwrap();
+    allowed(&bench, &["lock"]);
+    let user = bench.folder.path().join("user/registry");
+    std::fs::rename(bench.path("registry"), &user).unwrap();
+    std::fs::rename(bench.path("three"), bench.folder.path().join("user/three")).unwrap();
+    std::fs::create_dir(bench.path("registry")).unwrap();
+    std::fs::copy(user.join("config.json"), bench.path("registry/config.json")).unwrap();
+    symlink("../../user/three", bench.path("registry/3")).unwrap();
+    refused(&bench, &["lock"], "registry/3`, which is `TEMP/user/three`");
+    std::fs::remove_file(bench.path("registry/3")).unwrap();
+    symlink("../three", bench.path("registry/3")).unwrap();
+    std::fs::create_dir(bench.path("three")).unwrap();
+    symlink("../../user/three/k", bench.path("three/k")).unwrap();
+    refused(&bench, &["lock"], "three/k`, which is `TEMP/user/three/k`");
+    // Other ways to write an address of this machine.
+    for scheme in ["file://localhost", "file:", "file:////", "FILE:"] {
+        manifest(&format!("{scheme}{}", user.display()));
+        refused(&bench, &["lock"], "user/registry");
+    }
 }
