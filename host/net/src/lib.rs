@@ -127,7 +127,6 @@ impl NetError {
         match self {
             Self::Status { status, .. } => is_passing(*status),
             Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
-            Self::Silent { .. } => true,
             _ => false,
         }
     }
@@ -163,8 +162,13 @@ impl Http {
     /// # Errors
     /// When the TLS library cannot be set up.
     pub fn new() -> Result<Self, NetError> {
-        let client = client(reqwest::Client::builder)?;
-        Ok(Self { client, credential: None, silence: SILENCE, window: WINDOW })
+        Self::with_bounds(SILENCE, WINDOW)
+    }
+
+    /// Returns a client that waits for `silence` at most, and judges a server's rate over `window`.
+    fn with_bounds(silence: Duration, window: Duration) -> Result<Self, NetError> {
+        let client = client(reqwest::Client::builder, silence)?;
+        Ok(Self { client, credential: None, silence, window })
     }
 
     /// Returns a client that also lets the user in where the credential covers what is asked for, and nowhere else.
@@ -175,7 +179,7 @@ impl Http {
         let client = match credential.scope().scheme() {
             "https" => self.client.clone(),
             // What is to stay on this machine does not go through the proxy that the environment names.
-            _ => client(|| reqwest::Client::builder().no_proxy())?,
+            _ => client(|| reqwest::Client::builder().no_proxy(), self.silence)?,
         };
         Ok(Self { client, credential: Some(Arc::new(credential.clone())), ..self.clone() })
     }
@@ -273,7 +277,11 @@ impl Http {
         let (request, conditional) = self.request(url, known);
         let silent = || NetError::Silent { url: url.clone().into(), seconds: self.silence.as_secs() };
         let sent = tokio::time::timeout(self.silence, request.send()).await;
-        let mut response = sent.map_err(|_| silent())?.map_err(transport)?;
+        let mut response = sent.map_err(|_| silent())?.map_err(|error| match error.is_timeout() {
+            // The HTTP library keeps the same bound, and may be the first to see it.
+            true if !error.is_connect() => silent(),
+            _ => transport(error),
+        })?;
         if response.status() == StatusCode::NOT_MODIFIED && conditional {
             return Ok(None);
         }
@@ -353,14 +361,17 @@ impl Failure {
 }
 
 /// Returns a client with what all have in common.
-fn client(start: impl Fn() -> reqwest::ClientBuilder) -> Result<reqwest::Client, NetError> {
+fn client(
+    start: impl Fn() -> reqwest::ClientBuilder,
+    silence: Duration,
+) -> Result<reqwest::Client, NetError> {
     // Another part of the process may have installed a provider already; either one will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || {
         start()
             .user_agent(concat!("pib/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(20))
-            .read_timeout(SILENCE)
+            .read_timeout(silence)
             .referer(false)
             .redirect(redirect_policy())
     };

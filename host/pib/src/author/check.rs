@@ -147,11 +147,26 @@ impl CheckedStage {
         if bytes.len() > LARGE {
             self.warnings.push(format!("{name} has {kib} KiB, which everybody fetches and compiles"));
         }
-        if is_stale(root, name) {
+        if self.is_stale(root, name) {
             self.warnings
                 .push(format!("{HOOK_FOLDER}/ has changed since {name} was built; run `pib stage build`"));
         }
         Ok(())
+    }
+
+    /// Returns whether a hook's source has been changed since its component was built, as far as it can be told.
+    fn is_stale(&mut self, root: &Path, component: &str) -> bool {
+        // A checkout writes files in any order, so that their times say nothing about what is as it was committed.
+        let matters = |file: &PathBuf| file == Path::new(component) || is_source(file);
+        match git::changed_files(root, &[component, HOOK_FOLDER]) {
+            Ok(Some(files)) if !files.iter().any(matters) => return false,
+            Ok(_) => {}
+            Err(unfit) => self
+                .warnings
+                .push(format!("{unfit}. Times alone say whether {component} is newer than {HOOK_FOLDER}/")),
+        }
+        let built = std::fs::metadata(root.join(component)).and_then(|metadata| metadata.modified()).ok();
+        built < newest(root)
     }
 
     /// Has the hook answer twice, each time in a fresh sandbox.
@@ -197,20 +212,9 @@ impl CheckedStage {
     }
 }
 
-/// Returns whether a hook's source has been changed since its component was built, as far as it can be told.
-fn is_stale(root: &Path, component: &str) -> bool {
-    // A checkout writes files in any order, so that their times say nothing about what is as it was committed.
-    let matters = |file: &PathBuf| file == Path::new(component) || is_source(file);
-    if git::changed_files(root, &[component, HOOK_FOLDER]).is_some_and(|files| !files.iter().any(matters)) {
-        return false;
-    }
-    let built = std::fs::metadata(root.join(component)).and_then(|metadata| metadata.modified()).ok();
-    built < newest(root)
-}
-
 /// Returns when the newest of the sources of a stage's hook was changed.
 fn newest(root: &Path) -> Option<SystemTime> {
-    let entries = walkdir::WalkDir::new(root.join(HOOK_FOLDER)).into_iter();
+    let entries = walkdir::WalkDir::new(root.join(HOOK_FOLDER)).follow_root_links(false).into_iter();
     let entries = entries.filter_entry(|entry| entry.file_name() != OUTPUT_FOLDER).flatten();
     let files = entries.filter(|entry| entry.file_type().is_file());
     let files = files.filter(|entry| entry.path().strip_prefix(root).is_ok_and(is_source));

@@ -7,6 +7,7 @@ use pib_plan::index::{GitReference, GitSource};
 use pib_plan::manifest::edit::NewStage;
 
 use crate::pipeline::resolve;
+use crate::project::reach::Reach;
 use crate::project::{self, Error, LockMode, Project, Session};
 
 /// Returns the stage of a git repository that the command line means: by its name, its folder, or as the only one.
@@ -18,8 +19,11 @@ pub(super) async fn stage(
     path: Option<&str>,
     mode: LockMode,
 ) -> Result<NewStage, Error> {
+    let url = repository_url(session, url);
+    // What the command line names is the user's own word, also where it takes their credentials.
+    session.consent.grant(Some(Reach::Login(url.clone())).filter(|_| !url.starts_with("file://")));
     let source = |path: Option<&str>| {
-        GitSource::new(&repository_url(session, url), reference.clone(), path)
+        GitSource::new(&url, reference.clone(), path)
             .map_err(|error| Error::usage(error.to_string(), "Give the address that git clones from."))
     };
     let path = path.map(|path| path.trim_matches('/'));

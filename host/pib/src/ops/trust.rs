@@ -18,6 +18,9 @@ pub struct Asked {
     pub asks_for: Vec<String>,
     /// Whether the user allows all of that.
     pub allowed: bool,
+    /// Whether this is all. What stages ask for is known only once the user has allowed to fetch them with what they have
+    /// for git.
+    pub complete: bool,
     /// Whether the user started the project here with `pib new`: then it may have everything.
     pub started_here: bool,
     #[serde(skip)]
@@ -30,15 +33,13 @@ pub struct Asked {
 /// When the project cannot be read, or its stages cannot be resolved or fetched.
 pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
     let dir = project::find(session)?;
+    let mut complete = true;
     let asking = Session { consent: session.consent.collecting(), ..session.clone() };
     for part in Project::load(&asking)?.with_targets()? {
-        let session = asking.for_target(part.target_name());
-        let record = job::record(&part);
-        let resolved = pipeline::resolve(&session, part, mode).await?;
-        let packages = pipeline::fetch(&session, resolved).await?;
-        let options = StageOptions::default();
-        let settled = pipeline::settle_as_recorded(&session, packages, &record, &options)?;
-        pipeline::render(&session, settled, &options).await?.check_images(&session)?;
+        match ask(&asking.for_target(part.target_name()), part, mode).await {
+            Err(error) if error.is_untrusted() => complete = false,
+            asked => asked?,
+        }
     }
     let reaches = asking.consent.collected();
     let allowed = match session.consent.check(&dir, reaches.iter().cloned()) {
@@ -48,16 +49,26 @@ pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
     };
     let started_here = session.consent.is_started_here(&dir)?;
     let asks_for = reaches.iter().map(Reach::in_full).collect();
-    Ok(Asked { project: dir, asks_for, allowed, started_here, reaches })
+    Ok(Asked { project: dir, asks_for, allowed, complete, started_here, reaches })
+}
+
+/// Goes through all that a project, or one of its targets, asks for.
+async fn ask(session: &Session, part: Project, mode: LockMode) -> Result<(), Error> {
+    let record = job::record(&part);
+    let resolved = pipeline::resolve(session, part, mode).await?;
+    let packages = pipeline::fetch(session, resolved).await?;
+    let options = StageOptions::default();
+    let settled = pipeline::settle_as_recorded(session, packages, &record, &options)?;
+    pipeline::render(session, settled, &options).await?.check_images(session)
 }
 
 impl Asked {
-    /// Allows the project this, and nothing that it was allowed before.
+    /// Allows the project this, and of what it was allowed before only what it may still ask for.
     ///
     /// # Errors
     /// When the answer cannot be kept.
     pub fn allow(self, session: &Session) -> Result<Self, Error> {
-        session.consent.allow(&self.project, &self.reaches)?;
+        session.consent.allow(&self.project, &self.reaches, self.complete)?;
         Ok(Self { allowed: true, ..self })
     }
 }

@@ -19,6 +19,7 @@ use pib_plan::resolve::{
 };
 
 use super::vendored;
+use crate::project::consent::ProjectPermission;
 use crate::project::{
     Error, LockMode, Project, Session, blocking, cache_lock, locate, reach, slow, user_config,
 };
@@ -199,10 +200,13 @@ pub(crate) fn sources(
     manifest: &ProjectManifest,
     mode: LockMode,
 ) -> Result<Sources, Error> {
-    session.consent.check(dir, reach::of_manifest(dir, manifest))?;
+    if !session.consent.asks_nothing(dir)? {
+        session.consent.check(dir, reach::of_manifest(dir, manifest))?;
+    }
+    let permission = Arc::new(ProjectPermission::new(&session.consent, dir));
     let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
-        .git(session.git.clone());
+        .git(session.git.clone().permitted_by(permission));
     // Without the network, no token goes anywhere.
     let credentials = match mode.offline {
         true => Credentials::default(),

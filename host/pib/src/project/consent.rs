@@ -14,8 +14,10 @@ use std::time::UNIX_EPOCH;
 use pib_file::Folder;
 use serde::{Deserialize, Serialize};
 
-use super::reach::{Reach, real};
+use super::contained::real;
+use super::reach::{self, Reach};
 use super::{Error, files};
+use crate::source::git::{Denied, Permission};
 
 /// The file of the answers, in the user's config.
 const FILE_NAME: &str = "trust.toml";
@@ -59,6 +61,32 @@ struct Answer {
     allows: BTreeSet<String>,
 }
 
+/// What one project may have of what its repositories lead to.
+pub(crate) struct ProjectPermission {
+    consent: Consent,
+    dir: PathBuf,
+}
+
+impl ProjectPermission {
+    /// Returns the permission of the project in `dir`.
+    pub(crate) fn new(consent: &Consent, dir: &Path) -> Self {
+        Self { consent: consent.clone(), dir: dir.to_owned() }
+    }
+}
+
+impl Permission for ProjectPermission {
+    fn log_in(&self, url: &str) -> Result<(), Denied> {
+        Ok(self.consent.check_first(&self.dir, [Reach::Login(url.to_owned())])?)
+    }
+
+    fn open(&self, url: &str) -> Result<(), Denied> {
+        if self.consent.asks_nothing(&self.dir)? {
+            return Ok(());
+        }
+        Ok(self.consent.check_first(&self.dir, reach::of_repository(&self.dir, url))?)
+    }
+}
+
 impl Consent {
     /// Returns the trust of a run of the program whose user keeps config in `config`; `all` allows everything.
     pub(super) fn new(config: Option<PathBuf>, all: bool) -> Self {
@@ -95,7 +123,7 @@ impl Consent {
     /// # Errors
     /// [`Error::Untrusted`], with what is not allowed; or when the answers cannot be read.
     pub(crate) fn check(&self, dir: &Path, reaches: impl IntoIterator<Item = Reach>) -> Result<(), Error> {
-        let mut reaches: BTreeSet<Reach> = reaches.into_iter().collect();
+        let reaches: BTreeSet<Reach> = reaches.into_iter().collect();
         if self.all || reaches.is_empty() {
             return Ok(());
         }
@@ -103,7 +131,40 @@ impl Consent {
             self.grant(reaches);
             return Ok(());
         }
-        {
+        self.judge(dir, reaches)
+    }
+
+    /// Checks that the user allows the project in `dir` something that cannot be done only to find out what it asks for: a
+    /// run that collects notes it, and goes on where it is allowed already.
+    ///
+    /// # Errors
+    /// As [`Consent::check`].
+    pub(crate) fn check_first(
+        &self,
+        dir: &Path,
+        reaches: impl IntoIterator<Item = Reach>,
+    ) -> Result<(), Error> {
+        let reaches: BTreeSet<Reach> = reaches.into_iter().collect();
+        if self.all || reaches.is_empty() {
+            return Ok(());
+        }
+        if self.collects {
+            self.grant(reaches.iter().cloned());
+        }
+        self.judge(dir, reaches)
+    }
+
+    /// Returns whether the project in `dir` may have everything, so that nothing need be looked for.
+    ///
+    /// # Errors
+    /// When the answers cannot be read.
+    pub(crate) fn asks_nothing(&self, dir: &Path) -> Result<bool, Error> {
+        Ok(!self.collects && (self.all || self.is_started_here(dir)?))
+    }
+
+    fn judge(&self, dir: &Path, mut reaches: BTreeSet<Reach>) -> Result<(), Error> {
+        // What was collected was not granted.
+        if !self.collects {
             let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
             reaches.retain(|reach| !granted.contains(reach));
         }
@@ -155,12 +216,17 @@ impl Consent {
         self.change(dir, |answer| answer.allows.extend(granted.iter().map(Reach::to_answer)))
     }
 
-    /// Replaces what a project is allowed.
+    /// Sets what a project is allowed; what it was allowed before goes where that `replaces` it.
     ///
     /// # Errors
     /// When the answers cannot be written, or there is no folder for them.
-    pub(crate) fn allow(&self, dir: &Path, reaches: &[Reach]) -> Result<(), Error> {
-        self.change(dir, |answer| answer.allows = reaches.iter().map(Reach::to_answer).collect())
+    pub(crate) fn allow(&self, dir: &Path, reaches: &[Reach], replaces: bool) -> Result<(), Error> {
+        self.change(dir, |answer| {
+            if replaces {
+                answer.allows.clear();
+            }
+            answer.allows.extend(reaches.iter().map(Reach::to_answer));
+        })
     }
 
     /// Notes that the user started the project in `dir`, where config is kept at all, and the file system tells when the
@@ -314,7 +380,7 @@ mod tests {
         let asked = desk.reach("../private").unwrap();
         let refused = |trust: &Consent, reach: &Reach| trust.check(&dir, [reach.clone()]).is_err();
         assert!(refused(&trust, &asked));
-        trust.allow(&dir, std::slice::from_ref(&asked)).unwrap();
+        trust.allow(&dir, std::slice::from_ref(&asked), true).unwrap();
         assert!(!refused(&trust, &asked));
         assert!(refused(&trust, &desk.reach("../other").unwrap()));
         assert!(refused(&trust, &Reach::Variable("PASSWORD".to_owned())));
@@ -333,11 +399,11 @@ mod tests {
             |words: &[&str]| SecretSource::Command(words.iter().map(|word| (*word).to_owned()).collect());
         let reach = |words: &[&str]| Reach::secret(&dir, &command(words)).unwrap();
         std::fs::write(dir.join("get.sh"), "echo one").unwrap();
-        trust.allow(&dir, &[reach(&["sh", "get.sh"])]).unwrap();
+        trust.allow(&dir, &[reach(&["sh", "get.sh"])], true).unwrap();
         assert!(trust.check(&dir, [reach(&["sh", "get.sh"])]).is_ok());
         std::fs::write(dir.join("get.sh"), "cat ~/.ssh/id_ed25519").unwrap();
         assert!(trust.check(&dir, [reach(&["sh", "get.sh"])]).is_err());
-        trust.allow(&dir, &[reach(&["a b", "c"])]).unwrap();
+        trust.allow(&dir, &[reach(&["a b", "c"])], true).unwrap();
         assert!(trust.check(&dir, [reach(&["a", "b c"])]).is_err());
         assert!(!reach(&["pass", "secret-argument"]).to_string().contains("secret-argument"));
     }
@@ -360,12 +426,12 @@ mod tests {
         let desk = Desk::new();
         let (dir, trust) = (desk.project(), desk.trust());
         let asked = desk.reach("../private").unwrap();
-        trust.allow(&dir, std::slice::from_ref(&asked)).unwrap();
+        trust.allow(&dir, std::slice::from_ref(&asked), true).unwrap();
         std::fs::rename(&dir, desk.0.path().join("moved")).unwrap();
         std::fs::create_dir(&dir).unwrap();
         assert!(trust.check(&dir, [asked.clone()]).is_err());
         // The new folder is allowed something: what the old one was allowed is not among it.
-        trust.allow(&dir, &[Reach::Variable("A".to_owned())]).unwrap();
+        trust.allow(&dir, &[Reach::Variable("A".to_owned())], true).unwrap();
         assert!(trust.check(&dir, [asked.clone()]).is_err());
         // A file system gives the number of a removed folder to one that is made after it.
         for _ in 0..100 {

@@ -212,7 +212,7 @@ pub enum Error {
     /// A stage cannot be fetched.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Source(#[from] SourceError),
+    Source(SourceError),
     /// A hook cannot be run, or gave no answer that can be used.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -302,6 +302,15 @@ impl Error {
         if errors.is_empty() { Ok(good) } else { Err(Self::manifests(errors)) }
     }
 
+    /// Returns whether the user has not allowed the project what it asks for.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        match self {
+            Self::Untrusted { .. } => true,
+            Self::Placed(placed) => placed.what.is_untrusted(),
+            _ => false,
+        }
+    }
+
     /// Returns whether versions do not go together, which other answers of an index may mend.
     pub(crate) fn is_unresolved(&self) -> bool {
         match self {
@@ -352,6 +361,19 @@ impl Error {
             Self::Hook(HookError::Stopped { .. }) => 130,
             Self::Hook(_) => 3,
             Self::Interrupted => 130,
+        }
+    }
+}
+
+impl From<SourceError> for Error {
+    fn from(error: SourceError) -> Self {
+        match error {
+            // It went through where stages come from as it is.
+            SourceError::Git(GitError::Denied(denied)) => match denied.downcast::<Self>() {
+                Ok(own) => *own,
+                Err(other) => Self::Source(GitError::Denied(other).into()),
+            },
+            other => Self::Source(other),
         }
     }
 }

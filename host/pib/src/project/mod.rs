@@ -12,6 +12,7 @@
 //! | `cache_folder` | who may write to the cache |
 //! | `cache_lock` | who uses the cache, and who takes things out of it |
 //! | `reach`, `consent` | what a project names outside of its folder, and whether the user allows that |
+//! | `contained` | whether what is in a folder of the project stays in the project |
 //! | `user_config` | the user's own config file, and tokens for registries |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
@@ -19,6 +20,7 @@ pub(crate) mod blocking;
 mod cache_folder;
 pub(crate) mod cache_lock;
 pub(crate) mod consent;
+mod contained;
 mod error;
 pub(crate) mod files;
 pub(crate) mod locate;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest, RequestSource};
 use pib_plan::secret::SecretSource;
+use url::Url;
+
+use super::contained::{self, Kind, real};
+use crate::source::git;
 
 /// The largest program of a project whose content is part of the answer, in bytes.
 const MAX_PROGRAM: u64 = 256 << 20;
@@ -24,6 +28,8 @@ pub(crate) enum Reach {
     ContainerImage(String),
     /// The user's token is sent to the registry at this address, whose stages are seen by the project's others.
     Token(String),
+    /// The repository at this address is fetched with the user's password for git, or with their ssh.
+    Login(String),
 }
 
 impl Reach {
@@ -66,6 +72,7 @@ impl Reach {
             Self::Variable(name) => format!("variable {name:?}"),
             Self::ContainerImage(name) => format!("container image {name:?}"),
             Self::Token(index) => format!("token {index:?}"),
+            Self::Login(url) => format!("git {url:?}"),
         }
     }
 
@@ -82,6 +89,9 @@ impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reads { named, leads_to } if Path::new(named) == leads_to => write!(f, "reads `{named}`"),
+            Self::Reads { named, leads_to } if leads_to.parent().is_none() => {
+                write!(f, "reads `{named}`, which may lead anywhere on this machine")
+            }
             Self::Reads { named, leads_to } => {
                 write!(f, "reads `{named}`, which is `{}`", leads_to.display())
             }
@@ -91,6 +101,7 @@ impl fmt::Display for Reach {
             Self::ContainerImage(name) => {
                 write!(f, "takes files out of the container image `{name}`, which may be one of yours")
             }
+            Self::Login(url) => write!(f, "fetches from `{url}` with your git credentials"),
             Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
         }
     }
@@ -98,44 +109,49 @@ impl fmt::Display for Reach {
 
 /// Returns what a manifest names outside of the project's folder.
 pub(crate) fn of_manifest(dir: &Path, manifest: &ProjectManifest) -> BTreeSet<Reach> {
-    let stages = manifest.stages.iter().chain(&manifest.patch).filter_map(|stage| match &stage.source {
-        RequestSource::Path(path) => Reach::outside(dir, path),
-        RequestSource::Git(git) => address(dir, git.url()),
-        RequestSource::Registry { .. } => None,
-    });
-    let registries = manifest.registries.values().filter_map(|index| address(dir, index));
-    let base = manifest.base.iter().filter_map(|base| match base {
-        BaseRequest::Path { path, .. } => Reach::outside(dir, path),
-        BaseRequest::Url { .. } | BaseRequest::Image(_) => None,
-    });
-    stages.chain(registries).chain(base).collect()
+    let mut found = BTreeSet::new();
+    for stage in manifest.stages.iter().chain(&manifest.patch) {
+        match &stage.source {
+            RequestSource::Path(path) => found.extend(Reach::outside(dir, path)),
+            RequestSource::Git(git) => found.extend(of_repository(dir, git.url())),
+            RequestSource::Registry { .. } => {}
+        }
+    }
+    found.extend(manifest.registries.values().flat_map(|index| of_address(dir, index, Kind::Registry)));
+    if let Some(BaseRequest::Path { path, .. }) = &manifest.base {
+        found.extend(Reach::outside(dir, path));
+    }
+    found
 }
 
-/// Returns what an address reaches, where that is on this machine.
-fn address(dir: &Path, address: &str) -> Option<Reach> {
-    let (scheme, path) = address.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("file") {
-        return None;
+/// Returns what a repository's address reaches: a folder of this machine, or a machine that takes the user's ssh. Whether
+/// a web server asks for a password is known only when it does.
+pub(super) fn of_repository(dir: &Path, url: &str) -> BTreeSet<Reach> {
+    match git::takes_ssh(url) {
+        true => [Reach::Login(url.to_owned())].into(),
+        false => of_address(dir, url, Kind::Git),
     }
+}
+
+/// Returns what an address reaches, where that is on this machine: the folder, or what is in it and leads elsewhere.
+fn of_address(dir: &Path, address: &str, kind: Kind) -> BTreeSet<Reach> {
+    let url = Url::parse(address).ok().filter(|url| url.scheme() == "file");
+    let text = address.split_once("://").filter(|(scheme, _)| scheme.eq_ignore_ascii_case("file"));
+    let text = text.map(|(_, path)| path);
+    // A URL is read by its rules, and by git as it is written.
+    let by_rules = url.as_ref().and_then(|url| url.to_file_path().ok());
+    let paths: Vec<&Path> = by_rules.as_deref().into_iter().chain(text.map(Path::new)).collect();
     // What is encoded may lead elsewhere than it seems.
-    match path.contains('%') {
-        true => Some(Reach::Reads { named: address.to_owned(), leads_to: path.into() }),
-        false => Reach::outside(dir, path),
+    if !paths.is_empty() && address.contains('%') {
+        let leads_to = text.map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        return [Reach::Reads { named: address.to_owned(), leads_to }].into();
     }
-}
-
-/// Returns where a path leads, without links; of what is not there, where it would be.
-pub(super) fn real(path: &Path) -> PathBuf {
-    if let Ok(real) = path.canonicalize() {
-        return real;
-    }
-    let (Some(parent), Some(last)) = (path.parent(), path.components().next_back()) else {
-        return path.to_owned();
-    };
-    let parent = real(parent);
-    match last {
-        Component::Normal(name) => parent.join(name),
-        Component::ParentDir => parent.parent().map(Path::to_owned).unwrap_or(parent),
-        _ => parent,
+    let outside = paths.iter().find_map(|path| Reach::outside(dir, &path.to_string_lossy()));
+    match outside {
+        Some(outside) => [outside].into(),
+        None => {
+            let leads = paths.iter().flat_map(|path| contained::leads_out(dir, &real(path), kind));
+            leads.map(|(named, leads_to)| Reach::Reads { named, leads_to }).collect()
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! | `work` | one operation: which commit, which files |
 //! | `database` | the copies of repositories in the cache |
 //! | `wanted` | finds what a manifest asks for among what a repository offers |
+//! | `permission` | whether the project may have what its repositories lead to |
 //! | `link`, `transport` | what one fetch needs, and why it failed; libgit2's transports for it |
 //! | `meter`, `flow` | watch a transfer, and one answer of a server |
 //! | `web`, `login` | over HTTP; who the user is there |
@@ -16,7 +17,7 @@
 //!
 //! Invariants: a locked commit that is in the cache is used without the network. A locked tag that is fetched and
 //! names another commit is an error. Nothing of a repository is written but a stage's files, and those only into the
-//! cache. Whatever a server does, or does not do, ends within a bound.
+//! cache. Whatever a server does, or does not do, ends within a bound. What the user has for git is used with permission.
 
 mod address;
 mod checkout;
@@ -28,6 +29,7 @@ mod link;
 mod login;
 mod meter;
 mod modules;
+mod permission;
 mod settings;
 mod ssh;
 mod transport;
@@ -53,10 +55,12 @@ use address::Address;
 use fault::Fault;
 use work::{Located, Locked, Work, bare_name, stage_folders};
 
+pub use address::takes_ssh;
 pub use error::GitError;
+pub use permission::{Denied, Permission};
 pub(super) use settings::Git;
 pub use settings::GitOptions;
-pub use worktree::changed_files;
+pub use worktree::{UnfitRepository, changed_files};
 
 impl Git {
     /// Returns what the stage at `source` is now, or as `wish` has it.
@@ -106,7 +110,7 @@ impl Git {
         source: GitSource,
     ) -> Result<Vec<(StageName, Option<String>)>, SourceError> {
         self.run(move |work| {
-            let address = Address::parse(source.url())?;
+            let address = work.address(&source)?;
             let commit = work.current(&address, source.reference())?;
             let spot = work.spot(&address, &commit)?;
             let mut found = Vec::new();

@@ -39,7 +39,13 @@ impl Asked {
             (false, false) => "asks for this outside of its folder, and is not allowed it yet",
         };
         let list = self.asks_for.iter().map(|line| format!("  {line}\n")).collect::<String>();
-        format!("The project in {dir} {head}:\n{list}")
+        let more = match self.complete {
+            true => "",
+            false => {
+                "There may be more, which is not known before the stages are fetched: once this is allowed, run `pib trust` again\n"
+            }
+        };
+        format!("The project in {dir} {head}:\n{list}{more}")
     }
 }
 

@@ -133,6 +133,11 @@ impl Address {
     }
 }
 
+/// Returns whether the repository at `url` is reached by the user's ssh.
+pub fn takes_ssh(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|address| matches!(address.location, Location::Ssh(_)))
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hide_password(&self.text))

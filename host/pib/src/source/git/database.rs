@@ -8,7 +8,7 @@
 //!
 //! Objects are only ever added, so that reading takes no lock. `refs/pib/commits/<commit>` says that everything
 //! below a commit has arrived; `refs/pib/seen/...` what a tag or branch was when it was last fetched, for
-//! `--offline`. A process may be killed at any moment: what has no reference yet is fetched again.
+//! `--offline`; `refs/pib/private` stands where something was fetched with what the user has for git. A process may be killed at any moment: what has no reference yet is fetched again.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -30,6 +30,8 @@ use crate::source::leftovers;
 
 /// The depth that stands for a whole history, also where an earlier fetch cut it off.
 const WHOLE: i32 = i32::MAX;
+/// Says that something was fetched with what the user has for git.
+const PRIVATE: &str = "refs/pib/private";
 /// How often a wait for another process looks whether the program is being stopped.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -72,6 +74,11 @@ impl Database {
         self.open().is_ok_and(|repository| has(&repository, commit))
     }
 
+    /// Returns whether something in the copy was fetched with what the user has for git.
+    pub(super) fn is_private(&self) -> bool {
+        self.open().is_ok_and(|repository| repository.find_reference(PRIVATE).is_ok())
+    }
+
     /// Returns what a reference was when it was last fetched.
     pub(super) fn seen(&self, reference: &GitReference) -> Option<String> {
         let commit = self.open().ok()?.find_reference(&seen_name(reference)?).ok()?.target()?.to_string();
@@ -111,7 +118,7 @@ impl Database {
             }
             None => return Err(wanted::missing(&self.address, reference, &heard.heads)),
         };
-        self.keep(&repository, &commit, Some(reference))?;
+        self.keep(&repository, &commit, Some(reference), link)?;
         Ok(commit)
     }
 
@@ -158,7 +165,7 @@ impl Database {
             Ok(Some(spec_of(commit, heads)))
         })?;
         self.complete(&repository, commit, heard, link)?;
-        self.keep(&repository, commit, None)
+        self.keep(&repository, commit, None, link)
     }
 
     /// Throws the copy away: it is damaged, and will be fetched anew.
@@ -280,8 +287,12 @@ impl Database {
         repository: &Repository,
         commit: &str,
         reference: Option<&GitReference>,
+        link: &Link,
     ) -> Result<(), GitError> {
         let oid = Oid::from_str(commit).map_err(self.failed("reading"))?;
+        if link.is_private() {
+            repository.reference(PRIVATE, oid, true, "pib: fetched").map_err(self.failed("writing"))?;
+        }
         repository
             .reference(&keep_name(commit), oid, true, "pib: fetched")
             .map_err(self.failed("writing"))?;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use pib_plan::id::StageName;
 
+use super::permission::Denied;
+
 /// Says why a stage cannot be had from a git repository.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GitError {
@@ -126,6 +128,9 @@ pub enum GitError {
         /// What to do.
         help: String,
     },
+    /// The user has not allowed the project what it takes.
+    #[error("{0}")]
+    Denied(Denied),
     /// ssh did not reach the repository.
     #[error("ssh to {host} failed: {said}")]
     #[diagnostic(help("{help}"))]

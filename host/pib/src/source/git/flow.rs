@@ -56,6 +56,7 @@ impl Flow {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
     use std::sync::{Arc, Mutex};
 
     use super::super::link::{FLOOR, PATIENCE};
@@ -65,6 +66,9 @@ mod tests {
     async fn what_is_too_large_is_stopped_whatever_it_is() {
         let link = Link {
             url: "https://example.org/kvm".to_owned(),
+            named: "https://example.org/kvm".to_owned(),
+            permitted: None,
+            is_private: AtomicBool::new(false),
             runtime: tokio::runtime::Handle::current(),
             http: Arc::default(),
             ssh: None,

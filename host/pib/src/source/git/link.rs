@@ -1,5 +1,6 @@
 //! The line to one repository: how long to wait, when to stop, and what went wrong.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::GitError;
+use super::permission::Permitted;
 use pib_event::Reporter;
 use pib_net::Http;
 
@@ -20,6 +22,12 @@ pub(super) const FLOOR: u64 = 20;
 pub(super) struct Link {
     /// The repository, for messages.
     pub(super) url: String,
+    /// The repository, as the project names it.
+    pub(super) named: String,
+    /// Whether what the user has for git may be used.
+    pub(super) permitted: Permitted,
+    /// Whether it was used.
+    pub(super) is_private: AtomicBool,
     /// Runs what the web transport does.
     pub(super) runtime: Handle,
     /// The HTTP client, made when it is first needed.
@@ -48,6 +56,20 @@ impl Link {
                 Ok(self.http.get_or_init(|| http).clone())
             }
         }
+    }
+
+    /// Checks that the repository at `url` may be fetched with what the user has for git, and notes that it is.
+    pub(super) fn log_in(&self, url: &str) -> Result<(), GitError> {
+        if let Some(permission) = &self.permitted {
+            permission.log_in(url).map_err(GitError::Denied)?;
+        }
+        self.is_private.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns whether something was fetched with what the user has for git.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private.load(Ordering::Relaxed)
     }
 
     /// Keeps the reason why a stream fails; the first one counts.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use pib_plan::index::GitReference;
 
+use super::permission::{Permission, Permitted};
 use crate::source::stage_cache::StageCache;
 use pib_event::{Reporter, Silent};
 use pib_net::Http;
@@ -18,13 +19,20 @@ pub struct GitOptions {
     pub(super) ssh: Option<String>,
     pub(super) reporter: Arc<dyn Reporter>,
     pub(super) fetched: Fetched,
+    pub(super) permitted: Permitted,
 }
 
 impl GitOptions {
     /// Returns the options of a run whose user has perhaps set a command that stands for ssh; `reporter` takes
     /// how far transfers are.
     pub fn new(ssh: Option<String>, reporter: Arc<dyn Reporter>) -> Self {
-        Self { ssh, reporter, fetched: Fetched::default() }
+        Self { ssh, reporter, fetched: Fetched::default(), permitted: None }
+    }
+
+    /// Sets who is asked whether repositories may be reached with what is the user's.
+    #[must_use]
+    pub fn permitted_by(self, permission: Arc<dyn Permission>) -> Self {
+        Self { permitted: Some(permission), ..self }
     }
 }
 

@@ -66,6 +66,8 @@ impl SmartSubtransport for Ssh {
         if service != Service::UploadPackLs {
             return Err(git2::Error::from_str("this stream only fetches"));
         }
+        let denied = |fault| git2::Error::from_str(&self.link.fail(fault).to_string());
+        self.link.log_in(&self.link.named).map_err(denied)?;
         let piped = self
             .command()
             .stdin(Stdio::piped())

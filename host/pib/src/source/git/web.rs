@@ -34,17 +34,26 @@ struct Shared {
 struct State {
     /// The repository's address, after the server has led elsewhere.
     base: Url,
+    /// The address at first.
+    named: Url,
     /// The user and the password, once the server has asked for them.
     login: Option<(String, String)>,
+    /// Those that the user's own git settings put into the address.
+    set: Option<(String, String)>,
 }
 
 impl Web {
     pub(super) fn new(link: Arc<Link>, url: Url) -> Self {
         let mut base = url;
-        let login = base.password().map(|password| (decoded(base.username()), decoded(password)));
+        let set = base.password().map(|password| (decoded(base.username()), decoded(password)));
         // The address goes into requests and messages; a password in it is for the header only.
         let _ = base.set_password(None);
-        Self { shared: Arc::new(Shared { link, state: Mutex::new(State { base, login }) }) }
+        Self {
+            shared: Arc::new(Shared {
+                link,
+                state: Mutex::new(State { named: base.clone(), base, login: None, set }),
+            }),
+        }
     }
 }
 
@@ -225,7 +234,11 @@ impl Shared {
         if url.origin() != state.base.origin() {
             return Err(refused("it is another one than was asked for"));
         }
-        match login::ask(&state.base, &self.link.stop) {
+        // The project names it in its own words; where a server leads, it is said what to.
+        let is_named = state.base.origin() == state.named.origin();
+        self.link.log_in(if is_named { &self.link.named } else { state.base.as_str() })?;
+        let set = state.set.take().filter(|_| is_named);
+        match set.or_else(|| login::ask(&state.base, &self.link.stop)) {
             Some(login) => {
                 state.login = Some(login);
                 Ok(())

@@ -1,6 +1,7 @@
 //! One operation on repositories: which commit, which files, and what to say when there are none.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use pib_plan::suggest;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::address::Address;
+use super::address::{Address, Location};
 use super::checkout::{Checkout, Spot};
 use super::database::Database;
 use super::fault::Fault;
@@ -93,6 +94,36 @@ impl Work {
         Err(self.database(&damaged.0).damaged(damaged.1).into())
     }
 
+    /// Returns the address of a source, whose repository the project may have.
+    pub(super) fn address(&self, source: &GitSource) -> Result<Address, Fault> {
+        let address = Address::parse(source.url())?;
+        self.admit(&address)?;
+        Ok(address)
+    }
+
+    /// Checks that the project may have what was, or will be, fetched with what the user has for git.
+    fn admit(&self, address: &Address) -> Result<(), GitError> {
+        let is_private = match address.location {
+            Location::Ssh(_) => true,
+            Location::Web(_) => self.database(address).is_private(),
+            Location::File => false,
+        };
+        match &self.git.options.permitted {
+            Some(permission) if is_private => permission.log_in(address.text()).map_err(GitError::Denied),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the project may have the repository of a submodule.
+    fn admit_submodule(&self, address: &Address) -> Result<(), GitError> {
+        match &self.git.options.permitted {
+            Some(permission) if address.location == Location::File => {
+                permission.open(address.text()).map_err(GitError::Denied)
+            }
+            _ => self.admit(address),
+        }
+    }
+
     /// Returns the source at its commit: the locked one, else what the reference stands for now.
     pub(super) fn fix(
         &self,
@@ -100,7 +131,7 @@ impl Work {
         source: &GitSource,
         locked: Option<&Locked>,
     ) -> Result<GitSource, Fault> {
-        let address = Address::parse(source.url())?;
+        let address = self.address(source)?;
         let commit = match locked {
             Some(locked) => {
                 let cached = match locked.content {
@@ -119,7 +150,7 @@ impl Work {
 
     /// Returns the commit that a person means by `rev`.
     pub(super) fn commit(&self, source: &GitSource, rev: &str) -> Result<String, Fault> {
-        let address = Address::parse(source.url())?;
+        let address = self.address(source)?;
         let full = rev.len() == 40 && rev.bytes().all(|byte| byte.is_ascii_hexdigit());
         match full && self.database(&address).has(&rev.to_ascii_lowercase()) {
             true => Ok(rev.to_ascii_lowercase()),
@@ -169,7 +200,7 @@ impl Work {
         source: &GitSource,
         locked: Option<&Locked>,
     ) -> Result<Located, Fault> {
-        let address = Address::parse(source.url())?;
+        let address = self.address(source)?;
         let promised = locked.and_then(|locked| locked.content);
         let cached = match promised {
             Some(content) => self.git.stages.find(content)?,
@@ -225,6 +256,7 @@ impl Work {
     }
 
     fn submodule(&self, address: &Address, commit: &str) -> Result<Repository, Fault> {
+        self.admit_submodule(address)?;
         let database = self.database(address);
         if !database.has(commit) {
             self.check_network(address, || format!("commit {commit} of the submodule {address}"))?;
@@ -274,6 +306,9 @@ impl Work {
         let set = config.as_ref().and_then(|config| config.get_string("core.sshCommand").ok());
         Arc::new(Link {
             url: address.to_string(),
+            named: address.text().to_owned(),
+            permitted: self.git.options.permitted.clone(),
+            is_private: AtomicBool::default(),
             runtime: self.runtime.clone(),
             http: Arc::clone(&self.git.http),
             ssh: self.git.options.ssh.clone().or(set),

@@ -224,3 +224,22 @@ fn a_list_of_references_without_an_end_is_cut() {
     let added = bench.run(&["add", "--git", &format!("{}/kvm/.git", forge.address)]);
     assert_eq!(added.code, Some(0), "{}", added.errors);
 }
+
+#[test]
+fn a_git_server_that_only_announces_its_answer_is_left() {
+    let bench = Bench::new(PROJECT);
+    bench.write("../.gitconfig", "[http]\n\tlowSpeedTime = 1\n");
+    let address = web::serve(|mut stream, _| {
+        while stream.write_all(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let began = Instant::now();
+    fails(
+        &bench,
+        &["add", "--git", &format!("{address}/kvm")],
+        8,
+        &["nothing arrived for 1 seconds", &address],
+    );
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}

@@ -167,3 +167,67 @@ fn our_own_hooks_pass_their_check() {
         unknown.errors
     );
 }
+
+/// A repository may have come with the stage: it opens nothing outside, and no command waits for what stands in it.
+#[test]
+fn a_repository_that_came_with_a_stage_leads_nowhere() {
+    let manifest = "description = \"x\"\nlicense = \"MIT\"\n[hook]\ncomponent = \"hook.wasm\"\n";
+    // Whatever opens the pipe waits for ever.
+    let set = |bench: &Bench, name: &str, text: &str| {
+        let path = bench.path(name);
+        let text = text.replace("PIPE", &bench.folder.path().join("pipe").display().to_string());
+        let _ = std::fs::remove_file(&path);
+        match text.as_str() {
+            "" => rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap(),
+            text => bench.write(name, text),
+        }
+    };
+    let told = "is not read";
+    for (name, text, told) in [
+        (".git/config", "[core]\n\tbare = false\n[Include]\n\tpath = PIPE\n", told),
+        (".git/config", "[includeIf \"gitdir:/\"]\n\tpath = PIPE\n", told),
+        (".git/config", "[core]\n\texcludesFile = PIPE\n", told),
+        (".git/config", "[core]\n\tworktree = /\n", told),
+        (".git/config", "", told),
+        (".git/HEAD", "", told),
+        (".git/index", "", ""),
+        (".git/packed-refs", "", told),
+        (".git/refs/heads/main", "", told),
+        (".git/info/exclude", "", told),
+        (".git/objects/info/alternates", "PIPE\n", told),
+        (".git/commondir", "PIPE\n", told),
+        (".gitignore", "", ""),
+        (".gitattributes", "", ""),
+        ("stages/mine/hook/.gitignore", "", ""),
+        ("stages/mine/hook/src/pipe.rs", "", ""),
+    ] {
+        let bench = Bench::new("");
+        bench.stage("mine", manifest, Some("RUN true\n"));
+        bench.write("stages/mine/hook.wasm", &guests::harmless());
+        bench.write("stages/mine/hook/src/lib.rs", "one");
+        let repository = Repo::new(&bench.path(""));
+        repository.commit();
+        bench.write("stages/mine/hook/src/new.rs", "two");
+        rustix::fs::mkfifoat(rustix::fs::CWD, bench.folder.path().join("pipe"), rustix::fs::Mode::RWXU)
+            .unwrap();
+        std::fs::create_dir_all(bench.path(".git/objects/info")).unwrap();
+        set(&bench, name, text);
+        let mut pib = bench.in_here(std::process::Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["stage", "check", "stages/mine"]);
+        let mut child =
+            pib.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let began = std::time::Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > Duration::from_secs(60) {
+                child.kill().unwrap();
+                panic!("it waits for {name}: {text}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let ran = bench.ran(&child.wait_with_output().unwrap());
+        let flat: String = ran.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(ran.code, Some(0), "{name}: {}", ran.errors);
+        assert!(flat.contains(told), "{name}: {text}: {flat}");
+        assert!(flat.contains("hook/ has changed since"), "{name}: {text}: {flat}");
+    }
+}

@@ -370,7 +370,7 @@ fn the_page_on_security_names_tests_that_there_are() {
         .flatten()
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "rs"))
         .map(|entry| std::fs::read_to_string(entry.path()).unwrap())
-        .filter(|text| text.contains("#[test]"))
+        .filter(|text| text.contains("#[test]") || text.contains("#[tokio::test]"))
         .collect();
     missing.extend(page.split('`').filter(|word| {
         let name = word.split_once("::tests::").map(|(_, name)| format!("fn {name}("));
