@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use semver::Version;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use toml::Spanned;
+use toml::de::{DeTable, Deserializer};
 
 use super::LockError;
 use super::locked::{LockedBase, LockedStage, Lockfile, VERSION};
@@ -19,12 +19,6 @@ const MAX_LOCK: usize = 16 << 20;
 
 const MAKE_ANEW: &str = "Get the file back from version control, or delete it and run `pib lock` to make it anew; \
                          that may take newer versions.";
-
-/// The one key that every schema has.
-#[derive(Deserialize)]
-struct Probe {
-    version: Option<Spanned<i64>>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,8 +92,11 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
                     run `pib lock`: it adds what is missing and keeps the rest.";
         return Err(input.error(span, "the conflict begins here", message, help));
     }
-    check_version(input)?;
-    let mut schema: Schema = input.read()?;
+    // Parsed once: a lock that lists the packages of its bases has a few thousand values.
+    let table = DeTable::parse(text).map_err(|error| input.unreadable(&error))?;
+    check_version(input, table.get_ref())?;
+    let schema = Schema::deserialize(Deserializer::from(table));
+    let mut schema = schema.map_err(|error| input.unreadable(&error))?;
     let bases = read_bases(input, std::mem::take(&mut schema.base))?;
     check_stages(input, &schema.stage)?;
     let targets = read_targets(input, &schema)?;
@@ -124,12 +121,10 @@ impl Input<'_> {
         LockError::new((self.file, self.text), Some(span), label, message, help)
     }
 
-    fn read<T: DeserializeOwned>(self) -> Result<T, LockError> {
-        toml::from_str(self.text).map_err(|error| {
-            let message =
-                format!("could not read `{}`: {}", self.file, error.message().trim().replace('\n', ", "));
-            LockError::new((self.file, self.text), error.span(), "here", message, MAKE_ANEW)
-        })
+    fn unreadable(self, error: &toml::de::Error) -> LockError {
+        let message =
+            format!("could not read `{}`: {}", self.file, error.message().trim().replace('\n', ", "));
+        LockError::new((self.file, self.text), error.span(), "here", message, MAKE_ANEW)
     }
 }
 
@@ -146,13 +141,16 @@ pub(crate) fn merge_conflict(text: &str) -> Option<Range<usize>> {
     None
 }
 
-fn check_version(input: Input<'_>) -> Result<(), LockError> {
-    let probe: Probe = input.read()?;
-    let Some(version) = probe.version else {
+/// Checks the one key that every schema has.
+fn check_version(input: Input<'_>, table: &DeTable<'_>) -> Result<(), LockError> {
+    let Some(version) = table.get("version") else {
         let message = format!("`{}` does not say its `version`", input.file);
         return Err(input.error(0..0, "`version = 1` is missing", message, MAKE_ANEW));
     };
-    let (span, version) = (version.span(), version.into_inner());
+    let span = version.span();
+    let number = version.get_ref().as_integer().filter(|number| number.radix() == 10);
+    // What is no number, the schema refuses.
+    let Some(version) = number.and_then(|number| number.as_str().parse::<i64>().ok()) else { return Ok(()) };
     if version > i64::from(VERSION) {
         let message = format!(
             "`{}` was written by a newer pib: it has version {version}, this pib reads up to {VERSION}",
