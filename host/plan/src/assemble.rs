@@ -11,8 +11,6 @@ pub(crate) mod plan;
 mod reach;
 mod writer;
 
-use std::collections::BTreeSet;
-
 use crate::build_stage;
 use crate::dockerfile::{Line, MAX_PART_LINE, Template, is_image_name, is_variable_name};
 use crate::id::{Arch, Digest, KeyHasher};
@@ -108,15 +106,6 @@ pub fn check(stages: &[StageInput]) -> Result<(), AssembleError> {
     check_values(stages)?;
     reach::check(stages)?;
     merge::fit(stages).map(drop)
-}
-
-/// Returns the container images that parts take files from by a name that does not say what they hold: an engine may have
-/// its user's own by that name.
-///
-/// # Errors
-/// As [`check`].
-pub fn images(stages: &[StageInput]) -> Result<BTreeSet<String>, AssembleError> {
-    reach::images(stages)
 }
 
 /// Returns the keys of stages, which start from a base of this content: each is the digest of everything that decides its

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
+use pib_plan::index::SourceId;
 use serde::Serialize;
 
+use crate::pipeline::render::images_of_own_parts;
 use crate::pipeline::{self, StageOptions, job};
 use crate::project::reach::Reach;
 use crate::project::{self, Error, LockMode, Project, Session};
+use crate::source::Package;
 
 /// What a project asks for outside of its folder.
 #[derive(Debug, Clone, Serialize)]
@@ -36,7 +39,7 @@ pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
     let mut complete = true;
     let asking = Session { consent: session.consent.collecting(), ..session.clone() };
     for part in Project::load(&asking)?.with_targets()? {
-        match ask(&asking.for_target(part.target_name()), part, mode).await {
+        match ask(session, &asking.for_target(part.target_name()), part, mode).await {
             Err(error) if error.is_untrusted() => complete = false,
             asked => asked?,
         }
@@ -52,14 +55,29 @@ pub async fn find(session: &Session, mode: LockMode) -> Result<Asked, Error> {
     Ok(Asked { project: dir, asks_for, allowed, complete, started_here, reaches })
 }
 
-/// Goes through all that a project, or one of its targets, asks for.
-async fn ask(session: &Session, part: Project, mode: LockMode) -> Result<(), Error> {
+/// Goes through all that a project, or one of its targets, asks for, with a session that `asks`. A hook is asked once the
+/// project is allowed the files that it would see.
+///
+/// # Errors
+/// [`Error::Untrusted`] where there may be more.
+async fn ask(session: &Session, asks: &Session, part: Project, mode: LockMode) -> Result<(), Error> {
     let record = job::record(&part);
-    let resolved = pipeline::resolve(session, part, mode).await?;
-    let packages = pipeline::fetch(session, resolved).await?;
+    let resolved = pipeline::resolve(asks, part, mode).await?;
+    let packages = pipeline::fetch(asks, resolved).await?;
+    let dir = packages.project().dir.clone();
+    asks.consent.check(&dir, images_of_own_parts(&packages))?;
     let options = StageOptions::default();
-    let settled = pipeline::settle_as_recorded(session, packages, &record, &options)?;
-    pipeline::render(session, settled, &options).await?.check_images(session)
+    let settled = pipeline::settle_as_recorded(asks, packages, &record, &options)?;
+    // Those of pib's own stages take nothing out of container images.
+    let foreign = |package: &Package| {
+        let stage = settled.packages.resolved.resolution.get(&package.name);
+        package.manifest.hook.is_some() && stage.is_some_and(|stage| stage.source != SourceId::bundled())
+    };
+    if !settled.packages.list.iter().any(foreign) {
+        return Ok(());
+    }
+    session.consent.check(&dir, asks.consent.collected())?;
+    pipeline::render(asks, settled, &options).await?.check_images(asks)
 }
 
 impl Asked {

@@ -109,14 +109,11 @@ pub(crate) async fn ensure(
         BaseSource::ContainerImage { .. } => false,
     };
     if mode.offline && !is_here {
-        return Err(Error::Stage {
-            message: "the base is not in the cache, and --offline forbids to fetch it".to_owned(),
-            help: Some("Run `pib fetch`, or the build, once with the network.".to_owned()),
-        });
+        return Err(Error::BaseOffline);
     }
     let native = match source {
         // Minutes of downloads are not spent before it is known that the engine can finish the work.
-        BaseSource::Bootstrap(_) => Some(tools(session, manifest, native).await?),
+        BaseSource::Bootstrap(_) => Some(tools(session, manifest, native, mode.offline).await?),
         _ => None,
     };
     let reporter = session.reporter.clone();
@@ -170,8 +167,14 @@ pub(crate) async fn fetch_packages(
 ) -> Result<Option<usize>, Error> {
     let cache = BaseCache::new(&session.cache);
     let (BaseSource::Bootstrap(recipe), Some(snapshot)) = (source, snapshot(locked)) else { return Ok(None) };
-    if !mode.offline && find(&cache, source, locked).is_none() {
+    if find(&cache, source, locked).is_none() {
         let (debs, host) = (cache.debs(), HostApt::read(&session.host_root));
+        if has_packages(&debs, snapshot) {
+            return Ok(Some(snapshot.packages.len()));
+        }
+        if mode.offline {
+            return Err(Error::BaseOffline);
+        }
         pib_debian::fetch_packages(&debs, recipe, snapshot, &host, &session.reporter).await?;
         session.reporter.finished(bases::STEP, false);
     }
@@ -218,11 +221,12 @@ async fn tools(
     session: &Session,
     manifest: &ProjectManifest,
     native: bool,
+    offline: bool,
 ) -> Result<(Engine, Option<Native>), Error> {
     let engine = connection::connect(session, manifest.project.arch).await?;
     let native = match native {
         // Why there are none is told once, by the build that follows.
-        true => native::get(session, &engine, manifest, false, |_| ()).await?,
+        true => native::get(session, &engine, manifest, offline, |_| ()).await?,
         false => None,
     };
     Ok((engine, native))

@@ -75,9 +75,23 @@ impl Rendered {
     /// # Errors
     /// When the user has not allowed it.
     pub(crate) fn check_images(&self, session: &Session) -> Result<(), Error> {
-        let images = assemble::images(&self.inputs)?;
-        session.consent.check(&self.packages.project().dir, images.into_iter().map(Reach::ContainerImage))
+        let images = self.inputs.iter().flat_map(|stage| images(&stage.part));
+        session.consent.check(&self.packages.project().dir, images)
     }
+}
+
+fn images(part: &Part) -> impl Iterator<Item = Reach> {
+    part.images().map(|name| Reach::ContainerImage(name.to_owned()))
+}
+
+/// Returns the container images that the stages' own parts name; those whose parts hooks render are left out.
+pub(crate) fn images_of_own_parts(packages: &Packages) -> Vec<Reach> {
+    let own = packages.list.iter().filter(|package| package.manifest.hook.is_none());
+    let parts = own.filter_map(|package| {
+        let (name, text) = own_part(packages.project(), package).ok()?;
+        part::check(&name, &text).ok()
+    });
+    parts.flat_map(|part| images(&part).collect::<Vec<_>>()).collect()
 }
 
 /// Returns the index of a stage that the command line names.

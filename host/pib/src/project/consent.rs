@@ -124,11 +124,11 @@ impl Consent {
     /// [`Error::Untrusted`], with what is not allowed; or when the answers cannot be read.
     pub(crate) fn check(&self, dir: &Path, reaches: impl IntoIterator<Item = Reach>) -> Result<(), Error> {
         let reaches: BTreeSet<Reach> = reaches.into_iter().collect();
-        if self.all || reaches.is_empty() {
-            return Ok(());
-        }
         if self.collects {
             self.grant(reaches);
+            return Ok(());
+        }
+        if self.all || reaches.is_empty() {
             return Ok(());
         }
         self.judge(dir, reaches)

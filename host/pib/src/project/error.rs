@@ -85,7 +85,7 @@ pub enum Error {
         list(asks_for)
     )]
     #[diagnostic(help(
-        "Look at its pib.toml. If it may have this, run `pib trust`, or, where nobody can be asked, set PIB_TRUST=1."
+        "Look at its pib.toml and its stages. `pib trust --show` lists all that it asks for. If it may have that, run `pib trust`, or, where nobody can be asked, set PIB_TRUST=1."
     ))]
     Untrusted {
         /// The project's folder.
@@ -197,6 +197,12 @@ pub enum Error {
         /// What was made.
         found: Digest,
     },
+    /// The base is not here, and the network is not to be used.
+    #[error(
+        "the base is not in the cache, nor are all packages that make it, and --offline forbids to fetch them"
+    )]
+    #[diagnostic(help("Run `pib fetch`, or the build, once with the network."))]
+    BaseOffline,
     /// The packages that the lock names did not make the base that it names.
     #[error("pib.lock holds the base {locked}, and the packages that it lists for it made {found}")]
     #[diagnostic(help(
@@ -354,6 +360,7 @@ impl Error {
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
+            Self::BaseOffline => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
             Self::Debian(error) => debian_code(error),

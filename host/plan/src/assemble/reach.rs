@@ -38,7 +38,7 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
         }
         let mut fetched = part.unpinned.clone();
         for from in &part.froms {
-            if origin(stages, index, from)? == Origin::Image && !is_pinned(&from.name) {
+            if origin(stages, index, from)? == Origin::Image && !from.is_pinned() {
                 fetched.push(format!("container image {}", from.name));
             }
         }
@@ -47,24 +47,6 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
         check_env(&stages[..index], stage)?;
     }
     Ok(unpinned)
-}
-
-/// Returns the container images that parts take files from by a name that does not say what they hold, sorted.
-pub(super) fn images(stages: &[StageInput]) -> Result<BTreeSet<String>, AssembleError> {
-    let mut images = BTreeSet::new();
-    for (index, stage) in stages.iter().enumerate() {
-        for from in &stage.part.froms {
-            if origin(stages, index, from)? == Origin::Image && !is_pinned(&from.name) {
-                images.insert(from.name.clone());
-            }
-        }
-    }
-    Ok(images)
-}
-
-/// Returns whether a container image's name has its digest: whoever wrote it knows what it holds.
-fn is_pinned(name: &str) -> bool {
-    name.contains("@sha256:")
 }
 
 /// Returns whether the stages' files have a path of the context, as a file or a folder.
@@ -98,7 +80,7 @@ pub(super) fn origin(stages: &[StageInput], index: usize, from: &StageRef) -> Re
                 format!("Order it: before = [\"{}\"] in [order] of `{}`.", stage.name, stages[later].name);
             ("a stage that is built later", help)
         }
-        None if name.contains([':', '/', '@']) => return Ok(Origin::Image),
+        None if from.is_image() => return Ok(Origin::Image),
         None => {
             let near = suggest::nearest(name, known.iter().map(|stage| stage.name.as_str()));
             let near = near.map(|near| format!("Did you mean `{near}`? ")).unwrap_or_default();

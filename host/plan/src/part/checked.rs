@@ -184,6 +184,18 @@ pub struct StageRef {
     pub span: Range<usize>,
 }
 
+impl StageRef {
+    /// Returns whether it can only be a container image: stages have names without these signs.
+    pub fn is_image(&self) -> bool {
+        self.name.contains([':', '/', '@'])
+    }
+
+    /// Returns whether the name has its container image's digest: whoever wrote it knows what it holds.
+    pub fn is_pinned(&self) -> bool {
+        self.name.contains("@sha256:")
+    }
+}
+
 /// A file whose content is part of the part: a heredoc that is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InlineFile {

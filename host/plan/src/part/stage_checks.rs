@@ -11,6 +11,13 @@ use crate::metadata::{ConfigSchema, ConfigType};
 use crate::{secret, suggest};
 
 impl Part {
+    /// Returns the container images that it takes files from by a name that does not say what they hold: an engine may have
+    /// its user's own by that name.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let images = self.froms.iter().filter(|from| from.is_image() && !from.is_pinned());
+        images.map(|from| from.name.as_str())
+    }
+
     /// Checks that the part mounts the secrets of its stage's schema, all of them and no others.
     ///
     /// # Errors

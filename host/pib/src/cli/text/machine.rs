@@ -30,7 +30,7 @@ impl Asked {
     /// Returns what the project asks for, for people.
     pub(crate) fn to_text(&self) -> String {
         let dir = self.project.display();
-        if self.asks_for.is_empty() {
+        if self.asks_for.is_empty() && self.complete {
             return format!("The project in {dir} asks for nothing outside of its folder\n");
         }
         let head = match (self.started_here, self.allowed) {
@@ -39,10 +39,11 @@ impl Asked {
             (false, false) => "asks for this outside of its folder, and is not allowed it yet",
         };
         let list = self.asks_for.iter().map(|line| format!("  {line}\n")).collect::<String>();
-        let more = match self.complete {
-            true => "",
-            false => {
-                "There may be more, which is not known before the stages are fetched: once this is allowed, run `pib trust` again\n"
+        let more = match (self.complete, self.allowed) {
+            (true, _) => "",
+            (false, true) => "There may be more: run `pib trust` again\n",
+            (false, false) => {
+                "There may be more, which is known once this is allowed: run `pib trust` again then\n"
             }
         };
         format!("The project in {dir} {head}:\n{list}{more}")

@@ -44,6 +44,8 @@ fn a_locked_base_is_the_same_when_the_mirror_has_moved_on() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
+    let refused = other.pib(PROJECT, &["fetch", "--frozen"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(8), "{}", String::from_utf8_lossy(&refused.stderr));
     let told = run(&["fetch", "--locked"]);
     assert!(told.contains(&format!("the base for arm64, or the {} packages", pool.len())), "{told}");
     run(&["build", "--frozen"]);

@@ -121,6 +121,21 @@ fn what_config_names_outside_is_asked_for_before_it_is_read() {
     }
 }
 
+/// What a hook says of a file would show the file; and who cannot be shown what a project asks for cannot allow it.
+#[test]
+fn no_hook_sees_what_the_user_is_asked_for() {
+    let stages = "rootssh = { version = \"1\", config = { authorized-keys = [\"../user/private.pem\"] } }\n";
+    let bench = strange("", stages);
+    refused(&bench, &["plan"], "reads `../user/private.pem`");
+    let shown = run(&bench, &["trust", "--show"]);
+    assert_eq!(shown.code, Some(0), "{}", shown.errors);
+    assert!(shown.out.contains("reads `../user/private.pem`"), "{}", shown.out);
+    assert!(!shown.errors.contains("hook"), "{}", shown.errors);
+    // Also where everything is allowed anyway.
+    let shown = bench.run_with(&["trust", "--show"], &[("PIB_TRUST", "1")]);
+    assert!(shown.out.contains("reads `../user/private.pem`"), "{}", shown.out);
+}
+
 /// An engine gives whoever builds on it every container image that it has: other projects' systems among them.
 #[test]
 fn container_images_by_name_are_asked_for_before_an_engine_is() {
