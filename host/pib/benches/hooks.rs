@@ -142,7 +142,7 @@ fn many(root: &Path, component: &[u8]) {
         std::fs::write(stage.join("stage.toml"), text.replace("\"watchdog\"", &format!("\"s{number}\"")))
             .unwrap();
         // So many parts with layers of their own are more than engines take.
-        std::fs::write(stage.join("Dockerfile.part"), "ENV A=b\n").unwrap();
+        std::fs::write(stage.join("Dockerfile.part"), "ARG A=b\n").unwrap();
         // A custom section makes each component another one.
         let mut other = component.to_vec();
         let text = number.to_string();
