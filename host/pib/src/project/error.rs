@@ -1,4 +1,4 @@
-//! The error of operations: one enum above the adapters' own, with an exit code for each kind.
+//! The error of operations: one enum above the adapters' own.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -325,51 +325,6 @@ impl Error {
             _ => false,
         }
     }
-
-    /// Returns the process's exit code; the help of the command line lists them.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Io { source, .. } if LinkError::of(source).is_some() => 3,
-            Self::Untrusted { .. } => 9,
-            Self::NoConfig | Self::BrokenTrust { .. } => 1,
-            Self::Io { .. } | Self::NoCache | Self::ForeignCache { .. } | Self::Unwell(_) => 1,
-            Self::Usage { .. } => 2,
-            Self::NoProject(_)
-            | Self::Manifest(_)
-            | Self::Manifests(_)
-            | Self::Edit(_)
-            | Self::Unreadable { .. }
-            | Self::Stage { .. } => 3,
-            Self::UserConfig { .. } => 3,
-            Self::Assemble(_)
-            | Self::Lock(_)
-            | Self::Locked(_)
-            | Self::BaseMoved { .. }
-            | Self::BaseDiffers { .. } => 3,
-            Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
-            Self::Placed(placed) => placed.what.exit_code(),
-            Self::Targets { failed, .. } => targets_code(failed),
-            Self::Engine(
-                EngineError::BuildFailed { .. }
-                | EngineError::Packages { .. }
-                | EngineError::BuildRefused { .. },
-            ) => 6,
-            Self::Engine(EngineError::DamagedBase { .. }) => 8,
-            // As a shell gives them.
-            Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
-            Self::Engine(_) | Self::Binfmt(_) => 5,
-            Self::Disk(DiskError::NotEmpty { .. }) => 2,
-            Self::Disk(_) => 7,
-            Self::BaseOffline => 8,
-            Self::Source(error) => source_code(error),
-            Self::Base(error) => base_code(error),
-            Self::Debian(error) => debian_code(error),
-            Self::Hook(HookError::Sandbox { .. } | HookError::Unreadable { .. }) => 1,
-            Self::Hook(HookError::Stopped { .. }) => 130,
-            Self::Hook(_) => 3,
-            Self::Interrupted => 130,
-        }
-    }
 }
 
 impl From<SourceError> for Error {
@@ -404,54 +359,8 @@ impl<T> ManifestResult<T> for Result<T, Error> {
     }
 }
 
-/// Returns the code that all targets agree on; another failure where they do not.
-fn targets_code(failed: &[TargetError]) -> u8 {
-    let mut codes = failed.iter().map(|target| target.error.exit_code());
-    let first = codes.next().unwrap_or(1);
-    if codes.all(|code| code == first) { first } else { 1 }
-}
-
 fn list(changes: &[String]) -> String {
     changes.iter().map(|change| format!("\n  - {change}")).collect()
-}
-
-/// Tells what is wrong on this machine from what did not arrive, or not as promised.
-fn source_code(error: &SourceError) -> u8 {
-    match error {
-        SourceError::Io { .. } | SourceError::Git(GitError::Database { .. }) => 1,
-        SourceError::VendorInTheWay { .. } => 1,
-        SourceError::VendorChanged { .. } | SourceError::VendorNotLocked { .. } => 8,
-        SourceError::Git(error) if error.is_content() => 3,
-        SourceError::Git(GitError::Interrupted { .. }) => 130,
-        SourceError::Git(_) => 8,
-        SourceError::Net { .. }
-        | SourceError::Slow { .. }
-        | SourceError::Offline { .. }
-        | SourceError::WrongDigest { .. }
-        | SourceError::ChangedSinceLock { .. }
-        | SourceError::BadArchive { .. }
-        | SourceError::NoArchive { .. }
-        | SourceError::BadRegistry { .. } => 8,
-        _ => 3,
-    }
-}
-
-fn base_code(error: &BaseError) -> u8 {
-    match error {
-        BaseError::Io { .. } | BaseError::Worker(_) => 1,
-        _ => 8,
-    }
-}
-
-fn debian_code(error: &DebianError) -> u8 {
-    match error {
-        DebianError::Io { .. } | DebianError::Worker(_) => 1,
-        DebianError::UnsupportedOs { .. }
-        | DebianError::UnsupportedArch { .. }
-        | DebianError::BadRelease { .. }
-        | DebianError::BadMirror { .. } => 3,
-        _ => 8,
-    }
 }
 
 fn unwell(count: usize) -> String {

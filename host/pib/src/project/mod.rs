@@ -5,7 +5,7 @@
 //! | `open` | finds the project, reads its manifest and lock |
 //! | `target_folder` | where what builds leave is kept |
 //! | `session` | the frozen facts about this run of the program |
-//! | `error` | the error of operations, with an exit code for each kind |
+//! | `error`, `exit_code` | the error of operations, and the exit code of each kind |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
@@ -22,6 +22,7 @@ pub(crate) mod cache_lock;
 pub(crate) mod consent;
 mod contained;
 mod error;
+mod exit_code;
 pub(crate) mod files;
 pub(crate) mod locate;
 pub(crate) mod logs;
