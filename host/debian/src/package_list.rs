@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{self, BufRead};
 
 use pib_plan::id::Digest;
-use pib_plan::snapshot::is_plain;
+use pib_plan::snapshot::unusable;
 
 use super::{deb822, version};
 
@@ -113,24 +113,11 @@ fn set(package: &mut Package, name: &str, value: &str) {
 
 /// Refuses what would name a file outside its folder later, or could not be verified.
 fn check(package: &Package) -> io::Result<()> {
-    let wrong = if !is_plain(&package.name, "+-.") {
-        "Package"
-    } else if !is_plain(&package.version, "+-.~:") {
-        "Version"
-    } else if !is_plain(&package.architecture, "-") {
-        "Architecture"
-    } else if !is_plain(&package.filename, "+-._~/%:") || package.filename.split('/').any(|part| part == "..")
-    {
-        "Filename"
-    } else if package.size == 0 {
-        "Size"
-    } else if package.digest.is_none() {
-        "SHA256"
-    } else {
-        return Ok(());
-    };
-    let name: String = package.name.chars().take(80).collect();
-    Err(invalid(&format!("the paragraph of package `{name}` has no usable {wrong}")))
+    let Package { name, version, architecture, filename, size, digest, .. } = package;
+    let wrong = unusable(name, version, architecture, filename, *size);
+    let Some(wrong) = wrong.or(digest.is_none().then_some("digest")) else { return Ok(()) };
+    let name: String = name.chars().take(80).collect();
+    Err(invalid(&format!("the paragraph of package `{name}` has no {wrong} that can be used")))
 }
 
 fn invalid(reason: &str) -> io::Error {

@@ -10,7 +10,7 @@ use crate::id::Digest;
 /// The most packages that a base may have; Debian's minimal system has 150.
 const MAX_PACKAGES: usize = 10_000;
 /// The largest package, in bytes; Debian's largest has 1.5 GB.
-const MAX_SIZE: u64 = 4 << 30;
+const MAX_SIZE: u64 = 16 << 30;
 
 /// The packages of a base, and the archives that had them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -101,7 +101,10 @@ impl BaseSnapshot {
         }
         let mut names = std::collections::BTreeSet::new();
         for package in &self.packages {
-            package.check().map_err(|what| format!("have `{}` with {what}", shown(&package.name)))?;
+            let SnapshotPackage { name, version, arch, path, size, .. } = package;
+            if let Some(what) = unusable(name, version, arch, path, *size) {
+                return Err(format!("have `{}` without a {what} that can be used", shown(name)));
+            }
             if self.archive(package).is_none() {
                 return Err(format!("have `{}` from an archive that they do not name", shown(&package.name)));
             }
@@ -118,35 +121,32 @@ impl SnapshotPackage {
     pub fn file_name(&self) -> String {
         format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.arch)
     }
+}
 
-    /// Checks what names the package, where it is and how large; the error is what cannot be used.
-    ///
-    /// The rules are those of Debian's policy, section 5.6, but for capital letters, which a version may have.
-    fn check(&self) -> Result<(), &'static str> {
-        if !is_plain(&self.name, "+-.") {
-            return Err("a name that is none");
-        }
-        if !is_plain(&self.version, "+-.~:") {
-            return Err("a version that is none");
-        }
-        if !is_plain(&self.arch, "-") {
-            return Err("an architecture that is none");
-        }
-        if !is_plain(&self.path, "+-._~/%:")
-            || self.path.split('/').any(|part| ["", ".", ".."].contains(&part))
-        {
-            return Err("a path that may lead elsewhere");
-        }
-        if self.size == 0 || self.size > MAX_SIZE {
-            return Err("a size that cannot be");
-        }
-        Ok(())
+/// Returns what of a package cannot be used: its name, its version, its architecture, its path below the archive, or the
+/// size of its file. Names go into a script, and the path into addresses.
+///
+/// The rules are those of Debian's policy, section 5.6, but for capital letters, which a version may have.
+pub fn unusable(name: &str, version: &str, arch: &str, path: &str, size: u64) -> Option<&'static str> {
+    let leads_on = |part: &str| ["", ".", ".."].contains(&part);
+    if !is_plain(name, "+-.") {
+        Some("name")
+    } else if !is_plain(version, "+-.~:") {
+        Some("version")
+    } else if !is_plain(arch, "-") {
+        Some("architecture")
+    } else if !is_plain(path, "+-._~/%:") || path.split('/').any(leads_on) {
+        Some("path")
+    } else if size == 0 || size > MAX_SIZE {
+        Some("size")
+    } else {
+        None
     }
 }
 
 /// Returns whether a text is a word of letters, digits and the characters of `more`, not too long, that begins with a
 /// letter or digit.
-pub fn is_plain(text: &str, more: &str) -> bool {
+fn is_plain(text: &str, more: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() < 200
 }
