@@ -1,7 +1,7 @@
 //! Whether what is in a folder of a project stays in the project.
 //!
 //! A registry or a git repository in a project's folder came with the project. Links in it, and files in which git names
-//! other folders, may lead anywhere, and whoever reads the folder follows them.
+//! other folders, may lead anywhere, and pib and git follow them.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};

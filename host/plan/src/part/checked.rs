@@ -190,7 +190,7 @@ impl StageRef {
         self.name.contains([':', '/', '@'])
     }
 
-    /// Returns whether the name has its container image's digest: whoever wrote it knows what it holds.
+    /// Returns whether the name has its container image's digest, which nobody can write without having the image.
     pub fn is_pinned(&self) -> bool {
         self.name.contains("@sha256:")
     }

@@ -8,7 +8,8 @@
 //!
 //! Objects are only ever added, so that reading takes no lock. `refs/pib/commits/<commit>` says that everything
 //! below a commit has arrived; `refs/pib/seen/...` what a tag or branch was when it was last fetched, for
-//! `--offline`; `refs/pib/private` stands where something was fetched with what the user has for git. A process may be killed at any moment: what has no reference yet is fetched again.
+//! `--offline`. `refs/pib/private` is there if something was fetched with the user's password or ssh. A process may be
+//! killed at any moment: what has no reference yet is fetched again.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -30,7 +31,7 @@ use crate::source::leftovers;
 
 /// The depth that stands for a whole history, also where an earlier fetch cut it off.
 const WHOLE: i32 = i32::MAX;
-/// Says that something was fetched with what the user has for git.
+/// Says that something was fetched with the user's password or ssh.
 const PRIVATE: &str = "refs/pib/private";
 /// How often a wait for another process looks whether the program is being stopped.
 const TICK: Duration = Duration::from_millis(50);

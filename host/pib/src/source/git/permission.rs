@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-/// Says why a project may not have something; whoever gave the [`Permission`] knows the error's type.
+/// The reason why a project may not have something. The caller that gave the [`Permission`] knows the error's type.
 pub type Denied = Box<dyn Error + Send + Sync>;
 
 /// Is asked before a repository is reached with what is the user's, or where it is on this machine.

@@ -153,7 +153,7 @@ fn container_images_by_name_are_asked_for_before_an_engine_is() {
         allowed(&bench, &["trust", "--yes"]);
         assert_ne!(run(&bench, &["build"]).code, Some(9), "{}", run(&bench, &["build"]).errors);
     }
-    // Whoever writes an image's digest knows what it holds. An earlier stage is no container image.
+    // To write an image's digest, the author must have the image. An earlier stage is no container image.
     let digest = format!("COPY --from=x@sha256:{} /a /a\n", "0".repeat(64));
     for part in [&digest, "COPY --from=os /etc/os-release /a\n"] {
         let bench = strange("", own);

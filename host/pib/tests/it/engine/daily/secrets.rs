@@ -71,7 +71,7 @@ pub(super) fn nowhere(project: &Loop, secrets: &[&str]) -> usize {
     for secret in secrets {
         assert_eq!(files_with(folder.path(), secret.as_bytes()), [""; 0]);
         assert_eq!(files_with(&target, secret.as_bytes()), [""; 0]);
-        // Whoever has a digest that takes no key can try out guesses.
+        // A digest without a key would let everybody who reads it try out guesses.
         let digest = pib_plan::id::Digest::of(secret.as_bytes()).hex();
         assert_eq!(files_with(&target, digest.as_bytes()), [""; 0]);
     }
