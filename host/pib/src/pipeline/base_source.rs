@@ -103,12 +103,7 @@ pub(crate) async fn ensure(
         cache_lock::used(&found.path);
         return Ok(found);
     }
-    let is_here = match source {
-        BaseSource::Tarball { location, .. } => matches!(location, Location::Path(_)),
-        BaseSource::Bootstrap(_) => snapshot(locked).is_some_and(|own| has_packages(&cache.debs(), own)),
-        BaseSource::ContainerImage { .. } => false,
-    };
-    if mode.offline && !is_here {
+    if mode.offline && !is_here(&cache, source, locked) {
         return Err(Error::BaseOffline);
     }
     let native = match source {
@@ -140,15 +135,27 @@ pub(crate) async fn ensure(
     };
     reporter.finished(bases::STEP, false);
     match locked {
-        Some(locked) if locked.digest != made.digest => {
-            let (found, locked, listed) = (made.digest, locked.digest, locked.snapshot.is_some());
-            Err(if listed {
-                Error::BaseDiffers { locked, found }
-            } else {
-                Error::BaseMoved { locked, found }
-            })
-        }
-        _ => Ok(made),
+        Some(locked) => compare(locked, made),
+        None => Ok(made),
+    }
+}
+
+/// Returns the base that was made where it is the one that the lock holds.
+fn compare(locked: &LockedBase, made: StoredBase) -> Result<StoredBase, Error> {
+    let (found, locked, listed) = (made.digest, locked.digest, locked.snapshot.is_some());
+    match (found == locked, listed) {
+        (true, _) => Ok(made),
+        (false, true) => Err(Error::BaseDiffers { locked, found }),
+        (false, false) => Err(Error::BaseMoved { locked, found }),
+    }
+}
+
+/// Returns whether a base that is not in the cache can be made without the network.
+fn is_here(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> bool {
+    match source {
+        BaseSource::Tarball { location, .. } => matches!(location, Location::Path(_)),
+        BaseSource::Bootstrap(_) => snapshot(locked).is_some_and(|own| has_packages(&cache.debs(), own)),
+        BaseSource::ContainerImage { .. } => false,
     }
 }
 
@@ -167,14 +174,11 @@ pub(crate) async fn fetch_packages(
 ) -> Result<Option<usize>, Error> {
     let cache = BaseCache::new(&session.cache);
     let (BaseSource::Bootstrap(recipe), Some(snapshot)) = (source, snapshot(locked)) else { return Ok(None) };
-    if find(&cache, source, locked).is_none() {
-        let (debs, host) = (cache.debs(), HostApt::read(&session.host_root));
-        if has_packages(&debs, snapshot) {
-            return Ok(Some(snapshot.packages.len()));
-        }
+    if find(&cache, source, locked).is_none() && !is_here(&cache, source, locked) {
         if mode.offline {
             return Err(Error::BaseOffline);
         }
+        let (debs, host) = (cache.debs(), HostApt::read(&session.host_root));
         pib_debian::fetch_packages(&debs, recipe, snapshot, &host, &session.reporter).await?;
         session.reporter.finished(bases::STEP, false);
     }
