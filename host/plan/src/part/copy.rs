@@ -6,6 +6,7 @@ use super::checked::{Copy, CopySource, Form, InlineFile, Part, Source};
 use super::heredoc::Heredoc;
 use super::instructions::Instruction;
 use super::lines::Fault;
+use super::refused::article;
 use crate::dockerfile::Template;
 
 impl Part {
@@ -28,6 +29,7 @@ impl Part {
             let help = format!("Write {} SOURCE DESTINATION.", copy.keyword);
             return Err(Fault::new(copy.at.clone(), what, "this instruction", help));
         };
+        heredocs_are_sources(copy, sources)?;
         let target = copy.word(target, place)?;
         let sources = sources.iter().map(|(path, place)| self.source(copy, path, place, from.is_some()));
         let sources = sources.collect::<Result<_, _>>()?;
@@ -83,6 +85,22 @@ impl Part {
         let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
         self.unpinned.push(format!("ADD {scheme}{host}{path} (line {})", add.line));
     }
+}
+
+/// Refuses heredocs that would get lost: engines of different ages agree only on one that is a source by itself, without `--from`.
+fn heredocs_are_sources(copy: &Instruction, sources: &[(String, Range<usize>)]) -> Result<(), Fault> {
+    let elsewhere = copy.options.iter().any(|flag| flag.name == "from");
+    let lost = |heredoc: &&Heredoc| elsewhere || sources.iter().all(|(_, place)| *place != heredoc.word);
+    let Some(heredoc) = copy.heredocs.iter().find(lost) else { return Ok(()) };
+    let (what, help) = match elsewhere {
+        true => ("has a --from and a heredoc", "Copy the heredoc with an instruction of its own."),
+        false => (
+            "has a heredoc that is no source",
+            "Write the heredoc before the destination, with plain spaces around it.",
+        ),
+    };
+    let what = format!("has {} {} that {what}", article(&copy.keyword), copy.keyword);
+    Err(Fault::new(copy.arguments.span(heredoc.word.clone()), what, "this heredoc", help))
 }
 
 /// Returns the sources and the destination, and where each stands in the arguments.

@@ -110,6 +110,11 @@ fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
             let help = format!("Write {keyword} {name}=VALUE.");
             return Err(Fault::new(arguments.span(first), what, "this variable", help));
         }
+        if name.contains([' ', '\t']) {
+            let what = format!("has {} {keyword} whose name has a space", article(keyword));
+            let help = format!("Write {keyword} NAME=VALUE: without the `=`, engines end the name at its first space.");
+            return Err(Fault::new(arguments.span(first), what, "this name", help));
+        }
         // Engines take a space of another kind, such as U+00A0, for a part of the value.
         let start = arguments.text.len() - rest.trim_start_matches([' ', '\t']).len();
         return Ok(vec![(first, start..arguments.text.len())]);
@@ -126,7 +131,8 @@ fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
     words.into_iter().map(pair).collect()
 }
 
-fn article(keyword: &str) -> &'static str {
+/// Returns the indefinite article of a keyword.
+pub(super) fn article(keyword: &str) -> &'static str {
     if keyword.starts_with(['A', 'E']) { "an" } else { "a" }
 }
 

@@ -220,6 +220,10 @@ fn what_hides_from_a_reader_is_refused_at_its_place() {
         ("COPY --FROM=a:1 /x /y\n", "--FROM=a:1", "unknown option"),
         ("ENV --x A=b\n", "--x", "unknown option"),
         ("COPY --chmod=$X stages/a/x /y\n", "--chmod=$X", "a variable in --chmod"),
+        // Heredocs that would get lost.
+        ("COPY --from=a /x <<EOF /y/\nb\nEOF\n", "<<EOF", "--from and a heredoc"),
+        ("COPY stages/a/x <<EOF\nb\nEOF\n", "<<EOF", "no source"),
+        ("ADD a\u{a0}<<EOF /y\nb\nEOF\n", "<<EOF", "no source"),
         // Names of variables, which engines put values into, too.
         ("ENV $X=1\n", "$X=1", "no variable's name"),
         ("ENV \"A\"=1\n", "\"A\"=1", "no variable's name"),
@@ -227,6 +231,9 @@ fn what_hides_from_a_reader_is_refused_at_its_place() {
         ("ARG \"X\"=1\n", "\"X\"=1", "no variable's name"),
         ("ARG X${Y}\n", "X${Y}", "no variable's name"),
         ("LABEL $X=1\n", "$X", "name has a variable"),
+        ("LABEL \"a b\" c\n", "\"a b\"", "name has a space"),
+        ("LABEL a\\ b c\n", "a\\ b", "name has a space"),
+        ("ENV 'a\tb' c\n", "'a\tb'", "name has a space"),
         ("ENV A\u{a0}b c\n", "A", "no value"),
         // Words.
         ("ENV A='b\\' C=d\n", "ENV", "single quotes"),
