@@ -11,8 +11,10 @@ use pib_plan::part::MAX_PART;
 
 use super::found::is_part;
 
-/// The largest file that is kept. Manifests and parts are no larger.
-const MAX_FILE: u64 = if MAX_MANIFEST > MAX_PART { MAX_MANIFEST as u64 } else { MAX_PART as u64 };
+/// The largest file that is kept of those that a plan does not look into.
+const MAX_FILE: u64 = 32 << 10;
+/// The largest file that is kept of those that it does. Manifests and parts are no larger.
+const MAX_NEEDED: u64 = if MAX_MANIFEST > MAX_PART { MAX_MANIFEST as u64 } else { MAX_PART as u64 };
 /// How many bytes of one stage are kept, beside its manifest and its parts.
 const MAX_TOTAL: u64 = 4 << 20;
 
@@ -24,15 +26,15 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Returns whether a file is small enough to be read as a whole.
-    pub(super) fn is_small(size: u64) -> bool {
-        size <= MAX_FILE
+    /// Returns whether a file is small enough to be read as a whole. `component` is the stage's hook.
+    pub(super) fn is_small(path: &str, size: u64, component: Option<&str>) -> bool {
+        let is_needed = is_text(path) || component == Some(path);
+        size <= if is_needed { MAX_NEEDED } else { MAX_FILE }
     }
 
     /// Keeps the bytes of a small file, where there is room for them.
     pub(super) fn keep(&mut self, path: &str, bytes: Arc<[u8]>) {
-        let is_needed = path == stage::FILE_NAME || is_part(path);
-        let total = self.total + if is_needed { 0 } else { bytes.len() as u64 };
+        let total = self.total + if is_text(path) { 0 } else { bytes.len() as u64 };
         if total <= MAX_TOTAL {
             self.total = total;
             self.files.insert(path.to_owned(), bytes);
@@ -43,6 +45,11 @@ impl Contents {
     pub(super) fn get(&self, path: &str) -> Option<&Arc<[u8]>> {
         self.files.get(path)
     }
+}
+
+/// Returns whether a file is the stage's manifest or a part.
+fn is_text(path: &str) -> bool {
+    path == stage::FILE_NAME || is_part(path)
 }
 
 #[cfg(test)]

@@ -63,6 +63,7 @@ use path::{PathPackages, PathStage};
 use pib_net::Http;
 use registry::Registry;
 use stage_cache::StageCache;
+use threads::Readers;
 use vendor_folder::Vendor;
 
 pub use error::SourceError;
@@ -94,6 +95,8 @@ pub struct Sources {
     git_turn: Arc<tokio::sync::Mutex<()>>,
     /// What was read of path stages.
     path_packages: PathPackages,
+    /// Where files of stages are read.
+    readers: Readers,
     /// The stages that the project holds itself.
     vendor: Option<Vendor>,
     /// What git stages move to, instead of what the lock or the manifest says.
@@ -118,6 +121,7 @@ impl Sources {
             fresh: false,
             assumed: Arc::default(),
             path_packages: PathPackages::default(),
+            readers: Readers::default(),
             git_turn: Arc::default(),
             vendor: None,
             pins: BTreeMap::new(),
@@ -249,7 +253,10 @@ impl Sources {
                 Ok(file)
             }
             SourceId::Path(path) => {
-                let candidate = self.path_stage(name, path).candidate(source)?;
+                let (this, name, path) = (self.clone(), name.clone(), path.clone());
+                let source = source.clone();
+                let read = move || this.path_stage(&name, &path).candidate(&source);
+                let candidate = self.readers.run(read).await?;
                 Ok(IndexFile::of(candidate))
             }
             SourceId::Git(git) => {

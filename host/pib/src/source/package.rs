@@ -45,10 +45,13 @@ impl Package {
     }
 
     /// Completes a package whose files were read already.
-    pub(super) fn with_listing(root: &Path, shown: &str, listing: Listing) -> Result<Self, SourceError> {
-        let manifest = match written(shown, &listing.contents)? {
+    pub(super) fn with_listing(root: &Path, shown: &str, mut listing: Listing) -> Result<Self, SourceError> {
+        let manifest = match listing.manifest.take() {
             Some(manifest) => manifest,
-            None => manifest(root, shown)?,
+            None => match written(shown, &listing.contents)? {
+                Some(manifest) => manifest,
+                None => manifest(root, shown)?,
+            },
         };
         Self::with_manifest(root, manifest, listing)
     }
@@ -59,7 +62,7 @@ impl Package {
         manifest: StageManifest,
         listing: Listing,
     ) -> Result<Self, SourceError> {
-        let Listing { files, folders, content, contents, unrecorded } = listing;
+        let Listing { files, folders, content, contents, unrecorded, manifest: _ } = listing;
         let package = Self {
             name: manifest.name.clone(),
             version: manifest.version.clone(),

@@ -1,7 +1,6 @@
 //! Path stages: folders on this machine, taken as they are.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -43,11 +42,25 @@ pub(super) struct PathStage<'a> {
     pub(super) read: &'a PathPackages,
 }
 
-/// The path stages that were read, by their folders.
+/// The path stages that were read, by their folders. Different folders can be read at the same time; each is read once.
 #[derive(Debug, Clone, Default)]
-pub(super) struct PathPackages(Arc<Mutex<BTreeMap<PathBuf, Package>>>);
+pub(super) struct PathPackages(Arc<Mutex<BTreeMap<PathBuf, ReadOnce>>>);
+
+/// A package that whoever comes first reads, while others that want it wait.
+type ReadOnce = Arc<Mutex<Option<Package>>>;
+
+impl PathPackages {
+    fn at(&self, root: &Path) -> ReadOnce {
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(folders.entry(root.to_owned()).or_default())
+    }
+}
 
 impl PathStage<'_> {
+    /// Returns what the resolver needs of the stage. This blocks.
+    ///
+    /// # Errors
+    /// Those of [`Self::package`].
     pub(super) fn candidate(&self, source: &SourceId) -> Result<Candidate, SourceError> {
         let package = self.package()?;
         let entry = entry::of(&package.manifest, &self.root, &package.contents)?;
@@ -55,15 +68,27 @@ impl PathStage<'_> {
         Ok(Candidate { version, source: source.clone(), offer: Offer::Entry(Arc::new(entry)) })
     }
 
+    /// Returns the stage. This blocks.
+    ///
+    /// # Errors
+    /// When there is no folder, or what it holds is no stage or another one.
     pub(super) fn package(&self) -> Result<Package, SourceError> {
         self.check_folder()?;
-        let mut read = self.read.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let package = match read.entry(self.root.clone()) {
-            Entry::Occupied(read) => read.into_mut(),
-            Entry::Vacant(unread) => unread.insert(Package::open(&self.root, self.shown)?),
+        let once = self.read.at(&self.root);
+        let mut read = once.lock().unwrap_or_else(PoisonError::into_inner);
+        let package = match &mut *read {
+            Some(read) => read,
+            unread => unread.insert(Package::open(&self.root, self.shown)?),
         };
         self.check_name(&package.name)?;
         Ok(package.clone())
+    }
+
+    /// Returns the stage, if it was read already. This does not block.
+    pub(super) fn known(&self) -> Option<Package> {
+        let once = self.read.at(&self.root);
+        let read = once.try_lock().ok()?;
+        read.clone().filter(|package| package.name == *self.name)
     }
 
     fn check_folder(&self) -> Result<(), SourceError> {

@@ -23,7 +23,7 @@ impl Sources {
     ) -> Result<Package, SourceError> {
         if let Some(vendor) = self.vendor_for(&resolved.source) {
             let (vendor, resolved, locked) = (vendor.clone(), resolved.clone(), locked.cloned());
-            let found = blocking(move || vendor.package(&resolved, locked.as_ref())).await?;
+            let found = self.readers.run(move || vendor.package(&resolved, locked.as_ref())).await?;
             if let Some(package) = found {
                 return Ok(package);
             }
@@ -31,8 +31,11 @@ impl Sources {
         match &resolved.source {
             SourceId::Registry(_) => self.fetch_from_registry(resolved, locked).await,
             SourceId::Path(path) => {
+                if let Some(known) = self.path_stage(&resolved.name, path).known() {
+                    return Ok(known);
+                }
                 let (this, name, path) = (self.clone(), resolved.name.clone(), path.clone());
-                blocking(move || this.path_stage(&name, &path).package()).await
+                self.readers.run(move || this.path_stage(&name, &path).package()).await
             }
             SourceId::Git(git) => {
                 let _turn = self.git_turn.lock().await;
@@ -57,7 +60,7 @@ impl Sources {
         locked.map_or(Ok(()), |locked| check_locked(resolved, locked))?;
         let has_modes = entry.v >= MODES_SCHEMA;
         let cache = self.cache.clone();
-        let cached = match blocking(move || cache.find(content)).await? {
+        let cached = match self.readers.run(move || cache.find(content)).await? {
             Some(cached) => cached,
             None => {
                 self.check_network(&registry, || format!("the archive of {what}"))?;
@@ -69,7 +72,8 @@ impl Sources {
                 .await?
             }
         };
-        let package = blocking(move || Package::with_listing(&cached.root, &what, cached.listing)).await?;
+        let package =
+            self.readers.run(move || Package::with_listing(&cached.root, &what, cached.listing)).await?;
         check_identity(resolved, package)
     }
 }

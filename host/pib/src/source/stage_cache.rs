@@ -30,7 +30,7 @@ pub struct StageCache {
 }
 
 /// A stage in the cache whose files were found to be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct CachedStage {
     pub(super) root: PathBuf,
     pub(super) listing: Listing,

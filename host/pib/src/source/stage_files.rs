@@ -8,13 +8,14 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read, Write};
+use std::iter::repeat_n;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use pib_file::{Folder, LinkError};
 use pib_plan::id::Digest;
-use pib_plan::manifest::stage::{FILE_NAME, ModeRecord, StageManifest};
+use pib_plan::manifest::stage::{FILE_NAME, StageManifest};
 use pib_plan::manifest::{MAX_MANIFEST, ManifestText};
 use pib_plan::mode::Mode;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ use tar::{EntryType, Header};
 
 use super::SourceError;
 use super::contents::Contents;
-use super::found::walk;
+use super::found::{Found, walk};
 use super::modes::{self, Settled};
 
 pub(super) use super::found::{MAX_BYTES, MAX_ENTRIES, is_left_out, is_part};
@@ -58,7 +59,7 @@ pub struct PackageFolder {
 }
 
 /// What a stage's folder holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Listing {
     /// The files, sorted by path.
     pub(super) files: Vec<PackageFile>,
@@ -70,6 +71,8 @@ pub(super) struct Listing {
     pub(super) contents: Contents,
     /// The entries of `[modes]` that are missing: what only this copy of the folder has.
     pub(super) unrecorded: Vec<String>,
+    /// What the stage says of itself, where that was read to know the modes.
+    pub(super) manifest: Option<StageManifest>,
 }
 
 /// Returns what is below `root`.
@@ -80,20 +83,15 @@ pub(super) fn read(root: &Path, modes: Modes<'_>) -> Result<Listing, SourceError
 /// Writes the canonical tar of what is below `root` to `out`.
 pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> Result<Listing, SourceError> {
     let found = walk(root)?;
-    let mut contents = Contents::default();
-    let settled: Settled = match modes {
-        Modes::Recorded(shown) => {
-            let text = manifest_text(root)?;
-            let (manifest, records) = records(shown, text.as_deref().unwrap_or_default());
-            if let Some(text) = text {
-                contents.keep(FILE_NAME, text.into_bytes().into());
-            }
-            modes::by_records(root, &manifest, &records, found)?
-        }
-        Modes::Exact => modes::exactly(root, found)?,
-        Modes::First => modes::by_default(found),
-        Modes::Listed(listed) => modes::by_list(found, listed),
+    let without_records = |settled| (settled, Contents::default(), None);
+    let (settled, mut contents, manifest) = match modes {
+        Modes::Recorded(shown) => recorded(root, shown, found)?,
+        Modes::Exact => without_records(modes::exactly(root, found)?),
+        Modes::First => without_records(modes::by_default(found)),
+        Modes::Listed(listed) => without_records(modes::by_list(found, listed)),
     };
+    let component =
+        manifest.as_ref().and_then(|manifest| manifest.hook.as_ref()).map(|hook| &*hook.component);
     let mut out = Hashing { out, hasher: Sha256::new() };
     let fail = SourceError::io;
     let mut files = Vec::new();
@@ -109,11 +107,11 @@ pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> R
         };
         let header = header(&path, EntryType::Regular, size, mode.bits()).map_err(unfit)?;
         out.write_all(header.as_bytes()).map_err(fail("packing", &full))?;
-        let digest = match Contents::is_small(size) {
+        let digest = match Contents::is_small(&path, size, component) {
             true => {
                 let bytes = match contents.get(&path) {
                     Some(bytes) => Arc::clone(bytes),
-                    None => read_whole(&full, size)?.into(),
+                    None => read_whole(&full, size)?,
                 };
                 if matches!(modes, Modes::Recorded(_)) && is_lfs_pointer(&bytes) {
                     return Err(SourceError::LfsPointer { path: full });
@@ -129,7 +127,27 @@ pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> R
     let folders = settled.own_folders().map(|(path, mode)| PackageFolder { path: path.clone(), mode: *mode });
     let folders = folders.collect();
     let content = Digest::from_bytes(out.hasher.finalize().into());
-    Ok(Listing { files, folders, content, contents, unrecorded: settled.unrecorded })
+    Ok(Listing { files, folders, content, contents, unrecorded: settled.unrecorded, manifest })
+}
+
+/// Settles modes by the records in the stage's manifest; returns with them the manifest's bytes, and what it says.
+fn recorded(
+    root: &Path,
+    shown: &str,
+    found: Found,
+) -> Result<(Settled, Contents, Option<StageManifest>), SourceError> {
+    let file = manifest_name(shown);
+    let text = manifest_text(root)?;
+    // A manifest that cannot be read has no records: whoever wants more of it says what is wrong with it.
+    let manifest = text.as_deref().and_then(|text| StageManifest::parse(&file, text).ok());
+    let records = manifest.as_ref().map_or(&[][..], |manifest| &manifest.modes);
+    let shown = ManifestText::new(&file, text.as_deref().unwrap_or_default());
+    let settled = modes::by_records(root, &shown, records, found)?;
+    let mut contents = Contents::default();
+    if let Some(text) = text {
+        contents.keep(FILE_NAME, text.into_bytes().into());
+    }
+    Ok((settled, contents, manifest))
 }
 
 /// Gives the files and folders below `root`, which pib has just made, the modes that the stage's records say.
@@ -162,15 +180,6 @@ pub(super) fn set_mode(path: &Path, mode: Mode) -> Result<(), SourceError> {
 fn manifest_text(root: &Path) -> Result<Option<String>, SourceError> {
     let path = root.join(FILE_NAME);
     if is_file(&path) { read_text(&path, MAX_MANIFEST as u64) } else { Ok(None) }
-}
-
-/// Returns the entries of `[modes]` in the stage's manifest, and its text for messages.
-///
-/// A manifest that cannot be read has none here: whoever wants more of it says what is wrong with it.
-fn records(shown: &str, text: &str) -> (ManifestText, Vec<ModeRecord>) {
-    let file = manifest_name(shown);
-    let manifest = StageManifest::parse(&file, text);
-    (ManifestText::new(&file, text), manifest.map(|manifest| manifest.modes).unwrap_or_default())
 }
 
 /// Returns what messages call the manifest of a folder that they call `shown`.
@@ -212,11 +221,23 @@ fn open(path: &Path, size: u64) -> Result<io::Take<fs::File>, SourceError> {
     Ok(file.take(size + 1))
 }
 
-fn read_whole(path: &Path, size: u64) -> Result<Vec<u8>, SourceError> {
-    // Only of small files: one more byte tells that one has grown.
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
-    open(path, size)?.read_to_end(&mut bytes).map_err(SourceError::io("reading", path))?;
-    Ok(bytes)
+/// Reads a small file into the memory that all its users share.
+fn read_whole(path: &Path, size: u64) -> Result<Arc<[u8]>, SourceError> {
+    let mut file = open(path, size)?;
+    let mut shared: Arc<[u8]> = repeat_n(0, usize::try_from(size).unwrap_or(0)).collect();
+    let Some(bytes) = Arc::get_mut(&mut shared) else { return Err(changed(path)) };
+    match file.read_exact(bytes).and_then(|()| file.read(&mut [0])) {
+        Ok(0) => Ok(shared),
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            Err(SourceError::io("reading", path)(error))
+        }
+        _ => Err(changed(path)),
+    }
+}
+
+/// Returns the error for a file that somebody writes at this moment.
+fn changed(path: &Path) -> SourceError {
+    SourceError::Unfit { path: path.to_owned(), reason: "it changed while it was read".to_owned() }
 }
 
 /// Copies the `size` bytes of a file and fills the block up; returns the digest of the bytes.
@@ -224,8 +245,7 @@ fn copy(path: &Path, size: u64, from: &mut dyn Read, out: &mut dyn Write) -> Res
     let mut input = Hashing { out, hasher: Sha256::new() };
     let copied = io::copy(from, &mut input).map_err(SourceError::io("reading", path))?;
     if copied != size {
-        let reason = "it changed while it was read".to_owned();
-        return Err(SourceError::Unfit { path: path.to_owned(), reason });
+        return Err(changed(path));
     }
     let digest = Digest::from_bytes(input.hasher.finalize().into());
     let fill = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;

@@ -112,7 +112,9 @@ fn pairs(instruction: &Instruction) -> Result<Vec<Pair>, Fault> {
         }
         if name.contains([' ', '\t']) {
             let what = format!("has {} {keyword} whose name has a space", article(keyword));
-            let help = format!("Write {keyword} NAME=VALUE: without the `=`, engines end the name at its first space.");
+            let help = format!(
+                "Write {keyword} NAME=VALUE: without the `=`, engines end the name at its first space."
+            );
             return Err(Fault::new(arguments.span(first), what, "this name", help));
         }
         // Engines take a space of another kind, such as U+00A0, for a part of the value.
