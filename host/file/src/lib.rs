@@ -13,11 +13,12 @@ pub mod sealed;
 mod trace;
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use sha2::{Digest as _, Sha256};
 
 pub use folder::{Entry, Folder, LEFTOVER};
 pub use link::LinkError;
@@ -133,6 +134,20 @@ pub fn read_text(path: impl AsRef<Path>, most: u64) -> io::Result<String> {
 pub fn text_of(bytes: Vec<u8>) -> io::Result<String> {
     let invalid = |_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text");
     String::from_utf8(bytes).map_err(invalid)
+}
+
+/// Returns the SHA-256 of all that a reader gives, however much that is.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn sha256(mut reader: impl Read) -> io::Result<[u8; 32]> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 /// Returns what is left of an open file, if that is at most `most` bytes.

@@ -310,18 +310,8 @@ fn recipe_key(recipe: &Bootstrap) -> Digest {
 
 /// Returns the digest of the file at `path`. This blocks.
 pub(super) fn digest_file(path: &Path) -> Result<Digest, BaseError> {
-    use sha2::Digest as _;
-    let digest = || {
-        let (mut file, mut hasher) = (pib_file::open(path)?, sha2::Sha256::new());
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(Digest::from_bytes(hasher.finalize().into())),
-                count => hasher.update(&buffer[..count]),
-            }
-        }
-    };
-    digest().map_err(BaseError::io("reading", path))
+    let digest = pib_file::open(path).and_then(pib_file::sha256);
+    digest.map(Digest::from_bytes).map_err(BaseError::io("reading", path))
 }
 
 #[cfg(test)]

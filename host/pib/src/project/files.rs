@@ -1,6 +1,6 @@
 //! Reading and replacing the project's own small files.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 
 use pib_file::{Folder, Kind, NewFile};
@@ -139,20 +139,8 @@ pub(crate) fn digest(path: &Path) -> Result<Digest, Error> {
 /// # Errors
 /// When the file cannot be read.
 pub(crate) fn digest_of(path: &Path, mut file: &std::fs::File) -> Result<Digest, Error> {
-    use std::io::Seek as _;
-
-    use sha2::Digest as _;
-    let fail = |error| Error::io("read", path, error);
-    file.rewind().map_err(fail)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = file.read(&mut buffer).map_err(fail)?;
-        if read == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().into()));
-        }
-        hasher.update(&buffer[..read]);
-    }
+    let digest = file.rewind().and_then(|()| pib_file::sha256(file));
+    digest.map(Digest::from_bytes).map_err(|error| Error::io("read", path, error))
 }
 
 fn usual_mode() -> std::fs::Permissions {
