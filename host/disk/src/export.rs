@@ -136,7 +136,6 @@ fn put(field: &mut [u8; HEADER_NAME], name: &[u8]) -> bool {
     name.len() > HEADER_NAME
 }
 
-/// Returns a reader of a file's bytes.
 /// Returns what reads a file's content.
 pub(super) fn reader<'a>(content: &'a Content, spool: &'a File) -> Box<dyn Read + 'a> {
     match content {

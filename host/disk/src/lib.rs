@@ -14,6 +14,7 @@
 //! | `identity` | what makes an image this device's, and the identifiers that derive from it |
 //! | `image` | writes the image file |
 //! | `export` | writes the tree as a tar or a folder |
+//! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `mbr` | the partition table |
 //! | `mounts` | compares what the image's files say of its partitions with those it gets |
@@ -27,6 +28,7 @@ mod ext4;
 mod fat;
 mod identity;
 mod image;
+mod listing;
 mod load;
 mod mbr;
 mod mounts;
@@ -39,4 +41,5 @@ pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
+pub use listing::{Aspect, Difference, Listing, listing};
 pub use read::STEP;

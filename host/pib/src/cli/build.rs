@@ -16,6 +16,9 @@ pub(super) struct Build {
     /// Build every stage anew, or this one and those after it, whatever the engine has cached
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
     no_cache: Option<String>,
+    /// Build everything twice with nothing cached, and fail if the two differ
+    #[arg(long, conflicts_with_all = ["until", "no_cache", "target", "all"])]
+    check: bool,
     /// Build these targets of the project instead of the project itself
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
     target: Vec<String>,
@@ -43,6 +46,9 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         print_as(json, &outcomes, Outcomes::to_text)?;
         return outcomes.into_result();
     }
-    let built = ops::build::build(session, &options).await?;
+    let built = match args.check {
+        true => ops::build::check(session, &options).await?,
+        false => ops::build::build(session, &options).await?,
+    };
     print_as(json, &built, ops::build::BuildOutcome::to_text)
 }

@@ -22,6 +22,8 @@ pub struct BuildRequest<'a> {
     pub target: Option<&'a StageName>,
     /// Whether to run every step, whatever the engine has from before. BuildKit then forgets what its mounts keep, too.
     pub no_cache: bool,
+    /// What containers that run instructions are called, where the engine can choose it: BuildKit 0.9 and newer.
+    pub host_name: Option<String>,
     /// What RUN instructions may mount with `--mount=type=secret,id=...`.
     pub secrets: Vec<Secret>,
 }
@@ -45,6 +47,7 @@ impl<'a> BuildRequest<'a> {
             build_args: BTreeMap::new(),
             target: None,
             no_cache: false,
+            host_name: None,
             secrets: Vec::new(),
         }
     }

@@ -148,6 +148,9 @@ fn failed(doing: &'static str, error: &ControlError) -> Option<EngineError> {
     torn.then(|| EngineError::disconnected(doing, with_sources(error)))
 }
 
+/// What tells BuildKit's Dockerfile reader the host name of containers (its reference, "BuildKit built-in build args").
+const HOST_NAME: &str = "build-arg:BUILDKIT_SANDBOX_HOSTNAME";
+
 fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), "Dockerfile".to_owned()),
@@ -156,6 +159,8 @@ fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
     attributes.extend(request.docker_target().map(|target| ("target".to_owned(), target)));
     attributes.extend(request.no_cache.then(|| ("no-cache".to_owned(), String::new())));
     attributes.extend(request.labels.iter().map(|(key, value)| (format!("label:{key}"), value.clone())));
+    let host_name = request.host_name.iter();
+    attributes.extend(host_name.map(|name| (HOST_NAME.to_owned(), name.clone())));
     attributes
         .extend(request.build_args.iter().map(|(key, value)| (format!("build-arg:{key}"), value.clone())));
     attributes

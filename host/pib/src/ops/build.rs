@@ -4,8 +4,12 @@ use serde::Serialize;
 
 use pib_plan::id::Digest;
 
-use crate::pipeline::{self, BaseLookup, BuildReport, Job, StageOptions};
+use crate::pipeline::{self, BaseLookup, BuildReport, Job, NoCache, StageOptions};
 use crate::project::{self, Error, Project, Session, logs};
+use pib_event::ReporterExt as _;
+
+/// The host name in containers of the second of two builds that are compared.
+const SECOND_HOST: &str = "second-build";
 
 /// What a build left: an image, or only a container image where it was to end before.
 #[derive(Debug, Clone, Serialize)]
@@ -40,6 +44,22 @@ pub async fn build(session: &Session, options: &StageOptions) -> Result<BuildOut
         Begun::UpToDate(report) => Ok(BuildOutcome::Image(*report)),
         Begun::Job(job) => job.finish(options).await,
     }
+}
+
+/// Builds everything twice with nothing cached but the base, compares, and writes the image where both are the same.
+///
+/// # Errors
+/// When a step fails, or the builds differ; an earlier image and the lock are not harmed.
+pub async fn check(session: &Session, options: &StageOptions) -> Result<BuildOutcome, Error> {
+    let dir = project::find(session)?;
+    let _exclusive = Project::exclusive(session, &dir).await?;
+    let options = StageOptions { no_cache: NoCache::All, ..options.clone() };
+    let first = pipeline::list(session, pipeline::build(session, &options).await?).await?;
+    session.reporter.note("Building everything a second time");
+    let options = StageOptions { host_name: Some(SECOND_HOST.to_owned()), ..options };
+    let second = pipeline::list(session, pipeline::build(session, &options).await?).await?;
+    pipeline::compare(session, &first, &second).await?;
+    pipeline::report(session, second.built).await.map(BuildOutcome::Image)
 }
 
 /// How far a build is when the lock is written and the engine has what it starts from.

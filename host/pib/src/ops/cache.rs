@@ -82,7 +82,7 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
     let _alone = cache_lock::alone(session).await?;
     let (root, records) = (session.cache.clone(), Records::new(session));
     let check = move || -> Result<Verified, Error> {
-        let (mut whole, mut removed) = source::verify(&root)?;
+        let (mut whole, mut removed) = source::check_cache(&root)?;
         let (bases, damaged) = BaseCache::new(&root).verify()?;
         whole += bases;
         removed.extend(damaged);

@@ -23,6 +23,7 @@ mod trial_build;
 pub mod trust;
 pub mod update;
 pub mod vendor;
+pub mod verify;
 pub mod why;
 
 pub use crate::engine::Streams;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use pib_file::Folder;
 use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
 use pib_plan::id::StageName;
 use pib_plan::packages::PackageCache;
@@ -35,6 +36,8 @@ pub(crate) struct Built {
     pub(crate) plan: BuildPlan,
     /// What the engine calls the result.
     pub(crate) tag: String,
+    /// What the containers of the build were called, where that was not left to the engine.
+    pub(crate) host_name: Option<String>,
 }
 
 /// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
@@ -81,7 +84,7 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
         job.run_parts(session, options).await?;
     }
     let Job { based, engine, plan, tag, .. } = job;
-    let built = Built { based, engine, plan, tag };
+    let built = Built { based, engine, plan, tag, host_name: options.host_name.clone() };
     let project = built.based.rendered.packages.project();
     let mut record = record(project);
     record.note(&built.plan, Some(&built.stage().name));
@@ -101,6 +104,14 @@ impl Based {
 }
 
 impl Built {
+    /// Returns the folder for what builds leave.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn target(&self) -> Result<Folder, Error> {
+        self.based.rendered.packages.project().target.make()
+    }
+
     /// Returns the last stage that was wanted.
     pub(crate) fn stage(&self) -> &PlannedStage {
         &self.plan.stages[self.based.rendered.last]
@@ -128,6 +139,7 @@ impl Job {
         request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
         request.target = options.until.is_some().then_some(&last.name);
         request.no_cache = classic;
+        request.host_name = options.host_name.clone();
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
         let image = self.engine.build(&request, &*session.reporter).await?;

@@ -10,7 +10,8 @@
 //! | [`base()`] | `Rendered`, looked up | `Based` | the base's digest, and with it every key |
 //! | [`job()`] | `Based` | `Job` | the Dockerfile; the engine has what the first stage starts from |
 //! | [`run`] | `Job` | `Built` | the engine has the result |
-//! | [`report()`] | `Built` | `BuildReport` | the image, its checksum and its report are written |
+//! | [`list`], [`compare`] | `Built`, twice | nothing | two builds with nothing cached are the same (`--check` only) |
+//! | [`report()`] | `Built` | `BuildReport` | the image, its checksum, its provenance and its report are written |
 //!
 //! [`decide`] is the first four. [`up_to_date`] ends a build after `Based` where the image is there already, before the
 //! engine or the network is asked anything.
@@ -18,6 +19,7 @@
 pub(crate) mod base_source;
 mod based;
 mod build_args;
+mod compare;
 mod compress;
 mod config_error;
 mod config_files;
@@ -30,6 +32,7 @@ pub(crate) mod native;
 mod options;
 pub(crate) mod origin;
 mod packages;
+mod provenance;
 pub(crate) mod records;
 pub(crate) mod render;
 mod report;
@@ -40,12 +43,14 @@ pub(crate) mod settle;
 pub(crate) mod vendored;
 
 pub(crate) use based::{BaseLookup, base};
+pub(crate) use compare::{compare, list};
 pub(crate) use job::{Built, Job, job, run};
 pub use options::{NoCache, StageOptions};
 pub(crate) use packages::{Packages, fetch};
+pub(crate) use provenance::Statement;
 pub(crate) use render::{Rendered, render};
 pub use report::BuildReport;
-pub(crate) use report::{report, up_to_date};
+pub(crate) use report::{image_path, provenance_of, report, up_to_date};
 pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use settle::{settle, settle_as_recorded};
 

@@ -17,6 +17,8 @@ pub struct StageOptions {
     pub build_args: Vec<String>,
     /// Where secrets come from instead of what `pib.toml` says: `id=ID,src=FILE` or `id=ID,env=VARIABLE`.
     pub secrets: Vec<String>,
+    /// What the containers of the build are called, where the engine can: a name that another build does not have.
+    pub host_name: Option<String>,
     /// How the lock is treated.
     pub lock: LockMode,
 }

@@ -4,7 +4,7 @@ use pib_disk::{DiskError, pax};
 
 use super::job::Built;
 use super::labels::labels;
-use crate::engine::BuildRequest;
+use crate::engine::{BuildRequest, RootfsTar};
 use crate::project::{Error, Session, blocking};
 use pib_event::{ReporterExt as _, Silent};
 
@@ -38,19 +38,30 @@ async fn first_with(session: &Session, built: &Built, path: &[u8]) -> Option<Str
 
 /// Returns whether the result of a stage has the file.
 async fn has(session: &Session, built: &Built, index: usize, path: &[u8]) -> Option<bool> {
+    let path = path.to_owned();
+    look(session, built, index, move |tree| names(tree, &path)).await
+}
+
+/// Returns what `read` finds in the result of a stage; `None` where the engine does not give it.
+///
+/// The engine has it still: a build with nothing cached has, too, since it tells its own instructions from earlier ones.
+pub(super) async fn look<T: Send + 'static>(
+    session: &Session,
+    built: &Built,
+    index: usize,
+    read: impl FnOnce(blocking::Stoppable<RootfsTar>) -> Option<T> + Send + 'static,
+) -> Option<T> {
     let rendered = &built.based.rendered;
     let tag = format!("{}-origin", built.tag);
     let mut request = BuildRequest::new(&built.plan, &tag);
     request.labels = labels(session, &rendered.packages.project().dir, "build");
     request.target = Some(&built.plan.stages.get(index)?.name);
     request.build_args = rendered.build_args.clone();
+    request.host_name = built.host_name.clone();
     request.secrets = rendered.secrets.for_engine(&built.plan);
     built.engine.build(&request, &Silent).await.ok()?;
     let found = match built.engine.export(&tag).await {
-        Ok(tree) => {
-            let path = path.to_owned();
-            blocking::read(tree, move |tree| names(tree, &path)).await.ok()
-        }
+        Ok(tree) => blocking::read(tree, read).await.ok(),
         Err(_) => None,
     };
     // What stays is found by its label when the project is cleaned.

@@ -1,6 +1,7 @@
-//! The last step: takes the root file system out of the engine, writes the image, its checksum and its report.
+//! The last step: takes the root file system out of the engine, writes the image, its checksum, its provenance and its
+//! report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pib_file::Folder;
 use pib_plan::id::{Digest, KeyHasher};
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::based::Based;
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, compress, connection, origin};
+use super::{NoCache, StageOptions, Statement, compress, connection, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
@@ -19,6 +20,9 @@ use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
 const IMAGE_VERSION: &str = "pib image 2";
+
+/// How the names of provenances end.
+const PROVENANCE: &str = ".provenance.json";
 
 /// A finished image. The same text is kept beside it, as `NAME.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -102,6 +106,11 @@ impl Image {
         format!("{}.{}", self.stem, extension(compress))
     }
 
+    /// Returns the provenance's name.
+    fn provenance(&self) -> String {
+        format!("{}{PROVENANCE}", self.stem)
+    }
+
     /// Returns the report's name.
     fn report(&self) -> String {
         format!("{}.json", self.stem)
@@ -180,6 +189,7 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
     let same = report.key == image.key
         && report.image == target.path().join(&name)
         && state(&target, &name) == Some((report.size, report.written))
+        && state(&target, &image.provenance()).is_some()
         && Records::new(session).has_written(&report.image, &report.state());
     same.then_some(BuildReport { up_to_date: true, ..report })
 }
@@ -205,6 +215,21 @@ fn extension(compress: Compression) -> &'static str {
         Compression::Xz => "img.xz",
         Compression::Zstd => "img.zst",
     }
+}
+
+/// Returns where the image of a project is, in the form that its manifest asks for.
+pub(crate) fn image_path(based: &Based) -> PathBuf {
+    let project = based.rendered.packages.project();
+    let name =
+        format!("{}.{}", project.manifest.project.file_stem(), extension(project.manifest.image.compress));
+    project.target.path().join(name)
+}
+
+/// Returns where the provenance of an image is: beside it.
+pub(crate) fn provenance_of(image: &Path) -> PathBuf {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let stem = FORMS.iter().find_map(|form| name.strip_suffix(extension(*form))?.strip_suffix('.'));
+    image.with_file_name(format!("{}{PROVENANCE}", stem.unwrap_or(&name)))
 }
 
 /// Takes the root file system out of the engine and writes the image.
@@ -247,6 +272,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
     };
     // A checksum never stands beside another image than its own.
     remove(checksum_of(&name))?;
+    remove(image.provenance())?;
     remove(image.report())?;
     let info = new.keep()?;
     for other in FORMS.iter().filter(|form| **form != image.compress) {
@@ -255,11 +281,15 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         remove(earlier)?;
     }
     files::replace_text(target, &checksum_of(&name), &format!("{}  {name}\n", digest.hex()))?;
+    let unwritable =
+        |error: serde_json::Error| Error::io("write", &path, std::io::Error::other(error.to_string()));
+    let statement = Statement::of(&built.based, &image.losses, &name, digest);
+    files::replace_text(target, &image.provenance(), &statement.to_text().map_err(unwritable)?)?;
     let (size, written) =
         state(target, &name).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
     let stages = built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();
     let report = BuildReport {
-        image: path,
+        image: path.clone(),
         digest,
         size,
         key: image.key,
@@ -269,8 +299,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         written,
         up_to_date: false,
     };
-    let text = serde_json::to_string_pretty(&report)
-        .map_err(|error| Error::io("write", image.report(), std::io::Error::other(error.to_string())))?;
+    let text = serde_json::to_string_pretty(&report).map_err(unwritable)?;
     files::replace_text(target, &image.report(), &format!("{text}\n"))?;
     Records::new(session).add_written(&report.image, &report.state());
     session.reporter.note(format!("Built {name}"));

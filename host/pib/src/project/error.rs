@@ -9,6 +9,7 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::ManifestError;
 use thiserror::Error;
 
+use super::irreproducible::{Irreproducible, listed};
 use super::placed::Placed;
 use crate::bases::BaseError;
 use crate::engine::EngineError;
@@ -214,6 +215,29 @@ pub enum Error {
         locked: Digest,
         /// What was made.
         found: Digest,
+    },
+    /// An image is not what the project and its lock give.
+    #[error("`{}` cannot be vouched for: {reason}", image.display())]
+    Unverified {
+        /// The image.
+        image: PathBuf,
+        /// What is wrong.
+        reason: String,
+        /// What to do next.
+        #[help]
+        help: String,
+    },
+    /// Two builds with nothing cached differ.
+    #[error("two builds with nothing cached differ in {} of their files and folders{}", all, listed(.files, *.all))]
+    #[diagnostic(help(
+        "What a part writes must not depend on when, where or how often it runs: take times from SOURCE_DATE_EPOCH, sort \
+         what comes from a folder, and remove logs, caches and random names in the RUN that makes them."
+    ))]
+    Irreproducible {
+        /// The first of what differs.
+        files: Vec<Irreproducible>,
+        /// How much differs.
+        all: usize,
     },
     /// A stage cannot be fetched.
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! | `target_folder` | where what builds leave is kept |
 //! | `session` | the frozen facts about this run of the program |
 //! | `error`, `exit_code` | the error of operations, and the exit code of each kind |
+//! | `irreproducible` | what two builds do not have alike |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
@@ -24,6 +25,7 @@ mod contained;
 mod error;
 mod exit_code;
 pub(crate) mod files;
+mod irreproducible;
 pub(crate) mod locate;
 pub(crate) mod logs;
 mod open;
@@ -36,6 +38,7 @@ pub(crate) mod user_config;
 
 pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
+pub use irreproducible::Irreproducible;
 pub use open::trace_files;
 pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_text, output};
 pub use placed::Placed;

@@ -10,7 +10,7 @@ use super::{Error, Session};
 /// The folder of logs.
 pub(crate) const LOGS: &str = "logs";
 /// What the names of files that a build leaves have after the project's name, board and architecture.
-pub(crate) const OUTPUTS: [&str; 8] = [
+pub(crate) const OUTPUTS: [&str; 9] = [
     ".img",
     ".img.xz",
     ".img.zst",
@@ -18,6 +18,7 @@ pub(crate) const OUTPUTS: [&str; 8] = [
     ".img.xz.sha256",
     ".img.zst.sha256",
     ".json",
+    ".provenance.json",
     ".stages.json",
 ];
 

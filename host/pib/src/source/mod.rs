@@ -23,6 +23,7 @@
 //! choosing versions, which `pib_plan::resolve` does.
 
 pub mod archive;
+mod cache_check;
 mod contents;
 mod entry;
 mod error;
@@ -44,7 +45,6 @@ mod testing;
 mod tests;
 mod threads;
 pub mod vendor_folder;
-mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,12 +66,12 @@ use stage_cache::StageCache;
 use threads::Readers;
 use vendor_folder::Vendor;
 
+pub use cache_check::check_cache;
 pub use error::SourceError;
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
 pub use retrieval::check_locked;
 pub use stage_files::{PackageFile, PackageFolder, is_lfs_pointer};
-pub use verify::verify;
 
 /// All the places that a project's stages may come from.
 #[derive(Debug, Clone)]

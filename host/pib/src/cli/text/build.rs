@@ -4,6 +4,7 @@ use crate::ops::build::BuildOutcome;
 use crate::ops::export::ExportReport;
 use crate::ops::plan::{OrderReason, PlanSummary, PlannedSummary, WrittenContext};
 use crate::ops::targets::Outcomes;
+use crate::ops::verify::Verified;
 use crate::pipeline::BuildReport;
 
 impl BuildOutcome {
@@ -24,6 +25,13 @@ impl BuildReport {
         let size = self.size.div_ceil(1 << 20);
         let how = if self.up_to_date { " is up to date" } else { "" };
         format!("{}{how} ({size} MiB)\n{}\n", self.image.display(), self.digest)
+    }
+}
+
+impl Verified {
+    /// Returns the finding for people.
+    pub(crate) fn to_text(&self) -> String {
+        format!("{} comes from this project and its lock\n{}\n", self.image.display(), self.digest)
     }
 }
 

@@ -33,5 +33,6 @@ mod targets;
 mod terminal;
 mod trouble;
 mod vendor;
+mod verify;
 
 use lab::runs;

@@ -46,7 +46,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
 ];
 
 /// What pib reads or writes, and which commands end for a link in its place.
-const PATHS: [(&str, &[&str]); 24] = [
+const PATHS: [(&str, &[&str]); 25] = [
     ("pib.toml", ALL),
     ("pib.lock", ALL),
     ("stages/mine/stage.toml", &["lock", "add", "update", "fetch", "vendor", "plan", "build"]),
@@ -60,6 +60,7 @@ const PATHS: [(&str, &[&str]); 24] = [
     ("target/router-rpi4-arm64.img.zst", &["build"]),
     ("target/router-rpi4-arm64.img.sha256", &["build"]),
     ("target/router-rpi4-arm64.json", &["build"]),
+    ("target/router-rpi4-arm64.provenance.json", &["build"]),
     ("target/router-rpi4-arm64.stages.json", &["build"]),
     ("target/router-rpi4-arm64.tar", &[]),
     ("target/.router-rpi4-arm64.img.part", &[]),

@@ -1,5 +1,6 @@
 //! The daily loop with a real engine: what is built again, and what a person does with it in between.
 
+mod check;
 mod hooks;
 mod keys;
 mod network;

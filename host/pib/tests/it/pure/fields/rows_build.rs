@@ -52,6 +52,7 @@ pub(super) fn rows() -> Vec<Row> {
         of_build("pib build: --until", &["--until", "early"], Build),
         of_build("pib build: --no-cache", &["--no-cache"], Build),
         of_build("pib build: --no-cache", &["--no-cache=late"], Build),
+        of_build("pib build: --check", &["--check"], Build),
         of_build("pib build: --all", &["--all"], Build),
         of_build("pib build: --target", &["--target", TARGET], Build),
         of_build("pib build: --json", &["--json"], Nothing("it is about what is shown")),

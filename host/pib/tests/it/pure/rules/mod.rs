@@ -302,7 +302,7 @@ const MAY_WRITE: [(&str, &str); 20] = [
     ("host/pib/src/source/leftovers.rs", CACHE),
     ("host/pib/src/source/stage_cache.rs", CACHE),
     ("host/pib/src/source/stage_files.rs", "in a folder that pib has just made"),
-    ("host/pib/src/source/verify.rs", CACHE),
+    ("host/pib/src/source/cache_check.rs", CACHE),
 ];
 const CACHE: &str = "in the user's cache";
 

@@ -14,7 +14,7 @@ use super::{SourceError, kept, leftovers};
 ///
 /// # Errors
 /// When the cache cannot be read, or what is damaged cannot be removed.
-pub fn verify(root: &Path) -> Result<(usize, Vec<PathBuf>), SourceError> {
+pub fn check_cache(root: &Path) -> Result<(usize, Vec<PathBuf>), SourceError> {
     leftovers::sweep(root);
     let (mut whole, mut damaged) = (0, Vec::new());
     let stages = StageCache::new(root);

@@ -1,0 +1,83 @@
+//! Says whether an image comes from the project's lock.
+
+use std::path::{Path, PathBuf};
+
+use pib_event::ReporterExt as _;
+use pib_plan::id::Digest;
+use serde::Serialize;
+
+use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
+use crate::project::{Error, Session, blocking};
+
+/// The id of the step in events.
+const STEP: &str = "verify";
+/// The largest provenance that is read. That of a system of 2,000 packages has 800 KB.
+const MAX_PROVENANCE: u64 = 64 << 20;
+/// How much of what differs is told.
+const MAX_TOLD: usize = 20;
+
+/// An image that comes from the project's lock.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Verified {
+    /// The image's file.
+    pub image: PathBuf,
+    /// Its digest.
+    pub digest: Digest,
+    /// The digest of everything that decided it.
+    pub key: Digest,
+}
+
+/// Checks that an image, the project's own unless another one is named, is the one that its provenance is of, and that this
+/// is what the project and its lock give.
+///
+/// # Errors
+/// When the lock does not hold the whole build, there is no image or no provenance, or one of them is not as it should be.
+pub async fn verify(
+    session: &Session,
+    options: &StageOptions,
+    image: Option<&Path>,
+) -> Result<Verified, Error> {
+    let BaseLookup::Known(based) = pipeline::decide(session, options).await?.look_up_base(options.lock)
+    else {
+        return Err(Error::Stage {
+            message: "pib.lock does not hold the base yet".to_owned(),
+            help: Some("Build the image once: that adds the base.".to_owned()),
+        });
+    };
+    let path = image.map_or_else(|| pipeline::image_path(&based), |path| session.cwd.join(path));
+    session.reporter.started(STEP, format!("Reading {}", path.display()));
+    let fail = |error| Error::io("read", &path, error);
+    let file = pib_file::open(&path).map_err(fail)?;
+    let digest = Digest::from_bytes(blocking::read(file, pib_file::sha256).await?.map_err(fail)?);
+    session.reporter.finished(STEP, false);
+    let unfit =
+        |reason: String, help: &str| Error::Unverified { image: path.clone(), reason, help: help.to_owned() };
+    let beside = pipeline::provenance_of(&path);
+    let text = pib_file::read(&beside, MAX_PROVENANCE).and_then(pib_file::text_of);
+    let text = text.map_err(|error| {
+        let reason = format!("its provenance `{}` cannot be read: {error}", beside.display());
+        unfit(reason, "Keep the file that a build writes beside the image.")
+    })?;
+    let found = Statement::parse(&text).map_err(|reason| {
+        let reason = format!("its provenance `{}` cannot be read: {reason}", beside.display());
+        unfit(reason, "Take the file that the build wrote beside the image.")
+    })?;
+    if !found.is_about(&digest) {
+        let reason = format!("it has the digest {digest}, and its provenance is of another one");
+        return Err(unfit(reason, "Somebody changed the image, or took the provenance of another build."));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let now = Statement::of(&based, found.losses(), &name, digest);
+    if found.key() == now.key() {
+        return Ok(Verified { image: path, digest, key: now.key() });
+    }
+    let mut lines = found.differences(&now);
+    if lines.is_empty() {
+        lines.push("settings, files or options of the project differ".to_owned());
+    }
+    lines.truncate(MAX_TOLD);
+    let reason =
+        format!("it was built from something else than the project has now:\n  {}", lines.join("\n  "));
+    Err(unfit(reason, "Check out the project and lock that it was built from, or build again."))
+}

@@ -1,0 +1,250 @@
+//! Where an image comes from, as a statement that stands beside it: in-toto's (v1) with SLSA's provenance (v1).
+//!
+//! The formats: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md> and
+//! <https://slsa.dev/spec/v1.0/provenance>. Nothing in it depends on when or where the image was built.
+
+use std::collections::BTreeMap;
+
+use pib_plan::base::BaseSource;
+use pib_plan::id::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::based::Based;
+use crate::engine::Loss;
+
+const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// What says how the parameters and dependencies are to be read: the book.
+const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/build/v1");
+
+/// The statement of which image was made of what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    subject: Vec<Resource>,
+    #[serde(rename = "predicateType")]
+    predicate_type: String,
+    predicate: Provenance,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Provenance {
+    build_definition: BuildDefinition,
+    run_details: RunDetails,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BuildDefinition {
+    build_type: String,
+    external_parameters: Parameters,
+    internal_parameters: Inner,
+    resolved_dependencies: Vec<Resource>,
+}
+
+/// What the project asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Parameters {
+    /// What the names of the image's files begin with: project, target, board and architecture.
+    name: String,
+    os: String,
+    release: String,
+}
+
+/// What decides the image beside that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Inner {
+    /// The digest of everything that does, settings and files of the project among it.
+    key: Digest,
+    /// What the engine could not give it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    losses: Vec<Loss>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct RunDetails {
+    builder: Builder,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Builder {
+    id: String,
+    version: BTreeMap<String, String>,
+}
+
+/// A file or folder, by its digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Resource {
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
+    digest: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    annotations: Option<Annotations>,
+}
+
+/// What a dependency is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Annotations {
+    /// `stage`, `base` or `package`.
+    kind: String,
+    version: String,
+}
+
+impl Statement {
+    /// Returns the statement that a file is the image of a build by an engine with these losses.
+    pub(crate) fn of(based: &Based, losses: &[Loss], file: &str, digest: Digest) -> Self {
+        let project = &based.rendered.packages.project().manifest.project;
+        let version = BTreeMap::from([("pib".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+        Self {
+            kind: STATEMENT.to_owned(),
+            subject: vec![Resource { annotations: None, ..Resource::new("", file, "", None, digest) }],
+            predicate_type: PROVENANCE.to_owned(),
+            predicate: Provenance {
+                build_definition: BuildDefinition {
+                    build_type: BUILD_TYPE.to_owned(),
+                    external_parameters: Parameters {
+                        name: project.file_stem(),
+                        os: project.os.clone(),
+                        release: project.release.clone(),
+                    },
+                    internal_parameters: Inner { key: based.image_key(losses), losses: losses.to_vec() },
+                    resolved_dependencies: dependencies(based),
+                },
+                run_details: RunDetails {
+                    builder: Builder { id: env!("CARGO_PKG_REPOSITORY").to_owned(), version },
+                },
+            },
+        }
+    }
+
+    /// Reads a statement.
+    ///
+    /// # Errors
+    /// When it is none of pib's, with the reason.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let found: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let own = (&*found.kind, &*found.predicate_type) == (STATEMENT, PROVENANCE)
+            && found.definition().build_type == BUILD_TYPE;
+        if own { Ok(found) } else { Err("it is not the provenance of an image of pib's".to_owned()) }
+    }
+
+    /// Returns it as text.
+    ///
+    /// # Errors
+    /// Never but for a fault of this program.
+    pub(crate) fn to_text(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| format!("{text}\n"))
+    }
+
+    /// Returns whether it is about a file with this digest.
+    pub(crate) fn is_about(&self, digest: &Digest) -> bool {
+        self.subject.iter().any(|subject| subject.digest == sha256(digest))
+    }
+
+    /// Returns the digest of everything that decided the image.
+    pub(crate) fn key(&self) -> Digest {
+        self.definition().internal_parameters.key
+    }
+
+    /// Returns what the engine could not give the image.
+    pub(crate) fn losses(&self) -> &[Loss] {
+        &self.definition().internal_parameters.losses
+    }
+
+    /// Returns in what an image of `now` is made of something else, a few words each.
+    pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
+        let (own, other) = (self.definition(), now.definition());
+        let mut found = Vec::new();
+        if own.external_parameters != other.external_parameters {
+            let what = |of: &BuildDefinition| {
+                let Parameters { name, os, release } = &of.external_parameters;
+                format!("{name} of {os} {release}")
+            };
+            found.push(format!("it is of {}, and the project is {}", what(own), what(other)));
+        }
+        let by_name = |of: &'_ BuildDefinition| -> BTreeMap<(String, String), Resource> {
+            let resources = of.resolved_dependencies.iter();
+            resources
+                .map(|resource| ((resource.kind().to_owned(), resource.name.clone()), resource.clone()))
+                .collect()
+        };
+        let (own, other) = (by_name(own), by_name(other));
+        for (key, before) in &own {
+            match other.get(key) {
+                Some(now) if now.digest == before.digest => {}
+                Some(now) => {
+                    found.push(format!("{} was {}, and is {}", before.title(), before.which(), now.which()))
+                }
+                None => found.push(format!(
+                    "{} {} is not in the project any more",
+                    before.title(),
+                    before.version()
+                )),
+            }
+        }
+        let new = other.iter().filter(|(key, _)| !own.contains_key(*key));
+        found.extend(new.map(|(_, new)| format!("{} {} is new", new.title(), new.version())));
+        found
+    }
+
+    fn definition(&self) -> &BuildDefinition {
+        &self.predicate.build_definition
+    }
+}
+
+impl Resource {
+    fn new(kind: &str, name: &str, version: &str, uri: Option<String>, digest: Digest) -> Self {
+        let annotations = Annotations { kind: kind.to_owned(), version: version.to_owned() };
+        Self { name: name.to_owned(), uri, digest: sha256(&digest), annotations: Some(annotations) }
+    }
+
+    fn kind(&self) -> &str {
+        self.annotations.as_ref().map_or("", |found| &found.kind)
+    }
+
+    fn version(&self) -> &str {
+        self.annotations.as_ref().map_or("", |found| &found.version)
+    }
+
+    fn title(&self) -> String {
+        format!("{} `{}`", self.kind(), self.name)
+    }
+
+    /// Returns the version, and the start of the digest, since a folder may change without another version.
+    fn which(&self) -> String {
+        let digest = self.digest.values().next().map_or("", |hex| hex.get(..12).unwrap_or(hex));
+        format!("{} ({digest})", self.version())
+    }
+}
+
+fn sha256(digest: &Digest) -> BTreeMap<String, String> {
+    BTreeMap::from([("sha256".to_owned(), digest.hex())])
+}
+
+/// Returns what a build is made of: the base, its packages, the stages in build order.
+fn dependencies(based: &Based) -> Vec<Resource> {
+    let packages = &based.rendered.packages;
+    let project = &packages.project().manifest.project;
+    let from = match &based.rendered.base {
+        BaseSource::ContainerImage { reference } => Some(format!("docker:{reference}")),
+        other => other.describe(),
+    };
+    let release = format!("{} {}", project.release, project.arch);
+    let base = Resource::new("base", &project.os, &release, from, based.digest);
+    let snapshot = based.locked.as_ref().and_then(|locked| locked.snapshot.as_ref());
+    let listed = snapshot.into_iter().flat_map(|snapshot| &snapshot.packages).map(|package| {
+        // The package URL that <https://github.com/package-url/purl-spec> gives to Debian's.
+        let uri =
+            format!("pkg:deb/{}/{}@{}?arch={}", project.os, package.name, package.version, package.arch);
+        Resource::new("package", &package.name, &package.version, Some(uri), package.digest)
+    });
+    let stages = packages.list.iter().map(|package| {
+        let stage = packages.resolved.resolution.get(&package.name);
+        let source = stage.map(|stage| stage.source.describe());
+        Resource::new("stage", package.name.as_str(), &package.version.to_string(), source, package.content)
+    });
+    [base].into_iter().chain(listed).chain(stages).collect()
+}

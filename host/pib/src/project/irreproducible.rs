@@ -1,0 +1,34 @@
+//! What two builds do not have alike, for the error that says so.
+
+use std::fmt;
+
+use pib_disk::Difference;
+
+/// A file that two builds do not have alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Irreproducible {
+    /// The file and what of it differs.
+    pub difference: Difference,
+    /// The first stage with a difference there; `None` where the engine does not tell.
+    pub stage: Option<String>,
+}
+
+impl fmt::Display for Irreproducible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let aspects: Vec<&str> = self.difference.aspects.iter().map(|aspect| aspect.text()).collect();
+        write!(f, "{} ({})", self.difference.path, aspects.join(", "))?;
+        match &self.stage {
+            Some(stage) => write!(f, ", by stage `{stage}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Returns the first files that differ, each on a line, of `all` that do.
+pub(super) fn listed(files: &[Irreproducible], all: usize) -> String {
+    let lines: String = files.iter().map(|file| format!("\n  {file}")).collect();
+    match all.saturating_sub(files.len()) {
+        0 => lines,
+        more => format!("{lines}\n  and {more} more"),
+    }
+}

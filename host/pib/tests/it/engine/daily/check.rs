@@ -1,0 +1,53 @@
+//! Two builds with nothing cached, compared.
+
+use super::{Loop, nonce, text};
+use crate::world::docker;
+
+/// A stage whose result depends on nothing.
+const STEADY: &str = "RUN echo steady > /steady && touch -d @5 /steady\n";
+
+#[test]
+fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
+    let project = Loop::new("dailycheck", &format!("RUN echo {} > /steady\n", nonce()));
+    project.run(&["build"]);
+    let image = project.world.path(project.name).join("target/dailycheck-rpi4-arm64.img");
+    let before = std::fs::read(&image).unwrap();
+
+    // Nothing differs: there is an image, and it is the one that a plain build gives.
+    let output = project.output(&["build", "--check"]);
+    let errors = text(&output.stderr);
+    assert!(output.status.success() && errors.contains("with nothing cached gave the same"), "{errors}");
+    assert!(std::fs::read(&image).unwrap() == before);
+
+    // Two stages at fault, one in between that is not, and a file that a later stage puts right.
+    let odd = "[order]\nafter = [\"mine\"]\n";
+    let part = "RUN cat /proc/sys/kernel/random/uuid > /etc/odd && cp /etc/odd /etc/righted && hostname > /etc/named-by\n";
+    project.stage("odd", odd, part);
+    project.stage(
+        "between",
+        "[order]\nafter = [\"odd\"]\n",
+        &format!("{STEADY}RUN echo right > /etc/righted\n"),
+    );
+    let late = "RUN ln -s $(cat /proc/sys/kernel/random/uuid) /late && install -m 600 /dev/null /mode\n";
+    project.stage("late", "[order]\nafter = [\"between\"]\n", late);
+    for stage in ["odd", "between", "late"] {
+        project.run(&["add", "--path", &format!("stages/{stage}")]);
+    }
+    let images = || docker(&["images", "--quiet", "--filter", "reference=*dailycheck*origin*"]);
+    let output = project.output(&["build", "--check"]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{errors}");
+    assert!(
+        errors.contains("differ in 2 of their files and folders") || errors.contains("differ in 3 of"),
+        "{errors}"
+    );
+    for told in ["/etc/odd (content), by stage `odd`", "/late (content), by stage `late`"] {
+        assert!(errors.contains(told), "no {told} in {errors}");
+    }
+    for quiet in ["righted", "steady", "/mode"] {
+        assert!(!errors.contains(quiet), "{quiet} in {errors}");
+    }
+    // The earlier image is as it was, and nothing of the search is left.
+    assert!(std::fs::read(&image).unwrap() == before);
+    assert_eq!(images(), "");
+}
