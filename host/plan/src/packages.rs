@@ -153,8 +153,13 @@ pub fn project_prefix(project: &str, owner: Option<&CacheOwner>) -> String {
 
 /// Returns what the engine calls a cache that a part of a project calls `id`. The id is a part's to choose, and some
 /// engines make it a folder's name.
-pub(crate) fn part_cache(CacheOwner(owner): &CacheOwner, id: &str) -> String {
-    format!("pib.cache.{owner}.{}", short(&Digest::of(id.as_bytes())))
+pub(crate) fn part_cache(owner: &CacheOwner, id: &str) -> String {
+    format!("{}{}", part_caches(owner), short(&Digest::of(id.as_bytes())))
+}
+
+/// Returns the beginning of the ids of all caches that an owner's parts mount.
+pub fn part_caches(CacheOwner(owner): &CacheOwner) -> String {
+    format!("pib.cache.{owner}.")
 }
 
 fn short(digest: &Digest) -> String {

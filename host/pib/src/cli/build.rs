@@ -16,8 +16,8 @@ pub(super) struct Build {
     /// Build every stage anew, or this one and those after it, whatever the engine has cached
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
     no_cache: Option<String>,
-    /// Build everything twice with nothing cached, and fail if the two differ
-    #[arg(long, conflicts_with_all = ["until", "no_cache", "target", "all"])]
+    /// Build everything twice with nothing cached, and fail if the two differ; with --target, of that one target
+    #[arg(long, conflicts_with_all = ["until", "no_cache", "all"])]
     check: bool,
     /// Build these targets of the project instead of the project itself
     #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
@@ -36,6 +36,20 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         Some(stage) => NoCache::From(stage),
     };
     let options = StageOptions { no_cache, ..args.stages.options(args.until) };
+    if args.check {
+        let session = match &*args.target {
+            [] => session.clone(),
+            [one] => session.for_target(Some(one)),
+            _ => {
+                return Err(Error::usage(
+                    "--check takes one target at a time",
+                    "Check them one after the other.",
+                ));
+            }
+        };
+        let built = ops::build::check(&session, &options).await?;
+        return print_as(json, &built, ops::build::BuildOutcome::to_text);
+    }
     let which = match (args.all, args.target) {
         (true, _) => Some(Which::All),
         (false, names) if !names.is_empty() => Some(Which::Named(names)),
@@ -46,9 +60,6 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         print_as(json, &outcomes, Outcomes::to_text)?;
         return outcomes.into_result();
     }
-    let built = match args.check {
-        true => ops::build::check(session, &options).await?,
-        false => ops::build::build(session, &options).await?,
-    };
+    let built = ops::build::build(session, &options).await?;
     print_as(json, &built, ops::build::BuildOutcome::to_text)
 }

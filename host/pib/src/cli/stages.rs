@@ -30,7 +30,7 @@ impl StageArgs {
             no_native: self.no_native,
             build_args: self.build_arg,
             secrets: self.secret,
-            host_name: None,
+            trial: None,
             lock: self.lock.mode(),
         }
     }

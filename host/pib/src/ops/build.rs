@@ -4,12 +4,9 @@ use serde::Serialize;
 
 use pib_plan::id::Digest;
 
-use crate::pipeline::{self, BaseLookup, BuildReport, Job, NoCache, StageOptions};
+use crate::pipeline::{self, BaseLookup, BuildReport, Built, Job, NoCache, StageOptions, Trial};
 use crate::project::{self, Error, Project, Session, logs};
 use pib_event::ReporterExt as _;
-
-/// The host name in containers of the second of two builds that are compared.
-const SECOND_HOST: &str = "second-build";
 
 /// What a build left: an image, or only a container image where it was to end before.
 #[derive(Debug, Clone, Serialize)]
@@ -53,13 +50,28 @@ pub async fn build(session: &Session, options: &StageOptions) -> Result<BuildOut
 pub async fn check(session: &Session, options: &StageOptions) -> Result<BuildOutcome, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
-    let options = StageOptions { no_cache: NoCache::All, ..options.clone() };
-    let first = pipeline::list(session, pipeline::build(session, &options).await?).await?;
+    let trial = |trial| StageOptions { no_cache: NoCache::All, trial: Some(trial), ..options.clone() };
+    let first = pipeline::build(session, &trial(Trial::First)).await?;
+    let leftovers = first.leftovers();
+    let outcome = build_again(session, first, &trial(Trial::Second)).await;
+    leftovers.await;
+    outcome.map(BuildOutcome::Image)
+}
+
+/// Builds a second time, compares, and writes the image where both are the same.
+async fn build_again(session: &Session, first: Built, options: &StageOptions) -> Result<BuildReport, Error> {
+    let first = pipeline::list(session, first).await?;
     session.reporter.note("Building everything a second time");
-    let options = StageOptions { host_name: Some(SECOND_HOST.to_owned()), ..options };
-    let second = pipeline::list(session, pipeline::build(session, &options).await?).await?;
-    pipeline::compare(session, &first, &second).await?;
-    pipeline::report(session, second.built).await.map(BuildOutcome::Image)
+    let second = pipeline::build(session, options).await?;
+    let leftovers = second.leftovers();
+    let outcome = async {
+        let second = pipeline::list(session, second).await?;
+        pipeline::compare(session, &first, &second).await?;
+        pipeline::report(session, second.built).await
+    };
+    let outcome = outcome.await;
+    leftovers.await;
+    outcome
 }
 
 /// How far a build is when the lock is written and the engine has what it starts from.

@@ -7,7 +7,7 @@ use pib_plan::id::Digest;
 use serde::Serialize;
 
 use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
-use crate::project::{Error, Session, blocking};
+use crate::project::{Error, Project, Session, blocking};
 
 /// The id of the step in events.
 const STEP: &str = "verify";
@@ -38,15 +38,16 @@ pub async fn verify(
     options: &StageOptions,
     image: Option<&Path>,
 ) -> Result<Verified, Error> {
-    let BaseLookup::Known(based) = pipeline::decide(session, options).await?.look_up_base(options.lock)
-    else {
+    let rendered = pipeline::decide_only(session, Project::load(session)?, options).await?;
+    rendered.packages.resolved.check_lock()?;
+    let BaseLookup::Known(based) = rendered.look_up_base(options.lock) else {
         return Err(Error::Stage {
             message: "pib.lock does not hold the base yet".to_owned(),
             help: Some("Build the image once: that adds the base.".to_owned()),
         });
     };
     let path = image.map_or_else(|| pipeline::image_path(&based), |path| session.cwd.join(path));
-    session.reporter.started(STEP, format!("Reading {}", path.display()));
+    session.reporter.started(STEP, "Reading the image");
     let fail = |error| Error::io("read", &path, error);
     let file = pib_file::open(&path).map_err(fail)?;
     let digest = Digest::from_bytes(blocking::read(file, pib_file::sha256).await?.map_err(fail)?);
@@ -70,11 +71,20 @@ pub async fn verify(
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let now = Statement::of(&based, found.losses(), &name, digest);
     if found.key() == now.key() {
+        if !found.says_what(&now) {
+            let reason = format!("its provenance `{}` is not what pib wrote", beside.display());
+            return Err(unfit(
+                reason,
+                "Somebody changed it. Take the file that the build wrote beside the image.",
+            ));
+        }
         return Ok(Verified { image: path, digest, key: now.key() });
     }
     let mut lines = found.differences(&now);
     if lines.is_empty() {
-        lines.push("settings, files or options of the project differ".to_owned());
+        let what = "settings, files, options or secrets of the project differ; what stands for a secret in a key is \
+                    another on each machine";
+        lines.push(what.to_owned());
     }
     lines.truncate(MAX_TOLD);
     let reason =

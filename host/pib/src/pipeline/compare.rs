@@ -31,16 +31,30 @@ pub(crate) async fn list(session: &Session, built: Built) -> Result<Listed, Erro
     let (identity, folder) = (built.based.identity(), built.target()?);
     let read = move |tree: blocking::Stoppable<_>| pib_disk::listing(tree, &identity, &folder, &Silent);
     let listing = blocking::read(tree, read).await?;
-    let listing = listing.map_err(|error| fault.take().map_or_else(|| error.into(), Error::from))?;
-    session.reporter.finished(STEP, false);
-    Ok(Listed { built, listing })
+    match listing {
+        Ok(listing) => {
+            session.reporter.finished(STEP, false);
+            Ok(Listed { built, listing })
+        }
+        Err(error) => {
+            let error = fault.take().map_or_else(|| error.into(), Error::from);
+            Err(origin::stage_of(session, &built, error).await)
+        }
+    }
 }
 
 /// Compares two builds.
 ///
 /// # Errors
-/// When they differ; the error names the first files that do, and the stages that made them.
+/// When somebody changed the project meanwhile, or they differ; the error names the first files that do, and the stages that made them.
 pub(crate) async fn compare(session: &Session, first: &Listed, second: &Listed) -> Result<(), Error> {
+    let losses = first.built.engine.abilities().losses;
+    if first.built.based.image_key(&losses) != second.built.based.image_key(&losses) {
+        return Err(Error::Stage {
+            message: "the project changed between its two builds".to_owned(),
+            help: Some("Check it again, and leave its files alone meanwhile.".to_owned()),
+        });
+    }
     let mut differences = first.listing.differences(&second.listing);
     let all = differences.len();
     if all == 0 {

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 use pib_file::Folder;
 use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
 use pib_plan::id::StageName;
-use pib_plan::packages::PackageCache;
+use pib_plan::packages::{self, CacheOwner, PackageCache};
 use pib_plan::record::BuildRecord;
 
 use super::based::Based;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::records::Records;
-use super::{NoCache, StageOptions, native};
+use super::{NoCache, StageOptions, Trial, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
 use crate::project::{Error, Project, Session, files};
@@ -25,6 +25,8 @@ pub(crate) struct Job {
     plan: BuildPlan,
     /// What the engine calls the result.
     tag: String,
+    /// Whose the caches are that its parts mount.
+    caches: CacheOwner,
     /// Whether the engine has the result already.
     is_built: bool,
 }
@@ -36,8 +38,10 @@ pub(crate) struct Built {
     pub(crate) plan: BuildPlan,
     /// What the engine calls the result.
     pub(crate) tag: String,
-    /// What the containers of the build were called, where that was not left to the engine.
-    pub(crate) host_name: Option<String>,
+    /// Which of two builds that are compared this is, where it is one.
+    pub(crate) trial: Option<Trial>,
+    /// Whose the caches are that its parts mounted.
+    caches: CacheOwner,
 }
 
 /// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
@@ -53,7 +57,8 @@ pub(crate) async fn job(
 ) -> Result<Job, Error> {
     let rendered = &based.rendered;
     let manifest = &rendered.packages.project().manifest;
-    let tag = format!("pib/{}:{}", manifest.project.name, &based.key().hex()[..16]);
+    let suffix = options.trial.map_or("", Trial::suffix);
+    let tag = format!("pib/{}:{}{suffix}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;
     let mut tools = None;
     if !is_built {
@@ -63,16 +68,18 @@ pub(crate) async fn job(
     }
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
+    // What parts keep in their caches would make the second of two builds another than the first, or like it.
+    let caches = if options.trial.is_some() { CacheOwner::new(0, nonce.as_bytes()) } else { owner.clone() };
     let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         native: tools.as_ref(),
         packages: packages.as_ref().filter(|_| mounts),
-        caches: Some(&owner),
+        caches: Some(&caches),
         rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
     };
     let plan = based.assemble(&based.reference, &extras)?;
-    Ok(Job { based, engine, plan, tag, is_built })
+    Ok(Job { based, engine, plan, tag, caches, is_built })
 }
 
 /// Has the engine run the parts, where it has not, and notes what was built.
@@ -83,8 +90,11 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
     if !job.is_built {
         job.run_parts(session, options).await?;
     }
-    let Job { based, engine, plan, tag, .. } = job;
-    let built = Built { based, engine, plan, tag, host_name: options.host_name.clone() };
+    let Job { based, engine, plan, tag, caches, is_built: _ } = job;
+    let built = Built { based, engine, plan, tag, trial: options.trial, caches };
+    if built.trial.is_some() {
+        return Ok(built);
+    }
     let project = built.based.rendered.packages.project();
     let mut record = record(project);
     record.note(&built.plan, Some(&built.stage().name));
@@ -110,6 +120,17 @@ impl Built {
     /// When it cannot be made.
     pub(super) fn target(&self) -> Result<Folder, Error> {
         self.based.rendered.packages.project().target.make()
+    }
+
+    /// Removes what the engine has of one of two builds that were compared. What it does not remove now goes with the
+    /// project's other container images.
+    pub(crate) fn leftovers(&self) -> impl Future<Output = ()> + use<> {
+        let (engine, tag, prefix) =
+            (self.engine.clone(), self.tag.clone(), packages::part_caches(&self.caches));
+        async move {
+            let _ = engine.remove_image(&tag).await;
+            let _ = engine.forget_kept(&prefix).await;
+        }
     }
 
     /// Returns the last stage that was wanted.
@@ -139,11 +160,17 @@ impl Job {
         request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
         request.target = options.until.is_some().then_some(&last.name);
         request.no_cache = classic;
-        request.host_name = options.host_name.clone();
+        request.host_name = options.trial.and_then(Trial::host_name);
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
+        if options.trial.is_some() {
+            // What an interrupted one has left would stay without its name.
+            let _ = self.engine.remove_image(&self.tag).await;
+        }
         let image = self.engine.build(&request, &*session.reporter).await?;
-        Records::new(session).add(last.key, &image);
+        if options.trial.is_none() {
+            Records::new(session).add(last.key, &image);
+        }
         Ok(())
     }
 }

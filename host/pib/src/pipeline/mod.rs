@@ -45,7 +45,7 @@ pub(crate) mod vendored;
 pub(crate) use based::{BaseLookup, base};
 pub(crate) use compare::{compare, list};
 pub(crate) use job::{Built, Job, job, run};
-pub use options::{NoCache, StageOptions};
+pub use options::{NoCache, StageOptions, Trial};
 pub(crate) use packages::{Packages, fetch};
 pub(crate) use provenance::Statement;
 pub(crate) use render::{Rendered, render};
@@ -64,12 +64,24 @@ use crate::project::{Error, Project, Session, logs};
 pub(crate) async fn decide(session: &Session, options: &StageOptions) -> Result<Rendered, Error> {
     let project = Project::load(session)?;
     project.target.check(&project.manifest.project.file_stem())?;
+    let rendered = decide_only(session, project, options).await?;
+    rendered.packages.resolved.write_lock(options.lock)?;
+    Ok(rendered)
+}
+
+/// Decides the same, and writes nothing.
+///
+/// # Errors
+/// When any of the steps fails.
+pub(crate) async fn decide_only(
+    session: &Session,
+    project: Project,
+    options: &StageOptions,
+) -> Result<Rendered, Error> {
     let resolved = resolve(session, project, options.lock).await?;
     let packages = fetch(session, resolved).await?;
     let settled = settle(session, packages, options).await?;
-    let rendered = render(session, settled, options).await?;
-    rendered.packages.resolved.write_lock(options.lock)?;
-    Ok(rendered)
+    render(session, settled, options).await
 }
 
 /// Has an engine begin a build of what was decided: it gets what the first stage starts from, and the lock says so.

@@ -17,10 +17,34 @@ pub struct StageOptions {
     pub build_args: Vec<String>,
     /// Where secrets come from instead of what `pib.toml` says: `id=ID,src=FILE` or `id=ID,env=VARIABLE`.
     pub secrets: Vec<String>,
-    /// What the containers of the build are called, where the engine can: a name that another build does not have.
-    pub host_name: Option<String>,
+    /// Which of two builds that are compared this is, where it is one.
+    pub trial: Option<Trial>,
     /// How the lock is treated.
     pub lock: LockMode,
+}
+
+/// One of two builds that are compared. Neither has anything of an earlier build, nor leaves anything for a later one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trial {
+    /// The first.
+    First,
+    /// The second, in containers of another host name.
+    Second,
+}
+
+impl Trial {
+    /// Returns how the name ends that the engine has for the result.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::First => "-first",
+            Self::Second => "-second",
+        }
+    }
+
+    /// Returns what containers of the build are called; the first's are called as the engine likes.
+    pub(crate) fn host_name(self) -> Option<String> {
+        (self == Self::Second).then(|| "second-build".to_owned())
+    }
 }
 
 /// Which stages are built again.

@@ -2,6 +2,7 @@
 
 use pib_disk::{DiskError, pax};
 
+use super::Trial;
 use super::job::Built;
 use super::labels::labels;
 use crate::engine::{BuildRequest, RootfsTar};
@@ -57,7 +58,7 @@ pub(super) async fn look<T: Send + 'static>(
     request.labels = labels(session, &rendered.packages.project().dir, "build");
     request.target = Some(&built.plan.stages.get(index)?.name);
     request.build_args = rendered.build_args.clone();
-    request.host_name = built.host_name.clone();
+    request.host_name = built.trial.and_then(Trial::host_name);
     request.secrets = rendered.secrets.for_engine(&built.plan);
     built.engine.build(&request, &Silent).await.ok()?;
     let found = match built.engine.export(&tag).await {

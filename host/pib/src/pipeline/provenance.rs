@@ -5,15 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use pib_plan::base::BaseSource;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use pib_plan::base::{BaseSource, Location};
 use pib_plan::id::Digest;
+use pib_plan::index::SourceId;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::based::Based;
 use crate::engine::Loss;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+/// The longest name or version of a dependency that is shown.
+const MAX_NAME: usize = 300;
 /// What says how the parameters and dependencies are to be read: the book.
 const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/build/v1");
 
@@ -127,7 +132,8 @@ impl Statement {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let found: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let own = (&*found.kind, &*found.predicate_type) == (STATEMENT, PROVENANCE)
-            && found.definition().build_type == BUILD_TYPE;
+            && found.definition().build_type == BUILD_TYPE
+            && found.definition().resolved_dependencies.iter().all(Resource::can_be_shown);
         if own { Ok(found) } else { Err("it is not the provenance of an image of pib's".to_owned()) }
     }
 
@@ -139,9 +145,16 @@ impl Statement {
         serde_json::to_string_pretty(self).map(|text| format!("{text}\n"))
     }
 
-    /// Returns whether it is about a file with this digest.
+    /// Returns whether it is about a file with this digest, and no other.
     pub(crate) fn is_about(&self, digest: &Digest) -> bool {
-        self.subject.iter().any(|subject| subject.digest == sha256(digest))
+        matches!(&*self.subject, [only] if only.digest == sha256(digest))
+    }
+
+    /// Returns whether it says of its image what `other` says. The file may have another name by now, and another version
+    /// of pib may have written it.
+    pub(crate) fn says_what(&self, other: &Self) -> bool {
+        self.predicate.build_definition == other.predicate.build_definition
+            && self.predicate.run_details.builder.id == other.predicate.run_details.builder.id
     }
 
     /// Returns the digest of everything that decided the image.
@@ -209,6 +222,12 @@ impl Resource {
         self.annotations.as_ref().map_or("", |found| &found.version)
     }
 
+    /// Returns whether its name and version fit into a line.
+    fn can_be_shown(&self) -> bool {
+        let fits = |text: &str| text.len() <= MAX_NAME && !text.contains(char::is_control);
+        fits(&self.name) && fits(self.version()) && fits(self.kind())
+    }
+
     fn title(&self) -> String {
         format!("{} `{}`", self.kind(), self.name)
     }
@@ -229,22 +248,60 @@ fn dependencies(based: &Based) -> Vec<Resource> {
     let packages = &based.rendered.packages;
     let project = &packages.project().manifest.project;
     let from = match &based.rendered.base {
-        BaseSource::ContainerImage { reference } => Some(format!("docker:{reference}")),
-        other => other.describe(),
+        BaseSource::Tarball { location: Location::Url(url), .. } => public(url.as_str()),
+        _ => None,
     };
     let release = format!("{} {}", project.release, project.arch);
     let base = Resource::new("base", &project.os, &release, from, based.digest);
     let snapshot = based.locked.as_ref().and_then(|locked| locked.snapshot.as_ref());
     let listed = snapshot.into_iter().flat_map(|snapshot| &snapshot.packages).map(|package| {
         // The package URL that <https://github.com/package-url/purl-spec> gives to Debian's.
-        let uri =
-            format!("pkg:deb/{}/{}@{}?arch={}", project.os, package.name, package.version, package.arch);
+        let [name, version] =
+            [&package.name, &package.version].map(|text| utf8_percent_encode(text, RESERVED));
+        let uri = format!("pkg:deb/{}/{name}@{version}?arch={}", project.os, package.arch);
         Resource::new("package", &package.name, &package.version, Some(uri), package.digest)
     });
     let stages = packages.list.iter().map(|package| {
         let stage = packages.resolved.resolution.get(&package.name);
-        let source = stage.map(|stage| stage.source.describe());
+        let source = stage.and_then(|stage| match &stage.source {
+            SourceId::Registry(registry) => public(registry.url()?),
+            SourceId::Git(git) => {
+                public(git.url()).map(|url| format!("git+{url}@{}", git.commit().unwrap_or_default()))
+            }
+            SourceId::Path(_) => None,
+        });
         Resource::new("stage", package.name.as_str(), &package.version.to_string(), source, package.content)
     });
     [base].into_iter().chain(listed).chain(stages).collect()
+}
+
+/// What a part of a package URL has in another form.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
+
+/// Returns an address of a web server as everyone may see it: without a password, a token, or a question. There is none for
+/// what is on this machine: its paths are the user's own, and other ones elsewhere.
+fn public(address: &str) -> Option<String> {
+    let mut url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+    url.set_username("").and_then(|()| url.set_password(None)).ok()?;
+    url.set_query(None);
+    url.set_fragment(None);
+    Some(url.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_public_or_not_there() {
+        for (address, shown) in [
+            ("https://me:secret@x.example/a/b.tar?token=t#f", Some("https://x.example/a/b.tar")),
+            ("http://x.example:8080/a", Some("http://x.example:8080/a")),
+            ("file:///home/me/a", None),
+            ("ssh://git@x.example/a", None),
+            ("/home/me/a", None),
+        ] {
+            assert_eq!(public(address).as_deref(), shown, "{address}");
+        }
+    }
 }

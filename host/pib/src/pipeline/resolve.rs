@@ -255,6 +255,14 @@ impl Resolved {
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
         write_lock(&self.project, &self.lock, mode)
     }
+
+    /// Checks that the lock is the one that the file has. Writes nothing.
+    ///
+    /// # Errors
+    /// When the lock would change.
+    pub(crate) fn check_lock(&self) -> Result<(), Error> {
+        unchanged(&self.project, &self.lock)
+    }
 }
 
 /// Writes the lock of a project or target, where it changed; `mode` may forbid that. Whoever calls this holds the lock on

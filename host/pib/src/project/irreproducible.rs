@@ -16,7 +16,10 @@ pub struct Irreproducible {
 impl fmt::Display for Irreproducible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let aspects: Vec<&str> = self.difference.aspects.iter().map(|aspect| aspect.text()).collect();
-        write!(f, "{} ({})", self.difference.path, aspects.join(", "))?;
+        // A name may have line breaks, and so look like lines of pib's own.
+        let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        let path: String = self.difference.path.chars().map(escaped).collect();
+        write!(f, "{path} ({})", aspects.join(", "))?;
         match &self.stage {
             Some(stage) => write!(f, ", by stage `{stage}`"),
             None => Ok(()),

@@ -78,6 +78,17 @@ fn an_image_is_known_by_its_provenance_wherever_it_is() {
     fs::write(&copy, &changed).unwrap();
     refused(&verify(&scratch, &[named]), "its provenance is of another one");
     fs::write(&copy, &bytes).unwrap();
+    // Some other tool would believe what is said beside the key.
+    let lies = [
+        text.replace("\"release\": \"trixie\"", "\"release\": \"sid\""),
+        text.replacen("\"version\": \"0.0.0\"", "\"version\": \"9.9.9\"", 1),
+        text.replacen(&Digest::of(&base).hex(), &Digest::of(b"x").hex(), 1),
+    ];
+    for lie in &lies {
+        assert!(*lie != text);
+        fs::write(&beside, lie).unwrap();
+        refused(&verify(&scratch, &[named]), "is not what pib wrote");
+    }
     let (foreign, keyless) =
         (text.replace("slsa.dev", "example.org"), text.replace("\"key\": \"sha256:", "\"key\": \""));
     for bad in ["", "{}", "[1]", &foreign, &keyless] {
@@ -97,7 +108,7 @@ fn what_a_project_gives_now_is_told_apart_from_what_it_gave() {
     let manifest = fs::read_to_string(scratch.path("pib.toml")).unwrap();
     let with_host = manifest.replace("arch = \"arm64\"", "arch = \"arm64\"\nhostname = \"other\"");
     fs::write(scratch.path("pib.toml"), with_host).unwrap();
-    refused(&verify(&scratch, &[]), "settings, files or options of the project differ");
+    refused(&verify(&scratch, &[]), "settings, files, options or secrets of the project differ");
 
     // The same build gives the same statement, also where it was lost.
     fs::write(scratch.path("pib.toml"), &manifest).unwrap();

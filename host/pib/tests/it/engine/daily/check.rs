@@ -1,5 +1,7 @@
 //! Two builds with nothing cached, compared.
 
+use std::io::BufRead as _;
+
 use super::{Loop, nonce, text};
 use crate::world::docker;
 
@@ -12,6 +14,8 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
     project.run(&["build"]);
     let image = project.world.path(project.name).join("target/dailycheck-rpi4-arm64.img");
     let before = std::fs::read(&image).unwrap();
+    let images = || docker(&["images", "--all", "--quiet", "--filter", "reference=pib/dailycheck*"]);
+    let container_image = images();
 
     // Nothing differs: there is an image, and it is the one that a plain build gives.
     let output = project.output(&["build", "--check"]);
@@ -33,7 +37,6 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
     for stage in ["odd", "between", "late"] {
         project.run(&["add", "--path", &format!("stages/{stage}")]);
     }
-    let images = || docker(&["images", "--quiet", "--filter", "reference=*dailycheck*origin*"]);
     let output = project.output(&["build", "--check"]);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(10), "{errors}");
@@ -49,5 +52,36 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
     }
     // The earlier image is as it was, and nothing of the search is left.
     assert!(std::fs::read(&image).unwrap() == before);
-    assert_eq!(images(), "");
+    assert_eq!(images(), container_image);
+}
+
+#[test]
+fn what_a_cache_of_a_part_holds_makes_no_difference() {
+    let part = "RUN --mount=type=cache,id=seen,target=/seen if test -e /seen/x; then echo filled-cache; else echo empty-cache; fi > /cached; touch /seen/x\n";
+    let project = Loop::new("dailywarm", part);
+    project.run(&["build", "--until", "mine"]);
+    let errors = text(&project.output(&["build", "--check"]).stderr);
+    assert!(errors.contains("with nothing cached gave the same"), "{errors}");
+    let held = project.run(&["export", "--tar", "root.tar"]);
+    assert!(held.contains("root.tar"), "{held}");
+    let image = project.world.path(project.name).join("target/dailywarm-rpi4-arm64.img");
+    let image = std::fs::read(image).unwrap();
+    assert!(
+        memchr::memmem::find(&image, b"empty-cache\n").is_some()
+            && memchr::memmem::find(&image, b"filled-cache\n").is_none()
+    );
+}
+
+#[test]
+fn a_project_that_changes_during_the_check_is_told() {
+    let project = Loop::new("dailymoving", "RUN true\n");
+    let mut check = project.world.pib(project.name, &["build", "--check"]);
+    let mut check = check.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(check.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("Building everything a second time")));
+    // The second build has begun to read the project, or does so now: what it reads is one or the other.
+    project.write("stages/mine/Dockerfile.part", "RUN true && true\n");
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    let told = rest.join(" ").contains("the project changed between its two builds");
+    assert_eq!(check.wait().unwrap().code(), Some(if told { 3 } else { 0 }), "{rest:?}");
 }
