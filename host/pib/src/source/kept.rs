@@ -74,7 +74,7 @@ impl KeptIndex {
             serde_json::to_writer(&mut file, &head)?;
             file.write_all(b"\n")?;
             file.write_all(bytes)?;
-            file.sync_all()?;
+            // Not synced, which takes ten times as long as the fetch: what a power cut tears has another digest.
             fs::rename(&beside, &full)
         };
         write().map_err(SourceError::io("writing", &full))
