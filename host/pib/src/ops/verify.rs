@@ -55,12 +55,8 @@ pub async fn verify(
     let unfit =
         |reason: String, help: &str| Error::Unverified { image: path.clone(), reason, help: help.to_owned() };
     let beside = pipeline::provenance_of(&path);
-    let text = pib_file::read(&beside, MAX_PROVENANCE).and_then(pib_file::text_of);
-    let text = text.map_err(|error| {
-        let reason = format!("its provenance `{}` cannot be read: {error}", beside.display());
-        unfit(reason, "Keep the file that a build writes beside the image.")
-    })?;
-    let found = Statement::parse(&text).map_err(|reason| {
+    let text = pib_file::read_text(&beside, MAX_PROVENANCE).map_err(|error| error.to_string());
+    let found = text.and_then(|text| Statement::parse(&text)).map_err(|reason| {
         let reason = format!("its provenance `{}` cannot be read: {reason}", beside.display());
         unfit(reason, "Take the file that the build wrote beside the image.")
     })?;

@@ -128,7 +128,7 @@ impl Statement {
     /// Reads a statement.
     ///
     /// # Errors
-    /// When it is none of pib's, with the reason.
+    /// Says why the text is not a provenance that pib wrote.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let found: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let own = (&*found.kind, &*found.predicate_type) == (STATEMENT, PROVENANCE)

@@ -46,7 +46,7 @@ pub(super) struct PathStage<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct PathPackages(Arc<Mutex<BTreeMap<PathBuf, ReadOnce>>>);
 
-/// A package that whoever comes first reads, while others that want it wait.
+/// A package that is read once: the first thread that needs it reads it, and other threads wait for that.
 type ReadOnce = Arc<Mutex<Option<Package>>>;
 
 impl PathPackages {

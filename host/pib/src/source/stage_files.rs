@@ -138,7 +138,7 @@ fn recorded(
 ) -> Result<(Settled, Contents, Option<StageManifest>), SourceError> {
     let file = manifest_name(shown);
     let text = manifest_text(root)?;
-    // A manifest that cannot be read has no records: whoever wants more of it says what is wrong with it.
+    // A manifest with mistakes counts as one without records here. Reading the package reports the mistakes.
     let manifest = text.as_deref().and_then(|text| StageManifest::parse(&file, text).ok());
     let records = manifest.as_ref().map_or(&[][..], |manifest| &manifest.modes);
     let shown = ManifestText::new(&file, text.as_deref().unwrap_or_default());
