@@ -30,25 +30,31 @@ struct Cost {
 }
 
 /// Measures installs, the bootstrap and the demo image, or those of them that are named.
+///
+/// Emulation takes nine tenths of the time: `--no-emulated` leaves it out, to compare one pib with another.
 pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
-    let all = args.len() < 2;
+    let emulated = !args.iter().any(|arg| arg == NO_EMULATED);
+    let all = args.len() < if emulated { 2 } else { 3 };
     let wanted = |name: &str| all || args.iter().any(|arg| arg == name);
     let work = root().join("target/bench/native");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
     let _leftovers = Leftovers;
     if wanted("install") {
-        installs(pib, &work)?;
+        installs(pib, &work, emulated)?;
     }
     if wanted("bootstrap") {
-        bootstrap(pib, &work)?;
+        bootstrap(pib, &work, emulated)?;
     }
     if wanted("demo") {
-        demo(pib, &work)?;
+        demo(pib, &work, emulated)?;
     }
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }
+
+/// The option that leaves out what is emulated.
+const NO_EMULATED: &str = "--no-emulated";
 
 /// Removes the container images that only measurements use when they end, however they end.
 struct Leftovers;
@@ -66,7 +72,7 @@ impl Drop for Leftovers {
 /// The container images of this machine's own kind.
 const OWN: &str = "pib-bench";
 
-fn installs(pib: &Path, work: &Path) -> Outcome {
+fn installs(pib: &Path, work: &Path, with_emulated: bool) -> Outcome {
     for (arch, board, release) in TARGETS {
         own_base(work, release)?;
         for (title, packages) in SETS {
@@ -74,17 +80,22 @@ fn installs(pib: &Path, work: &Path) -> Outcome {
             let project = work.join("install");
             make_project(pib, &project, (arch, board, release), packages)?;
             let native = stage(pib, &project, &[])?;
-            let emulated = stage(pib, &project, &["--no-native"])?;
             println!(
-                "install of {title}, {arch} {release}   native {}   emulated {}   {:.1} times the processor time, \
-                 {:.1} times the wall time   this machine's own kind {}   native is {:.2} of it in wall time",
+                "install of {title}, {arch} {release}   native {}   this machine's own kind {}   \
+                 native is {:.2} of it in wall time",
                 text(native),
-                text(emulated),
-                ratio(emulated.cpu, native.cpu),
-                ratio(emulated.wall, native.wall),
                 text(usual),
                 ratio(native.wall, usual.wall),
             );
+            if with_emulated {
+                let emulated = stage(pib, &project, &["--no-native"])?;
+                println!(
+                    "  emulated {}   {:.1} times the processor time, {:.1} times the wall time",
+                    text(emulated),
+                    ratio(emulated.cpu, native.cpu),
+                    ratio(emulated.wall, native.wall),
+                );
+            }
         }
     }
     Ok(())
@@ -206,13 +217,13 @@ fn own_install(work: &Path, packages: &str) -> Outcome<Cost> {
 }
 
 /// A minimal base from nothing, downloads included, beside the usual tool.
-fn bootstrap(pib: &Path, work: &Path) -> Outcome {
+fn bootstrap(pib: &Path, work: &Path, with_emulated: bool) -> Outcome {
     let tar = work.join("theirs.tar");
     let theirs = timed(|| {
         let args = ["--quiet", "--variant=minbase", "--arch=arm64", "trixie", &tar.to_string_lossy()];
         show(&mut as_root("mmdebstrap", &args))
     })?;
-    for (title, options) in [("native", &[][..]), ("emulated", &["--no-native"][..])] {
+    for (title, options) in ways(with_emulated) {
         let project = work.join("base");
         let _ = fs::remove_dir_all(&project);
         fs::create_dir_all(project.join("stages/mine")).map_err(|error| error.to_string())?;
@@ -242,13 +253,13 @@ fn bootstrap(pib: &Path, work: &Path) -> Outcome {
 }
 
 /// The example from nothing to the image.
-fn demo(pib: &Path, work: &Path) -> Outcome {
+fn demo(pib: &Path, work: &Path, with_emulated: bool) -> Outcome {
     let project = root().join("host/examples/router");
     let key = work.join("key");
     let key_path = key.to_string_lossy();
     capture(&mut command("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &key_path]))?;
     let mut costs = Vec::new();
-    for options in [&[][..], &["--no-native"][..]] {
+    for (_, options) in ways(with_emulated) {
         let fresh = work.join("fresh");
         let _ = fs::remove_dir_all(&fresh);
         let copy_of: PathBuf = work.join("router");
@@ -263,13 +274,25 @@ fn demo(pib: &Path, work: &Path) -> Outcome {
             capture(build.arg("build").args(options).env("PIB_CACHE_DIR", &fresh)).map(drop)
         })?);
     }
-    println!(
-        "the example from nothing, base included   native {}   emulated {}   {:.1} times the wall time",
-        text(costs[0]),
-        text(costs[1]),
-        ratio(costs[1].wall, costs[0].wall)
-    );
+    print!("the example from nothing, base included   native {}", text(costs[0]));
+    match costs.get(1) {
+        Some(&emulated) => println!(
+            "   emulated {}   {:.1} times the wall time",
+            text(emulated),
+            ratio(emulated.wall, costs[0].wall)
+        ),
+        None => println!(),
+    }
     Ok(())
+}
+
+/// The ways to run a target's programs, each with its options of `pib build`.
+fn ways(with_emulated: bool) -> Vec<(&'static str, &'static [&'static str])> {
+    let mut ways: Vec<(_, &[&str])> = vec![("native", &[])];
+    if with_emulated {
+        ways.push(("emulated", &["--no-native"]));
+    }
+    ways
 }
 
 /// Throws away what the engine keeps of pib's builds.
