@@ -14,7 +14,7 @@ use super::error::{EngineError, with_sources};
 use super::progress::Progress;
 use super::refused::refused;
 use super::upgrade::{request, upgrade};
-use pib_event::Reporter;
+use pib_event::{Reporter, ReporterExt as _};
 
 /// How long the engine may take to open a session.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,8 +62,41 @@ impl Backend for BuildKit {
     }
 }
 
+/// What BuildKit says where steps of its own have waited for each other in vain. It is no fault of the build: Docker 20.10
+/// says so of one build in some dozens that begin one after the other.
+/// (<https://github.com/moby/buildkit/blob/v0.8.3/util/flightcontrol/flightcontrol.go>)
+const GAVE_UP: &str = "flightcontrol: exceeded retry timeout";
+/// How often a build is asked for again then. What was built until then is in the engine's cache.
+const AGAIN: usize = 3;
+
 /// Builds the request; the result is in the engine's store under its tag.
 async fn build(
+    client: &Client,
+    request: &BuildRequest<'_>,
+    reporter: &dyn Reporter,
+) -> Result<(), EngineError> {
+    for _ in 0..AGAIN {
+        match attempt(client, request, reporter).await {
+            Err(error) if has_given_up(&error) => {
+                reporter.note("BuildKit has waited for itself, and gave up; asking it again");
+            }
+            outcome => return outcome,
+        }
+    }
+    attempt(client, request, reporter).await
+}
+
+/// Returns whether BuildKit gave up by itself; what a program printed does not count.
+fn has_given_up(error: &EngineError) -> bool {
+    match error {
+        EngineError::BuildFailed { exit_code: None, message, .. } => message.contains(GAVE_UP),
+        EngineError::BuildFailed { .. } => false,
+        other => with_sources(other).contains(GAVE_UP),
+    }
+}
+
+/// Asks for the build once.
+async fn attempt(
     client: &Client,
     request: &BuildRequest<'_>,
     reporter: &dyn Reporter,
@@ -164,4 +197,27 @@ fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
     attributes
         .extend(request.build_args.iter().map(|(key, value)| (format!("build-arg:{key}"), value.clone())));
     attributes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_buildkit_itself_gives_up() {
+        let failed = |exit_code, message: &str| EngineError::BuildFailed {
+            stage: None,
+            line: None,
+            instruction: "RUN x".to_owned(),
+            exit_code,
+            message: message.to_owned(),
+            log_tail: vec![GAVE_UP.to_owned()],
+        };
+        assert!(has_given_up(&failed(None, GAVE_UP)));
+        assert!(has_given_up(&EngineError::Api {
+            doing: "building".to_owned(),
+            message: GAVE_UP.to_owned()
+        }));
+        assert!(!has_given_up(&failed(Some(1), "exit code: 1")) && !has_given_up(&failed(None, "killed")));
+    }
 }
