@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::run::{Outcome, as_root, has, show, succeeds};
+use crate::run::{Outcome, as_root, has, root, show, succeeds};
 
 /// A thing that must be there, and the Debian packages that bring it.
 pub(crate) struct Need {
@@ -141,9 +141,21 @@ fn start_engine() -> Outcome {
     Ok(())
 }
 
+/// What the engine is told where nobody has told it anything: it would keep as much of builds as a tenth of the disk holds.
+const ENGINE_CONFIG: &str = "{\"builder\": {\"gc\": {\"enabled\": true, \"defaultKeepStorage\": \"8GB\"}}}\n";
+
 /// Starts dockerd in a session of its own, so that it outlives this task, with its output in a file.
 fn start_daemon() -> Outcome {
     let log = "/var/log/dockerd.log";
+    let config = root().join("target/engine.json");
+    let folder = root().join("target");
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&config, ENGINE_CONFIG));
+    written.map_err(|error| format!("could not write {}: {error}", config.display()))?;
+    let config = config.to_string_lossy().into_owned();
+    let options: &[&str] = match Path::new("/etc/docker/daemon.json").exists() {
+        true => &[],
+        false => &["--config-file", &config],
+    };
     let open = || {
         File::options()
             .create(true)
@@ -151,7 +163,7 @@ fn start_daemon() -> Outcome {
             .open(log)
             .map_err(|error| format!("could not open {log}: {error}"))
     };
-    let mut command = as_root("setsid", &["dockerd"]);
+    let mut command = as_root("setsid", &[&["dockerd"], options].concat());
     command.stdin(Stdio::null()).stdout(open()?).stderr(open()?).process_group(0);
     command.spawn().map(drop).map_err(|error| format!("could not start dockerd: {error}"))
 }
