@@ -17,7 +17,8 @@ use measure::{median, millis, no_op, run_pib};
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
 ///
 /// `native`, as an argument, measures native tools: half an hour, and it empties the engine's build cache. What is
-/// named after it (`install`, `bootstrap`, `demo`) is measured alone. `engine` measures the engine's part of builds on
+/// named after it (`install`, `bootstrap`, `demo`) is measured alone; `--no-emulated` leaves out what is emulated, which is most of
+/// the time. `engine` measures the engine's part of builds on
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
 /// `hooks` measures hooks, by the component of the stage watchdog.

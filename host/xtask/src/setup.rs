@@ -147,9 +147,9 @@ const ENGINE_CONFIG: &str = "{\"builder\": {\"gc\": {\"enabled\": true, \"defaul
 /// Starts dockerd in a session of its own, so that it outlives this task, with its output in a file.
 fn start_daemon() -> Outcome {
     let log = "/var/log/dockerd.log";
-    let config = root().join("target/engine.json");
     let folder = root().join("target");
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&config, ENGINE_CONFIG));
+    let config = folder.join("engine.json");
+    let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&config, ENGINE_CONFIG));
     written.map_err(|error| format!("could not write {}: {error}", config.display()))?;
     let config = config.to_string_lossy().into_owned();
     let options: &[&str] = match Path::new("/etc/docker/daemon.json").exists() {

@@ -34,25 +34,30 @@ struct Cost {
 /// Emulation takes nine tenths of the time: `--no-emulated` leaves it out, to compare one pib with another.
 pub(super) fn native(pib: &Path, args: &[String]) -> Outcome {
     let emulated = !args.iter().any(|arg| arg == NO_EMULATED);
-    let all = args.len() < if emulated { 2 } else { 3 };
-    let wanted = |name: &str| all || args.iter().any(|arg| arg == name);
+    let named: Vec<&str> = args.iter().map(String::as_str).filter(|arg| PARTS.contains(arg)).collect();
+    let wanted = |part: &str| named.is_empty() || named.contains(&part);
     let work = root().join("target/bench/native");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
     let _leftovers = Leftovers;
-    if wanted("install") {
+    if wanted(INSTALL) {
         installs(pib, &work, emulated)?;
     }
-    if wanted("bootstrap") {
+    if wanted(BOOTSTRAP) {
         bootstrap(pib, &work, emulated)?;
     }
-    if wanted("demo") {
+    if wanted(DEMO) {
         demo(pib, &work, emulated)?;
     }
     let _ = fs::remove_dir_all(&work);
     Ok(())
 }
 
+const INSTALL: &str = "install";
+const BOOTSTRAP: &str = "bootstrap";
+const DEMO: &str = "demo";
+/// What can be measured alone.
+const PARTS: [&str; 3] = [INSTALL, BOOTSTRAP, DEMO];
 /// The option that leaves out what is emulated.
 const NO_EMULATED: &str = "--no-emulated";
 
