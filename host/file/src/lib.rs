@@ -69,11 +69,21 @@ pub fn make_private(path: impl AsRef<Path>) -> io::Result<()> {
 /// # Errors
 /// When it cannot be opened or made, or is no regular file.
 pub fn open_or_create(path: impl AsRef<Path>) -> io::Result<File> {
-    let path = path.as_ref();
+    create_with(path.as_ref(), OpenOptions::new().read(true).write(true).truncate(false))
+}
+
+/// Opens a file, to the end of which everything is written at once that processes write there, and makes it where there is
+/// none; a link is refused.
+///
+/// # Errors
+/// When it cannot be opened or made, or is no regular file.
+pub fn open_to_append(path: impl AsRef<Path>) -> io::Result<File> {
+    create_with(path.as_ref(), OpenOptions::new().read(true).append(true))
+}
+
+fn create_with(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).custom_flags(flags.bits().cast_signed());
-    match options.open(path) {
+    match options.create(true).custom_flags(flags.bits().cast_signed()).open(path) {
         Ok(file) => regular(file),
         Err(error) => Err(kind_of(path).map_or(error, |kind| not_regular(&kind))),
     }
