@@ -6,6 +6,7 @@
 //! fetched, and digests of a protocol's own; callers know what they expect.
 
 mod pace;
+mod public;
 
 use std::fs::File;
 use std::io::{Seek, Write};
@@ -20,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 pub use pace::{Pace, TooSlow};
+pub use public::{NOT_PUBLIC, check_public, forwarding_client, is_public, public_addresses};
 
 /// How often one request is made before its failure is reported.
 const ATTEMPTS: u32 = 4;
@@ -167,7 +169,7 @@ impl Http {
 
     /// Returns a client that waits for `silence` at most, and judges a server's rate over `window`.
     fn with_bounds(silence: Duration, window: Duration) -> Result<Self, NetError> {
-        let client = client(reqwest::Client::builder, silence)?;
+        let client = client(reqwest::Client::builder, silence, redirect_policy)?;
         Ok(Self { client, credential: None, silence, window })
     }
 
@@ -179,7 +181,7 @@ impl Http {
         let client = match credential.scope().scheme() {
             "https" => self.client.clone(),
             // What is to stay on this machine does not go through the proxy that the environment names.
-            _ => client(|| reqwest::Client::builder().no_proxy(), self.silence)?,
+            _ => client(|| reqwest::Client::builder().no_proxy(), self.silence, redirect_policy)?,
         };
         Ok(Self { client, credential: Some(Arc::new(credential.clone())), ..self.clone() })
     }
@@ -364,6 +366,7 @@ impl Failure {
 fn client(
     start: impl Fn() -> reqwest::ClientBuilder,
     silence: Duration,
+    redirects: impl Fn() -> reqwest::redirect::Policy,
 ) -> Result<reqwest::Client, NetError> {
     // Another part of the process may have installed a provider already; either one will do.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -373,7 +376,7 @@ fn client(
             .connect_timeout(Duration::from_secs(20))
             .read_timeout(silence)
             .referer(false)
-            .redirect(redirect_policy())
+            .redirect(redirects())
     };
     // A machine without the authorities' certificates can still use plain HTTP, where Debian's packages
     // are; what it asks for over TLS then fails with the server's name.
