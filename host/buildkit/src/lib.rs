@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `session` | serves what BuildKit asks of us during a build: health, secrets, the context, the exported tar |
+//! | `socket` | a socket that instructions mount, and that leads to us |
 //! | `context` | hands over the Dockerfile and the context: the file synchronisation protocol, the sender's side |
 //! | `control` | calls BuildKit's control service: a solve and its status, and what its cache mounts keep |
 //! | [`status`] | the messages that tell how a solve goes |
@@ -16,10 +17,12 @@
 mod context;
 mod control;
 mod session;
+mod socket;
 
 pub use context::{ContextError, ContextServer};
 pub use control::{Control, ControlError, Output, Solve};
 pub use session::{Services, Session};
+pub use socket::{Listener, Socket};
 
 /// BuildKit's own messages of how a solve goes.
 pub mod status {

@@ -14,6 +14,7 @@ use bollard_buildkit_proto::moby::buildkit::secrets::v1::{GetSecretRequest, GetS
 use bollard_buildkit_proto::moby::filesync::v1::BytesMessage;
 use bollard_buildkit_proto::moby::filesync::v1::file_send_server::{FileSend, FileSendServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
+use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use bytes::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -24,6 +25,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::context::ContextServer;
+use crate::socket::{Socket, SocketServer};
 use crate::{MAX_MESSAGE, WINDOW};
 
 /// What BuildKit may ask of us, before there is a connection on which it does.
@@ -60,6 +62,17 @@ impl Services {
         if !secrets.is_empty() {
             self.methods.push("/moby.buildkit.secrets.v1.Secrets/GetSecret");
             self.routes = self.routes.add_service(SecretsServer::new(SecretStore(secrets)));
+        }
+        self
+    }
+
+    /// Returns the services with a socket that instructions may mount.
+    #[must_use]
+    pub fn with_socket(mut self, socket: Option<Socket>) -> Self {
+        if let Some(socket) = socket {
+            self.methods.push("/moby.sshforward.v1.SSH/CheckAgent");
+            self.methods.push("/moby.sshforward.v1.SSH/ForwardAgent");
+            self.routes = self.routes.add_service(SshServer::new(SocketServer(socket)));
         }
         self
     }
