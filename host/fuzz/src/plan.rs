@@ -8,6 +8,7 @@ use pib_plan::manifest::stage::StageManifest;
 use pib_plan::manifest::user::UserConfig;
 use pib_plan::part;
 use pib_plan::record::BuildRecord;
+use pib_plan::recording::Recording;
 use pib_plan::vendor::VendorList;
 
 use super::show;
@@ -52,6 +53,19 @@ fn lock() {
         };
         let written = lock.to_text();
         assert_eq!(Lockfile::parse("pib.lock", &written).ok(), Some(lock), "{written}");
+    });
+}
+
+/// A recording that is read says the same when it is written and read again.
+#[test]
+fn recording() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some(recording) = text(input).and_then(|text| shown(Recording::parse("pib.fetch.lock", text)))
+        else {
+            return;
+        };
+        let written = recording.to_text();
+        assert_eq!(Recording::parse("pib.fetch.lock", &written).ok(), Some(recording), "{written}");
     });
 }
 

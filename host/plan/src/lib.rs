@@ -18,6 +18,8 @@
 //! | [`base`] | what a build starts from |
 //! | [`snapshot`] | the packages that a base is made of |
 //! | [`lockfile`] | `pib.lock` |
+//! | [`recording`] | `pib.fetch.lock`: the responses that parts were given |
+//! | [`moment`] | a moment of the calendar |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`dockerfile`] | writes instructions, and escapes what stands in them |
@@ -50,6 +52,7 @@ pub mod manifest;
 pub mod merge;
 pub mod metadata;
 pub mod mode;
+pub mod moment;
 pub mod mounts;
 pub mod native;
 pub mod order;
@@ -57,6 +60,7 @@ pub mod packages;
 pub mod part;
 pub mod path;
 pub mod record;
+pub mod recording;
 pub mod resolve;
 pub mod secret;
 pub mod size;

@@ -20,7 +20,7 @@ pub struct LockError {
 }
 
 impl LockError {
-    pub(super) fn new(
+    pub(crate) fn new(
         (file, text): (&str, &str),
         span: Option<Range<usize>>,
         label: &'static str,
