@@ -1,0 +1,208 @@
+//! Reads the requests of parts, and answers them.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use pib_plan::id::Digest;
+use pib_plan::recording::{Method, Request, Response, is_address};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::io::ReaderStream;
+use url::Url;
+
+use crate::fetch;
+use crate::inner::{Inner, Unknown};
+use crate::reply::{Answer, empty, refuse, start, streamed, whole};
+
+/// How much of a stored body is read at once, in bytes.
+const CHUNK: usize = 128 << 10;
+
+/// The longest body that a part may send, in bytes: what git asks for in a large repository has some.
+const MAX_SENT: usize = 16 << 20;
+/// How long a program may take for the beginning of an encrypted connection.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// Serves a connection of a part, to which this is its web proxy, until it ends.
+pub(crate) async fn serve(
+    inner: Arc<Inner>,
+    connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
+    let service = service_fn(move |request: http::Request<Incoming>| {
+        let inner = Arc::clone(&inner);
+        async move {
+            Ok::<_, Infallible>(match *request.method() {
+                http::Method::CONNECT => secure(&inner, request),
+                _ => as_proxy(&inner, request).await,
+            })
+        }
+    });
+    // How it ends is the part's own affair: it may stop in the middle of whatever it fetches.
+    _ = protocol().serve_connection(TokioIo::new(connection), service).with_upgrades().await;
+}
+
+fn protocol() -> http1::Builder {
+    let mut protocol = http1::Builder::new();
+    // Some clients say that they are done sending as soon as they have asked.
+    protocol.timer(TokioTimer::new()).half_close(true);
+    protocol
+}
+
+/// Answers an encrypted connection in the name of its server.
+fn secure(inner: &Arc<Inner>, request: http::Request<Incoming>) -> Answer {
+    let target = request.uri().authority().cloned();
+    let Some((host, port)) = target.and_then(|target| Some((target.host().to_owned(), target.port_u16()?)))
+    else {
+        return refuse(StatusCode::BAD_REQUEST, "this is no host and port");
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let acceptor = match inner.authority.acceptor(&host) {
+        Ok(acceptor) => acceptor,
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let inner = Arc::clone(inner);
+    tokio::spawn(async move {
+        let Ok(part) = hyper::upgrade::on(request).await else { return };
+        let accepted = tokio::time::timeout(HANDSHAKE, acceptor.accept(TokioIo::new(part))).await;
+        let connection = match accepted {
+            Ok(Ok(connection)) => connection,
+            // It only looked whether somebody is there.
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return,
+            Ok(Err(_)) | Err(_) => {
+                inner.state().distrusted.insert(format!("{host}:{port}"));
+                return;
+            }
+        };
+        let origin: Arc<str> = match host.contains(':') {
+            true => format!("https://[{host}]:{port}").into(),
+            false => format!("https://{host}:{port}").into(),
+        };
+        let service = service_fn(move |request| {
+            let (inner, origin) = (Arc::clone(&inner), Arc::clone(&origin));
+            async move { Ok::<_, Infallible>(as_server(&inner, &origin, request).await) }
+        });
+        _ = protocol().serve_connection(TokioIo::new(connection), service).await;
+    });
+    http::Response::new(empty())
+}
+
+/// Answers a request to the server at `origin`.
+async fn as_server(inner: &Arc<Inner>, origin: &str, request: http::Request<Incoming>) -> Answer {
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let url = Url::parse(&format!("{origin}{path}")).ok();
+    answer(inner, url, request).await
+}
+
+/// Answers a request to a web proxy, and the question of the program that starts commands.
+async fn as_proxy(inner: &Arc<Inner>, request: http::Request<Incoming>) -> Answer {
+    if request.uri().authority().is_none() {
+        return match request.uri().path() {
+            "/environment" => whole(inner.environment.clone().into()),
+            _ => refuse(StatusCode::NOT_FOUND, "this is the proxy by which pib records downloads"),
+        };
+    }
+    let url = Url::parse(&request.uri().to_string()).ok();
+    answer(inner, url, request).await
+}
+
+async fn answer(inner: &Arc<Inner>, url: Option<Url>, request: http::Request<Incoming>) -> Answer {
+    let method = match *request.method() {
+        http::Method::GET => Method::Get,
+        http::Method::HEAD => Method::Head,
+        http::Method::POST => Method::Post,
+        _ => {
+            // What changes something on a server would be another thing when it is given again.
+            inner.state().refused.insert(format!("{} {}", request.method(), request.uri()));
+            return refuse(StatusCode::METHOD_NOT_ALLOWED, "pib records GET, HEAD and POST requests alone");
+        }
+    };
+    let Some(url) = url.and_then(recordable) else {
+        return refuse(StatusCode::BAD_REQUEST, "pib cannot record this address");
+    };
+    let (head, body) = request.into_parts();
+    let sent = match method {
+        Method::Post => match Limited::new(body, MAX_SENT).collect().await {
+            Ok(all) => all.to_bytes(),
+            Err(_) => return refuse(StatusCode::PAYLOAD_TOO_LARGE, "pib records no request as long as this"),
+        },
+        Method::Get | Method::Head => Bytes::new(),
+    };
+    let asked = Request {
+        url: inner.upstream.known_as(&url),
+        method,
+        sent: (method == Method::Post).then(|| Digest::of(&sent)),
+    };
+    respond(inner, asked, &head.headers, &sent).await
+}
+
+/// Returns an address as it is recorded, if it can be.
+fn recordable(mut url: Url) -> Option<Url> {
+    url.set_fragment(None);
+    (url.username().is_empty() && is_address(url.as_str())).then_some(url)
+}
+
+/// Answers from the recording, or from a server.
+async fn respond(inner: &Arc<Inner>, asked: Request, headers: &HeaderMap, sent: &Bytes) -> Answer {
+    if let Some(response) = inner.recorded(&asked) {
+        return recorded(inner, &asked, headers, sent, response).await;
+    }
+    if inner.unknown == Unknown::Refuse {
+        inner.state().refused.insert(asked.url);
+        return refuse(StatusCode::FORBIDDEN, "pib.fetch.lock has no answer to this");
+    }
+    let turn = inner.turn(&asked).lock_owned().await;
+    // Another part may have asked for the same meanwhile.
+    match inner.recorded(&asked) {
+        Some(response) => recorded(inner, &asked, headers, sent, response).await,
+        None => fetch::first(inner, asked, headers, sent, turn).await,
+    }
+}
+
+/// Gives what was recorded; a body that the store does not have is fetched again.
+async fn recorded(
+    inner: &Arc<Inner>,
+    asked: &Request,
+    headers: &HeaderMap,
+    sent: &Bytes,
+    response: Response,
+) -> Answer {
+    if asked.method == Method::Head {
+        let mut answer = start(&response);
+        answer.headers_mut().insert(CONTENT_LENGTH, response.size.into());
+        return answer;
+    }
+    if !response.has_body(asked.method) {
+        return start(&response);
+    }
+    if let Some(answer) = stored(inner, &response).await {
+        return answer;
+    }
+    // Another name than that of the request: whoever holds that may be the caller.
+    let lost = Request::get(format!("pib-store:{}", response.digest));
+    let turn = inner.turn(&lost).lock_owned().await;
+    let outcome = fetch::again(inner, asked, Some((headers, sent)), &response).await;
+    drop(turn);
+    match outcome {
+        Ok(()) => stored(inner, &response)
+            .await
+            .unwrap_or_else(|| refuse(StatusCode::BAD_GATEWAY, "pib's store lost the file at once")),
+        Err(reason) => refuse(StatusCode::BAD_GATEWAY, &reason),
+    }
+}
+
+/// Returns the answer whose body is in the store, if it is.
+async fn stored(inner: &Arc<Inner>, response: &Response) -> Option<Answer> {
+    let (own, digest, size) = (Arc::clone(inner), response.digest, response.size);
+    let file = tokio::task::spawn_blocking(move || own.store.open(&digest, size)).await.ok()??;
+    let body = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
+    let mut answer = start(response).map(|_| streamed(body));
+    answer.headers_mut().insert(CONTENT_LENGTH, size.into());
+    Some(answer)
+}

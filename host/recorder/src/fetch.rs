@@ -1,0 +1,228 @@
+//! A response on its way from a server to a part, and into the store.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use pib_net::{NOT_PUBLIC, Pace};
+use pib_plan::id::Digest;
+use pib_plan::recording::{HEADERS, MAX_BODY, Method, Request, Response, is_header};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{OwnedMutexGuard, mpsc};
+
+use crate::inner::Inner;
+use crate::remote::RemoteStore;
+use crate::reply::{Answer, refuse, start, streamed};
+use crate::store::StoreError;
+
+/// How many pieces may be under way to a part.
+const WAITING: usize = 8;
+/// In windows of this length, fewer than `FLOOR` bytes a second are too few.
+const WINDOW: Duration = Duration::from_secs(30);
+/// The fewest bytes a second.
+const FLOOR: u64 = 1000;
+
+/// Gives a part what a server has, and records it. `turn` is held until that is done.
+pub(crate) async fn first(
+    inner: &Arc<Inner>,
+    request: Request,
+    headers: &HeaderMap,
+    sent: &Bytes,
+    turn: OwnedMutexGuard<()>,
+) -> Answer {
+    let is_head = request.method == Method::Head;
+    let found = match inner.upstream.ask(&request, headers, sent).await {
+        Ok(found) => found,
+        Err(error) => {
+            let reason = error.to_string();
+            // Programs ask again for what a server could not say, but not for what is forbidden.
+            if reason.contains(NOT_PUBLIC) {
+                inner.state().private.insert(request.url);
+                return refuse(StatusCode::FORBIDDEN, &reason);
+            }
+            inner.state().failed.insert(request.url, reason.clone());
+            return refuse(StatusCode::BAD_GATEWAY, &reason);
+        }
+    };
+    let status = found.status().as_u16();
+    if !is_lasting(status) {
+        return refuse(found.status(), found.status().canonical_reason().unwrap_or("the server refuses"));
+    }
+    let length = length(found.headers());
+    let size = if status == 200 || is_head { length.unwrap_or(0) } else { 0 };
+    let response = Response { status, digest: Digest::of(b""), size, headers: kept(found.headers()) };
+    if size > MAX_BODY {
+        return refuse(StatusCode::BAD_GATEWAY, "the server has more than pib records");
+    }
+    if is_head || status != 200 || length == Some(0) {
+        // What a server says beside "there is no such file" is in words of its own: a part gets none of it, then and now.
+        return match inner.record(&request, response.clone()) {
+            Ok(()) => {
+                let mut answer = start(&response);
+                if is_head {
+                    answer.headers_mut().insert(CONTENT_LENGTH, size.into());
+                }
+                answer
+            }
+            Err(error) => broken(&error),
+        };
+    }
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let mut answer = start(&response).map(|_| {
+        streamed(futures_util::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|piece| (piece, receiver))
+        }))
+    });
+    if let Some(length) = length {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    }
+    let body = Body { inner: Arc::clone(inner), request, found, response };
+    let own = Arc::clone(inner);
+    tokio::spawn(async move {
+        let address = body.request.url.clone();
+        if let Err(error) = body.carry(&sender).await {
+            // Where the part has gone away, the server has not failed.
+            if !sender.is_closed() {
+                own.state().failed.insert(address, error.to_string());
+            }
+            // The part's transfer breaks off, as it would have without pib. Where nobody waits, nobody is told.
+            _ = sender.send(Err(error)).await;
+        }
+        drop(turn);
+    });
+    answer
+}
+
+/// A body that a part waits for.
+struct Body {
+    inner: Arc<Inner>,
+    request: Request,
+    found: reqwest::Response,
+    response: Response,
+}
+
+impl Body {
+    /// Carries it to the part, and into the store: there it is, and in the recording, before the part has the last of it.
+    async fn carry(self, part: &mpsc::Sender<io::Result<Bytes>>) -> io::Result<()> {
+        let Self { inner, request, found, response } = self;
+        let (file, digest, size, last) = receive(&inner, found, MAX_BODY, Some(part)).await?;
+        inner.store.keep(file, &digest).map_err(io::Error::other)?;
+        let response = Response { digest, size, ..response };
+        inner.record(&request, response).map_err(io::Error::other)?;
+        if let Some(last) = last {
+            // One that goes away now has what it wanted.
+            _ = part.send(Ok(last)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Fetches a recorded body that the store does not have, from wherever it is still to be had. `part` is what a part sent; where
+/// none waits, what was sent is not known, and a server cannot be asked again.
+///
+/// # Errors
+/// Says why it is not to be had.
+pub(crate) async fn again(
+    inner: &Inner,
+    request: &Request,
+    part: Option<(&HeaderMap, &Bytes)>,
+    response: &Response,
+) -> Result<(), String> {
+    let address = &request.url;
+    if inner.store.has(&response.digest, response.size) {
+        return Ok(());
+    }
+    if from_stores(inner, response).await? {
+        return Ok(());
+    }
+    let absent = format!("pib's store does not have {address}");
+    if inner.offline {
+        return Err(format!("{absent}, and the network is not used"));
+    }
+    let nothing = (HeaderMap::new(), Bytes::new());
+    let (headers, sent) = match (part, request.method) {
+        (Some(part), _) => part,
+        (None, Method::Post) => return Err(format!("{absent}, and what was sent there is not recorded")),
+        (None, _) => (&nothing.0, &nothing.1),
+    };
+    let found = inner.upstream.ask(request, headers, sent).await;
+    let found = found.map_err(|error| format!("{absent}: {error}"))?;
+    if found.status().as_u16() != response.status {
+        return Err(format!("{address} is not to be had any more ({})", found.status()));
+    }
+    let arrived = receive(inner, found, response.size, None).await;
+    let (file, digest, ..) = arrived.map_err(|error| format!("fetching {address} failed: {error}"))?;
+    if digest != response.digest {
+        return Err(format!("{address} is another file by now than the one that pib.fetch.lock names"));
+    }
+    inner.store.keep(file, &digest).map_err(|error| error.to_string())
+}
+
+/// Takes a body out of a store that others have filled; returns whether one has it. One that is damaged or does not answer
+/// is passed over for the next.
+async fn from_stores(inner: &Inner, response: &Response) -> Result<bool, String> {
+    let stores =
+        inner.stores.iter().filter(|store| !inner.offline || matches!(store, RemoteStore::Folder(_)));
+    for store in stores {
+        let taken = store.take(&inner.http, &response.digest, response.size, &inner.store.temp()).await;
+        if let Ok(Some(file)) = taken {
+            inner.store.keep(file, &response.digest).map_err(|error| error.to_string())?;
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A body that has arrived: its file, its digest, its size, and the last piece of it.
+type Arrived = (tempfile::NamedTempFile, Digest, u64, Option<Bytes>);
+
+/// Writes a body to a file, no more than `limit`; `part` gets every piece on its way but the last.
+async fn receive(
+    inner: &Inner,
+    mut found: reqwest::Response,
+    limit: u64,
+    part: Option<&mpsc::Sender<io::Result<Bytes>>>,
+) -> io::Result<Arrived> {
+    let mut file = inner.store.begin().map_err(io::Error::other)?;
+    let (mut hasher, mut size, mut pace) = (Sha256::new(), 0_u64, Pace::new(WINDOW, FLOOR));
+    let mut last: Option<Bytes> = None;
+    while let Some(piece) = found.chunk().await.map_err(io::Error::other)? {
+        pace.arrived(piece.len()).map_err(|_| io::Error::other("the server is too slow"))?;
+        size += piece.len() as u64;
+        if size > limit {
+            return Err(io::Error::other("the server sends more than there is"));
+        }
+        hasher.update(&piece);
+        file.write_all(&piece)?;
+        if let (Some(part), Some(before)) = (part, last.replace(piece)) {
+            part.send(Ok(before)).await.map_err(io::Error::other)?;
+        }
+    }
+    Ok((file, Digest::from_bytes(hasher.finalize().into()), size, last))
+}
+
+/// Returns whether a status says something that is worth keeping: what a server has, where it is, or that it is not there.
+fn is_lasting(status: u16) -> bool {
+    matches!(status, 200 | 301 | 302 | 303 | 307 | 308 | 404 | 410)
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Returns those headers of a response that are recorded.
+fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+    let value = |name: &str| {
+        let value = headers.get(name)?.to_str().ok()?.to_owned();
+        is_header(name, &value).then(|| (name.to_owned(), value))
+    };
+    HEADERS.iter().filter_map(|name| value(name)).collect()
+}
+
+fn broken(error: &StoreError) -> Answer {
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+}

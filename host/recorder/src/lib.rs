@@ -1,0 +1,218 @@
+//! Records what the parts of a build fetch, and gives them the same again.
+//!
+//! Parts reach a [`Recorder`] as their web proxy, over any byte stream. What the recording has is answered from the store.
+//! What it has not is fetched, given to the part as it arrives, kept by its digest, and added to the recording; or refused,
+//! where nothing may be added.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `answer` | reads requests, and answers them |
+//! | `authority` | vouches for the recorder in the name of servers, so that encrypted connections are recorded, too |
+//! | `fetch` | one response on its way from a server to a part and into the store |
+//! | `reply` | the forms of answers |
+//! | `inner` | what all of them share |
+//! | `upstream` | where responses come from: mirrors, and archives of the past |
+//! | [`Store`] | keeps bodies by digest |
+//! | [`RemoteStore`] | a store that others have filled |
+//! | `journal` | keeps all that was recorded of a snapshot on this machine |
+//!
+//! Invariants: a body is in the store, and its response in the recording, before a part has the last of it; nothing is
+//! given from the store before its digest was compared; nothing is fetched from this machine or its network, but for the
+//! mirrors that the caller names. Deliberately absent: the engine, projects, and what packages are.
+
+mod answer;
+mod authority;
+mod fetch;
+mod inner;
+mod journal;
+mod remote;
+mod reply;
+mod store;
+mod upstream;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use futures_util::{StreamExt as _, stream};
+use pib_net::Http;
+use pib_plan::recording::{Recording, Response};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use authority::Authority;
+pub use authority::AuthorityError;
+pub use inner::Unknown;
+use inner::{Inner, State};
+use journal::Journal;
+pub use remote::{RemoteStore, put};
+pub use store::{Store, StoreError};
+use upstream::Upstream;
+pub use upstream::{Mirror, Past};
+
+/// How many bodies are fetched at the same time where nobody waits for any of them.
+const AT_ONCE: usize = 12;
+
+/// What a recorder works with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What was recorded before.
+    pub recording: Recording,
+    /// The folder of the bodies.
+    pub store: PathBuf,
+    /// The file that holds all that was recorded of the snapshot on this machine.
+    pub journal: PathBuf,
+    /// The mirrors of this machine, by the addresses that recordings know.
+    pub mirrors: Vec<Mirror>,
+    /// The stores that others have filled, in the order in which they are asked.
+    pub stores: Vec<RemoteStore>,
+    /// Where files are that mirrors do not have any more.
+    pub past: Vec<Past>,
+    /// The servers on this machine or its network that may be reached, each a host, or a host and a port.
+    pub private: Vec<String>,
+    /// What is done about a request that the recording does not answer.
+    pub unknown: Unknown,
+    /// Whether the network may be used, for what the recording has and the store has not.
+    pub offline: bool,
+    /// The variables that commands get when the recording has nothing yet, and more of them when it has.
+    pub variables: Variables,
+}
+
+/// The variables of commands; `{proxy}` in a value stands for the recorder's address.
+#[derive(Debug, Clone, Default)]
+pub struct Variables {
+    /// Always.
+    pub always: Vec<(String, String)>,
+    /// Where what was recorded before is given again.
+    pub replay: Vec<(String, String)>,
+}
+
+/// Says why a recorder cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderError {
+    /// The store or the journal cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The HTTP client cannot be made.
+    #[error(transparent)]
+    Net(#[from] pib_net::NetError),
+    /// The authority cannot be made.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+/// Records what parts fetch. Clones share everything.
+#[derive(Clone)]
+pub struct Recorder(Arc<Inner>);
+
+impl Recorder {
+    /// Returns a recorder; what other builds of the snapshot have recorded on this machine is in its recording.
+    ///
+    /// # Errors
+    /// When the store cannot be written to.
+    pub fn new(options: Options) -> Result<Self, RecorderError> {
+        let Options {
+            mut recording,
+            store,
+            journal,
+            mirrors,
+            stores,
+            past,
+            private,
+            unknown,
+            offline,
+            variables,
+        } = options;
+        let journal = Journal::open(journal)?;
+        if unknown == Unknown::Record {
+            recording.extend(journal.read());
+        }
+        let replay = variables.replay.into_iter().filter(|_| !recording.is_empty());
+        let line = |(name, value): (String, String)| format!("{name}={value}\n");
+        let environment = variables.always.into_iter().chain(replay).map(line).collect();
+        let inner = Inner {
+            store: Store::new(store)?,
+            journal,
+            upstream: Upstream::new(mirrors, past, private)?,
+            authority: Authority::new()?,
+            stores,
+            http: Http::new()?,
+            unknown,
+            offline,
+            environment,
+            state: Mutex::new(State { recording, ..State::default() }),
+        };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Serves a part's connection until it ends.
+    pub fn serve(&self, connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        tokio::spawn(answer::serve(Arc::clone(&self.0), connection));
+    }
+
+    /// Fetches every recorded body that the store does not have; `each` is told how many are there. Returns why some are not
+    /// to be had, an address and a reason each.
+    pub async fn fill(&self, each: impl Fn(usize)) -> Vec<String> {
+        let recording = self.recording();
+        let bodies = recording.iter().filter(|(asked, response)| response.has_body(asked.method));
+        let fetches = bodies.map(|(asked, response)| fetch::again(&self.0, asked, None, response));
+        let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
+        let (mut count, mut missing) = (0, Vec::new());
+        while let Some(outcome) = fetches.next().await {
+            count += 1;
+            each(count);
+            missing.extend(outcome.err());
+        }
+        missing.sort();
+        missing
+    }
+
+    /// Returns the folder of a body, if it is in the store.
+    pub fn body(&self, response: &Response) -> Option<PathBuf> {
+        self.0.store.has(&response.digest, response.size).then(|| self.0.store.path(&response.digest))
+    }
+
+    /// Returns everything that is recorded.
+    pub fn recording(&self) -> Recording {
+        self.0.state().recording.clone()
+    }
+
+    /// Returns everything that is recorded, also by others of whose work the engine may have made use meanwhile.
+    pub fn recording_of_all(&self) -> Recording {
+        let mut all = self.recording();
+        all.extend(self.0.journal.read());
+        all
+    }
+
+    /// Returns the addresses that were asked for and refused, since the recording does not have them.
+    pub fn refused(&self) -> Vec<String> {
+        self.0.state().refused.iter().cloned().collect()
+    }
+
+    /// Returns the addresses that were asked for on this machine or its network, and that nobody has allowed.
+    pub fn private(&self) -> Vec<String> {
+        self.0.state().private.iter().cloned().collect()
+    }
+
+    /// Returns the addresses that could not be fetched, each with the reason.
+    pub fn failed(&self) -> Vec<(String, String)> {
+        self.0.state().failed.clone().into_iter().collect()
+    }
+
+    /// Returns the servers, as `host:port`, of which nothing could be recorded: programs do not take the authority's word.
+    pub fn distrusted(&self) -> Vec<String> {
+        self.0.state().distrusted.iter().cloned().collect()
+    }
+
+    /// Returns the certificate of the authority that programs are to trust, as text (PEM).
+    pub fn authority(&self) -> &str {
+        &self.0.authority.certificate
+    }
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").field("unknown", &self.0.unknown).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

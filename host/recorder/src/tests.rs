@@ -1,0 +1,513 @@
+use std::io;
+use std::path::Path;
+
+use pib_net::testing::{Answer, Server};
+use pib_plan::id::Digest;
+use pib_plan::recording::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::*;
+
+/// The address by which recordings know the test's server.
+const PUBLIC: &str = "http://archive.example/debian";
+
+struct World {
+    folder: tempfile::TempDir,
+    server: Server,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { folder: tempfile::TempDir::new().unwrap(), server: Server::start() }
+    }
+
+    fn options(&self, recording: Recording, unknown: Unknown) -> Options {
+        let actual = self.server.url("").to_string();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Options {
+            recording,
+            store: self.folder.path().join("store"),
+            journal: self.folder.path().join("journal"),
+            mirrors: vec![Mirror { public: PUBLIC.to_owned(), actual }],
+            stores: Vec::new(),
+            past: Vec::new(),
+            private: Vec::new(),
+            unknown,
+            offline: false,
+            variables: Variables {
+                always: vec![pair("http_proxy", "{proxy}")],
+                replay: vec![pair("APT_CONFIG", "/x")],
+            },
+        }
+    }
+
+    fn recorder(&self, recording: Recording, unknown: Unknown) -> Recorder {
+        Recorder::new(self.options(recording, unknown)).unwrap()
+    }
+
+    /// Removes all bodies from the store.
+    fn empty_store(&self) {
+        std::fs::remove_dir_all(self.folder.path().join("store")).unwrap();
+    }
+}
+
+/// Sends a request and returns the status line, the headers and the body.
+async fn send(recorder: &Recorder, request: &str) -> (String, String, Vec<u8>) {
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    recorder.serve(theirs);
+    ours.write_all(request.as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    ours.read_to_end(&mut all).await.unwrap();
+    let end = all.windows(4).position(|window| window == b"\r\n\r\n").expect("an answer has a head");
+    let head = String::from_utf8(all[..end].to_vec()).unwrap();
+    let (status, headers) = head.split_once("\r\n").unwrap_or((&head, ""));
+    (status.to_owned(), headers.to_lowercase(), all[end + 4..].to_vec())
+}
+
+async fn ask(recorder: &Recorder, method: &str, url: &str) -> (String, String, Vec<u8>) {
+    send(recorder, &format!("{method} {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+}
+
+async fn get(recorder: &Recorder, path: &str) -> (String, Vec<u8>) {
+    let (status, _, body) = ask(recorder, "GET", &format!("{PUBLIC}/{path}")).await;
+    (status, body)
+}
+
+fn body(fill: u8, size: usize) -> Vec<u8> {
+    (0..size).map(|number| fill.wrapping_add((number % 251) as u8)).collect()
+}
+
+#[tokio::test]
+async fn what_was_given_once_is_given_again_without_the_server() {
+    let world = World::new();
+    let big = body(3, 700_001);
+    world.server.set("a.deb", [Answer::file(big.clone()), Answer::file("another")]);
+    let typed = "200 OK\r\nContent-Type: text/x\r\nSet-Cookie: a=b\r\nContent-Length: 0".to_owned();
+    world.server.set("empty", [Answer { head: typed, body: vec![] }]);
+    let moved = "302 Found\r\nLocation: http://other.example/x\r\nContent-Length: 4".to_owned();
+    world.server.set("moved", [Answer { head: moved, body: b"here".to_vec() }]);
+    let first = world.recorder(Recording::default(), Unknown::Record);
+    let answers = async |recorder: &Recorder| {
+        let mut all = Vec::new();
+        for path in ["a.deb", "empty", "moved", "none"] {
+            let (status, headers, body) = ask(recorder, "GET", &format!("{PUBLIC}/{path}")).await;
+            let kept =
+                headers.lines().filter(|line| !line.starts_with("date:")).collect::<Vec<_>>().join("\n");
+            all.push((status, kept, body));
+        }
+        all
+    };
+    let live = answers(&first).await;
+    assert_eq!(live[0].2, big);
+    assert!(live[1].1.contains("content-type: text/x") && !live[1].1.contains("cookie"), "{live:?}");
+    assert!(live[2].0.contains("302") && live[2].1.contains("location: http://other.example/x"));
+    assert!(live[3].0.contains("404"), "{:?}", live[3]);
+    assert_eq!(answers(&first).await, live, "in the same build");
+    let recording = Recording::parse("f", &first.recording().to_text()).unwrap();
+    assert_eq!(recording.len(), 4);
+    let asked = world.server.asked();
+    assert_eq!(asked, ["a.deb", "empty", "moved", "none"], "each once");
+    let later = world.recorder(recording, Unknown::Refuse);
+    assert_eq!(answers(&later).await, live);
+    assert_eq!(world.server.asked(), asked);
+}
+
+#[tokio::test]
+async fn what_is_not_recorded_is_refused_where_nothing_may_be_added() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("a")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Refuse);
+    let (status, _) = get(&recorder, "a").await;
+    assert_eq!(status, "HTTP/1.1 403 pib.fetch.lock has no answer to this");
+    let (status, _, _) = ask(&recorder, "PUT", &format!("{PUBLIC}/a")).await;
+    assert!(status.starts_with("HTTP/1.1 405 pib records"), "{status}");
+    assert_eq!(recorder.refused(), [format!("PUT {PUBLIC}/a"), format!("{PUBLIC}/a")]);
+    assert!(world.server.asked().is_empty() && recorder.recording().is_empty());
+}
+
+#[tokio::test]
+async fn a_head_is_answered_by_what_is_known_of_the_whole() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("12345")]);
+    world.server.set("b", [Answer { head: "200 OK\r\nContent-Length: 77".to_owned(), body: vec![] }]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    get(&recorder, "a").await;
+    for (path, size) in [("a", 5), ("b", 77), ("b", 77)] {
+        let (status, headers, body) = ask(&recorder, "HEAD", &format!("{PUBLIC}/{path}")).await;
+        assert!(status.contains("200") && headers.contains(&format!("content-length: {size}")), "{headers}");
+        assert!(body.is_empty());
+    }
+    assert_eq!(world.server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn pieces_and_conditions_get_the_whole() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("whole")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    for _ in 0..2 {
+        let request = format!(
+            "GET {PUBLIC}/a HTTP/1.1\r\nHost: x\r\nRange: bytes=2-\r\nIf-None-Match: \"x\"\r\nConnection: close\r\n\r\n"
+        );
+        let (status, _, body) = send(&recorder, &request).await;
+        assert!(status.contains("200") && body == b"whole", "{status}");
+    }
+}
+
+#[tokio::test]
+async fn many_requests_on_one_connection_are_answered_in_order() {
+    let world = World::new();
+    let bodies: Vec<Vec<u8>> = (1..9).map(|number| body(number, 40_000 * usize::from(number))).collect();
+    let mut requests = String::new();
+    for (number, body) in bodies.iter().enumerate() {
+        world.server.set(&format!("{number}"), [Answer::file(body.clone())]);
+        let end = if number + 1 == bodies.len() { "Connection: close\r\n" } else { "" };
+        requests.push_str(&format!("GET {PUBLIC}/{number} HTTP/1.1\r\nHost: x\r\n{end}\r\n"));
+    }
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    for _ in 0..2 {
+        let (_, _, all) = send(&recorder, &requests).await;
+        let mut at = 0;
+        for body in &bodies {
+            let found = all[at..].windows(64).position(|window| window == &body[..64]).unwrap();
+            assert_eq!(&all[at + found..][..body.len()], body.as_slice());
+            at += found + body.len();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_off_or_fails_is_not_recorded() {
+    let world = World::new();
+    let cut = "200 OK\r\nContent-Length: 100000".to_owned();
+    world.server.set("cut", [Answer { head: cut, body: body(1, 50_000) }, Answer::file("whole")]);
+    world.server.set("busy", [Answer::status("503 Busy")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let (_, body) = get(&recorder, "cut").await;
+    assert!(body.len() < 100_000, "{}", body.len());
+    assert!(get(&recorder, "busy").await.0.contains("503"));
+    assert!(recorder.recording().is_empty());
+    assert_eq!(get(&recorder, "cut").await.1, b"whole");
+    assert_eq!(recorder.recording().len(), 1);
+}
+
+#[tokio::test]
+async fn a_part_that_goes_away_leaves_nothing() {
+    let world = World::new();
+    world.server.set("a", [Answer::file(body(1, 4_000_000))]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let (mut ours, theirs) = tokio::io::duplex(1 << 12);
+    recorder.serve(theirs);
+    ours.write_all(format!("GET {PUBLIC}/a HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    ours.read_exact(&mut [0; 100]).await.unwrap();
+    drop(ours);
+    // The next one waits until the first has ended.
+    assert_eq!(get(&recorder, "a").await.1.len(), 4_000_000);
+    assert_eq!(recorder.recording().len(), 1);
+    let left = std::fs::read_dir(world.folder.path().join("store/tmp")).unwrap().count();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_lost_or_damaged_is_fetched_again_and_compared() {
+    let world = World::new();
+    world.server.set(
+        "a",
+        [Answer::file("first"), Answer::file("first"), Answer::file("first"), Answer::file("other")],
+    );
+    let recording = {
+        let recorder = world.recorder(Recording::default(), Unknown::Record);
+        get(&recorder, "a").await;
+        recorder.recording()
+    };
+    world.empty_store();
+    let again = world.recorder(recording.clone(), Unknown::Refuse);
+    assert_eq!(get(&again, "a").await.1, b"first");
+    damage(&world.folder.path().join("store"));
+    let again = world.recorder(recording.clone(), Unknown::Refuse);
+    assert_eq!(get(&again, "a").await.1, b"first", "a damaged one is not given");
+    let store = world.folder.path().join("store");
+    assert_eq!(Store::verify(&store).unwrap(), (1, vec![]));
+    damage(&store);
+    let (whole, damaged) = Store::verify(&store).unwrap();
+    assert_eq!((whole, damaged.len()), (0, 1));
+    let again = world.recorder(recording.clone(), Unknown::Refuse);
+    let (status, _) = get(&again, "a").await;
+    assert!(status.contains("502") && status.contains("another file by now"), "{status}");
+    let asked = world.server.asked().len();
+    let mut options = world.options(recording, Unknown::Refuse);
+    options.offline = true;
+    let (status, _) = get(&Recorder::new(options).unwrap(), "a").await;
+    assert!(status.contains("network is not used"), "{status}");
+    assert_eq!(world.server.asked().len(), asked);
+}
+
+/// Changes every body in a store, but not its size.
+fn damage(store: &Path) {
+    for folder in std::fs::read_dir(store).unwrap().flatten() {
+        for file in std::fs::read_dir(folder.path()).unwrap().flatten() {
+            let size = file.metadata().unwrap().len() as usize;
+            std::fs::write(file.path(), vec![b'x'; size]).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn archives_of_the_past_have_what_mirrors_have_not() {
+    let world = World::new();
+    world.server.set("past/pool/a.deb", [Answer::file("old")]);
+    world.server.set("past/dists/x", [Answer::file("old")]);
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    let archive = world.server.url("past").to_string();
+    options.past = vec![Past { public: PUBLIC.to_owned(), archive }];
+    let recorder = Recorder::new(options).unwrap();
+    assert_eq!(get(&recorder, "pool/a.deb").await.1, b"old");
+    assert!(get(&recorder, "pool/b.deb").await.0.contains("404"));
+    assert!(get(&recorder, "dists/x").await.0.contains("404"), "indexes are of the snapshot");
+}
+
+#[tokio::test]
+async fn what_a_killed_build_has_recorded_is_there() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("a")]);
+    world.server.set("b", [Answer::file("b")]);
+    let killed = world.recorder(Recording::default(), Unknown::Record);
+    get(&killed, "a").await;
+    get(&killed, "b").await;
+    let journal = world.folder.path().join("journal");
+    let text = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, &text[..text.len() - 9]).unwrap();
+    let next = world.recorder(Recording::default(), Unknown::Record);
+    assert_eq!(next.recording().len(), 1, "the line that was cut is not taken");
+    get(&next, "b").await;
+    assert_eq!(next.recording(), killed.recording());
+    assert_eq!(world.recorder(Recording::default(), Unknown::Record).recording(), killed.recording());
+
+    // Another build of the same snapshot, at the same time.
+    world.server.set("c", [Answer::file("c")]);
+    get(&killed, "c").await;
+    assert_eq!(next.recording().len(), 2);
+    assert_eq!(next.recording_of_all(), killed.recording());
+}
+
+#[tokio::test]
+async fn commands_are_told_of_the_proxy_and_of_a_replay() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("a")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let question = "GET /environment HTTP/1.1\r\nHost: pib\r\nConnection: close\r\n\r\n";
+    assert_eq!(send(&recorder, question).await.2, b"http_proxy={proxy}\n");
+    get(&recorder, "a").await;
+    assert_eq!(send(&recorder, question).await.2, b"http_proxy={proxy}\n");
+    let replay = world.recorder(recorder.recording(), Unknown::Record);
+    assert_eq!(send(&replay, question).await.2, b"http_proxy={proxy}\nAPT_CONFIG=/x\n");
+}
+
+#[tokio::test]
+async fn nothing_on_this_machine_or_its_network_is_reached() {
+    let world = World::new();
+    world.server.set("secret", [Answer::file("secret")]);
+    let actual = world.server.url("").to_string();
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    options.mirrors = vec![Mirror { public: PUBLIC.to_owned(), actual: format!("{actual}mirror/") }];
+    let recorder = Recorder::new(options).unwrap();
+    let port = world.server.url("").port().unwrap();
+    for url in [
+        format!("{actual}secret"),
+        format!("http://localhost:{port}/secret"),
+        format!("http://[::ffff:127.0.0.1]:{port}/secret"),
+        format!("{actual}mirror/../secret"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+    ] {
+        let (status, _, body) = ask(&recorder, "GET", &url).await;
+        assert!(status.contains(" 403 ") && status.contains("public internet"), "{url}: {status}");
+        assert!(!body.windows(6).any(|window| window == b"secret"), "{url}");
+    }
+    assert!(world.server.asked().is_empty());
+    for bad in ["http://u:p@archive.example/", "ftp://archive.example/"] {
+        let (status, _, _) = ask(&recorder, "GET", bad).await;
+        assert!(status.contains(" 400 "), "{bad}: {status}");
+    }
+    assert!(recorder.recording().is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_leads_the_part_and_not_pib() {
+    let world = World::new();
+    let head = "302 Found\r\nLocation: http://127.0.0.1:1/secret\r\nContent-Length: 0".to_owned();
+    world.server.set("moved", [Answer { head, body: vec![] }]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let (status, headers, _) = ask(&recorder, "GET", &format!("{PUBLIC}/moved")).await;
+    assert!(status.contains("302") && headers.contains("location: http://127.0.0.1:1/secret"));
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_or_ends_the_connection() {
+    let world = World::new();
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    for bytes in [
+        &b"\0\x01\x02\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET http:// HTTP/1.1\r\n\r\n",
+        b"CONNECT x HTTP/1.1\r\n\r\n",
+    ] {
+        let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+        recorder.serve(theirs);
+        ours.write_all(bytes).await.unwrap();
+        ours.shutdown().await.unwrap();
+        let mut all = Vec::new();
+        ours.read_to_end(&mut all).await.unwrap();
+        assert!(all.is_empty() || all.starts_with(b"HTTP/1.1 4"), "{bytes:?}: {all:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_tells_one_answer_from_another() {
+    let world = World::new();
+    world.server.set("rpc", [Answer::file("one"), Answer::file("two")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let post = async |recorder: &Recorder, sent: &str| {
+        let length = sent.len();
+        let request = format!(
+            "POST {PUBLIC}/rpc HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{sent}"
+        );
+        String::from_utf8(send(recorder, &request).await.2).unwrap()
+    };
+    assert_eq!(post(&recorder, "a").await, "one");
+    assert_eq!(post(&recorder, "b").await, "two");
+    assert_eq!(post(&recorder, "a").await, "one");
+    let replay = world.recorder(recorder.recording(), Unknown::Refuse);
+    assert_eq!(post(&replay, "b").await, "two");
+    assert!(post(&replay, "c").await.contains("no answer"));
+}
+
+/// A program that speaks to a server through the recorder, and trusts the authority if it is given one.
+async fn encrypted(
+    recorder: &Recorder,
+    authority: Option<&str>,
+    target: &str,
+    request: &str,
+) -> io::Result<String> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    recorder.serve(theirs);
+    ours.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(ours.read_u8().await?);
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    if let Some(authority) = authority {
+        roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let host = target.rsplit_once(':').unwrap().0.trim_matches(['[', ']']);
+    let name = ServerName::try_from(host.to_owned()).unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, ours).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut all = String::new();
+    stream.read_to_string(&mut all).await?;
+    Ok(all)
+}
+
+#[tokio::test]
+async fn encrypted_connections_are_answered_in_the_servers_name() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("encrypted")]);
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    options.mirrors[0].public = "https://pypi.example".to_owned();
+    let recorder = Recorder::new(options).unwrap();
+    let authority = recorder.authority().to_owned();
+    let request = "GET /a HTTP/1.1\r\nHost: pypi.example\r\nConnection: close\r\n\r\n";
+    let told = encrypted(&recorder, Some(&authority), "pypi.example:443", request).await.unwrap();
+    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("encrypted"), "{told}");
+    let recording = recorder.recording();
+    assert!(recording.get(&Request::get("https://pypi.example/a")).is_some(), "{}", recording.to_text());
+    let asked = world.server.asked().len();
+    let replay = world.recorder(recording, Unknown::Refuse);
+    let authority = replay.authority().to_owned();
+    let told = encrypted(&replay, Some(&authority), "pypi.example:443", request).await.unwrap();
+    assert!(told.ends_with("encrypted"), "{told}");
+    assert_eq!(world.server.asked().len(), asked);
+}
+
+#[tokio::test]
+async fn a_program_that_takes_no_word_is_told_of() {
+    let world = World::new();
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let other = world.recorder(Recording::default(), Unknown::Record);
+    for authority in [None, Some(other.authority())] {
+        assert!(encrypted(&recorder, authority, "a.example:443", "").await.is_err());
+    }
+    // The recorder hears of it when the program has broken off.
+    let (mut ours, theirs) = tokio::io::duplex(1 << 16);
+    recorder.serve(theirs);
+    ours.write_all(b"CONNECT b.example:22 HTTP/1.1\r\nHost: x\r\n\r\nSSH-2.0-OpenSSH\r\n").await.unwrap();
+    let mut all = Vec::new();
+    ours.read_to_end(&mut all).await.unwrap();
+    assert_eq!(recorder.distrusted(), ["a.example:443", "b.example:22"]);
+}
+
+#[tokio::test]
+async fn encrypted_connections_to_this_machine_are_not_led_there() {
+    let world = World::new();
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let authority = recorder.authority().to_owned();
+    let request = "GET /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    for target in ["127.0.0.1:443", "localhost:8443", "169.254.169.254:443"] {
+        let told = encrypted(&recorder, Some(&authority), target, request).await.unwrap();
+        assert!(told.starts_with("HTTP/1.1 403") && told.contains("public internet"), "{target}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn stores_of_others_have_what_is_recorded() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("in a store"), Answer::status("404 Not Found")]);
+    let first = world.recorder(Recording::default(), Unknown::Record);
+    get(&first, "a").await;
+    let recording = first.recording();
+    let (_, response) = recording.iter().next().unwrap();
+    let folder = world.folder.path().join("shared");
+    let body = first.body(response).unwrap();
+    let store = pib_file::Folder::make(&folder).unwrap();
+    assert!(put(&store, &response.digest, &body).unwrap());
+    assert!(!put(&store, &response.digest, &body).unwrap(), "it is there");
+    assert!(put(&store, &Digest::of(b"x"), &body).is_err(), "it is another file");
+    // A link in the store leads nowhere.
+    let (elsewhere, hex) = (world.folder.path().join("elsewhere"), Digest::of(b"y").hex());
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.join(&hex[..2])).unwrap();
+    let file = world.folder.path().join("y");
+    std::fs::write(&file, "y").unwrap();
+    assert!(put(&store, &Digest::of(b"y"), &file).is_err());
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    let web = Server::start();
+    let below = body.strip_prefix(world.folder.path().join("store")).unwrap().display().to_string();
+    web.set(&format!("own/{below}"), [Answer::file("in a store")]);
+    let wrong = Server::start();
+    wrong.set(&below, [Answer::file("not at all")]);
+    let stores = [
+        vec![RemoteStore::new(world.folder.path(), "shared")],
+        vec![RemoteStore::new(world.folder.path(), "none"), RemoteStore::Web(web.url("own/"))],
+        vec![RemoteStore::Web(wrong.url("")), RemoteStore::Web(web.url("own"))],
+    ];
+    for stores in stores {
+        world.empty_store();
+        let mut options = world.options(recording.clone(), Unknown::Refuse);
+        options.stores = stores;
+        let recorder = Recorder::new(options).unwrap();
+        assert_eq!(recorder.fill(|_| ()).await, Vec::<String>::new());
+        assert_eq!(get(&recorder, "a").await.1, b"in a store");
+    }
+    world.empty_store();
+    let mut options = world.options(recording, Unknown::Refuse);
+    options.stores = vec![RemoteStore::Web(wrong.url(""))];
+    let missing = Recorder::new(options).unwrap().fill(|_| ()).await;
+    assert!(missing.len() == 1 && missing[0].contains("not to be had any more"), "{missing:?}");
+}
