@@ -1,5 +1,7 @@
 //! The first part of a bootstrap from end to end: mirror, indexes, packages, file tree.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use super::error::DebianError;
 use super::mirror::{HostApt, Mirrors};
 use super::rootfs::Tree;
 use super::selection;
-use super::{Bootstrap, Folders, second};
+use super::{Bootstrap, Folders, second, version};
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
 #[derive(Debug)]
@@ -67,6 +69,33 @@ pub async fn bootstrap(
     patiently(reporter, &WAITS, attempt).await
 }
 
+/// Returns the newest version of each package that the mirrors of a recipe's release have now.
+///
+/// # Errors
+/// When the recipe cannot be followed, or the mirror cannot be reached or is not trustworthy.
+pub async fn newest_versions(
+    recipe: &Bootstrap,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<BTreeMap<String, String>, DebianError> {
+    let (architecture, mirrors) = (check(recipe)?, Mirrors::of(recipe, host)?);
+    let attempt = async || {
+        let (_, packages) =
+            Distribution::open(&recipe.release, architecture, &mirrors, host.dates, reporter).await?;
+        Ok(packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect())
+    };
+    patiently(reporter, &WAITS, attempt).await
+}
+
+/// Returns whether a version is newer than another one; an epoch that one of them does not tell counts as the other's.
+pub fn is_newer(version: &str, than: &str) -> bool {
+    let without = |text: &str| text.split_once(':').map_or(text, |(_, rest)| rest).to_owned();
+    match version.contains(':') == than.contains(':') {
+        true => version::compare(version, than) == Ordering::Greater,
+        false => version::compare(&without(version), &without(than)) == Ordering::Greater,
+    }
+}
+
 /// Fetches the packages that a lock names and makes the first part of the base again: the same, wherever they are found.
 ///
 /// Each is looked for on the mirrors, and then in Debian's archive of the past. What arrives has the digest that the lock
@@ -108,7 +137,17 @@ pub async fn fetch_packages(
 /// Returns whether the folder has all packages that a lock names, by their sizes; what they hold is checked by the
 /// digest of the base that they make.
 pub fn has_packages(debs: &Path, snapshot: &BaseSnapshot) -> bool {
-    snapshot.packages.iter().all(|package| download::is_there(debs, &package.digest, package.size))
+    snapshot.packages.iter().all(|package| has_package(debs, package))
+}
+
+/// Returns whether the folder has a package, by its size.
+pub fn has_package(debs: &Path, package: &SnapshotPackage) -> bool {
+    download::is_there(debs, &package.digest, package.size)
+}
+
+/// Returns where a package is in the folder, if it is there.
+pub fn package_path(debs: &Path, package: &SnapshotPackage) -> PathBuf {
+    download::path(debs, &package.digest)
 }
 
 fn wanted(snapshot: &BaseSnapshot, mirrors: &Mirrors) -> Result<Vec<Wanted>, DebianError> {

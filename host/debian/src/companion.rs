@@ -22,12 +22,12 @@ use super::mirror::{HostApt, Mirrors};
 use super::package_list::Package;
 use super::rootfs::{Tree, inside, merged};
 use super::twins::{Rule, Twins};
-use super::{Bootstrap, Folders, selection};
+use super::{Bootstrap, Folders, relay, selection};
 use pib_event::Reporter;
 use tempfile::NamedTempFile;
 
 /// Raise it when the same list would give another companion.
-const VERSION: &str = "pib companion 3";
+const VERSION: &str = "pib companion 4";
 /// The largest program that is taken.
 const MAX_PROGRAM: u64 = 64 << 20;
 /// Where the programs find their loader. It fits in the place of the usual one, which is longer.
@@ -156,6 +156,7 @@ impl<'a> Writer<'a> {
             let (run, tools) = (recipe.runner, usable(&self.tools, &self.broken));
             self.tree.add_file("run", 0o755, run.len() as u64, run)?;
             self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
+            relay::add_files(&mut self.tree)?;
             self.tree.finish()?.flush()
         };
         finish().map_err(DebianError::io("writing", &path))

@@ -88,7 +88,8 @@ pub(super) fn is_there(folder: &Path, digest: &Digest, size: u64) -> bool {
     fs::metadata(path(folder, digest)).is_ok_and(|found| found.len() == size)
 }
 
-fn path(folder: &Path, digest: &Digest) -> PathBuf {
+/// Returns where a file is, if it is there.
+pub(super) fn path(folder: &Path, digest: &Digest) -> PathBuf {
     folder.join(format!("{}.deb", digest.hex()))
 }
 

@@ -15,6 +15,7 @@
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
 //! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
+//! | `relay` | what is beside the program that starts commands where pib records what they fetch |
 //! | `companion`, `twins` | native tools for builds on another processor: making them, and which there are |
 
 mod bootstrap;
@@ -29,6 +30,7 @@ mod error;
 mod keyring;
 mod mirror;
 mod package_list;
+mod relay;
 mod release;
 mod rootfs;
 mod second;
@@ -41,10 +43,14 @@ use std::path::Path;
 
 use pib_plan::base::Bootstrap;
 
-pub use bootstrap::{Prepared, bootstrap, bootstrap_again, fetch_packages, has_packages};
+pub use bootstrap::{
+    Prepared, bootstrap, bootstrap_again, fetch_packages, has_package, has_packages, is_newer,
+    newest_versions, package_path,
+};
 pub use companion::{CompanionRecipe, companion};
 pub use error::DebianError;
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
+pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, past_archives, relay_key, write_relay};
 pub use release::DatePolicy;
 pub use second::FOLDER as SECOND_PART;
 

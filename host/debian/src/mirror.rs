@@ -18,7 +18,7 @@ pub const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
 
 /// Debian's archive of the past, which has every package that ever was in Debian, by the moment.
 /// <https://snapshot.debian.org/>
-const PAST: &str = "https://snapshot.debian.org/archive";
+pub(super) const PAST: &str = "https://snapshot.debian.org/archive";
 /// How long after its release was signed an archive is looked at there, in seconds: it takes a copy four times a day, and of
 /// a moment it gives the last copy before. Until the next copy no package of the release is gone.
 const PAST_DELAY: u64 = 6 * 3600 + 1800;

@@ -48,6 +48,26 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
     0
 }
 
+/// Runs the command to its end without looking at what it does, and returns its exit code. What it left in the background
+/// ends with it.
+pub(crate) fn run_alone(command: &[OsString]) -> u8 {
+    let main = match sys::start_alone(command) {
+        Ok(pid) => pid,
+        Err(error) => {
+            crate::message::say(&format!("could not start {}: {error}", command[0].display()));
+            return 126;
+        }
+    };
+    while let Some((pid, stop)) = sys::wait() {
+        if let Stop::Ended(code) = stop
+            && pid == main
+        {
+            return code;
+        }
+    }
+    0
+}
+
 /// Decides on a call; `None` where the build must not go on.
 fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Registers>) -> Option<Resume> {
     let Some(before) = sys::registers(pid) else { return Some(Resume::Run(0)) };

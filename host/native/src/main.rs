@@ -1,5 +1,5 @@
 //! Runs a command in a root file system of another processor, and has native programs take the place of those that
-//! have a native twin in the companion at `/.pib`.
+//! have a native twin in the companion at `/.pib`. Where pib records what the command fetches, it leads that there.
 //!
 //! ```text
 //! /.pib/run [--fresh] COMMAND [ARGUMENT...]
@@ -17,6 +17,7 @@
 //! | `sys` | the system calls |
 //! | `follow` | the loop over all processes |
 //! | `exec` | decides on one `execve` |
+//! | `relay` | leads what the command fetches to pib |
 //! | `tools` | which tools there are, and their rules |
 //! | `set_id` | what is done about programs that would gain rights |
 //! | `owned` | whether a file is the one that its package brought |
@@ -30,6 +31,7 @@ mod follow;
 mod md5;
 mod message;
 mod owned;
+mod relay;
 mod set_id;
 mod sys;
 mod tools;
@@ -56,6 +58,13 @@ fn main() -> ExitCode {
     };
     let owned = if fresh { owned::Owned::everything() } else { owned::Owned::new("/var/lib/dpkg") };
     let set_id = set_id::SetId::read(std::path::Path::new(tools::ROOT));
-    let code = follow::run(&arguments, &mut exec::Decider::new(tools, owned, set_id));
+    if let Err(error) = relay::start(std::path::Path::new(relay::SOCKET)) {
+        message::say(&format!("could not reach pib, which records what this command fetches: {error}"));
+        return ExitCode::from(125);
+    }
+    let code = match tools.is_empty() {
+        true => follow::run_alone(&arguments),
+        false => follow::run(&arguments, &mut exec::Decider::new(tools, owned, set_id)),
+    };
     ExitCode::from(code)
 }

@@ -186,6 +186,26 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
     seized.map(|_| pid)
 }
 
+/// Starts the command, and does not follow it.
+pub(crate) fn start_alone(command: &[OsString]) -> io::Result<Pid> {
+    let command = Command::new(command)?;
+    // SAFETY: this process has one thread, so that the child may go on as it likes.
+    let pid = check(unsafe { fork() })?;
+    if pid == 0 {
+        let error = command.run();
+        crate::message::say(&format!("could not run {}: {error}", command.name));
+        // SAFETY: this ends the process.
+        unsafe { _exit(exit_code(&error)) }
+    }
+    Ok(pid)
+}
+
+/// Goes on twice: returns whether this is the child.
+pub(crate) fn split() -> io::Result<bool> {
+    // SAFETY: this process has one thread, so that the child may go on as it likes.
+    check(unsafe { fork() }).map(|pid| pid == 0)
+}
+
 /// Becomes the command; returns why that cannot be.
 pub(crate) fn become_command(command: &[OsString]) -> io::Error {
     match Command::new(command) {

@@ -79,6 +79,11 @@ impl Tools {
         Ok(Self { tools: tools.into_iter().collect() })
     }
 
+    /// Returns whether there are none: then the companion has nothing but the program that starts commands.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tools.is_empty()
+    }
+
     pub(crate) fn has(&self, path: &Path) -> bool {
         self.tools.contains_key(path)
     }

@@ -1,0 +1,117 @@
+//! The files beside the program that starts commands where pib records what they fetch.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::moment::Moment;
+
+use super::date;
+use super::error::DebianError;
+use super::mirror::{DEFAULT, DEFAULT_SECURITY, MAIN, PAST, SECURITY};
+use super::rootfs::Tree;
+
+/// Raise it when the same program would give another image.
+const VERSION: &str = "pib relay 1";
+/// The place at which the recorder's socket is mounted, in the image of the program.
+const SOCKET: &str = "recorder";
+/// The place of the certificate of the authority that vouches for the recorder.
+const AUTHORITY: &str = "ca.pem";
+/// What apt is told: whom to trust where it speaks to the recorder as to a server.
+const RECORD: &str = "Acquire::https::CAInfo \"/.pib/ca.pem\";\n";
+/// What it is told as well where it reads indexes of the past: that their time is over is no news. What they are is checked
+/// all the same, by Debian's signature.
+const REPLAY: &str = "Acquire::https::CAInfo \"/.pib/ca.pem\";\nAcquire::Check-Valid-Until \"false\";\n\
+                      Acquire::Check-Date \"false\";\n";
+/// What wget is told, which knows no variable for that.
+const WGET: &str = "ca_certificate = /.pib/ca.pem\n";
+/// The files that programs are told so by, and what they say.
+const FILES: [(&str, &str); 3] = [("record.conf", RECORD), ("replay.conf", REPLAY), ("wgetrc", WGET)];
+
+/// The variables by which programs are told whom to trust where they speak to the recorder as to a server, with their
+/// values. Each is the program's own; there is none that all of them know.
+pub const RECORD_VARIABLES: [(&str, &str); 9] = [
+    ("APT_CONFIG", "/.pib/record.conf"),
+    ("CARGO_HTTP_CAINFO", "/.pib/ca.pem"),
+    ("CURL_CA_BUNDLE", "/.pib/ca.pem"),
+    ("GIT_SSL_CAINFO", "/.pib/ca.pem"),
+    ("NODE_EXTRA_CA_CERTS", "/.pib/ca.pem"),
+    ("PIP_CERT", "/.pib/ca.pem"),
+    ("REQUESTS_CA_BUNDLE", "/.pib/ca.pem"),
+    ("SSL_CERT_FILE", "/.pib/ca.pem"),
+    ("WGETRC", "/.pib/wgetrc"),
+];
+/// The variable that is another one where what was recorded is given again (apt.conf(5)).
+pub const REPLAY_VARIABLE: (&str, &str) = ("APT_CONFIG", "/.pib/replay.conf");
+
+/// Adds the files to an image that is mounted at `/.pib`.
+pub(super) fn add_files(tree: &mut Tree<impl Write>) -> io::Result<()> {
+    for place in [SOCKET, AUTHORITY] {
+        tree.add_file(place, 0o644, 0, io::empty())?;
+    }
+    for (name, text) in FILES {
+        tree.add_file(name, 0o644, text.len() as u64, text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Returns the digest of all that decides the image of a program that starts commands, and has no tools beside it.
+pub fn relay_key(runner: &[u8]) -> Digest {
+    let mut key = KeyHasher::new(VERSION);
+    for (name, text) in FILES {
+        key.field(name).field(text);
+    }
+    key.field(runner);
+    key.finish()
+}
+
+/// Writes that image, a tar, to the file at `path`.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_relay(path: &Path, runner: &[u8]) -> Result<(), DebianError> {
+    let write = |mut tree: Tree<io::BufWriter<std::fs::File>>| {
+        tree.add_file("run", 0o755, runner.len() as u64, runner)?;
+        tree.add_file("tools", 0o644, 0, io::empty())?;
+        add_files(&mut tree)?;
+        tree.finish()?.flush()
+    };
+    write(Tree::replace(path, 0)?).map_err(DebianError::io("writing", path))
+}
+
+/// Returns the archives of Debian, each with the address at which its archive of the past has it as of a moment
+/// (<https://snapshot.debian.org/>).
+pub fn past_archives(moment: Moment) -> [(&'static str, String); 2] {
+    let stamp = date::stamp(moment.seconds());
+    [(DEFAULT, MAIN), (DEFAULT_SECURITY, SECURITY)]
+        .map(|(public, name)| (public, format!("{PAST}/{name}/{stamp}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_has_the_program_and_a_place_for_the_socket() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write_relay(file.path(), b"program").unwrap();
+        let mut archive = tar::Archive::new(file.reopen().unwrap());
+        let names = archive.entries().unwrap().map(|entry| {
+            let entry = entry.unwrap();
+            (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap() & 0o777)
+        });
+        let names: Vec<(String, u32)> = names.collect();
+        let files = ["tools", "recorder", "ca.pem", "record.conf", "replay.conf", "wgetrc"];
+        let expected = std::iter::once(("run", 0o755)).chain(files.map(|name| (name, 0o644)));
+        assert_eq!(names, expected.map(|(name, mode)| (name.to_owned(), mode)).collect::<Vec<_>>());
+        assert_ne!(relay_key(b"program"), relay_key(b"another"));
+    }
+
+    #[test]
+    fn the_past_is_asked_by_the_moment() {
+        let [(public, main), (_, security)] = past_archives("2026-11-21T09:15:44Z".parse().unwrap());
+        assert_eq!(public, "http://deb.debian.org/debian");
+        assert_eq!(main, "https://snapshot.debian.org/archive/debian/20261121T091544Z");
+        assert_eq!(security, "https://snapshot.debian.org/archive/debian-security/20261121T091544Z");
+    }
+}
