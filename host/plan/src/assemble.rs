@@ -16,7 +16,7 @@ use crate::dockerfile::{Line, MAX_PART_LINE, Template, is_image_name, is_variabl
 use crate::id::{Arch, Digest, KeyHasher};
 use crate::ingredients::Ingredients;
 use crate::merge::{self, Fitted};
-use crate::native::Native;
+use crate::moment::Moment;
 
 pub use error::{AssembleError, MAX_LAYERS};
 pub use input::{
@@ -39,23 +39,24 @@ fn check_values(stages: &[StageInput]) -> Result<(), AssembleError> {
 }
 
 /// Checks that what stages start from is a name.
-fn check_base(base: &BaseRef, native: Option<&Native>) -> Result<(), AssembleError> {
+fn check_base(base: &BaseRef, extras: &Extras<'_>) -> Result<(), AssembleError> {
     let (BaseRef::ContainerImage(name) | BaseRef::ForeignImage(name) | BaseRef::ContextTar(name)) = base;
-    let mut names = native.map(|native| &native.image).into_iter().chain([name]);
+    let (native, relay) = (extras.native.map(|native| &native.image), extras.relay.map(|relay| &relay.image));
+    let mut names = native.into_iter().chain(relay).chain([name]);
     match names.find(|name| !is_image_name(name)) {
         Some(name) => Err(AssembleError::NotABase { name: name.clone() }),
         None => Ok(()),
     }
 }
 
-/// Assembles the stages, which start from `base`, whose content is `base_digest`.
+/// Assembles the stages, which start from `base` and stand on what has the digest `ground` ([`ground()`]).
 ///
 /// # Errors
 /// When there is no stage, or the stages have more layers than engines take, also after merging.
 pub fn assemble(
     arch: Arch,
     base: &BaseRef,
-    base_digest: &Digest,
+    ground: &Digest,
     stages: &[StageInput],
     extras: &Extras<'_>,
 ) -> Result<BuildPlan, AssembleError> {
@@ -63,11 +64,11 @@ pub fn assemble(
         return Err(AssembleError::NoStages);
     }
     check_values(stages)?;
-    check_base(base, extras.native)?;
+    check_base(base, extras)?;
     let mut unpinned = reach::check(stages)?;
     let fitted = merge::fit(stages)?;
     let context = reach::context(stages);
-    let base_key = base_key(arch, base_digest);
+    let base_key = base_key(arch, ground);
     let (mut key, mut form) = (base_key, None);
     let mut writer = writer::Writer::new(extras, base);
     let mut planned: Vec<PlannedStage> = Vec::with_capacity(stages.len());
@@ -108,16 +109,25 @@ pub fn check(stages: &[StageInput]) -> Result<(), AssembleError> {
     merge::fit(stages).map(drop)
 }
 
-/// Returns the keys of stages, which start from a base of this content: each is the digest of everything that decides its
+/// Returns the keys of stages, which stand on what has the digest `ground` ([`ground()`]): each is the digest of everything that decides its
 /// stage's result.
-pub fn stage_keys(arch: Arch, base_digest: &Digest, stages: &[StageInput]) -> Vec<Digest> {
+pub fn stage_keys(arch: Arch, ground: &Digest, stages: &[StageInput]) -> Vec<Digest> {
     let context = reach::context(stages);
-    let mut key = base_key(arch, base_digest);
+    let mut key = base_key(arch, ground);
     let mut next = |stage| {
         key = stage_key(&key, stage, &reach::copied(stage, &context));
         key
     };
     stages.iter().map(&mut next).collect()
+}
+
+/// Returns the digest of what the stages of a project stand on: the base, and the moment that the packages are of which
+/// their parts install, where that is settled.
+pub fn ground(base: &Digest, snapshot: Option<Moment>) -> Digest {
+    let Some(moment) = snapshot else { return *base };
+    let mut hasher = KeyHasher::new("pib ground 1");
+    hasher.field(base.as_bytes()).field(moment.to_string());
+    hasher.finish()
 }
 
 fn base_key(arch: Arch, digest: &Digest) -> Digest {
@@ -129,9 +139,12 @@ fn base_key(arch: Arch, digest: &Digest) -> Digest {
 /// What decides a stage's result is taken by name, here and below: a further field cannot be forgotten. A version is in the
 /// lock, and native programs give the same.
 fn stage_key(before: &Digest, stage: &StageInput, copied: &[&ContextFile]) -> Digest {
-    let StageInput { name, version: _, args, part, files, native: _, secrets } = stage;
+    let StageInput { name, version: _, args, part, files, native: _, recorded, secrets } = stage;
     let mut hasher = KeyHasher::new("pib stage key 3");
     hasher.field(before.as_bytes()).field(name.as_str()).field(&part.text);
+    if *recorded {
+        hasher.field("recorded");
+    }
     hasher.field((args.len() as u64).to_le_bytes());
     for Arg { name, value, keyed } in args {
         // Whatever its value is, a part sees whether there is one.

@@ -13,6 +13,7 @@ fn stage(name: &str, arg: &str, text: &str) -> StageInput {
         part: part::check("p", text).unwrap(),
         files: vec![],
         native: true,
+        recorded: false,
         secrets: vec![],
     }
 }

@@ -18,6 +18,9 @@ pub struct Ingredients {
     pub files: BTreeMap<String, String>,
     /// The secrets' keyed digests.
     pub secrets: BTreeMap<String, Option<Digest>>,
+    /// Whether what its part fetches is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recorded: bool,
     /// How its instructions are merged, where they are. That is in no key, since the result is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<Digest>,
@@ -36,6 +39,7 @@ impl Ingredients {
             args: stage.args.iter().map(|arg| (arg.name.clone(), value(arg))).collect(),
             files: files.collect(),
             secrets: stage.secrets.iter().map(|secret| (secret.id.clone(), secret.digest)).collect(),
+            recorded: stage.recorded,
             merged,
         }
     }
@@ -45,6 +49,10 @@ impl Ingredients {
         let mut found = Vec::new();
         if self.part != before.part {
             found.push("its part changed".to_owned());
+        }
+        if self.recorded != before.recorded {
+            let now = if self.recorded { "recorded" } else { "open" };
+            found.push(format!("its network is {now} now"));
         }
         changes(&before.args, &self.args, |name, change| {
             found.push(match change {

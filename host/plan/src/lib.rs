@@ -19,6 +19,7 @@
 //! | [`snapshot`] | the packages that a base is made of |
 //! | [`lockfile`] | `pib.lock` |
 //! | [`recording`] | `pib.fetch.lock`: the responses that parts were given |
+//! | [`relay`] | tells a Dockerfile of what records these responses |
 //! | [`moment`] | a moment of the calendar |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
@@ -61,6 +62,7 @@ pub mod part;
 pub mod path;
 pub mod record;
 pub mod recording;
+pub mod relay;
 pub mod resolve;
 pub mod secret;
 pub mod size;

@@ -54,6 +54,7 @@ impl Lockfile {
             dependencies: resolved.entry.deps.keys().cloned().collect(),
         };
         let mut lock = Self {
+            snapshot: self.snapshot,
             fetch: self.fetch,
             bases: self.bases.clone(),
             stages: resolution.stages.iter().map(stage).collect(),
@@ -122,16 +123,16 @@ impl Lockfile {
     /// Returns the digest of what the lock holds to, with this one of its bases: the others are for other targets.
     ///
     /// Where stages and bases come from is no part of it: what is the same stays so at another address. Nor are
-    /// dependencies, since the order that follows from them is in the keys of the stages, and a base's packages, since
-    /// its digest stands for them.
+    /// dependencies, since the order that follows from them is in the keys of the stages; a base's packages, since
+    /// its digest stands for them; and the recording, of which the files that came of it are another sign.
     pub fn content(&self, base: Option<&LockedBase>) -> Digest {
         fn optional(hasher: &mut KeyHasher, digest: Option<&Digest>) {
             hasher.field(digest.map_or(&[][..], |digest| digest.as_bytes()));
         }
         // Each is taken by name: a further one cannot be forgotten here.
-        let Self { fetch, bases: _, stages, targets: _ } = self;
+        let Self { snapshot, fetch: _, bases: _, stages, targets: _ } = self;
         let mut hasher = KeyHasher::new("pib lock content 1");
-        optional(&mut hasher, fetch.as_ref());
+        hasher.field(snapshot.map_or_else(String::new, |moment| moment.to_string()));
         if let Some(LockedBase { arch, os, release, recipe, digest, epoch, source: _, snapshot: _ }) = base {
             hasher.field(arch.as_str()).field(os).field(release);
             optional(&mut hasher, recipe.as_ref());

@@ -116,13 +116,13 @@ impl Native {
 
     /// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
     pub fn tidy(&self) -> String {
-        format!("{}\n", self.tidy_line().text())
+        format!("{}\n", tidy_line().text())
     }
+}
 
-    /// Returns the same, without a line break.
-    pub(crate) fn tidy_line(&self) -> Line {
-        Line::new("RUN").list(["/bin/sh", "-c", &format!("[ ! -d {ROOT} ] || rmdir {ROOT}")])
-    }
+/// Returns the instruction that removes the empty folder that some engines leave at the place of a mount.
+pub(crate) fn tidy_line() -> Line {
+    Line::new("RUN").list(["/bin/sh", "-c", &format!("[ ! -d {ROOT} ] || rmdir {ROOT}")])
 }
 
 #[cfg(test)]
@@ -148,6 +148,7 @@ mod tests {
                 part: part::check("p", text).unwrap(),
                 files: vec![],
                 native: *native,
+                recorded: false,
                 secrets: vec![],
             })
             .collect();

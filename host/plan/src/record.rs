@@ -149,6 +149,7 @@ mod tests {
             part: part::check("p", text).unwrap(),
             files: vec![],
             native: true,
+            recorded: false,
             secrets: vec![],
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Need {
     pub(crate) packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 11] = [
+const NEEDS: [Need; 12] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need {
         what: "a container engine",
@@ -45,6 +45,7 @@ const NEEDS: [Need; 11] = [
     },
     Need { what: "what makes certificates for tests", there: || has("openssl"), packages: &["openssl"] },
     Need { what: "a terminal without a display", there: || has("tmux"), packages: &["tmux"] },
+    Need { what: "what shows programs another day", there: || has("faketime"), packages: &["faketime"] },
     Need { what: "what notes system calls", there: || has("strace"), packages: &["strace"] },
     Need { what: "an ssh client", there: || has("ssh") && has("ssh-keygen"), packages: &["openssh-client"] },
 ];

@@ -4,7 +4,7 @@
 //! <root>/bases/<hex>.tar          a base, named by the digest of its bytes
 //! <root>/bases/recipes/<hex>      the digest of the base that a recipe made last
 //! <root>/bases/packages/<hex>     the packages that the base with this digest was made of, for the locks of projects
-//! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last
+//! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last, or of the program without tools
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
 //! <root>/bases/lock               held while a base is being made
@@ -14,7 +14,7 @@
 //! Every file gets its name when it is whole, so that a pib that is killed leaves nothing half-done.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use pib_debian::CompanionRecipe;
@@ -76,8 +76,7 @@ impl BaseCache {
 
     /// Returns the base that the recipe made last, if it is still there.
     pub fn find_recipe(&self, recipe: &Bootstrap) -> Option<StoredBase> {
-        let text = pib_file::read_text(self.recipe_path(recipe), MAX_NAME).ok()?;
-        self.find(text.trim().parse().ok()?)
+        self.noted(&self.recipe_path(recipe))
     }
 
     /// Forgets which base the recipe made last, so that it is made anew; the base itself stays.
@@ -128,8 +127,7 @@ impl BaseCache {
 
     /// Returns the companion that the recipe made last, if it is still there.
     pub fn find_companion(&self, recipe: &CompanionRecipe) -> Option<StoredBase> {
-        let text = pib_file::read_text(self.companion_path(recipe), MAX_NAME).ok()?;
-        self.find(text.trim().parse().ok()?)
+        self.noted(&self.companion_path(recipe))
     }
 
     /// Keeps a finished companion as what `recipe` made.
@@ -146,6 +144,33 @@ impl BaseCache {
         let stored = self.keep(file, digest)?;
         self.note(self.companion_path(recipe), digest)?;
         Ok(stored)
+    }
+
+    /// Returns the image of a program that starts commands; it is made where it is not there.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn relay(&self, runner: &[u8]) -> Result<StoredBase, BaseError> {
+        let note = self.bases().join("companions").join(pib_debian::relay_key(runner).hex());
+        if let Some(found) = self.noted(&note) {
+            return Ok(found);
+        }
+        let folder = self.bases();
+        fs::create_dir_all(&folder).map_err(BaseError::io("creating", &folder))?;
+        let file =
+            tempfile::NamedTempFile::new_in(&folder).map_err(BaseError::io("creating a file in", &folder))?;
+        pib_debian::write_relay(file.path(), runner)
+            .map_err(|error| BaseError::Stream(io::Error::other(error)))?;
+        let digest = digest_file(file.path())?;
+        let stored = self.keep(file, digest)?;
+        self.note(note, digest)?;
+        Ok(stored)
+    }
+
+    /// Returns the base whose digest a file holds, if both are there.
+    fn noted(&self, note: &Path) -> Option<StoredBase> {
+        let text = pib_file::read_text(note, MAX_NAME).ok()?;
+        self.find(text.trim().parse().ok()?)
     }
 
     fn companion_path(&self, recipe: &CompanionRecipe) -> PathBuf {

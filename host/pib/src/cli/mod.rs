@@ -19,6 +19,7 @@ mod outdated;
 mod output;
 mod plan;
 mod publish;
+mod push;
 mod remove;
 mod run;
 mod search;
@@ -107,6 +108,7 @@ enum Command {
     Outdated(outdated::Outdated),
     Why(why::Why),
     Fetch(fetch::Fetch),
+    Push(push::Push),
     Vendor(vendor::Vendor),
     Trust(trust::Trust),
     Cache(cache::Cache),
@@ -183,6 +185,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Outdated(args) => outdated::run(session, json, args).await,
             Command::Why(args) => why::run(session, json, args).await,
             Command::Fetch(args) => fetch::run(session, json, args).await,
+            Command::Push(args) => push::run(session, json, args).await,
             Command::Vendor(args) => vendor::run(session, json, args).await,
             Command::Trust(args) => trust::run(session, json, args).await,
             Command::Cache(args) => cache::run(session, json, args).await,

@@ -8,6 +8,9 @@ use crate::ops::{self, Error, Session};
 /// Show the stages that have a newer version than the locked one
 #[derive(Debug, Args)]
 pub(super) struct Outdated {
+    /// Show instead the packages of which mirrors have a newer version than the lock or its recording names
+    #[arg(long, conflicts_with = "offline")]
+    packages: bool,
     /// Use no network
     #[arg(long)]
     offline: bool,
@@ -18,6 +21,9 @@ pub(super) struct Outdated {
 
 pub(super) async fn run(session: &Session, json: bool, args: Outdated) -> Result<(), Error> {
     let session = &session.for_target(args.target.as_deref());
-    let list = ops::browse::outdated(session, args.offline).await?;
-    print_as(json, &list, |list| super::text::outdated_text(list))
+    let (list, what) = match args.packages {
+        true => (ops::newer_packages::outdated_packages(session).await?, "package"),
+        false => (ops::browse::outdated(session, args.offline).await?, "stage"),
+    };
+    print_as(json, &list, |list| super::text::outdated_text(list, what))
 }

@@ -8,12 +8,15 @@ use crate::ops::{self, Error, Session};
 /// Move pib.lock to newer versions of all stages, or of some
 #[derive(Debug, Args)]
 pub(super) struct Update {
-    /// The stages that may move; all, and the base, where none is named
+    /// The stages that may move; all, the base and the packages, where none is named
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
     /// Have the next build make the base anew; alone, no stage moves
     #[arg(long, conflicts_with = "precise")]
     base: bool,
+    /// Begin a new snapshot of the packages that parts install; alone, no stage moves
+    #[arg(long, conflicts_with = "precise")]
+    packages: bool,
     /// Move the stage to exactly this version, or a stage from git to this commit
     #[arg(long, value_name = "VERSION", requires = "stages")]
     precise: Option<String>,
@@ -29,8 +32,9 @@ pub(super) struct Update {
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Update) -> Result<(), Error> {
-    let Update { stages, base, precise, accept_republished, dry_run, offline } = args;
-    let options = ops::update::UpdateOptions { stages, base, precise, accept_republished, dry_run, offline };
+    let Update { stages, base, packages, precise, accept_republished, dry_run, offline } = args;
+    let options =
+        ops::update::UpdateOptions { stages, base, packages, precise, accept_republished, dry_run, offline };
     let updated = ops::update::update(session, &options).await?;
     print_as(json, &updated, ops::update::Updated::to_text)
 }

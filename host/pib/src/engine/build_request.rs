@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pib_plan::assemble::BuildPlan;
 use pib_plan::id::StageName;
 
+use pib_buildkit::Socket;
 use pib_event::Mask;
 
 /// A build to be done.
@@ -26,6 +27,12 @@ pub struct BuildRequest<'a> {
     pub host_name: Option<String>,
     /// What RUN instructions may mount with `--mount=type=secret,id=...`.
     pub secrets: Vec<Secret>,
+    /// A socket that RUN instructions mount, and that leads to pib; BuildKit only.
+    pub socket: Option<Socket>,
+    /// What RUN instructions may mount as they mount secrets, and need not be hidden.
+    pub texts: Vec<Secret>,
+    /// Whether RUN instructions reach no network; BuildKit only.
+    pub isolated: bool,
 }
 
 /// A secret for the build. It never becomes part of a layer.
@@ -49,6 +56,9 @@ impl<'a> BuildRequest<'a> {
             no_cache: false,
             host_name: None,
             secrets: Vec::new(),
+            socket: None,
+            texts: Vec::new(),
+            isolated: false,
         }
     }
 

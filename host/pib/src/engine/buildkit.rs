@@ -104,8 +104,10 @@ async fn attempt(
     let context = ContextServer::new(&request.plan.dockerfile, &request.plan.context);
     let failure = context.failure();
     let repository = request.tag.split_once(':').map_or(request.tag, |(repository, _)| repository);
-    let secrets = request.secrets.iter().map(|secret| (secret.id.clone(), secret.value.clone())).collect();
+    let given = request.secrets.iter().chain(&request.texts);
+    let secrets = given.map(|secret| (secret.id.clone(), secret.value.clone())).collect();
     let services = Services::new(context, format!("pib:{repository}")).with_secrets(secrets);
+    let services = services.with_socket(request.socket.clone());
     let (session, control) = open(client, services).await?;
     let solve = Solve { attributes: attributes(request), output: Output::Image(request.tag.to_owned()) };
     let mut progress = Progress::new(request.plan, request.mask(), reporter);
@@ -184,12 +186,16 @@ fn failed(doing: &'static str, error: &ControlError) -> Option<EngineError> {
 /// What tells BuildKit's Dockerfile reader the host name of containers (its reference, "BuildKit built-in build args").
 const HOST_NAME: &str = "build-arg:BUILDKIT_SANDBOX_HOSTNAME";
 
+/// What tells it which network RUN instructions have (`docker build --network`).
+const NETWORK: &str = "force-network-mode";
+
 fn attributes(request: &BuildRequest<'_>) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), "Dockerfile".to_owned()),
         ("platform".to_owned(), request.plan.arch.platform().to_owned()),
     ]);
     attributes.extend(request.docker_target().map(|target| ("target".to_owned(), target)));
+    attributes.extend(request.isolated.then(|| (NETWORK.to_owned(), "none".to_owned())));
     attributes.extend(request.no_cache.then(|| ("no-cache".to_owned(), String::new())));
     attributes.extend(request.labels.iter().map(|(key, value)| (format!("label:{key}"), value.clone())));
     let host_name = request.host_name.iter();

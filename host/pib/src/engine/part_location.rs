@@ -78,6 +78,7 @@ mod tests {
             part: pib_plan::part::check("part", text).unwrap(),
             files: vec![],
             native: true,
+            recorded: false,
             secrets: vec![],
         };
         let stages = [

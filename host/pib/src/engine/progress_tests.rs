@@ -11,6 +11,7 @@ fn plan() -> BuildPlan {
         part: pib_plan::part::check("part", text).unwrap(),
         files: vec![],
         native: true,
+        recorded: false,
         secrets: vec![],
     };
     let stages = [stage("__init__", "RUN a\n"), stage("set", "ENV X=1\n"), stage("os", "\nRUN b\nRUN c\n")];

@@ -10,19 +10,22 @@ use serde::Serialize;
 
 use crate::bases::BaseCache;
 use crate::hooks::{self, Host, Limits};
+use crate::pipeline::recording;
 use crate::pipeline::records::{self, Records};
 use crate::project::{Error, Session, blocking, cache_lock};
 use crate::source;
 use pib_event::ReporterExt as _;
+use pib_recorder::Store;
 
 /// The folders of the cache, and what each holds.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("stages", "unpacked stages"),
     ("registries", "index files of registries"),
     ("git", "copies of git repositories"),
     ("bases", "bases and native tools"),
     ("debs", "packages of bases"),
     (hooks::CACHE_FOLDER, "compiled hooks and their answers"),
+    (recording::STORE, "what parts of stages have fetched"),
     (records::FOLDER, "which container images pib has built"),
 ];
 /// What is no item, but how the cache works.
@@ -90,6 +93,9 @@ pub async fn verify(session: &Session) -> Result<Verified, Error> {
         let fail = |error| Error::io("check the cache in", &folder, error);
         let (answers, damaged) = Host::new(&root, Limits::default()).verify_cache().map_err(fail)?;
         whole += answers;
+        removed.extend(damaged);
+        let (fetched, damaged) = Store::verify(&root.join(recording::STORE)).map_err(fail)?;
+        whole += fetched;
         removed.extend(damaged);
         let (built, damaged) = records.verify().map_err(fail)?;
         whole += built;

@@ -276,7 +276,9 @@ async fn registries(session: &Session, project: Option<&Project>, offline: bool)
 
 async fn mirror(session: &Session, project: &Project) -> Check {
     const NAME: &str = "the mirror of packages";
-    let mirror = Mirrors::of(session, &project.manifest).build;
+    let mirrors = Mirrors::of(session, &project.manifest);
+    let own = mirrors.own.into_iter().find(|(public, _)| *public == mirrors.public);
+    let mirror = own.map_or(mirrors.build, |(_, own)| own);
     let address = format!("{mirror}/dists/{}/Release", project.manifest.project.release);
     let remedy =
         "See whether this machine reaches it, or name another one: `mirror` in [project] of pib.toml.";

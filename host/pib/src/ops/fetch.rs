@@ -7,7 +7,7 @@ use pib_plan::id::INIT;
 use serde::Serialize;
 
 use crate::pipeline::resolve_all::resolve_all;
-use crate::pipeline::{Resolved, base_source};
+use crate::pipeline::{Resolved, base_source, recording, stores};
 use crate::project::{Error, LockMode, Project, Session};
 use crate::source::Package;
 
@@ -19,10 +19,17 @@ pub struct FetchSummary {
     /// The bases whose packages the lock names, as `arch packages`: those of each architecture are there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub packages: BTreeMap<String, usize>,
+    /// How many of the files that parts fetch.
+    #[serde(skip_serializing_if = "is_none")]
+    pub recorded: usize,
 }
 
-/// Resolves the stages of the project and of its targets, fetches them and the packages of the bases that the lock names,
-/// and writes the lock where it changes.
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+/// Resolves the stages of the project and of its targets, fetches them, the packages of the bases that the lock names and what
+/// parts were recorded to fetch, and writes the lock where it changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
@@ -45,7 +52,11 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
         }
     }
     all.write_lock(mode)?;
-    Ok(FetchSummary { stages, packages })
+    let recorded = match all.parts.first() {
+        Some(part) => recording::fill(session, &part.project, mode).await?,
+        None => 0,
+    };
+    Ok(FetchSummary { stages, packages, recorded })
 }
 
 /// Fetches the packages of a part's base; returns its architecture and their number, where the lock names them.
@@ -60,6 +71,7 @@ async fn fetch_base(
     // What cannot be built has no base; a build says why.
     let Ok(source) = base_source::source(manifest, dir, init) else { return Ok(None) };
     let locked = part.lock.base(WantedBase { project: &manifest.project, source: &source });
-    let count = base_source::fetch_packages(session, mode, &source, locked).await?;
+    let places = stores::places(dir, manifest);
+    let count = base_source::fetch_packages(session, mode, &places, &source, locked).await?;
     Ok(count.map(|count| (manifest.project.arch.to_string(), count)))
 }

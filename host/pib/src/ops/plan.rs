@@ -88,8 +88,12 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
         .flatten();
     let owner = project.cache_owner();
     let packages = PackageCache::of(&project.manifest.project, &owner);
-    let extras =
-        Extras { native: native.as_ref(), packages: packages.as_ref(), caches: Some(&owner), rerun: None };
+    let extras = Extras {
+        native: native.as_ref(),
+        packages: packages.as_ref(),
+        caches: Some(&owner),
+        ..Extras::default()
+    };
     let plan = based.assemble(&based.reference, &extras)?;
     plan.unpinned(plan.stages.len() - 1).into_iter().for_each(|told| session.reporter.warn(told));
     let verdicts = record.judge(&plan);

@@ -19,10 +19,12 @@ use pib_plan::base::BaseSource;
 /// What may move.
 #[derive(Debug, Clone, Default)]
 pub struct UpdateOptions {
-    /// The stages; none for all, and the base with them.
+    /// The stages; none for all, and the base and the packages with them.
     pub stages: Vec<String>,
     /// Move the base, too.
     pub base: bool,
+    /// Move the packages that parts install, too.
+    pub packages: bool,
     /// Move the one stage to exactly this version; one from git to this commit.
     pub precise: Option<String>,
     /// Take another content of the named stages for a version or tag that is locked.
@@ -55,9 +57,11 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let mode = LockMode { locked: false, offline: options.offline };
-    let with_base = options.base || (options.stages.is_empty() && options.precise.is_none());
-    // With `--base` alone no stage moves.
-    let (update, pins) = match options.base && options.stages.is_empty() {
+    let is_named = options.base || options.packages;
+    let everything = options.stages.is_empty() && options.precise.is_none() && !is_named;
+    let (with_base, packages) = (options.base || everything, options.packages || everything);
+    // With `--base` or `--packages` alone no stage moves.
+    let (update, pins) = match is_named && options.stages.is_empty() {
         true => (Update::None, BTreeMap::new()),
         false => which(options, &project)?,
     };
@@ -66,7 +70,8 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
         (Update::Precise(name, _), true) => vec![name.clone()],
         _ => Vec::new(),
     };
-    let moves = Moves { update, pins, republished, vendor: vendored::open(session, &project)? };
+    let vendor = vendored::open(session, &project)?;
+    let moves = Moves { update, pins, republished, packages, vendor };
     let mut all = resolve_all_moving(session, &project, mode, moves).await?;
     if with_base {
         all.parts.iter_mut().for_each(Resolved::drop_bases);

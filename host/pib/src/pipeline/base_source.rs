@@ -15,12 +15,13 @@ use pib_plan::record::Ingredients;
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::labels::LABEL;
-use super::{connection, native};
+use super::{connection, native, stores};
 use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
 use crate::source::Package;
 use pib_event::ReporterExt as _;
+use pib_recorder::RemoteStore;
 
 /// Returns where the project's base comes from: its own `[base]`, or what its init stage asks for.
 pub(crate) fn source(
@@ -95,13 +96,16 @@ pub(crate) async fn ensure(
     mode: LockMode,
     source: &BaseSource,
     locked: Option<&LockedBase>,
-    manifest: &ProjectManifest,
+    (dir, manifest): (&std::path::Path, &ProjectManifest),
     native: bool,
 ) -> Result<StoredBase, Error> {
     let cache = BaseCache::new(&session.cache);
     if let Some(found) = find(&cache, source, locked) {
         cache_lock::used(&found.path);
         return Ok(found);
+    }
+    if let (BaseSource::Bootstrap(_), Some(snapshot)) = (source, snapshot(locked)) {
+        stores::fill(session, mode, &stores::places(dir, manifest), &cache.debs(), snapshot).await?;
     }
     if mode.offline && !is_here(&cache, source, locked) {
         return Err(Error::BaseOffline);
@@ -169,11 +173,15 @@ fn snapshot(locked: Option<&LockedBase>) -> Option<&BaseSnapshot> {
 pub(crate) async fn fetch_packages(
     session: &Session,
     mode: LockMode,
+    places: &[RemoteStore],
     source: &BaseSource,
     locked: Option<&LockedBase>,
 ) -> Result<Option<usize>, Error> {
     let cache = BaseCache::new(&session.cache);
     let (BaseSource::Bootstrap(recipe), Some(snapshot)) = (source, snapshot(locked)) else { return Ok(None) };
+    if find(&cache, source, locked).is_none() {
+        stores::fill(session, mode, places, &cache.debs(), snapshot).await?;
+    }
     if find(&cache, source, locked).is_none() && !is_here(&cache, source, locked) {
         if mode.offline {
             return Err(Error::BaseOffline);

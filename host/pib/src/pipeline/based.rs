@@ -1,9 +1,10 @@
 //! What the first stage starts from: the base that the lock holds, or one that is made or fetched now.
 
-use pib_plan::assemble::{self, BaseRef};
+use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras};
 use pib_plan::base::{BaseSource, WantedBase};
 use pib_plan::id::Digest;
 use pib_plan::lockfile::{LockedBase, Lockfile};
+use pib_plan::manifest::project::Network;
 
 use super::StageOptions;
 use super::base_source;
@@ -21,6 +22,8 @@ pub(crate) struct Based {
     pub(crate) reference: BaseRef,
     /// The digest of the base.
     pub(crate) digest: Digest,
+    /// The digest of what the stages stand on: the base, and the snapshot of packages where there is one.
+    ground: Digest,
     /// What the image's times are clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
     /// What the lock says of the base.
@@ -122,9 +125,10 @@ impl Rendered {
         options: &StageOptions,
         locked: Option<&LockedBase>,
     ) -> Result<StoredBase, Error> {
-        let manifest = &self.packages.project().manifest;
-        let native = options.wants_native(manifest);
-        base_source::ensure(session, options.lock, &self.base, locked, manifest, native).await
+        let project = self.packages.project();
+        let native = options.wants_native(&project.manifest);
+        let whose = (&*project.dir, &project.manifest);
+        base_source::ensure(session, options.lock, &self.base, locked, whose, native).await
     }
 }
 
@@ -148,8 +152,10 @@ impl Based {
         if let Some(locked) = &locked {
             lock.set_base(locked.clone());
         }
-        let keys = assemble::stage_keys(manifest.project.arch, &digest, &rendered.inputs);
-        Self { rendered, reference, digest, epoch, locked, lock, keys }
+        let recorded = manifest.build.network == Network::Recorded;
+        let ground = assemble::ground(&digest, lock.snapshot.filter(|_| recorded));
+        let keys = assemble::stage_keys(manifest.project.arch, &ground, &rendered.inputs);
+        Self { rendered, reference, digest, ground, epoch, locked, lock, keys }
     }
 
     /// Returns the base's tarball; nothing where the base is a container image, which has none.
@@ -199,6 +205,15 @@ impl Based {
             return Ok(false);
         }
         write_lock(self.rendered.packages.project(), &self.lock, mode)
+    }
+
+    /// Assembles the stages on a base that the engine finds by `base`.
+    ///
+    /// # Errors
+    /// When the stages make more layers than engines take.
+    pub(crate) fn assemble(&self, base: &BaseRef, extras: &Extras<'_>) -> Result<BuildPlan, Error> {
+        let arch = self.rendered.packages.project().manifest.project.arch;
+        Ok(assemble::assemble(arch, base, &self.ground, &self.rendered.inputs, extras)?)
     }
 
     /// Returns the key of the last stage that is wanted.

@@ -99,6 +99,7 @@ mod tests {
             part: pib_plan::part::check("p", text).unwrap(),
             files: vec![],
             native: true,
+            recorded: false,
             secrets: vec![],
         }
     }

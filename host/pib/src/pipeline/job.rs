@@ -4,18 +4,19 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use pib_file::Folder;
-use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
-use pib_plan::id::StageName;
+use pib_plan::assemble::{BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
+use pib_plan::id::{Digest, StageName};
 use pib_plan::packages::{self, CacheOwner, PackageCache};
 use pib_plan::record::BuildRecord;
 
 use super::based::Based;
 use super::labels::{KEY_LABEL, LABEL, labels};
+use super::recording::{self, RecordedNetwork};
 use super::records::Records;
 use super::{NoCache, StageOptions, Trial, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
-use crate::project::{Error, Project, Session, files};
+use crate::project::{Error, LockMode, Project, Session, files};
 use pib_event::ReporterExt as _;
 
 /// A build that an engine can begin: it has what the first stage starts from.
@@ -29,6 +30,8 @@ pub(crate) struct Job {
     caches: CacheOwner,
     /// Whether the engine has the result already.
     is_built: bool,
+    /// What its parts reach, where that is recorded.
+    network: Option<RecordedNetwork>,
 }
 
 /// Stages that an engine has built.
@@ -42,6 +45,8 @@ pub(crate) struct Built {
     pub(crate) trial: Option<Trial>,
     /// Whose the caches are that its parts mounted.
     caches: CacheOwner,
+    /// The digest of what its parts were given, where that is recorded.
+    pub(crate) recording: Option<Digest>,
 }
 
 /// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
@@ -60,11 +65,15 @@ pub(crate) async fn job(
     let suffix = options.trial.map_or("", Trial::suffix);
     let tag = format!("pib/{}:{}{suffix}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;
-    let mut tools = None;
+    let (mut tools, mut network) = (None, None);
     if !is_built {
         let stored = based.tarball(session, options).await?;
         tools = native_tools(session, &engine, &based, options).await?;
         load_base(session, &engine, &based, stored.as_ref()).await?;
+    }
+    // What the engine has was given to parts as well, and stands in the project's recording.
+    if !is_built || options.lock == LockMode::default() {
+        network = recording::open(session, &engine, &based, options).await?;
     }
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
@@ -74,12 +83,14 @@ pub(crate) async fn job(
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         native: tools.as_ref(),
-        packages: packages.as_ref().filter(|_| mounts),
+        relay: network.as_ref().map(|network| &network.relay),
+        // Nobody would ask for what is in it already.
+        packages: packages.as_ref().filter(|_| mounts && network.is_none()),
         caches: Some(&caches),
         rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
     };
     let plan = based.assemble(&based.reference, &extras)?;
-    Ok(Job { based, engine, plan, tag, caches, is_built })
+    Ok(Job { based, engine, plan, tag, caches, is_built, network })
 }
 
 /// Has the engine run the parts, where it has not, and notes what was built.
@@ -87,11 +98,14 @@ pub(crate) async fn job(
 /// # Errors
 /// When a part fails.
 pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> Result<Built, Error> {
-    if !job.is_built {
-        job.run_parts(session, options).await?;
-    }
-    let Job { based, engine, plan, tag, caches, is_built: _ } = job;
-    let built = Built { based, engine, plan, tag, trial: options.trial, caches };
+    let outcome = if job.is_built { Ok(()) } else { job.run_parts(session, options).await };
+    let recording = match &job.network {
+        Some(network) => Some(network.finish(session)?),
+        None => job.based.lock.fetch,
+    };
+    outcome?;
+    let Job { based, engine, plan, tag, caches, is_built: _, network: _ } = job;
+    let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording };
     if built.trial.is_some() {
         return Ok(built);
     }
@@ -100,17 +114,6 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
     record.note(&built.plan, Some(&built.stage().name));
     files::replace_text(&project.target.make()?, &record_name(project), &record.to_text())?;
     Ok(built)
-}
-
-impl Based {
-    /// Assembles the stages on a base that the engine finds by `base`.
-    ///
-    /// # Errors
-    /// When the stages make more layers than engines take.
-    pub(crate) fn assemble(&self, base: &BaseRef, extras: &Extras<'_>) -> Result<BuildPlan, Error> {
-        let arch = self.rendered.packages.project().manifest.project.arch;
-        Ok(assemble::assemble(arch, base, &self.digest, &self.rendered.inputs, extras)?)
-    }
 }
 
 impl Built {
@@ -163,6 +166,9 @@ impl Job {
         request.host_name = options.trial.and_then(Trial::host_name);
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
+        request.socket = self.network.as_ref().map(RecordedNetwork::socket);
+        request.texts = self.network.iter().map(RecordedNetwork::authority).collect();
+        request.isolated = self.network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
         if options.trial.is_some() {
             // What an interrupted one has left would stay without its name.
             let _ = self.engine.remove_image(&self.tag).await;

@@ -1,35 +1,48 @@
 //! Where the packages of a distribution come from.
 
-use pib_plan::manifest::project::ProjectManifest;
+use pib_plan::manifest::project::{Network, ProjectManifest};
 
 use crate::project::Session;
 use pib_debian::HostApt;
 
 /// Where packages come from.
 pub(crate) struct Mirrors {
+    /// Where parts fetch packages while they run.
     pub(crate) build: String,
     pub(crate) build_security: String,
+    /// Where the finished device fetches packages.
     pub(crate) public: String,
     pub(crate) public_security: String,
+    /// The mirrors of this machine that stand for the public ones, which are the first of each pair.
+    pub(crate) own: Vec<(String, String)>,
 }
 
 impl Mirrors {
     /// Returns the mirrors of a build: the project's, else this machine's, else the distribution's. What the
     /// finished device uses does not depend on the machine that built it.
+    ///
+    /// Where pib records what parts fetch, it asks this machine's mirrors for them, and parts know the public ones: so a
+    /// recording does not depend on the machine either.
     pub(crate) fn of(session: &Session, manifest: &ProjectManifest) -> Self {
         let host = HostApt::read(&session.host_root);
         let project = &manifest.project;
         let text = |url: Option<url::Url>| url.map(|url| url.as_str().trim_end_matches('/').to_owned());
-        let public = project.mirror.clone().unwrap_or_else(|| pib_debian::DEFAULT_MIRROR.to_owned());
-        let public_security =
-            project.security_mirror.clone().unwrap_or_else(|| pib_debian::DEFAULT_SECURITY_MIRROR.to_owned());
-        let build = project.mirror.clone().or_else(|| text(host.main.clone()));
-        let build_security = project.security_mirror.clone().or_else(|| text(host.security.clone()));
-        Self {
-            build: build.unwrap_or_else(|| public.clone()),
-            build_security: build_security.unwrap_or_else(|| public_security.clone()),
-            public,
-            public_security,
-        }
+        let pair = |named: &Option<String>, host: Option<String>, default: &str| {
+            let public = named.clone().unwrap_or_else(|| default.to_owned());
+            let own = host.filter(|_| named.is_none());
+            (public, own)
+        };
+        let (public, main) = pair(&project.mirror, text(host.main), pib_debian::DEFAULT_MIRROR);
+        let (public_security, security) =
+            pair(&project.security_mirror, text(host.security), pib_debian::DEFAULT_SECURITY_MIRROR);
+        let for_parts = |public: &String, own: &Option<String>| match manifest.build.network {
+            Network::Recorded => public.clone(),
+            Network::Open => own.clone().unwrap_or_else(|| public.clone()),
+        };
+        let build = for_parts(&public, &main);
+        let build_security = for_parts(&public_security, &security);
+        let pairs = [(&public, main), (&public_security, security)];
+        let own = pairs.into_iter().filter_map(|(public, own)| Some((public.clone(), own?))).collect();
+        Self { build, build_security, public, public_security, own }
     }
 }

@@ -33,6 +33,7 @@ mod options;
 pub(crate) mod origin;
 mod packages;
 mod provenance;
+pub(crate) mod recording;
 pub(crate) mod records;
 pub(crate) mod render;
 mod report;
@@ -40,6 +41,7 @@ pub(crate) mod resolve;
 pub(crate) mod resolve_all;
 pub(crate) mod secrets;
 pub(crate) mod settle;
+pub(crate) mod stores;
 pub(crate) mod vendored;
 
 pub(crate) use based::{BaseLookup, base};

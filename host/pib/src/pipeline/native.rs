@@ -81,6 +81,38 @@ pub(crate) async fn get(
     load(session, engine, &recipe, &stored).await.map(Some)
 }
 
+/// Loads the program that starts commands into the engine, without tools; returns the machine that it is for and what the
+/// engine calls it.
+///
+/// # Errors
+/// When the engine cannot have it, or does not take it.
+pub(crate) async fn load_runner(session: &Session, engine: &Engine) -> Result<(Machine, String), Error> {
+    let info = engine.info();
+    let cannot = |why: String| Error::CannotRecord { why };
+    if !engine.abilities().mounts {
+        return Err(cannot(format!("{} {} has no BuildKit", info.name, info.version)));
+    }
+    let known =
+        Machine::of(&info.arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine));
+    let Some(machine) = known.filter(|_| !RUNNER.is_empty()) else {
+        return Err(cannot(format!("pib has no program for {}", info.arch)));
+    };
+    let stored = BaseCache::new(&session.cache).relay(RUNNER)?;
+    cache_lock::used(&stored.path);
+    let image = format!("pib-relay:{}", &stored.digest.hex()[..16]);
+    let labels = BTreeMap::from([(LABEL.to_owned(), "native".to_owned())]);
+    let base = Base {
+        rootfs_tar: &stored.path,
+        digest: stored.digest,
+        tag: &image,
+        platform: machine.platform(),
+        labels: &labels,
+    };
+    let id = engine.load_base(&base, &*session.reporter).await?;
+    Records::new(session).add_loaded(&id);
+    Ok((machine, image))
+}
+
 /// Has the next build make the companion anew: a new base has new versions, and a program stands in only for one of
 /// its own version.
 pub(crate) fn forget(session: &Session, manifest: &ProjectManifest) -> Result<(), Error> {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use pib_plan::assemble::{self, Arg, ContextFile, FileSource, StageInput};
 use pib_plan::id::{Digest, INIT};
+use pib_plan::manifest::project::Network;
+use pib_plan::manifest::stage::{StageManifest, StageNetwork};
 use pib_plan::mode::Mode;
 use pib_plan::part::{self, Part};
 use pib_plan::path::Collisions;
@@ -132,7 +134,9 @@ pub(crate) fn input(
     let schema = package.manifest.config.clone().into_iter().filter(|(key, _)| mounts(key)).collect();
     part.check_secrets(package.name.as_str(), &schema)?;
     let (name, version) = (package.name.clone(), package.version.clone());
-    Ok(StageInput { name, version, args, part, files, native: package.manifest.native, secrets })
+    let StageManifest { native, network, .. } = package.manifest;
+    let recorded = project.manifest.build.network == Network::Recorded && network != StageNetwork::Open;
+    Ok(StageInput { name, version, args, part, files, native, recorded, secrets })
 }
 
 /// Returns the package's own part: its name for messages, and its text.

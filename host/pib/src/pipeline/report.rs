@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::based::Based;
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, Statement, compress, connection, origin};
+use super::{NoCache, StageOptions, Statement, compress, connection, origin, recording};
 use crate::engine::Loss;
 use crate::project::{Error, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
@@ -39,6 +39,9 @@ pub struct BuildReport {
     /// What the image lacks since the engine that built it could not give it. It is in the key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Loss>,
+    /// The digest of what its parts were given, where that is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Digest>,
     /// The stages, as `name version`, in order.
     pub stages: Vec<String>,
     /// What is in the image.
@@ -158,13 +161,15 @@ impl Based {
 /// another engine may be able to.
 ///
 /// # Errors
-/// When the engine is to be asked and does not answer.
+/// When the engine is to be asked and does not answer, or the recording is not the one that the lock names.
 pub(crate) async fn up_to_date(
     session: &Session,
     based: &Based,
     options: &StageOptions,
 ) -> Result<Option<BuildReport>, Error> {
     let Some(report) = unchanged(session, based, options) else { return Ok(None) };
+    // A recording that is lost, or another, is told before it is missed elsewhere.
+    recording::recorded(session, based.rendered.packages.project(), &based.lock)?;
     if report.losses.is_empty() {
         return Ok(Some(report));
     }
@@ -187,6 +192,7 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
     let image = Image::of(based, report.losses.clone());
     let name = image.name(image.compress);
     let same = report.key == image.key
+        && report.recording == based.lock.fetch
         && report.image == target.path().join(&name)
         && state(&target, &name) == Some((report.size, report.written))
         && state(&target, &image.provenance()).is_some()
@@ -294,6 +300,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         size,
         key: image.key,
         losses: image.losses.clone(),
+        recording: built.recording,
         stages,
         layout: info,
         written,

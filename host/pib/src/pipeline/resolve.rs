@@ -63,6 +63,8 @@ pub(crate) struct Moves {
     pub(crate) pins: BTreeMap<StageName, String>,
     /// The stages of which another content is taken for a version or tag that is locked.
     pub(crate) republished: Vec<StageName>,
+    /// Whether the packages that parts install may move.
+    pub(crate) packages: bool,
     /// The stages that the project holds itself.
     pub(crate) vendor: Option<Vendor>,
 }
@@ -88,7 +90,7 @@ pub(crate) async fn resolve_moving(
     moves: Moves,
 ) -> Result<Resolved, Error> {
     let held = cache_lock::hold(session).await;
-    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves.update);
+    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves);
     let sources = sources(session, &project.dir, &project.manifest, mode)?.locked(&before.stages);
     let sources = sources.vendored(moves.vendor).pinned(moves.pins);
     let request = request(&project, moves.update)?;
@@ -116,7 +118,7 @@ pub(crate) async fn resolve_moving(
     }
     check_fitness(session, &project.manifest, &resolution)?;
     let order = sort(&project.manifest, &resolution)?;
-    let lock = before.with_stages(&resolution);
+    let lock = dated(before.with_stages(&resolution), session, &project);
     if mode.locked {
         unchanged(&project, &lock)?;
     }
@@ -280,8 +282,19 @@ pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> 
     project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
 }
 
+/// Returns the lock with the moment that the packages are of which parts install: now, where it has none yet.
+fn dated(lock: Lockfile, session: &Session, project: &Project) -> Lockfile {
+    match (project.is_recorded(), lock.snapshot) {
+        (true, None) => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
+        _ => lock,
+    }
+}
+
 /// Returns what of the lock is held to, where some stages may move.
-fn may_stay(mut lock: Lockfile, update: &Update) -> Lockfile {
+fn may_stay(mut lock: Lockfile, Moves { update, packages, .. }: &Moves) -> Lockfile {
+    if *packages {
+        (lock.snapshot, lock.fetch) = (None, None);
+    }
     match update {
         Update::None => {}
         Update::All => lock.stages.clear(),

@@ -45,7 +45,7 @@ pub(crate) async fn resolve_all_moving(
         let mut resolved = resolve_moving(session, target.clone(), mode, moves.clone()).await;
         if let Err(Error::Resolve(ResolveError::NotInBuild { .. })) = &resolved {
             absent.extend(resolved.err());
-            let still = Moves { vendor: moves.vendor.clone(), ..Moves::default() };
+            let still = Moves { vendor: moves.vendor.clone(), packages: moves.packages, ..Moves::default() };
             resolved = resolve_moving(session, target, mode, still).await;
         }
         match resolved {

@@ -20,6 +20,7 @@ use crate::source::git::GitError;
 use pib_debian::DebianError;
 use pib_disk::DiskError;
 use pib_file::LinkError;
+use pib_recorder::RecorderError;
 
 /// The folder for what a build leaves, in a project.
 pub(super) const TARGET: &str = "target";
@@ -216,6 +217,44 @@ pub enum Error {
         /// What was made.
         found: Digest,
     },
+    /// The recording that the lock names is not there.
+    #[error("pib.lock names a recording of what parts fetch, and the project has no pib.fetch.lock")]
+    #[diagnostic(help(
+        "Get the file back from version control, where it belongs beside pib.lock, or begin a new snapshot with \
+         `pib update --packages`."
+    ))]
+    NoRecording,
+    /// The recording is not the one that the lock names.
+    #[error("pib.fetch.lock is not the recording that pib.lock names")]
+    #[diagnostic(help(
+        "The two files belong together. Take both of one commit from version control, or begin a new snapshot with \
+         `pib update --packages`."
+    ))]
+    ForeignRecording,
+    /// The engine cannot carry what parts fetch to pib.
+    #[error("pib cannot record what parts fetch: {why}")]
+    #[diagnostic(help(
+        "Build with Docker and BuildKit on a machine of pib's own kind, or leave `network = \"recorded\"` out of [build] in \
+         pib.toml."
+    ))]
+    CannotRecord {
+        /// Why not.
+        why: String,
+    },
+    /// What parts were recorded to fetch is not to be had any more.
+    #[error("{} of the files that pib.fetch.lock names are not to be had: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(help(
+        "A machine that has built this lock has them: `pib push` puts them into a store, which `[stores]` in pib.toml names. \
+         `pib update --packages` begins a new snapshot."
+    ))]
+    NotFetched {
+        /// An address and a reason each.
+        missing: Vec<String>,
+    },
+    /// The recorder cannot begin.
+    #[error(transparent)]
+    #[diagnostic(help("See whether the disk with pib's cache is full or not writable."))]
+    Recorder(#[from] RecorderError),
     /// An image is not what the project and its lock give.
     #[error("`{}` cannot be vouched for: {reason}", image.display())]
     Unverified {
@@ -391,6 +430,16 @@ fn unwell(count: usize) -> String {
     match count {
         1 => "one thing is in the way of a build".to_owned(),
         _ => format!("{count} things are in the way of a build"),
+    }
+}
+
+/// Returns the first of some reasons, a line each.
+fn beginning(reasons: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let lines: String = reasons.iter().take(SHOWN).map(|reason| format!("\n  {reason}")).collect();
+    match reasons.len().saturating_sub(SHOWN) {
+        0 => lines,
+        more => format!("{lines}\n  and {more} more"),
     }
 }
 

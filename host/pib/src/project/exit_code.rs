@@ -17,7 +17,7 @@ impl Error {
         match self {
             Self::Io { source, .. } if LinkError::of(source).is_some() => 3,
             Self::Untrusted { .. } => 9,
-            Self::NoConfig | Self::BrokenTrust { .. } => 1,
+            Self::NoConfig | Self::BrokenTrust { .. } | Self::Recorder(_) => 1,
             Self::Io { .. } | Self::NoCache | Self::ForeignCache { .. } | Self::Unwell(_) => 1,
             Self::Usage { .. } => 2,
             Self::NoProject(_)
@@ -30,6 +30,8 @@ impl Error {
             Self::Assemble(_)
             | Self::Lock(_)
             | Self::Locked(_)
+            | Self::NoRecording
+            | Self::ForeignRecording
             | Self::BaseMoved { .. }
             | Self::BaseDiffers { .. } => 3,
             Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
@@ -43,11 +45,11 @@ impl Error {
             Self::Engine(EngineError::DamagedBase { .. }) => 8,
             // As a shell gives them.
             Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
-            Self::Engine(_) | Self::Binfmt(_) => 5,
+            Self::Engine(_) | Self::Binfmt(_) | Self::CannotRecord { .. } => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
             Self::Irreproducible { .. } => 10,
-            Self::BaseOffline | Self::Unverified { .. } => 8,
+            Self::BaseOffline | Self::Unverified { .. } | Self::NotFetched { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
             Self::Debian(error) => debian_code(error),

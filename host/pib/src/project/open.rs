@@ -7,7 +7,7 @@ use std::sync::Arc;
 use pib_event::Event;
 use pib_plan::base::NeededBase;
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
-use pib_plan::manifest::project::{self, ProjectManifest};
+use pib_plan::manifest::project::{self, Network, ProjectManifest};
 use pib_plan::packages::CacheOwner;
 
 use pib_file::{Folder, Output};
@@ -34,6 +34,8 @@ pub(crate) struct Project {
     whole_lock: Option<Lockfile>,
     /// The bases that the project and its targets ask for.
     needed_bases: Vec<NeededBase>,
+    /// Whether pib records what parts fetch, of the project or of one of its targets.
+    is_recorded: bool,
 }
 
 /// Reports each file of the project that is opened for reading from now on, but not what pib itself keeps in `target`.
@@ -61,22 +63,42 @@ impl Project {
     pub(crate) fn with_manifest(session: &Session, dir: PathBuf, text: &str) -> Result<Self, Error> {
         let shown = |name: &str| session.show(&dir.join(name)).display().to_string();
         let mut manifest = ProjectManifest::parse(&shown(project::FILE_NAME), text)?;
-        let whole_lock = match files::read_own(&folder(&dir)?, lockfile::FILE_NAME)? {
-            Some(text) => Some(Lockfile::parse(&shown(lockfile::FILE_NAME), &text)?),
-            None => None,
-        };
+        let whole_lock = read_lock(session, &dir)?;
         let lock = whole_lock.as_ref().map(|lock| lock.for_target(None));
         let targets = std::mem::take(&mut manifest.targets);
-        let needed_bases = std::iter::once(&manifest).chain(targets.values()).map(NeededBase::of).collect();
+        let all = || std::iter::once(&manifest).chain(targets.values());
+        let needed_bases = all().map(NeededBase::of).collect();
+        let is_recorded = all().any(|manifest| manifest.build.network == Network::Recorded);
         let target = TargetFolder::new(session, &dir);
-        Ok(Self { dir, manifest, lock, target, is_saved: false, targets, whole_lock, needed_bases })
+        Ok(Self {
+            dir,
+            manifest,
+            lock,
+            target,
+            is_saved: false,
+            targets,
+            whole_lock,
+            needed_bases,
+            is_recorded,
+        })
     }
 
     /// Returns a project that is on no disk: one that is made up to try a stage.
     pub(crate) fn made_up(dir: PathBuf, manifest: ProjectManifest) -> Self {
         let needed_bases = vec![NeededBase::of(&manifest)];
         let (targets, target) = (BTreeMap::new(), TargetFolder::inside(&dir));
-        Self { dir, manifest, lock: None, target, is_saved: false, targets, whole_lock: None, needed_bases }
+        let is_recorded = manifest.build.network == Network::Recorded;
+        Self {
+            dir,
+            manifest,
+            lock: None,
+            target,
+            is_saved: false,
+            targets,
+            whole_lock: None,
+            needed_bases,
+            is_recorded,
+        }
     }
 
     /// Returns the names of the targets, sorted.
@@ -139,9 +161,25 @@ impl Project {
         for (target, part) in parts {
             whole.set_target(target, part);
         }
+        if !self.is_recorded {
+            (whole.snapshot, whole.fetch) = (None, None);
+        }
         whole.tidy_targets(|target| self.targets.contains_key(target));
         whole.tidy_bases(&self.needed_bases, &self.whole_lock.clone().unwrap_or_default());
         whole
+    }
+
+    /// Returns whether pib records what parts fetch, of the project or of one of its targets.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.is_recorded
+    }
+
+    /// Returns the whole lock as its file holds it now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn lock_now(&self, session: &Session) -> Result<Lockfile, Error> {
+        Ok(read_lock(session, &self.dir)?.unwrap_or_default())
     }
 
     /// Returns whether this is what the lock's file holds.
@@ -214,6 +252,13 @@ async fn locked(session: &Session, file: std::fs::File) -> std::io::Result<std::
         }
         Err(std::fs::TryLockError::Error(error)) => Err(error),
     }
+}
+
+/// Reads the whole lock of the project in `dir`, if it has one.
+fn read_lock(session: &Session, dir: &Path) -> Result<Option<Lockfile>, Error> {
+    let Some(text) = files::read_own(&folder(dir)?, lockfile::FILE_NAME)? else { return Ok(None) };
+    let shown = session.show(&dir.join(lockfile::FILE_NAME)).display().to_string();
+    Ok(Some(Lockfile::parse(&shown, &text)?))
 }
 
 /// Opens a project's folder, which may be reached through links: the user has named it, or is in it.

@@ -118,6 +118,8 @@ pub(crate) fn of_manifest(dir: &Path, manifest: &ProjectManifest) -> BTreeSet<Re
         }
     }
     found.extend(manifest.registries.values().flat_map(|index| of_address(dir, index, Kind::Registry)));
+    let stores = manifest.stores.values().filter(|place| !place.contains("://"));
+    found.extend(stores.filter_map(|folder| Reach::outside(dir, folder)));
     if let Some(BaseRequest::Path { path, .. }) = &manifest.base {
         found.extend(Reach::outside(dir, path));
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use super::Error;
 use super::consent::Consent;
@@ -11,6 +12,8 @@ use crate::engine::ConnectOptions;
 use crate::source::git::GitOptions;
 use pib_event::{Mask, Masked, Reporter, ReporterExt as _};
 use pib_plan::credential::RegistryVariables;
+use pib_plan::moment::Moment;
+use pib_recorder::Recorder;
 
 /// The environment of one run. Read once, at the start; nothing below reads environment variables.
 #[derive(Clone)]
@@ -52,11 +55,40 @@ pub struct Session {
     pub consent: Consent,
     /// The warnings that were given already.
     pub warned: Warned,
+    /// When this run of the program began.
+    pub began: Moment,
+    /// What records what parts fetch.
+    pub recorders: Recorders,
 }
 
 /// The warnings that this run of the program has given: each is given once.
 #[derive(Clone, Default)]
 pub struct Warned(Arc<Mutex<BTreeSet<String>>>);
+
+/// The recorders of this run of the program: builds of several targets of one project share one, so that the same request
+/// gets the same answer in all of them.
+#[derive(Clone, Default)]
+pub struct Recorders(Arc<Mutex<BTreeMap<String, Recorder>>>);
+
+impl Recorders {
+    /// Returns the recorder of this name; the first one who asks makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn get_or_make(
+        &self,
+        name: String,
+        make: impl FnOnce() -> Result<Recorder, Error>,
+    ) -> Result<Recorder, Error> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = all.get(&name) {
+            return Ok(found.clone());
+        }
+        let made = make()?;
+        all.insert(name, made.clone());
+        Ok(made)
+    }
+}
 
 /// The logs that this run of the program has written, for the message that names them.
 #[derive(Clone, Default)]
@@ -130,6 +162,8 @@ impl Session {
             logs,
             consent,
             warned: Warned::default(),
+            began: now(),
+            recorders: Recorders::default(),
         })
     }
 
@@ -156,6 +190,8 @@ impl Session {
             logs: Logs::default(),
             consent: Consent::default(),
             warned: Warned::default(),
+            began: now(),
+            recorders: Recorders::default(),
         }
     }
 
@@ -222,6 +258,11 @@ fn engine(home: Option<PathBuf>, set: &dyn Fn(&str) -> Option<OsString>) -> Conn
         home,
         classic: text("DOCKER_BUILDKIT").is_some_and(|value| value == "0" || value == "false"),
     }
+}
+
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Moment::from_micros(since.as_micros().try_into().unwrap_or(u64::MAX))
 }
 
 fn user_cache() -> Option<PathBuf> {

@@ -10,6 +10,7 @@ use crate::mode::Mode;
 use crate::native::Native;
 use crate::packages::{CacheOwner, PackageCache};
 use crate::part::Part;
+use crate::relay::Relay;
 
 /// 2000-01-01 in nanoseconds since 1970, from which the times of context files count.
 pub const CONTEXT_EPOCH: i64 = 946_684_800 * 1_000_000_000;
@@ -33,6 +34,8 @@ pub struct StageInput {
     pub files: Vec<ContextFile>,
     /// Whether native programs may stand in for the target's while its part runs.
     pub native: bool,
+    /// Whether what its part fetches is recorded: it then reaches nothing else.
+    pub recorded: bool,
     /// The secrets that the project gives it.
     pub secrets: Vec<StageSecret>,
 }
@@ -52,6 +55,8 @@ pub struct StageSecret {
 pub struct Extras<'a> {
     /// Native programs that stand in for the target's where they can.
     pub native: Option<&'a Native>,
+    /// What records what parts fetch.
+    pub relay: Option<&'a Relay>,
     /// Where downloaded packages are kept.
     pub packages: Option<&'a PackageCache>,
     /// Whose the caches are that parts mount: see [`CacheOwner`].

@@ -5,6 +5,7 @@ use crate::dockerfile::{Line, Template};
 use crate::native::{self, Native};
 use crate::packages;
 use crate::part::{DEFAULT_SHELL, Part, Surroundings};
+use crate::relay::Relay;
 
 use super::input::{BaseRef, Extras, StageInput, StageSecret};
 use super::plan::{PlannedStep, Written};
@@ -22,8 +23,8 @@ pub(super) struct Writer<'a> {
     current: Option<usize>,
     /// The shell that the engine uses now; none where a container image may have chosen one.
     shell: Option<Vec<String>>,
-    /// Whether native tools have been in use, so that their folder may be there.
-    native: bool,
+    /// Whether pib's program has started the commands before, so that the folder may be there in which it was mounted.
+    runner: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -37,12 +38,16 @@ impl<'a> Writer<'a> {
             line: 1,
             current: None,
             shell: (!foreign).then(default_shell),
-            native: false,
+            runner: false,
         };
         writer.push("# Written by pib. Changes here are lost.\n");
         if let Some(native) = extras.native {
             writer.push("\n");
             native.stage_lines().iter().for_each(|line| writer.own(line));
+        }
+        if let Some(relay) = extras.relay {
+            writer.push("\n");
+            writer.own(&relay.stage_line());
         }
         writer
     }
@@ -63,12 +68,12 @@ impl<'a> Writer<'a> {
 
     /// Ends the Dockerfile.
     pub(super) fn finish(mut self, stages: &[StageInput]) -> (String, Vec<PlannedStep>) {
-        if self.native {
-            self.push("\n# The end of native tools: nothing of them stays.\n");
+        if self.runner {
+            self.push("\n# The end of pib's own tools: nothing of them stays.\n");
             if stages.last().is_some_and(|stage| stage.part.leaves.user) {
                 self.own(&Line::new("USER").name("root"));
             }
-            self.without_native();
+            self.without_runner();
         }
         (self.text, self.steps)
     }
@@ -97,24 +102,27 @@ impl<'a> Writer<'a> {
         if before.map_or(foreign, |left| left.workdir) {
             self.own(&Line::new("WORKDIR").name("/"));
         }
-        if self.extras.native.is_some() && stages[index].native {
-            self.native = true;
+        if self.starts_commands(&stages[index]) {
+            self.runner = true;
             let shell = std::iter::once(native::RUNNER.to_owned()).chain(default_shell());
             self.choose(shell.collect());
-        } else if self.native {
-            self.without_native();
+        } else if self.runner {
+            self.without_runner();
         } else {
             self.choose(default_shell());
         }
     }
 
-    /// Ends the use of native tools.
-    fn without_native(&mut self) {
-        self.native = false;
+    /// Returns whether pib's own program starts the commands of a stage.
+    fn starts_commands(&self, stage: &StageInput) -> bool {
+        (self.extras.relay.is_some() && stage.recorded) || (self.extras.native.is_some() && stage.native)
+    }
+
+    /// Has commands start by themselves again.
+    fn without_runner(&mut self) {
+        self.runner = false;
         self.choose(default_shell());
-        if let Some(native) = self.extras.native {
-            self.own(&native.tidy_line());
-        }
+        self.own(&native::tidy_line());
     }
 
     /// Chooses a shell, where it is not chosen already.
@@ -128,7 +136,8 @@ impl<'a> Writer<'a> {
     /// Writes a part, its instructions told of what they are to use.
     fn part(&mut self, stages: &[StageInput], index: usize, part: &Part) {
         let native = self.extras.native.filter(|_| stages[index].native);
-        let surroundings = Assembled { extras: self.extras, stages, index, part, native };
+        let runner = self.starts_commands(&stages[index]).then_some(native::RUNNER);
+        let surroundings = Assembled { extras: self.extras, stages, index, part, native, runner };
         for step in &part.steps {
             let written = Written { line: step.line, text: step.source.clone() };
             for line in part.lines(step, &surroundings) {
@@ -136,7 +145,7 @@ impl<'a> Writer<'a> {
             }
         }
         if let Some(shell) = &part.leaves.shell {
-            let runner = native.map(|_| native::RUNNER.to_owned());
+            let runner = runner.map(str::to_owned);
             self.shell = Some(runner.into_iter().chain(shell.iter().cloned()).collect());
         }
     }
@@ -169,18 +178,26 @@ struct Assembled<'a> {
     stages: &'a [StageInput],
     index: usize,
     part: &'a Part,
+    /// Native tools, where it has any.
     native: Option<&'a Native>,
+    /// The program that starts its commands, where that is pib's own.
+    runner: Option<&'static str>,
 }
 
 impl Assembled<'_> {
     fn stage(&self) -> &StageInput {
         &self.stages[self.index]
     }
+
+    /// Returns what records what its part fetches, where something does.
+    fn relay(&self) -> Option<&Relay> {
+        self.extras.relay.filter(|_| self.stage().recorded)
+    }
 }
 
 impl Surroundings for Assembled<'_> {
     fn runner(&self) -> Option<&str> {
-        self.native.map(|_| native::RUNNER)
+        self.runner
     }
 
     fn mounts(&self, command: &str) -> Vec<String> {
@@ -189,11 +206,23 @@ impl Surroundings for Assembled<'_> {
             rerun.from.is_none_or(|from| self.stages[..=self.index].iter().any(|stage| stage.name == *from))
         });
         let again = again.map(|rerun| format!("--mount=type=secret,id=pib.anew.{}", rerun.nonce));
-        self.native.map(Native::mount).into_iter().chain(packages).chain(again).collect()
+        let relay = self.relay();
+        let program = self.native.map(Native::mount).or_else(|| relay.map(Relay::program));
+        program
+            .into_iter()
+            .chain(relay.into_iter().flat_map(Relay::mounts))
+            .chain(packages)
+            .chain(again)
+            .collect()
     }
 
     fn cache(&self, id: &str) -> String {
-        self.extras.caches.map_or_else(|| id.to_owned(), |owner| packages::part_cache(owner, id))
+        // What a cache has, nobody asks for: each snapshot has caches of its own.
+        let id = match self.relay() {
+            Some(relay) => format!("{id}.{}", relay.socket),
+            None => id.to_owned(),
+        };
+        self.extras.caches.map_or_else(|| id.clone(), |owner| packages::part_cache(owner, &id))
     }
 
     fn origin(&self, from: usize) -> String {

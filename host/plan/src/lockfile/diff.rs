@@ -9,6 +9,7 @@ use semver::{Version, VersionReq};
 use super::locked::{LockedBase, LockedStage, Lockfile};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::SourceId;
+use crate::moment::Moment;
 
 /// Something that a project asks for and its lock does not hold, or the reverse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub enum Unmet {
 /// What changes from one lock to another; its text is one line for each change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockDiff {
-    /// The changes: stages by name, then bases, then the fetch digest.
+    /// The changes: stages by name, then bases, then the snapshot and its recording.
     pub changes: Vec<Change>,
 }
 
@@ -103,6 +104,11 @@ pub enum Change {
         /// The digest now, if there is one.
         new: Option<Digest>,
     },
+    /// The packages that parts install are of another moment.
+    Snapshot {
+        /// The moment now, if there is one.
+        new: Option<Moment>,
+    },
     /// The recorded downloads are others.
     Fetch,
 }
@@ -130,6 +136,9 @@ pub(super) fn diff(old: &Lockfile, new: &Lockfile) -> LockDiff {
         }
     }
     changes.extend(base_changes(&old.bases, &new.bases));
+    if old.snapshot != new.snapshot {
+        changes.push(Change::Snapshot { new: new.snapshot });
+    }
     if old.fetch != new.fetch {
         changes.push(Change::Fetch);
     }
@@ -207,6 +216,8 @@ impl fmt::Display for Change {
                 }
                 _ => write!(f, "changes where the base of {system} for {arch} comes from"),
             },
+            Self::Snapshot { new: Some(new) } => write!(f, "takes the packages of {new}"),
+            Self::Snapshot { new: None } => f.write_str("takes the packages of the day"),
             Self::Fetch => f.write_str("changes the recorded downloads"),
         }
     }

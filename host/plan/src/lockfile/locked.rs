@@ -6,6 +6,7 @@ use semver::Version;
 
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::moment::Moment;
 use crate::snapshot::BaseSnapshot;
 
 /// The newest schema that this code reads, and the one that it writes.
@@ -14,6 +15,8 @@ pub const VERSION: u32 = 1;
 /// The contents of `pib.lock`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lockfile {
+    /// The moment that the packages are of which parts install, where the project records what they fetch.
+    pub snapshot: Option<Moment>,
     /// The digest of `pib.fetch.lock`, where there is one.
     pub fetch: Option<Digest>,
     /// The bases, one for each architecture, os, release and recipe; sorted by these.

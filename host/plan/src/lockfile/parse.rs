@@ -12,6 +12,7 @@ use super::LockError;
 use super::locked::{LockedBase, LockedStage, Lockfile, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::moment::Moment;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 /// The largest lock that is read, in bytes: thousands of stages.
@@ -25,6 +26,7 @@ const MAKE_ANEW: &str = "Get the file back from version control, or delete it an
 struct Schema {
     #[serde(rename = "version")]
     _version: i64,
+    snapshot: Option<Spanned<String>>,
     fetch: Option<Digest>,
     #[serde(default)]
     base: Vec<Spanned<BaseSchema>>,
@@ -100,7 +102,9 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
     let bases = read_bases(input, std::mem::take(&mut schema.base))?;
     check_stages(input, &schema.stage)?;
     let targets = read_targets(input, &schema)?;
+    let snapshot = schema.snapshot.as_ref().map(|text| read_snapshot(input, text)).transpose()?;
     let mut lock = Lockfile {
+        snapshot,
         fetch: schema.fetch,
         bases,
         stages: schema.stage.into_iter().map(Into::into).collect(),
@@ -165,6 +169,13 @@ fn check_version(input: Input<'_>, table: &DeTable<'_>) -> Result<(), LockError>
         return Err(input.error(span, "this version", message, MAKE_ANEW));
     }
     Ok(())
+}
+
+fn read_snapshot(input: Input<'_>, text: &Spanned<String>) -> Result<Moment, LockError> {
+    text.get_ref().parse().map_err(|error| {
+        let message = format!("the snapshot in `{}` cannot be read: {error}", input.file);
+        input.error(text.span(), "this one", message, MAKE_ANEW)
+    })
 }
 
 /// Returns the bases; there is one for each system that is asked for, and what it is made of can be used.

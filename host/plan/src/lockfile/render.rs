@@ -21,6 +21,7 @@ pub(super) fn text(lock: &Lockfile) -> String {
 
 fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
     writeln!(out, "{HEADER}version = {VERSION}")?;
+    option(out, "snapshot", lock.snapshot.as_ref())?;
     option(out, "fetch", lock.fetch.as_ref())?;
     for base in &lock.bases {
         out.write_str("\n[[base]]\n")?;

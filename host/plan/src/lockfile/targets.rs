@@ -14,7 +14,7 @@ impl Lockfile {
 
     /// Takes what [`Self::for_target`] gave, and what became of it since, back.
     pub fn set_target(&mut self, target: Option<&str>, part: Self) {
-        (self.fetch, self.bases) = (part.fetch, part.bases);
+        (self.snapshot, self.fetch, self.bases) = (part.snapshot, part.fetch, part.bases);
         match target {
             None => self.stages = part.stages,
             Some(target) => drop(self.targets.insert(target.to_owned(), part.stages)),

@@ -5,6 +5,7 @@ use semver::Version;
 use super::*;
 use crate::id::{Arch, Digest};
 use crate::index::{GitReference, GitSource, HookRef, SourceId};
+use crate::moment::Moment;
 use crate::resolve::{Facts, Root, Update};
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
@@ -178,11 +179,13 @@ fn a_diff_reads_as_sentences() {
     new.stages.remove(1);
     new.stages.push(LockedStage { name: name("watchdog"), ..old.stages[2].clone() });
     new.set_base(LockedBase { digest: Digest::of(b"base"), ..old.bases[0].clone() });
+    new.snapshot = Some(Moment::from_micros(1_795_252_544_000_000));
     new.fetch = Some(Digest::of(b"fetch"));
     let expected = format!(
         "changes the content of `__cleanup__`\nremoves `__init__` 1.0.0\nupdates `os` 1.0.0 -> 1.1.0\n\
          moves `ro` from path+../ro to bundled\nadds `watchdog` 1.0.0\n\
-         changes the base of debian trixie for arm64 from {} to {}\nchanges the recorded downloads",
+         changes the base of debian trixie for arm64 from {} to {}\ntakes the packages of 2026-11-21T09:15:44Z\n\
+         changes the recorded downloads",
         Digest::of(b""),
         Digest::of(b"base")
     );
@@ -248,26 +251,30 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
     let stage =
         (version, source, of(any_digest()), of(any_digest()), of(hook), any::<proptest::sample::Selector>());
     let stages = proptest::collection::btree_map("[a-z][a-z0-9-]{0,6}", stage, 0..6);
-    (of(any_digest()), proptest::collection::vec(base, 0..4), stages).prop_map(|(fetch, bases, stages)| {
-        let names: Vec<StageName> = stages.keys().map(|text| name(text)).collect();
-        let stage = |(own, (version, source, checksum, content, hook, selector)): (
-            String,
-            (_, _, _, _, _, proptest::sample::Selector),
-        )| {
-            let dependencies = selector.try_select(&names).cloned().into_iter().collect();
-            LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
-        };
-        let mut lock = Lockfile {
-            fetch,
-            bases: Vec::new(),
-            stages: stages.into_iter().map(stage).collect(),
-            targets: BTreeMap::new(),
-        };
-        for base in bases {
-            lock.set_base(base);
-        }
-        lock
-    })
+    let recorded = (of(0..1_u64 << 36), of(any_digest()));
+    (recorded, proptest::collection::vec(base, 0..4), stages).prop_map(
+        |((snapshot, fetch), bases, stages)| {
+            let names: Vec<StageName> = stages.keys().map(|text| name(text)).collect();
+            let stage = |(own, (version, source, checksum, content, hook, selector)): (
+                String,
+                (_, _, _, _, _, proptest::sample::Selector),
+            )| {
+                let dependencies = selector.try_select(&names).cloned().into_iter().collect();
+                LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
+            };
+            let mut lock = Lockfile {
+                snapshot: snapshot.map(Moment::from_micros),
+                fetch,
+                bases: Vec::new(),
+                stages: stages.into_iter().map(stage).collect(),
+                targets: BTreeMap::new(),
+            };
+            for base in bases {
+                lock.set_base(base);
+            }
+            lock
+        },
+    )
 }
 
 proptest! {

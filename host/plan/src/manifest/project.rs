@@ -19,7 +19,7 @@ use crate::variable::Variable;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
-pub use options::{BuildOptions, Compression};
+pub use options::{BuildOptions, Compression, Network};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
@@ -58,11 +58,13 @@ impl ProjectManifest {
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
         patch.iter().try_for_each(|patch| check_patch(source, patch))?;
+        let stores = schema.stores.into_iter().map(|(name, place)| sources::store(source, name, place));
+        let stores = stores.collect::<Result<_, _>>()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
         let image = ImageOptions::check(source, schema.image, &project.os)?;
         let (build, source) = (schema.build, source.clone());
         let targets = BTreeMap::new();
-        Ok(Self { source, project, stages, patch, image, build, base, registries, vendor, targets })
+        Ok(Self { source, project, stages, patch, image, build, base, registries, stores, vendor, targets })
     }
 
     /// Returns the value of a variable that the manifest decides; mirrors depend on the host.

@@ -39,6 +39,8 @@ pub struct StageManifest {
     pub pib: Option<VersionReq>,
     /// Whether native programs may stand in for the target's while its part runs.
     pub native: bool,
+    /// Whether its part reaches the network also where the project has what parts fetch recorded.
+    pub network: StageNetwork,
     /// The environment variables that it may leave for later stages.
     pub exports: Exports,
     /// What it can be built for.
@@ -148,11 +150,24 @@ struct Meta {
     pib: Option<VersionReq>,
     #[serde(default = "yes")]
     native: bool,
+    #[serde(default)]
+    network: StageNetwork,
     exports: Option<Vec<Spanned<String>>>,
 }
 
 fn yes() -> bool {
     true
+}
+
+/// What the part of a stage reaches while it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageNetwork {
+    /// What the project says.
+    #[default]
+    Project,
+    /// Whatever the engine lets it reach: what it fetches cannot be recorded.
+    Open,
 }
 
 /// Checks the names of the variables that a stage exports.
@@ -196,7 +211,8 @@ impl StageManifest {
                 source.error(key.span(), format!("config key `{}`: {problem}", key.get_ref()), "defined here")
             })?;
         }
-        let Meta { name, version, description, license, phase, uses, pib, native, exports } = schema.stage;
+        let Meta { name, version, description, license, phase, uses, pib, native, network, exports } =
+            schema.stage;
         let exports = read_exports(&source, phase, exports)?;
         let itself = schema.dependencies.contains_key(&name)
             || schema.conflicts.contains_key(&name)
@@ -219,6 +235,7 @@ impl StageManifest {
             uses,
             pib,
             native,
+            network,
             exports,
             support: schema.support,
             dependencies: schema.dependencies,
@@ -247,6 +264,7 @@ impl StageManifest {
             uses: Variable::ALL.to_vec(),
             pib: None,
             native: true,
+            network: StageNetwork::default(),
             exports: Exports::All,
             support: Support::default(),
             dependencies: Requirements::new(),

@@ -20,6 +20,9 @@ pub struct UserConfig {
     pub hooks: Limits,
     /// The registries that the user has tokens for, by the user's own names: `[registries.NAME]`.
     pub registries: BTreeMap<String, UserRegistry>,
+    /// The servers on this machine or its network that the parts of projects may reach through pib: `[network] private`, each
+    /// a host, or a host and a port.
+    pub private_servers: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -27,7 +30,15 @@ pub struct UserConfig {
 struct Schema {
     hooks: Option<Spanned<Limits>>,
     #[serde(default)]
+    network: NetworkSchema,
+    #[serde(default)]
     registries: BTreeMap<Spanned<String>, RegistrySchema>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkSchema {
+    private: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -55,11 +66,14 @@ impl UserConfig {
         let schema: Schema = source.parse()?;
         let registries = schema.registries.into_iter().map(|(name, found)| registry(&source, &name, found));
         let registries = registries.collect::<Result<_, _>>()?;
-        let Some(hooks) = schema.hooks else { return Ok(Self { registries, ..Self::default() }) };
+        let private_servers = schema.network.private;
+        let Some(hooks) = schema.hooks else {
+            return Ok(Self { registries, private_servers, ..Self::default() });
+        };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
         })?;
-        Ok(Self { hooks: hooks.into_inner(), registries })
+        Ok(Self { hooks: hooks.into_inner(), registries, private_servers })
     }
 
     /// Returns whether the file holds a token, so that nobody else may read it.
@@ -134,6 +148,13 @@ mod tests {
         let config = UserConfig::parse("config.toml", "[hooks]\nmemory = \"1GiB\"\nfuel = 7\n").unwrap();
         let expected = Limits { memory: ByteSize(1 << 30), fuel: 7, ..Limits::default() };
         assert_eq!(config.hooks, expected);
+    }
+
+    #[test]
+    fn servers_of_the_users_own_network_are_named() {
+        let config =
+            UserConfig::parse("config.toml", "[network]\nprivate = [\"pypi.corp.example\"]\n").unwrap();
+        assert_eq!(config.private_servers, ["pypi.corp.example"]);
     }
 
     #[test]

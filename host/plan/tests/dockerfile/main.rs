@@ -29,6 +29,7 @@ fn inputs(parts: &[String], value: &str) -> Option<Vec<StageInput>> {
             part: part::check("p", text).ok()?,
             files: vec![],
             native: name != "s1",
+            recorded: false,
             secrets: vec![],
         })
     };
@@ -236,7 +237,7 @@ fn judge_lines(plan: &BuildPlan) {
     let steps: Vec<usize> = plan.steps.iter().map(|step| step.line).collect();
     let mut instructions = Vec::new();
     for (index, line) in text.split('\n').enumerate() {
-        let ours = ["# Written by pib.", "# stage s", "# The end of native tools"];
+        let ours = ["# Written by pib.", "# stage s", "# The end of pib's own tools"];
         if line.is_empty() || ours.iter().any(|start| line.starts_with(start)) {
             continue;
         }

@@ -22,10 +22,10 @@ pub(crate) fn found_text(found: &[Found]) -> String {
     found.iter().map(line).collect()
 }
 
-/// Returns outdated stages for people, a line each.
-pub(crate) fn outdated_text(list: &[Outdated]) -> String {
+/// Returns what is outdated for people, a line each; `what` says what it is.
+pub(crate) fn outdated_text(list: &[Outdated], what: &str) -> String {
     if list.is_empty() {
-        return "Every stage has its newest version.".to_owned();
+        return format!("Every {what} has its newest version.");
     }
     let line = |stage: &Outdated| {
         let Outdated { name, locked, compatible, newest, target } = stage;

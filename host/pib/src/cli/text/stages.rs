@@ -6,6 +6,7 @@ use crate::ops::add::{Added, Removed};
 use crate::ops::fetch::FetchSummary;
 use crate::ops::lock::LockSummary;
 use crate::ops::publish::Published;
+use crate::ops::push::Pushed;
 use crate::ops::update::Updated;
 use crate::ops::vendor::Vendored;
 
@@ -58,6 +59,22 @@ impl FetchSummary {
         let mut text = format!("{} stages are in the cache", self.stages.len());
         for (arch, count) in &self.packages {
             text.push_str(&format!(", and the base for {arch}, or the {count} packages that make it"));
+        }
+        if self.recorded > 0 {
+            text.push_str(&format!(", and {} files that parts fetch", self.recorded));
+        }
+        text
+    }
+}
+
+impl Pushed {
+    /// Returns what was done for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { store, files, new, missing } = self;
+        let mut text = format!("{files} files of this project are in {}, {new} of them new", store.display());
+        if !missing.is_empty() {
+            text.push_str(&format!("\nnot in this machine's cache: {}", missing.join(", ")));
+            text.push_str("\n`pib fetch` gets them");
         }
         text
     }

@@ -109,6 +109,7 @@ impl Lab {
                 part: part::check("part", text).unwrap(),
                 files: vec![],
                 native: true,
+                recorded: false,
                 secrets: vec![],
             })
             .collect();

@@ -27,6 +27,8 @@ mod output;
 mod own_base;
 pub(crate) mod project;
 mod readers;
+mod recorded;
+mod recorded_programs;
 mod rootfs;
 mod same;
 mod targets;

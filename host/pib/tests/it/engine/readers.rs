@@ -104,6 +104,7 @@ fn input(name: &str, text: &str, files: Vec<ContextFile>) -> StageInput {
         part: part::check("p", text).unwrap(),
         files,
         native: true,
+        recorded: false,
         secrets: vec![],
     }
 }

@@ -1,6 +1,7 @@
 //! Tests that take the machine: they boot what was built, kill what works, emulate whole systems, compile, and come in crowds.
 
 mod crowd;
+mod elsewhere;
 mod kills;
 mod main_job;
 mod moved;

@@ -1,97 +1,29 @@
 //! Servers with certificates that nobody has vouched for.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::bench::{Bench, PROJECT};
 use crate::site::publish;
 use crate::skip::lacks;
+use crate::{secure, web};
 
-/// Makes a certificate for `localhost` that is its own authority; `constraints` says whether it may vouch for others.
+/// Makes a certificate for `localhost`; `constraints` says whether it may vouch for others.
 fn certificate(folder: &Path, constraints: &str) -> (PathBuf, PathBuf) {
-    fs::create_dir_all(folder).unwrap();
-    let (key, certificate, config) =
-        (folder.join("key.pem"), folder.join("certificate.pem"), folder.join("config"));
-    let text = format!(
-        "[req]\ndistinguished_name = name\nx509_extensions = more\nprompt = no\n[name]\nCN = pib test\n\
-         [more]\nsubjectAltName = DNS:localhost\nbasicConstraints = {constraints}\n"
-    );
-    fs::write(&config, text).unwrap();
-    let output = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args([
-            PathBuf::from("-config"),
-            config,
-            "-keyout".into(),
-            key.clone(),
-            "-out".into(),
-            certificate.clone(),
-        ])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    (key, certificate)
+    secure::certificate(folder, "DNS:localhost", constraints)
 }
 
 /// Gives the files of a folder away over TLS until the tests end; returns the port.
 fn serve(root: PathBuf, key: &Path, certificate: &Path) -> u16 {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
-    let key = PrivateKeyDer::from_pem_file(key).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let (config, root) = (Arc::clone(&config), root.clone());
-            std::thread::spawn(move || answer(stream, config, &root));
-        }
+    let address = web::serve(move |mut stream, request| {
+        let found = fs::read(root.join(request.target.trim_start_matches('/')));
+        let (status, body) = found.map_or(("404 Not Found", Vec::new()), |body| ("200 OK", body));
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
     });
-    port
-}
-
-/// Answers one request; a client that does not believe the certificate makes none.
-fn answer(stream: TcpStream, config: Arc<ServerConfig>, root: &Path) {
-    let mut reader = BufReader::new(StreamOwned::new(ServerConnection::new(config).unwrap(), stream));
-    let mut head = Vec::new();
-    loop {
-        let mut line = String::new();
-        match reader.read_line(&mut line) {
-            Ok(count) if count > 2 => head.push(line),
-            Ok(2) => break,
-            _ => return,
-        }
-    }
-    let path = head[0].split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-    let (status, body) = match fs::read(root.join(path)) {
-        Ok(body) => ("200 OK", body),
-        Err(_) => ("404 Not Found", Vec::new()),
-    };
-    let mut stream = reader.into_inner();
-    let length = body.len();
-    let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    let _ = stream.write_all(&body);
-    stream.conn.send_close_notify();
-    let _ = stream.flush();
+    secure::front(&address, "127.0.0.1", key, certificate)
 }
 
 #[test]

@@ -2,17 +2,30 @@
 
 use serde::Deserialize;
 
-/// How the stages are built. Nothing here changes what comes of it.
+/// How the stages are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildOptions {
-    /// Whether native programs stand in for the target's where they can.
+    /// Whether native programs stand in for the target's where they can. This changes nothing of what comes of it.
     pub native: bool,
+    /// What the parts of stages reach.
+    pub network: Network,
+}
+
+/// What the parts of stages reach while they run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Whatever the engine lets them reach.
+    #[default]
+    Open,
+    /// What pib fetches for them and records, and nothing else.
+    Recorded,
 }
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { native: true }
+        Self { native: true, network: Network::Open }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct ProjectManifest {
     pub base: Option<BaseRequest>,
     /// Registries by the name that this project gives them: their index URLs.
     pub registries: BTreeMap<String, String>,
+    /// The stores of recorded content by the name that this project gives them: addresses, or folders relative to the project's.
+    pub stores: BTreeMap<String, String>,
     /// The folder within the project that holds its stages, where `pib vendor` was run.
     pub vendor: Option<String>,
     /// The project's variants, each as a whole: what it does not say itself is as in the project.

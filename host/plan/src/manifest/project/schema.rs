@@ -29,6 +29,8 @@ pub(super) struct Schema {
     pub(super) base: Option<Spanned<BaseSchema>>,
     #[serde(default)]
     pub(super) registries: BTreeMap<String, RegistrySchema>,
+    #[serde(default)]
+    pub(super) stores: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(super) vendor: Option<VendorSchema>,
     #[serde(default, rename = "target")]
     pub(super) targets: BTreeMap<Spanned<String>, TargetSchema>,

@@ -91,6 +91,15 @@ fn project() -> Vec<Row> {
             "false",
             Nothing("the same comes of a build without native tools"),
         ),
+        set(
+            "pib.toml: stores",
+            "stores.own",
+            "\"store\"",
+            Nothing("where files come from is not what they are"),
+        ),
+        set("pib.toml: stores", "stores.own", "\"ftp://x.example\"", Refused("store")),
+        set("pib.toml: build.network=recorded", "build.network", "\"recorded\"", From("__init__")).locks(),
+        set("pib.toml: build.network=open", "build.network", "\"open\"", Nothing("it is so without a word")),
     ]
 }
 

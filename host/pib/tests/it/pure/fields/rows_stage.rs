@@ -24,7 +24,18 @@ fn of_key(field: &'static str, old: &'static str, new: &'static str, effect: Eff
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let all = [meta(), variables(), other_stages(), types(), config(), modes(), base(), files(), links()];
+    let all = [
+        meta(),
+        commands(),
+        variables(),
+        other_stages(),
+        types(),
+        config(),
+        modes(),
+        base(),
+        files(),
+        links(),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -42,13 +53,6 @@ fn meta() -> Vec<Row> {
         set("stage.toml: stage.license", EARLY, "stage.license", "\"MIT\"", Nothing("it is for people")),
         set("stage.toml: stage.pib", EARLY, "stage.pib", "\">=99\"", Refused("99")),
         set("stage.toml: stage.pib", EARLY, "stage.pib", "\">=0.0.1\"", Nothing("this pib is one of these")),
-        set(
-            "stage.toml: stage.native",
-            EARLY,
-            "stage.native",
-            "false",
-            Nothing("the same comes of a build without native tools"),
-        ),
         set("stage.toml: stage.exports", EARLY, "stage.exports", "[]", Refused("LANG")).start(|sample| {
             sample.set(EARLY, "stage.exports", "[\"LANG\"]");
             sample.write("stages/early/Dockerfile.part", "ENV LANG=C\n");
@@ -74,6 +78,35 @@ fn meta() -> Vec<Row> {
             "stage.phase",
             "\"normal\"",
             Nothing("it is so where nothing is given"),
+        ),
+    ]
+}
+
+/// How its commands run.
+fn commands() -> Vec<Row> {
+    vec![
+        set(
+            "stage.toml: stage.native",
+            EARLY,
+            "stage.native",
+            "false",
+            Nothing("the same comes of a build without native tools"),
+        ),
+        set(
+            "stage.toml: stage.network=open",
+            EARLY,
+            "stage.network",
+            "\"open\"",
+            Nothing("nothing is recorded"),
+        ),
+        set("stage.toml: stage.network=open", EARLY, "stage.network", "\"open\"", From("early"))
+            .start(|sample| sample.set("pib.toml", "build.network", "\"recorded\"")),
+        set(
+            "stage.toml: stage.network=project",
+            EARLY,
+            "stage.network",
+            "\"project\"",
+            Nothing("it is so without a word"),
         ),
     ]
 }

@@ -1,0 +1,78 @@
+//! The stores that a project names: where packages of bases, and what parts fetch, can be had by their digests.
+
+use std::fs;
+use std::path::Path;
+
+use futures_util::{StreamExt as _, stream};
+use pib_event::ReporterExt as _;
+use pib_net::Http;
+use pib_plan::manifest::project::ProjectManifest;
+use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
+use pib_recorder::{RecorderError, RemoteStore};
+
+use crate::project::{Error, LockMode, Session};
+
+/// How many packages are taken out of stores at the same time.
+const AT_ONCE: usize = 12;
+
+/// Returns the stores of a project in the folder `dir`, in the order of their names.
+pub(crate) fn places(dir: &Path, manifest: &ProjectManifest) -> Vec<RemoteStore> {
+    manifest.stores.values().map(|text| RemoteStore::new(dir, text)).collect()
+}
+
+/// Takes the packages of a base that the folder `debs` does not have out of stores, as far as they have them. What they do
+/// not have comes from mirrors.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub(crate) async fn fill(
+    session: &Session,
+    mode: LockMode,
+    places: &[RemoteStore],
+    debs: &Path,
+    snapshot: &BaseSnapshot,
+) -> Result<(), Error> {
+    let usable: Vec<&RemoteStore> =
+        places.iter().filter(|place| !mode.offline || matches!(place, RemoteStore::Folder(_))).collect();
+    if usable.is_empty() {
+        return Ok(());
+    }
+    let write = |error| Error::io("write", debs, error);
+    fs::create_dir_all(debs).map_err(write)?;
+    let http = Http::new().map_err(RecorderError::from)?;
+    let missing = snapshot.packages.iter().filter(|package| !pib_debian::has_package(debs, package));
+    let taken = missing.map(|package| take(session, &http, &usable, debs, package));
+    let mut taken = stream::iter(taken).buffer_unordered(AT_ONCE);
+    while let Some(outcome) = taken.next().await {
+        outcome.map_err(write)?;
+    }
+    Ok(())
+}
+
+/// Takes one package out of the first store that has it.
+async fn take(
+    session: &Session,
+    http: &Http,
+    places: &[&RemoteStore],
+    debs: &Path,
+    package: &SnapshotPackage,
+) -> std::io::Result<()> {
+    for place in places {
+        match place.take(http, &package.digest, package.size, debs).await {
+            Ok(Some(file)) => {
+                file.persist(pib_debian::package_path(debs, package)).map_err(|error| error.error)?;
+                return Ok(());
+            }
+            Ok(None) => {}
+            // The next one, or a mirror, may have it.
+            Err(error) => session.warn_once(format!("{place} cannot be used for {}: {error}", package.name)),
+        }
+    }
+    Ok(())
+}
+
+/// Tells how many of something were fetched.
+pub(crate) fn progress(session: &Session, step: &'static str, total: usize) -> impl Fn(usize) {
+    let reporter = session.reporter.clone();
+    move |count| reporter.progress(step, count as u64, Some(total as u64))
+}
