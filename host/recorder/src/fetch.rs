@@ -149,15 +149,40 @@ pub(crate) async fn again(
         (None, Method::Post) => return Err(format!("{absent}, and what was sent there is not recorded")),
         (None, _) => (&nothing.0, &nothing.1),
     };
-    let found = inner.upstream.ask(request, headers, sent).await;
-    let found = found.map_err(|error| format!("{absent}: {error}"))?;
+    let mut first = None;
+    for place in inner.upstream.places(address) {
+        let answer = inner.upstream.ask_at(request.method, &place, headers, sent).await;
+        let outcome = match answer {
+            Ok(found) => keep_known(inner, address, found, response).await,
+            Err(error) => Err(format!("{absent}: {error}")),
+        };
+        match outcome {
+            Ok(()) => return Ok(()),
+            // What this machine's mirror says is what matters most.
+            Err(reason) => first = first.or(Some(reason)),
+        }
+    }
+    Err(first.unwrap_or(absent))
+}
+
+/// Puts a server's answer into the store, if it is the recorded one.
+async fn keep_known(
+    inner: &Inner,
+    address: &str,
+    found: reqwest::Response,
+    response: &Response,
+) -> Result<(), String> {
     if found.status().as_u16() != response.status {
         return Err(format!("{address} is not to be had any more ({})", found.status()));
+    }
+    let changed = || format!("{address} is another file by now than the one that pib.fetch.lock names");
+    if length(found.headers()).is_some_and(|length| length != response.size) {
+        return Err(changed());
     }
     let arrived = receive(inner, found, response.size, None).await;
     let (file, digest, ..) = arrived.map_err(|error| format!("fetching {address} failed: {error}"))?;
     if digest != response.digest {
-        return Err(format!("{address} is another file by now than the one that pib.fetch.lock names"));
+        return Err(changed());
     }
     inner.store.keep(file, &digest).map_err(|error| error.to_string())
 }

@@ -267,6 +267,25 @@ async fn archives_of_the_past_have_what_mirrors_have_not() {
 }
 
 #[tokio::test]
+async fn an_index_that_has_changed_is_found_in_the_past() {
+    let world = World::new();
+    world.server.set("dists/x", [Answer::file("old"), Answer::file("newer"), Answer::file("new")]);
+    world.server.set("past/dists/x", [Answer::file("old")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    assert_eq!(get(&recorder, "dists/x").await.1, b"old");
+    for _ in ["of another size", "of the same"] {
+        world.empty_store();
+        let mut options = world.options(recorder.recording(), Unknown::Refuse);
+        let archive = world.server.url("past").to_string();
+        options.past = vec![Past { public: PUBLIC.to_owned(), archive }];
+        assert_eq!(get(&Recorder::new(options).unwrap(), "dists/x").await.1, b"old");
+    }
+    world.empty_store();
+    let missing = world.recorder(recorder.recording(), Unknown::Refuse).fill(|_| ()).await;
+    assert!(missing.len() == 1 && missing[0].contains("another file by now"), "{missing:?}");
+}
+
+#[tokio::test]
 async fn what_a_killed_build_has_recorded_is_there() {
     let world = World::new();
     world.server.set("a", [Answer::file("a")]);

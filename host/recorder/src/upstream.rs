@@ -83,18 +83,26 @@ impl Upstream {
         found.unwrap_or_else(|| url.to_string())
     }
 
-    /// Returns where a recorded address is asked for, in turn.
-    fn addresses(&self, address: &str) -> Vec<String> {
+    /// Returns where an address is asked for that is recorded, in turn. Whatever answers is compared with the recording.
+    pub(crate) fn places(&self, address: &str) -> Vec<String> {
         let mirrors = self.mirrors.iter();
         let own = mirrors.filter_map(|mirror| replaced(address, &mirror.public, &mirror.actual)).next();
-        // Indexes of the past are others than those of the snapshot; what is in the pool has one name for ever.
-        let past = self.past.iter().filter(|_| address.contains("/pool/"));
-        let past = past.filter_map(|past| replaced(address, &past.public, &past.archive));
+        let past = self.past.iter().filter_map(|past| replaced(address, &past.public, &past.archive));
         std::iter::once(own.unwrap_or_else(|| address.to_owned())).chain(past).collect()
     }
 
-    /// Asks for an address, in each of the places where it may be, until one has it; returns the first place's answer where
-    /// none has.
+    /// Returns where an address is asked for that is new.
+    fn places_of_new(&self, address: &str) -> Vec<String> {
+        let mut places = self.places(address);
+        // Indexes of the past may be others than those of the snapshot; what is in the pool has one name for ever.
+        if !address.contains("/pool/") {
+            places.truncate(1);
+        }
+        places
+    }
+
+    /// Asks for an address that is new, in each of the places where it may be, until one has it; returns the first place's
+    /// answer where none has.
     ///
     /// # Errors
     /// When no server can be reached, or may be asked.
@@ -105,7 +113,7 @@ impl Upstream {
         body: &Bytes,
     ) -> io::Result<reqwest::Response> {
         let mut first = None;
-        for place in self.addresses(&request.url) {
+        for place in self.places_of_new(&request.url) {
             let answer = self.ask_at(request.method, &place, headers, body).await;
             if answer.as_ref().is_ok_and(|answer| !is_missing(answer.status().as_u16())) {
                 return answer;
@@ -115,7 +123,11 @@ impl Upstream {
         first.unwrap_or_else(|| Err(io::Error::other("there is no place to ask")))
     }
 
-    async fn ask_at(
+    /// Asks for an address in one place.
+    ///
+    /// # Errors
+    /// When its server cannot be reached, or may not be asked.
+    pub(crate) async fn ask_at(
         &self,
         method: Method,
         place: &str,
@@ -216,12 +228,16 @@ mod tests {
             "https://near.example/pub/debian-security/x"
         );
         assert_eq!(
-            upstream.addresses("http://d.example/debian/dists/x"),
+            upstream.places_of_new("http://d.example/debian/dists/x"),
             ["https://near.example/pub/debian/dists/x"]
         );
-        let pool = upstream.addresses("http://d.example/debian/pool/a.deb");
+        assert_eq!(
+            upstream.places("http://d.example/debian/dists/x"),
+            ["https://near.example/pub/debian/dists/x", "https://past.example/x/dists/x"]
+        );
+        let pool = upstream.places_of_new("http://d.example/debian/pool/a.deb");
         assert_eq!(pool, ["https://near.example/pub/debian/pool/a.deb", "https://past.example/x/pool/a.deb"]);
-        assert_eq!(upstream.addresses("http://other.example/pool/x"), ["http://other.example/pool/x"]);
+        assert_eq!(upstream.places_of_new("http://other.example/pool/x"), ["http://other.example/pool/x"]);
         let is_private = |text: &str| upstream.is_private(&Url::parse(text).unwrap());
         assert!(
             is_private("http://a.example/")
