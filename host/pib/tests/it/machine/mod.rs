@@ -2,6 +2,7 @@
 
 mod crowd;
 mod elsewhere;
+mod example;
 mod kills;
 mod main_job;
 mod moved;
