@@ -3,6 +3,7 @@
 mod engine;
 mod measure;
 mod native;
+mod recorded;
 mod resolve;
 mod web;
 
@@ -21,6 +22,7 @@ use measure::{median, millis, no_op, run_pib};
 /// the time. `engine` measures the engine's part of builds on
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
+/// `recorded` measures what it costs to give parts what was recorded.
 /// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     if args.iter().any(|arg| arg == "hooks") {
@@ -33,6 +35,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "engine") {
         return engine::engine(&pib);
+    }
+    if args.iter().any(|arg| arg == "recorded") {
+        return recorded::recorded(&pib);
     }
     if args.first().is_some_and(|arg| arg == "resolve") {
         return resolve::resolve(&pib, args);
