@@ -126,32 +126,33 @@ pub(crate) fn tidy_line() -> Line {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::assemble::{BaseRef, Extras, StageInput, assemble};
     use crate::id::Digest;
     use crate::part;
+
+    /// Returns stages `a`, `b` and `c` of these parts, each with whether it takes native programs.
+    pub(crate) fn stages(parts: &[(&str, bool)], recorded: bool) -> Vec<StageInput> {
+        let stage = |((text, native), name): (&(&str, bool), &str)| StageInput {
+            name: name.parse().unwrap(),
+            version: semver::Version::new(1, 0, 0),
+            args: vec![],
+            part: part::check("p", text).unwrap(),
+            files: vec![],
+            native: *native,
+            recorded,
+            secrets: vec![],
+        };
+        parts.iter().zip(["a", "b", "c"]).map(stage).collect()
+    }
 
     fn plan(parts: &[(&str, bool)], native: bool) -> crate::assemble::BuildPlan {
         plan_where(parts, native, SetId::Ignored)
     }
 
     fn plan_where(parts: &[(&str, bool)], native: bool, set_id: SetId) -> crate::assemble::BuildPlan {
-        let names = ["a", "b", "c"];
-        let stages: Vec<StageInput> = parts
-            .iter()
-            .zip(names)
-            .map(|((text, native), name)| StageInput {
-                name: name.parse().unwrap(),
-                version: semver::Version::new(1, 0, 0),
-                args: vec![],
-                part: part::check("p", text).unwrap(),
-                files: vec![],
-                native: *native,
-                recorded: false,
-                secrets: vec![],
-            })
-            .collect();
+        let stages = stages(parts, false);
         let tools = Native { image: "pib-native:x".to_owned(), machine: Machine::Amd64, set_id };
         let base = BaseRef::ContainerImage("base".to_owned());
         let extras = Extras { native: native.then_some(&tools), ..Extras::default() };

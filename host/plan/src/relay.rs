@@ -47,26 +47,12 @@ impl Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assemble::{BaseRef, BuildPlan, Extras, StageInput, assemble};
+    use crate::assemble::{BaseRef, BuildPlan, Extras, assemble};
     use crate::id::{Arch, Digest};
     use crate::native::{Native, SetId};
-    use crate::part;
 
     fn plan(stages: &[(&str, bool)], native: bool, relay: bool) -> BuildPlan {
-        let stages: Vec<StageInput> = stages
-            .iter()
-            .zip(["a", "b", "c"])
-            .map(|((text, native), name)| StageInput {
-                name: name.parse().unwrap(),
-                version: semver::Version::new(1, 0, 0),
-                args: vec![],
-                part: part::check("p", text).unwrap(),
-                files: vec![],
-                native: *native,
-                recorded: true,
-                secrets: vec![],
-            })
-            .collect();
+        let stages = crate::native::tests::stages(stages, true);
         let machine = Machine::Amd64;
         let tools = Native { image: "pib-native:x".to_owned(), machine, set_id: SetId::Ignored };
         let own = Relay { image: "pib-relay:x".to_owned(), machine, socket: "pib.fetch.7".to_owned() };
