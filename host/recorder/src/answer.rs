@@ -189,12 +189,16 @@ async fn recorded(
     let turn = inner.turn(&lost).lock_owned().await;
     let outcome = fetch::again(inner, asked, Some((headers, sent)), &response).await;
     drop(turn);
-    match outcome {
-        Ok(()) => stored(inner, &response)
-            .await
-            .unwrap_or_else(|| refuse(StatusCode::BAD_GATEWAY, "pib's store lost the file at once")),
-        Err(reason) => refuse(StatusCode::BAD_GATEWAY, &reason),
-    }
+    let reason = match outcome {
+        Ok(()) => match stored(inner, &response).await {
+            Some(answer) => return answer,
+            None => format!("{} has another size than pib.fetch.lock says", asked.url),
+        },
+        Err(reason) => reason,
+    };
+    let answer = refuse(StatusCode::BAD_GATEWAY, &reason);
+    inner.state().undelivered.insert(reason);
+    answer
 }
 
 /// Returns the answer whose body is in the store, if it is.

@@ -49,27 +49,27 @@ pub(crate) async fn first(
         }
     };
     let status = found.status().as_u16();
+    let length = length(found.headers());
+    let size = if status == 200 || is_head { length.unwrap_or(0) } else { 0 };
+    if let Some(reason) = unfit(status, size, found.headers()) {
+        let answer = refuse(StatusCode::BAD_GATEWAY, &reason);
+        inner.state().failed.insert(request.url, reason);
+        return answer;
+    }
     if !is_lasting(status) {
         return refuse(found.status(), found.status().canonical_reason().unwrap_or("the server refuses"));
     }
-    let length = length(found.headers());
-    let size = if status == 200 || is_head { length.unwrap_or(0) } else { 0 };
     let response = Response { status, digest: Digest::of(b""), size, headers: kept(found.headers()) };
-    if size > MAX_BODY {
-        return refuse(StatusCode::BAD_GATEWAY, "the server has more than pib records");
-    }
     if is_head || status != 200 || length == Some(0) {
         // What a server says beside "there is no such file" is in words of its own: a part gets none of it, then and now.
-        return match inner.record(&request, response.clone()) {
-            Ok(()) => {
-                let mut answer = start(&response);
-                if is_head {
-                    answer.headers_mut().insert(CONTENT_LENGTH, size.into());
-                }
-                answer
-            }
-            Err(error) => broken(&error),
-        };
+        if let Err(error) = inner.record(&request, response.clone()) {
+            return broken(&error);
+        }
+        let mut answer = start(&response);
+        if is_head {
+            answer.headers_mut().insert(CONTENT_LENGTH, size.into());
+        }
+        return answer;
     }
     let (sender, receiver) = mpsc::channel(WAITING);
     let mut answer = start(&response).map(|_| {
@@ -237,6 +237,18 @@ fn is_lasting(status: u16) -> bool {
 
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Says why a response cannot be given again as it is, if so: then no part gets it the first time either.
+fn unfit(status: u16, size: u64, headers: &HeaderMap) -> Option<String> {
+    let given = HEADERS.iter().filter(|name| headers.contains_key(**name)).count();
+    if (201..=299).contains(&status) {
+        return Some(format!("pib cannot record an answer of the status {status}"));
+    }
+    if size > MAX_BODY {
+        return Some("the server has more than pib records".to_owned());
+    }
+    (given != kept(headers).len()).then(|| "pib cannot record a header of the answer".to_owned())
 }
 
 /// Returns those headers of a response that are recorded.

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) refused: BTreeSet<String>,
     pub(crate) distrusted: BTreeSet<String>,
     pub(crate) private: BTreeSet<String>,
+    /// What is recorded and could not be given, and why.
+    pub(crate) undelivered: BTreeSet<String>,
     /// What could not be fetched, and why.
     pub(crate) failed: BTreeMap<String, String>,
 }

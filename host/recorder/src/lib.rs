@@ -192,6 +192,11 @@ impl Recorder {
         self.0.state().private.iter().cloned().collect()
     }
 
+    /// Returns why parts did not get what is recorded, a sentence each.
+    pub fn undelivered(&self) -> Vec<String> {
+        self.0.state().undelivered.iter().cloned().collect()
+    }
+
     /// Returns the addresses that could not be fetched, each with the reason.
     pub fn failed(&self) -> Vec<(String, String)> {
         self.0.state().failed.clone().into_iter().collect()

@@ -192,6 +192,20 @@ async fn what_breaks_off_or_fails_is_not_recorded() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_given_again_is_not_given_once() {
+    let world = World::new();
+    world.server.set("none", [Answer { head: "204 No Content".to_owned(), body: Vec::new() }]);
+    let far = format!("302 Found\r\nContent-Length: 0\r\nLocation: /{}", "x".repeat(9_000));
+    world.server.set("far", [Answer { head: far, body: Vec::new() }]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    for name in ["none", "far"] {
+        assert!(get(&recorder, name).await.0.contains(" 502 "), "{name}");
+    }
+    assert!(recorder.recording().is_empty());
+    assert_eq!(recorder.failed().len(), 2);
+}
+
+#[tokio::test]
 async fn a_part_that_goes_away_leaves_nothing() {
     let world = World::new();
     world.server.set("a", [Answer::file(body(1, 4_000_000))]);
@@ -234,6 +248,7 @@ async fn a_body_that_is_lost_or_damaged_is_fetched_again_and_compared() {
     let again = world.recorder(recording.clone(), Unknown::Refuse);
     let (status, _) = get(&again, "a").await;
     assert!(status.contains("502") && status.contains("another file by now"), "{status}");
+    assert_eq!(again.undelivered().len(), 1);
     let asked = world.server.asked().len();
     let mut options = world.options(recording, Unknown::Refuse);
     options.offline = true;

@@ -74,6 +74,8 @@ pub(crate) async fn job(
     // What the engine has was given to parts as well, and stands in the project's recording.
     if !is_built || options.lock == LockMode::default() {
         network = recording::open(session, &engine, &based, options).await?;
+    } else {
+        recording::recorded(session, rendered.packages.project(), &based.lock)?;
     }
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
@@ -104,6 +106,10 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
         None => job.based.lock.fetch,
     };
     outcome?;
+    // A part may go on without what it asked for, and would then make something else than it did when that was recorded.
+    if let Some(network) = &job.network {
+        network.check()?;
+    }
     let Job { based, engine, plan, tag, caches, is_built: _, network: _ } = job;
     let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording };
     if built.trial.is_some() {

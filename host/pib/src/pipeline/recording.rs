@@ -49,14 +49,22 @@ pub(crate) async fn open(
     let Some(moment) = based.lock.snapshot.filter(|_| recorded) else { return Ok(None) };
     let (machine, image) = native::load_runner(session, engine).await?;
     let before = read(session, project, based.lock.fetch.as_ref())?;
-    // The engine knows what it has run by this name: each snapshot has its own, and no two begin in the same microsecond.
-    let socket = format!("pib.fetch.{}", moment.micros());
-    let mut name = KeyHasher::new("pib recorder");
-    name.field(project.dir.as_os_str().as_encoded_bytes()).field(&socket);
+    // The engine knows what it has run by this name. Another project, and another copy of this one, has a name of its own:
+    // what was given to their parts is in their recordings.
+    let name = name_of(project, moment);
+    let socket = format!("pib.fetch.{}", &name[..16]);
     let make = || Ok(Recorder::new(recorder_options(session, project, moment, before, options.lock)?)?);
-    let recorder = session.recorders.get_or_make(name.finish().hex(), make)?;
+    let recorder = session.recorders.get_or_make(name, make)?;
     let relay = Relay { image, machine, socket };
     Ok(Some(RecordedNetwork { relay, recorder, project: project.clone(), mode: options.lock }))
+}
+
+/// Returns the name of a project's snapshot on this machine.
+fn name_of(project: &Project, moment: Moment) -> String {
+    let mut name = KeyHasher::new("pib recorder 1");
+    let folder = project.dir.canonicalize().unwrap_or_else(|_| project.dir.clone());
+    name.field(folder.as_os_str().as_encoded_bytes()).field(moment.to_string());
+    name.finish().hex()
 }
 
 fn recorder_options(
@@ -72,7 +80,7 @@ fn recorder_options(
     Ok(Options {
         recording,
         store: session.cache.join(STORE),
-        journal: session.cache.join(JOURNALS).join(moment.micros().to_string()),
+        journal: session.cache.join(JOURNALS).join(name_of(project, moment)),
         mirrors: mirrors.own.into_iter().map(pair).collect(),
         stores: stores::places(&project.dir, &project.manifest),
         past: past.into_iter().map(|(public, archive)| Past { public: public.to_owned(), archive }).collect(),
@@ -171,6 +179,20 @@ impl RecordedNetwork {
     /// Returns the certificate of the authority that vouches for the recorder.
     pub(crate) fn authority(&self) -> Secret {
         Secret { id: relay::AUTHORITY.to_owned(), value: self.recorder.authority().as_bytes().to_vec() }
+    }
+
+    /// Returns an error where a part was not given what the recording has, or, of a build that must not add to it, asked for
+    /// what it does not have.
+    ///
+    /// # Errors
+    /// Then.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let mut missing = self.recorder.undelivered();
+        if self.mode != LockMode::default() {
+            let refused = self.recorder.refused();
+            missing.extend(refused.into_iter().map(|address| format!("{address} is not in pib.fetch.lock")));
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Error::Unanswered { missing }) }
     }
 
     /// Writes what parts were given into the project, and its digest into the lock, also of a build that failed: the engine does

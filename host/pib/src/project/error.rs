@@ -251,6 +251,16 @@ pub enum Error {
         /// An address and a reason each.
         missing: Vec<String>,
     },
+    /// Parts went on without something that they had asked for.
+    #[error("parts were not given what they asked for: {}", beginning(.missing))]
+    #[diagnostic(help(
+        "`pib fetch` says of each file that pib.fetch.lock names whether it is to be had. Build once without --locked to record what \
+         is new."
+    ))]
+    Unanswered {
+        /// An address and a reason each.
+        missing: Vec<String>,
+    },
     /// The recorder cannot begin.
     #[error(transparent)]
     #[diagnostic(help("See whether the disk with pib's cache is full or not writable."))]

@@ -42,6 +42,7 @@ impl Error {
                 | EngineError::Packages { .. }
                 | EngineError::BuildRefused { .. },
             ) => 6,
+            Self::Unanswered { .. } => 6,
             Self::Engine(EngineError::DamagedBase { .. }) => 8,
             // As a shell gives them.
             Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
