@@ -59,8 +59,8 @@ fn ask(socket: &Path) -> io::Result<Vec<(String, String)>> {
     stream.write_all(QUESTION)?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer).map_err(|_| io::Error::other("its answer is no text"))?;
-    variables(&answer).ok_or_else(|| io::Error::other("its answer is none of pib's"))
+    let answer = String::from_utf8(answer).map_err(|_| io::Error::other("its answer is not text"))?;
+    variables(&answer).ok_or_else(|| io::Error::other("its answer is not a list of variables"))
 }
 
 /// Reads an answer: a `NAME=value` on each line after the head.
@@ -96,7 +96,7 @@ fn carry(near: TcpStream, socket: &Path) {
         let _ = far.shutdown(Shutdown::Write);
     });
     let _ = io::copy(&mut far_read, &mut near);
-    // Nothing comes any more: whoever still sends is told.
+    // pib sends nothing more. Closing both directions tells a client that still sends.
     let _ = near.shutdown(Shutdown::Both);
     if let Ok(there) = there {
         let _ = there.join();

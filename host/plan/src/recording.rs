@@ -27,7 +27,7 @@ const MAX_URL: usize = 8 << 10;
 /// The largest body, in bytes.
 pub const MAX_BODY: u64 = 16 << 30;
 
-/// The headers of a response that matter to whoever asked: how to read the body, and where to go on.
+/// The headers of a response that clients use: how to read the body, whether it has changed, where a redirect leads.
 pub const HEADERS: [&str; 5] = ["content-encoding", "content-type", "etag", "last-modified", "location"];
 /// The longest value of one of them, in bytes.
 pub const MAX_VALUE: usize = 8 << 10;
@@ -71,7 +71,7 @@ pub struct Response {
     pub status: u16,
     /// The digest of its body.
     pub digest: Digest,
-    /// The size of its body, in bytes; what a `HEAD` told of it.
+    /// The size of its body in bytes. A response to `HEAD` has no body: there it is the size that the server announced.
     pub size: u64,
     /// Those of its [`HEADERS`], by name.
     pub headers: BTreeMap<String, String>,

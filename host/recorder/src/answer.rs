@@ -184,7 +184,7 @@ async fn recorded(
     if let Some(answer) = stored(inner, &response).await {
         return answer;
     }
-    // Another name than that of the request: whoever holds that may be the caller.
+    // The lock has a name of its own: a caller may hold the request's lock, and would wait for itself.
     let lost = Request::get(format!("pib-store:{}", response.digest));
     let turn = inner.turn(&lost).lock_owned().await;
     let outcome = fetch::again(inner, asked, Some((headers, sent)), &response).await;

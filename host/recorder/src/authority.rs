@@ -1,6 +1,6 @@
 //! An authority that exists for one run of pib, and vouches for the recorder in the name of every server.
 //!
-//! Its key never leaves this process. Whoever is to trust it is given its certificate, and nobody else is.
+//! Its key never leaves this process. Its certificate goes to the commands of one build, which are to trust it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
