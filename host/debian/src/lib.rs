@@ -51,7 +51,7 @@ pub use companion::{CompanionRecipe, companion};
 pub use error::DebianError;
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, past_archives, relay_key, write_relay};
-pub use release::DatePolicy;
+pub use release::{DatePolicy, ListedIndex, listed_index};
 pub use second::FOLDER as SECOND_PART;
 
 /// The id of the step in the events of this crate.

@@ -118,6 +118,47 @@ impl Release {
     }
 }
 
+/// An index as a release lists it, for whoever has the release's text and needs not know who signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedIndex {
+    /// The digest of the file.
+    pub digest: Digest,
+    /// The size of the file in bytes.
+    pub size: u64,
+    /// The other paths at which a mirror may have the file, below the suite's folder.
+    pub others: Vec<String>,
+}
+
+/// What comes between an index's folder and its digest
+/// (<https://wiki.debian.org/DebianRepository/Format#indices_acquisition_via_hashsums_.28by-hash.29>).
+const BY_HASH: &str = "by-hash/SHA256/";
+
+/// Returns what a release, of the form `InRelease` or `Release`, says of the index at a path below the suite's folder.
+pub fn listed_index(text: &str, path: &str) -> Option<ListedIndex> {
+    let release = Release::parse(signed_text(text)).ok()?;
+    let Some((folder, hex)) = path.split_once(BY_HASH) else {
+        let Index { digest, size } = release.index(path)?;
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let slash = if folder.is_empty() { "" } else { "/" };
+        let by_hash = format!("{folder}{slash}{BY_HASH}{}", digest.hex());
+        return Some(ListedIndex { digest, size, others: vec![by_hash] });
+    };
+    let digest: Digest = format!("sha256:{hex}").parse().ok()?;
+    let is_in_folder = |path: &str| path.strip_prefix(folder).is_some_and(|name| !name.contains('/'));
+    let named = release.files.iter().filter(|(path, index)| index.digest == digest && is_in_folder(path));
+    let mut others: Vec<String> = named.clone().map(|(path, _)| path.clone()).collect();
+    others.sort();
+    let size = named.map(|(_, index)| index.size).next()?;
+    Some(ListedIndex { digest, size, others })
+}
+
+/// Returns what is signed of a text in the cleartext form (RFC 9580, section 7), or the text itself where it has another form.
+fn signed_text(text: &str) -> &str {
+    let Some(rest) = text.strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else { return text };
+    let body = rest.split_once("\n\n").map_or("", |(_, body)| body);
+    body.split_once("\n-----BEGIN PGP SIGNATURE-----").map_or(body, |(signed, _)| signed)
+}
+
 fn files(block: &str) -> Result<HashMap<String, Index>, String> {
     let mut files = HashMap::new();
     for line in block.lines().filter(|line| !line.is_empty()) {
@@ -157,6 +198,32 @@ mod tests {
         let index = release.index("main/binary-arm64/Packages.xz").unwrap();
         assert_eq!((index.digest.hex().as_str(), index.size), (HEX, 96148));
         assert_eq!(release.index("main/binary-armhf/Packages.xz"), None);
+    }
+
+    #[test]
+    fn an_index_is_listed_by_its_name_and_by_its_digest() {
+        let plain = "main/binary-arm64/Packages.xz";
+        let by_hash = format!("main/binary-arm64/by-hash/SHA256/{HEX}");
+        let signed = format!(
+            "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n{}\n-----BEGIN PGP SIGNATURE-----\n\nx\n",
+            text().trim_end()
+        );
+        for text in [text(), signed] {
+            let by_name = listed_index(&text, plain).unwrap();
+            assert_eq!((by_name.digest.hex().as_str(), by_name.size), (HEX, 96148));
+            assert_eq!(by_name.others, [by_hash.as_str()]);
+            let by_digest = listed_index(&text, &by_hash).unwrap();
+            assert_eq!((by_digest.digest, by_digest.size), (by_name.digest, 96148));
+            assert_eq!(by_digest.others, [plain]);
+            for other in [
+                "main/binary-armhf/Packages.xz",
+                &by_hash.replace("5b9a", "0000"),
+                &by_hash.replace("main", "x"),
+            ] {
+                assert_eq!(listed_index(&text, other), None, "{other}");
+            }
+        }
+        assert_eq!(listed_index("", plain), None);
     }
 
     #[test]

@@ -27,8 +27,25 @@ const MAX_URL: usize = 8 << 10;
 /// The largest body, in bytes.
 pub const MAX_BODY: u64 = 16 << 30;
 
-/// The headers of a response that clients use: how to read the body, whether it has changed, where a redirect leads.
-pub const HEADERS: [&str; 5] = ["content-encoding", "content-type", "etag", "last-modified", "location"];
+/// The headers of a response that clients use: how to read the body, whether it has changed, where a redirect leads, which
+/// credentials the server wants.
+pub const HEADERS: [&str; 6] =
+    ["content-encoding", "content-type", "etag", "last-modified", "location", "www-authenticate"];
+/// The headers of a request by which a server may choose the response. They are recorded where its `Vary` names them
+/// (<https://www.rfc-editor.org/rfc/rfc9110#name-vary>).
+pub const ASKED: [&str; 7] = [
+    "accept",
+    "accept-language",
+    AUTHORIZATION,
+    "content-encoding",
+    "content-type",
+    "git-protocol",
+    "user-agent",
+];
+/// The header with credentials. It is recorded whether there were any, whatever the server says, and never which.
+pub const AUTHORIZATION: &str = "authorization";
+/// What is recorded in the place of credentials.
+pub const GIVEN: &str = "given";
 /// The longest value of one of them, in bytes.
 pub const MAX_VALUE: usize = 8 << 10;
 
@@ -55,12 +72,20 @@ pub struct Request {
     pub method: Method,
     /// The digest of what was sent with a `POST`.
     pub sent: Option<Digest>,
+    /// Those of its headers by which the server chose the response, of [`ASKED`], by name. One that was not sent is empty.
+    pub asked: BTreeMap<String, String>,
 }
 
 impl Request {
     /// Returns the request for what is at an address.
     pub fn get(url: impl Into<String>) -> Self {
-        Self { url: url.into(), method: Method::Get, sent: None }
+        Self { url: url.into(), method: Method::Get, sent: None, asked: BTreeMap::new() }
+    }
+
+    /// Returns the request without the headers by which the server chose.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { asked: BTreeMap::new(), ..self.clone() }
     }
 }
 
@@ -98,11 +123,44 @@ struct Line {
     url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sent: Option<Digest>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    asked: BTreeMap<String, String>,
     status: u16,
     digest: Digest,
     size: u64,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<String, String>,
+}
+
+impl Line {
+    /// Returns the request and the response of it.
+    ///
+    /// # Errors
+    /// Says what cannot be used of it.
+    fn check(self) -> Result<(Request, Response), &'static str> {
+        let Self { method, url, sent, asked, status, digest, size, headers } = self;
+        if !is_address(&url) {
+            return Err("to a request for what is no address");
+        }
+        if sent.is_some() != (method == Method::Post) {
+            return Err("to a request that sent something, or did not, as none of its kind does");
+        }
+        if !(100..=599).contains(&status) || size > MAX_BODY {
+            return Err("with a status or a size that none has");
+        }
+        if !headers.iter().all(|(name, value)| is_header(name, value)) {
+            return Err("with a header that none has");
+        }
+        if !asked.iter().all(|(name, value)| is_asked(name, value)) {
+            return Err("to a request with a header that none has");
+        }
+        Ok((Request { url, method, sent, asked }, Response { status, digest, size, headers }))
+    }
+}
+
+/// Returns the request and the response of one line, if it is one.
+pub fn parse_line(text: &str) -> Option<(Request, Response)> {
+    serde_json::from_str::<Line>(text).ok()?.check().ok()
 }
 
 /// The first line.
@@ -165,22 +223,26 @@ impl Recording {
 
     /// Adds a line that was read; returns what cannot be used of it.
     fn add_line(&mut self, line: Line) -> Option<&'static str> {
-        let Line { method, url, sent, status, digest, size, headers } = line;
-        if !is_address(&url) {
-            return Some("to a request for what is no address");
+        match line.check() {
+            Ok((request, response)) => self.responses.insert(request, response).map(|_| "twice"),
+            Err(what) => Some(what),
         }
-        if sent.is_some() != (method == Method::Post) {
-            return Some("to a request that sent something, or did not, as none of its kind does");
-        }
-        if !(100..=599).contains(&status) || size > MAX_BODY {
-            return Some("with a status or a size that none has");
-        }
-        if !headers.iter().all(|(name, value)| is_header(name, value)) {
-            return Some("with a header that none has");
-        }
-        let response = Response { status, digest, size, headers };
-        let known = self.responses.insert(Request { url, method, sent }, response);
-        known.map(|_| "twice")
+    }
+
+    /// Returns the recording of one response.
+    pub fn of(request: Request, response: Response) -> Self {
+        Self { responses: BTreeMap::from([(request, response)]) }
+    }
+
+    /// Returns whether another recording answers a request otherwise than this one does.
+    pub fn contradicts(&self, other: &Self) -> bool {
+        self.iter().any(|(request, response)| other.get(request).is_some_and(|found| found != response))
+    }
+
+    /// Returns the lines of what this recording has and another one does not.
+    pub fn lines_beyond(&self, other: &Self) -> String {
+        let new = self.iter().filter(|(request, _)| other.get(request).is_none());
+        new.map(|(request, response)| line(request, response)).collect()
     }
 
     /// Returns the text of the file.
@@ -200,6 +262,18 @@ impl Recording {
     /// Returns the response to a request.
     pub fn get(&self, request: &Request) -> Option<&Response> {
         self.responses.get(request)
+    }
+
+    /// Returns the response to a request that has these headers, by name; a header that it does not have is empty.
+    pub fn find(&self, request: &Request, header: impl Fn(&str) -> String) -> Option<&Response> {
+        let bare = request.bare();
+        let given = !header(AUTHORIZATION).is_empty();
+        let of_request = self.responses.range(&bare..).take_while(|(found, _)| found.bare() == bare);
+        let fits = |found: &Request| {
+            found.asked.contains_key(AUTHORIZATION) == given
+                && found.asked.iter().all(|(name, value)| name == AUTHORIZATION || header(name) == *value)
+        };
+        of_request.into_iter().find(|(found, _)| fits(found)).map(|(_, response)| response)
     }
 
     /// Adds the response to a request, in the place of an earlier one; returns the line that tells of it.
@@ -233,9 +307,9 @@ impl Recording {
 }
 
 fn line(request: &Request, response: &Response) -> String {
-    let (Request { url, method, sent }, Response { status, digest, size, headers }) =
+    let (Request { url, method, sent, asked }, Response { status, digest, size, headers }) =
         (request.clone(), response.clone());
-    let line = Line { method, url, sent, status, digest, size, headers };
+    let line = Line { method, url, sent, asked, status, digest, size, headers };
     // A structure of texts and numbers is always JSON.
     serde_json::to_string(&line).map(|text| text + "\n").unwrap_or_default()
 }
@@ -250,10 +324,16 @@ pub fn is_address(text: &str) -> bool {
 
 /// Returns whether a header is recorded, and can have this value.
 pub fn is_header(name: &str, value: &str) -> bool {
-    HEADERS.contains(&name)
-        && value.len() <= MAX_VALUE
-        && !value.contains(char::is_control)
-        && value.is_ascii()
+    HEADERS.contains(&name) && is_value(value)
+}
+
+/// Returns whether a header of a request is recorded, and can have this value.
+pub fn is_asked(name: &str, value: &str) -> bool {
+    ASKED.contains(&name) && is_value(value) && (name != AUTHORIZATION || value == GIVEN)
+}
+
+fn is_value(value: &str) -> bool {
+    value.len() <= MAX_VALUE && !value.contains(char::is_control) && value.is_ascii()
 }
 
 #[cfg(test)]
@@ -300,6 +380,57 @@ mod tests {
             None
         );
         assert_eq!(parse("{\"v\":1}\n"), Ok(Recording::default()));
+    }
+
+    #[test]
+    fn a_response_is_found_by_what_the_server_chose_it_by() {
+        let mut recording = Recording::default();
+        let with = |pairs: &[(&str, &str)]| Request {
+            asked: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            ..Request::get("http://a.example/x")
+        };
+        recording.add(&with(&[("accept", "text/html")]), response(b"page"));
+        recording.add(&with(&[("accept", "")]), response(b"whatever"));
+        recording.add(&with(&[("authorization", GIVEN)]), response(b"mine"));
+        recording.add(&Request::get("http://a.example/y"), response(b"everybody's"));
+        let text = recording.to_text();
+        assert!(text.contains("\"asked\":{\"accept\":\"text/html\"}"), "{text}");
+        assert_eq!(parse(&text), Ok(recording.clone()));
+        let find = |path: &str, headers: &[(&str, &str)]| {
+            let header = |name: &str| {
+                let found = headers.iter().find(|(known, _)| *known == name);
+                found.map_or_else(String::new, |(_, value)| (*value).to_owned())
+            };
+            recording.find(&Request::get(format!("http://a.example/{path}")), header).map(|found| found.size)
+        };
+        assert_eq!(find("x", &[("accept", "text/html"), ("user-agent", "me")]), Some(4));
+        assert_eq!(find("x", &[]), Some(8));
+        assert_eq!(find("x", &[("accept", "text/plain")]), None);
+        assert_eq!(find("x", &[("authorization", "anything"), ("accept", "text/html")]), Some(4));
+        assert_eq!(find("y", &[("accept", "text/html")]), Some(11));
+        assert_eq!(find("y", &[("authorization", "Basic eA==")]), None);
+        let lie = text.replace(GIVEN, "Basic eA==");
+        assert!(parse(&lie).unwrap_err().contains("a header that none has"));
+    }
+
+    #[test]
+    fn recordings_contradict_each_other_where_both_answer_a_request() {
+        let of = |url: &str, body: &[u8]| Recording::of(Request::get(url), response(body));
+        let (a, b) = ("http://a.example/", "http://b.example/");
+        let both = {
+            let mut both = of(a, b"1");
+            both.extend(of(b, b"2"));
+            both
+        };
+        for (other, contradicts) in
+            [(Recording::default(), false), (of(a, b"1"), false), (of(b, b"1"), true), (of(a, b""), true)]
+        {
+            assert_eq!(both.contradicts(&other), contradicts, "{other:?}");
+            assert_eq!(other.contradicts(&both), contradicts, "{other:?}");
+        }
+        let beyond = both.lines_beyond(&of(a, b"3"));
+        assert_eq!(parse_line(beyond.trim_end()), Some((Request::get(b), response(b"2"))));
+        assert_eq!(parse_line(&beyond[..beyond.len() / 2]), None);
     }
 
     #[test]

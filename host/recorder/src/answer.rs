@@ -1,11 +1,12 @@
 //! Reads the requests of parts, and answers them.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -18,9 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use crate::fetch;
 use crate::inner::{Inner, Unknown};
 use crate::reply::{Answer, empty, refuse, start, streamed, whole};
+use crate::{fetch, listed};
 
 /// How much of a stored body is read at once, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -138,6 +139,7 @@ async fn answer(inner: &Arc<Inner>, url: Option<Url>, request: http::Request<Inc
         url: inner.upstream.known_as(&url),
         method,
         sent: (method == Method::Post).then(|| Digest::of(&sent)),
+        asked: BTreeMap::new(),
     };
     respond(inner, asked, &head.headers, &sent).await
 }
@@ -150,7 +152,7 @@ fn recordable(mut url: Url) -> Option<Url> {
 
 /// Answers from the recording, or from a server.
 async fn respond(inner: &Arc<Inner>, asked: Request, headers: &HeaderMap, sent: &Bytes) -> Answer {
-    if let Some(response) = inner.recorded(&asked) {
+    if let Some(response) = inner.recorded(&asked, headers) {
         return recorded(inner, &asked, headers, sent, response).await;
     }
     if inner.unknown == Unknown::Refuse {
@@ -159,10 +161,20 @@ async fn respond(inner: &Arc<Inner>, asked: Request, headers: &HeaderMap, sent: 
     }
     let turn = inner.turn(&asked).lock_owned().await;
     // Another part may have asked for the same meanwhile.
-    match inner.recorded(&asked) {
-        Some(response) => recorded(inner, &asked, headers, sent, response).await,
-        None => fetch::first(inner, asked, headers, sent, turn).await,
+    if let Some(response) = inner.recorded(&asked, headers) {
+        return recorded(inner, &asked, headers, sent, response).await;
     }
+    let (own, request) = (Arc::clone(inner), asked.clone());
+    let named = tokio::task::spawn_blocking(move || listed::find(&own, &request)).await;
+    // A list that is behind a password is recorded as that.
+    if let Some(file) = named.ok().flatten().filter(|_| !headers.contains_key(AUTHORIZATION)) {
+        match file.fetch(inner, &asked, headers).await {
+            Ok(Some(response)) => return recorded(inner, &asked, headers, sent, response).await,
+            Ok(None) => {}
+            Err(answer) => return answer,
+        }
+    }
+    fetch::first(inner, asked, headers, sent, turn).await
 }
 
 /// Gives what was recorded; a body that the store does not have is fetched again.

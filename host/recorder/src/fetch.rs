@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
 use http::{HeaderMap, StatusCode};
 use pib_net::{NOT_PUBLIC, Pace};
 use pib_plan::id::Digest;
-use pib_plan::recording::{HEADERS, MAX_BODY, Method, Request, Response, is_header};
+use pib_plan::recording::{
+    ASKED, AUTHORIZATION, HEADERS, MAX_BODY, Method, Request, Response, is_asked, is_header,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc};
 
-use crate::inner::Inner;
-use crate::remote::RemoteStore;
+use crate::inner::{Inner, asked};
 use crate::reply::{Answer, refuse, start, streamed};
 use crate::store::StoreError;
 
@@ -29,34 +30,27 @@ const FLOOR: u64 = 1000;
 /// Gives a part what a server has, and records it. `turn` is held until that is done.
 pub(crate) async fn first(
     inner: &Arc<Inner>,
-    request: Request,
+    mut request: Request,
     headers: &HeaderMap,
     sent: &Bytes,
     turn: OwnedMutexGuard<()>,
 ) -> Answer {
     let is_head = request.method == Method::Head;
-    let found = match inner.upstream.ask(&request, headers, sent).await {
+    let found = match ask(inner, &request, headers, sent).await {
         Ok(found) => found,
-        Err(error) => {
-            let reason = error.to_string();
-            // Programs ask again for what a server could not say, but not for what is forbidden.
-            if reason.contains(NOT_PUBLIC) {
-                inner.state().private.insert(request.url);
-                return refuse(StatusCode::FORBIDDEN, &reason);
-            }
-            inner.state().failed.insert(request.url, reason.clone());
-            return refuse(StatusCode::BAD_GATEWAY, &reason);
-        }
+        Err(answer) => return answer,
     };
     let status = found.status().as_u16();
     let length = length(found.headers());
     let size = if status == 200 || is_head { length.unwrap_or(0) } else { 0 };
-    if let Some(reason) = unfit(status, size, found.headers()) {
+    request.asked = chosen_by(found.headers(), headers);
+    if let Some(reason) = unfit(&request, status, size, found.headers()) {
         let answer = refuse(StatusCode::BAD_GATEWAY, &reason);
         inner.state().failed.insert(request.url, reason);
         return answer;
     }
     if !is_lasting(status) {
+        inner.state().failed.insert(request.url, format!("the server answered {}", found.status()));
         return refuse(found.status(), found.status().canonical_reason().unwrap_or("the server refuses"));
     }
     let response = Response { status, digest: Digest::of(b""), size, headers: kept(found.headers()) };
@@ -95,6 +89,25 @@ pub(crate) async fn first(
         drop(turn);
     });
     answer
+}
+
+/// Asks a server; where none answers, returns what the part is told.
+async fn ask(
+    inner: &Inner,
+    request: &Request,
+    headers: &HeaderMap,
+    sent: &Bytes,
+) -> Result<reqwest::Response, Answer> {
+    inner.upstream.ask(request, headers, sent).await.map_err(|error| {
+        let reason = error.to_string();
+        // Programs ask again for what a server could not say, but not for what is forbidden.
+        if reason.contains(NOT_PUBLIC) {
+            inner.state().private.insert(request.url.clone());
+            return refuse(StatusCode::FORBIDDEN, &reason);
+        }
+        inner.state().failed.insert(request.url.clone(), reason.clone());
+        refuse(StatusCode::BAD_GATEWAY, &reason)
+    })
 }
 
 /// A body that a part waits for.
@@ -143,7 +156,7 @@ pub(crate) async fn again(
     if inner.offline {
         return Err(format!("{absent}, and the network is not used"));
     }
-    let nothing = (HeaderMap::new(), Bytes::new());
+    let nothing = (known_headers(request), Bytes::new());
     let (headers, sent) = match (part, request.method) {
         (Some(part), _) => part,
         (None, Method::Post) => return Err(format!("{absent}, and what was sent there is not recorded")),
@@ -187,26 +200,22 @@ async fn keep_known(
     inner.store.keep(file, &digest).map_err(|error| error.to_string())
 }
 
-/// Takes a body out of a store that others have filled; returns whether one has it. One that is damaged or does not answer
-/// is passed over for the next.
+/// Takes a body out of a store that others have filled; returns whether one has it.
 async fn from_stores(inner: &Inner, response: &Response) -> Result<bool, String> {
-    let stores =
-        inner.stores.iter().filter(|store| !inner.offline || matches!(store, RemoteStore::Folder(_)));
-    for store in stores {
-        let taken = store.take(&inner.http, &response.digest, response.size, &inner.store.temp()).await;
-        if let Ok(Some(file)) = taken {
-            inner.store.keep(file, &response.digest).map_err(|error| error.to_string())?;
-            return Ok(true);
+    let taken = inner.stores.take(&response.digest, response.size, &inner.store.temp()).await;
+    match taken.map_err(|error| error.to_string())? {
+        None => Ok(false),
+        Some(file) => {
+            inner.store.keep(file, &response.digest).map(|()| true).map_err(|error| error.to_string())
         }
     }
-    Ok(false)
 }
 
 /// A body that has arrived: its file, its digest, its size, and the last piece of it.
-type Arrived = (tempfile::NamedTempFile, Digest, u64, Option<Bytes>);
+pub(crate) type Arrived = (tempfile::NamedTempFile, Digest, u64, Option<Bytes>);
 
 /// Writes a body to a file, no more than `limit`; `part` gets every piece on its way but the last.
-async fn receive(
+pub(crate) async fn receive(
     inner: &Inner,
     mut found: reqwest::Response,
     limit: u64,
@@ -232,16 +241,43 @@ async fn receive(
 
 /// Returns whether a status says something that is worth keeping: what a server has, where it is, or that it is not there.
 fn is_lasting(status: u16) -> bool {
-    matches!(status, 200 | 301 | 302 | 303 | 307 | 308 | 404 | 410)
+    matches!(status, 200 | 301 | 302 | 303 | 307 | 308 | 401 | 404 | 410)
 }
 
-fn length(headers: &HeaderMap) -> Option<u64> {
+/// Returns those headers of a request by which a server chose its response: those that `Vary` names, and the credentials.
+fn chosen_by(response: &HeaderMap, request: &HeaderMap) -> BTreeMap<String, String> {
+    let vary = response.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<String> =
+        vary.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
+    let any = named.iter().any(|name| name == "*");
+    let counts = |name: &str| match name {
+        AUTHORIZATION => request.contains_key(name),
+        _ => any || named.iter().any(|known| known == name),
+    };
+    ASKED.iter().filter(|name| counts(name)).map(|name| ((*name).to_owned(), asked(request, name))).collect()
+}
+
+/// Returns the headers of a request that are known of it: credentials are not.
+fn known_headers(request: &Request) -> HeaderMap {
+    let known = request.asked.iter().filter(|(name, value)| *name != AUTHORIZATION && !value.is_empty());
+    known
+        .filter_map(|(name, value)| {
+            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
+        })
+        .collect()
+}
+
+/// Returns the length of a body that its server announces.
+pub(crate) fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Says why a response cannot be given again as it is, if so: then no part gets it the first time either.
-fn unfit(status: u16, size: u64, headers: &HeaderMap) -> Option<String> {
+fn unfit(request: &Request, status: u16, size: u64, headers: &HeaderMap) -> Option<String> {
     let given = HEADERS.iter().filter(|name| headers.contains_key(**name)).count();
+    if !request.asked.iter().all(|(name, value)| is_asked(name, value)) {
+        return Some("pib cannot record a header of the request".to_owned());
+    }
     if (201..=299).contains(&status) {
         return Some(format!("pib cannot record an answer of the status {status}"));
     }
@@ -252,9 +288,15 @@ fn unfit(status: u16, size: u64, headers: &HeaderMap) -> Option<String> {
 }
 
 /// Returns those headers of a response that are recorded.
-fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
+pub(crate) fn kept(headers: &HeaderMap) -> BTreeMap<String, String> {
     let value = |name: &str| {
-        let value = headers.get(name)?.to_str().ok()?.to_owned();
+        // A server may want one of several kinds of credentials, a line each.
+        let all: Vec<&str> =
+            headers.get_all(name).iter().map(|value| value.to_str().ok()).collect::<Option<_>>()?;
+        let value = if name == "www-authenticate" { all.join(", ") } else { (*all.first()?).to_owned() };
+        if all.is_empty() {
+            return None;
+        }
         is_header(name, &value).then(|| (name.to_owned(), value))
     };
     HEADERS.iter().filter_map(|name| value(name)).collect()

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use pib_net::Http;
-use pib_plan::recording::{Method, Recording, Request, Response};
+use http::HeaderMap;
+use pib_plan::recording::{AUTHORIZATION, GIVEN, Method, Recording, Request, Response};
 
 use crate::authority::Authority;
 use crate::journal::Journal;
-use crate::remote::RemoteStore;
+use crate::lists::Lists;
+use crate::remote::Stores;
 use crate::store::{Store, StoreError};
 use crate::upstream::Upstream;
 
@@ -26,9 +28,11 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) journal: Journal,
     pub(crate) upstream: Upstream,
+    pub(crate) lists: Option<Arc<dyn Lists>>,
+    /// How long is waited before what a list names is asked for again.
+    pub(crate) pauses: Vec<Duration>,
     pub(crate) authority: Authority,
-    pub(crate) stores: Vec<RemoteStore>,
-    pub(crate) http: Http,
+    pub(crate) stores: Stores,
     pub(crate) unknown: Unknown,
     pub(crate) offline: bool,
     /// What commands are told, as the program that starts them reads it.
@@ -49,6 +53,10 @@ pub(crate) struct State {
     pub(crate) undelivered: BTreeSet<String>,
     /// What could not be fetched, and why.
     pub(crate) failed: BTreeMap<String, String>,
+    /// The addresses of what was recorded in this run.
+    pub(crate) new: BTreeSet<String>,
+    /// What earlier runs have recorded that servers do not have, and was asked for again.
+    pub(crate) absent: BTreeSet<String>,
 }
 
 impl Inner {
@@ -56,12 +64,22 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the recorded response to a request; of a `HEAD`, that to a `GET` will do.
-    pub(crate) fn recorded(&self, request: &Request) -> Option<Response> {
-        let state = self.state();
-        let own = state.recording.get(request);
-        let whole = || (request.method == Method::Head).then(|| Request::get(&*request.url));
-        own.or_else(|| state.recording.get(&whole()?)).cloned()
+    /// Returns the recorded response to a request with these headers; of a `HEAD`, that to a `GET` will do.
+    pub(crate) fn recorded(&self, request: &Request, headers: &HeaderMap) -> Option<Response> {
+        let mut state = self.state();
+        let header = |name: &str| asked(headers, name);
+        let whole = (request.method == Method::Head).then(|| Request::get(&*request.url));
+        let own = state.recording.find(request, header);
+        let found = own.or_else(|| state.recording.find(whole.as_ref()?, header)).cloned()?;
+        if found.status >= 400 && !state.new.contains(&request.url) {
+            state.absent.insert(request.url.clone());
+        }
+        Some(found)
+    }
+
+    /// Returns the recorded response to a request without headers that matter.
+    pub(crate) fn recorded_plainly(&self, request: &Request) -> Option<Response> {
+        self.state().recording.get(request).cloned()
     }
 
     /// Adds a response, whose body is in the store.
@@ -69,6 +87,7 @@ impl Inner {
         let line = {
             let mut state = self.state();
             state.failed.remove(&request.url);
+            state.new.insert(request.url.clone());
             state.recording.add(request, response)
         };
         self.journal.add(&line)
@@ -80,5 +99,14 @@ impl Inner {
         // Those that nobody waits for any more go.
         state.under_way.retain(|_, turn| Arc::strong_count(turn) > 1);
         state.under_way.entry(request.clone()).or_default().clone()
+    }
+}
+
+/// Returns a header of a request as it is recorded; nothing where it has none.
+pub(crate) fn asked(headers: &HeaderMap, name: &str) -> String {
+    match headers.get(name) {
+        Some(_) if name == AUTHORIZATION => GIVEN.to_owned(),
+        Some(value) => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        None => String::new(),
     }
 }

@@ -1,20 +1,51 @@
-//! Keeps all that was ever recorded of a snapshot on this machine, in a file of its own. The engine remembers what it has run
-//! and does not ask again: not after a build that was killed, not after the project's recording was taken back to what
-//! version control has, and not in another copy of the project.
+//! Keeps all that was ever recorded under one name on this machine, in a file of its own. The engine remembers what it has run
+//! and does not ask again: not after a build that was killed, and not after the project's recording was taken back to what
+//! version control has.
 
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use pib_plan::recording::{self, MAX_TEXT, Recording};
+use pib_plan::recording::{self, Recording};
 
 use crate::store::StoreError;
+
+/// The largest journal that is read, in bytes: several recordings of the largest size.
+const MAX_JOURNAL: u64 = 256 << 20;
+
+/// Returns what the journal at a path holds; nothing where there is none.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_journal(path: &Path) -> Result<Recording, StoreError> {
+    let text = match pib_file::read_text(path, MAX_JOURNAL) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Recording::default()),
+        Err(error) => return Err(StoreError::io("reading", path)(error)),
+    };
+    let mut all = Recording::default();
+    // A line that was cut off, or is none, is passed over: that response is asked for again.
+    text.lines().filter_map(recording::parse_line).for_each(|(request, response)| {
+        all.extend(Recording::of(request, response));
+    });
+    Ok(all)
+}
+
+/// Adds to the journal at a path what a recording has and the journal does not.
+///
+/// # Errors
+/// When the file cannot be read or written.
+pub fn add_to_journal(path: &Path, recording: &Recording) -> Result<(), StoreError> {
+    let lines = recording.lines_beyond(&read_journal(path)?);
+    if lines.is_empty() { Ok(()) } else { Journal::open(Some(path.to_owned()))?.add(&lines) }
+}
 
 /// A file to which responses are added, a line each.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    path: PathBuf,
+    /// Where it is, if one is kept.
+    path: Option<PathBuf>,
     file: Mutex<Option<File>>,
 }
 
@@ -23,40 +54,37 @@ impl Journal {
     ///
     /// # Errors
     /// When its folder cannot be made.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, StoreError> {
-        let folder = path.parent().unwrap_or(&path);
-        fs::create_dir_all(folder).map_err(StoreError::io("creating", folder))?;
+    pub(crate) fn open(path: Option<PathBuf>) -> Result<Self, StoreError> {
+        if let Some(folder) = path.as_deref().and_then(Path::parent) {
+            fs::create_dir_all(folder).map_err(StoreError::io("creating", folder))?;
+        }
         Ok(Self { path, file: Mutex::default() })
     }
 
-    /// Returns what it holds. A line that was cut off, or is none, is passed over: that response is asked for again.
-    pub(crate) fn read(&self) -> Recording {
-        let mut all = Recording::default();
-        let text = pib_file::read_text(&self.path, MAX_TEXT as u64).unwrap_or_default();
-        let first = Recording::default().to_text();
-        for line in text.lines().filter(|line| !line.is_empty()) {
-            if let Ok(one) = Recording::parse(recording::FILE_NAME, &format!("{first}{line}\n")) {
-                all.extend(one);
-            }
-        }
-        all
+    /// Returns what it holds.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn read(&self) -> Result<Recording, StoreError> {
+        self.path.as_deref().map_or_else(|| Ok(Recording::default()), read_journal)
     }
 
-    /// Adds a line.
+    /// Adds lines.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn add(&self, line: &str) -> Result<(), StoreError> {
+    pub(crate) fn add(&self, lines: &str) -> Result<(), StoreError> {
+        let Some(path) = &self.path else { return Ok(()) };
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let mut write = || {
             if file.is_none() {
-                let mut opened = pib_file::open_to_append(&self.path)?;
+                let mut opened = pib_file::open_to_append(path)?;
                 // The last line may have been cut off.
                 opened.write_all(b"\n")?;
                 *file = Some(opened);
             }
-            file.as_mut().map_or(Ok(()), |file| file.write_all(line.as_bytes()))
+            file.as_mut().map_or(Ok(()), |file| file.write_all(lines.as_bytes()))
         };
-        write().map_err(StoreError::io("writing", &self.path))
+        write().map_err(StoreError::io("writing", path))
     }
 }

@@ -9,11 +9,12 @@
 //! | `answer` | reads requests, and answers them |
 //! | `authority` | vouches for the recorder in the name of servers, so that encrypted connections are recorded, too |
 //! | `fetch` | one response on its way from a server to a part and into the store |
+//! | [`Lists`], `listed` | files that a signed list names by their digests |
 //! | `reply` | the forms of answers |
 //! | `inner` | what all of them share |
 //! | `upstream` | where responses come from: mirrors, and archives of the past |
 //! | [`Store`] | keeps bodies by digest |
-//! | [`RemoteStore`] | a store that others have filled |
+//! | [`RemoteStore`], [`Stores`] | stores that others have filled |
 //! | `journal` | keeps all that was recorded of a snapshot on this machine |
 //!
 //! Invariants: a body is in the store, and its response in the recording, before a part has the last of it; nothing is
@@ -25,6 +26,8 @@ mod authority;
 mod fetch;
 mod inner;
 mod journal;
+mod listed;
+mod lists;
 mod remote;
 mod reply;
 mod store;
@@ -32,9 +35,9 @@ mod upstream;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use pib_net::Http;
 use pib_plan::recording::{Recording, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -43,7 +46,9 @@ pub use authority::AuthorityError;
 pub use inner::Unknown;
 use inner::{Inner, State};
 use journal::Journal;
-pub use remote::{RemoteStore, put};
+pub use journal::{add_to_journal, read_journal};
+pub use lists::{Listed, Lists, PAUSES};
+pub use remote::{RemoteStore, Stores, put};
 pub use store::{Store, StoreError};
 use upstream::Upstream;
 pub use upstream::{Mirror, Past};
@@ -52,20 +57,24 @@ pub use upstream::{Mirror, Past};
 const AT_ONCE: usize = 12;
 
 /// What a recorder works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Options {
     /// What was recorded before.
     pub recording: Recording,
     /// The folder of the bodies.
     pub store: PathBuf,
-    /// The file that holds all that was recorded of the snapshot on this machine.
-    pub journal: PathBuf,
+    /// The file that holds all that was recorded of the snapshot on this machine, where one is kept.
+    pub journal: Option<PathBuf>,
     /// The mirrors of this machine, by the addresses that recordings know.
     pub mirrors: Vec<Mirror>,
     /// The stores that others have filled, in the order in which they are asked.
     pub stores: Vec<RemoteStore>,
     /// Where files are that mirrors do not have any more.
     pub past: Vec<Past>,
+    /// What reads the signed lists of archives, where there is something.
+    pub lists: Option<Arc<dyn Lists>>,
+    /// How long is waited before what a list names is asked for again: see [`PAUSES`].
+    pub pauses: Vec<Duration>,
     /// The servers on this machine or its network that may be reached, each a host, or a host and a port.
     pub private: Vec<String>,
     /// What is done about a request that the recording does not answer.
@@ -116,6 +125,8 @@ impl Recorder {
             mirrors,
             stores,
             past,
+            lists,
+            pauses,
             private,
             unknown,
             offline,
@@ -123,7 +134,7 @@ impl Recorder {
         } = options;
         let journal = Journal::open(journal)?;
         if unknown == Unknown::Record {
-            recording.extend(journal.read());
+            recording.extend(journal.read()?);
         }
         let replay = variables.replay.into_iter().filter(|_| !recording.is_empty());
         let line = |(name, value): (String, String)| format!("{name}={value}\n");
@@ -132,9 +143,10 @@ impl Recorder {
             store: Store::new(store)?,
             journal,
             upstream: Upstream::new(mirrors, past, private)?,
+            lists,
+            pauses,
             authority: Authority::new()?,
-            stores,
-            http: Http::new()?,
+            stores: Stores::new(stores, offline)?,
             unknown,
             offline,
             environment,
@@ -176,10 +188,13 @@ impl Recorder {
     }
 
     /// Returns everything that is recorded, also by others of whose work the engine may have made use meanwhile.
-    pub fn recording_of_all(&self) -> Recording {
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn recording_of_all(&self) -> Result<Recording, RecorderError> {
         let mut all = self.recording();
-        all.extend(self.0.journal.read());
-        all
+        all.extend(self.0.journal.read()?);
+        Ok(all)
     }
 
     /// Returns the addresses that were asked for and refused, since the recording does not have them.
@@ -197,9 +212,24 @@ impl Recorder {
         self.0.state().undelivered.iter().cloned().collect()
     }
 
+    /// Returns how many addresses were recorded in this run.
+    pub fn count_of_new(&self) -> usize {
+        self.0.state().new.len()
+    }
+
+    /// Returns the addresses that were asked for and of which an earlier run has recorded that servers do not have them.
+    pub fn absent(&self) -> Vec<String> {
+        self.0.state().absent.iter().cloned().collect()
+    }
+
     /// Returns the addresses that could not be fetched, each with the reason.
     pub fn failed(&self) -> Vec<(String, String)> {
         self.0.state().failed.clone().into_iter().collect()
+    }
+
+    /// Returns what was wrong with stores, a sentence each.
+    pub fn troubles(&self) -> Vec<String> {
+        self.0.stores.troubles()
     }
 
     /// Returns the servers, as `host:port`, of which nothing could be recorded: programs do not take the authority's word.

@@ -29,10 +29,12 @@ impl World {
         Options {
             recording,
             store: self.folder.path().join("store"),
-            journal: self.folder.path().join("journal"),
+            journal: Some(self.folder.path().join("journal")),
             mirrors: vec![Mirror { public: PUBLIC.to_owned(), actual }],
             stores: Vec::new(),
             past: Vec::new(),
+            lists: None,
+            pauses: vec![Duration::ZERO; 2],
             private: Vec::new(),
             unknown,
             offline: false,
@@ -194,6 +196,47 @@ async fn what_breaks_off_or_fails_is_not_recorded() {
 }
 
 #[tokio::test]
+async fn a_request_is_told_from_another_by_what_the_server_chooses_by() {
+    let world = World::new();
+    let by_accept = |body: &str| Answer {
+        head: format!("200 OK\r\nVary: Accept-Encoding, Accept\r\nContent-Length: {}", body.len()),
+        body: body.into(),
+    };
+    world.server.set("list", [by_accept("page"), by_accept("json"), by_accept("none")]);
+    let challenge = "401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"x\"";
+    world.server.set("own", [Answer { head: challenge.to_owned(), body: vec![] }, Answer::file("own")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let answers = async |recorder: &Recorder| {
+        let mut all = Vec::new();
+        for (path, header) in [
+            ("list", "Accept: text/html\r\n"),
+            ("list", "Accept: application/json\r\n"),
+            ("list", ""),
+            ("own", ""),
+            ("own", "Authorization: Basic dTpw\r\n"),
+        ] {
+            let request =
+                format!("GET {PUBLIC}/{path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
+            all.push(send(recorder, &request).await);
+        }
+        all
+    };
+    let live = answers(&recorder).await;
+    let bodies: Vec<&[u8]> = live.iter().map(|(_, _, body)| &**body).collect();
+    assert_eq!(bodies, [&b"page"[..], b"json", b"none", b"", b"own"]);
+    assert!(
+        live[3].0.contains(" 401 ") && live[3].1.contains("www-authenticate: basic realm=\"x\""),
+        "{live:?}"
+    );
+    let text = recorder.recording().to_text();
+    assert!(!text.contains("dTpw"), "{text}");
+    let replay = world.recorder(Recording::parse("f", &text).unwrap(), Unknown::Refuse);
+    assert_eq!(answers(&replay).await, live);
+    assert_eq!(world.server.asked().len(), 5);
+    assert_eq!((replay.count_of_new(), replay.absent()), (0, vec![format!("{PUBLIC}/own")]));
+}
+
+#[tokio::test]
 async fn what_cannot_be_given_again_is_not_given_once() {
     let world = World::new();
     world.server.set("none", [Answer { head: "204 No Content".to_owned(), body: Vec::new() }]);
@@ -269,6 +312,52 @@ fn damage(store: &Path) {
     }
 }
 
+/// Lists of the test: a line for each file, `NAME OTHER TEXT`.
+struct TestLists;
+
+impl Lists for TestLists {
+    fn names(&self) -> &[&str] {
+        &["List"]
+    }
+
+    fn listed(&self, list: &str, path: &str) -> Option<Listed> {
+        let mut words = list.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let [_, other, text] = *words.find(|words| words[0] == path)? else { return None };
+        let others = vec![other.to_owned()];
+        Some(Listed { digest: Digest::of(text.as_bytes()), size: text.len() as u64, others })
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_names_is_compared_before_a_part_gets_it() {
+    let world = World::new();
+    let list = "a/late x/late right\na/other x/other right\na/past x/past right\na/wrong x/wrong right\na/none x/none right\n";
+    world.server.set("d/List", [Answer::file(list)]);
+    let wrong = || [Answer::file("WRONG"), Answer::file("longer than that")];
+    // The mirror is done after a while.
+    world.server.set("d/a/late", [Answer::file("WRONG"), Answer::file("right")]);
+    world.server.set("d/a/other", wrong());
+    world.server.set("d/x/other", [Answer::file("right")]);
+    world.server.set("d/a/past", wrong());
+    world.server.set("past/d/a/past", [Answer::file("right")]);
+    world.server.set("d/a/wrong", wrong());
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    options.lists = Some(Arc::new(TestLists));
+    options.past = vec![Past { public: PUBLIC.to_owned(), archive: world.server.url("past").to_string() }];
+    let recorder = Recorder::new(options).unwrap();
+    // What no list names yet is given as it is.
+    assert_eq!(get(&recorder, "d/List").await.1, list.as_bytes());
+    for path in ["late", "other", "past"] {
+        assert_eq!(get(&recorder, &format!("d/a/{path}")).await.1, b"right", "{path}");
+    }
+    let (status, _) = get(&recorder, "d/a/wrong").await;
+    assert!(status.contains(" 502 ") && status.contains("brought up to date"), "{status}");
+    assert!(get(&recorder, "d/a/none").await.0.contains(" 404 "));
+    assert_eq!(recorder.failed().len(), 1);
+    let known: Vec<u16> = recorder.recording().iter().map(|(_, found)| found.status).collect();
+    assert_eq!(known, [200, 200, 404, 200, 200]);
+}
+
 #[tokio::test]
 async fn archives_of_the_past_have_what_mirrors_have_not() {
     let world = World::new();
@@ -323,7 +412,7 @@ async fn what_a_killed_build_has_recorded_is_there() {
     world.server.set("c", [Answer::file("c")]);
     get(&killed, "c").await;
     assert_eq!(next.recording().len(), 2);
-    assert_eq!(next.recording_of_all(), killed.recording());
+    assert_eq!(next.recording_of_all().unwrap(), killed.recording());
 }
 
 #[tokio::test]
@@ -432,6 +521,10 @@ async fn stores_of_others_have_what_is_recorded() {
     assert!(put(&store, &response.digest, &body).unwrap());
     assert!(!put(&store, &response.digest, &body).unwrap(), "it is there");
     assert!(put(&store, &Digest::of(b"x"), &body).is_err(), "it is another file");
+    let put_there = folder.join(body.strip_prefix(world.folder.path().join("store")).unwrap());
+    std::fs::write(&put_there, "IN A STORE").unwrap();
+    assert!(put(&store, &response.digest, &body).unwrap(), "what is damaged is replaced");
+    assert_eq!(std::fs::read(&put_there).unwrap(), b"in a store");
     // A link in the store leads nowhere.
     let (elsewhere, hex) = (world.folder.path().join("elsewhere"), Digest::of(b"y").hex());
     std::fs::create_dir(&elsewhere).unwrap();
@@ -461,6 +554,44 @@ async fn stores_of_others_have_what_is_recorded() {
     world.empty_store();
     let mut options = world.options(recording, Unknown::Refuse);
     options.stores = vec![RemoteStore::Web(wrong.url(""))];
-    let missing = Recorder::new(options).unwrap().fill(|_| ()).await;
+    let recorder = Recorder::new(options).unwrap();
+    let missing = recorder.fill(|_| ()).await;
     assert!(missing.len() == 1 && missing[0].contains("not to be had any more"), "{missing:?}");
+    let troubles = recorder.troubles();
+    assert!(troubles.len() == 1 && troubles[0].contains("under the name of sha256:"), "{troubles:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_told_once_and_asked_once() {
+    let world = World::new();
+    let (broken, good) = (Server::start(), world.folder.path().join("good"));
+    let store = pib_file::Folder::make(&good).unwrap();
+    let files: Vec<Digest> = ["a", "b", "c"].map(|text| Digest::of(text.as_bytes())).to_vec();
+    for (digest, text) in files.iter().zip(["a", "b", "c"]) {
+        let path = world.folder.path().join(text);
+        std::fs::write(&path, text).unwrap();
+        put(&store, digest, &path).unwrap();
+        broken.set(&crate::store::below(digest).to_string_lossy(), [Answer::status("403 Forbidden")]);
+    }
+    let list = || {
+        vec![
+            RemoteStore::new(world.folder.path(), "none"),
+            RemoteStore::Web(broken.url("")),
+            RemoteStore::new(world.folder.path(), "good"),
+        ]
+    };
+    let stores = Stores::new(list(), false).unwrap();
+    for digest in &files {
+        assert!(stores.take(digest, 1, world.folder.path()).await.unwrap().is_some());
+    }
+    let troubles = stores.troubles();
+    assert!(
+        troubles.len() == 2 && troubles.iter().all(|text| text.contains("cannot be used")),
+        "{troubles:?}"
+    );
+    assert!(troubles.iter().any(|text| text.contains("no such folder")), "{troubles:?}");
+    assert_eq!(broken.asked().len(), 1);
+    let offline = Stores::new(list(), true).unwrap();
+    assert!(offline.take(&files[0], 1, world.folder.path()).await.unwrap().is_some());
+    assert_eq!((offline.troubles().len(), broken.asked().len()), (1, 1));
 }

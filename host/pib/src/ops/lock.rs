@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::pipeline::Resolved;
 use crate::pipeline::resolve_all::resolve_all;
+use crate::pipeline::{Resolved, edition};
 use crate::project::{Error, LockMode, Project, Session};
 
 /// What the lock holds.
@@ -23,13 +23,18 @@ pub struct LockSummary {
 /// Resolves the stages of the project and of its targets and writes `pib.lock`, where it changes.
 ///
 /// # Errors
-/// When the stages cannot be resolved or ordered, or `mode` forbids the change.
+/// When the stages cannot be resolved or ordered, or `mode` forbids the change, or wants a recording that is not there.
 pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Error> {
     let dir = crate::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
     let all = resolve_all(session, &project, mode).await?;
     let changed = all.write_lock(mode)?;
+    if mode.locked
+        && let Some(first) = all.parts.first()
+    {
+        edition::read(session, &project, &first.lock)?;
+    }
     let stages = |part: &Resolved| -> Vec<String> {
         part.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
     };

@@ -9,7 +9,7 @@ use pib_plan::id::INIT;
 use pib_plan::recording::Recording;
 
 use super::browse::Outdated;
-use crate::pipeline::{Resolved, base_source, recording, resolve};
+use crate::pipeline::{Resolved, base_source, edition, resolve};
 use crate::project::{Error, LockMode, Project, Session};
 
 /// Returns the packages of which mirrors have a newer version than the lock or its recording names, by name: those of the
@@ -42,7 +42,7 @@ async fn outdated_in(session: &Session, project: Project) -> Result<Vec<Outdated
     }
     // What parts install takes the place of what the base has.
     locked.extend(recorded(
-        &recording::recorded(session, &part.project, &part.lock)?,
+        &edition::read(session, &part.project, &part.lock)?,
         recipe.arch.debian().unwrap_or_default(),
     ));
     let host = HostApt::read(&session.host_root);

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::bases::StoredBase;
 use crate::pipeline::resolve::write_lock;
-use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, job, native};
+use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, edition, job, native};
 use crate::project::{self, Error, LockMode, Project, Session, blocking, slow};
 
 /// The stages of a build, in order, and its Dockerfile.
@@ -82,6 +82,7 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
     let is_known = matches!(lookup, BaseLookup::Known(_));
     let based = lookup.or_unmade();
     let project = based.rendered.packages.project();
+    edition::read(session, project, &based.lock)?;
     let native = options
         .wants_native(&project.manifest)
         .then(|| native::planned(session, &project.manifest))

@@ -22,14 +22,12 @@ pub struct Pushed {
     pub files: usize,
     /// How many of them are new.
     pub new: usize,
-    /// What the cache of this machine does not have, and the store did not get.
-    pub missing: Vec<String>,
 }
 
 /// Puts the packages of the bases that the lock names, and what parts fetched, into a store of the project's, or into a folder.
 ///
 /// # Errors
-/// When there is no such store, or it cannot be written to.
+/// When there is no such store, it cannot be written to, or this machine does not have everything: the store gets what there is.
 pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Error> {
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
@@ -49,7 +47,11 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
         Ok::<_, Error>(new)
     };
     let new = tokio::task::spawn_blocking(write).await.map_err(blocking::worker)??;
-    Ok(Pushed { store: root, files: count, new, missing })
+    if missing.is_empty() {
+        Ok(Pushed { store: root, files: count, new })
+    } else {
+        Err(Error::NotPushed { missing })
+    }
 }
 
 /// Returns the folder of a store: the one that is named, or else the only one that the project has in a folder.
@@ -58,26 +60,48 @@ fn folder(session: &Session, project: &Project, named: Option<&str>) -> Result<P
     let text = match named {
         Some(name) => match stores.get(name) {
             Some(text) => text,
+            None if name.contains("://") => return Err(read_only(name)),
             None if name.contains('/') => return Ok(session.path(name)),
             None => return Err(unknown(name, stores.keys().map(String::as_str))),
         },
         None => match stores.values().filter(|text| !text.contains("://")).collect::<Vec<_>>().as_slice() {
             [only] => *only,
-            _ => return Err(Error::usage("it is not clear which store is meant", "Name it: pib push NAME.")),
+            [] => {
+                return Err(Error::usage(
+                    "the project names no store in a folder",
+                    "Name a folder, with a `/` in it: pib push ./store. Or write one into pib.toml, so that builds use it, too: \
+                     [stores] team = \"FOLDER\".",
+                ));
+            }
+            [..] => {
+                let names = listed(stores.keys().map(String::as_str));
+                return Err(Error::usage(
+                    "the project has several stores",
+                    format!("Name one of them: {names}."),
+                ));
+            }
         },
     };
     match RemoteStore::new(&project.dir, text) {
         RemoteStore::Folder(folder) => Ok(folder),
-        RemoteStore::Web(url) => Err(Error::usage(
-            format!("pib cannot write to {url}"),
-            "Push into the folder that the web server serves.",
-        )),
+        RemoteStore::Web(url) => Err(read_only(url.as_str())),
     }
 }
 
+fn read_only(url: &str) -> Error {
+    Error::usage(format!("pib cannot write to {url}"), "Push into the folder that the web server serves.")
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Error {
-    let help = match pib_plan::suggest::nearest(name, known) {
+    let help = match pib_plan::suggest::nearest(name, known.clone()) {
         Some(near) => format!("Did you mean `{near}`?"),
+        None if known.clone().next().is_some() => {
+            format!("Name one of the stores in pib.toml: {}; or a folder, with a `/` in it.", listed(known))
+        }
         None => "Write it into [stores] of pib.toml: NAME = \"FOLDER\"; or name a folder, with a `/` in it."
             .to_owned(),
     };

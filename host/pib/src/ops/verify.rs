@@ -6,6 +6,7 @@ use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
 use serde::Serialize;
 
+use crate::pipeline::edition::Edition;
 use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
 use crate::project::{Error, Project, Session, blocking};
 
@@ -65,8 +66,9 @@ pub async fn verify(
         return Err(unfit(reason, "Somebody changed the image, or took the provenance of another build."));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let now = Statement::of(&based, found.losses(), &name, digest);
-    if found.key() == now.key() {
+    let recording = Edition::of(session, &based)?.map(|edition| edition.recording).unwrap_or_default();
+    let now = Statement::of(&based, found.losses(), &recording, &name, digest);
+    if found.key() == now.key() && found.downloads_beyond(&now).is_empty() {
         if !found.says_what(&now) {
             let reason = format!("its provenance `{}` is not what pib wrote", beside.display());
             return Err(unfit(

@@ -8,8 +8,10 @@ use pib_plan::assemble::{BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::packages::{self, CacheOwner, PackageCache};
 use pib_plan::record::BuildRecord;
+use pib_plan::recording::Recording;
 
 use super::based::Based;
+use super::edition::Edition;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::recording::{self, RecordedNetwork};
 use super::records::Records;
@@ -32,6 +34,8 @@ pub(crate) struct Job {
     is_built: bool,
     /// What its parts reach, where that is recorded.
     network: Option<RecordedNetwork>,
+    /// What its parts were given before.
+    recording: Recording,
 }
 
 /// Stages that an engine has built.
@@ -45,8 +49,10 @@ pub(crate) struct Built {
     pub(crate) trial: Option<Trial>,
     /// Whose the caches are that its parts mounted.
     caches: CacheOwner,
-    /// The digest of what its parts were given, where that is recorded.
-    pub(crate) recording: Option<Digest>,
+    /// What its parts were given, where that is recorded.
+    pub(crate) recording: Recording,
+    /// The recording that the lock names.
+    pub(crate) named: Option<Digest>,
 }
 
 /// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
@@ -62,8 +68,10 @@ pub(crate) async fn job(
 ) -> Result<Job, Error> {
     let rendered = &based.rendered;
     let manifest = &rendered.packages.project().manifest;
+    let edition = Edition::of(session, &based)?;
+    let of_edition = edition.as_ref().map(Edition::tag_suffix).unwrap_or_default();
     let suffix = options.trial.map_or("", Trial::suffix);
-    let tag = format!("pib/{}:{}{suffix}", manifest.project.name, &based.key().hex()[..16]);
+    let tag = format!("pib/{}:{}{of_edition}{suffix}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;
     let (mut tools, mut network) = (None, None);
     if !is_built {
@@ -72,10 +80,8 @@ pub(crate) async fn job(
         load_base(session, &engine, &based, stored.as_ref()).await?;
     }
     // What the engine has was given to parts as well, and stands in the project's recording.
-    if !is_built || options.lock == LockMode::default() {
-        network = recording::open(session, &engine, &based, options).await?;
-    } else {
-        recording::recorded(session, rendered.packages.project(), &based.lock)?;
+    if let Some(edition) = edition.as_ref().filter(|_| !is_built || options.lock == LockMode::default()) {
+        network = Some(recording::open(session, &engine, &based, edition, options.lock).await?);
     }
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
@@ -92,7 +98,8 @@ pub(crate) async fn job(
         rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
     };
     let plan = based.assemble(&based.reference, &extras)?;
-    Ok(Job { based, engine, plan, tag, caches, is_built, network })
+    let recording = edition.map(|edition| edition.recording).unwrap_or_default();
+    Ok(Job { based, engine, plan, tag, caches, is_built, network, recording })
 }
 
 /// Has the engine run the parts, where it has not, and notes what was built.
@@ -101,17 +108,16 @@ pub(crate) async fn job(
 /// When a part fails.
 pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> Result<Built, Error> {
     let outcome = if job.is_built { Ok(()) } else { job.run_parts(session, options).await };
-    let recording = match &job.network {
-        Some(network) => Some(network.finish(session)?),
-        None => job.based.lock.fetch,
-    };
+    let finish = |network: &RecordedNetwork| network.finish(session, outcome.is_err());
+    let given = job.network.as_ref().map(finish).transpose()?;
     outcome?;
     // A part may go on without what it asked for, and would then make something else than it did when that was recorded.
     if let Some(network) = &job.network {
         network.check()?;
     }
-    let Job { based, engine, plan, tag, caches, is_built: _, network: _ } = job;
-    let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording };
+    let Job { based, engine, plan, tag, caches, is_built: _, network: _, recording } = job;
+    let (recording, named) = given.unwrap_or((recording, based.lock.fetch));
+    let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording, named };
     if built.trial.is_some() {
         return Ok(built);
     }

@@ -24,6 +24,7 @@ mod compress;
 mod config_error;
 mod config_files;
 pub(crate) mod connection;
+pub(crate) mod edition;
 pub(crate) mod hook_calls;
 pub(crate) mod job;
 pub(crate) mod labels;
@@ -98,6 +99,7 @@ pub(crate) async fn begin(
     lookup.rendered().check_images(session)?;
     let engine = connection::connect(session, lookup.project().manifest.project.arch).await?;
     secrets::check_engine(&engine, lookup.packages())?;
+    recording::check_engine(&engine, lookup.project())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;
     based.write_lock(options.lock)?;
     job(session, engine, based, options).await

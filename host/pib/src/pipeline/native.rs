@@ -81,22 +81,29 @@ pub(crate) async fn get(
     load(session, engine, &recipe, &stored).await.map(Some)
 }
 
+/// Returns the machine that the program is for which starts commands in an engine, and relays what they ask for.
+///
+/// # Errors
+/// When the engine cannot have it.
+pub(crate) fn runner_machine(engine: &Engine) -> Result<Machine, Error> {
+    let info = engine.info();
+    let cannot = |why: String| Err(Error::CannotRecord { why });
+    if !engine.abilities().mounts {
+        return cannot(format!("{} {} has no BuildKit", info.name, info.version));
+    }
+    let known =
+        Machine::of(&info.arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine));
+    let known = known.filter(|_| !RUNNER.is_empty());
+    known.map_or_else(|| cannot(format!("pib has no program for {}", info.arch)), Ok)
+}
+
 /// Loads the program that starts commands into the engine, without tools; returns the machine that it is for and what the
 /// engine calls it.
 ///
 /// # Errors
 /// When the engine cannot have it, or does not take it.
 pub(crate) async fn load_runner(session: &Session, engine: &Engine) -> Result<(Machine, String), Error> {
-    let info = engine.info();
-    let cannot = |why: String| Error::CannotRecord { why };
-    if !engine.abilities().mounts {
-        return Err(cannot(format!("{} {} has no BuildKit", info.name, info.version)));
-    }
-    let known =
-        Machine::of(&info.arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine));
-    let Some(machine) = known.filter(|_| !RUNNER.is_empty()) else {
-        return Err(cannot(format!("pib has no program for {}", info.arch)));
-    };
+    let machine = runner_machine(engine)?;
     let stored = BaseCache::new(&session.cache).relay(RUNNER)?;
     cache_lock::used(&stored.path);
     let image = format!("pib-relay:{}", &stored.digest.hex()[..16]);

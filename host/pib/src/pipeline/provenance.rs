@@ -3,12 +3,13 @@
 //! The formats: <https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md> and
 //! <https://slsa.dev/spec/v1.0/provenance>. Nothing in it depends on when or where the image was built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pib_plan::base::{BaseSource, Location};
 use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
+use pib_plan::recording::{Method, Recording};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -19,6 +20,8 @@ const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 /// The longest name or version of a dependency that is shown.
 const MAX_NAME: usize = 300;
+/// The kind of what parts were given.
+const DOWNLOAD: &str = "download";
 /// What says how the parameters and dependencies are to be read: the book.
 const BUILD_TYPE: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/build/v1");
 
@@ -93,14 +96,21 @@ struct Resource {
 /// What a dependency is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Annotations {
-    /// `stage`, `base` or `package`.
+    /// `stage`, `base`, `package` or `download`.
     kind: String,
     version: String,
 }
 
 impl Statement {
-    /// Returns the statement that a file is the image of a build by an engine with these losses.
-    pub(crate) fn of(based: &Based, losses: &[Loss], file: &str, digest: Digest) -> Self {
+    /// Returns the statement that a file is the image of a build by an engine with these losses, whose parts were given what
+    /// the recording has.
+    pub(crate) fn of(
+        based: &Based,
+        losses: &[Loss],
+        recording: &Recording,
+        file: &str,
+        digest: Digest,
+    ) -> Self {
         let project = &based.rendered.packages.project().manifest.project;
         let version = BTreeMap::from([("pib".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         Self {
@@ -116,7 +126,7 @@ impl Statement {
                         release: project.release.clone(),
                     },
                     internal_parameters: Inner { key: based.image_key(losses), losses: losses.to_vec() },
-                    resolved_dependencies: dependencies(based),
+                    resolved_dependencies: dependencies(based).chain(downloads(recording)).collect(),
                 },
                 run_details: RunDetails {
                     builder: Builder { id: env!("CARGO_PKG_REPOSITORY").to_owned(), version },
@@ -153,8 +163,14 @@ impl Statement {
     /// Returns whether it says of its image what `other` says. The file may have another name by now, and another version
     /// of pib may have written it.
     pub(crate) fn says_what(&self, other: &Self) -> bool {
-        self.predicate.build_definition == other.predicate.build_definition
+        self.definition().without_downloads() == other.definition().without_downloads()
             && self.predicate.run_details.builder.id == other.predicate.run_details.builder.id
+    }
+
+    /// Returns the downloads that `now` does not have as they were. It may have more: of another target, for instance.
+    pub(crate) fn downloads_beyond(&self, now: &Self) -> Vec<String> {
+        let (own, other) = (self.definition().downloads(), now.definition().downloads());
+        own.difference(&other).map(|(name, ..)| format!("download `{name}` is not what it was")).collect()
     }
 
     /// Returns the digest of everything that decided the image.
@@ -169,14 +185,14 @@ impl Statement {
 
     /// Returns in what an image of `now` is made of something else, a few words each.
     pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
-        let (own, other) = (self.definition(), now.definition());
-        let mut found = Vec::new();
+        let mut found = self.downloads_beyond(now);
+        let (own, other) = (self.definition().without_downloads(), now.definition().without_downloads());
         if own.external_parameters != other.external_parameters {
             let what = |of: &BuildDefinition| {
                 let Parameters { name, os, release } = &of.external_parameters;
                 format!("{name} of {os} {release}")
             };
-            found.push(format!("it is of {}, and the project is {}", what(own), what(other)));
+            found.push(format!("it is of {}, and the project is {}", what(&own), what(&other)));
         }
         let by_name = |of: &'_ BuildDefinition| -> BTreeMap<(String, String), Resource> {
             let resources = of.resolved_dependencies.iter();
@@ -184,7 +200,7 @@ impl Statement {
                 .map(|resource| ((resource.kind().to_owned(), resource.name.clone()), resource.clone()))
                 .collect()
         };
-        let (own, other) = (by_name(own), by_name(other));
+        let (own, other) = (by_name(&own), by_name(&other));
         for (key, before) in &own {
             match other.get(key) {
                 Some(now) if now.digest == before.digest => {}
@@ -205,6 +221,21 @@ impl Statement {
 
     fn definition(&self) -> &BuildDefinition {
         &self.predicate.build_definition
+    }
+}
+
+impl BuildDefinition {
+    /// Returns the downloads: the name, the status and the digest of each.
+    fn downloads(&self) -> BTreeSet<(&str, &str, &BTreeMap<String, String>)> {
+        let all = self.resolved_dependencies.iter().filter(|resource| resource.kind() == DOWNLOAD);
+        all.map(|resource| (&*resource.name, resource.version(), &resource.digest)).collect()
+    }
+
+    /// Returns all but the downloads.
+    fn without_downloads(&self) -> Self {
+        let mut all = self.clone();
+        all.resolved_dependencies.retain(|resource| resource.kind() != DOWNLOAD);
+        all
     }
 }
 
@@ -244,7 +275,7 @@ fn sha256(digest: &Digest) -> BTreeMap<String, String> {
 }
 
 /// Returns what a build is made of: the base, its packages, the stages in build order.
-fn dependencies(based: &Based) -> Vec<Resource> {
+fn dependencies(based: &Based) -> impl Iterator<Item = Resource> {
     let packages = &based.rendered.packages;
     let project = &packages.project().manifest.project;
     let from = match &based.rendered.base {
@@ -272,7 +303,17 @@ fn dependencies(based: &Based) -> Vec<Resource> {
         });
         Resource::new("stage", package.name.as_str(), &package.version.to_string(), source, package.content)
     });
-    [base].into_iter().chain(listed).chain(stages).collect()
+    [base].into_iter().chain(listed).chain(stages).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns what parts were given, sorted by address.
+fn downloads(recording: &Recording) -> impl Iterator<Item = Resource> {
+    recording.iter().filter(|(asked, _)| asked.method != Method::Head).filter_map(|(asked, found)| {
+        let address = public(&asked.url)?;
+        // The end of a very long address tells more than its start.
+        let name = &address[address.len().saturating_sub(MAX_NAME)..];
+        Some(Resource::new(DOWNLOAD, name, &found.status.to_string(), Some(address.clone()), found.digest))
+    })
 }
 
 /// What a part of a package URL has in another form.

@@ -4,26 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use pib_buildkit::{Listener, Socket};
+use pib_debian::ListedIndex;
 use pib_event::ReporterExt as _;
-use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::id::Digest;
 use pib_plan::lockfile::{self, Lockfile};
 use pib_plan::manifest::project::Network;
 use pib_plan::moment::Moment;
-use pib_plan::recording::{self, Recording};
+use pib_plan::recording::{self, MAX_TEXT, Recording};
 use pib_plan::relay::{self, Relay};
-use pib_recorder::{Mirror, Options, Past, Recorder, Unknown, Variables};
+use pib_recorder::{Listed, Lists, Mirror, Options, Past, Recorder, RecorderError, Unknown, Variables};
 use tokio::io::DuplexStream;
 
 use super::based::Based;
+use super::edition::{self, Edition};
 use super::mirrors::Mirrors;
-use super::{StageOptions, native, stores};
+use super::{native, stores};
 use crate::engine::{Engine, Secret};
 use crate::project::{Error, LockMode, Project, Session, files, user_config};
 
 /// The folder of the bodies, in the cache.
 pub(crate) const STORE: &str = "fetched";
-/// The folder of what builds have recorded on this machine, by snapshot.
-const JOURNALS: &str = "fetched/journals";
 
 /// The network of a build whose parts reach nothing but what pib fetches for them.
 pub(crate) struct RecordedNetwork {
@@ -34,39 +34,82 @@ pub(crate) struct RecordedNetwork {
     mode: LockMode,
 }
 
-/// Returns the network of a build, where the project has it recorded.
+/// Checks that an engine can carry what parts fetch to them, where the project has it recorded.
 ///
 /// # Errors
-/// When the engine cannot carry it, or the recording is not the one that the lock names.
+/// Says why the engine cannot.
+pub(crate) fn check_engine(engine: &Engine, project: &Project) -> Result<(), Error> {
+    match project.manifest.build.network {
+        Network::Recorded => native::runner_machine(engine).map(drop),
+        Network::Open => Ok(()),
+    }
+}
+
+/// Checks that a build that may record nothing can be given what its parts ask for, before the first of them runs. Tells which
+/// stages are given more than that.
+///
+/// # Errors
+/// When nothing is recorded yet.
+async fn check_recording(
+    session: &Session,
+    based: &Based,
+    recorder: &Recorder,
+    mode: LockMode,
+) -> Result<(), Error> {
+    if mode == LockMode::default() {
+        return Ok(());
+    }
+    if based.lock.fetch.is_none() {
+        return Err(Error::NotRecorded);
+    }
+    let open = based.rendered.inputs.iter().filter(|stage| !stage.recorded);
+    let open: Vec<&str> = open.map(|stage| stage.name.as_str()).collect();
+    if !open.is_empty() {
+        session.warn_once(format!(
+            "`{}` has `network = \"open\"`: what its part fetches is not recorded, and comes from the network also with \
+             --locked and --offline",
+            open.join("`, `")
+        ));
+    }
+    // What a server has to be asked for comes when it is needed.
+    let missing = if mode.offline { recorder.fill(|_| ()).await } else { Vec::new() };
+    // A part may not ask for it: the recording is of all targets.
+    if let Some(list) = some_of(&missing) {
+        session.warn_once(format!("{} of the recorded files are not on this machine: {list}", missing.len()));
+    }
+    Ok(())
+}
+
+/// Returns the network of a build by a recording.
+///
+/// # Errors
+/// When the engine cannot carry it, or nothing is recorded of what may not be recorded now.
 pub(crate) async fn open(
     session: &Session,
     engine: &Engine,
     based: &Based,
-    options: &StageOptions,
-) -> Result<Option<RecordedNetwork>, Error> {
+    edition: &Edition,
+    mode: LockMode,
+) -> Result<RecordedNetwork, Error> {
     let project = based.rendered.packages.project();
-    let recorded = project.manifest.build.network == Network::Recorded;
-    let Some(moment) = based.lock.snapshot.filter(|_| recorded) else { return Ok(None) };
     let (machine, image) = native::load_runner(session, engine).await?;
-    let before = read(session, project, based.lock.fetch.as_ref())?;
-    // The engine knows what it has run by this name. Another project, and another copy of this one, has a name of its own:
-    // what was given to their parts is in their recordings.
-    let name = name_of(project, moment);
-    let socket = format!("pib.fetch.{}", &name[..16]);
-    let make = || Ok(Recorder::new(recorder_options(session, project, moment, before, options.lock)?)?);
-    let recorder = session.recorders.get_or_make(name, make)?;
+    // The engine knows what it has run by this name.
+    let socket = format!("pib.fetch.{}", &edition.name()[..16]);
+    let make = || {
+        let journal = edition.journal(session);
+        // Parts may be given any of it from now on.
+        pib_recorder::add_to_journal(&journal, &edition.recording).map_err(RecorderError::from)?;
+        let (moment, recording) = (edition.moment, edition.recording.clone());
+        let options = recorder_options(session, project, moment, recording, mode)?;
+        Ok(Recorder::new(Options { journal: Some(journal), ..options })?)
+    };
+    let recorder = session.recorders.get_or_make(edition.name(), make)?;
+    check_recording(session, based, &recorder, mode).await?;
     let relay = Relay { image, machine, socket };
-    Ok(Some(RecordedNetwork { relay, recorder, project: project.clone(), mode: options.lock }))
+    Ok(RecordedNetwork { relay, recorder, project: project.clone(), mode })
 }
 
-/// Returns the name of a project's snapshot on this machine.
-fn name_of(project: &Project, moment: Moment) -> String {
-    let mut name = KeyHasher::new("pib recorder 1");
-    let folder = project.dir.canonicalize().unwrap_or_else(|_| project.dir.clone());
-    name.field(folder.as_os_str().as_encoded_bytes()).field(moment.to_string());
-    name.finish().hex()
-}
-
+/// Returns what a recorder works with that keeps no journal.
 fn recorder_options(
     session: &Session,
     project: &Project,
@@ -80,10 +123,12 @@ fn recorder_options(
     Ok(Options {
         recording,
         store: session.cache.join(STORE),
-        journal: session.cache.join(JOURNALS).join(name_of(project, moment)),
+        journal: None,
         mirrors: mirrors.own.into_iter().map(pair).collect(),
         stores: stores::places(&project.dir, &project.manifest),
         past: past.into_iter().map(|(public, archive)| Past { public: public.to_owned(), archive }).collect(),
+        lists: Some(Arc::new(Releases)),
+        pauses: pib_recorder::PAUSES.to_vec(),
         private: user_config::load(session)?.private_servers,
         unknown: if mode == LockMode::default() { Unknown::Record } else { Unknown::Refuse },
         offline: mode.offline,
@@ -94,8 +139,8 @@ fn recorder_options(
 /// Returns a recorder that only knows what the project's lock names, if it names a recording.
 fn reader(session: &Session, project: &Project, offline: bool) -> Result<Option<Recorder>, Error> {
     let lock = project.lock.clone().unwrap_or_default();
-    let (Some(moment), Some(named)) = (lock.snapshot, &lock.fetch) else { return Ok(None) };
-    let recording = read(session, project, Some(named))?;
+    let Some(moment) = lock.snapshot.filter(|_| lock.fetch.is_some()) else { return Ok(None) };
+    let recording = edition::read(session, project, &lock)?;
     let mode = LockMode { locked: true, offline };
     Ok(Some(Recorder::new(recorder_options(session, project, moment, recording, mode)?)?))
 }
@@ -111,19 +156,12 @@ pub(crate) async fn fill(session: &Session, project: &Project, mode: LockMode) -
     let bodies = recorder.recording().iter().filter(|(asked, found)| found.has_body(asked.method)).count();
     session.reporter.started(STEP, "Fetching what parts fetch");
     let missing = recorder.fill(stores::progress(session, STEP, bodies)).await;
+    recorder.troubles().into_iter().for_each(|trouble| session.warn_once(trouble));
     if !missing.is_empty() {
         return Err(Error::NotFetched { missing });
     }
     session.reporter.finished(STEP, false);
     Ok(bodies)
-}
-
-/// Returns what the project's parts were given, by a lock.
-///
-/// # Errors
-/// When the recording is not the one that the lock names.
-pub(crate) fn recorded(session: &Session, project: &Project, lock: &Lockfile) -> Result<Recording, Error> {
-    read(session, project, lock.fetch.as_ref())
 }
 
 /// The files of a store, each with where it is.
@@ -143,18 +181,6 @@ pub(crate) fn bodies(session: &Session, project: &Project) -> Result<(Files, Vec
         }
     }
     Ok((files, missing))
-}
-
-/// Returns what the project has recorded so far: nothing where the lock names no recording, which is so after a new
-/// snapshot was begun.
-fn read(session: &Session, project: &Project, named: Option<&Digest>) -> Result<Recording, Error> {
-    let Some(named) = named else { return Ok(Recording::default()) };
-    let shown = session.show(&project.dir.join(recording::FILE_NAME)).display().to_string();
-    let text = files::read_own(&project.folder()?, recording::FILE_NAME)?;
-    let Some(text) = text else { return Err(Error::NoRecording) };
-    let recording = Recording::parse(&shown, &text)?;
-    // By what it says: version control may have changed the ends of its lines.
-    if recording.digest() == *named { Ok(recording) } else { Err(Error::ForeignRecording) }
 }
 
 /// Returns what commands are told: where the proxy is, by all the names that programs know it by.
@@ -196,28 +222,52 @@ impl RecordedNetwork {
     }
 
     /// Writes what parts were given into the project, and its digest into the lock, also of a build that failed: the engine does
-    /// not ask again for what it has run. Tells what was not recorded. Returns the digest.
+    /// not ask again for what it has run. Tells what was not recorded, and, where the build `failed`, what may be the reason. Returns the recording, and its digest where the lock names it.
     ///
     /// # Errors
     /// When the files cannot be written.
-    pub(crate) fn finish(&self, session: &Session) -> Result<Digest, Error> {
+    pub(crate) fn finish(
+        &self,
+        session: &Session,
+        failed: bool,
+    ) -> Result<(Recording, Option<Digest>), Error> {
         let told = [
             distrusted(&self.recorder.distrusted()),
             private(&self.recorder.private()),
-            failed(&self.recorder.failed()),
+            not_fetched(&self.recorder.failed()),
             refused(&self.recorder.refused(), self.mode),
+            absent(&self.recorder.absent()).filter(|_| failed),
         ];
-        told.into_iter().flatten().for_each(|message| session.warn_once(message));
+        let told = told.into_iter().flatten().chain(self.recorder.troubles());
+        told.for_each(|message| session.warn_once(message));
         if self.mode != LockMode::default() {
-            return Ok(self.recorder.recording().digest());
+            let named = self.project.lock.as_ref().and_then(|lock| lock.fetch);
+            return Ok((self.recorder.recording(), named));
         }
-        let recording = self.recorder.recording_of_all();
-        let digest = recording.digest();
+        let recording = self.recorder.recording_of_all()?;
+        let (text, digest) = (recording.to_text(), recording.digest());
+        if text.len() > MAX_TEXT {
+            return Err(Error::RecordingTooLarge { responses: recording.len() });
+        }
         // Another target may have written the lock since this build began.
-        let lock = Lockfile { fetch: Some(digest), ..self.project.lock_now(session)? };
-        let texts = [(recording::FILE_NAME, recording.to_text()), (lockfile::FILE_NAME, lock.to_text())];
+        let before = self.project.lock_now(session)?;
+        if before.fetch != Some(digest) {
+            let (all, new) = (recording.len(), self.recorder.count_of_new());
+            session
+                .reporter
+                .note(format!("Recorded {new} new responses; {} has {all}", recording::FILE_NAME));
+        }
+        if let Some(address) = with_secret(session, &recording) {
+            session.warn_once(format!(
+                "a part asked for an address with a secret in it, which {} now shows: {address}. Take it out of the part before \
+                 you commit the file: send secrets in a header, which is not recorded",
+                recording::FILE_NAME
+            ));
+        }
+        let lock = Lockfile { fetch: Some(digest), ..before };
+        let texts = [(recording::FILE_NAME, text), (lockfile::FILE_NAME, lock.to_text())];
         files::replace_together(&self.project.folder()?, &texts)?;
-        Ok(digest)
+        Ok((recording, Some(digest)))
     }
 }
 
@@ -241,8 +291,25 @@ fn private(addresses: &[String]) -> Option<String> {
     ))
 }
 
+/// Returns the first address, with its secret hidden, that shows a secret of this build.
+fn with_secret(session: &Session, recording: &Recording) -> Option<String> {
+    let shown = |text: &str| Some(session.mask.apply(text.to_owned())).filter(|masked| masked != text);
+    recording.iter().find_map(|(asked, found)| {
+        shown(&asked.url).or_else(|| found.headers.get("location").and_then(|to| shown(to)))
+    })
+}
+
+/// Says what is recorded not to be there.
+fn absent(addresses: &[String]) -> Option<String> {
+    let list = some_of(addresses)?;
+    Some(format!(
+        "{} says that servers did not have {list}: if they have by now, begin a new snapshot with `pib update --packages`",
+        recording::FILE_NAME
+    ))
+}
+
 /// Says what could not be fetched.
-fn failed(fetches: &[(String, String)]) -> Option<String> {
+fn not_fetched(fetches: &[(String, String)]) -> Option<String> {
     let each: Vec<String> = fetches.iter().map(|(address, reason)| format!("{address} ({reason})")).collect();
     some_of(&each).map(|list| format!("parts asked for what could not be fetched: {list}"))
 }
@@ -268,6 +335,20 @@ fn refused(addresses: &[String], mode: LockMode) -> Option<String> {
     Some(format!(
         "parts asked for what pib.fetch.lock does not have: {list}. Build once without {why} to record it."
     ))
+}
+
+/// Reads the releases of archives of packages.
+struct Releases;
+
+impl Lists for Releases {
+    fn names(&self) -> &[&str] {
+        &["InRelease", "Release"]
+    }
+
+    fn listed(&self, list: &str, path: &str) -> Option<Listed> {
+        let ListedIndex { digest, size, others } = pib_debian::listed_index(list, path)?;
+        Some(Listed { digest, size, others })
+    }
 }
 
 /// Hands the connections of instructions to the recorder.

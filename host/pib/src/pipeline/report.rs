@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::based::Based;
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, Statement, compress, connection, origin, recording};
+use super::{NoCache, StageOptions, Statement, compress, connection, edition, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
@@ -169,7 +169,7 @@ pub(crate) async fn up_to_date(
 ) -> Result<Option<BuildReport>, Error> {
     let Some(report) = unchanged(session, based, options) else { return Ok(None) };
     // A recording that is lost, or another, is told before it is missed elsewhere.
-    recording::recorded(session, based.rendered.packages.project(), &based.lock)?;
+    edition::read(session, based.rendered.packages.project(), &based.lock)?;
     if report.losses.is_empty() {
         return Ok(Some(report));
     }
@@ -289,7 +289,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
     files::replace_text(target, &checksum_of(&name), &format!("{}  {name}\n", digest.hex()))?;
     let unwritable =
         |error: serde_json::Error| Error::io("write", &path, std::io::Error::other(error.to_string()));
-    let statement = Statement::of(&built.based, &image.losses, &name, digest);
+    let statement = Statement::of(&built.based, &image.losses, &built.recording, &name, digest);
     files::replace_text(target, &image.provenance(), &statement.to_text().map_err(unwritable)?)?;
     let (size, written) =
         state(target, &name).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
@@ -300,7 +300,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         size,
         key: image.key,
         losses: image.losses.clone(),
-        recording: built.recording,
+        recording: built.named,
         stages,
         layout: info,
         written,

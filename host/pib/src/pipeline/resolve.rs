@@ -282,11 +282,13 @@ pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> 
     project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
 }
 
-/// Returns the lock with the moment that the packages are of which parts install: now, where it has none yet.
+/// Returns the lock with the moment that the packages are of which parts install: now, where it has none yet; none where nothing is
+/// recorded.
 fn dated(lock: Lockfile, session: &Session, project: &Project) -> Lockfile {
     match (project.is_recorded(), lock.snapshot) {
         (true, None) => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
-        _ => lock,
+        (false, Some(_)) => Lockfile { snapshot: None, fetch: None, ..lock },
+        (true, Some(_)) | (false, None) => lock,
     }
 }
 

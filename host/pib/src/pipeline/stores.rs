@@ -5,10 +5,9 @@ use std::path::Path;
 
 use futures_util::{StreamExt as _, stream};
 use pib_event::ReporterExt as _;
-use pib_net::Http;
 use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
-use pib_recorder::{RecorderError, RemoteStore};
+use pib_recorder::{RecorderError, RemoteStore, Stores};
 
 use crate::project::{Error, LockMode, Session};
 
@@ -32,41 +31,26 @@ pub(crate) async fn fill(
     debs: &Path,
     snapshot: &BaseSnapshot,
 ) -> Result<(), Error> {
-    let usable: Vec<&RemoteStore> =
-        places.iter().filter(|place| !mode.offline || matches!(place, RemoteStore::Folder(_))).collect();
-    if usable.is_empty() {
+    let stores = Stores::new(places.to_vec(), mode.offline).map_err(RecorderError::from)?;
+    if stores.is_empty() {
         return Ok(());
     }
     let write = |error| Error::io("write", debs, error);
     fs::create_dir_all(debs).map_err(write)?;
-    let http = Http::new().map_err(RecorderError::from)?;
     let missing = snapshot.packages.iter().filter(|package| !pib_debian::has_package(debs, package));
-    let taken = missing.map(|package| take(session, &http, &usable, debs, package));
+    let taken = missing.map(|package| take(&stores, debs, package));
     let mut taken = stream::iter(taken).buffer_unordered(AT_ONCE);
     while let Some(outcome) = taken.next().await {
         outcome.map_err(write)?;
     }
+    stores.troubles().into_iter().for_each(|trouble| session.warn_once(trouble));
     Ok(())
 }
 
 /// Takes one package out of the first store that has it.
-async fn take(
-    session: &Session,
-    http: &Http,
-    places: &[&RemoteStore],
-    debs: &Path,
-    package: &SnapshotPackage,
-) -> std::io::Result<()> {
-    for place in places {
-        match place.take(http, &package.digest, package.size, debs).await {
-            Ok(Some(file)) => {
-                file.persist(pib_debian::package_path(debs, package)).map_err(|error| error.error)?;
-                return Ok(());
-            }
-            Ok(None) => {}
-            // The next one, or a mirror, may have it.
-            Err(error) => session.warn_once(format!("{place} cannot be used for {}: {error}", package.name)),
-        }
+async fn take(stores: &Stores, debs: &Path, package: &SnapshotPackage) -> std::io::Result<()> {
+    if let Some(file) = stores.take(&package.digest, package.size, debs).await? {
+        file.persist(pib_debian::package_path(debs, package)).map_err(|error| error.error)?;
     }
     Ok(())
 }

@@ -241,6 +241,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A build may record nothing, and nothing is recorded.
+    #[error("pib.lock names no recording of what parts fetch, and this build may not make one")]
+    #[diagnostic(help(
+        "Build once without --locked, --offline and --frozen, and commit pib.lock and pib.fetch.lock."
+    ))]
+    NotRecorded,
     /// What parts were recorded to fetch is not to be had any more.
     #[error("{} of the files that pib.fetch.lock names are not to be had: {}", .missing.len(), beginning(.missing))]
     #[diagnostic(help(
@@ -250,6 +256,26 @@ pub enum Error {
     NotFetched {
         /// An address and a reason each.
         missing: Vec<String>,
+    },
+    /// A store did not get everything that builds need.
+    #[error("the store lacks {} of the files that builds need: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(help(
+        "This machine does not have them. `pib fetch` gets what the locks name; then push again."
+    ))]
+    NotPushed {
+        /// What is missing.
+        missing: Vec<String>,
+    },
+    /// Parts asked for more than a recording can hold.
+    #[error(
+        "parts have asked for {responses} different things, and pib.fetch.lock may have no more than 16 MiB"
+    )]
+    #[diagnostic(help(
+        "Give the stage that asks for so many `network = \"open\"`, or have it fetch fewer files, for instance one archive."
+    ))]
+    RecordingTooLarge {
+        /// How many responses there are.
+        responses: usize,
     },
     /// Parts went on without something that they had asked for.
     #[error("parts were not given what they asked for: {}", beginning(.missing))]

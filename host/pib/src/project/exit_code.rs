@@ -31,6 +31,7 @@ impl Error {
             | Self::Lock(_)
             | Self::Locked(_)
             | Self::NoRecording
+            | Self::NotRecorded
             | Self::ForeignRecording
             | Self::BaseMoved { .. }
             | Self::BaseDiffers { .. } => 3,
@@ -42,7 +43,7 @@ impl Error {
                 | EngineError::Packages { .. }
                 | EngineError::BuildRefused { .. },
             ) => 6,
-            Self::Unanswered { .. } => 6,
+            Self::Unanswered { .. } | Self::RecordingTooLarge { .. } => 6,
             Self::Engine(EngineError::DamagedBase { .. }) => 8,
             // As a shell gives them.
             Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
@@ -50,7 +51,8 @@ impl Error {
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
             Self::Irreproducible { .. } => 10,
-            Self::BaseOffline | Self::Unverified { .. } | Self::NotFetched { .. } => 8,
+            Self::BaseOffline | Self::Unverified { .. } => 8,
+            Self::NotFetched { .. } | Self::NotPushed { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
             Self::Debian(error) => debian_code(error),

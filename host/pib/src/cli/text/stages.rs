@@ -70,13 +70,8 @@ impl FetchSummary {
 impl Pushed {
     /// Returns what was done for people.
     pub(crate) fn to_text(&self) -> String {
-        let Self { store, files, new, missing } = self;
-        let mut text = format!("{files} files of this project are in {}, {new} of them new", store.display());
-        if !missing.is_empty() {
-            text.push_str(&format!("\nnot in this machine's cache: {}", missing.join(", ")));
-            text.push_str("\n`pib fetch` gets them");
-        }
-        text
+        let Self { store, files, new } = self;
+        format!("{files} files of this project are in {}, {new} of them new", store.display())
     }
 }
 

@@ -170,49 +170,147 @@ impl Archive {
     }
 }
 
+/// A project whose only package comes from an archive of the test.
+struct Greeting {
+    name: &'static str,
+    world: World,
+    archive: Archive,
+    address: String,
+}
+
+impl Greeting {
+    /// Makes it, with its base.
+    fn new(name: &'static str) -> Self {
+        let archive = Archive::default();
+        archive.publish("1.0");
+        let address = archive.serve();
+        let world = project(
+            name,
+            "RUN rm -f /etc/apt/sources.list.d/*\n\
+             RUN echo 'deb [trusted=yes] http://deb.debian.org/debian ./' > /etc/apt/sources.list\n\
+             RUN apt-get update\nRUN apt-get install --yes greeting\n",
+        );
+        // The bundled init stage asks for the lists of the whole distribution.
+        let init = world.path(name).join("stages/__init__");
+        fs::create_dir_all(&init).unwrap();
+        fs::write(init.join("stage.toml"), INIT).unwrap();
+        fs::write(init.join("Dockerfile.part"), "RUN true\n").unwrap();
+        let manifest = world.path(name).join("pib.toml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        let text: String = text
+            .lines()
+            .filter(|line| !line.starts_with("__init__"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let own = "[stages]\n__init__ = { path = \"stages/__init__\" }\n";
+        fs::write(manifest, text.replacen("[stages]\n", own, 1)).unwrap();
+        // The base comes from a real mirror.
+        world.run(name, &["build", "--until", "__init__"]);
+        let greeting = Self { name, world, archive, address };
+        greeting.host(&greeting.world);
+        greeting
+    }
+
+    /// Writes what tells a pib of the archive, in its place of a host's root.
+    fn host(&self, world: &World) -> PathBuf {
+        let host = world.path("host");
+        fs::create_dir_all(host.join("etc/apt")).unwrap();
+        let sources = format!("deb {}/debian trixie main\n", self.address);
+        fs::write(host.join("etc/apt/sources.list"), sources).unwrap();
+        host
+    }
+
+    /// Runs pib in a copy of the project; returns what it says.
+    fn pib(&self, world: &World, args: &[&str]) -> Output {
+        world.pib(self.name, args).env("PIB_HOST_ROOT", world.path("host")).output().unwrap()
+    }
+
+    /// Builds the stage in a copy of the project, and returns the version of the package in it.
+    fn build(&self, world: &World, more: &[&str]) -> String {
+        let built = self.pib(world, &[&["build", "--until", "mine"], more].concat());
+        assert!(built.status.success(), "{}", errors(&built));
+        let read = self.pib(world, &["run", "--at", "mine", "--", "cat", "/usr/share/greeting"]);
+        assert!(read.status.success(), "{}", errors(&read));
+        String::from_utf8(read.stdout).unwrap()
+    }
+}
+
 #[test]
 fn what_a_mirror_has_new_comes_with_a_new_snapshot() {
     const NAME: &str = "recordedlater";
     let _images = Images(NAME);
-    let archive = Archive::default();
-    archive.publish("1.0");
-    let address = archive.serve();
-    let world = project(
-        NAME,
-        "RUN rm -f /etc/apt/sources.list.d/*\n\
-         RUN echo 'deb [trusted=yes] http://deb.debian.org/debian ./' > /etc/apt/sources.list\n\
-         RUN apt-get update\nRUN apt-get install --yes greeting\n",
-    );
-    let host = world.path("host");
-    fs::create_dir_all(host.join("etc/apt")).unwrap();
-    fs::write(host.join("etc/apt/sources.list"), format!("deb {address}/debian trixie main\n")).unwrap();
-    // The bundled init stage asks for the lists of the whole distribution.
-    let init = world.path(NAME).join("stages/__init__");
-    fs::create_dir_all(&init).unwrap();
-    fs::write(init.join("stage.toml"), INIT).unwrap();
-    fs::write(init.join("Dockerfile.part"), "RUN true\n").unwrap();
-    let manifest = world.path(NAME).join("pib.toml");
-    let text = fs::read_to_string(&manifest).unwrap();
-    let text: String =
-        text.lines().filter(|line| !line.starts_with("__init__")).map(|line| format!("{line}\n")).collect();
-    let own = "[stages]\n__init__ = { path = \"stages/__init__\" }\n";
-    fs::write(manifest, text.replacen("[stages]\n", own, 1)).unwrap();
-    // The base comes from a real mirror.
-    world.run(NAME, &["build", "--until", "__init__"]);
-    let greeting = |args: &[&str]| {
-        let built = world.pib(NAME, args).env("PIB_HOST_ROOT", &host).output().unwrap();
-        assert!(built.status.success(), "{}", errors(&built));
-        let read = ["run", "--at", "mine", "--", "cat", "/usr/share/greeting"];
-        let read = world.pib(NAME, &read).env("PIB_HOST_ROOT", &host).output().unwrap();
-        assert!(read.status.success(), "{}", errors(&read));
-        String::from_utf8(read.stdout).unwrap()
-    };
-    assert_eq!(greeting(&["build", "--until", "mine"]), "1.0");
-    archive.publish("2.0");
-    assert_eq!(greeting(&["build", "--until", "mine", "--locked", "--no-cache"]), "1.0");
-    assert_eq!(greeting(&["build", "--until", "mine", "--no-cache"]), "1.0");
+    let project = Greeting::new(NAME);
+    let world = &project.world;
+    assert_eq!(project.build(world, &[]), "1.0");
+    project.archive.publish("2.0");
+    assert_eq!(project.build(world, &["--locked", "--no-cache"]), "1.0");
+    assert_eq!(project.build(world, &["--no-cache"]), "1.0");
     assert!(world.run(NAME, &["update", "--packages"]).contains("takes the packages of "));
-    assert_eq!(greeting(&["build", "--until", "mine"]), "2.0");
+    assert_eq!(project.build(world, &[]), "2.0");
+}
+
+#[test]
+fn an_image_is_of_the_recording_that_the_lock_names() {
+    const NAME: &str = "recordedtwice";
+    const FILES: [&str; 2] = ["pib.lock", FILE_NAME];
+    let _images = Images(NAME);
+    let project = Greeting::new(NAME);
+    let (one, folder) = (&project.world, project.world.path(NAME));
+    assert_eq!(project.build(one, &[]), "1.0");
+    let texts = |folder: &Path| FILES.map(|file| fs::read_to_string(folder.join(file)).unwrap());
+    let check_out = |texts: &[String; 2]| {
+        FILES.iter().zip(texts).for_each(|(file, text)| fs::write(folder.join(file), text).unwrap());
+    };
+    let first = texts(&folder);
+
+    // Somebody else records the same snapshot of an archive that has moved on.
+    project.archive.publish("2.0");
+    let other = World::new();
+    let copy = other.path(NAME);
+    for file in [
+        "pib.toml",
+        "stages/mine/Dockerfile.part",
+        "stages/__init__/stage.toml",
+        "stages/__init__/Dockerfile.part",
+    ] {
+        fs::create_dir_all(copy.join(file).parent().unwrap()).unwrap();
+        fs::copy(folder.join(file), copy.join(file)).unwrap();
+    }
+    fs::write(copy.join("pib.lock"), Lockfile { fetch: None, ..lock(&folder) }.to_text()).unwrap();
+    project.host(&other);
+    assert_eq!(project.build(&other, &[]), "2.0");
+    let second = texts(&copy);
+    assert_eq!(lock(&copy).snapshot, lock(&folder).snapshot);
+
+    // Whichever recording is checked out, the engine gives what was made by it, and `verify` knows one from the other.
+    check_out(&second);
+    assert_eq!(project.build(one, &["--locked"]), "2.0");
+    check_out(&first);
+    assert_eq!(project.build(one, &["--locked"]), "1.0");
+    let built = project.pib(one, &["build"]);
+    assert!(built.status.success(), "{}", errors(&built));
+    let image = || Digest::of(&fs::read(folder.join(format!("target/{NAME}-rpi4-arm64.img"))).unwrap());
+    let of_first = image();
+    assert!(project.pib(one, &["verify"]).status.success());
+    check_out(&second);
+    let other_image = project.pib(one, &["verify"]);
+    let told = errors(&other_image);
+    assert!(
+        other_image.status.code() == Some(8) && told.contains("/debian/Packages` is not what it was"),
+        "{told}"
+    );
+    let built = project.pib(one, &["build"]);
+    assert!(built.status.success(), "{}", errors(&built));
+    assert_ne!(image(), of_first);
+    assert!(project.pib(one, &["verify"]).status.success());
+
+    // A recording that is missing is told before anything is built.
+    fs::remove_file(folder.join(FILE_NAME)).unwrap();
+    for args in [&["plan"][..], &["lock", "--locked"], &["verify"], &["build"], &["fetch"]] {
+        let output = project.pib(one, args);
+        let told = errors(&output);
+        assert!(output.status.code() == Some(3) && told.contains("names a recording"), "{args:?}: {told}");
+    }
 }
 
 #[test]
@@ -255,10 +353,33 @@ fn parts_reach_nothing_that_is_not_recorded() {
         "{gone:?}"
     );
 
+    // A build that may record nothing is told so before its parts run.
+    fs::write(folder.join("pib.lock"), Lockfile { fetch: None, ..locked.clone() }.to_text()).unwrap();
+    let early = until(&["--locked", "--no-cache"]);
+    assert!(early.status.code() == Some(3) && errors(&early).contains("names no recording"), "{early:?}");
+
     // What an engine cannot carry is told before anything is built.
     fs::write(folder.join(FILE_NAME), &text).unwrap();
     fs::write(folder.join("pib.lock"), locked.to_text()).unwrap();
     let classic = ["build", "--until", "mine", "--no-cache"];
     let classic = world.pib(NAME, &classic).env("DOCKER_BUILDKIT", "0").output().unwrap();
     assert!(classic.status.code() == Some(5) && errors(&classic).contains("cannot record"), "{classic:?}");
+}
+
+#[test]
+fn an_open_stage_has_the_network_and_is_named_where_nothing_may_be_recorded() {
+    const NAME: &str = "recordedopen";
+    let _images = Images(NAME);
+    let world = project(NAME, "RUN ls /sys/class/net | grep -v lo\n");
+    let until =
+        |more: &[&str]| world.pib(NAME, &[&["build", "--until", "mine"], more].concat()).output().unwrap();
+    let closed = until(&[]);
+    assert_eq!(closed.status.code(), Some(6), "{}", errors(&closed));
+    let manifest = "[stage]\nname = \"mine\"\nversion = \"1.0.0\"\nnetwork = \"open\"\n";
+    fs::write(world.path(NAME).join("stages/mine/stage.toml"), manifest).unwrap();
+    let open = until(&[]);
+    assert!(open.status.success() && !errors(&open).contains("not recorded"), "{}", errors(&open));
+    let locked = until(&["--locked", "--no-cache"]);
+    let told = errors(&locked);
+    assert!(locked.status.success() && told.contains("`mine` has `network = \"open\"`"), "{told}");
 }

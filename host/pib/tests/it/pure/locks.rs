@@ -57,6 +57,21 @@ fn a_lock_of_a_newer_pib_is_refused_with_advice_by_every_command() {
 }
 
 #[test]
+fn a_project_that_records_no_more_has_no_snapshot() {
+    let bench = Bench::new(PROJECT);
+    bench.write("pib.toml", &format!("{PROJECT}\n[build]\nnetwork = \"recorded\"\n"));
+    succeeds(&bench, &["lock"]);
+    assert!(lock(&bench).contains("\nsnapshot = \""), "{}", lock(&bench));
+    succeeds(&bench, &["lock", "--locked"]);
+    bench.write("pib.toml", PROJECT);
+    for args in [["lock", "--locked"], ["plan", "--locked"], ["build", "--locked"]] {
+        bench.fails(&args, 3, &["takes the packages of the day"]);
+    }
+    succeeds(&bench, &["lock"]);
+    assert!(!lock(&bench).contains("snapshot"), "{}", lock(&bench));
+}
+
+#[test]
 fn a_merge_conflict_is_told_and_the_advice_works() {
     let bench = place();
     let ours = lock(&bench);

@@ -1,0 +1,139 @@
+//! Files that a signed list names by their digests: such as the indexes of a package archive, which its release names.
+//!
+//! A mirror that is being brought up to date may have the new list and the old files, or the other way round. A part that is given
+//! both fails. So what a recorded list names is compared with it before a part gets any of it, looked for under its other names,
+//! and asked for again after a while.
+
+use std::io::Read as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use pib_plan::id::Digest;
+use pib_plan::recording::{Method, Request, Response};
+
+use crate::fetch::{kept, length, receive};
+use crate::inner::Inner;
+use crate::lists::Listed;
+use crate::reply::{Answer, refuse};
+
+/// How far above a file its list may be, in folders.
+const MAX_LEVELS: usize = 6;
+/// The largest list that is read, in bytes. Debian's have less than 1 MiB.
+const MAX_LIST: u64 = 16 << 20;
+
+/// How what a list names is fetched.
+pub(crate) struct ListedFile {
+    /// The addresses at which it may be, in the order in which they are asked.
+    addresses: Vec<String>,
+    digest: Digest,
+    size: u64,
+    /// The list that names it.
+    list: String,
+}
+
+/// What the servers had in one round of questions.
+enum Round {
+    /// The file, in the store now.
+    Found(Response),
+    /// Another file, or an answer that says nothing of it.
+    Wrong,
+    /// Nothing.
+    Missing,
+}
+
+/// Returns what a recorded list says of the file that a part asks for.
+pub(crate) fn find(inner: &Inner, request: &Request) -> Option<ListedFile> {
+    let lists = inner.lists.as_ref().filter(|_| request.method == Method::Get)?;
+    let address = &*request.url;
+    let above = address.match_indices('/').map(|(at, _)| &address[..=at]).rev().take(MAX_LEVELS);
+    for folder in above {
+        for name in lists.names() {
+            let list = format!("{folder}{name}");
+            let Some(text) = recorded_text(inner, &list).filter(|_| list != address) else { continue };
+            if let Some(Listed { digest, size, others }) = lists.listed(&text, &address[folder.len()..]) {
+                let others = others.into_iter().map(|path| format!("{folder}{path}"));
+                let addresses = std::iter::once(address.to_owned()).chain(others).collect();
+                return Some(ListedFile { addresses, digest, size, list });
+            }
+        }
+    }
+    None
+}
+
+/// Returns the recorded text at an address.
+fn recorded_text(inner: &Inner, address: &str) -> Option<String> {
+    let response = inner.recorded_plainly(&Request::get(address))?;
+    let file = inner.store.open(&response.digest, response.size).filter(|_| response.status == 200)?;
+    let mut text = String::new();
+    file.take(MAX_LIST).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+impl ListedFile {
+    /// Fetches the file and records it; asks again after a while where a server has another one. Returns `None` where servers do
+    /// not have any: a list may name what mirrors do not keep.
+    ///
+    /// # Errors
+    /// Says that the servers do not have the file that the list names.
+    pub(crate) async fn fetch(
+        &self,
+        inner: &Arc<Inner>,
+        request: &Request,
+        headers: &HeaderMap,
+    ) -> Result<Option<Response>, Answer> {
+        for pause in inner.pauses.iter().map(Some).chain([None]) {
+            match self.ask_all(inner, headers).await {
+                Round::Missing => return Ok(None),
+                Round::Found(response) => match inner.record(request, response.clone()) {
+                    Ok(()) => return Ok(Some(response)),
+                    Err(error) => return Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())),
+                },
+                Round::Wrong => match pause {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => break,
+                },
+            }
+        }
+        let reason =
+            format!("no mirror has the file that {} names; a mirror is being brought up to date", self.list);
+        inner.state().failed.insert(request.url.clone(), reason.clone());
+        Err(refuse(StatusCode::BAD_GATEWAY, &reason))
+    }
+
+    /// Asks for the file at each address, at each server that has it.
+    async fn ask_all(&self, inner: &Inner, headers: &HeaderMap) -> Round {
+        let mut round = Round::Missing;
+        for address in &self.addresses {
+            // The digest tells the right file, so that archives of the past may have it as well.
+            for place in inner.upstream.places(address) {
+                let Ok(found) = inner.upstream.ask_at(Method::Get, &place, headers, &Bytes::new()).await
+                else {
+                    continue;
+                };
+                if found.status() != StatusCode::OK {
+                    continue;
+                }
+                match self.take(inner, found).await {
+                    Some(response) => return Round::Found(response),
+                    None => round = Round::Wrong,
+                }
+            }
+        }
+        round
+    }
+
+    /// Puts a server's answer into the store, if it is the file.
+    async fn take(&self, inner: &Inner, found: reqwest::Response) -> Option<Response> {
+        if length(found.headers()).is_some_and(|length| length != self.size) {
+            return None;
+        }
+        let headers = kept(found.headers());
+        let (file, digest, size, _) = receive(inner, found, self.size, None).await.ok()?;
+        if digest != self.digest {
+            return None;
+        }
+        inner.store.keep(file, &digest).ok()?;
+        Some(Response { status: 200, digest, size, headers })
+    }
+}

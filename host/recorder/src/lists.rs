@@ -1,0 +1,28 @@
+//! What a caller tells of the signed lists of archives.
+
+use std::time::Duration;
+
+use pib_plan::id::Digest;
+
+/// How long is waited before a mirror is asked again that is being brought up to date. apt gives up after 30 seconds without
+/// an answer, and asks again by itself.
+pub const PAUSES: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(7), Duration::from_secs(10)];
+/// A file that a list names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The other paths at which a server may have it, below the list's folder.
+    pub others: Vec<String>,
+}
+
+/// Reads the lists of a kind of archive.
+pub trait Lists: Send + Sync {
+    /// Returns the names that lists have.
+    fn names(&self) -> &[&str];
+
+    /// Returns what a list says of the file at a path below its folder.
+    fn listed(&self, list: &str, path: &str) -> Option<Listed>;
+}
