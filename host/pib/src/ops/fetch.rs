@@ -6,7 +6,7 @@ use pib_plan::base::WantedBase;
 use pib_plan::id::INIT;
 use serde::Serialize;
 
-use crate::pipeline::resolve_all::resolve_all;
+use crate::pipeline::resolve_all::{AllResolved, resolve_all};
 use crate::pipeline::{Resolved, base_source, recording, stores};
 use crate::project::{Error, LockMode, Project, Session};
 use crate::source::Package;
@@ -52,11 +52,31 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
         }
     }
     all.write_lock(mode)?;
-    let recorded = match all.parts.first() {
-        Some(part) => recording::fill(session, &part.project, mode).await?,
-        None => 0,
-    };
+    let recorded = fetch_recorded(session, mode, &all).await?;
     Ok(FetchSummary { stages, packages, recorded })
+}
+
+/// Fetches the packages of the bases of a project and its targets, and what their parts were recorded to fetch.
+///
+/// # Errors
+/// When some of it is not to be had.
+pub(super) async fn fetch_contents(
+    session: &Session,
+    mode: LockMode,
+    all: &AllResolved,
+) -> Result<(), Error> {
+    for part in &all.parts {
+        fetch_base(session, mode, part, &part.packages().await?).await?;
+    }
+    fetch_recorded(session, mode, all).await.map(drop)
+}
+
+/// Fetches what parts were recorded to fetch; returns how many files that is.
+async fn fetch_recorded(session: &Session, mode: LockMode, all: &AllResolved) -> Result<usize, Error> {
+    match all.parts.first() {
+        Some(part) => recording::fill(session, &part.project, mode).await,
+        None => Ok(0),
+    }
 }
 
 /// Fetches the packages of a part's base; returns its architecture and their number, where the lock names them.

@@ -1,6 +1,6 @@
 //! Puts what a build is made of into a store, for other machines.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pib_plan::base::WantedBase;
 use pib_plan::id::{Digest, INIT};
@@ -35,9 +35,18 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
     let root = folder(session, &project, store)?;
     // What is pushed is what the lock names.
     let all = resolve_all(session, &project, LockMode { locked: true, offline: true }).await?;
-    let (files, missing) = files(session, &all).await?;
+    let (files, new) = fill(session, &all, &root).await?;
+    Ok(Pushed { store: root, files, new })
+}
+
+/// Puts what builds need into the store in a folder; returns how many files that is, and how many of them are new.
+///
+/// # Errors
+/// When the store cannot be written to, or this machine does not have everything: the store gets what there is.
+pub(super) async fn fill(session: &Session, all: &AllResolved, root: &Path) -> Result<(usize, usize), Error> {
+    let (files, missing) = files(session, all).await?;
     let count = files.len();
-    let to = project::make_folder(session, &root)?;
+    let to = project::make_folder(session, root)?;
     let write = move || {
         let mut new = 0;
         for (digest, from) in files {
@@ -47,11 +56,7 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
         Ok::<_, Error>(new)
     };
     let new = tokio::task::spawn_blocking(write).await.map_err(blocking::worker)??;
-    if missing.is_empty() {
-        Ok(Pushed { store: root, files: count, new })
-    } else {
-        Err(Error::NotPushed { missing })
-    }
+    if missing.is_empty() { Ok((count, new)) } else { Err(Error::NotPushed { missing }) }
 }
 
 /// Returns the folder of a store: the one that is named, or else the only one that the project has in a folder.

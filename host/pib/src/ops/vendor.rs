@@ -9,6 +9,7 @@ use pib_plan::resolve::ResolvedStage;
 use pib_plan::vendor as plan;
 use serde::Serialize;
 
+use super::{fetch, push};
 use crate::pipeline::resolve::Moves;
 use crate::pipeline::resolve_all::{AllResolved, resolve_all_moving};
 use crate::pipeline::vendored;
@@ -17,11 +18,16 @@ use crate::source::Package;
 use crate::source::vendor_folder::{Filled, Vendor, Wanted, fill};
 use pib_event::ReporterExt as _;
 
+/// The name of the store with packages, in `pib.toml`.
+const STORE: &str = "vendored";
+
 /// What to vendor, and where to.
 #[derive(Debug, Clone, Default)]
 pub struct VendorOptions {
     /// The folder, where the command line names one; else the one of `pib.toml`, else `vendor`.
     pub folder: Option<PathBuf>,
+    /// Whether what builds fetch is put into the project, too: packages of bases, and what parts are recorded to fetch.
+    pub packages: bool,
     /// How the lock is treated.
     pub lock: LockMode,
 }
@@ -40,6 +46,12 @@ pub struct Vendored {
     pub removed: Vec<String>,
     /// Whether `pib.toml` says so since now.
     pub manifest_changed: bool,
+    /// The folder within the project that holds packages and recorded files, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+    /// How many files it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<usize>,
 }
 
 /// Puts every stage of the project and its targets that comes from outside into a folder of it, and has builds use that.
@@ -61,14 +73,18 @@ pub async fn vendor(session: &Session, options: &VendorOptions) -> Result<Vendor
     all.write_lock(options.lock)?;
     let stages = wanted.iter().map(|(stage, _)| format!("{} {}", stage.name, stage.version)).collect();
     let filled = put(session, &project, &path, wanted).await?;
-    let manifest_changed = name_in_manifest(&project, &path)?;
+    let (store, files) = match options.packages {
+        true => Some(put_packages(session, &project, &all, &path, options.lock).await?).unzip(),
+        false => (None, None),
+    };
+    let manifest_changed = name_in_manifest(&project, &path, store.as_deref())?;
     session.reporter.finished(STEP, filled == Filled::default());
     for path in &filled.kept {
         let shown = session.show(path).display();
         session.reporter.warn(format!("`{shown}` stays: pib did not make it, or it was changed"));
     }
     let Filled { written, removed, .. } = filled;
-    Ok(Vendored { path, stages, written, removed, manifest_changed })
+    Ok(Vendored { path, stages, written, removed, manifest_changed, store, files })
 }
 
 /// Fetches what comes from outside of the project, each stage once, whichever targets have it.
@@ -134,10 +150,27 @@ async fn put(
     Ok(tokio::task::spawn_blocking(work).await.map_err(blocking::worker)??)
 }
 
-/// Has `pib.toml` say where the stages are; returns whether it did not yet.
-fn name_in_manifest(project: &Project, path: &str) -> Result<bool, Error> {
+/// Puts what builds fetch into a store beside the folder of stages; returns its folder and the number of its files.
+async fn put_packages(
+    session: &Session,
+    project: &Project,
+    all: &AllResolved,
+    path: &str,
+    mode: LockMode,
+) -> Result<(String, usize), Error> {
+    let store = format!("{path}-packages");
+    fetch::fetch_contents(session, mode, all).await?;
+    let (files, _) = push::fill(session, all, &project.dir.join(&store)).await?;
+    Ok((store, files))
+}
+
+/// Has `pib.toml` say where the stages are, and the packages; returns whether it did not yet.
+fn name_in_manifest(project: &Project, path: &str, store: Option<&str>) -> Result<bool, Error> {
     let old = project::manifest_text(&project.dir)?;
-    let new = edit::set_vendor(&old, path)?;
+    let mut new = edit::set_vendor(&old, path)?;
+    if let Some(store) = store {
+        new = edit::set_store(&new, STORE, store)?;
+    }
     files::replace_text(&project.folder()?, FILE_NAME, &new)?;
     Ok(new != old)
 }

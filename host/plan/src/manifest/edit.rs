@@ -138,17 +138,30 @@ pub fn leave_out_stage(text: &str, target: &str, name: &StageName) -> Result<Str
 /// # Errors
 /// When the text is not TOML or `vendor` is no table.
 pub fn set_vendor(text: &str, path: &str) -> Result<String, EditError> {
+    set_text(text, "vendor", "path", path)
+}
+
+/// Returns `text` with `path` as the place of a store.
+///
+/// # Errors
+/// When the text is not TOML or `stores` is no table.
+pub fn set_store(text: &str, name: &str, path: &str) -> Result<String, EditError> {
+    set_text(text, "stores", name, path)
+}
+
+/// Returns `text` with a string in a table.
+fn set_text(text: &str, table: &str, key: &str, value: &str) -> Result<String, EditError> {
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
-    let item = document.entry("vendor").or_insert_with(|| Item::Table(Table::new()));
-    let table = item.as_table_like_mut().ok_or_else(|| EditError::NotATable("vendor".to_owned()))?;
-    match table.get_mut("path") {
-        Some(Item::Value(old)) if old.as_str() == Some(path) => {}
+    let item = document.entry(table).or_insert_with(|| Item::Table(Table::new()));
+    let table = item.as_table_like_mut().ok_or_else(|| EditError::NotATable(table.to_owned()))?;
+    match table.get_mut(key) {
+        Some(Item::Value(old)) if old.as_str() == Some(value) => {}
         Some(Item::Value(old)) => {
             let decor = old.decor().clone();
-            *old = Value::from(path);
+            *old = Value::from(value);
             *old.decor_mut() = decor;
         }
-        _ => drop(table.insert("path", toml_edit::value(path))),
+        _ => drop(table.insert(key, toml_edit::value(value))),
     }
     Ok(written(&document, text))
 }
@@ -410,6 +423,9 @@ mod tests {
         let moved = set_vendor(&commented, "third-party").unwrap();
         assert!(moved.ends_with("path = \"third-party\"  # all of them\n"), "{moved}");
         assert!(set_vendor("vendor = 1\n", "vendor").is_err());
+        let store = set_store(TEXT, "vendored", "packages").unwrap();
+        assert!(store.ends_with("[stores]\nvendored = \"packages\"\n"), "{store}");
+        assert_eq!(set_store(&store, "vendored", "packages").unwrap(), store);
     }
 
     #[test]

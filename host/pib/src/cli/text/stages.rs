@@ -84,6 +84,9 @@ impl Vendored {
                 text.push_str(&format!("\n{how}: {}", names.join(", ")));
             }
         }
+        if let (Some(store), Some(files)) = (&self.store, self.files) {
+            text.push_str(&format!("\n{files} files that builds fetch are in {store}"));
+        }
         if self.manifest_changed {
             text.push_str(&format!(
                 "\npib.toml has [vendor] path = \"{}\" now: builds take their stages from there",

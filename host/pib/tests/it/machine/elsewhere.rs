@@ -43,27 +43,52 @@ fn open(engine: &Private) {
     }
 }
 
-/// Builds a project, puts what it is made of into a store, and builds it again where only that store is.
-fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, options: &[&str]) {
+/// Where what a build is made of comes from on the other machine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Contents {
+    /// A store that `pib push` has filled.
+    Store,
+    /// The project itself, by `pib vendor --packages`.
+    Project,
+}
+
+/// Builds a project, and builds it again where nothing but its contents is.
+fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Contents, options: &[&str]) {
     let _images = Images(name);
     let first = prepared(World::new(), name, "RUN apt-get update\nRUN apt-get install --yes hello\n", target);
     let store = tempfile::tempdir().unwrap();
     let manifest = first.path(name).join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    let more =
-        format!("\n[build]\nnetwork = \"recorded\"\n\n[stores]\nown = \"{}\"\n", store.path().display());
+    let mut more = "\n[build]\nnetwork = \"recorded\"\n".to_owned();
+    if contents == Contents::Store {
+        more += &format!("\n[stores]\nown = \"{}\"\n", store.path().display());
+    }
     fs::write(&manifest, text + &more).unwrap();
     first.run(name, &["build"]);
     // All that the build is made of has passed through this machine.
-    first.run(name, &["fetch"]);
-    let told = first.run(name, &["push"]);
-    assert!(told.contains(" files of this project are in ") && !told.contains("not in this"), "{told}");
+    match contents {
+        Contents::Store => {
+            first.run(name, &["fetch"]);
+            let told = first.run(name, &["push"]);
+            assert!(told.contains(" files of this project are in "), "{told}");
+        }
+        Contents::Project => {
+            let told = first.run(name, &["vendor", "--packages"]);
+            assert!(told.contains(" files that builds fetch are in vendor-packages"), "{told}");
+        }
+    }
 
     let cache = tempfile::tempdir().unwrap();
     let other = World::with_cache(cache.path().join("cache"));
     let (from, to) = (first.path(name), other.path(name));
     fs::create_dir_all(&to).unwrap();
-    let copy = "cp -r \"$0/pib.toml\" \"$0/pib.lock\" \"$0/pib.fetch.lock\" \"$0/stages\" \"$1\"";
+    let copy = "cd \"$0\"; rm -rf target; cp -r . \"$1\"";
+    let sum = |folder: &Path| {
+        let (_, arch, board) = target;
+        let file = format!("target/{name}-{board}-{arch}.img.sha256");
+        fs::read_to_string(folder.join(file)).unwrap()
+    };
+    let expected = sum(&from);
     let copied = Command::new("sh").args(["-euc", copy]).args([&from, &to]).status().unwrap();
     assert!(copied.success());
     let engine = kind::docker("6g");
@@ -73,20 +98,15 @@ fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, options: &[&str
         .for_each(|path| give_away(path));
     run_elsewhere(&other, name, &["fetch", "--frozen"], &engine);
     run_elsewhere(&other, name, &[&["build", "--frozen"], options].concat(), &engine);
-    let (_, arch, board) = target;
-    let sum = |folder: &Path| {
-        let file = format!("target/{name}-{board}-{arch}.img.sha256");
-        fs::read_to_string(folder.join(file)).unwrap()
-    };
-    assert_eq!(sum(&from), sum(&to), "the images differ");
+    assert_eq!(sum(&to), expected, "the images differ");
 }
 
 #[test]
 fn an_arm64_image_is_the_same_elsewhere() {
-    is_the_same_elsewhere("elsewherearm64", ("trixie", "arm64", "rpi4"), &["--no-native"]);
+    is_the_same_elsewhere("elsewherearm64", ("trixie", "arm64", "rpi4"), Contents::Store, &["--no-native"]);
 }
 
 #[test]
 fn an_armv7_image_is_the_same_elsewhere() {
-    is_the_same_elsewhere("elsewherearmv7", ("bookworm", "armv7", "rpi3"), &[]);
+    is_the_same_elsewhere("elsewherearmv7", ("bookworm", "armv7", "rpi3"), Contents::Project, &[]);
 }
