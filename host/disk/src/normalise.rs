@@ -15,7 +15,7 @@ use crate::tree::{Content, Kind, Node, Tree};
 const RUNTIME: [(&str, u16); 5] =
     [("dev", 0o755), ("proc", 0o555), ("run", 0o755), ("sys", 0o555), ("tmp", 0o1777)];
 /// Folders that keep nothing but copies of what is elsewhere.
-const CACHES: [&str; 2] = ["var/cache/ldconfig", "var/lib/apt/lists"];
+const CACHES: [&str; 3] = ["var/cache/ldconfig", "var/cache/man", "var/lib/apt/lists"];
 /// Files that the build leaves and no device needs.
 const LEFTOVERS: [&str; 5] = [
     // Where native tools were mounted: in a system that is exported after a stage in the middle.
@@ -66,6 +66,7 @@ pub(crate) fn normalise(tree: &mut Tree, identity: &Identity, spool: &File) -> i
     let removed = remove_emulators(tree);
     forget_identity(tree);
     set_identity(tree, identity, spool)?;
+    settle_passwords(tree, identity, spool)?;
     let epoch = identity.epoch;
     tree.each(|node| {
         // A folder's time says when something in it came or went, which depends on how an engine copies and mounts.
@@ -140,6 +141,11 @@ fn forget_identity(tree: &mut Tree) {
 
 /// Returns the text of a small file, where there is one.
 fn text_of(tree: &Tree, path: &str, spool: &File) -> io::Result<Option<String>> {
+    Ok(bytes_of(tree, path, spool)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Returns the first bytes of a file, where there is one.
+fn bytes_of(tree: &Tree, path: &str, spool: &File) -> io::Result<Option<Vec<u8>>> {
     let Some(Node { kind: Kind::File(content), .. }) = tree.get(path) else { return Ok(None) };
     let bytes = match content {
         Content::Bytes(bytes) => bytes.clone(),
@@ -149,7 +155,7 @@ fn text_of(tree: &Tree, path: &str, spool: &File) -> io::Result<Option<String>> 
             bytes
         }
     };
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(Some(bytes))
 }
 
 /// Returns whether a hosts file says what no system says by itself: it has another name for this machine than the
@@ -218,6 +224,34 @@ fn set_identity(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Resul
     Ok(())
 }
 
+/// Has no password, nor that of any user of a package, be of a later day than the files of the image: programs that make users write
+/// the day into `/etc/shadow` (the third field, in days since 1970).
+fn settle_passwords(tree: &mut Tree, identity: &Identity, spool: &File) -> io::Result<()> {
+    const PATH: &str = "etc/shadow";
+    let last = identity.epoch / (24 * 60 * 60);
+    let Some(bytes) = bytes_of(tree, PATH, spool)?.filter(|bytes| bytes.len() < MAX_TEXT) else {
+        return Ok(());
+    };
+    let settled = |line: &[u8]| {
+        let mut fields: Vec<Vec<u8>> = line.split(|byte| *byte == b':').map(<[u8]>::to_vec).collect();
+        if let Some(day) = fields.get_mut(2)
+            && std::str::from_utf8(day)
+                .ok()
+                .and_then(|day| day.parse::<u64>().ok())
+                .is_some_and(|day| day > last)
+        {
+            *day = last.to_string().into_bytes();
+        }
+        fields.join(&b':')
+    };
+    let lines: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(settled).collect();
+    let new = lines.join(&b'\n');
+    if let Some(node) = tree.get(PATH).filter(|_| new != bytes).cloned() {
+        tree.put(PATH, Node { kind: Kind::File(Content::Bytes(new)), ..node });
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +315,20 @@ mod tests {
             let (tree, _) = normalised_texts(&[("etc/hosts", own)], &[]);
             assert_eq!(text(&tree, "etc/hosts"), own);
         }
+    }
+
+    #[test]
+    fn passwords_are_no_younger_than_the_image() {
+        let shadow =
+            "root:*:19000:0:99999:7:::\nme:$y$j9T$x:20785:0:99999:7:::\nsshd:!:20785::::::\nodd:!:x\nno\n\n";
+        let mut tree = Tree::new();
+        let node = Node::new(Kind::File(Content::Bytes(shadow.as_bytes().to_vec())), 0o640);
+        tree.put("etc/shadow", Node { gid: 42, ..node });
+        let identity = Identity { epoch: 20_000 * 86_400 + 7, ..identity() };
+        normalise(&mut tree, &identity, &tempfile::tempfile().unwrap()).unwrap();
+        assert_eq!(text(&tree, "etc/shadow"), shadow.replace("20785", "20000"));
+        let node = tree.get("etc/shadow").unwrap();
+        assert_eq!((node.mode, node.gid), (0o640, 42));
     }
 
     #[test]

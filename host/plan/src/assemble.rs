@@ -121,12 +121,12 @@ pub fn stage_keys(arch: Arch, ground: &Digest, stages: &[StageInput]) -> Vec<Dig
     stages.iter().map(&mut next).collect()
 }
 
-/// Returns the digest of what the stages of a project stand on: the base, and the moment that the packages are of which
-/// their parts install, where that is settled.
-pub fn ground(base: &Digest, snapshot: Option<Moment>) -> Digest {
-    let Some(moment) = snapshot else { return *base };
-    let mut hasher = KeyHasher::new("pib ground 1");
-    hasher.field(base.as_bytes()).field(moment.to_string());
+/// Returns the digest of what the stages of a project stand on: the base, the moment that the packages are of which their parts
+/// install, where that is settled, and the time that commands are told, in seconds since 1970.
+pub fn ground(base: &Digest, snapshot: Option<Moment>, epoch: u64) -> Digest {
+    let mut hasher = KeyHasher::new("pib ground 2");
+    hasher.field(base.as_bytes()).field(snapshot.map_or_else(String::new, |moment| moment.to_string()));
+    hasher.field(epoch.to_le_bytes());
     hasher.finish()
 }
 

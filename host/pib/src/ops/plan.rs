@@ -90,6 +90,7 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
     let owner = project.cache_owner();
     let packages = PackageCache::of(&project.manifest.project, &owner);
     let extras = Extras {
+        epoch: based.told_epoch(),
         native: native.as_ref(),
         packages: packages.as_ref(),
         caches: Some(&owner),

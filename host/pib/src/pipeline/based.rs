@@ -153,7 +153,7 @@ impl Based {
             lock.set_base(locked.clone());
         }
         let recorded = manifest.build.network == Network::Recorded;
-        let ground = assemble::ground(&digest, lock.snapshot.filter(|_| recorded));
+        let ground = assemble::ground(&digest, lock.snapshot.filter(|_| recorded), epoch);
         let keys = assemble::stage_keys(manifest.project.arch, &ground, &rendered.inputs);
         Self { rendered, reference, digest, ground, epoch, locked, lock, keys }
     }
@@ -214,6 +214,11 @@ impl Based {
     pub(crate) fn assemble(&self, base: &BaseRef, extras: &Extras<'_>) -> Result<BuildPlan, Error> {
         let arch = self.rendered.packages.project().manifest.project.arch;
         Ok(assemble::assemble(arch, base, &self.ground, &self.rendered.inputs, extras)?)
+    }
+
+    /// Returns the time that commands are told, in seconds since 1970, where the base is known.
+    pub(crate) fn told_epoch(&self) -> Option<u64> {
+        self.locked.as_ref().map(|locked| locked.epoch)
     }
 
     /// Returns the key of the last stage that is wanted.

@@ -90,6 +90,7 @@ pub(crate) async fn job(
     let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
+        epoch: based.told_epoch(),
         native: tools.as_ref(),
         relay: network.as_ref().map(|network| &network.relay),
         // Nobody would ask for what is in it already.

@@ -53,6 +53,8 @@ pub struct StageSecret {
 /// What parts are told beside their own text. Nothing of it changes a key: the result is the same without.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Extras<'a> {
+    /// The time that commands are told in `SOURCE_DATE_EPOCH`, in seconds since 1970.
+    pub epoch: Option<u64>,
     /// Native programs that stand in for the target's where they can.
     pub native: Option<&'a Native>,
     /// What records what parts fetch.
@@ -64,6 +66,10 @@ pub struct Extras<'a> {
     /// What is run again, whatever the engine has of it.
     pub rerun: Option<Rerun<'a>>,
 }
+
+/// The variable by which programs learn the time to write into files
+/// (<https://reproducible-builds.org/docs/source-date-epoch/>): one of the day would make each day's image another.
+pub(super) const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// Stages whose instructions are run again.
 ///

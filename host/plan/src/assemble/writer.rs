@@ -7,7 +7,7 @@ use crate::packages;
 use crate::part::{DEFAULT_SHELL, Part, Surroundings};
 use crate::relay::Relay;
 
-use super::input::{BaseRef, Extras, StageInput, StageSecret};
+use super::input::{BaseRef, EPOCH, Extras, StageInput, StageSecret};
 use super::plan::{PlannedStep, Written};
 use super::reach::{self, Origin};
 
@@ -89,6 +89,9 @@ impl<'a> Writer<'a> {
                 self.own(&from("scratch"));
                 self.own(&Line::new("ADD").list([path, "/"]));
             }
+        }
+        if let (0, Some(epoch)) = (index, self.extras.epoch) {
+            self.own(&Line::new("ENV").assignment(EPOCH, &Template::literal(&epoch.to_string())));
         }
     }
 

@@ -41,15 +41,16 @@ fn compare(project: &'static str, target: Target<'_>) {
     let emulated = prepared(World::with_cache(own.path().to_owned()), project, PART, target);
 
     build(&native, project, &[]);
-    let mut runs = String::new();
+    let (mut runs, mut shadow) = (String::new(), String::new());
     let mut with = exported::items(project, &mut |path, contents| {
         exported::check(path, contents);
-        keep_runs(path, contents, &mut runs);
+        keep(RUNS, path, contents, &mut runs);
+        keep("etc/shadow", path, contents, &mut shadow);
     });
     assert_eq!(runs, format!("{ROOT}/usr/bin/readlink\n"), "native tools were not used");
     drop(Images(project));
     build(&emulated, project, &["--no-native"]);
-    let mut without = exported::items(project, &mut |path, contents| keep_runs(path, contents, &mut runs));
+    let mut without = exported::items(project, &mut |path, contents| keep(RUNS, path, contents, &mut runs));
     assert_eq!(runs, "/usr/bin/readlink\n", "native tools were used");
     assert!(with.remove(RUNS).is_some() && without.remove(RUNS).is_some());
 
@@ -58,6 +59,10 @@ fn compare(project: &'static str, target: Target<'_>) {
         lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap().to_owned()
     };
     assert_eq!(base(&native), base(&emulated), "the bases differ");
+    // The day of the build is in no user's password, which would make each day's image another.
+    let day = last_day(&native, project).to_string();
+    let made = shadow.lines().find(|line| line.starts_with("thing:")).and_then(|line| line.split(':').nth(2));
+    assert_eq!(made, Some(&*day), "{shadow}");
     let differences = exported::differences(("native", &with), ("emulated", &without));
     eprintln!("{}: {} paths compared, {} differ", target.1, with.len(), differences.len());
     assert!(differences.is_empty(), "{}", exported::shown(&differences));
@@ -68,10 +73,18 @@ fn build(world: &World, project: &str, options: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn keep_runs(path: &str, contents: &[u8], runs: &mut String) {
-    if path == RUNS {
-        *runs = String::from_utf8_lossy(contents).into_owned();
+/// Keeps the text of a file.
+fn keep(file: &str, path: &str, contents: &[u8], text: &mut String) {
+    if path == file {
+        *text = String::from_utf8_lossy(contents).into_owned();
     }
+}
+
+/// Returns the day, counted from 1970, of which the lock says that no file is newer.
+fn last_day(world: &World, project: &str) -> u64 {
+    let lock = std::fs::read_to_string(world.path(project).join("pib.lock")).unwrap();
+    let epoch = lock.lines().find_map(|line| line.strip_prefix("epoch = ")).unwrap();
+    epoch.parse::<u64>().unwrap() / 86_400
 }
 
 #[test]
