@@ -104,7 +104,8 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
         }
     };
     if let Some(engine) = &engine {
-        checks.extend(engine_checks(engine));
+        let recorded = project.as_ref().is_some_and(Project::is_recorded);
+        checks.extend(engine_checks(engine, recorded));
     }
     let wanted = project.as_ref().map(|project| project.manifest.project.arch);
     checks.extend(ARCHS.into_iter().map(|arch| emulation(engine.as_ref(), arch, wanted)));
@@ -120,14 +121,16 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
     Ok(DoctorReport { checks })
 }
 
-fn engine_checks(engine: &Engine) -> Vec<Check> {
+/// Checks the engine and its builder; `recorded` says whether the project records what parts fetch, which not every builder can.
+fn engine_checks(engine: &Engine, recorded: bool) -> Vec<Check> {
     let info = engine.info();
     let found = format!("{} {} (API {}) at {}", info.name, info.version, info.api, info.address);
     let builder = match engine.abilities() {
         Abilities { mounts: true, losses, .. } if losses.is_empty() => Check::ok("builder", engine.builder()),
         Abilities { mounts, losses, .. } => {
             let lost = losses.iter().map(|loss| format!("it loses {}", loss.as_str()));
-            let lacks = (!mounts).then(|| "no secrets, no native tools".to_owned());
+            let lacks =
+                (!mounts).then(|| "no secrets, no native tools, no recording of what parts fetch".to_owned());
             let faults: Vec<String> = lacks.into_iter().chain(lost).collect();
             let found = format!("{}: {}", engine.builder(), faults.join(", "));
             let remedy = match info.name.as_str() {
@@ -135,7 +138,8 @@ fn engine_checks(engine: &Engine) -> Vec<Check> {
                 "Docker" => "Unset DOCKER_BUILDKIT.",
                 _ => "Use Docker Engine 20.10 or newer, which has BuildKit.",
             };
-            Check::bad(State::Warn, "builder", found, remedy)
+            let state = if recorded && !mounts { State::Fail } else { State::Warn };
+            Check::bad(state, "builder", found, remedy)
         }
     };
     vec![Check::ok("engine", found), builder]
