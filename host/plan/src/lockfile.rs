@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use diff::{Change, LockDiff, Unmet};
 pub use error::LockError;
-pub use locked::{LockedBase, LockedStage, Lockfile, VERSION};
+pub use locked::{LockedBase, LockedStage, Lockfile, MadeBase, VERSION};
 pub(crate) use parse::merge_conflict;
 pub(crate) use render::quoted;
 
@@ -133,10 +133,11 @@ impl Lockfile {
         let Self { snapshot, fetch: _, bases: _, stages, targets: _ } = self;
         let mut hasher = KeyHasher::new("pib lock content 1");
         hasher.field(snapshot.map_or_else(String::new, |moment| moment.to_string()));
-        if let Some(LockedBase { arch, os, release, recipe, digest, epoch, source: _, snapshot: _ }) = base {
+        if let Some(LockedBase { arch, os, release, recipe, made, source: _, snapshot: _ }) = base {
             hasher.field(arch.as_str()).field(os).field(release);
             optional(&mut hasher, recipe.as_ref());
-            hasher.field(digest.as_bytes()).field(epoch.to_le_bytes());
+            optional(&mut hasher, made.as_ref().map(|made| &made.digest));
+            hasher.field(made.as_ref().map_or(Vec::new(), |made| made.epoch.to_le_bytes().to_vec()));
         }
         for stage in stages {
             let LockedStage { name, version, source: _, checksum, content, hook, dependencies: _ } = stage;

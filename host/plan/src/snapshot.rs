@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::Digest;
+use crate::id::{Digest, KeyHasher};
 
 /// The most packages that a base may have; Debian's minimal system has 150.
 const MAX_PACKAGES: usize = 10_000;
@@ -69,6 +69,20 @@ impl BaseSnapshot {
     /// Returns the moment of the release, in seconds since 1970: no file of the base is newer.
     pub fn moment(&self) -> u64 {
         self.archives.first().map_or(0, |archive| archive.moment)
+    }
+
+    /// Returns the digest of what of it decides the base: two with the same one make the same.
+    ///
+    /// Where packages are is no part of it, nor when the updates were signed: that changes every day.
+    pub fn key(&self) -> Digest {
+        let mut hasher = KeyHasher::new("pib base packages 1");
+        hasher.field(self.moment().to_le_bytes()).field([u8::from(self.archives.len() > 1)]);
+        for package in &self.packages {
+            let SnapshotPackage { name, version, arch, archive: _, path: _, size: _, digest, .. } = package;
+            hasher.field(name).field(version).field(arch).field(digest.as_bytes());
+            hasher.field([u8::from(package.essential), u8::from(package.automatic)]);
+        }
+        hasher.finish()
     }
 
     /// Returns the archive that a package is from.
@@ -184,6 +198,35 @@ mod tests {
         assert_eq!(snapshot().check(), Ok(()));
         assert_eq!(snapshot().moment(), 7);
         assert_eq!(package("a").file_name(), "a_1%3a2.41-12+deb13u1~x_arm64.deb");
+    }
+
+    #[test]
+    fn a_key_has_what_decides_the_base_and_nothing_else() {
+        let key = |change: &dyn Fn(&mut BaseSnapshot)| {
+            let mut changed = snapshot();
+            change(&mut changed);
+            changed.key()
+        };
+        let plain = snapshot().key();
+        let updates = || ArchiveSnapshot { name: "updates".to_owned(), moment: 9, key: "0A".to_owned() };
+        let with_updates = key(&|own| own.archives.push(updates()));
+        for other in [
+            with_updates,
+            key(&|own| own.archives[0].moment = 8),
+            key(&|own| own.packages[1].name.push('x')),
+            key(&|own| own.packages[1].version.push('x')),
+            key(&|own| own.packages[1].arch = "all".to_owned()),
+            key(&|own| own.packages[1].digest = Digest::of(b"other")),
+            key(&|own| own.packages[1].essential = true),
+            key(&|own| own.packages[1].automatic = true),
+            key(&|own| own.packages.swap(0, 1)),
+            key(&|own| own.packages.truncate(1)),
+        ] {
+            assert_ne!(plain, other);
+        }
+        assert_eq!(plain, key(&|own| own.packages[1].path.push('x')));
+        assert_eq!(plain, key(&|own| own.archives[0].key = "0B".to_owned()));
+        assert_eq!(with_updates, key(&|own| own.archives.push(ArchiveSnapshot { moment: 10, ..updates() })));
     }
 
     #[test]

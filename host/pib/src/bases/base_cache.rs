@@ -3,12 +3,15 @@
 //! ```text
 //! <root>/bases/<hex>.tar          a base, named by the digest of its bytes
 //! <root>/bases/recipes/<hex>      the digest of the base that a recipe made last
+//! <root>/bases/chosen/<hex>       the key of the packages that pib chose last for a recipe
+//! <root>/bases/lists/<hex>        the digest of the base that these packages made
 //! <root>/bases/packages/<hex>     the packages that the base with this digest was made of, for the locks of projects
 //! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last, or of the program without tools
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
 //! <root>/bases/lock               held while a base is being made
 //! <root>/debs/<hex>.deb           packages
+//! <root>/lists/                   what archives said (`pib_debian`)
 //! ```
 //!
 //! Every file gets its name when it is whole, so that a pib that is killed leaves nothing half-done.
@@ -30,6 +33,8 @@ use pib_event::{Reporter, ReporterExt};
 /// noted of what was made.
 const RECIPE_VERSION: &str = "2";
 
+/// The cache's folder of what archives said.
+pub(crate) const LISTS: &str = "lists";
 /// The most that is read of a file that holds a digest.
 pub(super) const MAX_NAME: u64 = 1 << 10;
 /// The most that is read of a file that holds packages: 10,000 of them.
@@ -77,6 +82,35 @@ impl BaseCache {
     /// Returns the base that the recipe made last, if it is still there.
     pub fn find_recipe(&self, recipe: &Bootstrap) -> Option<StoredBase> {
         self.noted(&self.recipe_path(recipe))
+    }
+
+    /// Returns the base that was made of these packages, if it is still there.
+    pub fn find_made_of(&self, recipe: &Bootstrap, packages: &BaseSnapshot) -> Option<StoredBase> {
+        self.noted(&self.list_path(recipe, packages))
+    }
+
+    /// Notes which packages pib chose for a recipe, of a signed list: what is made of them is what projects without a lock get.
+    /// Returns that base, if it is there.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn choose(
+        &self,
+        recipe: &Bootstrap,
+        packages: &BaseSnapshot,
+    ) -> Result<Option<StoredBase>, BaseError> {
+        self.note(self.chosen_path(recipe), packages.key())?;
+        let made = self.find_made_of(recipe, packages);
+        if let Some(base) = &made {
+            self.remember(recipe, base.digest)?;
+        }
+        Ok(made)
+    }
+
+    /// Returns whether these are the packages that pib chose last for the recipe.
+    pub fn is_chosen(&self, recipe: &Bootstrap, packages: &BaseSnapshot) -> bool {
+        let text = pib_file::read_text(self.chosen_path(recipe), MAX_NAME);
+        text.is_ok_and(|text| text.trim().parse() == Ok(packages.key()))
     }
 
     /// Forgets which base the recipe made last, so that it is made anew; the base itself stays.
@@ -177,10 +211,11 @@ impl BaseCache {
         self.bases().join("companions").join(recipe.key().hex())
     }
 
-    /// Normalises the file tree that the engine exported and keeps it, with the packages that it was made of. This blocks.
+    /// Normalises the file tree that the engine exported and keeps it, with the packages of which the recipe made it. This
+    /// blocks.
     ///
-    /// With `recipe` it is what projects without a lock get: nothing may be told as that but what was made of the packages
-    /// that a mirror offers now.
+    /// Where it `is_own`, it is what projects without a lock get: nothing may be told as that but what was made of the packages
+    /// that pib chose of what a mirror offers.
     ///
     /// # Errors
     /// When the stream breaks or the cache cannot be written.
@@ -189,7 +224,8 @@ impl BaseCache {
         _lock: &CacheLock,
         tree: impl Read,
         snapshot: &BaseSnapshot,
-        recipe: Option<&Bootstrap>,
+        recipe: &Bootstrap,
+        is_own: bool,
     ) -> Result<StoredBase, BaseError> {
         let temp = self.temp();
         let mut output =
@@ -204,7 +240,8 @@ impl BaseCache {
             })?;
         self.note_snapshot(digest, snapshot)?;
         let base = self.keep(output, digest)?;
-        if let Some(recipe) = recipe {
+        self.note(self.list_path(recipe, snapshot), digest)?;
+        if is_own {
             self.remember(recipe, digest)?;
         }
         Ok(base)
@@ -305,6 +342,21 @@ impl BaseCache {
 
     fn bases(&self) -> PathBuf {
         self.root.join("bases")
+    }
+
+    /// Returns the folder of what archives said.
+    pub fn lists(&self) -> PathBuf {
+        self.root.join(LISTS)
+    }
+
+    fn chosen_path(&self, recipe: &Bootstrap) -> PathBuf {
+        self.bases().join("chosen").join(recipe_key(recipe).hex())
+    }
+
+    fn list_path(&self, recipe: &Bootstrap, packages: &BaseSnapshot) -> PathBuf {
+        let mut key = KeyHasher::new("pib base of packages");
+        key.field(recipe_key(recipe).as_bytes()).field(packages.key().as_bytes());
+        self.bases().join("lists").join(key.finish().hex())
     }
 
     fn recipe_path(&self, recipe: &Bootstrap) -> PathBuf {

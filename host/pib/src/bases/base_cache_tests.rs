@@ -49,7 +49,7 @@ fn a_stored_base_is_found_by_digest_and_recipe() {
     let cache = BaseCache::new(folder.path().join("cache"));
     assert_eq!(cache.find_recipe(&recipe()), None);
     let lock = cache.lock(&Silent).unwrap();
-    let base = cache.store(&lock, &tree()[..], &snapshot(), Some(&recipe())).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), &recipe(), true).unwrap();
     assert_eq!(digest_file(&base.path).unwrap(), base.digest);
     assert_eq!(cache.find(base.digest), Some(base.clone()));
     assert_eq!(cache.find_recipe(&recipe()), Some(base.clone()));
@@ -69,7 +69,7 @@ fn what_a_lock_names_is_no_other_projects_base() {
     let folder = tempfile::tempdir().unwrap();
     let cache = BaseCache::new(folder.path());
     let lock = cache.lock(&Silent).unwrap();
-    let base = cache.store(&lock, &tree()[..], &snapshot(), None).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), &recipe(), false).unwrap();
     assert_eq!(cache.find_recipe(&recipe()), None);
     assert_eq!(
         (cache.find(base.digest), cache.snapshot(base.digest)),
@@ -84,12 +84,39 @@ fn what_a_lock_names_is_no_other_projects_base() {
 }
 
 #[test]
+fn what_pib_chose_is_what_projects_without_a_lock_get_once_it_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = BaseCache::new(folder.path());
+    let lock = cache.lock(&Silent).unwrap();
+    assert_eq!((cache.choose(&recipe(), &snapshot()).unwrap(), cache.find_recipe(&recipe())), (None, None));
+    let other = |change: &dyn Fn(&mut BaseSnapshot)| {
+        let mut packages = snapshot();
+        change(&mut packages);
+        packages
+    };
+    let newer = other(&|own| own.packages[0].version = "2".to_owned());
+    let elsewhere = other(&|own| own.packages[0].path = "pool/b.deb".to_owned());
+    assert!(cache.is_chosen(&recipe(), &snapshot()) && cache.is_chosen(&recipe(), &elsewhere));
+    assert!(!cache.is_chosen(&recipe(), &newer));
+    assert!(!cache.is_chosen(&Bootstrap { include: vec![], ..recipe() }, &snapshot()));
+
+    // A lock may name the same: what is made for it is found by its packages.
+    let base = cache.store(&lock, &tree()[..], &snapshot(), &recipe(), false).unwrap();
+    assert_eq!(cache.find_made_of(&recipe(), &elsewhere), Some(base.clone()));
+    assert_eq!(cache.find_made_of(&recipe(), &newer), None);
+    assert_eq!(cache.find_made_of(&Bootstrap { release: "sid".to_owned(), ..recipe() }, &snapshot()), None);
+    assert_eq!(cache.find_recipe(&recipe()), None);
+    assert_eq!(cache.choose(&recipe(), &snapshot()).unwrap(), Some(base.clone()));
+    assert_eq!(cache.find_recipe(&recipe()), Some(base));
+}
+
+#[test]
 fn a_broken_stream_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cache = BaseCache::new(folder.path());
     let lock = cache.lock(&Silent).unwrap();
     let cut = &tree()[..700];
-    assert!(matches!(cache.store(&lock, cut, &snapshot(), Some(&recipe())), Err(BaseError::Stream(_))));
+    assert!(matches!(cache.store(&lock, cut, &snapshot(), &recipe(), true), Err(BaseError::Stream(_))));
     assert_eq!(cache.find_recipe(&recipe()), None);
     let tars = fs::read_dir(folder.path().join("bases")).unwrap();
     assert_eq!(tars.flatten().filter(|entry| entry.path().extension().is_some()).count(), 0);
@@ -113,7 +140,7 @@ fn what_is_forgotten_is_made_anew_and_still_found_by_its_digest() {
     let folder = tempfile::tempdir().unwrap();
     let cache = BaseCache::new(folder.path());
     let lock = cache.lock(&Silent).unwrap();
-    let base = cache.store(&lock, &tree()[..], &snapshot(), Some(&recipe())).unwrap();
+    let base = cache.store(&lock, &tree()[..], &snapshot(), &recipe(), true).unwrap();
     let machine = pib_plan::native::Machine::Amd64;
     let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap();
     let mut file = tempfile::NamedTempFile::new_in(cache.temp()).unwrap();

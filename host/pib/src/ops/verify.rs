@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::pipeline::edition::Edition;
 use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
-use crate::project::{Error, Project, Session, blocking};
+use crate::project::{Error, LockMode, Project, Session, blocking};
 
 /// The id of the step in events.
 const STEP: &str = "verify";
@@ -41,11 +41,16 @@ pub async fn verify(
 ) -> Result<Verified, Error> {
     let rendered = pipeline::decide_only(session, Project::load(session)?, options).await?;
     rendered.packages.resolved.check_lock()?;
-    let BaseLookup::Known(based) = rendered.look_up_base(options.lock) else {
-        return Err(Error::Stage {
-            message: "pib.lock does not hold the base yet".to_owned(),
-            help: Some("Build the image once: that adds the base.".to_owned()),
-        });
+    // Of what the lock must say, it may not be silent.
+    let mode = LockMode { locked: true, ..options.lock };
+    let based = match rendered.look_up_base(options.lock) {
+        BaseLookup::Known(based) if !based.is_undated(mode) => based,
+        _ => {
+            return Err(Error::Stage {
+                message: "pib.lock does not have the digest of the base yet".to_owned(),
+                help: Some("Build the image once: that adds it.".to_owned()),
+            });
+        }
     };
     let path = image.map_or_else(|| pipeline::image_path(&based), |path| session.cwd.join(path));
     session.reporter.started(STEP, "Reading the image");

@@ -29,33 +29,39 @@ pub(crate) fn source(
     dir: &std::path::Path,
     init: &Package,
 ) -> Result<BaseSource, Error> {
+    if let Some(own) = own_source(manifest, dir) {
+        return own;
+    }
     let project = &manifest.project;
-    match &manifest.base {
-        Some(BaseRequest::Url { url, digest }) => {
-            let url = url.parse().map_err(|error| Error::Stage {
+    let recipe = recipe(&init.manifest, &project.os, &project.release)?;
+    Ok(BaseSource::Bootstrap(Bootstrap {
+        os: project.os.clone(),
+        release: project.release.clone(),
+        arch: project.arch,
+        mirror: project.mirror.clone(),
+        security_mirror: project.security_mirror.clone(),
+        include: recipe.include.clone(),
+    }))
+}
+
+/// Returns where the project's base comes from, where the manifest says that.
+pub(super) fn own_source(
+    manifest: &ProjectManifest,
+    dir: &std::path::Path,
+) -> Option<Result<BaseSource, Error>> {
+    Some(match manifest.base.as_ref()? {
+        BaseRequest::Url { url, digest } => match url.parse() {
+            Ok(url) => Ok(BaseSource::Tarball { location: Location::Url(url), digest: *digest }),
+            Err(error) => Err(Error::Stage {
                 message: format!("the base's address `{url}` is not a URL: {error}"),
                 help: None,
-            })?;
-            Ok(BaseSource::Tarball { location: Location::Url(url), digest: *digest })
-        }
-        Some(BaseRequest::Path { path, digest }) => {
+            }),
+        },
+        BaseRequest::Path { path, digest } => {
             Ok(BaseSource::Tarball { location: Location::Path(dir.join(path)), digest: *digest })
         }
-        Some(BaseRequest::Image(reference)) => {
-            Ok(BaseSource::ContainerImage { reference: reference.clone() })
-        }
-        None => {
-            let recipe = recipe(&init.manifest, &project.os, &project.release)?;
-            Ok(BaseSource::Bootstrap(Bootstrap {
-                os: project.os.clone(),
-                release: project.release.clone(),
-                arch: project.arch,
-                mirror: project.mirror.clone(),
-                security_mirror: project.security_mirror.clone(),
-                include: recipe.include.clone(),
-            }))
-        }
-    }
+        BaseRequest::Image(reference) => Ok(BaseSource::ContainerImage { reference: reference.clone() }),
+    })
 }
 
 fn recipe<'a>(init: &'a StageManifest, os: &str, release: &str) -> Result<&'a BaseRecipe, Error> {
@@ -144,9 +150,11 @@ pub(crate) async fn ensure(
     }
 }
 
-/// Returns the base that was made where it is the one that the lock holds.
+/// Returns the base that was made where it is the one that the lock holds; a lock that does not say its digest yet holds what
+/// its packages make.
 fn compare(locked: &LockedBase, made: StoredBase) -> Result<StoredBase, Error> {
-    let (found, locked, listed) = (made.digest, locked.digest, locked.snapshot.is_some());
+    let (found, listed) = (made.digest, locked.snapshot.is_some());
+    let locked = locked.digest().unwrap_or(found);
     match (found == locked, listed) {
         (true, _) => Ok(made),
         (false, true) => Err(Error::BaseDiffers { locked, found }),
@@ -193,25 +201,36 @@ pub(crate) async fn fetch_packages(
     Ok(Some(snapshot.packages.len()))
 }
 
-fn find(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) -> Option<StoredBase> {
-    match (locked, source) {
-        (Some(locked), _) => cache.find(locked.digest),
-        (None, BaseSource::Bootstrap(recipe)) => cache.find_recipe(recipe),
+/// Returns the base, where the cache has it.
+pub(super) fn find(
+    cache: &BaseCache,
+    source: &BaseSource,
+    locked: Option<&LockedBase>,
+) -> Option<StoredBase> {
+    match (locked.and_then(LockedBase::digest), source) {
+        (Some(digest), _) => cache.find(digest),
+        (None, BaseSource::Bootstrap(recipe)) => match snapshot(locked) {
+            Some(packages) => cache.find_made_of(recipe, packages),
+            None => cache.find_recipe(recipe),
+        },
         (None, BaseSource::Tarball { digest, .. }) => bases::tarball::find(cache, *digest),
         (None, BaseSource::ContainerImage { .. }) => None,
     }
 }
 
-/// Returns what the lock says of a base.
+/// Returns what the lock says of a base that is there, and said of it before.
 pub(crate) fn locked(
     session: &Session,
     manifest: &ProjectManifest,
     source: &BaseSource,
     stored: &StoredBase,
+    before: Option<&LockedBase>,
 ) -> Result<LockedBase, Error> {
     let wanted = WantedBase { project: &manifest.project, source };
     let snapshot = match source {
-        BaseSource::Bootstrap(_) => BaseCache::new(&session.cache).snapshot(stored.digest),
+        BaseSource::Bootstrap(_) => {
+            snapshot(before).cloned().or_else(|| BaseCache::new(&session.cache).snapshot(stored.digest))
+        }
         _ => None,
     };
     Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?, snapshot))
@@ -273,9 +292,9 @@ async fn bootstrap(
     let tree = engine.export(&tag).await?;
     let fault = tree.fault();
     // What a lock names may be a stranger's choice, and is no other project's base.
-    let (cache, own) = (cache.clone(), snapshot.is_none().then(|| recipe.clone()));
-    let made_of = prepared.snapshot.clone();
-    let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &made_of, own.as_ref());
+    let is_own = snapshot.is_none_or(|packages| cache.is_chosen(recipe, packages));
+    let (cache, recipe, made_of) = (cache.clone(), recipe.clone(), prepared.snapshot.clone());
+    let store = move |tree: blocking::Stoppable<_>| cache.store(&lock, tree, &made_of, &recipe, is_own);
     let stored = blocking::read(tree, store).await;
     // The container image has served; what builds start from is loaded from the stored tarball.
     let removed = engine.remove_image(&tag).await;

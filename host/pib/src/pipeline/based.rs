@@ -1,9 +1,10 @@
 //! What the first stage starts from: the base that the lock holds, or one that is made or fetched now.
 
+use pib_event::ReporterExt as _;
 use pib_plan::assemble::{self, BaseRef, BuildPlan, Extras};
 use pib_plan::base::{BaseSource, WantedBase};
 use pib_plan::id::Digest;
-use pib_plan::lockfile::{LockedBase, Lockfile};
+use pib_plan::lockfile::{LockedBase, Lockfile, MadeBase};
 use pib_plan::manifest::project::Network;
 
 use super::StageOptions;
@@ -26,7 +27,7 @@ pub(crate) struct Based {
     ground: Digest,
     /// What the image's times are clamped to, in seconds since 1970.
     pub(crate) epoch: u64,
-    /// What the lock says of the base.
+    /// What the lock says of the base, with its digest.
     pub(crate) locked: Option<LockedBase>,
     /// The lock, with the base in it.
     pub(crate) lock: Lockfile,
@@ -34,11 +35,14 @@ pub(crate) struct Based {
     pub(crate) keys: Vec<Digest>,
 }
 
+/// What is said of a lock that must stay as it is, though a build could add to it.
+const UNMADE: &str = "pib.lock does not have the digest of the base yet; a build without `--locked` adds it";
+
 /// Whether the base of a build is known before anything is fetched or made.
 pub(crate) enum BaseLookup {
-    /// The lock holds it, or the manifest names a container image by its digest.
+    /// The lock has its digest, or the manifest names a container image by its digest.
     Known(Box<Based>),
-    /// It has to be made or fetched.
+    /// It has to be made or fetched; what of, the lock may say.
     Unknown(Box<Rendered>),
 }
 
@@ -54,9 +58,13 @@ pub(crate) async fn base(
     match lookup {
         BaseLookup::Known(based) => Ok(*based),
         BaseLookup::Unknown(rendered) => {
-            let stored = rendered.fetch_base(session, options, None).await?;
+            let decided = rendered.packages.resolved.lock.base(rendered.wanted_base());
+            let stored = rendered.fetch_base(session, options, decided).await?;
             let manifest = &rendered.packages.project().manifest;
-            let locked = base_source::locked(session, manifest, &rendered.base, &stored)?;
+            let locked = base_source::locked(session, manifest, &rendered.base, &stored, decided)?;
+            if options.lock.locked && decided.is_some() {
+                session.reporter.note(UNMADE);
+            }
             Ok(Based::new(*rendered, Some(locked)))
         }
     }
@@ -104,12 +112,13 @@ impl Rendered {
         }
     }
 
-    /// Returns what the lock holds of the base. The entry of an earlier pib learns what its base was asked for by, unless
+    /// Returns what the lock holds of the base, where its digest is part of that. The entry of an earlier pib learns what its base was asked for by, unless
     /// the lock is not to change.
     fn locked_base(&self, mode: LockMode) -> Option<LockedBase> {
         let wanted = self.wanted_base();
         let locked = self.packages.resolved.lock.base(wanted)?;
-        let new = LockedBase::new(wanted, locked.digest, locked.epoch, locked.snapshot.clone());
+        let MadeBase { digest, epoch } = locked.made?;
+        let new = LockedBase::new(wanted, digest, epoch, locked.snapshot.clone());
         let keep = mode.locked && locked.is_older_form_of(&new);
         Some(if keep { locked.clone() } else { new })
     }
@@ -136,17 +145,15 @@ impl Based {
     fn new(rendered: Rendered, locked: Option<LockedBase>) -> Self {
         let manifest = &rendered.packages.project().manifest;
         let mut lock = rendered.packages.resolved.lock.clone();
-        let epoch = locked.as_ref().map_or(0, |locked| locked.epoch);
-        let (reference, digest) = match (&rendered.base, &locked) {
+        let made = locked.as_ref().and_then(|locked| locked.made);
+        let epoch = made.map_or(0, |made| made.epoch);
+        let (reference, digest) = match (&rendered.base, made.map(|made| made.digest)) {
             (BaseSource::ContainerImage { reference }, _) => {
                 let named = reference.split_once('@').and_then(|(_, digest)| digest.parse().ok());
                 let digest = named.unwrap_or_else(|| Digest::of(reference.as_bytes()));
                 (BaseRef::ForeignImage(reference.clone()), digest)
             }
-            (_, Some(locked)) => {
-                let tag = base_source::tag(manifest, Some(&locked.digest));
-                (BaseRef::ContainerImage(tag), locked.digest)
-            }
+            (_, Some(digest)) => (BaseRef::ContainerImage(base_source::tag(manifest, Some(&digest))), digest),
             (_, None) => (BaseRef::ContainerImage(base_source::tag(manifest, None)), Digest::of(b"")),
         };
         if let Some(locked) = &locked {
@@ -176,7 +183,8 @@ impl Based {
     /// Has the lock hold a container image that the build starts from, with the time of its newest file, which only the
     /// engine can tell.
     ///
-    /// A lock of an earlier pib does not hold it. Where it must stay, what it gives stays as it was: of the year 1970.
+    /// A lock of an earlier pib does not hold it. Where it must stay, what it gives stays as it was: of the year 1970. One that
+    /// holds the container image and not its time yet gives the same whether it must stay or not.
     ///
     /// # Errors
     /// When the engine cannot get the container image.
@@ -187,13 +195,22 @@ impl Based {
         mode: LockMode,
     ) -> Result<Self, Error> {
         let reference = match &self.rendered.base {
-            BaseSource::ContainerImage { reference } if self.locked.is_none() && !mode.locked => reference,
+            BaseSource::ContainerImage { reference } if self.is_undated(mode) => reference,
             _ => return Ok(self),
         };
         let arch = self.rendered.packages.project().manifest.project.arch;
         let epoch = base_source::container_image_epoch(session, engine, reference, arch).await?;
         let locked = LockedBase::new(self.rendered.wanted_base(), self.digest, epoch, None);
+        if mode.locked {
+            session.reporter.note(UNMADE);
+        }
         Ok(Self::new(self.rendered, Some(locked)))
+    }
+
+    /// Returns whether a build has to find out the time of the base's newest file.
+    pub(crate) fn is_undated(&self, mode: LockMode) -> bool {
+        let held = || self.rendered.packages.resolved.lock.base(self.rendered.wanted_base()).is_some();
+        self.locked.is_none() && (!mode.locked || held())
     }
 
     /// Writes the lock, where the base in it changed since the stages in it were written; `mode` may forbid that.
@@ -218,7 +235,7 @@ impl Based {
 
     /// Returns the time that commands are told, in seconds since 1970, where the base is known.
     pub(crate) fn told_epoch(&self) -> Option<u64> {
-        self.locked.as_ref().map(|locked| locked.epoch)
+        self.locked.as_ref()?.made.map(|made| made.epoch)
     }
 
     /// Returns the key of the last stage that is wanted.

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::credential::Credentials;
-use pib_plan::id::StageName;
+use pib_plan::id::{INIT, StageName};
 use pib_plan::index::{MemoryIndex, SourceId};
-use pib_plan::lockfile::Lockfile;
+use pib_plan::lockfile::{LockedStage, Lockfile};
 use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
 use pib_plan::order::{self, BuildOrder, OrderInput};
 use pib_plan::resolve::{
@@ -234,6 +234,28 @@ impl Resolved {
         slow::shown(&*self.reporter, "stages", title, fetched).await
     }
 
+    /// Returns the package of the init stage, checked against the lock; one that is not here is only fetched where it
+    /// `may_fetch`.
+    pub(crate) async fn init(&self, may_fetch: bool) -> Result<Option<Package>, Error> {
+        let Some(stage) = self.resolution.stages.iter().find(|stage| stage.name.as_str() == INIT) else {
+            return Ok(None);
+        };
+        let here = (!may_fetch).then(|| self.sources.clone().offline(true));
+        let sources = here.as_ref().unwrap_or(&self.sources);
+        Ok(Some(sources.fetch(stage, self.before.stage(&stage.name)).await?))
+    }
+
+    /// Returns what the lock says of the init stage.
+    pub(crate) fn lock_of_init(&self) -> Option<&LockedStage> {
+        init_in(&self.lock)
+    }
+
+    /// Returns whether the lock's file has the init stage that was chosen.
+    pub(crate) fn keeps_init(&self) -> bool {
+        let now = self.lock_of_init();
+        now.is_some() && self.project.lock.as_ref().and_then(init_in) == now
+    }
+
     /// Returns the stages, in build order.
     pub(crate) fn stages(&self) -> impl Iterator<Item = &ResolvedStage> {
         self.order.names().iter().filter_map(|name| self.resolution.get(name))
@@ -270,6 +292,8 @@ impl Resolved {
 /// Writes the lock of a project or target, where it changed; `mode` may forbid that. Whoever calls this holds the lock on
 /// the project.
 ///
+/// A lock that must stay stays, too, where a build has only found out what follows from it: the digest of a base.
+///
 /// # Errors
 /// When the lock would change and must not, or cannot be written.
 pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> Result<bool, Error> {
@@ -277,9 +301,16 @@ pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> 
         return Ok(false);
     }
     if mode.locked {
+        if project.lock.as_ref().is_some_and(|old| old.is_completed_by(lock)) {
+            return Ok(false);
+        }
         unchanged(project, lock)?;
     }
     project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
+}
+
+fn init_in(lock: &Lockfile) -> Option<&LockedStage> {
+    lock.stages.iter().find(|stage| stage.name.as_str() == INIT)
 }
 
 /// Returns the lock with the moment that the packages are of which parts install: now, where it has none yet; none where nothing is

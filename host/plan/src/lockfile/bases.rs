@@ -1,6 +1,6 @@
 //! The bases in a lock: finding the one that is asked for, and keeping no others.
 
-use super::{LockedBase, Lockfile};
+use super::{LockedBase, Lockfile, MadeBase};
 use crate::base::{BaseSource, Location, NeededBase, WantedBase};
 use crate::id::{Arch, Digest};
 use crate::snapshot::BaseSnapshot;
@@ -15,6 +15,11 @@ impl Lockfile {
         exact.or_else(|| self.bases.iter().find(|base| base.satisfies(wanted)))
     }
 
+    /// Returns whether the lock holds a base that is the needed one, as far as the manifest alone can tell.
+    pub fn may_hold_base(&self, needed: &NeededBase) -> bool {
+        self.bases.iter().any(|base| base.may_serve(needed))
+    }
+
     /// Sets the base for what it was asked for by.
     pub fn set_base(&mut self, new: LockedBase) {
         // One without a recipe was found to be for the same, or is for what nobody asks for any more.
@@ -23,6 +28,19 @@ impl Lockfile {
         });
         self.bases.push(new);
         self.sort();
+    }
+
+    /// Returns whether `new` is this lock and says besides what its bases are that have been made since.
+    ///
+    /// That follows from what the lock says, so that such a build is the one that the lock describes.
+    pub fn is_completed_by(&self, new: &Self) -> bool {
+        let as_before = |base: &LockedBase| {
+            let unmade = LockedBase { made: None, ..base.clone() };
+            if self.bases.contains(&unmade) { unmade } else { base.clone() }
+        };
+        let mut bases: Vec<LockedBase> = new.bases.iter().map(as_before).collect();
+        bases.sort();
+        Self { bases, ..new.clone() } == *self
     }
 
     /// Removes the bases of an architecture of a system's release.
@@ -52,17 +70,28 @@ impl Lockfile {
 impl LockedBase {
     /// Returns the lock's entry for a base that has been made, fetched or found.
     pub fn new(wanted: WantedBase<'_>, digest: Digest, epoch: u64, snapshot: Option<BaseSnapshot>) -> Self {
+        let made = Some(MadeBase { digest, epoch });
+        Self { made, ..Self::unmade(wanted, snapshot) }
+    }
+
+    /// Returns the lock's entry for a base that is decided, and has been neither made nor fetched yet: it is made of these
+    /// packages, or is the tarball or container image that the manifest names by digest.
+    pub fn unmade(wanted: WantedBase<'_>, snapshot: Option<BaseSnapshot>) -> Self {
         let WantedBase { project, source } = wanted;
         Self {
             arch: project.arch,
             os: project.os.clone(),
             release: project.release.clone(),
             recipe: Some(source.recipe()),
-            digest,
-            epoch,
+            made: None,
             source: source.describe(),
             snapshot,
         }
+    }
+
+    /// Returns the digest of its root file system, where that is known.
+    pub fn digest(&self) -> Option<Digest> {
+        self.made.map(|made| made.digest)
     }
 
     /// Returns whether the entry is what a pib that did not note recipes wrote for the same base.
@@ -148,7 +177,7 @@ mod tests {
 
     fn found(lock: &Lockfile, source: &BaseSource) -> Option<Digest> {
         let manifest = manifest("");
-        lock.base(WantedBase { project: &manifest.project, source }).map(|base| base.digest)
+        lock.base(WantedBase { project: &manifest.project, source }).and_then(LockedBase::digest)
     }
 
     #[test]
@@ -183,7 +212,8 @@ mod tests {
             assert_eq!(found(&older(&source), &same), Some(Digest::of(b"base")), "{source:?}");
             let new = locked(&source, b"base");
             assert!(older(&source).bases[0].is_older_form_of(&new));
-            assert!(!older(&source).bases[0].is_older_form_of(&LockedBase { epoch: 8, ..new.clone() }));
+            let later = new.made.map(|made| MadeBase { epoch: 8, ..made });
+            assert!(!older(&source).bases[0].is_older_form_of(&LockedBase { made: later, ..new.clone() }));
             let mut lock = older(&source);
             lock.set_base(new.clone());
             assert_eq!(lock.bases, [new]);
@@ -218,7 +248,7 @@ mod tests {
             let before = Lockfile { bases: bases[..before].to_vec(), ..Lockfile::default() };
             lock.tidy_bases(needed, &before);
             let left = bases.iter().filter(|base| lock.bases.contains(base));
-            left.map(|base| base.digest).collect::<Vec<_>>()
+            left.filter_map(LockedBase::digest).collect::<Vec<_>>()
         };
         let (one, two, three) = (Digest::of(b"1"), Digest::of(b"2"), Digest::of(b"3"));
         let files = [(file(b"one"), &b"1"[..]), (file(b"other"), b"2"), (made(&["a"]), b"3")];

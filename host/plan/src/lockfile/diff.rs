@@ -1,7 +1,7 @@
 //! What differs between two locks, or between a lock and its project.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use semver::{Version, VersionReq};
@@ -99,10 +99,10 @@ pub enum Change {
         arch: Arch,
         /// The system and its release.
         system: String,
-        /// The digest before, if there was one.
-        old: Option<Digest>,
-        /// The digest now, if there is one.
-        new: Option<Digest>,
+        /// What it was, if there was one.
+        old: Option<BaseState>,
+        /// What it is, if there is one.
+        new: Option<BaseState>,
     },
     /// The packages that parts install are of another moment.
     Snapshot {
@@ -111,6 +111,43 @@ pub enum Change {
     },
     /// The recorded downloads are others.
     Fetch,
+}
+
+/// What a lock says of a base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseState {
+    /// The digest, where it has been made.
+    digest: Option<Digest>,
+    /// Where it comes from, if pib does not make it itself.
+    source: Option<String>,
+    /// The packages that it is made of, where they are known: names and versions.
+    packages: BTreeMap<String, String>,
+}
+
+impl BaseState {
+    fn of(base: &LockedBase) -> Self {
+        let packages = base.snapshot.iter().flat_map(|snapshot| &snapshot.packages);
+        let packages = packages.map(|package| (package.name.clone(), package.version.clone())).collect();
+        Self { digest: base.digest(), source: base.source.clone(), packages }
+    }
+
+    /// Returns how many packages the two do not have alike; nothing where those of one are not known.
+    fn other_packages(&self, new: &Self) -> Option<usize> {
+        let changed = |(name, version): &(&String, &String)| self.packages.get(*name) != Some(*version);
+        let gone = self.packages.keys().filter(|name| !new.packages.contains_key(*name)).count();
+        let is_known = !self.packages.is_empty() && !new.packages.is_empty();
+        is_known.then(|| new.packages.iter().filter(changed).count() + gone)
+    }
+}
+
+impl fmt::Display for BaseState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.digest, &self.source) {
+            (Some(digest), _) => digest.fmt(f),
+            (None, Some(source)) => f.write_str(source),
+            (None, None) => write!(f, "{} packages", self.packages.len()),
+        }
+    }
 }
 
 impl LockDiff {
@@ -156,10 +193,10 @@ fn base_changes(old: &[LockedBase], new: &[LockedBase]) -> Vec<Change> {
     for now in new.iter().filter(|base| !old.contains(base)) {
         let same = gone.iter().position(|base| base.slot() == now.slot() && base.recipe == now.recipe);
         let before = same.or_else(|| gone.iter().position(|base| base.slot() == now.slot()));
-        let before = before.map(|index| gone.remove(index).digest);
-        changes.push(change(now, before, Some(now.digest)));
+        let before = before.map(|index| BaseState::of(gone.remove(index)));
+        changes.push(change(now, before, Some(BaseState::of(now))));
     }
-    changes.extend(gone.into_iter().map(|base| change(base, Some(base.digest), None)));
+    changes.extend(gone.into_iter().map(|base| change(base, Some(BaseState::of(base)), None)));
     changes
 }
 
@@ -211,15 +248,31 @@ impl fmt::Display for Change {
             Self::Base { arch, system, old, new } => match (old, new) {
                 (None, Some(new)) => write!(f, "adds the base of {system} for {arch}, {new}"),
                 (Some(old), None) => write!(f, "removes the base of {system} for {arch}, {old}"),
-                (Some(old), Some(new)) if old != new => {
-                    write!(f, "changes the base of {system} for {arch} from {old} to {new}")
+                (Some(old), Some(new)) => {
+                    write_base_change(f, &format!("the base of {system} for {arch}"), old, new)
                 }
-                _ => write!(f, "changes where the base of {system} for {arch} comes from"),
+                (None, None) => Ok(()),
             },
             Self::Snapshot { new: Some(new) } => write!(f, "takes the packages of {new}"),
             Self::Snapshot { new: None } => f.write_str("takes the packages of the day"),
             Self::Fetch => f.write_str("changes the recorded downloads"),
         }
+    }
+}
+
+fn write_base_change(
+    f: &mut fmt::Formatter<'_>,
+    base: &str,
+    old: &BaseState,
+    new: &BaseState,
+) -> fmt::Result {
+    match (old.other_packages(new), old.digest, new.digest) {
+        (Some(count), ..) if count > 0 => {
+            write!(f, "changes {count} of the packages of {base}")
+        }
+        (_, None, Some(digest)) => write!(f, "adds the digest of {base}, {digest}"),
+        (_, Some(old), Some(new)) if old != new => write!(f, "changes {base} from {old} to {new}"),
+        _ => write!(f, "changes where {base} comes from"),
     }
 }
 

@@ -39,14 +39,21 @@ pub struct LockedBase {
     /// The digest of what was asked for ([`BaseSource::recipe`](crate::base::BaseSource::recipe)); absent where a pib
     /// that did not note it wrote the lock.
     pub recipe: Option<Digest>,
+    /// What it is; absent until the first build has made it of the packages, or fetched it.
+    pub made: Option<MadeBase>,
+    /// Where it comes from, if pib does not make it itself.
+    pub source: Option<String>,
+    /// The packages that pib makes it of; absent where a pib that did not note them wrote the lock.
+    pub snapshot: Option<BaseSnapshot>,
+}
+
+/// What only somebody who has a base can tell of it. All of it follows from what the lock says besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MadeBase {
     /// The digest of its root file system.
     pub digest: Digest,
     /// No file of an image is newer than this: the time of the base's newest, in seconds since 1970.
     pub epoch: u64,
-    /// Where it came from, if pib did not make it itself.
-    pub source: Option<String>,
-    /// The packages that pib made it of; absent where a pib that did not note them wrote the lock.
-    pub snapshot: Option<BaseSnapshot>,
 }
 
 /// One stage of the build.

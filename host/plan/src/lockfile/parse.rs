@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, Deserializer};
 
 use super::LockError;
-use super::locked::{LockedBase, LockedStage, Lockfile, VERSION};
+use super::locked::{LockedBase, LockedStage, Lockfile, MadeBase, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 use crate::moment::Moment;
@@ -54,8 +54,8 @@ struct BaseSchema {
     os: String,
     release: String,
     recipe: Option<Digest>,
-    digest: Digest,
-    epoch: u64,
+    digest: Option<Digest>,
+    epoch: Option<u64>,
     source: Option<String>,
     archives: Option<Vec<ArchiveSnapshot>>,
     packages: Option<Vec<SnapshotPackage>>,
@@ -185,7 +185,7 @@ fn read_bases(input: Input<'_>, bases: Vec<Spanned<BaseSchema>>) -> Result<Vec<L
     for base in bases {
         let span = base.span();
         let base = base.into_inner().read().map_err(|what| {
-            let message = format!("`{}`: the base's packages {what}", input.file);
+            let message = format!("`{}`: {what}", input.file);
             input.error(span.clone(), "this base", message, MAKE_ANEW)
         })?;
         if !seen.insert((base.arch, base.os.clone(), base.release.clone(), base.recipe)) {
@@ -261,16 +261,28 @@ fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockErro
 }
 
 impl BaseSchema {
-    /// Returns the base; the error is what is wrong with its packages.
+    /// Returns the base; the error is what is wrong with it.
     fn read(self) -> Result<LockedBase, String> {
         let Self { arch, os, release, recipe, digest, epoch, source, archives, packages } = self;
         let snapshot = match (archives, packages) {
             (None, None) => None,
             (Some(archives), Some(packages)) => Some(BaseSnapshot { archives, packages }),
-            _ => return Err("stand there without their archives, or the archives without them".to_owned()),
+            _ => {
+                let what =
+                    "the base's packages stand there without their archives, or the archives without them";
+                return Err(what.to_owned());
+            }
         };
-        snapshot.as_ref().map_or(Ok(()), BaseSnapshot::check)?;
-        Ok(LockedBase { arch, os, release, recipe, digest, epoch, source, snapshot })
+        let wrong = |what| format!("the base's packages {what}");
+        snapshot.as_ref().map_or(Ok(()), BaseSnapshot::check).map_err(wrong)?;
+        let made = match (digest, epoch) {
+            (Some(digest), Some(epoch)) => Some(MadeBase { digest, epoch }),
+            // What it is follows from these, and is added when the base has been made.
+            (None, None) if recipe.is_some() && (snapshot.is_some() || source.is_some()) => None,
+            (None, None) => return Err("the base has neither `digest` nor what it is made of".to_owned()),
+            _ => return Err("the base has only one of `digest` and `epoch`".to_owned()),
+        };
+        Ok(LockedBase { arch, os, release, recipe, made, source, snapshot })
     }
 }
 

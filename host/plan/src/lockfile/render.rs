@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::locked::{LockedStage, Lockfile, VERSION};
+use super::locked::{LockedStage, Lockfile, MadeBase, VERSION};
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 const HEADER: &str = "\
@@ -29,8 +29,10 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
         string(out, "os", &base.os)?;
         string(out, "release", &base.release)?;
         option(out, "recipe", base.recipe.as_ref())?;
-        string(out, "digest", &base.digest)?;
-        writeln!(out, "epoch = {}", base.epoch)?;
+        if let Some(MadeBase { digest, epoch }) = &base.made {
+            string(out, "digest", digest)?;
+            writeln!(out, "epoch = {epoch}")?;
+        }
         option(out, "source", base.source.as_ref())?;
         if let Some(snapshot) = &base.snapshot {
             write_snapshot(out, snapshot)?;

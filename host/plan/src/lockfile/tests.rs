@@ -178,7 +178,8 @@ fn a_diff_reads_as_sentences() {
     new.stages[0].content = Some(Digest::of(b"other"));
     new.stages.remove(1);
     new.stages.push(LockedStage { name: name("watchdog"), ..old.stages[2].clone() });
-    new.set_base(LockedBase { digest: Digest::of(b"base"), ..old.bases[0].clone() });
+    let made = Some(MadeBase { digest: Digest::of(b"base"), epoch: 1_700_000_000 });
+    new.set_base(LockedBase { made, ..old.bases[0].clone() });
     new.snapshot = Some(Moment::from_micros(1_795_252_544_000_000));
     new.fetch = Some(Digest::of(b"fetch"));
     let expected = format!(
@@ -226,16 +227,13 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
     let digests = (of(any_digest()), any_digest());
     let kind = ("[a-z]{1,4}", "\\PC{0,6}", of("(?s).{0,12}"));
-    let base = (0..3_usize, kind, digests, 0..1_u64 << 40, of(any_snapshot())).prop_map(
-        |(arch, (os, release, source), (recipe, digest), epoch, snapshot)| LockedBase {
-            arch: Arch::ALL[arch],
-            os,
-            release,
-            recipe,
-            digest,
-            epoch,
-            source,
-            snapshot,
+    let base = (0..3_usize, kind, digests, of(0..1_u64 << 40), of(any_snapshot())).prop_map(
+        |(arch, (os, release, source), (recipe, digest), epoch, snapshot)| {
+            // What is decided and not made yet is told by what it is made of, or where it comes from.
+            let is_decided = recipe.is_some() && (source.is_some() || snapshot.is_some());
+            let epoch = epoch.or((!is_decided).then_some(7));
+            let made = epoch.map(|epoch| MadeBase { digest, epoch });
+            LockedBase { arch: Arch::ALL[arch], os, release, recipe, made, source, snapshot }
         },
     );
     let source = prop_oneof![
@@ -291,6 +289,14 @@ proptest! {
         turned.bases.reverse();
         prop_assert_eq!(turned.to_text(), text, "the text depends on the order in memory");
         prop_assert!(lock.diff(&lock).is_empty());
+        let mut unmade = lock.clone();
+        for base in &mut unmade.bases {
+            let is_decided = base.recipe.is_some() && (base.source.is_some() || base.snapshot.is_some());
+            base.made = base.made.filter(|_| !is_decided);
+        }
+        unmade.sort();
+        prop_assert!(unmade.is_completed_by(&lock));
+        prop_assert_eq!(lock.is_completed_by(&unmade), lock == unmade);
     }
 }
 
@@ -319,4 +325,93 @@ fn packages_of_a_base_that_could_mean_more_are_refused() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn a_base_that_is_not_made_yet_says_what_decides_it() {
+    let without = |lines: &[&str], more: &str| {
+        let mut text = SMALL.to_owned();
+        for line in lines {
+            let start = text.find(&format!("\n{line} = ")).unwrap() + 1;
+            let end = start + text[start..].find('\n').unwrap() + 1;
+            text.replace_range(start..end, more);
+        }
+        text
+    };
+    let decided = without(&["digest", "epoch"], "").replace("[[base]]\n", "[[base]]\nsource = \"x\"\n");
+    let lock = Lockfile::parse(FILE_NAME, &decided).unwrap();
+    assert_eq!((lock.bases[0].made, lock.bases[0].digest()), (None, None));
+    assert_eq!(Lockfile::parse(FILE_NAME, &lock.to_text()).unwrap(), lock);
+    for (text, says) in [
+        (without(&["epoch"], ""), "has only one of `digest` and `epoch`"),
+        (without(&["digest"], ""), "has only one of `digest` and `epoch`"),
+        (without(&["digest", "epoch"], ""), "has neither `digest` nor what it is made of"),
+        (decided.replace("recipe = ", "# "), "has neither `digest` nor what it is made of"),
+    ] {
+        let (message, marked, _) = failure(&text);
+        assert!(message.starts_with("`pib.lock`: the base ") && message.ends_with(says), "{message}");
+        assert!(marked.starts_with("[[base]]"), "{marked}");
+    }
+}
+
+fn of_packages(versions: &[(&str, &str)]) -> Lockfile {
+    let package = |(name, version): &(&str, &str)| SnapshotPackage {
+        name: (*name).to_owned(),
+        version: (*version).to_owned(),
+        arch: "arm64".to_owned(),
+        archive: "debian".to_owned(),
+        path: "pool/x.deb".to_owned(),
+        size: 1,
+        digest: Digest::of(version.as_bytes()),
+        essential: false,
+        automatic: false,
+    };
+    let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0A".to_owned() };
+    let packages = versions.iter().map(package).collect();
+    let mut lock = small();
+    lock.bases[0].snapshot = Some(BaseSnapshot { archives: vec![archive], packages });
+    lock.bases[0].made = None;
+    lock
+}
+
+#[test]
+fn a_lock_is_completed_by_what_its_packages_make_and_by_nothing_else() {
+    let old = of_packages(&[("a", "1"), ("b", "1")]);
+    let made = |lock: &Lockfile| {
+        let mut lock = lock.clone();
+        lock.bases[0].made = small().bases[0].made;
+        lock
+    };
+    assert!(
+        old.is_completed_by(&old) && old.is_completed_by(&made(&old)) && !made(&old).is_completed_by(&old)
+    );
+    assert!(!old.is_completed_by(&made(&of_packages(&[("a", "1"), ("b", "2")]))));
+    let mut other = made(&old);
+    other.stages.pop();
+    assert!(!old.is_completed_by(&other));
+    let mut other = made(&old);
+    other.bases[0].made = Some(MadeBase { digest: Digest::of(b"x"), epoch: 9 });
+    assert!(!made(&old).is_completed_by(&other), "a base that is made stays what it is");
+}
+
+#[test]
+fn a_diff_tells_what_of_a_base_changes() {
+    let change = |old: &Lockfile, new: &Lockfile| old.diff(new).to_string();
+    let old = of_packages(&[("a", "1"), ("b", "1"), ("c", "1")]);
+    let none = Lockfile { bases: Vec::new(), ..old.clone() };
+    assert_eq!(change(&none, &old), "adds the base of debian trixie for arm64, 3 packages");
+    assert_eq!(change(&old, &none), "removes the base of debian trixie for arm64, 3 packages");
+    let new = of_packages(&[("a", "1"), ("b", "2"), ("d", "1")]);
+    assert_eq!(change(&old, &new), "changes 3 of the packages of the base of debian trixie for arm64");
+    let mut made = old.clone();
+    made.bases[0].made = small().bases[0].made;
+    let digest = Digest::of(b"");
+    assert_eq!(
+        change(&old, &made),
+        format!("adds the digest of the base of debian trixie for arm64, {digest}")
+    );
+    let mut file = none.clone();
+    file.bases =
+        vec![LockedBase { snapshot: None, source: Some("http://x/y".to_owned()), ..old.bases[0].clone() }];
+    assert_eq!(change(&none, &file), "adds the base of debian trixie for arm64, http://x/y");
 }
