@@ -15,6 +15,7 @@ use super::deb;
 use super::distribution::{Distribution, WAITS, patiently};
 use super::download::{self, Wanted};
 use super::error::DebianError;
+use super::list_cache::ListCache;
 use super::mirror::{HostApt, Mirrors};
 use super::rootfs::Tree;
 use super::selection;
@@ -63,10 +64,28 @@ pub async fn bootstrap(
 ) -> Result<Prepared, DebianError> {
     let mirrors = Mirrors::of(recipe, host)?;
     let attempt = async || {
-        let (snapshot, from) = choose(recipe, &mirrors, host, reporter).await?;
+        let (snapshot, from) = choose(recipe, &mirrors, host, None, reporter).await?;
         lay_out(folders, recipe, snapshot, &from, reporter).await
     };
     patiently(reporter, &WAITS, attempt).await
+}
+
+/// Chooses the packages that the recipe needs from what the mirrors have now, as [`bootstrap()`] does, and fetches none.
+///
+/// What archives say is kept in the folder `lists`. With `offline` nothing else is known. A mirror that gives no answer is
+/// given up soon, and one that is being updated is not waited for.
+///
+/// # Errors
+/// When the recipe cannot be followed, or the mirror cannot be reached or is not trustworthy.
+pub async fn choose_packages(
+    lists: &Path,
+    offline: bool,
+    recipe: &Bootstrap,
+    host: &HostApt,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<BaseSnapshot, DebianError> {
+    let (mirrors, lists) = (Mirrors::of(recipe, host)?, ListCache::new(lists, offline)?);
+    choose(recipe, &mirrors, host, Some(&lists), reporter).await.map(|(snapshot, _)| snapshot)
 }
 
 /// Returns the newest version of each package that the mirrors of a recipe's release have now.
@@ -81,7 +100,7 @@ pub async fn newest_versions(
     let (architecture, mirrors) = (check(recipe)?, Mirrors::of(recipe, host)?);
     let attempt = async || {
         let (_, packages) =
-            Distribution::open(&recipe.release, architecture, &mirrors, host.dates, reporter).await?;
+            Distribution::open(&recipe.release, architecture, &mirrors, host.dates, None, reporter).await?;
         Ok(packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect())
     };
     patiently(reporter, &WAITS, attempt).await
@@ -168,17 +187,30 @@ async fn choose(
     recipe: &Bootstrap,
     mirrors: &Mirrors,
     host: &HostApt,
+    lists: Option<&ListCache>,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<(BaseSnapshot, Mirrors), DebianError> {
     let architecture = check(recipe)?;
+    if let Some(lists) = lists
+        && let Some((distribution, packages)) =
+            Distribution::of_kept(recipe, mirrors, host.dates, lists, reporter).await?
+    {
+        let snapshot = BaseSnapshot { archives: distribution.archives(), packages };
+        if snapshot.check().is_ok() {
+            return Ok((snapshot, distribution.mirrors()));
+        }
+    }
     let (distribution, packages) =
-        Distribution::open(&recipe.release, architecture, mirrors, host.dates, reporter).await?;
+        Distribution::open(&recipe.release, architecture, mirrors, host.dates, lists, reporter).await?;
     let selection = selection::minimal(&packages, &recipe.include).map_err(DebianError::Resolve)?;
     let archives = distribution.archives();
     let packages = selection.packages(&archives).map_err(DebianError::Resolve)?;
     let snapshot = BaseSnapshot { archives, packages };
     let wrong = |what: String| DebianError::Resolve(format!("the packages that the mirror offers {what}"));
     snapshot.check().map_err(wrong)?;
+    if let Some(lists) = lists {
+        distribution.keep(recipe, lists, &snapshot.packages);
+    }
     Ok((snapshot, distribution.mirrors()))
 }
 

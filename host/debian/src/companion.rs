@@ -93,7 +93,7 @@ async fn companion_now(
     };
     let architecture = recipe.machine.debian();
     let (distribution, packages) =
-        Distribution::open(&base.release, architecture, &mirrors, host.dates, reporter).await?;
+        Distribution::open(&base.release, architecture, &mirrors, host.dates, None, reporter).await?;
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
     let chosen = selection::closure(&packages, &names).map_err(DebianError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);

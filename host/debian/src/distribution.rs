@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pib_plan::snapshot::ArchiveSnapshot;
+use pib_plan::base::Bootstrap;
+use pib_plan::id::Digest;
+use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
 
 use super::STEP;
 use super::download::{self, Wanted};
 use super::error::DebianError;
 use super::keyring::Keyring;
+use super::list_cache::ListCache;
 use super::mirror::{self, Mirror, Mirrors};
 use super::package_list::{Package, Packages};
 use super::release::DatePolicy;
@@ -63,17 +66,89 @@ impl Distribution {
         architecture: &str,
         mirrors: &Mirrors,
         dates: DatePolicy,
+        lists: Option<&ListCache>,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<(Self, Packages), DebianError> {
         let Mirrors { main, security, .. } = mirrors;
         let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
         let http = Http::new()?;
-        let context = Context { http: &http, keyring: &keyring, dates, reporter };
+        let context = Context { http: &http, keyring: &keyring, dates, reporter, lists };
         reporter.detail(STEP, format!("checking Debian {name} on {} ({})", main.url, main.origin));
         let (suites, packages) = open(&context, name, architecture, main, security).await?;
         let epoch = suites[0].release.date;
         Ok((Self { http, suites, epoch }, packages))
     }
+
+    /// Finds a release on the mirrors, where what a recipe needs of exactly its lists was chosen before.
+    ///
+    /// # Errors
+    /// When no mirror can be reached, or what one has is not trustworthy.
+    pub(super) async fn of_kept(
+        recipe: &Bootstrap,
+        mirrors: &Mirrors,
+        dates: DatePolicy,
+        lists: &ListCache,
+        reporter: &Arc<dyn Reporter>,
+    ) -> Result<Option<(Self, Vec<SnapshotPackage>)>, DebianError> {
+        let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
+        let http = lists.http().clone();
+        let context = Context { http: &http, keyring: &keyring, dates, reporter, lists: Some(lists) };
+        let found = find_suites(&context, &recipe.release, &mirrors.main, &mirrors.security).await?;
+        let Some(suites) = found else { return Ok(None) };
+        let known = digests(recipe, &suites).and_then(|digests| lists.packages(recipe, &digests));
+        let Some(packages) = known else { return Ok(None) };
+        let epoch = suites[0].release.date;
+        Ok(Some((Self { http, suites, epoch }, packages)))
+    }
+
+    /// Keeps what was chosen for a recipe of the release's lists.
+    pub(super) fn keep(&self, recipe: &Bootstrap, lists: &ListCache, packages: &[SnapshotPackage]) {
+        if let Some(digests) = digests(recipe, &self.suites) {
+            lists.keep_packages(recipe, &digests, packages);
+        }
+    }
+}
+
+/// Finds a release on the mirrors without its lists of packages, where all of its suites are there.
+///
+/// # Errors
+/// When the mirror cannot be asked, or what it has is not trustworthy.
+async fn find_suites(
+    context: &Context<'_>,
+    release: &str,
+    main: &Mirror,
+    security: &[Mirror],
+) -> Result<Option<Vec<Suite>>, DebianError> {
+    let first = match Suite::open(context, main, release, release).await {
+        // Why it is not there is told by whoever needs its lists.
+        Err(DebianError::Net(error)) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    if !has_security(&first) {
+        return Ok(Some(vec![first]));
+    }
+    let name = format!("{release}-security");
+    for mirror in security {
+        match Suite::open(context, mirror, &name, &name).await {
+            Ok(second) => return Ok(Some(vec![first, second])),
+            // Of one that did not have it, nothing is kept.
+            Err(DebianError::Offline { .. }) => {}
+            Err(DebianError::Net(error)) if error.is_not_found() => {}
+            Err(_) => break,
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the digests of the lists of packages that a recipe's are chosen of.
+fn digests(recipe: &Bootstrap, suites: &[Suite]) -> Option<Vec<Digest>> {
+    let architecture = recipe.arch.debian()?;
+    suites.iter().map(|suite| Some(suite.index(architecture)?.digest)).collect()
+}
+
+/// Returns whether a release has an archive of security updates.
+fn has_security(suite: &Suite) -> bool {
+    !matches!(suite.release.suite.as_str(), "unstable" | "experimental")
 }
 
 /// Opens a release's suites and reads their lists of packages; a package tells the number of its suite.
@@ -110,7 +185,7 @@ async fn open_suites(
         },
         other => other,
     })?;
-    let has_security = !matches!(first.0.release.suite.as_str(), "unstable" | "experimental");
+    let has_security = has_security(&first.0);
     let mut suites = vec![first];
     if !has_security {
         return Ok(suites);

@@ -3,7 +3,6 @@ use std::sync::Mutex;
 use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
 use pgp::composed::{SignedPublicKey, SignedSecretKey};
 use pgp::types::Password;
-use pib_plan::id::Digest;
 use rand::rngs::OsRng;
 use url::Url;
 
@@ -63,7 +62,7 @@ impl Archive {
 
     fn context(&self) -> Context<'_> {
         let dates = DatePolicy::default();
-        Context { http: &self.http, keyring: &self.keyring, dates, reporter: &self.reporter }
+        Context { http: &self.http, keyring: &self.keyring, dates, reporter: &self.reporter, lists: None }
     }
 
     /// Publishes a suite under the name, with one package of the given version; `listed` replaces what its
@@ -210,6 +209,114 @@ async fn an_unsigned_or_wrongly_signed_release_is_refused() {
     archive.server.set("deb/dists/trixie/InRelease", [Answer::status("404 Not Found")]);
     let problem = archive.open().await.unwrap_err();
     assert!(matches!(&problem, DebianError::NoRelease { release, .. } if release == "trixie"), "{problem}");
+}
+
+fn recipe(include: &[&str]) -> Bootstrap {
+    Bootstrap {
+        os: "debian".to_owned(),
+        release: "trixie".to_owned(),
+        arch: pib_plan::id::Arch::Arm64,
+        mirror: None,
+        security_mirror: None,
+        include: include.iter().map(|name| (*name).to_owned()).collect(),
+    }
+}
+
+/// Returns the digests of the lists of suites that were found.
+fn of_lists(suites: Result<Option<Vec<Suite>>, DebianError>) -> Vec<Digest> {
+    digests(&recipe(&[]), &suites.unwrap().unwrap()).unwrap()
+}
+
+impl Archive {
+    /// Finds the suites of trixie, with what is kept in a folder.
+    async fn find(
+        &self,
+        folder: &Path,
+        offline: bool,
+    ) -> (ListCache, Result<Option<Vec<Suite>>, DebianError>) {
+        let lists = ListCache::new(folder, offline).unwrap();
+        let context = Context { lists: Some(&lists), ..self.context() };
+        let security = [self.mirror("none"), self.mirror("sec")];
+        let found = find_suites(&context, "trixie", &self.mirror("deb"), &security).await;
+        (lists, found)
+    }
+}
+
+#[tokio::test]
+async fn what_was_chosen_of_the_same_lists_is_known_again() {
+    let (archive, folder) = (Archive::new(), tempfile::tempdir().unwrap());
+    archive.publish(MAIN, "trixie", "stable", "1", None);
+    archive.publish(SECURITY, "trixie-security", "stable-security", "2", None);
+    let chosen = vec![SnapshotPackage {
+        name: "x".to_owned(),
+        version: "2".to_owned(),
+        arch: "arm64".to_owned(),
+        archive: mirror::SECURITY.to_owned(),
+        path: "pool/x.deb".to_owned(),
+        size: 10,
+        digest: Digest::of(b"x"),
+        essential: true,
+        automatic: false,
+    }];
+    let (lists, suites) = archive.find(folder.path(), false).await;
+    let digests = of_lists(suites);
+    assert_eq!((digests.len(), lists.packages(&recipe(&[]), &digests)), (2, None));
+    lists.keep_packages(&recipe(&[]), &digests, &chosen);
+    // The same release files are not asked for twice in one run, and not at all where there is no network.
+    let asked = archive.server.asked().len();
+    let context = Context { lists: Some(&lists), ..archive.context() };
+    assert!(find_suites(&context, "trixie", &archive.mirror("deb"), &[]).await.unwrap().is_none());
+    assert_eq!(archive.server.asked().len(), asked);
+    let (lists, suites) = archive.find(folder.path(), true).await;
+    let suites = suites.unwrap().unwrap();
+    let known = super::digests(&recipe(&[]), &suites).unwrap();
+    assert_eq!(lists.packages(&recipe(&[]), &known), Some(chosen.clone()));
+    assert_eq!(lists.packages(&recipe(&["y"]), &known), None);
+    let context = Context { lists: Some(&lists), ..archive.context() };
+    let problem = suites[0].fetch_index(&context, "arm64").await.unwrap_err();
+    assert!(matches!(problem, DebianError::Offline { .. }), "{problem}");
+    assert_eq!(archive.server.asked().len(), asked);
+    // Another list is another choice.
+    archive.publish(SECURITY, "trixie-security", "stable-security", "3", None);
+    let (lists, suites) = archive.find(folder.path(), false).await;
+    assert_eq!(lists.packages(&recipe(&[]), &of_lists(suites)), None);
+}
+
+#[tokio::test]
+async fn what_is_kept_is_believed_no_more_than_what_a_mirror_says() {
+    let (archive, folder) = (Archive::new(), tempfile::tempdir().unwrap());
+    archive.publish(MAIN, "trixie", "unstable", "1", None);
+    let (lists, suites) = archive.find(folder.path(), false).await;
+    lists.keep_packages(&recipe(&[]), &of_lists(suites), &[]);
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("[]", "[ ]").replace("trixie", "forky1")).unwrap();
+    }
+    // What was damaged is as if it were not there.
+    let (_, found) = archive.find(folder.path(), true).await;
+    assert!(matches!(found, Err(DebianError::Offline { .. })), "{found:?}");
+    let (lists, suites) = archive.find(folder.path(), false).await;
+    assert_eq!(lists.packages(&recipe(&[]), &of_lists(suites)), None);
+    // A signature is checked on every use.
+    archive.sign(MAIN, "Suite: unstable\n", &key());
+    for offline in [false, true] {
+        let (_, found) = archive.find(folder.path(), offline).await;
+        assert!(matches!(found, Err(DebianError::Signature { .. })), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_kept_than_a_few_dozen_choices() {
+    let (archive, folder) = (Archive::new(), tempfile::tempdir().unwrap());
+    archive.publish(MAIN, "trixie", "unstable", "1", None);
+    let (lists, suites) = archive.find(folder.path(), false).await;
+    let digests = of_lists(suites);
+    for number in 0..80 {
+        lists.keep_packages(&recipe(&[&format!("p{number}")]), &digests, &[]);
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 64 + 1);
+    assert_eq!(lists.packages(&recipe(&["p79"]), &digests), Some(Vec::new()));
 }
 
 #[tokio::test]

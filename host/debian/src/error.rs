@@ -44,6 +44,12 @@ pub enum DebianError {
     /// Something could not be fetched.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// Something would have to be fetched.
+    #[error("pib may not use the network here, and its cache does not have {url}")]
+    Offline {
+        /// What is missing.
+        url: String,
+    },
     /// The mirror does not carry the release.
     #[error("{mirror} (from {origin}) has no release `{release}`: {source}")]
     NoRelease {

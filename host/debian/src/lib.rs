@@ -2,16 +2,18 @@
 //!
 //! [`bootstrap()`] fetches a release's packages from a mirror, believing only what Debian signed, and lays the essential
 //! ones over each other; [`bootstrap_again()`] does so with packages that a lock names. The caller has the target's own
-//! dpkg install them all, in a container engine: a Dockerfile and a script say how. [`companion()`] takes programs of the
+//! dpkg install them all, in a container engine: a Dockerfile and a script say how. [`choose_packages()`] only chooses them,
+//! which needs no engine. [`companion()`] takes programs of the
 //! building machine's own processor out of the same packages.
 //!
 //! Invariants: nothing is used before its digest or signature was checked; nothing is unpacked on the host. Deliberately
-//! absent: the engine, and keeping what was made.
+//! absent: the engine, and keeping what was made of packages.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `mirror` | where to fetch from |
 //! | `distribution`, `suite`, `keyring`, `release` | indexes, and whether Debian signed them |
+//! | `list_cache` | what is kept of indexes, so that choosing packages again takes a moment |
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
 //! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
@@ -28,6 +30,7 @@ mod distribution;
 mod download;
 mod error;
 mod keyring;
+mod list_cache;
 mod mirror;
 mod package_list;
 mod relay;
@@ -44,8 +47,8 @@ use std::path::Path;
 use pib_plan::base::Bootstrap;
 
 pub use bootstrap::{
-    Prepared, bootstrap, bootstrap_again, fetch_packages, has_package, has_packages, is_newer,
-    newest_versions, package_path,
+    Prepared, bootstrap, bootstrap_again, choose_packages, fetch_packages, has_package, has_packages,
+    is_newer, newest_versions, package_path,
 };
 pub use companion::{CompanionRecipe, companion};
 pub use error::DebianError;

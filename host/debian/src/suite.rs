@@ -11,12 +11,11 @@ use pib_plan::id::Digest;
 use super::decompress::{self, Format};
 use super::error::DebianError;
 use super::keyring::Keyring;
+use super::list_cache::{ListCache, MAX_RELEASE};
 use super::mirror::Mirror;
 use super::package_list::Packages;
-use super::release::{DatePolicy, Release};
+use super::release::{DatePolicy, Index, Release};
 
-/// The largest release file that is read; today's have 200 KB.
-const MAX_RELEASE: u64 = 8 << 20;
 /// The largest compressed index; today's have 10 MB.
 const MAX_INDEX: u64 = 128 << 20;
 /// The most that an index may unpack to; today's have 56 MB.
@@ -45,6 +44,8 @@ pub(super) struct Context<'a> {
     pub dates: DatePolicy,
     /// Receives warnings.
     pub reporter: &'a Arc<dyn Reporter>,
+    /// Keeps release files, where they are worth keeping.
+    pub lists: Option<&'a ListCache>,
 }
 
 impl Suite {
@@ -61,7 +62,10 @@ impl Suite {
         wanted: &str,
     ) -> Result<Self, DebianError> {
         let url = mirror.join(&format!("dists/{name}/InRelease"))?;
-        let bytes = context.http.bytes(&url, MAX_RELEASE).await?;
+        let bytes = match context.lists {
+            Some(lists) => lists.release_file(&url).await?,
+            None => context.http.bytes(&url, MAX_RELEASE).await?,
+        };
         let now = SystemTime::now();
         let signature = |reason: String| DebianError::Signature {
             url: url.to_string(),
@@ -85,6 +89,11 @@ impl Suite {
         names.into_iter().find(|name| !name.is_empty() && *name != self.name)
     }
 
+    /// Returns what the release file says of the compressed list of packages for an architecture.
+    pub(super) fn index(&self, architecture: &str) -> Option<Index> {
+        self.release.index(&format!("main/binary-{architecture}/Packages.xz"))
+    }
+
     /// Fetches and verifies the compressed list of packages for an architecture.
     ///
     /// # Errors
@@ -97,11 +106,14 @@ impl Suite {
         let folder = format!("main/binary-{architecture}");
         let url = self.mirror.join(&format!("dists/{}/{folder}/Packages.xz", self.name))?;
         let problem = |reason: String| DebianError::Index { url: url.to_string(), reason };
-        let index = self.release.index(&format!("{folder}/Packages.xz")).ok_or_else(|| {
+        let index = self.index(architecture).ok_or_else(|| {
             problem(
                 "the signed release file does not list it; Debian may not have this architecture".to_owned(),
             )
         })?;
+        if context.lists.is_some_and(ListCache::is_offline) {
+            return Err(DebianError::Offline { url: url.to_string() });
+        }
         let updating = |reason: String| DebianError::Updating { mirror: self.mirror.url.to_string(), reason };
         if self.release.by_hash {
             let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());

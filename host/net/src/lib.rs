@@ -31,6 +31,8 @@ const BACKOFF: Duration = Duration::from_millis(400);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a server has for the head of its answer, redirects included, and how long none of the rest may arrive.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long an impatient client waits for the head of an answer.
+const IMPATIENCE: Duration = Duration::from_secs(10);
 /// In windows of this length, fewer than `FLOOR` bytes a second are too few.
 const WINDOW: Duration = Duration::from_secs(30);
 /// The fewest bytes a second.
@@ -156,6 +158,8 @@ pub struct Http {
     silence: Duration,
     /// How long it may be slow.
     window: Duration,
+    /// How often one request is made before its failure is reported.
+    attempts: u32,
 }
 
 impl Http {
@@ -167,10 +171,19 @@ impl Http {
         Self::with_bounds(SILENCE, WINDOW)
     }
 
+    /// Returns a client that asks once and does not wait long for an answer: what it asks for is worth having, and nobody
+    /// should wait for it where there is no network.
+    ///
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub fn impatient() -> Result<Self, NetError> {
+        Ok(Self { attempts: 1, ..Self::with_bounds(IMPATIENCE, WINDOW)? })
+    }
+
     /// Returns a client that waits for `silence` at most, and judges a server's rate over `window`.
     fn with_bounds(silence: Duration, window: Duration) -> Result<Self, NetError> {
         let client = client(reqwest::Client::builder, silence, redirect_policy)?;
-        Ok(Self { client, credential: None, silence, window })
+        Ok(Self { client, credential: None, silence, window, attempts: ATTEMPTS })
     }
 
     /// Returns a client that also lets the user in where the credential covers what is asked for, and nowhere else.
@@ -222,7 +235,7 @@ impl Http {
             };
             match self.stream(url, limit, known, sink).await {
                 Ok(answer) => return Ok(answer.map(|validators| (body, validators))),
-                Err(failure) => failure.pause_or_fail(attempt).await?,
+                Err(failure) => failure.pause_or_fail(attempt, self.attempts).await?,
             }
         }
     }
@@ -257,7 +270,7 @@ impl Http {
                 Ok(_) => return Ok(Digest::from_bytes(hasher.finalize().into())),
                 Err(failure) => {
                     moved(-count);
-                    failure.pause_or_fail(attempt).await?;
+                    failure.pause_or_fail(attempt, self.attempts).await?;
                 }
             }
         }
@@ -353,8 +366,8 @@ impl Failure {
     }
 
     /// Waits where another attempt may help, else returns the error.
-    async fn pause_or_fail(self, attempt: u32) -> Result<(), NetError> {
-        if attempt >= ATTEMPTS || !self.error.is_passing() {
+    async fn pause_or_fail(self, attempt: u32, attempts: u32) -> Result<(), NetError> {
+        if attempt >= attempts || !self.error.is_passing() {
             return Err(self.error);
         }
         tokio::time::sleep(pause(attempt, self.retry_after)).await;
