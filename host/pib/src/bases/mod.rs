@@ -19,6 +19,7 @@ mod identify;
 mod sparse;
 pub mod tarball;
 
+pub(crate) use base_cache::LISTS;
 pub use base_cache::{BaseCache, CacheLock, StoredBase};
 pub use canonical::newest_file;
 pub use error::BaseError;

@@ -11,7 +11,7 @@ pub(super) struct Update {
     /// The stages that may move; all, the base and the packages, where none is named
     #[arg(value_name = "STAGE")]
     stages: Vec<String>,
-    /// Have the next build make the base anew; alone, no stage moves
+    /// Take the packages of the base that the mirror has now; alone, no stage moves
     #[arg(long, conflicts_with = "precise")]
     base: bool,
     /// Begin a new snapshot of the packages that parts install; alone, no stage moves

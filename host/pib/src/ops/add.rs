@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::ops::repository;
 use crate::pipeline;
+use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::resolve_all;
 use crate::project::{self, Error, LockMode, Project, Session, files, reach};
 use crate::source::path;
@@ -113,7 +114,9 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     configure(session, &dir, &mut wanted, &resolved.resolution, &options.config)?;
     text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
-    let all = resolve_all(session, &project, mode).await?;
+    let mut all = resolve_all(session, &project, mode).await?;
+    // Without a network, the stages are what matters here; `pib lock` says why there is no base.
+    lock_bases(session, &mut all, mode, PackageChoice::Made).await;
 
     let lock = all.changes().join("\n");
     if !options.dry_run {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pib_file::Output;
 use serde::Serialize;
 
-use crate::bases::BaseCache;
+use crate::bases::{self, BaseCache};
 use crate::hooks::{self, Host, Limits};
 use crate::pipeline::recording;
 use crate::pipeline::records::{self, Records};
@@ -18,18 +18,19 @@ use pib_event::ReporterExt as _;
 use pib_recorder::Store;
 
 /// The folders of the cache, and what each holds.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 9] = [
     ("stages", "unpacked stages"),
     ("registries", "index files of registries"),
     ("git", "copies of git repositories"),
     ("bases", "bases and native tools"),
     ("debs", "packages of bases"),
+    (bases::LISTS, "what archives said of their packages"),
     (hooks::CACHE_FOLDER, "compiled hooks and their answers"),
     (recording::STORE, "what parts of stages have fetched"),
     (records::FOLDER, "which container images pib has built"),
 ];
 /// What is no item, but how the cache works.
-const WORKINGS: [&str; 6] = ["lock", "key", "tmp", "recipes", "companions", "tarballs"];
+const WORKINGS: [&str; 8] = ["lock", "key", "tmp", "recipes", "chosen", "lists", "companions", "tarballs"];
 
 /// What the cache has of one kind.
 #[derive(Debug, Clone, Serialize)]

@@ -1,12 +1,14 @@
-//! Chooses versions and writes the lock.
+//! Chooses versions and what bases are made of, and writes the lock.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::resolve_all;
 use crate::pipeline::{Resolved, edition};
 use crate::project::{Error, LockMode, Project, Session};
+use pib_event::ReporterExt as _;
 
 /// What the lock holds.
 #[derive(Debug, Clone, Serialize)]
@@ -20,7 +22,7 @@ pub struct LockSummary {
     pub changed: bool,
 }
 
-/// Resolves the stages of the project and of its targets and writes `pib.lock`, where it changes.
+/// Resolves the stages of the project and of its targets, chooses what their bases are made of, and writes `pib.lock`, where it changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or ordered, or `mode` forbids the change, or wants a recording that is not there.
@@ -28,7 +30,10 @@ pub async fn lock(session: &Session, mode: LockMode) -> Result<LockSummary, Erro
     let dir = crate::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = resolve_all(session, &project, mode).await?;
+    let mut all = resolve_all(session, &project, mode).await?;
+    for reason in lock_bases(session, &mut all, mode, PackageChoice::Made).await {
+        session.reporter.note(reason);
+    }
     let changed = all.write_lock(mode)?;
     if mode.locked
         && let Some(first) = all.parts.first()

@@ -10,10 +10,12 @@ use semver::Version;
 use serde::Serialize;
 
 use crate::bases::BaseCache;
+use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve::Moves;
 use crate::pipeline::resolve_all::resolve_all_moving;
 use crate::pipeline::{Resolved, base_source, native, vendored};
 use crate::project::{self, Error, LockMode, Project, Session};
+use pib_event::ReporterExt as _;
 use pib_plan::base::BaseSource;
 
 /// What may move.
@@ -47,7 +49,8 @@ pub struct Updated {
 
 /// Resolves anew what may move, and writes the lock.
 ///
-/// A base that may move is made anew by the next build, from what the mirror has by then.
+/// A base that may move is one of the packages that the mirror has now; the next build makes it. Where the mirror cannot be
+/// reached, that build chooses them.
 ///
 /// # Errors
 /// When a name is no stage of the build, no versions go together, or what is locked was published again with another
@@ -75,6 +78,10 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     let mut all = resolve_all_moving(session, &project, mode, moves).await?;
     if with_base {
         all.parts.iter_mut().for_each(Resolved::drop_bases);
+    }
+    let choice = if with_base { PackageChoice::Newest } else { PackageChoice::Made };
+    for reason in lock_bases(session, &mut all, mode, choice).await {
+        session.reporter.note(reason);
     }
     let changes = all.changes();
     if !options.dry_run {

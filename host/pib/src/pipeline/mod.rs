@@ -28,6 +28,7 @@ pub(crate) mod edition;
 pub(crate) mod hook_calls;
 pub(crate) mod job;
 pub(crate) mod labels;
+pub(crate) mod lock_bases;
 pub(crate) mod mirrors;
 pub(crate) mod native;
 mod options;

@@ -16,6 +16,10 @@ os = "1"
 watchdog = { version = "1", config = { timeout = 10 } }
 "#;
 
+/// Mirrors at a port that no server listens to.
+const SOURCES: &str = "deb http://127.0.0.1:9/debian trixie main\n\
+                       deb http://127.0.0.1:9/debian-security trixie-security main\n";
+
 /// A folder with a project, and a machine without anything else.
 pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
@@ -33,6 +37,10 @@ impl Bench {
         // Messages are wrapped to a width: paths in them have the same length on every machine.
         let bench = Self { folder: tempfile::tempdir_in("/tmp").unwrap() };
         bench.write("pib.toml", manifest);
+        // The root of this machine is the folder of the test. Its apt knows a mirror that nobody is at.
+        let apt = bench.folder.path().join("etc/apt");
+        std::fs::create_dir_all(&apt).unwrap();
+        std::fs::write(apt.join("sources.list"), SOURCES).unwrap();
         bench
     }
 

@@ -8,3 +8,4 @@ mod main_job;
 mod moved;
 mod same;
 mod stage;
+mod whole_lock;

@@ -82,7 +82,7 @@ fn mirror(pool: BTreeMap<String, PathBuf>, asked: Arc<Mutex<Vec<String>>>) -> St
 }
 
 /// Copies the native tools of the shared cache, which are not what this is about, and take a mirror's lists.
-fn keep_native_tools(cache: &Path) {
+pub(super) fn keep_native_tools(cache: &Path) {
     let (from, to) = (world::cache().join("bases"), cache.join("bases"));
     fs::create_dir_all(to.join("companions")).unwrap();
     for entry in from.join("companions").read_dir().into_iter().flatten().flatten() {

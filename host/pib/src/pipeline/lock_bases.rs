@@ -1,0 +1,124 @@
+//! Puts into the lock what bases are made of, which takes no engine: the first build only makes what the lock says.
+
+use pib_debian::HostApt;
+use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
+use pib_plan::lockfile::LockedBase;
+use pib_plan::snapshot::BaseSnapshot;
+
+use super::base_source;
+use super::resolve::Resolved;
+use super::resolve_all::AllResolved;
+use crate::bases::{self, BaseCache, StoredBase};
+use crate::project::{Error, LockMode, Project, Session, slow};
+
+/// Which packages a base that the lock does not hold is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PackageChoice {
+    /// Those of the base that this machine made last for what is asked for; where there is none, what archives have now.
+    Made,
+    /// What archives have now.
+    Newest,
+}
+
+/// Has the lock hold the bases of a project and of its targets. What it holds already stays, and nothing is asked for that.
+/// Where it must stay as it is, nothing is done.
+///
+/// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached. A build finds them
+/// then.
+pub(crate) async fn lock_bases(
+    session: &Session,
+    all: &mut AllResolved,
+    mode: LockMode,
+    choice: PackageChoice,
+) -> Vec<String> {
+    let mut reasons: Vec<String> = Vec::new();
+    if mode.locked {
+        return reasons;
+    }
+    // Where all have the same init stage, what it asks for is the same as well.
+    let has_one_init = all.parts.windows(2).all(|pair| pair[0].lock_of_init() == pair[1].lock_of_init());
+    for number in 0..all.parts.len() {
+        match decide(session, &all.parts[number], mode, choice, has_one_init).await {
+            Ok(None) => {}
+            Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
+            Err(error) => {
+                let reason = format!("pib.lock does not hold the base yet: {error}");
+                reasons.extend((!reasons.contains(&reason)).then_some(reason));
+            }
+        }
+    }
+    reasons
+}
+
+/// Returns the base of a part, where the lock does not hold it and it can be decided.
+async fn decide(
+    session: &Session,
+    part: &Resolved,
+    mode: LockMode,
+    choice: PackageChoice,
+    has_one_init: bool,
+) -> Result<Option<LockedBase>, Error> {
+    let Project { manifest, dir, lock: before, .. } = &part.project;
+    let seems_held = has_one_init && part.keeps_init() && part.lock.may_hold_base(&NeededBase::of(manifest));
+    let source = match base_source::own_source(manifest, dir) {
+        Some(source) => source,
+        // What seems to be in the lock is looked up where that takes no network.
+        None => match part.init(!seems_held).await {
+            Ok(Some(init)) => base_source::source(manifest, dir, &init),
+            Err(error) if !seems_held => return Err(error),
+            Ok(None) | Err(_) => return Ok(None),
+        },
+    };
+    // What cannot be built has no base; a build says why.
+    let Ok(source) = source else { return Ok(None) };
+    let wanted = WantedBase { project: &manifest.project, source: &source };
+    if part.lock.base(wanted).is_some() {
+        return Ok(None);
+    }
+    let before = before.as_ref().and_then(|lock| lock.base(wanted));
+    let cache = BaseCache::new(&session.cache);
+    let (entry, made) = match &source {
+        BaseSource::Bootstrap(recipe) => match made_before(&cache, recipe, choice) {
+            Some(made) => (LockedBase::unmade(wanted, None), Some(made)),
+            None => {
+                let (packages, made) = choose(session, &cache, recipe, mode).await?;
+                let same = before
+                    .filter(|base| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key()));
+                if let Some(same) = same {
+                    return Ok(Some(same.clone()));
+                }
+                (LockedBase::unmade(wanted, Some(packages)), made)
+            }
+        },
+        // The manifest names these by their digests.
+        BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match before {
+            Some(same) => return Ok(Some(same.clone())),
+            None => (LockedBase::unmade(wanted, None), base_source::find(&cache, &source, None)),
+        },
+    };
+    Ok(Some(match made {
+        Some(made) => base_source::locked(session, manifest, &source, &made, Some(&entry))?,
+        None => entry,
+    }))
+}
+
+/// Returns the base that this machine made last for the recipe, where that is wanted and it is known what it was made of.
+fn made_before(cache: &BaseCache, recipe: &Bootstrap, choice: PackageChoice) -> Option<StoredBase> {
+    let made = cache.find_recipe(recipe).filter(|_| choice == PackageChoice::Made);
+    made.filter(|made| cache.snapshot(made.digest).is_some())
+}
+
+/// Chooses the packages of a base from what archives have now; with the base, where it was made of them before.
+async fn choose(
+    session: &Session,
+    cache: &BaseCache,
+    recipe: &Bootstrap,
+    mode: LockMode,
+) -> Result<(BaseSnapshot, Option<StoredBase>), Error> {
+    let (lists, host) = (cache.lists(), HostApt::read(&session.host_root));
+    let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, &session.reporter);
+    let title = format!("Choosing the packages of Debian {} ({})", recipe.release, recipe.arch);
+    let packages = slow::shown(&*session.reporter, bases::STEP, title, choose).await?;
+    let made = cache.choose(recipe, &packages)?;
+    Ok((packages, made))
+}
