@@ -236,9 +236,14 @@ fn plain(text: &str) -> String {
 
 fn trace(guest: &Guest, error: &wasmtime::Error) -> GuestTrace {
     let trace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
-    // Each frame is a line: `0: 0x1234 - module!function`, with names as their language writes them.
-    let frames = trace.lines().filter_map(|line| line.split_once(" - ")).map(|(_, name)| name);
+    let frames = trace.lines().filter_map(frame);
     let frames =
         frames.map(|name| super::excerpt::line(name.trim_start_matches("<unknown>!"), 200)).collect();
     GuestTrace { frames, log: guest.last_words() }
+}
+
+/// Returns what a line of a backtrace calls a frame: `0: module!function`, with names as their language writes them.
+fn frame(line: &str) -> Option<&str> {
+    let (number, name) = line.trim_start().split_once(": ")?;
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(name)
 }
