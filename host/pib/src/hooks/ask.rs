@@ -67,10 +67,11 @@ impl Host {
         let unreadable = |source| HookError::Unreadable { hook: name.clone(), source };
         let bytes = component().map_err(unreadable)?;
         answer::size(name, bytes.len() as u64, self.limits())?;
-        if Digest::of(&bytes) != question.component {
+        let digest = Digest::of(&bytes);
+        if digest != question.component {
             return Err(unreadable(io::Error::other("it has changed since the stage was read")));
         }
-        let hook = self.load(name, &bytes, stop)?;
+        let hook = self.load_known(name, &bytes, digest, stop)?;
         let files = Arc::clone(&question.files);
         let call = Call::new(&question.context).files(files).log(log).stop(Arc::clone(stop));
         let mut answer = Answer { diagnostics: hook.validate(&call)?, rendered: None };

@@ -94,7 +94,17 @@ impl Host {
     /// them takes more time or memory than it may.
     pub fn load(&self, name: &HookName, component: &[u8], stop: &AtomicBool) -> Result<Hook, HookError> {
         answer::size(name, component.len() as u64, self.limits())?;
-        let digest = Digest::of(component);
+        self.load_known(name, component, Digest::of(component), stop)
+    }
+
+    /// Does what [`load`](Self::load) does, for bytes whose size was judged, and whose digest the caller has just taken.
+    pub(super) fn load_known(
+        &self,
+        name: &HookName,
+        component: &[u8],
+        digest: Digest,
+        stop: &AtomicBool,
+    ) -> Result<Hook, HookError> {
         if let Some((linked, contract)) = self.loaded().get(&digest).cloned() {
             return Ok(Hook { host: self.clone(), name: name.clone(), linked, contract, cached: true });
         }
