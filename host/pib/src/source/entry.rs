@@ -11,23 +11,30 @@ use pib_plan::variable::Variable;
 
 use super::SourceError;
 use super::contents::Contents;
-use super::stage_files::{MAX_BYTES, is_file};
+use super::stage_files::{MAX_BYTES, PackageFile, is_file};
 
 /// The largest index file that is read, in bytes.
 pub(super) const MAX_INDEX: u64 = 16 << 20;
 
-/// Returns the index entry of the stage in the folder `root`, without what only an archive has.
+/// Returns the index entry of the stage in the folder `root`, without what only an archive has. What was read of the folder
+/// already, its `files` with their `contents`, is not read again.
 pub(super) fn of(
     manifest: &StageManifest,
     root: &Path,
+    files: &[PackageFile],
     contents: &Contents,
 ) -> Result<IndexEntry, SourceError> {
     let hook = match &manifest.hook {
         Some(hook) => {
             let path = root.join(&hook.component);
-            let contract = match contents.get(&hook.component) {
-                Some(bytes) => hook_ref(manifest, &path, bytes),
-                None => hook_ref(manifest, &path, &read_hook(manifest, &path)?),
+            let read = files.iter().find(|file| file.path == hook.component);
+            let contract = match read.zip(contents.get(&hook.component)) {
+                // What is kept are the bytes that the digest was taken of.
+                Some((file, bytes)) => hook_ref(manifest, &path, bytes, file.digest),
+                None => {
+                    let bytes = read_hook(manifest, &path)?;
+                    hook_ref(manifest, &path, &bytes, Digest::of(&bytes))
+                }
             };
             Some(contract?)
         }
@@ -84,10 +91,15 @@ fn read_hook(manifest: &StageManifest, path: &Path) -> Result<Vec<u8>, SourceErr
     }
 }
 
-fn hook_ref(manifest: &StageManifest, path: &Path, component: &[u8]) -> Result<HookRef, SourceError> {
+fn hook_ref(
+    manifest: &StageManifest,
+    path: &Path,
+    component: &[u8],
+    digest: Digest,
+) -> Result<HookRef, SourceError> {
     let contract = hook::inspect(component)
         .map_err(|problem| bad_hook(manifest, path, problem.to_string(), problem.advice()))?;
-    Ok(HookRef { digest: Digest::of(component), world: contract.world })
+    Ok(HookRef { digest, world: contract.world })
 }
 
 fn bad_hook(manifest: &StageManifest, path: &Path, reason: String, help: String) -> SourceError {

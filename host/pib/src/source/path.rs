@@ -19,7 +19,7 @@ use super::{Package, SourceError, entry, package};
 /// # Errors
 /// When the folder is no stage, or its manifest or hook cannot be read.
 pub fn describe(root: &Path, shown: &str) -> Result<IndexEntry, SourceError> {
-    entry::of(&package::manifest(root, shown)?, root, &Contents::default())
+    entry::of(&package::manifest(root, shown)?, root, &[], &Contents::default())
 }
 
 /// Reads the stage in the folder `root`; messages call the folder `shown`.
@@ -63,7 +63,7 @@ impl PathStage<'_> {
     /// Those of [`Self::package`].
     pub(super) fn candidate(&self, source: &SourceId) -> Result<Candidate, SourceError> {
         let package = self.package()?;
-        let entry = entry::of(&package.manifest, &self.root, &package.contents)?;
+        let entry = entry::of(&package.manifest, &self.root, &package.files, &package.contents)?;
         let version = entry.vers.clone();
         Ok(Candidate { version, source: source.clone(), offer: Offer::Entry(Arc::new(entry)) })
     }

@@ -160,7 +160,8 @@ fn without_build(version: &Version) -> Version {
 }
 
 fn new_version(packed: Packed, folder: &Path) -> Result<NewVersion, SourceError> {
-    let mut entry = entry::of(&packed.package.manifest, folder, &packed.package.contents)?;
+    let Package { manifest, files, contents, .. } = &packed.package;
+    let mut entry = entry::of(manifest, folder, files, contents)?;
     if packed.package.has_modes() {
         entry.v = MODES_SCHEMA;
     }

@@ -94,7 +94,7 @@ impl Vendor {
         let entry = IndexEntry {
             cksum: locked.and_then(|locked| locked.checksum),
             content: (!is_path).then_some(package.content),
-            ..entry::of(&package.manifest, &package.root, &package.contents)?
+            ..entry::of(&package.manifest, &package.root, &package.files, &package.contents)?
         };
         let (version, source) = (package.version, stage.source.clone());
         Ok(Some(Candidate { version, source, offer: Offer::Entry(Arc::new(entry)) }))

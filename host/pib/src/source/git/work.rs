@@ -64,8 +64,9 @@ pub(super) struct Located {
 
 impl Located {
     pub(super) fn entry(&self) -> Result<IndexEntry, SourceError> {
-        let entry = entry::of(&self.manifest, &self.cached.root, &self.cached.listing.contents)?;
-        Ok(IndexEntry { content: Some(self.cached.listing.content), ..entry })
+        let CachedStage { root, listing } = &self.cached;
+        let entry = entry::of(&self.manifest, root, &listing.files, &listing.contents)?;
+        Ok(IndexEntry { content: Some(listing.content), ..entry })
     }
 }
 
