@@ -7,7 +7,7 @@
 //! What counts as a file of the stage is told in `found`, how modes are known in `modes`.
 
 use std::fs::{self, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::iter::repeat_n;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -31,6 +31,8 @@ pub(super) use super::modes::{Modes, is_usual};
 
 /// The size of a tar block.
 const BLOCK: usize = 512;
+/// How much of a large file is read at once.
+const PIECE: usize = 64 << 10;
 /// How a file begins that stands for one in Git LFS (its specification, "The Pointer").
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// The largest such file.
@@ -117,9 +119,12 @@ pub(super) fn write_tar(root: &Path, modes: Modes<'_>, out: &mut dyn Write) -> R
                     return Err(SourceError::LfsPointer { path: full });
                 }
                 contents.keep(&path, Arc::clone(&bytes));
-                copy(&full, size, &mut &*bytes, &mut out)?
+                copy(&full, size, &*bytes, &mut out)?
             }
-            false => copy(&full, size, &mut open(&full, size)?, &mut out)?,
+            false => {
+                let file = BufReader::with_capacity(PIECE, open(&full, size)?);
+                copy(&full, size, file, &mut out)?
+            }
         };
         files.push(PackageFile { path, size, mode, digest });
     }
@@ -241,13 +246,26 @@ fn changed(path: &Path) -> SourceError {
 }
 
 /// Copies the `size` bytes of a file and fills the block up; returns the digest of the bytes.
-fn copy(path: &Path, size: u64, from: &mut dyn Read, out: &mut dyn Write) -> Result<Digest, SourceError> {
-    let mut input = Hashing { out, hasher: Sha256::new() };
-    let copied = io::copy(from, &mut input).map_err(SourceError::io("reading", path))?;
+fn copy(path: &Path, size: u64, mut from: impl BufRead, out: &mut dyn Write) -> Result<Digest, SourceError> {
+    let (mut hasher, mut copied) = (Sha256::new(), 0);
+    loop {
+        let piece = match from.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            piece => piece.map_err(SourceError::io("reading", path))?,
+        };
+        let length = piece.len();
+        if length == 0 {
+            break;
+        }
+        hasher.update(piece);
+        out.write_all(piece).map_err(SourceError::io("packing", path))?;
+        from.consume(length);
+        copied += length as u64;
+    }
     if copied != size {
         return Err(changed(path));
     }
-    let digest = Digest::from_bytes(input.hasher.finalize().into());
+    let digest = Digest::from_bytes(hasher.finalize().into());
     let fill = (BLOCK - (size % BLOCK as u64) as usize) % BLOCK;
     out.write_all(&[0; BLOCK][..fill]).map_err(SourceError::io("packing", path))?;
     Ok(digest)
