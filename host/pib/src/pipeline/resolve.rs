@@ -438,6 +438,7 @@ async fn prefetch_all(
         if wanted.is_empty() {
             break;
         }
+        sources.read_ahead(&wanted).await;
         let questions = wanted.into_iter().map(async |(name, source)| {
             let file = sources.candidates(&name, &source).await;
             (name, source, file)

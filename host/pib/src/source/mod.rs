@@ -219,6 +219,26 @@ impl Sources {
         self.registry(&self.registry_source(Some(name))?)?.check().await
     }
 
+    /// Reads those of these stages that are folders, so that they need not be waited for one by one. What is wrong with one
+    /// is told to whoever asks for it.
+    pub async fn read_ahead(&self, stages: &[(StageName, SourceId)]) {
+        let paths: Vec<_> = stages
+            .iter()
+            .filter(|(_, source)| matches!(source, SourceId::Path(_)) && self.vendor_for(source).is_none())
+            .cloned()
+            .collect();
+        if paths.len() < 2 {
+            return;
+        }
+        let this = self.clone();
+        let read = move |(name, source): &(StageName, SourceId)| {
+            if let SourceId::Path(path) = source {
+                let _ = this.path_stage(name, path).candidate(source);
+            }
+        };
+        self.readers.each(paths, read).await;
+    }
+
     /// Returns every version of `name` at `source`; none where a registry does not have the stage.
     ///
     /// # Errors
@@ -253,6 +273,9 @@ impl Sources {
                 Ok(file)
             }
             SourceId::Path(path) => {
+                if let Some(known) = self.path_stage(name, path).known_candidate(source) {
+                    return Ok(IndexFile::of(known));
+                }
                 let (this, name, path) = (self.clone(), name.clone(), path.clone());
                 let source = source.clone();
                 let read = move || this.path_stage(&name, &path).candidate(&source);

@@ -47,7 +47,15 @@ pub(super) struct PathStage<'a> {
 pub(super) struct PathPackages(Arc<Mutex<BTreeMap<PathBuf, ReadOnce>>>);
 
 /// A package that is read once: the first thread that needs it reads it, and other threads wait for that.
-type ReadOnce = Arc<Mutex<Option<Package>>>;
+type ReadOnce = Arc<Mutex<Option<Read>>>;
+
+/// What was read of a path stage.
+#[derive(Debug)]
+struct Read {
+    package: Package,
+    /// What the resolver needs of it, once somebody has asked for that.
+    entry: Option<Arc<IndexEntry>>,
+}
 
 impl PathPackages {
     fn at(&self, root: &Path) -> ReadOnce {
@@ -62,10 +70,19 @@ impl PathStage<'_> {
     /// # Errors
     /// Those of [`Self::package`].
     pub(super) fn candidate(&self, source: &SourceId) -> Result<Candidate, SourceError> {
-        let package = self.package()?;
-        let entry = entry::of(&package.manifest, &self.root, &package.files, &package.contents)?;
-        let version = entry.vers.clone();
-        Ok(Candidate { version, source: source.clone(), offer: Offer::Entry(Arc::new(entry)) })
+        let entry = self.with(|Read { package, entry }| {
+            if let Some(known) = entry {
+                return Ok(Arc::clone(known));
+            }
+            let made = entry::of(&package.manifest, &self.root, &package.files, &package.contents)?;
+            Ok(Arc::clone(entry.insert(Arc::new(made))))
+        });
+        Ok(offer(entry?, source))
+    }
+
+    /// Returns what the resolver needs of the stage, if it was asked for already. This does not block.
+    pub(super) fn known_candidate(&self, source: &SourceId) -> Option<Candidate> {
+        self.if_known(|read| read.entry.clone()).map(|entry| offer(entry, source))
     }
 
     /// Returns the stage. This blocks.
@@ -73,22 +90,34 @@ impl PathStage<'_> {
     /// # Errors
     /// When there is no folder, or what it holds is no stage or another one.
     pub(super) fn package(&self) -> Result<Package, SourceError> {
-        self.check_folder()?;
-        let once = self.read.at(&self.root);
-        let mut read = once.lock().unwrap_or_else(PoisonError::into_inner);
-        let package = match &mut *read {
-            Some(read) => read,
-            unread => unread.insert(Package::open(&self.root, self.shown)?),
-        };
-        self.check_name(&package.name)?;
-        Ok(package.clone())
+        self.with(|read| Ok(read.package.clone()))
     }
 
     /// Returns the stage, if it was read already. This does not block.
     pub(super) fn known(&self) -> Option<Package> {
+        self.if_known(|read| Some(read.package.clone()))
+    }
+
+    /// Reads the stage, where nobody has, and uses it.
+    fn with<T>(&self, work: impl FnOnce(&mut Read) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        self.check_folder()?;
+        let once = self.read.at(&self.root);
+        let mut read = once.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = match &mut *read {
+            Some(read) => read,
+            unread => {
+                let package = Package::open(&self.root, self.shown)?;
+                unread.insert(Read { package, entry: None })
+            }
+        };
+        self.check_name(&read.package.name)?;
+        work(read)
+    }
+
+    fn if_known<T>(&self, work: impl FnOnce(&Read) -> Option<T>) -> Option<T> {
         let once = self.read.at(&self.root);
         let read = once.try_lock().ok()?;
-        read.clone().filter(|package| package.name == *self.name)
+        read.as_ref().filter(|read| read.package.name == *self.name).and_then(work)
     }
 
     fn check_folder(&self) -> Result<(), SourceError> {
@@ -105,4 +134,9 @@ impl PathStage<'_> {
         let place = format!("the folder `{}`", self.shown);
         Err(SourceError::WrongName { place, found: found.clone(), wanted: self.name.clone() })
     }
+}
+
+/// Returns the one version that a folder has.
+fn offer(entry: Arc<IndexEntry>, source: &SourceId) -> Candidate {
+    Candidate { version: entry.vers.clone(), source: source.clone(), offer: Offer::Entry(entry) }
 }

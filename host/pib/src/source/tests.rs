@@ -170,6 +170,27 @@ async fn a_folder_is_a_stage_as_it_is() {
 }
 
 #[tokio::test]
+async fn what_is_read_ahead_is_what_is_asked_for_later() {
+    let fixture = fixture();
+    let project = fixture.temp.path().join("project");
+    let place = |folder: &str| SourceId::path(folder).unwrap();
+    let stages = ["one", "two", "three"].map(|stage| (name(stage), place(stage)));
+    let folders = ["one", "two"].map(|folder| stage(&project, folder, "1.0.0"));
+    fixture.sources.read_ahead(&stages).await;
+    for folder in folders {
+        write(&folder, &[("stage.toml", "no manifest any more")]);
+    }
+    assert_eq!(resolve(&fixture, "one", &stages[0].1).await.version, Version::new(1, 0, 0));
+    let two = resolve(&fixture, "two", &stages[1].1).await;
+    assert!(fixture.sources.fetch(&two, None).await.unwrap().has("Dockerfile.part"));
+    // Another name for the same folder is wrong as ever, and so is a folder that is not there.
+    let wrong = fixture.sources.candidates(&name("other"), &stages[0].1).await.unwrap_err();
+    assert!(matches!(wrong, SourceError::WrongName { .. }), "{wrong}");
+    let gone = fixture.sources.candidates(&stages[2].0, &stages[2].1).await.unwrap_err();
+    assert!(matches!(gone, SourceError::NoFolder { .. }), "{gone}");
+}
+
+#[tokio::test]
 async fn a_bare_folder_with_a_part_is_a_stage_too() {
     let fixture = fixture();
     let tree = fixture.temp.path().join("pi-builder/stages/arch/ro");
