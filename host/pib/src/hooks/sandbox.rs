@@ -117,8 +117,7 @@ fn config(stack: u64) -> Config {
         .wasm_memory64(false)
         .concurrency_support(false)
         // Names are enough to find the place. Line tables are the guest's own data: reading them would be work that
-        // no limit counts. What leads from machine code to offsets in the guest would be half of what is compiled,
-        // sealed and loaded.
+        // no limit counts. Nor is what leads from machine code to offsets in the guest compiled, sealed and loaded.
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .generate_address_map(false)
         // For unwinders of other programs: wasmtime reads its own frames without it.
