@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::bases::BaseCache;
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
 use crate::pipeline::{base_source, recording};
-use crate::project::{self, Error, LockMode, Project, Session, blocking};
+use crate::project::{self, Error, LockMode, Project, RecordingError, Session, blocking};
 
 /// What a store has now.
 #[derive(Debug, Clone, Serialize)]
@@ -56,7 +56,7 @@ pub(super) async fn fill(session: &Session, all: &AllResolved, root: &Path) -> R
         Ok::<_, Error>(new)
     };
     let new = tokio::task::spawn_blocking(write).await.map_err(blocking::worker)??;
-    if missing.is_empty() { Ok((count, new)) } else { Err(Error::NotPushed { missing }) }
+    if missing.is_empty() { Ok((count, new)) } else { Err(RecordingError::NotPushed { missing }.into()) }
 }
 
 /// Returns the folder of a store: the one that is named, or else the only one that the project has in a folder.

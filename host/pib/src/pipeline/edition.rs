@@ -15,7 +15,7 @@ use pib_plan::recording::{self, Recording};
 use pib_recorder::RecorderError;
 
 use super::based::Based;
-use crate::project::{Error, Project, Session, files};
+use crate::project::{Error, Project, RecordingError, Session, files};
 
 /// The folder of what builds have recorded on this machine, in the cache: a file for each name.
 const JOURNALS: &str = "fetched/journals";
@@ -76,10 +76,10 @@ pub(crate) fn read(session: &Session, project: &Project, lock: &Lockfile) -> Res
     let Some(named) = &lock.fetch else { return Ok(Recording::default()) };
     let shown = session.show(&project.dir.join(recording::FILE_NAME)).display().to_string();
     let text = files::read_own(&project.folder()?, recording::FILE_NAME)?;
-    let Some(text) = text else { return Err(Error::NoRecording) };
+    let Some(text) = text else { return Err(RecordingError::Absent.into()) };
     let recording = Recording::parse(&shown, &text)?;
     // By what it says: version control may have changed the ends of its lines.
-    if recording.digest() == *named { Ok(recording) } else { Err(Error::ForeignRecording) }
+    if recording.digest() == *named { Ok(recording) } else { Err(RecordingError::Foreign.into()) }
 }
 
 /// Returns a name. Another copy of the project has names of its own: it has other recordings.

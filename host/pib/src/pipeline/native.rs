@@ -10,7 +10,7 @@ use super::labels::LABEL;
 use super::records::Records;
 use crate::bases::{self, BaseCache, StoredBase};
 use crate::engine::{Base, Engine};
-use crate::project::{Error, Session, blocking, cache_lock};
+use crate::project::{Error, RecordingError, Session, blocking, cache_lock};
 use pib_debian::{CompanionRecipe, Folders, HostApt};
 use pib_event::ReporterExt as _;
 use pib_plan::base::Bootstrap;
@@ -87,7 +87,7 @@ pub(crate) async fn get(
 /// When the engine cannot have it.
 pub(crate) fn runner_machine(engine: &Engine) -> Result<Machine, Error> {
     let info = engine.info();
-    let cannot = |why: String| Err(Error::CannotRecord { why });
+    let cannot = |why: String| Err(RecordingError::Impossible { why }.into());
     if !engine.abilities().mounts {
         return cannot(format!("{} {} has no BuildKit", info.name, info.version));
     }

@@ -20,7 +20,7 @@ use super::edition::{self, Edition};
 use super::mirrors::Mirrors;
 use super::{native, stores};
 use crate::engine::{Engine, Secret};
-use crate::project::{Error, LockMode, Project, Session, files, user_config};
+use crate::project::{Error, LockMode, Project, RecordingError, Session, files, user_config};
 
 /// The folder of the bodies, in the cache.
 pub(crate) const STORE: &str = "fetched";
@@ -60,7 +60,7 @@ async fn check_recording(
         return Ok(());
     }
     if based.lock.fetch.is_none() {
-        return Err(Error::NotRecorded);
+        return Err(RecordingError::Empty.into());
     }
     let open = based.rendered.inputs.iter().filter(|stage| !stage.recorded);
     let open: Vec<&str> = open.map(|stage| stage.name.as_str()).collect();
@@ -158,7 +158,7 @@ pub(crate) async fn fill(session: &Session, project: &Project, mode: LockMode) -
     let missing = recorder.fill(stores::progress(session, STEP, bodies)).await;
     recorder.troubles().into_iter().for_each(|trouble| session.warn_once(trouble));
     if !missing.is_empty() {
-        return Err(Error::NotFetched { missing });
+        return Err(RecordingError::NotFetched { missing }.into());
     }
     session.reporter.finished(STEP, false);
     Ok(bodies)
@@ -218,7 +218,7 @@ impl RecordedNetwork {
             let refused = self.recorder.refused();
             missing.extend(refused.into_iter().map(|address| format!("{address} is not in pib.fetch.lock")));
         }
-        if missing.is_empty() { Ok(()) } else { Err(Error::Unanswered { missing }) }
+        if missing.is_empty() { Ok(()) } else { Err(RecordingError::Unanswered { missing }.into()) }
     }
 
     /// Writes what parts were given into the project, and its digest into the lock, also of a build that failed: the engine does
@@ -247,7 +247,7 @@ impl RecordedNetwork {
         let recording = self.recorder.recording_of_all()?;
         let (text, digest) = (recording.to_text(), recording.digest());
         if text.len() > MAX_TEXT {
-            return Err(Error::RecordingTooLarge { responses: recording.len() });
+            return Err(RecordingError::TooLarge { responses: recording.len() }.into());
         }
         // Another target may have written the lock since this build began.
         let before = self.project.lock_now(session)?;

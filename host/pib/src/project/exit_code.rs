@@ -30,9 +30,6 @@ impl Error {
             Self::Assemble(_)
             | Self::Lock(_)
             | Self::Locked(_)
-            | Self::NoRecording
-            | Self::NotRecorded
-            | Self::ForeignRecording
             | Self::BaseMoved { .. }
             | Self::BaseDiffers { .. } => 3,
             Self::Resolve(_) | Self::Unresolved(_) | Self::Order(_) => 4,
@@ -43,16 +40,15 @@ impl Error {
                 | EngineError::Packages { .. }
                 | EngineError::BuildRefused { .. },
             ) => 6,
-            Self::Unanswered { .. } | Self::RecordingTooLarge { .. } => 6,
+            Self::Recording(error) => error.exit_code(),
             Self::Engine(EngineError::DamagedBase { .. }) => 8,
             // As a shell gives them.
             Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
-            Self::Engine(_) | Self::Binfmt(_) | Self::CannotRecord { .. } => 5,
+            Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
             Self::Irreproducible { .. } => 10,
             Self::BaseOffline | Self::Unverified { .. } => 8,
-            Self::NotFetched { .. } | Self::NotPushed { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
             Self::Debian(error) => debian_code(error),

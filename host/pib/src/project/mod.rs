@@ -6,6 +6,7 @@
 //! | `target_folder` | where what builds leave is kept |
 //! | `session` | the frozen facts about this run of the program |
 //! | `error`, `exit_code` | the error of operations, and the exit code of each kind |
+//! | `recording_error` | what can be wrong with what parts fetch |
 //! | `irreproducible` | what two builds do not have alike |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
@@ -31,6 +32,7 @@ pub(crate) mod logs;
 mod open;
 mod placed;
 pub(crate) mod reach;
+mod recording_error;
 mod session;
 pub(crate) mod slow;
 pub(crate) mod target_folder;
@@ -42,5 +44,6 @@ pub use irreproducible::Irreproducible;
 pub use open::trace_files;
 pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_text, output};
 pub use placed::Placed;
+pub use recording_error::RecordingError;
 pub use session::{LockMode, Logs, Session};
 pub(crate) use target_folder::TargetFolder;

@@ -38,6 +38,7 @@ impl Readers {
         let _permit = self.0.acquire().await;
         blocking(work).await
     }
+
     /// Reads the files of many stages: each thread takes the next item when it has done one. Handing a small stage to a
     /// thread and waiting for it costs as much as reading it.
     ///
@@ -78,7 +79,6 @@ impl<T> Drop for StopOnDrop<T> {
 mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use super::*;
 
@@ -96,16 +96,21 @@ mod tests {
     async fn nothing_more_is_taken_when_nobody_waits() {
         let taken = Arc::new(AtomicUsize::new(0));
         let (count, (release, wait)) = (Arc::clone(&taken), mpsc::channel::<()>());
+        let (begin, mut begun) = tokio::sync::mpsc::unbounded_channel();
         let wait = Mutex::new(wait);
         let work = move |_: &usize| {
             count.fetch_add(1, Ordering::Relaxed);
+            begin.send(()).unwrap();
             let _ = wait.lock().unwrap().recv();
         };
         let readers = Readers::default();
-        let reading = readers.each((0..100).collect(), work);
-        assert!(tokio::time::timeout(Duration::from_millis(50), reading).await.is_err());
+        tokio::select! {
+            () = readers.each((0..100).collect(), work) => panic!("it waits for nobody"),
+            begun = begun.recv() => assert!(begun.is_some()),
+        }
         drop(release);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // The threads hold the work until they end.
+        while begun.recv().await.is_some() {}
         assert!(taken.load(Ordering::Relaxed) <= cores());
     }
 }

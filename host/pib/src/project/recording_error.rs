@@ -1,0 +1,101 @@
+//! What can be wrong with what parts fetch, and with the stores that have it.
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+/// What is wrong with a recording, or with a build by it.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RecordingError {
+    /// The recording that the lock names is not there.
+    #[error("pib.lock names a recording of what parts fetch, and the project has no pib.fetch.lock")]
+    #[diagnostic(help(
+        "Get the file back from version control, where it belongs beside pib.lock, or begin a new snapshot with \
+         `pib update --packages`."
+    ))]
+    Absent,
+    /// The recording is not the one that the lock names.
+    #[error("pib.fetch.lock is not the recording that pib.lock names")]
+    #[diagnostic(help(
+        "The two files belong together. Take both of one commit from version control, or begin a new snapshot with \
+         `pib update --packages`."
+    ))]
+    Foreign,
+    /// The engine cannot carry what parts fetch to pib.
+    #[error("pib cannot record what parts fetch: {why}")]
+    #[diagnostic(help(
+        "Build with Docker and BuildKit on a machine of pib's own kind, or leave `network = \"recorded\"` out of [build] in \
+         pib.toml."
+    ))]
+    Impossible {
+        /// Why not.
+        why: String,
+    },
+    /// A build may record nothing, and nothing is recorded.
+    #[error("pib.lock names no recording of what parts fetch, and this build may not make one")]
+    #[diagnostic(help(
+        "Build once without --locked, --offline and --frozen, and commit pib.lock and pib.fetch.lock."
+    ))]
+    Empty,
+    /// What parts were recorded to fetch is not to be had any more.
+    #[error("{} of the files that pib.fetch.lock names are not to be had: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(help(
+        "A machine that has built this lock has them: `pib push` puts them into a store, which `[stores]` in pib.toml names. \
+         `pib update --packages` begins a new snapshot."
+    ))]
+    NotFetched {
+        /// An address and a reason each.
+        missing: Vec<String>,
+    },
+    /// A store did not get everything that builds need.
+    #[error("the store lacks {} of the files that builds need: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(help(
+        "This machine does not have them. `pib fetch` gets what the locks name; then push again."
+    ))]
+    NotPushed {
+        /// What is missing.
+        missing: Vec<String>,
+    },
+    /// Parts asked for more than a recording can hold.
+    #[error(
+        "parts have asked for {responses} different things, and pib.fetch.lock may have no more than 16 MiB"
+    )]
+    #[diagnostic(help(
+        "Give the stage that asks for so many `network = \"open\"`, or have it fetch fewer files, for instance one archive."
+    ))]
+    TooLarge {
+        /// How many responses there are.
+        responses: usize,
+    },
+    /// Parts went on without something that they had asked for.
+    #[error("parts were not given what they asked for: {}", beginning(.missing))]
+    #[diagnostic(help(
+        "`pib fetch` says of each file that pib.fetch.lock names whether it is to be had. Build once without --locked to record what \
+         is new."
+    ))]
+    Unanswered {
+        /// An address and a reason each.
+        missing: Vec<String>,
+    },
+}
+
+impl RecordingError {
+    /// Returns the process's exit code.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Absent | Self::Foreign | Self::Empty => 3,
+            Self::Impossible { .. } => 5,
+            Self::Unanswered { .. } | Self::TooLarge { .. } => 6,
+            Self::NotFetched { .. } | Self::NotPushed { .. } => 8,
+        }
+    }
+}
+
+/// Returns the first of some reasons, a line each.
+fn beginning(reasons: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let lines: String = reasons.iter().take(SHOWN).map(|reason| format!("\n  {reason}")).collect();
+    match reasons.len().saturating_sub(SHOWN) {
+        0 => lines,
+        more => format!("{lines}\n  and {more} more"),
+    }
+}

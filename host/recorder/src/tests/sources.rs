@@ -1,0 +1,171 @@
+//! Bodies that come from elsewhere than the server that a part asked: other names, archives of the past, stores.
+
+use super::*;
+
+/// Lists of the test: a line for each file, `NAME OTHER TEXT`.
+struct TestLists;
+
+impl Lists for TestLists {
+    fn names(&self) -> &[&str] {
+        &["List"]
+    }
+
+    fn listed(&self, list: &str, path: &str) -> Option<Listed> {
+        let mut words = list.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let [_, other, text] = *words.find(|words| words[0] == path)? else { return None };
+        let others = vec![other.to_owned()];
+        Some(Listed { digest: Digest::of(text.as_bytes()), size: text.len() as u64, others })
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_names_is_compared_before_a_part_gets_it() {
+    let world = World::new();
+    let list = "a/late x/late right\na/other x/other right\na/past x/past right\na/wrong x/wrong right\na/none x/none right\n";
+    world.server.set("d/List", [Answer::file(list)]);
+    let wrong = || [Answer::file("WRONG"), Answer::file("longer than that")];
+    // The mirror is done after a while.
+    world.server.set("d/a/late", [Answer::file("WRONG"), Answer::file("right")]);
+    world.server.set("d/a/other", wrong());
+    world.server.set("d/x/other", [Answer::file("right")]);
+    world.server.set("d/a/past", wrong());
+    world.server.set("past/d/a/past", [Answer::file("right")]);
+    world.server.set("d/a/wrong", wrong());
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    options.lists = Some(Arc::new(TestLists));
+    options.past = vec![Past { public: PUBLIC.to_owned(), archive: world.server.url("past").to_string() }];
+    let recorder = Recorder::new(options).unwrap();
+    // What no list names yet is given as it is.
+    assert_eq!(get(&recorder, "d/List").await.1, list.as_bytes());
+    for path in ["late", "other", "past"] {
+        assert_eq!(get(&recorder, &format!("d/a/{path}")).await.1, b"right", "{path}");
+    }
+    let (status, _) = get(&recorder, "d/a/wrong").await;
+    assert!(status.contains(" 502 ") && status.contains("brought up to date"), "{status}");
+    assert!(get(&recorder, "d/a/none").await.0.contains(" 404 "));
+    assert_eq!(recorder.failed().len(), 1);
+    let known: Vec<u16> = recorder.recording().iter().map(|(_, found)| found.status).collect();
+    assert_eq!(known, [200, 200, 404, 200, 200]);
+}
+
+#[tokio::test]
+async fn archives_of_the_past_have_what_mirrors_have_not() {
+    let world = World::new();
+    world.server.set("past/pool/a.deb", [Answer::file("old")]);
+    world.server.set("past/dists/x", [Answer::file("old")]);
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    let archive = world.server.url("past").to_string();
+    options.past = vec![Past { public: PUBLIC.to_owned(), archive }];
+    let recorder = Recorder::new(options).unwrap();
+    assert_eq!(get(&recorder, "pool/a.deb").await.1, b"old");
+    assert!(get(&recorder, "pool/b.deb").await.0.contains("404"));
+    assert!(get(&recorder, "dists/x").await.0.contains("404"), "indexes are of the snapshot");
+}
+
+#[tokio::test]
+async fn an_index_that_has_changed_is_found_in_the_past() {
+    let world = World::new();
+    world.server.set("dists/x", [Answer::file("old"), Answer::file("newer"), Answer::file("new")]);
+    world.server.set("past/dists/x", [Answer::file("old")]);
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    assert_eq!(get(&recorder, "dists/x").await.1, b"old");
+    for _ in ["of another size", "of the same"] {
+        world.empty_store();
+        let mut options = world.options(recorder.recording(), Unknown::Refuse);
+        let archive = world.server.url("past").to_string();
+        options.past = vec![Past { public: PUBLIC.to_owned(), archive }];
+        assert_eq!(get(&Recorder::new(options).unwrap(), "dists/x").await.1, b"old");
+    }
+    world.empty_store();
+    let missing = world.recorder(recorder.recording(), Unknown::Refuse).fill(|_| ()).await;
+    assert!(missing.len() == 1 && missing[0].contains("another file by now"), "{missing:?}");
+}
+
+#[tokio::test]
+async fn stores_of_others_have_what_is_recorded() {
+    let world = World::new();
+    world.server.set("a", [Answer::file("in a store"), Answer::status("404 Not Found")]);
+    let first = world.recorder(Recording::default(), Unknown::Record);
+    get(&first, "a").await;
+    let recording = first.recording();
+    let (_, response) = recording.iter().next().unwrap();
+    let folder = world.folder.path().join("shared");
+    let body = first.body(response).unwrap();
+    let store = pib_file::Folder::make(&folder).unwrap();
+    assert!(put(&store, &response.digest, &body).unwrap());
+    assert!(!put(&store, &response.digest, &body).unwrap(), "it is there");
+    assert!(put(&store, &Digest::of(b"x"), &body).is_err(), "it is another file");
+    let put_there = folder.join(body.strip_prefix(world.folder.path().join("store")).unwrap());
+    std::fs::write(&put_there, "IN A STORE").unwrap();
+    assert!(put(&store, &response.digest, &body).unwrap(), "what is damaged is replaced");
+    assert_eq!(std::fs::read(&put_there).unwrap(), b"in a store");
+    // A link in the store leads nowhere.
+    let (elsewhere, hex) = (world.folder.path().join("elsewhere"), Digest::of(b"y").hex());
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.join(&hex[..2])).unwrap();
+    let file = world.folder.path().join("y");
+    std::fs::write(&file, "y").unwrap();
+    assert!(put(&store, &Digest::of(b"y"), &file).is_err());
+    assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
+    let web = Server::start();
+    let below = body.strip_prefix(world.folder.path().join("store")).unwrap().display().to_string();
+    web.set(&format!("own/{below}"), [Answer::file("in a store")]);
+    let wrong = Server::start();
+    wrong.set(&below, [Answer::file("not at all")]);
+    let stores = [
+        vec![RemoteStore::new(world.folder.path(), "shared")],
+        vec![RemoteStore::new(world.folder.path(), "none"), RemoteStore::Web(web.url("own/"))],
+        vec![RemoteStore::Web(wrong.url("")), RemoteStore::Web(web.url("own"))],
+    ];
+    for stores in stores {
+        world.empty_store();
+        let mut options = world.options(recording.clone(), Unknown::Refuse);
+        options.stores = stores;
+        let recorder = Recorder::new(options).unwrap();
+        assert_eq!(recorder.fill(|_| ()).await, Vec::<String>::new());
+        assert_eq!(get(&recorder, "a").await.1, b"in a store");
+    }
+    world.empty_store();
+    let mut options = world.options(recording, Unknown::Refuse);
+    options.stores = vec![RemoteStore::Web(wrong.url(""))];
+    let recorder = Recorder::new(options).unwrap();
+    let missing = recorder.fill(|_| ()).await;
+    assert!(missing.len() == 1 && missing[0].contains("not to be had any more"), "{missing:?}");
+    let troubles = recorder.troubles();
+    assert!(troubles.len() == 1 && troubles[0].contains("under the name of sha256:"), "{troubles:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_used_is_told_once_and_asked_once() {
+    let world = World::new();
+    let (broken, good) = (Server::start(), world.folder.path().join("good"));
+    let store = pib_file::Folder::make(&good).unwrap();
+    let files: Vec<Digest> = ["a", "b", "c"].map(|text| Digest::of(text.as_bytes())).to_vec();
+    for (digest, text) in files.iter().zip(["a", "b", "c"]) {
+        let path = world.folder.path().join(text);
+        std::fs::write(&path, text).unwrap();
+        put(&store, digest, &path).unwrap();
+        broken.set(&crate::store::below(digest).to_string_lossy(), [Answer::status("403 Forbidden")]);
+    }
+    let list = || {
+        vec![
+            RemoteStore::new(world.folder.path(), "none"),
+            RemoteStore::Web(broken.url("")),
+            RemoteStore::new(world.folder.path(), "good"),
+        ]
+    };
+    let stores = Stores::new(list(), false).unwrap();
+    for digest in &files {
+        assert!(stores.take(digest, 1, world.folder.path()).await.unwrap().is_some());
+    }
+    let troubles = stores.troubles();
+    assert!(
+        troubles.len() == 2 && troubles.iter().all(|text| text.contains("cannot be used")),
+        "{troubles:?}"
+    );
+    assert!(troubles.iter().any(|text| text.contains("no such folder")), "{troubles:?}");
+    assert_eq!(broken.asked().len(), 1);
+    let offline = Stores::new(list(), true).unwrap();
+    assert!(offline.take(&files[0], 1, world.folder.path()).await.unwrap().is_some());
+    assert_eq!((offline.troubles().len(), broken.asked().len()), (1, 1));
+}
