@@ -112,8 +112,8 @@ impl Rendered {
         }
     }
 
-    /// Returns what the lock holds of the base, where its digest is part of that. The entry of an earlier pib learns what its base was asked for by, unless
-    /// the lock is not to change.
+    /// Returns what the lock holds of the base, where its digest is part of that. The entry of an earlier pib learns what its
+    /// base was asked for by, unless the lock is not to change.
     fn locked_base(&self, mode: LockMode) -> Option<LockedBase> {
         let wanted = self.wanted_base();
         let locked = self.packages.resolved.lock.base(wanted)?;
