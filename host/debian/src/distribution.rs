@@ -120,7 +120,7 @@ async fn find_suites(
     security: &[Mirror],
 ) -> Result<Option<Vec<Suite>>, DebianError> {
     let first = match Suite::open(context, main, release, release).await {
-        // Why it is not there is told by whoever needs its lists.
+        // The mirror does not have the release. The function that needs its lists reports that.
         Err(DebianError::Net(error)) if error.is_not_found() => return Ok(None),
         opened => opened?,
     };

@@ -118,7 +118,7 @@ impl Release {
     }
 }
 
-/// An index as a release lists it, for whoever has the release's text and needs not know who signed it.
+/// An index as a release lists it. Nothing here checks the release's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedIndex {
     /// The digest of the file.

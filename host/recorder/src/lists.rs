@@ -1,4 +1,4 @@
-//! What a caller tells of the signed lists of archives.
+//! How the recorder learns from its caller what the signed lists of archives say. It knows no form of them itself.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use pib_plan::id::Digest;
 /// How long is waited before a mirror is asked again that is being brought up to date. apt gives up after 30 seconds without
 /// an answer, and asks again by itself.
 pub const PAUSES: [Duration; 3] = [Duration::from_secs(4), Duration::from_secs(7), Duration::from_secs(10)];
+
 /// A file that a list names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {

@@ -219,8 +219,8 @@ impl Sources {
         self.registry(&self.registry_source(Some(name))?)?.check().await
     }
 
-    /// Reads those of these stages that are folders, so that they need not be waited for one by one. What is wrong with one
-    /// is told to whoever asks for it.
+    /// Reads those of these stages that are folders, several at the same time. An error in one of them is dropped here:
+    /// [`candidates`](Self::candidates) reads that folder again, and returns the error.
     pub async fn read_ahead(&self, stages: &[(StageName, SourceId)]) {
         let paths: Vec<_> = stages
             .iter()
