@@ -52,7 +52,9 @@ pub(crate) async fn serve(
 fn protocol() -> http1::Builder {
     let mut protocol = http1::Builder::new();
     // Some clients say that they are done sending as soon as they have asked.
-    protocol.timer(TokioTimer::new()).half_close(true);
+    // A part that keeps the head of an answer must not keep the time of its build with it: `Date` is left
+    // out, as it is left out of recordings.
+    protocol.timer(TokioTimer::new()).half_close(true).auto_date_header(false);
     protocol
 }
 
