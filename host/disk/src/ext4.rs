@@ -1,6 +1,6 @@
 //! Writes a tree as an ext4 file system, by mkext4.
 
-mod acl;
+pub(crate) mod acl;
 
 use std::collections::HashMap;
 use std::fs::File;

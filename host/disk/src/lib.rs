@@ -17,6 +17,7 @@
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `mbr` | the partition table |
+//! | `reading` | opens images: partition tables, FAT and ext4, without mounting |
 //! | `mounts` | compares what the image's files say of its partitions with those it gets |
 //!
 //! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
@@ -35,6 +36,7 @@ mod mounts;
 mod normalise;
 pub mod pax;
 mod read;
+mod reading;
 mod tree;
 
 pub use error::DiskError;
@@ -43,3 +45,7 @@ pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};
 pub use read::STEP;
+pub use reading::{
+    DiskImage, FileKind, FilesReader, FoundFilesystem, FoundPartition, Handle, Metadata, ReadingError,
+    TableKind, walk,
+};

@@ -25,6 +25,29 @@ pub(crate) fn on_disk(name: &str, value: &[u8]) -> Option<Result<Vec<u8>, String
     Some(Ok(out))
 }
 
+/// Returns an ACL as an attribute, of its form on disk; `None` where the attribute is no ACL.
+pub(crate) fn attribute(name: &str, disk: &[u8]) -> Option<Result<Vec<u8>, String>> {
+    if !["system.posix_acl_access", "system.posix_acl_default"].contains(&name) {
+        return None;
+    }
+    let malformed = || Some(Err(format!("its attribute {name} is no ACL")));
+    let Some((version, mut left)) = disk.split_at_checked(4) else { return malformed() };
+    if version != 1_u32.to_le_bytes() {
+        return malformed();
+    }
+    let mut out = 2_u32.to_le_bytes().to_vec();
+    while let [tag, high, ..] = *left {
+        let size = if NAMED.contains(&u16::from_le_bytes([tag, high])) { 8 } else { 4 };
+        let Some((entry, rest)) = left.split_at_checked(size) else { return malformed() };
+        out.extend(entry);
+        if size == 4 {
+            out.extend(u32::MAX.to_le_bytes());
+        }
+        left = rest;
+    }
+    Some(Ok(out))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +60,9 @@ mod tests {
             [&2_u32.to_le_bytes()[..], &entry(1, u32::MAX), &entry(2, 1234), &entry(16, u32::MAX)].concat();
         let disk = on_disk("system.posix_acl_access", &value).unwrap().unwrap();
         assert_eq!(disk, [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 6, 0, 0xd2, 4, 0, 0, 16, 0, 6, 0]);
+        assert_eq!(attribute("system.posix_acl_access", &disk), Some(Ok(value.clone())), "and back");
+        assert_eq!(attribute("user.x", &disk), None);
+        assert!(attribute("system.posix_acl_access", &disk[..10]).unwrap().is_err());
         assert_eq!(on_disk("user.x", &value), None);
         assert!(on_disk("system.posix_acl_default", &value[..10]).unwrap().is_err());
         assert!(on_disk("system.posix_acl_default", &[1; 12]).unwrap().is_err());
