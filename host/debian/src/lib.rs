@@ -16,6 +16,7 @@
 //! | `list_cache` | what is kept of indexes, so that choosing packages again takes a moment |
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
+//! | `installed` | the packages that a system has |
 //! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
 //! | `relay` | what is beside the program that starts commands where pib records what they fetch |
 //! | `companion`, `twins` | native tools for builds on another processor: making them, and which there are |
@@ -29,6 +30,7 @@ pub mod decompress;
 mod distribution;
 mod download;
 mod error;
+mod installed;
 mod keyring;
 mod list_cache;
 mod mirror;
@@ -52,6 +54,7 @@ pub use bootstrap::{
 };
 pub use companion::{CompanionRecipe, companion};
 pub use error::DebianError;
+pub use installed::{InstalledPackage, STATUS, installed};
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, past_archives, relay_key, write_relay};
 pub use release::{DatePolicy, ListedIndex, listed_index};

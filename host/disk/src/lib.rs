@@ -47,5 +47,5 @@ pub use listing::{Aspect, Difference, Listing, listing};
 pub use read::STEP;
 pub use reading::{
     DiskImage, FileKind, FilesReader, FoundFilesystem, FoundPartition, Handle, Metadata, ReadingError,
-    TableKind, walk,
+    TableKind, Visit, walk,
 };

@@ -11,6 +11,7 @@
 //! | `bases` | the root file systems that builds start from |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
+//! | `inspection` | looks into finished images |
 //! | `source` | where stages come from; the cache |
 
 pub mod author;
@@ -18,6 +19,7 @@ pub mod bases;
 pub mod cli;
 pub mod engine;
 pub mod hooks;
+pub mod inspection;
 pub mod ops;
 pub mod pipeline;
 pub mod project;

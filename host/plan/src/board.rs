@@ -29,7 +29,7 @@ const WATCHDOG_MAX_TIMEOUT: u32 = 0xf_ffff >> 16;
 ///
 /// Chips, cores and Wi-Fi are those of Raspberry Pi's own documentation (raspberrypi.com/documentation/computers:
 /// "Processors" and "Raspberry Pi hardware"). Of the Pi 2 there are two kinds, with BCM2836 and with BCM2837.
-pub const BOARDS: [Board; 7] = [
+pub const BOARDS: [Board; 12] = [
     Board {
         name: "rpi1",
         title: "Raspberry Pi 1",
@@ -65,6 +65,46 @@ pub const BOARDS: [Board; 7] = [
     Board {
         name: "rpi5",
         title: "Raspberry Pi 5",
+        archs: &[Arch::Arm64],
+        soc: Some("bcm2712"),
+        cpu: Some("cortex-a76"),
+        wifi: true,
+    },
+    Board {
+        name: "cm3",
+        title: "Compute Module 3",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("bcm2837"),
+        cpu: Some("cortex-a53"),
+        wifi: false,
+    },
+    Board {
+        name: "cm4",
+        title: "Compute Module 4",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("bcm2711"),
+        cpu: Some("cortex-a72"),
+        wifi: true,
+    },
+    Board {
+        name: "pi400",
+        title: "Raspberry Pi 400",
+        archs: &[Arch::Arm64, Arch::Armv7, Arch::Armv6],
+        soc: Some("bcm2711"),
+        cpu: Some("cortex-a72"),
+        wifi: true,
+    },
+    Board {
+        name: "cm5",
+        title: "Compute Module 5",
+        archs: &[Arch::Arm64],
+        soc: Some("bcm2712"),
+        cpu: Some("cortex-a76"),
+        wifi: true,
+    },
+    Board {
+        name: "pi500",
+        title: "Raspberry Pi 500",
         archs: &[Arch::Arm64],
         soc: Some("bcm2712"),
         cpu: Some("cortex-a76"),

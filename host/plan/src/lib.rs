@@ -5,6 +5,7 @@
 //! | [`id`] | names, digests and architectures, valid by construction |
 //! | [`size`] | numbers of bytes as people write them |
 //! | [`board`] | the boards and what runs on them |
+//! | [`boot`] | what the firmware reads until the kernel runs, and what would not start |
 //! | [`variable`] | the project variables that a part may read |
 //! | [`stage`] | what a stage says of itself |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
@@ -39,6 +40,7 @@
 pub mod assemble;
 pub mod base;
 pub mod board;
+pub mod boot;
 pub mod build_stage;
 pub mod config;
 pub mod credential;

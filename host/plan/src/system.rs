@@ -66,16 +66,26 @@ const BOTH: &[Arch] = &[Arch::Arm64, Arch::Armv7];
 
 /// The kernels of Debian that the bundled stages install, newest release first. A board that a release has no kernel for
 /// has no line: Debian is built for arm64 and armv7, and not for the armv6 of the first boards.
-pub const KERNELS: [Kernel; 10] = [
+pub const KERNELS: [Kernel; 20] = [
     kernel(TRIXIE, "rpi2", &[Arch::Armv7], Coverage::Whole),
     kernel(TRIXIE, "rpi3", BOTH, Coverage::Whole),
     kernel(TRIXIE, "rpi4", BOTH, Coverage::Whole),
     kernel(TRIXIE, "zero2w", BOTH, Coverage::Whole),
+    kernel(TRIXIE, "cm3", BOTH, Coverage::Whole),
+    kernel(TRIXIE, "cm4", BOTH, Coverage::Whole),
+    kernel(TRIXIE, "pi400", BOTH, Coverage::Whole),
+    kernel(TRIXIE, "cm5", &[Arch::Arm64], NO_TREE),
+    kernel(TRIXIE, "pi500", &[Arch::Arm64], NO_TREE),
     kernel(TRIXIE, "rpi5", &[Arch::Arm64], NO_RP1),
     kernel(BOOKWORM, "rpi2", &[Arch::Armv7], Coverage::Whole),
     kernel(BOOKWORM, "rpi3", BOTH, Coverage::Whole),
     kernel(BOOKWORM, "rpi4", BOTH, Coverage::Whole),
     kernel(BOOKWORM, "zero2w", BOTH, Coverage::Whole),
+    kernel(BOOKWORM, "cm3", BOTH, Coverage::Whole),
+    kernel(BOOKWORM, "cm4", BOTH, Coverage::Whole),
+    kernel(BOOKWORM, "pi400", BOTH, Coverage::Whole),
+    kernel(BOOKWORM, "cm5", &[Arch::Arm64], NO_TREE),
+    kernel(BOOKWORM, "pi500", &[Arch::Arm64], NO_TREE),
     kernel(BOOKWORM, "rpi5", &[Arch::Arm64], NO_TREE),
 ];
 

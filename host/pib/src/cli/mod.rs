@@ -6,12 +6,14 @@ mod build;
 mod cache;
 mod clean;
 mod completions;
+mod diff;
 mod doctor;
 mod export;
 mod failure;
 mod fetch;
 mod help;
 mod info;
+mod inspect;
 mod lock;
 mod new;
 mod options;
@@ -22,6 +24,7 @@ mod publish;
 mod push;
 mod remove;
 mod run;
+mod sbom;
 mod search;
 mod shell;
 mod signals;
@@ -101,6 +104,9 @@ enum Command {
     Shell(shell::Shell),
     Run(run::Run),
     Verify(verify::Verify),
+    Inspect(inspect::Inspect),
+    Diff(diff::Diff),
+    Sbom(sbom::Sbom),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -178,6 +184,9 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Shell(args) => shell::run(session, args).await.map(|code| exit.set(code)),
             Command::Run(args) => run::run(session, args).await.map(|code| exit.set(code)),
             Command::Verify(args) => verify::run(session, json, args).await,
+            Command::Inspect(args) => inspect::run(session, json, args).await,
+            Command::Diff(args) => diff::run(session, json, args).await,
+            Command::Sbom(args) => sbom::run(session, args).await,
             Command::Export(args) => export::run(session, json, args).await,
             Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,

@@ -43,6 +43,7 @@ pub(crate) mod resolve;
 pub(crate) mod resolve_all;
 pub(crate) mod secrets;
 pub(crate) mod settle;
+mod stage_packages;
 pub(crate) mod stores;
 pub(crate) mod vendored;
 
@@ -54,9 +55,10 @@ pub(crate) use packages::{Packages, fetch};
 pub(crate) use provenance::Statement;
 pub(crate) use render::{Rendered, render};
 pub use report::BuildReport;
-pub(crate) use report::{image_path, provenance_of, report, up_to_date};
+pub(crate) use report::{image_path, provenance_of, report, report_of, up_to_date};
 pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use settle::{settle, settle_as_recorded};
+pub(crate) use stage_packages::StagePackages;
 
 use crate::project::{Error, Project, Session, logs};
 

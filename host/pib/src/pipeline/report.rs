@@ -14,7 +14,7 @@ use super::job::Built;
 use super::records::Records;
 use super::{NoCache, StageOptions, Statement, compress, connection, edition, origin};
 use crate::engine::Loss;
-use crate::project::{Error, Session, TargetFolder, blocking, files};
+use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
 
@@ -224,8 +224,7 @@ fn extension(compress: Compression) -> &'static str {
 }
 
 /// Returns where the image of a project is, in the form that its manifest asks for.
-pub(crate) fn image_path(based: &Based) -> PathBuf {
-    let project = based.rendered.packages.project();
+pub(crate) fn image_path(project: &Project) -> PathBuf {
     let name =
         format!("{}.{}", project.manifest.project.file_stem(), extension(project.manifest.image.compress));
     project.target.path().join(name)
@@ -233,9 +232,19 @@ pub(crate) fn image_path(based: &Based) -> PathBuf {
 
 /// Returns where the provenance of an image is: beside it.
 pub(crate) fn provenance_of(image: &Path) -> PathBuf {
+    image.with_file_name(format!("{}{PROVENANCE}", stem_of(image)))
+}
+
+/// Returns where the report of an image's build is: beside it.
+pub(crate) fn report_of(image: &Path) -> PathBuf {
+    image.with_file_name(format!("{}.json", stem_of(image)))
+}
+
+/// Returns what the names of an image's files begin with.
+fn stem_of(image: &Path) -> String {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     let stem = FORMS.iter().find_map(|form| name.strip_suffix(extension(*form))?.strip_suffix('.'));
-    image.with_file_name(format!("{}{PROVENANCE}", stem.unwrap_or(&name)))
+    stem.unwrap_or(&name).to_owned()
 }
 
 /// Takes the root file system out of the engine and writes the image.

@@ -16,6 +16,7 @@ use crate::bases::BaseError;
 use crate::engine::EngineError;
 use crate::engine::binfmt_misc::BinfmtError;
 use crate::hooks::HookError;
+use crate::inspection::InspectionError;
 use crate::source::SourceError;
 use crate::source::git::GitError;
 use pib_debian::DebianError;
@@ -236,6 +237,19 @@ pub enum Error {
         /// What to do next.
         #[help]
         help: String,
+    },
+    /// An image cannot be looked into.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Inspection(#[from] InspectionError),
+    /// An image would not start.
+    #[error("`{}` would not start on the board {board}", image.display())]
+    #[diagnostic(help("What is wrong is listed above, for each model of the board."))]
+    Unbootable {
+        /// The image.
+        image: PathBuf,
+        /// The board.
+        board: String,
     },
     /// Two builds with nothing cached differ.
     #[error("two builds with nothing cached differ in {} of their files and folders{}", all, listed(.files, *.all))]

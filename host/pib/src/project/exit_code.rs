@@ -48,6 +48,7 @@ impl Error {
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
             Self::Disk(_) => 7,
             Self::Irreproducible { .. } => 10,
+            Self::Inspection(_) | Self::Unbootable { .. } => 7,
             Self::BaseOffline | Self::Unverified { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),

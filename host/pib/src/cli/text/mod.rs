@@ -4,6 +4,7 @@ mod author;
 mod browse;
 mod build;
 mod graph;
+mod inspection;
 mod machine;
 mod stages;
 

@@ -34,7 +34,7 @@ const LAYERS: [&[&str]; 5] = [
     &["ops"],
     &["pipeline", "author"],
     &["project"],
-    &["source", "hooks", "engine", "bases", "ui"],
+    &["source", "hooks", "engine", "bases", "inspection", "ui"],
 ];
 
 fn root() -> PathBuf {

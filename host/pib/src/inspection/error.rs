@@ -1,0 +1,60 @@
+//! Why an image could not be looked into.
+
+use std::path::PathBuf;
+
+use pib_disk::ReadingError;
+use pib_plan::size::ByteSize;
+
+/// Says why an image could not be looked into.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum InspectionError {
+    /// The file cannot be opened.
+    #[error("could not open the image `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The compressed file cannot be unpacked.
+    #[error("could not unpack the image `{}`", path.display())]
+    #[diagnostic(help(
+        "It has to be a whole image; unpacked it takes its full size in the folder for temporary files."
+    ))]
+    Unpack {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The compressed file is larger than any card.
+    #[error("the image `{}` has more than {} when unpacked", path.display(), ByteSize(*limit))]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is unpacked.
+        limit: u64,
+    },
+    /// The image cannot be read.
+    #[error("could not read the image `{}`", path.display())]
+    Reading {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ReadingError,
+    },
+    /// A text in it is not what it should be.
+    #[error("the image `{}` has a file `{file}` that cannot be read", path.display())]
+    Content {
+        /// The image.
+        path: PathBuf,
+        /// The file in it.
+        file: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,25 @@
+//! Looks into finished images, also those that pib did not make, without mounting them.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `opened` | opens an image, unpacked where it is compressed, and finds the system in it |
+//! | `bill` | writes its bill of materials |
+//! | `boot_files` | reads what the boot chain's check asks for |
+//! | `system` | what the system in it consists of |
+//! | `changes` | what differs between two of them |
+//! | `licence` | the licences of a package, by its file `copyright` |
+//! | `error` | why an image could not be looked into |
+
+mod bill;
+mod boot_files;
+mod changes;
+mod error;
+mod licence;
+mod opened;
+mod system;
+
+pub use bill::{BillFormat, BillOfMaterials, BillSubject};
+pub use changes::{Change, Changes, PackageChange, changes};
+pub use error::InspectionError;
+pub use opened::OpenedImage;
+pub use system::{PackageContent, SpecialFile, SystemContent};

@@ -1,0 +1,273 @@
+//! What the system in an image consists of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use pib_debian::InstalledPackage;
+use pib_disk::{FileKind, FilesReader, Metadata, walk};
+use pib_plan::id::Digest;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::error::InspectionError;
+use super::licence;
+use super::opened::OpenedImage;
+
+/// What a system consists of.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SystemContent {
+    /// What the system calls itself, by `os-release`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The distribution's short name, by `os-release`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// How many files, folders and other entries it has.
+    pub entries: u64,
+    /// How many bytes its files have; a file with several names counts once.
+    pub bytes: u64,
+    /// The bytes in each folder of the root and below it.
+    pub folders: BTreeMap<String, u64>,
+    /// Its packages, sorted by name.
+    pub packages: Vec<PackageContent>,
+    /// Files that give whoever runs them more rights: setuid, setgid, or capabilities.
+    pub privileged: Vec<SpecialFile>,
+    /// Units of systemd that are started, by the links in `/etc/systemd/system`.
+    pub services: Vec<String>,
+    /// Everything in it, for comparisons.
+    #[serde(skip)]
+    pub(super) files: BTreeMap<String, FileFacts>,
+}
+
+/// A package of a system.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PackageContent {
+    /// What dpkg knows of it.
+    #[serde(flatten)]
+    pub package: InstalledPackage,
+    /// The bytes that its files have in the image.
+    pub bytes: u64,
+    /// Its licences, as its file `copyright` names them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub licences: Vec<String>,
+}
+
+/// A file that gives rights.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SpecialFile {
+    /// Its path.
+    pub path: String,
+    /// `setuid`, `setgid` or `capabilities`.
+    pub right: &'static str,
+    /// The user and the group.
+    pub owner: (u32, u32),
+}
+
+/// What is compared of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileFacts {
+    pub(super) metadata: Metadata,
+    pub(super) digest: Option<Digest>,
+}
+
+/// The largest text that is read.
+const MAX_TEXT: u64 = 64 << 20;
+
+impl OpenedImage {
+    /// Reads the system in the image; none where there is no root file system. With `digests` all of its files are read.
+    ///
+    /// # Errors
+    /// When something of it cannot be read.
+    pub fn system(&self, digests: bool) -> Result<Option<SystemContent>, InspectionError> {
+        let Some(root) = self.root()? else { return Ok(None) };
+        let mut files = self.files(root)?;
+        let mut found = collect(&mut *files, "", digests).map_err(|error| self.fail(error))?;
+        // What is mounted from other partitions is a part of the system.
+        for (partition, mount) in self.mounts(&mut *files)? {
+            let mut mounted = self.files(partition)?;
+            found.extend(collect(&mut *mounted, &mount, digests).map_err(|error| self.fail(error))?);
+        }
+        let packages = self.packages(&mut *files, &found)?;
+        let release = self.text(&mut *files, "/etc/os-release")?.unwrap_or_default();
+        let value = |key: &str| {
+            let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.map(|value| value.trim_matches('"').to_owned())
+        };
+        let hostname = self.text(&mut *files, "/etc/hostname")?.map(|text| text.trim().to_owned());
+        Ok(Some(SystemContent {
+            name: value("PRETTY_NAME"),
+            id: value("ID"),
+            hostname: hostname.filter(|name| !name.is_empty()),
+            entries: found.len() as u64,
+            bytes: bytes(&found, |_| true),
+            folders: folders(&found),
+            packages,
+            privileged: privileged(&found),
+            services: services(&found),
+            files: found,
+        }))
+    }
+
+    /// Returns the partitions that the system's fstab mounts, with where.
+    fn mounts(
+        &self,
+        files: &mut dyn FilesReader,
+    ) -> Result<Vec<(&pib_disk::FoundPartition, String)>, InspectionError> {
+        let fstab = self.text(files, "/etc/fstab")?.unwrap_or_default();
+        let mut found = Vec::new();
+        for line in fstab.lines().filter(|line| !line.trim_start().starts_with('#')) {
+            let mut fields = line.split_whitespace();
+            let (Some(device), Some(mount)) = (fields.next(), fields.next()) else { continue };
+            let is_it = |partition: &&pib_disk::FoundPartition| match device.split_once('=') {
+                Some(("LABEL", label)) => partition.label.as_deref() == Some(label),
+                Some(("UUID", uuid)) => partition.uuid.as_deref() == Some(uuid),
+                Some(("PARTUUID", uuid)) => partition.partuuid == uuid,
+                _ => device == format!("/dev/mmcblk0p{}", partition.number),
+            };
+            if mount != "/"
+                && mount.starts_with('/')
+                && let Some(partition) = self.disk().partitions().iter().find(is_it)
+                && self.disk().files(partition.number).is_ok()
+            {
+                found.push((partition, mount.trim_end_matches('/').to_owned()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn text(&self, files: &mut dyn FilesReader, path: &str) -> Result<Option<String>, InspectionError> {
+        if files.find(path).map_err(|error| self.fail(error))?.is_none() {
+            return Ok(None);
+        }
+        let bytes = files.read(path, MAX_TEXT).map_err(|error| self.fail(error))?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Returns the packages with what their files have, and their licences.
+    fn packages(
+        &self,
+        files: &mut dyn FilesReader,
+        found: &BTreeMap<String, FileFacts>,
+    ) -> Result<Vec<PackageContent>, InspectionError> {
+        let content = |source: io::Error| InspectionError::Content {
+            path: self.path().to_owned(),
+            file: pib_debian::STATUS.to_owned(),
+            source,
+        };
+        let Some(status) = self.text(files, pib_debian::STATUS)? else { return Ok(Vec::new()) };
+        let mut packages = Vec::new();
+        for package in pib_debian::installed(status.as_bytes()).map_err(content)? {
+            let info = "/var/lib/dpkg/info";
+            let with_arch = format!("{info}/{}:{}.list", package.name, package.arch);
+            let list = match self.text(files, &with_arch)? {
+                Some(list) => Some(list),
+                None => self.text(files, &format!("{info}/{}.list", package.name))?,
+            };
+            let bytes = list.unwrap_or_default().lines().filter_map(|path| size(found, path)).sum();
+            let copyright = self.text(files, &format!("/usr/share/doc/{}/copyright", package.name))?;
+            let licences = copyright.as_deref().map(licence::licences).unwrap_or_default();
+            packages.push(PackageContent { package, bytes, licences });
+        }
+        packages.sort_by(|one, other| one.package.name.cmp(&other.package.name));
+        Ok(packages)
+    }
+}
+
+/// Returns the size of a package's file. Packages have files below `/bin`, `/lib` and `/sbin`, which lead into `/usr`.
+fn size(found: &BTreeMap<String, FileFacts>, path: &str) -> Option<u64> {
+    let facts = found.get(path).or_else(|| found.get(&format!("/usr{path}")))?;
+    (facts.metadata.kind == FileKind::File)
+        .then_some(facts.metadata.size / u64::from(facts.metadata.links.max(1)))
+}
+
+/// Returns all entries of a file system by their paths in the system.
+fn collect(
+    files: &mut dyn FilesReader,
+    mount: &str,
+    digests: bool,
+) -> Result<BTreeMap<String, FileFacts>, pib_disk::ReadingError> {
+    let mut found = BTreeMap::new();
+    walk(files, &mut |files, path, entry, metadata| {
+        let digest = match metadata.kind {
+            FileKind::File if digests => {
+                let mut hasher = Hasher(Sha256::new());
+                files.copy_entry(entry, &mut hasher, u64::MAX)?;
+                Some(Digest::from_bytes(hasher.0.finalize().into()))
+            }
+            _ => None,
+        };
+        found.insert(format!("{mount}{path}"), FileFacts { metadata: metadata.clone(), digest });
+        Ok::<_, pib_disk::ReadingError>(())
+    })?;
+    Ok(found)
+}
+
+struct Hasher(Sha256);
+
+impl io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns the bytes of the files that are wanted. What has several names is shared out among them.
+fn bytes(found: &BTreeMap<String, FileFacts>, wanted: impl Fn(&str) -> bool) -> u64 {
+    let files = found.iter().filter(|(path, facts)| facts.metadata.kind == FileKind::File && wanted(path));
+    files.map(|(_, facts)| facts.metadata.size / u64::from(facts.metadata.links.max(1))).sum()
+}
+
+/// Returns the bytes in each folder of the root, and in each of `/usr` and `/var`.
+fn folders(found: &BTreeMap<String, FileFacts>) -> BTreeMap<String, u64> {
+    let mut sizes = BTreeMap::new();
+    for (path, facts) in found.iter().filter(|(_, facts)| facts.metadata.kind == FileKind::File) {
+        let mut names = path.split('/').skip(1);
+        let first = names.next().unwrap_or_default();
+        let folder = match (first, names.next(), names.next()) {
+            ("usr" | "var", Some(second), Some(_)) => format!("/{first}/{second}"),
+            (_, Some(_), _) => format!("/{first}"),
+            _ => "/".to_owned(),
+        };
+        *sizes.entry(folder).or_default() += facts.metadata.size / u64::from(facts.metadata.links.max(1));
+    }
+    sizes
+}
+
+fn privileged(found: &BTreeMap<String, FileFacts>) -> Vec<SpecialFile> {
+    let mut files = Vec::new();
+    for (path, FileFacts { metadata, .. }) in found {
+        if metadata.kind != FileKind::File {
+            continue;
+        }
+        let owner = (metadata.uid, metadata.gid);
+        let rights = [
+            ("setuid", metadata.mode & 0o4000 != 0),
+            ("setgid", metadata.mode & 0o2000 != 0),
+            ("capabilities", metadata.xattrs.contains_key("security.capability")),
+        ];
+        for (right, _) in rights.into_iter().filter(|(_, has)| *has) {
+            files.push(SpecialFile { path: path.clone(), right, owner });
+        }
+    }
+    files
+}
+
+/// Returns the units that `systemctl enable` linked into a target: services, sockets, timers and others.
+fn services(found: &BTreeMap<String, FileFacts>) -> Vec<String> {
+    let links = found.iter().filter(|(_, facts)| matches!(facts.metadata.kind, FileKind::Symlink(_)));
+    let units = links.filter_map(|(path, _)| {
+        let (target, unit) = path.strip_prefix("/etc/systemd/system/")?.split_once('/')?;
+        (target.ends_with(".wants") || target.ends_with(".requires")).then(|| unit.to_owned())
+    });
+    units.collect::<BTreeSet<_>>().into_iter().collect()
+}
