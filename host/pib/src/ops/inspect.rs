@@ -92,7 +92,7 @@ impl Subject {
                 foreign_root: manifest.image.layout.foreign_root,
             });
         };
-        Ok(Self { path: session.cwd.join(image), board: options.board.clone(), foreign_root: true })
+        Ok(Self { path: session.cwd.join(image), board: options.board.clone(), foreign_root: false })
     }
 }
 

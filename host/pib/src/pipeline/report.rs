@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::based::Based;
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, Statement, compress, connection, edition, origin};
+use super::{NoCache, StageOptions, Statement, boot_check, compress, connection, edition, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
@@ -262,8 +262,10 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     let output =
         target.output(&name).map_err(|error| Error::io("write", target.path().join(&name), error))?;
     let (reporter, compression) = (session.reporter.clone(), image.compress);
+    let board = built.based.rendered.packages.project().manifest.project.board.clone();
     let image = blocking::read(tree, move |tree| -> Result<NewImage, Error> {
         let NewImage { info, file } = pib_disk::write_image(tree, &layout, &identity, &output, &*reporter)?;
+        boot_check::check(file.as_file(), &file.path(), &board, layout.foreign_root, &*reporter)?;
         Ok(NewImage { info, file: compress::compress(file, compression, &*reporter)? })
     })
     .await?
