@@ -61,7 +61,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, or a link is in the way in the project, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
-7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, \
+7 the image cannot be written or read, or would not start, 8 a download, or the check of its digest or signature, failed, \
 9 the project asks for what you have not allowed it, 10 two builds of --check differ, 130 interrupted.";
 
 #[derive(Debug, Args)]
