@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pib_debian::decompress::{self, Format};
 use pib_disk::{DiskImage, FilesReader, FoundFilesystem, FoundPartition, ReadingError};
@@ -20,24 +22,27 @@ const MAX_UNPACKED: u64 = 2 << 40;
 pub struct OpenedImage {
     path: PathBuf,
     disk: DiskImage,
+    /// Raised when nobody waits for what is read any more.
+    stopped: Arc<AtomicBool>,
 }
 
 impl OpenedImage {
     /// Opens an image, also one that is compressed with gzip, xz or zstd: that is unpacked into a temporary file first.
     ///
     /// # Errors
-    /// When there is no such file, it cannot be unpacked, or its partition table is damaged.
-    pub fn open(path: &Path) -> Result<Self, InspectionError> {
+    /// When there is no such file, it cannot be unpacked, or its partition table is damaged. Raising `stopped` makes what
+    /// is being read an error.
+    pub fn open(path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
         let fail = |source| InspectionError::Open { path: path.to_owned(), source };
         let file = pib_file::open(path).map_err(fail)?;
-        Self::of(file, path)
+        Self::of(file, path, stopped)
     }
 
     /// Takes an image that is open already; `path` is what to call it.
     ///
     /// # Errors
     /// When it cannot be unpacked, or its partition table is damaged.
-    pub fn of(mut file: File, path: &Path) -> Result<Self, InspectionError> {
+    pub fn of(mut file: File, path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
         let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
         let mut start = Vec::new();
         file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
@@ -49,12 +54,12 @@ impl OpenedImage {
                 let mut decoder =
                     decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
                 let to = tempfile::tempfile().map_err(unpack)?;
-                copy_sparse(&mut *decoder, &to, path)?;
+                copy_sparse(&mut *decoder, &to, path, &stopped)?;
                 to
             }
         };
         let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
-        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)? })
+        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)?, stopped })
     }
 
     /// Returns the file's path.
@@ -65,6 +70,11 @@ impl OpenedImage {
     /// Returns the image.
     pub fn disk(&self) -> &DiskImage {
         &self.disk
+    }
+
+    /// Returns what is raised when nobody waits any more.
+    pub(super) fn stopped(&self) -> &AtomicBool {
+        &self.stopped
     }
 
     /// Returns the error for something in it that could not be read.
@@ -104,7 +114,12 @@ impl OpenedImage {
 }
 
 /// Copies a stream into a file, with holes where there are zeros.
-fn copy_sparse(from: &mut dyn std::io::Read, mut to: &File, path: &Path) -> Result<(), InspectionError> {
+fn copy_sparse(
+    from: &mut dyn std::io::Read,
+    mut to: &File,
+    path: &Path,
+    stopped: &AtomicBool,
+) -> Result<(), InspectionError> {
     let fail = |source| InspectionError::Unpack { path: path.to_owned(), source };
     let mut buffer = vec![0; 1 << 16];
     let mut size = 0;
@@ -115,6 +130,9 @@ fn copy_sparse(from: &mut dyn std::io::Read, mut to: &File, path: &Path) -> Resu
                 0 => break,
                 read => filled += read,
             }
+        }
+        if stopped.load(Ordering::Relaxed) {
+            return Err(fail(std::io::Error::other("stopped by the user")));
         }
         if filled == 0 {
             return to.set_len(size).map_err(fail);

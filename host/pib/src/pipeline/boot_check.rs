@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use pib_event::{Reporter, ReporterExt as _};
 use pib_plan::boot::chain::Chain;
@@ -22,7 +23,7 @@ pub(super) fn check(
     reporter: &dyn Reporter,
 ) -> Result<(), InspectionError> {
     let file = image.try_clone().map_err(|source| InspectionError::Open { path: path.to_owned(), source })?;
-    let chains = OpenedImage::of(file, path)?.chains(board, foreign_root);
+    let chains = OpenedImage::of(file, path, Arc::default())?.chains(board, foreign_root);
     for warning in warnings(&chains) {
         reporter.warn(warning);
     }
