@@ -22,10 +22,15 @@
 //! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
 //! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
 
+mod blocks;
+mod bmap;
+mod compress;
+mod device;
 mod error;
 mod export;
 mod ext4;
 mod fat;
+mod flash;
 mod identity;
 mod image;
 mod listing;
@@ -37,8 +42,12 @@ pub mod pax;
 mod read;
 mod tree;
 
+pub use bmap::{BlockMap, BlockMapError, Checksum, MAX_BLOCK_MAP, MappedRange};
+pub use compress::compress;
+pub use device::{BlockDevice, Device};
 pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
+pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, flash};
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};
