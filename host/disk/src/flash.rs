@@ -15,7 +15,7 @@ mod verify;
 mod write;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use pib_event::{Reporter, ReporterExt as _};
@@ -26,7 +26,7 @@ pub use source::ImageSource;
 
 use crate::bmap::BlockMap;
 use crate::device::{Buffer, Device};
-use read::{Bounds, Pipe, read};
+use read::{Bounds, Piece, Pipe, read};
 use verify::verify;
 use write::Writer;
 
@@ -156,17 +156,10 @@ fn write_body(
             read(source, map, bounds, &pipe)
         });
         let reading = reading.map_err(FlashError::Thread)?;
-        for mut piece in pieces {
-            if stopped.load(Ordering::Relaxed) {
-                return Err(FlashError::Stopped);
-            }
-            writer.take(&mut piece)?;
-            progress.moved(piece.length as u64);
-            // Nobody takes the last ones.
-            _ = send_buffer.try_send(piece.buffer);
-        }
+        // Both ends go with it, also where it fails: the thread that reads waits for neither then.
+        let taken = take_all(pieces, send_buffer, writer, stopped, &mut progress);
         let size = match reading.join() {
-            Ok(outcome) => outcome?,
+            Ok(outcome) => taken.and(outcome)?,
             Err(_) => return Err(FlashError::Thread(std::io::Error::other("it ended early"))),
         };
         if stopped.load(Ordering::Relaxed) {
@@ -174,6 +167,25 @@ fn write_body(
         }
         Ok((size, progress.done))
     })
+}
+
+fn take_all(
+    pieces: Receiver<Piece>,
+    buffers: SyncSender<Buffer>,
+    writer: &mut Writer<'_>,
+    stopped: &AtomicBool,
+    progress: &mut Progress<'_>,
+) -> Result<(), FlashError> {
+    for mut piece in pieces {
+        if stopped.load(Ordering::Relaxed) {
+            return Err(FlashError::Stopped);
+        }
+        writer.take(&mut piece)?;
+        progress.moved(piece.length as u64);
+        // Nobody takes the last ones.
+        _ = buffers.try_send(piece.buffer);
+    }
+    Ok(())
 }
 
 fn verify_body(

@@ -10,6 +10,7 @@ mod doctor;
 mod export;
 mod failure;
 mod fetch;
+mod flash;
 mod help;
 mod info;
 mod lock;
@@ -58,7 +59,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, or a link is in the way in the project, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
-7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, \
+7 the image cannot be written to its file or a device, 8 a download, or the check of its digest or signature, failed, \
 9 the project asks for what you have not allowed it, 10 two builds of --check differ, 130 interrupted.";
 
 #[derive(Debug, Args)]
@@ -101,6 +102,7 @@ enum Command {
     Shell(shell::Shell),
     Run(run::Run),
     Verify(verify::Verify),
+    Flash(flash::Flash),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -178,6 +180,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Shell(args) => shell::run(session, args).await.map(|code| exit.set(code)),
             Command::Run(args) => run::run(session, args).await.map(|code| exit.set(code)),
             Command::Verify(args) => verify::run(session, json, args).await,
+            Command::Flash(args) => flash::run(session, json, args).await,
             Command::Export(args) => export::run(session, json, args).await,
             Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,

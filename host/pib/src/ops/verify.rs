@@ -52,7 +52,10 @@ pub async fn verify(
             });
         }
     };
-    let path = image.map_or_else(|| pipeline::image_path(&based), |path| session.cwd.join(path));
+    let path = image.map_or_else(
+        || pipeline::image_path(based.rendered.packages.project()),
+        |path| session.cwd.join(path),
+    );
     session.reporter.started(STEP, "Reading the image");
     let fail = |error| Error::io("read", &path, error);
     let file = pib_file::open(&path).map_err(fail)?;

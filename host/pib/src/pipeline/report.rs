@@ -14,7 +14,7 @@ use super::job::Built;
 use super::records::Records;
 use super::{NoCache, StageOptions, Statement, compress, connection, edition, origin};
 use crate::engine::Loss;
-use crate::project::{Error, Session, TargetFolder, blocking, files};
+use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
 
@@ -232,8 +232,7 @@ fn extension(compress: Compression) -> &'static str {
 }
 
 /// Returns where the image of a project is, in the form that its manifest asks for.
-pub(crate) fn image_path(based: &Based) -> PathBuf {
-    let project = based.rendered.packages.project();
+pub(crate) fn image_path(project: &Project) -> PathBuf {
     let name =
         format!("{}.{}", project.manifest.project.file_stem(), extension(project.manifest.image.compress));
     project.target.path().join(name)
