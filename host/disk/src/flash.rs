@@ -7,7 +7,7 @@
 
 mod error;
 mod marker;
-mod read;
+mod pieces;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -26,7 +26,7 @@ pub use source::ImageSource;
 
 use crate::bmap::BlockMap;
 use crate::device::{Buffer, Device};
-use read::{Bounds, Piece, Pipe, read};
+use pieces::{Bounds, Piece, Pipe, read};
 use verify::verify;
 use write::Writer;
 

@@ -17,10 +17,14 @@
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `mbr` | the partition table |
+//! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
+//! | `compress` | compresses an image on all cores, so that a reader can begin in the middle |
+//! | `device` | a card or a disk: the trait, and the real one |
+//! | `flash` | writes an image to a device and reads it back |
 //! | `mounts` | compares what the image's files say of its partitions with those it gets |
 //!
 //! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
-//! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
+//! one; file contents are never in memory; a device has a partition table only where it holds the whole image.
 
 mod blocks;
 mod bmap;

@@ -40,12 +40,14 @@ pub enum FlashError {
     },
     /// What was fetched has another digest.
     #[error("the image has the digest {found}, and {expected} was asked for")]
-    #[diagnostic(help("Nothing can boot from the device now. Fetch the image again, or correct --digest."))]
+    #[diagnostic(help("{}Fetch the image again, or correct --digest.", nothing_boots(*is_written)))]
     Digest {
         /// The digest that was given.
         expected: Digest,
         /// The digest of what arrived.
         found: Digest,
+        /// Whether something was written to the device before that was known.
+        is_written: bool,
     },
     /// The image does not fit on the device.
     #[error("the image has {} and the device only {}", size_text(*image), ByteSize(*device))]
@@ -90,6 +92,10 @@ pub enum FlashError {
     /// The threads of this machine gave out.
     #[error("could not start what reads the image")]
     Thread(#[source] io::Error),
+}
+
+fn nothing_boots(is_written: bool) -> &'static str {
+    if is_written { "Nothing can boot from the device now. " } else { "Nothing was written. " }
 }
 
 fn size_text(size: Option<u64>) -> String {

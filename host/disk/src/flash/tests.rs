@@ -236,6 +236,11 @@ fn what_is_marked_as_written_is_not_written_again_unless_the_image_is_another() 
     let flashed = run(&again, plain(&image), &options(Some(&map))).unwrap();
     assert!(flashed.resumed.is_some_and(|position| position >= 4 << 20), "{flashed:?}");
     assert!(flashed.written < map.mapped_bytes() && holds(&again, &image, Some(&map)));
+    // What the marker promises is compared all the same.
+    let changed = device.with(Fault::None);
+    changed.bytes()[(3 << 20) + 3] ^= 1;
+    run(&changed, stream(&image), &options(Some(&map))).unwrap();
+    assert!(holds(&changed, &image, Some(&map)));
     let other = device.with(Fault::None);
     let flashed = run(&other, plain(&image), &options(None)).unwrap();
     assert_eq!(flashed.resumed, None);
@@ -280,7 +285,8 @@ fn an_image_that_is_not_what_was_asked_for_leaves_nothing_that_boots() {
         assert!(!boots(&device));
     }
     let device = Fake::new(16 << 20, Fault::None);
-    let refuse = || Err(FlashError::Digest { expected: Digest::of(b"a"), found: Digest::of(b"b") });
+    let refuse =
+        || Err(FlashError::Digest { expected: Digest::of(b"a"), found: Digest::of(b"b"), is_written: true });
     let options = options(None);
     let stopped = AtomicBool::new(false);
     assert!(flash(&device, stream(&image), &options, &refuse, &stopped, &Silent).is_err() && !boots(&device));

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileExt as _;
 
 use super::BLOCK;
 use super::error::FlashError;
-use super::read::{BlockDigest, digests};
+use super::pieces::{BlockDigest, digests};
 use super::source::ImageSource;
 use crate::device::{Buffer, Device};
 

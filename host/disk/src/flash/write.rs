@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::error::FlashError;
 use super::marker::{MARKER, Marker};
-use super::read::Piece;
+use super::pieces::Piece;
 use super::verify::{Expected, read_back};
 use super::{BLOCK, CHUNK, FlashOptions, HEAD};
 use crate::device::{Buffer, Device};
@@ -40,6 +40,8 @@ impl<'a> Writer<'a> {
         read_back(device, block.head_mut(MARKER), 0)?;
         let found = Marker::parse(block.head(MARKER));
         let own = found.filter(|marker| marker.image == options.identity);
+        let resumed = own.filter(|_| !options.delta).map_or(0, |marker| marker.position);
+        let compares = options.delta || resumed > 0;
         Ok(Self {
             device,
             options,
@@ -47,8 +49,8 @@ impl<'a> Writer<'a> {
             block,
             head: vec![0; usize::try_from(HEAD.min(device.size())).unwrap_or(MARKER)],
             head_ranges: Vec::new(),
-            held: Buffer::new(if options.delta { CHUNK } else { 0 }),
-            resumed: own.filter(|_| !options.delta).map_or(0, |marker| marker.position),
+            held: Buffer::new(if compares { CHUNK } else { 0 }),
+            resumed,
             expected: Vec::new(),
             written: 0,
             synced: Instant::now(),
@@ -65,13 +67,13 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let digests = std::mem::take(&mut piece.digests);
-        if self.options.delta {
+        // What an earlier run wrote is compared, not believed: it may have been given another image by the same name, whose
+        // digest was not known to be wrong by then.
+        if self.options.delta || offset + length as u64 <= self.resumed {
             return self.write_what_differs(piece, &digests);
         }
-        if offset + length as u64 > self.resumed {
-            self.mark_first(offset.min(self.resumed))?;
-            self.write(piece.buffer.head(length), offset)?;
-        }
+        self.mark_first(offset)?;
+        self.write(piece.buffer.head(length), offset)?;
         self.expected.push(Expected { offset, length, digests });
         self.mark_sometimes(offset + length as u64)
     }

@@ -63,7 +63,7 @@ impl Download {
         let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
             Some(found) if found == self.expected => Ok(()),
-            Some(found) => Err(FlashError::Digest { expected: self.expected, found }),
+            Some(found) => Err(FlashError::Digest { expected: self.expected, found, is_written: true }),
             None => Err(FlashError::Image {
                 offset: 0,
                 source: io::Error::other("more follows after its end, which no digest covers"),

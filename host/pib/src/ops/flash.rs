@@ -203,6 +203,8 @@ impl Ready {
             ));
         }
         let rate = |bytes: u64, time: Duration| (bytes as f64 / time.as_secs_f64().max(0.001)) as u64;
+        let verified =
+            if request.delta || flashed.resumed.is_some() { flashed.written } else { flashed.mapped };
         Ok(FlashReport {
             image: name,
             device: path,
@@ -215,7 +217,7 @@ impl Ready {
             write_seconds: flashed.write_time.as_secs_f64(),
             verify_seconds: flashed.verify_time.map(|time| time.as_secs_f64()),
             write_rate: rate(flashed.written, flashed.write_time),
-            verify_rate: flashed.verify_time.map(|time| rate(flashed.mapped, time)),
+            verify_rate: flashed.verify_time.filter(|time| !time.is_zero()).map(|time| rate(verified, time)),
         })
     }
 }
@@ -274,7 +276,7 @@ async fn open(
             let found = Digest::from_bytes(blocking::read(reader, pib_file::sha256).await?.map_err(fail)?);
             session.reporter.finished("digest", false);
             if let Some(expected) = request.digest.filter(|expected| *expected != found) {
-                let source = Box::new(FlashError::Digest { expected, found });
+                let source = Box::new(FlashError::Digest { expected, found, is_written: false });
                 return Err(Error::Flash { device: request.device.clone(), source });
             }
             // With a map other blocks are written than without, so it is part of what is being written.
