@@ -7,6 +7,7 @@
 
 mod error;
 mod marker;
+mod options;
 mod pieces;
 mod source;
 #[cfg(test)]
@@ -19,23 +20,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use pib_event::{Reporter, ReporterExt as _};
-use pib_plan::id::Digest;
 
 pub use error::FlashError;
+pub use options::FlashOptions;
 pub use source::ImageSource;
 
-use crate::bmap::BlockMap;
 use crate::device::{Buffer, Device};
-use pieces::{Bounds, Piece, Pipe, read};
+use options::CHUNK;
+use pieces::{Bounds, Chunk, Pipe, read};
 use verify::verify;
 use write::Writer;
 
-/// How much is written at once, in bytes.
-const CHUNK: usize = 4 << 20;
-/// How much of the image is written last, in bytes: its partition table, and what older boards boot from.
-const HEAD: u64 = 1 << 20;
-/// The size of the blocks that are compared, in bytes.
-const BLOCK: usize = 4096;
 /// How many pieces of the image may wait.
 const WAITING: usize = 4;
 /// How often the rate is told.
@@ -43,23 +38,6 @@ const TOLD: Duration = Duration::from_millis(500);
 /// The ids of the steps in events.
 const WRITING: &str = "flash";
 const READING_BACK: &str = "read-back";
-
-/// What is written, and how.
-#[derive(Debug, Clone, Copy)]
-pub struct FlashOptions<'a> {
-    /// Which blocks of the image are to be written; all of them without a map.
-    pub map: Option<&'a BlockMap>,
-    /// The digest that stands for the image and the map: what was written of another one does not count.
-    pub identity: Digest,
-    /// The image's name, for a person who looks at an incomplete card.
-    pub name: &'a str,
-    /// Whether only what differs from what the device holds is written.
-    pub delta: bool,
-    /// Whether what was written is read back.
-    pub verify: bool,
-    /// How much time there is between two moments at which what was written is made safe and marked so.
-    pub sync_every: Duration,
-}
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +148,7 @@ fn write_body(
 }
 
 fn take_all(
-    pieces: Receiver<Piece>,
+    pieces: Receiver<Chunk>,
     buffers: SyncSender<Buffer>,
     writer: &mut Writer<'_>,
     stopped: &AtomicBool,

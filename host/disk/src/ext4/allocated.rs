@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 
 use pib_plan::layout::Region;
 
-use super::BLOCK;
+use crate::blocks::BLOCK;
 
 /// The incompatible feature by which descriptors have 64 bytes or more.
 const WIDE: u32 = 0x80;

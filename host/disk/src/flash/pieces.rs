@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use sha2::{Digest as _, Sha256};
 
 use super::error::FlashError;
+use super::options::{BLOCK, CHUNK, HEAD};
 use super::source::ImageSource;
-use super::{BLOCK, CHUNK, HEAD};
 use crate::bmap::{BlockMap, Summing};
 use crate::device::Buffer;
 
@@ -17,7 +17,7 @@ use crate::device::Buffer;
 pub(super) type BlockDigest = [u8; 16];
 
 /// Some of the image.
-pub(super) struct Piece {
+pub(super) struct Chunk {
     /// Where it begins in the image, in bytes.
     pub(super) offset: u64,
     /// How many bytes it has, a multiple of what the device writes at once; zeros follow the end of the image.
@@ -30,7 +30,7 @@ pub(super) struct Piece {
 
 /// Where pieces go, and where their buffers come back from.
 pub(super) struct Pipe {
-    pub(super) pieces: SyncSender<Piece>,
+    pub(super) pieces: SyncSender<Chunk>,
     pub(super) buffers: Receiver<Buffer>,
 }
 
@@ -137,7 +137,7 @@ fn send_range(
             ImageSource::Plain(..) => Vec::new(),
             ImageSource::Stream(_) => digests(buffer.head(length)),
         };
-        let piece = Piece { offset: at, length, buffer, digests };
+        let piece = Chunk { offset: at, length, buffer, digests };
         at += read as u64;
         if pipe.pieces.send(piece).is_err() || read < count {
             return Ok(at);

@@ -10,6 +10,7 @@ use pib_plan::id::Digest;
 
 use super::*;
 use crate::blocks::UsedBlocks;
+use crate::bmap::BlockMap;
 use crate::device::ALIGN;
 
 /// What is wrong with a device.

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::FileExt as _;
 
-use super::BLOCK;
 use super::error::FlashError;
+use super::options::BLOCK;
 use super::pieces::{BlockDigest, digests};
 use super::source::ImageSource;
 use crate::device::{Buffer, Device};

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::error::FlashError;
 use super::marker::{MARKER, Marker};
-use super::pieces::Piece;
+use super::options::{BLOCK, CHUNK, FlashOptions, HEAD};
+use super::pieces::Chunk;
 use super::verify::{Expected, read_back};
-use super::{BLOCK, CHUNK, FlashOptions, HEAD};
 use crate::device::{Buffer, Device};
 
 /// How many equal bytes between two that differ are written again rather than left: one write is quicker than two.
@@ -58,7 +58,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Takes a piece: writes it, or what of it is new to the device.
-    pub(super) fn take(&mut self, piece: &mut Piece) -> Result<(), FlashError> {
+    pub(super) fn take(&mut self, piece: &mut Chunk) -> Result<(), FlashError> {
         let (offset, length) = (piece.offset, piece.length);
         if offset < HEAD {
             let start = offset as usize;
@@ -78,7 +78,7 @@ impl<'a> Writer<'a> {
         self.mark_sometimes(offset + length as u64)
     }
 
-    fn write_what_differs(&mut self, piece: &Piece, digests: &[[u8; 16]]) -> Result<(), FlashError> {
+    fn write_what_differs(&mut self, piece: &Chunk, digests: &[[u8; 16]]) -> Result<(), FlashError> {
         let bytes = piece.buffer.head(piece.length);
         read_back(self.device, self.held.head_mut(piece.length), piece.offset)?;
         let mut runs: Vec<(usize, usize)> = Vec::new();

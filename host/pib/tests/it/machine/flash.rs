@@ -108,6 +108,9 @@ fn image() -> Image {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_600_000_000);
         let name =
             if number % 4 == 0 { format!("boot/firmware/k{number}") } else { format!("srv/f{number}") };
         tar.append_data(&mut header, name, bytes.as_slice()).unwrap();
