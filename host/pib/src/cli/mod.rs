@@ -11,6 +11,7 @@ mod doctor;
 mod export;
 mod failure;
 mod fetch;
+mod flash;
 mod help;
 mod info;
 mod inspect;
@@ -107,6 +108,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Sbom(sbom::Sbom),
+    Flash(flash::Flash),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -187,6 +189,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Inspect(args) => inspect::run(session, json, args).await,
             Command::Diff(args) => diff::run(session, json, args).await,
             Command::Sbom(args) => sbom::run(session, args).await,
+            Command::Flash(args) => flash::run(session, json, args).await,
             Command::Export(args) => export::run(session, json, args).await,
             Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,
