@@ -70,7 +70,7 @@ impl Card {
 
     fn fill(&self) {
         let mut device = OpenOptions::new().write(true).open(&self.device).unwrap();
-        std::io::copy(&mut std::io::repeat(OLD).take(image_size() + (1 << 20)), &mut device).unwrap();
+        std::io::copy(&mut std::io::repeat(OLD).take(image_size()), &mut device).unwrap();
         device.sync_all().unwrap();
     }
 }
@@ -90,7 +90,7 @@ struct Image {
 }
 
 fn image_size() -> u64 {
-    256 << 20
+    128 << 20
 }
 
 /// Writes an image as a build does: some files that do not compress well, and much free room.
@@ -99,7 +99,7 @@ fn image() -> Image {
     let path = folder.path().join("router.img");
     let mut layout = Layout::default_for("debian");
     layout.partitions[0].size = PartitionSize::Fixed(ByteSize(48 << 20));
-    layout.partitions[1].size = PartitionSize::Fixed(ByteSize(160 << 20));
+    layout.partitions[1].size = PartitionSize::Fixed(ByteSize(64 << 20));
     let mut tar = tar::Builder::new(Vec::new());
     for number in 0..24_u32 {
         let bytes: Vec<u8> = (0..1_u32 << 20)
@@ -179,7 +179,7 @@ fn a_card_gets_what_bmaptool_gives_it_and_its_file_systems_are_whole() {
     // What was on the card before must not matter to the file system: all that it uses was written.
     let offset = image.root.to_string();
     let looped = Command::new("losetup")
-        .args(["-f", "--show", "-o", &offset, "--sizelimit", "167772160"])
+        .args(["-f", "--show", "-o", &offset, "--sizelimit", "67108864"])
         .arg(card.file.path())
         .output()
         .unwrap();
