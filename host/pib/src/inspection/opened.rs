@@ -37,22 +37,8 @@ impl OpenedImage {
     ///
     /// # Errors
     /// When it cannot be unpacked, or its partition table is damaged.
-    pub fn of(mut file: File, path: &Path) -> Result<Self, InspectionError> {
-        let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
-        let mut start = Vec::new();
-        file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
-        file.rewind().map_err(unpack)?;
-        let format = Format::of(&start);
-        let file = match format {
-            Format::Plain => file,
-            _ => {
-                let mut decoder =
-                    decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
-                let to = tempfile::tempfile().map_err(unpack)?;
-                copy_sparse(&mut *decoder, &to, path)?;
-                to
-            }
-        };
+    pub fn of(file: File, path: &Path) -> Result<Self, InspectionError> {
+        let file = unpacked(file, path)?;
         let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
         Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)? })
     }
@@ -101,6 +87,39 @@ impl OpenedImage {
         let mut files = BootFiles::new(&self.disk);
         model::models(board).flat_map(|model| chain::check(model, &mut files, foreign_root)).collect()
     }
+}
+
+/// Returns an image as it is on a card: the file itself, or a temporary one where it is compressed.
+///
+/// # Errors
+/// When it cannot be read or unpacked.
+pub fn unpacked(mut file: File, path: &Path) -> Result<File, InspectionError> {
+    let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
+    file.rewind().map_err(unpack)?;
+    let format = Format::of(&start);
+    if format == Format::Plain {
+        return Ok(file);
+    }
+    let mut decoder = decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
+    let to = tempfile::tempfile().map_err(unpack)?;
+    copy_sparse(&mut *decoder, &to, path)?;
+    Ok(to)
+}
+
+/// Returns a temporary copy of an image as large as a card: emulated slots take cards of a power of two.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn as_card(mut file: &File, path: &Path) -> Result<File, InspectionError> {
+    let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
+    file.rewind().map_err(unpack)?;
+    let to = tempfile::tempfile().map_err(unpack)?;
+    copy_sparse(&mut file, &to, path)?;
+    let size = to.metadata().map_err(unpack)?.len();
+    to.set_len(size.next_power_of_two()).map_err(unpack)?;
+    Ok(to)
 }
 
 /// Copies a stream into a file, with holes where there are zeros.
