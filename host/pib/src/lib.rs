@@ -9,6 +9,7 @@
 //! | `project` | a project on disk, the session, errors, logs |
 //! | `ui` | draws what operations report |
 //! | `bases` | the root file systems that builds start from |
+//! | `emulator` | runs images in QEMU |
 //! | `engine` | Docker or Podman over its API |
 //! | `hooks` | runs strangers' WASM components in a sandbox |
 //! | `inspection` | looks into finished images |
@@ -17,6 +18,7 @@
 pub mod author;
 pub mod bases;
 pub mod cli;
+pub mod emulator;
 pub mod engine;
 pub mod hooks;
 pub mod inspection;

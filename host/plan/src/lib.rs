@@ -9,6 +9,7 @@
 //! | [`variable`] | the project variables that a part may read |
 //! | [`stage`] | what a stage says of itself |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
+//! | [`device_test`] | what a stage promises of the booted system, and whether that is kept |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
 //! | [`credential`] | tokens for registries, and which of them goes where |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
@@ -44,6 +45,7 @@ pub mod boot;
 pub mod build_stage;
 pub mod config;
 pub mod credential;
+pub mod device_test;
 pub mod dockerfile;
 pub mod hook;
 pub mod id;

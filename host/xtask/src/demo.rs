@@ -1,7 +1,7 @@
 //! The main job on the example project, up to a checked image.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::judge::{self, Wanted};
@@ -29,9 +29,22 @@ pub(crate) fn demo() -> Outcome {
     let again = Instant::now();
     build()?;
     eprintln!("Nothing changed: the second build took {:.2} s.", again.elapsed().as_secs_f64());
+    test_in_qemu(&pib, &project)?;
     eprintln!("The whole demo took {} s. The image: {}", since.elapsed().as_secs(), image.display());
     eprintln!("Log in to the device with: ssh -i {} root@router", project.join("keys/demo").display());
     Ok(())
+}
+
+/// Has pib run the tests of the example's stages in the booted image.
+fn test_in_qemu(pib: &Path, project: &Path) -> Outcome {
+    if command("qemu-system-aarch64", &["--version"]).output().is_err() {
+        eprintln!(
+            "The image was not booted: there is no qemu-system-aarch64. On Debian: apt-get install qemu-system-arm"
+        );
+        return Ok(());
+    }
+    let mut test = command(&pib.to_string_lossy(), &["test"]);
+    show(test.current_dir(project).env("PIB_CACHE_DIR", cache()))
 }
 
 /// Copies the example to `target/demo/router` and makes a key for it; both stay for the next run.

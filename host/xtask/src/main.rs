@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask TASK
 
-  demo    set up the machine, build pib, build the example project to a checked image
+  demo    set up the machine, build pib, build the example project to a checked image, run its tests in QEMU
   test    set up the machine; formatting, lints, every test  [pure | engine | machine: this tier alone]  [FILTER...]
   lint    formatting and lints alone
   record  build on a terminal and keep what is seen in host/docs/terminal/

@@ -2,6 +2,7 @@
 
 mod add;
 mod binfmt;
+mod boot;
 mod build;
 mod cache;
 mod clean;
@@ -31,6 +32,7 @@ mod shell;
 mod signals;
 mod stage;
 mod stages;
+mod test;
 mod text;
 mod tree;
 mod trust;
@@ -63,7 +65,8 @@ struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, or a link is in the way in the project, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
 7 the image cannot be written or read, or would not start, 8 a download, or the check of its digest or signature, failed, \
-9 the project asks for what you have not allowed it, 10 two builds of --check differ, 130 interrupted.";
+9 the project asks for what you have not allowed it, 10 two builds of --check differ, 12 tests of the booted system failed, \
+13 QEMU is missing or could not run the image, 130 interrupted.";
 
 #[derive(Debug, Args)]
 struct Global {
@@ -104,6 +107,8 @@ enum Command {
     Build(build::Build),
     Shell(shell::Shell),
     Run(run::Run),
+    Boot(boot::Boot),
+    Test(test::Test),
     Verify(verify::Verify),
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
@@ -185,6 +190,8 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Build(args) => build::run(session, json, args).await,
             Command::Shell(args) => shell::run(session, args).await.map(|code| exit.set(code)),
             Command::Run(args) => run::run(session, args).await.map(|code| exit.set(code)),
+            Command::Boot(args) => boot::run(session, args).await,
+            Command::Test(args) => test::run(session, json, args).await,
             Command::Verify(args) => verify::run(session, json, args).await,
             Command::Inspect(args) => inspect::run(session, json, args).await,
             Command::Diff(args) => diff::run(session, json, args).await,

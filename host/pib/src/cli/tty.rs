@@ -61,6 +61,23 @@ impl Console {
     }
 }
 
+/// Keeps how the terminal is, for a program that has it meanwhile and may be ended before it puts that back.
+pub(super) struct KeptTerminal(Option<Termios>);
+
+impl KeptTerminal {
+    pub(super) fn new() -> Self {
+        Self(termios::tcgetattr(std::io::stdin()).ok())
+    }
+}
+
+impl Drop for KeptTerminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
 impl Drop for Console {
     fn drop(&mut self) {
         if let Some(before) = &self.before {

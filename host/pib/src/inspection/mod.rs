@@ -21,5 +21,5 @@ mod system;
 pub use bill::{BillFormat, BillOfMaterials, BillSubject};
 pub use changes::{Change, Changes, PackageChange, changes};
 pub use error::InspectionError;
-pub use opened::OpenedImage;
+pub use opened::{OpenedImage, as_card, unpacked};
 pub use system::{PackageContent, SpecialFile, SystemContent};

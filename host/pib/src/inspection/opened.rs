@@ -30,8 +30,8 @@ impl OpenedImage {
     /// Opens an image, also one that is compressed with gzip, xz or zstd: that is unpacked into a temporary file first.
     ///
     /// # Errors
-    /// When there is no such file, it cannot be unpacked, or its partition table is damaged. Raising `stopped` makes what
-    /// is being read an error.
+    /// When there is no such file, it cannot be unpacked, its partition table is damaged, or `stopped` is raised
+    /// meanwhile.
     pub fn open(path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
         let fail = |source| InspectionError::Open { path: path.to_owned(), source };
         let file = pib_file::open(path).map_err(fail)?;
@@ -42,22 +42,8 @@ impl OpenedImage {
     ///
     /// # Errors
     /// When it cannot be unpacked, or its partition table is damaged.
-    pub fn of(mut file: File, path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
-        let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
-        let mut start = Vec::new();
-        file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
-        file.rewind().map_err(unpack)?;
-        let format = Format::of(&start);
-        let file = match format {
-            Format::Plain => file,
-            _ => {
-                let mut decoder =
-                    decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
-                let to = tempfile::tempfile().map_err(unpack)?;
-                copy_sparse(&mut *decoder, &to, path, &stopped)?;
-                to
-            }
-        };
+    pub fn of(file: File, path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
+        let file = unpacked(file, path, &stopped)?;
         let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
         Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)?, stopped })
     }
@@ -111,6 +97,39 @@ impl OpenedImage {
         let mut files = BootFiles::new(&self.disk);
         model::models(board).flat_map(|model| chain::check(model, &mut files, foreign_root)).collect()
     }
+}
+
+/// Returns an image as it is on a card: the file itself, or a temporary one where it is compressed.
+///
+/// # Errors
+/// When it cannot be read or unpacked, or `stopped` is raised.
+pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
+    let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
+    let mut start = Vec::new();
+    file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
+    file.rewind().map_err(unpack)?;
+    let format = Format::of(&start);
+    if format == Format::Plain {
+        return Ok(file);
+    }
+    let mut decoder = decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
+    let to = tempfile::tempfile().map_err(unpack)?;
+    copy_sparse(&mut *decoder, &to, path, stopped)?;
+    Ok(to)
+}
+
+/// Returns a temporary copy of an image as large as a card: emulated slots take cards of a power of two.
+///
+/// # Errors
+/// When it cannot be read or written, or `stopped` is raised.
+pub fn as_card(mut file: &File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
+    let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
+    file.rewind().map_err(unpack)?;
+    let to = tempfile::tempfile().map_err(unpack)?;
+    copy_sparse(&mut file, &to, path, stopped)?;
+    let size = to.metadata().map_err(unpack)?.len();
+    to.set_len(size.next_power_of_two()).map_err(unpack)?;
+    Ok(to)
 }
 
 /// Copies a stream into a file, with holes where there are zeros.

@@ -246,6 +246,7 @@ fn tools() -> Vec<Check> {
     [
         ("ssh", "-V", "stages from git over ssh, and engines on other machines", "openssh-client"),
         ("git", "--version", "passwords for git over https, from its credential helpers", "git"),
+        ("qemu-system-aarch64", "--version", "`pib boot` and `pib test`", "qemu-system-arm"),
     ]
     .into_iter()
     .map(|(program, version, what, package)| {

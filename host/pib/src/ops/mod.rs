@@ -4,6 +4,7 @@
 
 pub mod add;
 pub mod binfmt;
+pub mod boot;
 pub mod browse;
 pub mod build;
 pub mod cache;
@@ -26,7 +27,9 @@ mod repository;
 pub mod run;
 pub mod sbom;
 mod signature;
+mod startup;
 pub mod targets;
+pub mod test;
 pub mod tree;
 mod trial_build;
 pub mod trust;

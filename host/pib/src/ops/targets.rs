@@ -86,7 +86,7 @@ pub async fn build(session: &Session, options: &StageOptions, which: &Which) -> 
 }
 
 /// Returns the names of the targets that are meant, each once.
-fn names(session: &Session, which: &Which) -> Result<Vec<String>, Error> {
+pub(super) fn names(session: &Session, which: &Which) -> Result<Vec<String>, Error> {
     let project = Project::load(session)?;
     let mut names: Vec<String> = Vec::new();
     match which {
@@ -109,7 +109,7 @@ fn names(session: &Session, which: &Which) -> Result<Vec<String>, Error> {
 }
 
 /// Returns the session for a target, whose reports say which target they are about.
-fn of_target(session: &Session, name: &str) -> Session {
+pub(super) fn of_target(session: &Session, name: &str) -> Session {
     let inner = Arc::clone(&session.reporter);
     let reporter = Arc::new(OfTarget { target: name.to_owned(), inner });
     Session { reporter, ..session.for_target(Some(name)) }

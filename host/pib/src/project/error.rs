@@ -13,6 +13,7 @@ use super::irreproducible::{Irreproducible, listed};
 use super::placed::Placed;
 use super::recording_error::RecordingError;
 use crate::bases::BaseError;
+use crate::emulator::EmulatorError;
 use crate::engine::EngineError;
 use crate::engine::binfmt_misc::BinfmtError;
 use crate::hooks::HookError;
@@ -242,6 +243,19 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Inspection(#[from] InspectionError),
+    /// An image cannot be run.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Emulator(#[from] EmulatorError),
+    /// The running system does not do what stages promise.
+    #[error("{failed} of {total} tests failed")]
+    #[diagnostic(help("Why is said above for each; the console and the journal are kept where it says."))]
+    TestsFailed {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        total: usize,
+    },
     /// An image would not start.
     #[error("`{}` would not start on the board {board}", image.display())]
     #[diagnostic(help("What is wrong is listed above, for each model of the board."))]

@@ -50,6 +50,8 @@ impl Error {
             Self::Disk(_) | Self::Flash { .. } | Self::Refused { .. } => 7,
             Self::Irreproducible { .. } => 10,
             Self::Inspection(_) | Self::Unbootable { .. } => 7,
+            Self::TestsFailed { .. } => 12,
+            Self::Emulator(_) => 13,
             Self::BaseOffline | Self::Unverified { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),

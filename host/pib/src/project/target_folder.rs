@@ -10,7 +10,7 @@ use super::{Error, Session};
 /// The folder of logs.
 pub(crate) const LOGS: &str = "logs";
 /// What the names of files that a build leaves have after the project's name, board and architecture.
-pub(crate) const OUTPUTS: [&str; 9] = [
+pub(crate) const OUTPUTS: [&str; 11] = [
     ".img",
     ".img.xz",
     ".img.zst",
@@ -20,6 +20,8 @@ pub(crate) const OUTPUTS: [&str; 9] = [
     ".json",
     ".provenance.json",
     ".stages.json",
+    ".console.log",
+    ".journal.log",
 ];
 
 /// The folder for what builds leave. A project may be a stranger's, so that it is reached from the project's folder

@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod project;
 pub mod stage;
+mod stage_tests;
 pub mod user;
 
 use std::ops::Range;

@@ -7,8 +7,10 @@ use semver::{Version, VersionReq};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::stage_tests::{self, TestTable};
 use super::{ManifestError, ManifestText};
 use crate::config;
+use crate::device_test::DeviceTest;
 use crate::id::StageName;
 use crate::metadata::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
 use crate::mode::{Mode, ModeError};
@@ -59,6 +61,8 @@ pub struct StageManifest {
     pub hook: Option<Hook>,
     /// How the base is made, by operating system; only a stage of phase `init` has any.
     pub base: BTreeMap<String, BaseRecipe>,
+    /// What `pib test` tries in the booted system.
+    pub tests: Vec<DeviceTest>,
 }
 
 /// The environment variables that a stage may leave for later stages.
@@ -132,6 +136,8 @@ struct Schema {
     hook: Option<Hook>,
     #[serde(default)]
     base: BTreeMap<String, BaseRecipe>,
+    #[serde(default)]
+    test: Vec<Spanned<TestTable>>,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +232,7 @@ impl StageManifest {
                 .with_help("Remove the stage's own name from these lists."));
         }
         let modes = mode_records(&source, schema.modes)?;
+        let tests = stage_tests::read(&source, schema.test)?;
         Ok(Self {
             name,
             version,
@@ -245,6 +252,7 @@ impl StageManifest {
             modes,
             hook: schema.hook,
             base: schema.base,
+            tests,
         })
     }
 
@@ -274,6 +282,7 @@ impl StageManifest {
             modes: Vec::new(),
             hook: None,
             base: BTreeMap::new(),
+            tests: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 mod author;
 mod browse;
 mod build;
+mod device_tests;
 mod graph;
 mod inspection;
 mod machine;

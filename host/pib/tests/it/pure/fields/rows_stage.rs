@@ -27,6 +27,7 @@ pub(super) fn rows() -> Vec<Row> {
     let all = [
         meta(),
         commands(),
+        tests(),
         variables(),
         other_stages(),
         types(),
@@ -80,6 +81,30 @@ fn meta() -> Vec<Row> {
             Nothing("it is so where nothing is given"),
         ),
     ]
+}
+
+/// Tests change no image, whatever they say.
+fn tests() -> Vec<Row> {
+    let fields = [
+        ("stage.toml: test.[].name", "name = \"b\""),
+        ("stage.toml: test.[].command", "command = \"false\""),
+        ("stage.toml: test.[].exit", "exit = 1"),
+        ("stage.toml: test.[].stdout", "stdout = \"a\""),
+        ("stage.toml: test.[].stdout-contains", "stdout-contains = \"a\""),
+        ("stage.toml: test.[].timeout", "timeout = 5"),
+        ("stage.toml: test.[].after-reboot", "after-reboot = true"),
+    ];
+    let table = |field: &str| {
+        let plain = ["name = \"a\"", "command = \"true\""];
+        let key = |text: &str| text.split(' ').next().map(str::to_owned);
+        let kept = plain.into_iter().filter(|text| key(text) != key(field));
+        format!("[{{ {} }}]", kept.chain([field]).collect::<Vec<_>>().join(", "))
+    };
+    let row = |(field, text): (&'static str, &str)| {
+        let value = table(text);
+        Row::new(field, Nothing("tests change no image"), move |sample| sample.set(EARLY, "test", &value))
+    };
+    fields.map(row).into()
 }
 
 /// How its commands run.

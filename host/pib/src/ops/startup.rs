@@ -1,0 +1,184 @@
+//! Takes out of an image what QEMU starts: kernel, initramfs, command line, and where it needs one, the device tree.
+
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use pib_disk::FilesReader;
+use pib_plan::board;
+use pib_plan::boot::chain::Chain;
+use pib_plan::boot::kernel_image::{HEAD, KernelImage};
+
+use crate::emulator::{self, BootFiles, EmulatorError, Hardware};
+use crate::inspection::{self, OpenedImage};
+use crate::project::{Error, blocking};
+
+/// The largest kernel, initramfs or device tree that is read.
+const MAX_FILE: u64 = 1 << 30;
+/// The largest command line; Linux takes 2 KiB.
+const MAX_LINE: u64 = 64 << 10;
+/// The board whose device tree QEMU has the machine for.
+const EMULATED_BOARD: &str = "rpi3";
+
+/// The machine that an image is started on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BootBoard {
+    /// QEMU's own, with the processor that the kernel is for.
+    #[default]
+    Virt,
+    /// A Raspberry Pi 3 B.
+    RaspberryPi3,
+}
+
+/// What is wanted of an image.
+#[derive(Debug, Clone)]
+pub(super) struct StartupRequest {
+    /// The image.
+    pub(super) image: PathBuf,
+    /// The board that it is for, where that is known; its firmware's choices are taken.
+    pub(super) board: Option<String>,
+    /// The machine that it is started on.
+    pub(super) machine: BootBoard,
+    /// Whether the system is to have the agent that runs tests.
+    pub(super) agent: bool,
+}
+
+/// An image that QEMU can start. The files are there until this is dropped.
+pub(super) struct Startup {
+    pub(super) hardware: Hardware,
+    pub(super) boot: BootFiles,
+    /// The folder with what was taken out; only the user can enter it.
+    pub(super) folder: tempfile::TempDir,
+    /// The image, unpacked.
+    disk: File,
+}
+
+impl Startup {
+    /// Returns a path to the image for QEMU. It leads to the very file that was looked at, which may have no name.
+    pub(super) fn disk(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), self.disk.as_raw_fd()))
+    }
+}
+
+/// Takes out of an image what QEMU starts.
+///
+/// # Errors
+/// When the image cannot be read, or has no kernel or initramfs that QEMU could start.
+pub(super) async fn prepare(request: StartupRequest) -> Result<Startup, Error> {
+    blocking::run(move |stopped| take_out(&request, &stopped)).await?
+}
+
+fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Startup, Error> {
+    let path = &request.image;
+    let fail = |error| Error::io("read", path, error);
+    let file = inspection::unpacked(pib_file::open(path).map_err(fail)?, path, stopped)?;
+    let image = OpenedImage::of(file.try_clone().map_err(fail)?, path, Arc::clone(stopped))?;
+    let none = |reason: &str| EmulatorError::NoKernel { image: path.clone(), reason: reason.to_owned() };
+    let source = Source::find(&image, request).ok_or_else(|| {
+        none("no partition has a kernel that a board's firmware would find, or a file vmlinuz-*")
+    })?;
+    let mut files = image.disk().files(source.partition).map_err(|error| none(&error.to_string()))?;
+    let mut read = |name: &str| files.read(name, MAX_FILE).map_err(|error| none(&format!("{name}: {error}")));
+    let kernel = read(&source.kernel)?;
+    let hardware = hardware(request.machine, &kernel).ok_or_else(|| {
+        let found = KernelImage::of(&kernel[..kernel.len().min(HEAD)]).text();
+        none(&format!("`{}` is {found}", source.kernel))
+    })?;
+    let mut initramfs = Vec::new();
+    for name in &source.initramfs {
+        initramfs.extend(read(name)?);
+        initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+    }
+    if request.agent {
+        if initramfs.is_empty() {
+            return Err(none("tests need an initramfs, and it has none").into());
+        }
+        initramfs = emulator::with_agent(initramfs);
+    }
+    let tree = source.device_tree.filter(|_| hardware == Hardware::RaspberryPi3);
+    let tree = tree.map(|name| read(&name)).transpose()?;
+    let folder = tempfile::Builder::new().prefix("pib-boot-").tempdir();
+    let folder = folder.map_err(|error| Error::io("make a temporary folder", "", error))?;
+    let put = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).map_err(|error| Error::io("write", &path, error)).map(|()| path)
+    };
+    let boot = BootFiles {
+        kernel: put("kernel", &kernel)?,
+        initramfs: if initramfs.is_empty() { None } else { Some(put("initramfs", &initramfs)?) },
+        device_tree: tree.map(|bytes| put("device-tree", &bytes)).transpose()?,
+        command_line: source.command_line,
+    };
+    let disk = match hardware {
+        Hardware::RaspberryPi3 => inspection::as_card(&file, path, stopped)?,
+        _ => file,
+    };
+    Ok(Startup { hardware, boot, folder, disk })
+}
+
+fn hardware(machine: BootBoard, kernel: &[u8]) -> Option<Hardware> {
+    let kind = KernelImage::of(&kernel[..kernel.len().min(HEAD)]);
+    match (kind, machine) {
+        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::Virt) => Some(Hardware::Virt64),
+        (KernelImage::Arm32, BootBoard::Virt) => Some(Hardware::Virt32),
+        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::RaspberryPi3) => Some(Hardware::RaspberryPi3),
+        _ => None,
+    }
+}
+
+/// Which files of an image are started.
+struct Source {
+    partition: u32,
+    kernel: String,
+    initramfs: Vec<String>,
+    device_tree: Option<String>,
+    command_line: String,
+}
+
+impl Source {
+    /// Returns what the firmware of the board would start; of any board where none is known, and else what is called as
+    /// Debian calls kernels.
+    fn find(image: &OpenedImage, request: &StartupRequest) -> Option<Self> {
+        let boards: Vec<&str> = match (request.machine, &request.board) {
+            (BootBoard::RaspberryPi3, _) => vec![EMULATED_BOARD],
+            (BootBoard::Virt, Some(board)) => vec![board],
+            (BootBoard::Virt, None) => board::BOARDS.iter().map(|board| board.name).collect(),
+        };
+        let chains = boards.into_iter().flat_map(|board| image.chains(board, true));
+        chains.filter_map(Self::of).next().or_else(|| Self::by_names(image))
+    }
+
+    fn of(chain: Chain) -> Option<Self> {
+        Some(Self {
+            partition: chain.partition?,
+            kernel: chain.kernel?,
+            initramfs: chain.initramfs,
+            device_tree: chain.device_tree,
+            command_line: chain.command_line?,
+        })
+    }
+
+    fn by_names(image: &OpenedImage) -> Option<Self> {
+        image.disk().partitions().iter().find_map(|partition| {
+            let mut files = image.disk().files(partition.number).ok()?;
+            ["", "boot/"].iter().find_map(|folder| Self::in_folder(&mut *files, partition.number, folder))
+        })
+    }
+
+    /// Takes the newest by name, as the kernel of a system that was updated has several.
+    fn in_folder(files: &mut dyn FilesReader, partition: u32, folder: &str) -> Option<Self> {
+        let names = files.list(folder).ok()?;
+        let newest = |start: &str| names.iter().filter(|name| name.starts_with(start)).max();
+        let path = |name: &String| format!("{folder}{name}");
+        let line = files.read(&format!("{folder}cmdline.txt"), MAX_LINE).ok()?;
+        Some(Self {
+            partition,
+            kernel: path(newest("vmlinuz")?),
+            initramfs: newest("initrd").map(path).into_iter().collect(),
+            device_tree: None,
+            command_line: String::from_utf8_lossy(&line).lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+}
