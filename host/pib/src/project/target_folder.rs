@@ -10,13 +10,14 @@ use super::{Error, Session};
 /// The folder of logs.
 pub(crate) const LOGS: &str = "logs";
 /// What the names of files that a build leaves have after the project's name, board and architecture.
-pub(crate) const OUTPUTS: [&str; 11] = [
+pub(crate) const OUTPUTS: [&str; 12] = [
     ".img",
     ".img.xz",
     ".img.zst",
     ".img.sha256",
     ".img.xz.sha256",
     ".img.zst.sha256",
+    ".img.bmap",
     ".json",
     ".provenance.json",
     ".stages.json",
