@@ -1,6 +1,7 @@
 //! Writes a tree as an ext4 file system, by mkext4.
 
 pub(crate) mod acl;
+mod allocated;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -114,7 +115,7 @@ pub(crate) fn write(
         reason: error.to_string(),
     })?;
     let layout = builder.seal().map_err(failed)?;
-    let sink = ImageRegion { file: request.image, region };
+    let sink = ImageRegion { request, region };
     let mut writer = layout.writer(sink).map_err(failed)?;
     for (handle, content) in files {
         match content {
@@ -126,7 +127,8 @@ pub(crate) fn write(
         .map_err(failed)?;
     }
     writer.finish().map_err(failed)?;
-    Ok(())
+    let add = |offset, length| request.used.add(region.offset + offset, length);
+    allocated::each_run(request.image, region, add).map_err(DiskError::image)
 }
 
 type Files<'a> = Vec<(InodeHandle, &'a Content)>;
@@ -200,7 +202,7 @@ fn meta(node: &Node) -> Meta {
 
 /// Puts what mkext4 writes into a region of the image; what is zero stays a hole.
 struct ImageRegion<'a> {
-    file: &'a File,
+    request: &'a WriteRequest<'a>,
     region: Region,
 }
 
@@ -209,7 +211,9 @@ impl RegionSink for ImageRegion<'_> {
         if offset + bytes.len() as u64 > self.region.size {
             return Err(io::Error::other("a write beyond the partition's end"));
         }
-        self.file.write_all_at(bytes, self.region.offset + offset)
+        // All of it is in the bitmaps, too, but for what is written of groups that have none.
+        self.request.used.add(self.region.offset + offset, bytes.len() as u64);
+        self.request.image.write_all_at(bytes, self.region.offset + offset)
     }
 
     fn zeros(&mut self, _offset: u64, _len: u64) -> io::Result<()> {

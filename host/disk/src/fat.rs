@@ -91,6 +91,8 @@ pub(crate) fn write(
     let volume = Volume { file: request.image, region, geometry };
     volume.write_head(&label, id, placed.end).map_err(DiskError::image)?;
     volume.write_tables(&placed).map_err(DiskError::image)?;
+    // All of both tables: zeros there say that clusters are free.
+    request.used.add(region.offset, volume.cluster_offset(placed.end) - region.offset);
     for (path, _, node) in tree.entries() {
         let at = volume.cluster_offset(placed.start(path));
         match &node.kind {

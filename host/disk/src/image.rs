@@ -11,6 +11,8 @@ use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region,
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::blocks::UsedBlocks;
+use crate::bmap::BlockMap;
 use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
@@ -51,6 +53,8 @@ pub struct PartitionInfo {
 pub struct NewImage {
     /// What it consists of.
     pub info: ImageInfo,
+    /// Which of its blocks have to be written to a card.
+    pub map: BlockMap,
     /// The file.
     pub file: NewFile,
 }
@@ -97,8 +101,11 @@ pub fn write_image(
     let file = out.create().map_err(DiskError::io("create", &path))?;
     let fail = |error| DiskError::io("write", &path)(error);
     file.as_file().set_len(size).map_err(fail)?;
-    let request = WriteRequest { image: file.as_file(), spool: &spool, identity };
-    file.as_file().write_all_at(&mbr::table(layout, &regions, identity), 0).map_err(fail)?;
+    let used = UsedBlocks::default();
+    let request = WriteRequest { image: file.as_file(), spool: &spool, identity, used: &used };
+    let table = mbr::table(layout, &regions, identity);
+    file.as_file().write_all_at(&table, 0).map_err(fail)?;
+    used.add(0, table.len() as u64);
     let mut partitions = Vec::with_capacity(regions.len());
     for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
@@ -113,9 +120,9 @@ pub fn write_image(
         });
     }
     reporter.detail(STEP, "checking and keeping the image");
-    let digest = digest(file.as_file(), size).map_err(fail)?;
+    let (digest, map) = sums(file.as_file(), size, &used.into_ranges()).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
-    Ok(NewImage { info: ImageInfo { size, digest, partitions }, file })
+    Ok(NewImage { info: ImageInfo { size, digest, partitions }, map, file })
 }
 
 fn write_partition(
@@ -185,6 +192,17 @@ fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {
     } else {
         Err(DiskError::TooSmall { label: spec.label.clone(), size, needed: least })
     }
+}
+
+/// Returns the digest of the whole image and its map, whose checksums another thread takes meanwhile.
+fn sums(file: &File, size: u64, used: &[(u64, u64)]) -> std::io::Result<(Digest, BlockMap)> {
+    std::thread::scope(|scope| {
+        let mapping = scope
+            .spawn(|| BlockMap::of(size, used, |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at)));
+        let digest = digest(file, size)?;
+        let map = mapping.join().map_err(|_| std::io::Error::other("the thread of the checksums died"))??;
+        Ok((digest, map))
+    })
 }
 
 fn digest(file: &File, size: u64) -> std::io::Result<Digest> {

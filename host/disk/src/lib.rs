@@ -18,15 +18,24 @@
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `mbr` | the partition table |
 //! | `reading` | opens images: partition tables, FAT and ext4, without mounting |
+//! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
+//! | `compress` | compresses an image on all cores, so that a reader can begin in the middle |
+//! | `device` | a card or a disk: the trait, and the real one |
+//! | `flash` | writes an image to a device and reads it back |
 //! | `mounts` | compares what the image's files say of its partitions with those it gets |
 //!
 //! Invariants: the same tree and identity give the same bytes; an earlier image is replaced only by a whole
-//! one; file contents are never in memory. Deliberately absent: compression, block maps, flashing.
+//! one; file contents are never in memory; a device has a partition table only where it holds the whole image.
 
+mod blocks;
+mod bmap;
+mod compress;
+mod device;
 mod error;
 mod export;
 mod ext4;
 mod fat;
+mod flash;
 mod identity;
 mod image;
 mod listing;
@@ -39,8 +48,12 @@ mod read;
 mod reading;
 mod tree;
 
+pub use bmap::{BlockMap, BlockMapError, Checksum, MAX_BLOCK_MAP, MappedRange};
+pub use compress::compress;
+pub use device::{BlockDevice, Device};
 pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
+pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, flash};
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};

@@ -6,6 +6,7 @@ use std::io::Read;
 use pib_event::{Reporter, ReporterExt as _};
 use pib_file::Folder;
 
+use crate::blocks::UsedBlocks;
 use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::read::STEP;
@@ -42,4 +43,6 @@ pub(crate) struct WriteRequest<'a> {
     pub(crate) spool: &'a File,
     /// What makes the image this device's.
     pub(crate) identity: &'a Identity,
+    /// The blocks that the image uses, which each writer adds its own to.
+    pub(crate) used: &'a UsedBlocks,
 }

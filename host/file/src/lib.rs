@@ -6,6 +6,7 @@
 //! own. So a file is opened without waiting, is looked at before it is read, and is read up to a limit. What is written,
 //! replaced and removed in a project is reached from the handle of a [`Folder`], and no link on the way is followed.
 
+mod device;
 mod folder;
 mod link;
 mod new;
@@ -20,6 +21,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
 
+pub use device::{open_device, open_device_to_write};
 pub use folder::{Entry, Folder, LEFTOVER};
 pub use link::LinkError;
 pub use new::{NewFile, Output};

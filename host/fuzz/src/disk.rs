@@ -1,8 +1,8 @@
 //! The tar stream that an engine sends.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 
-use pib_disk::pax;
+use pib_disk::{DiskImage, FileKind, ReadingError, pax, walk};
 
 /// An entry says how many bytes follow, and no more than these are given.
 #[test]
@@ -16,6 +16,33 @@ fn rootfs_tar() {
             Ok(())
         });
         assert!(given <= input.len() as u64 || outcome.is_err());
+    });
+}
+
+/// Reads everything in an image, as far as it goes.
+#[test]
+fn image_file() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Ok(mut file) = tempfile::tempfile() else { return };
+        if file.write_all(input).is_err() {
+            return;
+        }
+        let Ok(image) = DiskImage::open(file) else { return };
+        for partition in image.partitions() {
+            let Ok(mut files) = image.files(partition.number) else { continue };
+            let outcome = walk(&mut *files, &mut |files, path, entry, metadata| {
+                if metadata.kind == FileKind::File {
+                    let mut content = Vec::new();
+                    let size = files.copy_entry(entry, &mut content, 1 << 20);
+                    assert!(size.is_ok_and(|size| size == content.len() as u64) || content.len() <= 1 << 20);
+                }
+                drop(files.find(path));
+                Ok::<_, ReadingError>(())
+            });
+            if let Err(error) = outcome {
+                assert!(!error.to_string().is_empty());
+            }
+        }
     });
 }
 

@@ -1,5 +1,8 @@
 //! Manifests, locks, index lines, parts and records.
 
+use pib_plan::boot::archive::Initramfs;
+use pib_plan::boot::config_txt::{ConfigTxt, Start};
+use pib_plan::boot::model::MODELS;
 use pib_plan::id::StageName;
 use pib_plan::index::{IndexFile, SourceId};
 use pib_plan::lockfile::Lockfile;
@@ -21,6 +24,31 @@ fn text(input: &[u8]) -> Option<&str> {
 /// Shows what is wrong, where something is.
 fn shown<T>(result: Result<T, impl miette::Diagnostic + Send + Sync + 'static>) -> Option<T> {
     result.map_err(show).ok()
+}
+
+/// A file that includes itself ends, too.
+#[test]
+fn firmware_config() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let text = String::from_utf8_lossy(input);
+        for (model, start) in MODELS.iter().zip([Start::Normal, Start::Try].into_iter().cycle()) {
+            let config = ConfigTxt::read(&text, model, start, &mut |name| {
+                (name == "more.txt").then(|| text.chars().take(200).collect())
+            });
+            assert!(config.overlays.len() <= input.len() * 300 + 1);
+        }
+    });
+}
+
+#[test]
+fn initramfs() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let mut found = Initramfs::default();
+        if let Ok(Some(rest)) = found.add(input) {
+            assert!(rest.at < input.len());
+        }
+        assert!(found.names.iter().map(String::len).sum::<usize>() <= input.len());
+    });
 }
 
 #[test]

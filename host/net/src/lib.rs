@@ -276,6 +276,21 @@ impl Http {
         }
     }
 
+    /// Hands the bytes at `url`, no more than `limit`, to `sink` as they arrive. It is asked once: what the sink has got
+    /// cannot be taken back.
+    ///
+    /// # Errors
+    /// When the file cannot be fetched, is too large, or the sink does not take it.
+    pub async fn pour(
+        &self,
+        url: &Url,
+        limit: u64,
+        sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
+    ) -> Result<(), NetError> {
+        let poured = self.stream(url, limit, &Validators::default(), sink).await;
+        poured.map(drop).map_err(|failure| failure.error)
+    }
+
     /// Makes one attempt and hands every chunk to `sink`; `None` where the file is the `known` one.
     async fn stream(
         &self,

@@ -1,6 +1,7 @@
 //! Measurements, as ratios to what a person would use instead, in one run.
 
 mod engine;
+mod flash;
 mod measure;
 mod native;
 mod recorded;
@@ -22,6 +23,7 @@ use measure::{median, millis, no_op, run_pib};
 /// the time. `engine` measures the engine's part of builds on
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
+/// `flash` measures writing the example's image to a loop device, as root.
 /// `recorded` measures what it costs to give parts what was recorded.
 /// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
@@ -35,6 +37,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "engine") {
         return engine::engine(&pib);
+    }
+    if args.iter().any(|arg| arg == "flash") {
+        return flash::flash(&pib);
     }
     if args.iter().any(|arg| arg == "recorded") {
         return recorded::recorded(&pib);

@@ -15,7 +15,7 @@ pub(crate) struct Need {
     pub(crate) packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 13] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need {
         what: "a container engine",
@@ -33,6 +33,7 @@ const NEEDS: [Need; 12] = [
         there: || ["e2fsck", "debugfs", "fsck.vfat", "mcopy"].iter().all(|tool| has(tool)),
         packages: &["e2fsprogs", "dosfstools", "mtools"],
     },
+    Need { what: "the other program that flashes", there: || has("bmaptool"), packages: &["bmap-tools"] },
     Need {
         what: "a machine emulator for the boot test",
         there: || has("qemu-system-aarch64") && has("qemu-system-arm"),

@@ -8,7 +8,7 @@ use super::output::print_as;
 use crate::ops::diff::{self, ImageDifference};
 use crate::ops::{Error, Session};
 
-/// Say what differs between two images: packages, rights, services, files
+/// Say what differs between the systems on two images
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     /// The first image

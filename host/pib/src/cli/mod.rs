@@ -12,6 +12,7 @@ mod doctor;
 mod export;
 mod failure;
 mod fetch;
+mod flash;
 mod help;
 mod info;
 mod inspect;
@@ -63,7 +64,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 a manifest, part, hook or lock is wrong, or a link is in the way in the project, \
 4 stages cannot be resolved or ordered, 5 the container engine is missing or unfit, 6 the build failed, \
-7 the image cannot be written, 8 a download, or the check of its digest or signature, failed, \
+7 the image cannot be written or read, or would not start, 8 a download, or the check of its digest or signature, failed, \
 9 the project asks for what you have not allowed it, 10 two builds of --check differ, 12 tests of the booted system failed, \
 13 QEMU is missing or could not run the image, 130 interrupted.";
 
@@ -112,6 +113,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Sbom(sbom::Sbom),
+    Flash(flash::Flash),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -194,6 +196,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Inspect(args) => inspect::run(session, json, args).await,
             Command::Diff(args) => diff::run(session, json, args).await,
             Command::Sbom(args) => sbom::run(session, args).await,
+            Command::Flash(args) => flash::run(session, json, args).await,
             Command::Export(args) => export::run(session, json, args).await,
             Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,

@@ -12,7 +12,7 @@ use crate::ops::{self, Error, Session};
 pub(super) struct New {
     /// The folder to make; its name becomes the project's
     path: PathBuf,
-    /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, zerow or zero2w
+    /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, cm3, cm4, cm5, pi400, pi500, zerow or zero2w
     #[arg(long, default_value = "rpi4")]
     board: String,
     /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]

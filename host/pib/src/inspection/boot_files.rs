@@ -102,6 +102,12 @@ impl BootMedia for BootFiles<'_> {
         self.disk.partitions().iter().map(partition).collect()
     }
 
+    fn is_empty(&mut self, partition: u32) -> Result<bool, String> {
+        let files = self.files(partition)?;
+        let root = files.root();
+        files.children(root).map(|names| names.is_empty()).map_err(|error| error.to_string())
+    }
+
     fn size(&mut self, partition: u32, path: &str) -> Result<Option<u64>, String> {
         Ok(self.find(partition, path)?.map(|(_, size)| size))
     }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pib_debian::decompress::{self, Format};
 use pib_disk::{DiskImage, FilesReader, FoundFilesystem, FoundPartition, ReadingError};
@@ -20,27 +22,30 @@ const MAX_UNPACKED: u64 = 2 << 40;
 pub struct OpenedImage {
     path: PathBuf,
     disk: DiskImage,
+    /// Raised when nobody waits for what is read any more.
+    stopped: Arc<AtomicBool>,
 }
 
 impl OpenedImage {
     /// Opens an image, also one that is compressed with gzip, xz or zstd: that is unpacked into a temporary file first.
     ///
     /// # Errors
-    /// When there is no such file, it cannot be unpacked, or its partition table is damaged.
-    pub fn open(path: &Path) -> Result<Self, InspectionError> {
+    /// When there is no such file, it cannot be unpacked, or its partition table is damaged. Raising `stopped` makes what
+    /// is being read an error.
+    pub fn open(path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
         let fail = |source| InspectionError::Open { path: path.to_owned(), source };
         let file = pib_file::open(path).map_err(fail)?;
-        Self::of(file, path)
+        Self::of(file, path, stopped)
     }
 
     /// Takes an image that is open already; `path` is what to call it.
     ///
     /// # Errors
     /// When it cannot be unpacked, or its partition table is damaged.
-    pub fn of(file: File, path: &Path) -> Result<Self, InspectionError> {
-        let file = unpacked(file, path)?;
+    pub fn of(file: File, path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
+        let file = unpacked(file, path, &stopped)?;
         let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
-        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)? })
+        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)?, stopped })
     }
 
     /// Returns the file's path.
@@ -51,6 +56,11 @@ impl OpenedImage {
     /// Returns the image.
     pub fn disk(&self) -> &DiskImage {
         &self.disk
+    }
+
+    /// Returns what is raised when nobody waits any more.
+    pub(super) fn stopped(&self) -> &AtomicBool {
+        &self.stopped
     }
 
     /// Returns the error for something in it that could not be read.
@@ -93,7 +103,7 @@ impl OpenedImage {
 ///
 /// # Errors
 /// When it cannot be read or unpacked.
-pub fn unpacked(mut file: File, path: &Path) -> Result<File, InspectionError> {
+pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
     let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
     let mut start = Vec::new();
     file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
@@ -104,7 +114,7 @@ pub fn unpacked(mut file: File, path: &Path) -> Result<File, InspectionError> {
     }
     let mut decoder = decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
     let to = tempfile::tempfile().map_err(unpack)?;
-    copy_sparse(&mut *decoder, &to, path)?;
+    copy_sparse(&mut *decoder, &to, path, stopped)?;
     Ok(to)
 }
 
@@ -112,18 +122,23 @@ pub fn unpacked(mut file: File, path: &Path) -> Result<File, InspectionError> {
 ///
 /// # Errors
 /// When it cannot be read or written.
-pub fn as_card(mut file: &File, path: &Path) -> Result<File, InspectionError> {
+pub fn as_card(mut file: &File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
     let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
     file.rewind().map_err(unpack)?;
     let to = tempfile::tempfile().map_err(unpack)?;
-    copy_sparse(&mut file, &to, path)?;
+    copy_sparse(&mut file, &to, path, stopped)?;
     let size = to.metadata().map_err(unpack)?.len();
     to.set_len(size.next_power_of_two()).map_err(unpack)?;
     Ok(to)
 }
 
 /// Copies a stream into a file, with holes where there are zeros.
-fn copy_sparse(from: &mut dyn std::io::Read, mut to: &File, path: &Path) -> Result<(), InspectionError> {
+fn copy_sparse(
+    from: &mut dyn std::io::Read,
+    mut to: &File,
+    path: &Path,
+    stopped: &AtomicBool,
+) -> Result<(), InspectionError> {
     let fail = |source| InspectionError::Unpack { path: path.to_owned(), source };
     let mut buffer = vec![0; 1 << 16];
     let mut size = 0;
@@ -134,6 +149,9 @@ fn copy_sparse(from: &mut dyn std::io::Read, mut to: &File, path: &Path) -> Resu
                 0 => break,
                 read => filled += read,
             }
+        }
+        if stopped.load(Ordering::Relaxed) {
+            return Err(fail(std::io::Error::other("stopped by the user")));
         }
         if filled == 0 {
             return to.set_len(size).map_err(fail);

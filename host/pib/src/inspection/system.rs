@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pib_debian::InstalledPackage;
 use pib_disk::{FileKind, FilesReader, Metadata, walk};
@@ -76,6 +77,10 @@ pub(super) struct FileFacts {
     pub(super) digest: Option<Digest>,
 }
 
+/// The most bytes of a file that are read for its digest, and of all files. A file may claim to be larger than any disk,
+/// and be empty.
+const MAX_FILE: u64 = 64 << 30;
+const MAX_FILES: u64 = 1 << 40;
 /// The largest text that is read.
 const MAX_TEXT: u64 = 64 << 20;
 
@@ -87,11 +92,14 @@ impl OpenedImage {
     pub fn system(&self, digests: bool) -> Result<Option<SystemContent>, InspectionError> {
         let Some(root) = self.root()? else { return Ok(None) };
         let mut files = self.files(root)?;
-        let mut found = collect(&mut *files, "", digests).map_err(|error| self.fail(error))?;
+        let mut found =
+            collect(&mut *files, "", digests, self.stopped()).map_err(|error| self.fail(error))?;
         // What is mounted from other partitions is a part of the system.
         for (partition, mount) in self.mounts(&mut *files)? {
             let mut mounted = self.files(partition)?;
-            found.extend(collect(&mut *mounted, &mount, digests).map_err(|error| self.fail(error))?);
+            found.extend(
+                collect(&mut *mounted, &mount, digests, self.stopped()).map_err(|error| self.fail(error))?,
+            );
         }
         let packages = self.packages(&mut *files, &found)?;
         let release = self.text(&mut *files, "/etc/os-release")?.unwrap_or_default();
@@ -191,14 +199,19 @@ fn collect(
     files: &mut dyn FilesReader,
     mount: &str,
     digests: bool,
+    stopped: &AtomicBool,
 ) -> Result<BTreeMap<String, FileFacts>, pib_disk::ReadingError> {
     let mut found = BTreeMap::new();
+    let mut left = MAX_FILES;
     walk(files, &mut |files, path, entry, metadata| {
+        if stopped.load(Ordering::Relaxed) {
+            return Err(pib_disk::ReadingError::Write(io::Error::other("stopped by the user")));
+        }
         let digest = match metadata.kind {
             FileKind::File if digests => {
-                let mut hasher = Hasher(Sha256::new());
-                files.copy_entry(entry, &mut hasher, u64::MAX)?;
-                Some(Digest::from_bytes(hasher.0.finalize().into()))
+                let mut hasher = Hasher { state: Sha256::new(), stopped };
+                left -= files.copy_entry(entry, &mut hasher, MAX_FILE.min(left))?;
+                Some(Digest::from_bytes(hasher.state.finalize().into()))
             }
             _ => None,
         };
@@ -208,11 +221,18 @@ fn collect(
     Ok(found)
 }
 
-struct Hasher(Sha256);
+/// Takes a file's content for its digest, until nobody waits for it any more.
+struct Hasher<'a> {
+    state: Sha256,
+    stopped: &'a AtomicBool,
+}
 
-impl io::Write for Hasher {
+impl io::Write for Hasher<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped by the user"));
+        }
+        self.state.update(bytes);
         Ok(bytes.len())
     }
 

@@ -1,6 +1,8 @@
 //! Says what differs between two images.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pib_event::ReporterExt as _;
 use serde::Serialize;
@@ -33,9 +35,9 @@ pub struct ImageDifference {
 pub async fn diff(session: &Session, first: &Path, second: &Path) -> Result<ImageDifference, Error> {
     let (first, second) = (session.cwd.join(first), session.cwd.join(second));
     session.reporter.started(STEP, "Reading both images");
-    let difference = blocking::run(move |_| -> Result<_, Error> {
-        let (one, size) = read(&first)?;
-        let (other, other_size) = read(&second)?;
+    let difference = blocking::run(move |stopped| -> Result<_, Error> {
+        let (one, size) = read(&first, &stopped)?;
+        let (other, other_size) = read(&second, &stopped)?;
         Ok(ImageDifference { sizes: (size, other_size), changes: changes(&one, &other), first, second })
     });
     let difference = difference.await??;
@@ -43,8 +45,8 @@ pub async fn diff(session: &Session, first: &Path, second: &Path) -> Result<Imag
     Ok(difference)
 }
 
-fn read(path: &Path) -> Result<(SystemContent, u64), Error> {
-    let image = OpenedImage::open(path)?;
+fn read(path: &Path, stopped: &Arc<AtomicBool>) -> Result<(SystemContent, u64), Error> {
+    let image = OpenedImage::open(path, Arc::clone(stopped))?;
     let system = image.system(true)?.ok_or_else(|| no_system(path))?;
     Ok((system, image.disk().size()))
 }

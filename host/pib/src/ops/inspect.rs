@@ -1,6 +1,8 @@
 //! Says what is in an image: its partitions, its boot chain, and the system on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pib_disk::{FoundPartition, TableKind};
 use pib_event::ReporterExt as _;
@@ -66,7 +68,7 @@ pub async fn inspect(session: &Session, options: &InspectOptions) -> Result<Insp
     let Subject { path, board, foreign_root } = Subject::of(session, options)?;
     session.reporter.started(STEP, "Looking into the image");
     let shown = path.clone();
-    let inspection = blocking::run(move |_| look(&path, board, foreign_root)).await??;
+    let inspection = blocking::run(move |stopped| look(&path, board, foreign_root, stopped)).await??;
     session.reporter.finished(STEP, false);
     Ok(Inspection { stages: stages_of(&shown, inspection.size), ..inspection })
 }
@@ -92,7 +94,7 @@ impl Subject {
                 foreign_root: manifest.image.layout.foreign_root,
             });
         };
-        Ok(Self { path: session.cwd.join(image), board: options.board.clone(), foreign_root: true })
+        Ok(Self { path: session.cwd.join(image), board: options.board.clone(), foreign_root: false })
     }
 }
 
@@ -108,8 +110,13 @@ pub(super) fn existing(project: &Project) -> Result<PathBuf, Error> {
     ))
 }
 
-fn look(path: &Path, board: Option<String>, foreign_root: bool) -> Result<Inspection, Error> {
-    let image = OpenedImage::open(path)?;
+fn look(
+    path: &Path,
+    board: Option<String>,
+    foreign_root: bool,
+    stopped: Arc<AtomicBool>,
+) -> Result<Inspection, Error> {
+    let image = OpenedImage::open(path, stopped)?;
     let boot = match &board {
         Some(board) => image.chains(board, foreign_root),
         None => board::BOARDS.iter().flat_map(|board| image.chains(board.name, foreign_root)).collect(),

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use pib_disk::FilesReader;
 use pib_plan::board;
@@ -65,14 +67,14 @@ impl Startup {
 /// # Errors
 /// When the image cannot be read, or has no kernel or initramfs that QEMU could start.
 pub(super) async fn prepare(request: StartupRequest) -> Result<Startup, Error> {
-    blocking::run(move |_| take_out(&request)).await?
+    blocking::run(move |stopped| take_out(&request, &stopped)).await?
 }
 
-fn take_out(request: &StartupRequest) -> Result<Startup, Error> {
+fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Startup, Error> {
     let path = &request.image;
     let fail = |error| Error::io("read", path, error);
-    let file = inspection::unpacked(pib_file::open(path).map_err(fail)?, path)?;
-    let image = OpenedImage::of(file.try_clone().map_err(fail)?, path)?;
+    let file = inspection::unpacked(pib_file::open(path).map_err(fail)?, path, stopped)?;
+    let image = OpenedImage::of(file.try_clone().map_err(fail)?, path, Arc::clone(stopped))?;
     let none = |reason: &str| EmulatorError::NoKernel { image: path.clone(), reason: reason.to_owned() };
     let source = Source::find(&image, request).ok_or_else(|| {
         none("no partition has a kernel that a board's firmware would find, or a file vmlinuz-*")
@@ -110,7 +112,7 @@ fn take_out(request: &StartupRequest) -> Result<Startup, Error> {
         command_line: source.command_line,
     };
     let disk = match hardware {
-        Hardware::RaspberryPi3 => inspection::as_card(&file, path)?,
+        Hardware::RaspberryPi3 => inspection::as_card(&file, path, stopped)?,
         _ => file,
     };
     Ok(Startup { hardware, boot, folder, disk })

@@ -1,16 +1,12 @@
 //! Compresses the finished image, where the project asks for that.
 
-use std::io::{self, BufReader, Read, Seek as _, Write};
+use std::io::{self, BufReader, Read, Seek as _};
 
 use pib_file::NewFile;
 use pib_plan::manifest::project::Compression;
 
 use crate::project::Error;
 use pib_event::{Reporter, ReporterExt as _};
-
-/// Levels that are slow enough to be worth it and quick enough to wait for.
-const ZSTD_LEVEL: i32 = 9;
-const XZ_LEVEL: u32 = 6;
 
 const STEP: &str = "compress";
 /// How often progress is told, in bytes.
@@ -34,7 +30,9 @@ pub(crate) fn compress(
     image.file().rewind().map_err(fail)?;
     let total = image.as_file().metadata().map_or(0, |metadata| metadata.len());
     let source = Metered { source: image.as_file(), done: 0, total, told: 0, reporter };
-    copy(how, &mut BufReader::with_capacity(1 << 20, source), file.file()).map_err(fail)?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let source = BufReader::with_capacity(1 << 20, source);
+    pib_disk::compress(source, file.file(), how, threads).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     reporter.finished(STEP, false);
     Ok(file)
@@ -61,25 +59,10 @@ impl Read for Metered<'_> {
     }
 }
 
-fn copy(how: Compression, from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
-    match how {
-        Compression::None => io::copy(from, to).map(drop),
-        Compression::Zstd => {
-            let mut encoder = zstd::Encoder::new(to, ZSTD_LEVEL)?;
-            encoder.include_checksum(true)?;
-            io::copy(from, &mut encoder)?;
-            encoder.finish()?.flush()
-        }
-        Compression::Xz => {
-            let mut encoder = liblzma::write::XzEncoder::new(to, XZ_LEVEL);
-            io::copy(from, &mut encoder)?;
-            encoder.finish()?.flush()
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use pib_event::Silent;
     use pib_file::Output;

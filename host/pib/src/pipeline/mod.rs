@@ -18,6 +18,7 @@
 
 pub(crate) mod base_source;
 mod based;
+mod boot_check;
 mod build_args;
 mod compare;
 mod compress;

@@ -12,17 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::based::Based;
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, Statement, compress, connection, edition, origin};
+use super::{NoCache, StageOptions, Statement, boot_check, compress, connection, edition, origin};
 use crate::engine::Loss;
 use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
 
 /// Raised when the same plan would give another image, so that images of an older pib are not taken for new.
-const IMAGE_VERSION: &str = "pib image 2";
+const IMAGE_VERSION: &str = "pib image 3";
 
 /// How the names of provenances end.
 const PROVENANCE: &str = ".provenance.json";
+/// How the names of block maps end. `bmaptool` finds it beside the image, in whatever form that is.
+const BLOCK_MAP: &str = ".img.bmap";
 
 /// A finished image. The same text is kept beside it, as `NAME.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -114,6 +116,11 @@ impl Image {
         format!("{}{PROVENANCE}", self.stem)
     }
 
+    /// Returns the block map's name.
+    fn block_map(&self) -> String {
+        format!("{}{BLOCK_MAP}", self.stem)
+    }
+
     /// Returns the report's name.
     fn report(&self) -> String {
         format!("{}.json", self.stem)
@@ -196,6 +203,7 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
         && report.image == target.path().join(&name)
         && state(&target, &name) == Some((report.size, report.written))
         && state(&target, &image.provenance()).is_some()
+        && state(&target, &image.block_map()).is_some()
         && Records::new(session).has_written(&report.image, &report.state());
     same.then_some(BuildReport { up_to_date: true, ..report })
 }
@@ -262,9 +270,11 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
     let output =
         target.output(&name).map_err(|error| Error::io("write", target.path().join(&name), error))?;
     let (reporter, compression) = (session.reporter.clone(), image.compress);
+    let board = built.based.rendered.packages.project().manifest.project.board.clone();
     let image = blocking::read(tree, move |tree| -> Result<NewImage, Error> {
-        let NewImage { info, file } = pib_disk::write_image(tree, &layout, &identity, &output, &*reporter)?;
-        Ok(NewImage { info, file: compress::compress(file, compression, &*reporter)? })
+        let new = pib_disk::write_image(tree, &layout, &identity, &output, &*reporter)?;
+        boot_check::check(new.file.as_file(), &new.file.path(), &board, layout.foreign_root, &*reporter)?;
+        Ok(NewImage { file: compress::compress(new.file, compression, &*reporter)?, ..new })
     })
     .await?
     .map_err(|error| fault.take().map_or(error, Error::from))?;
@@ -285,11 +295,14 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
     let remove = |name: String| {
         output.with_name(&name).remove().map_err(|error| Error::io("remove", target.path().join(name), error))
     };
-    // A checksum never stands beside another image than its own.
+    // A checksum or a map never stands beside another image than its own.
     remove(checksum_of(&name))?;
     remove(image.provenance())?;
     remove(image.report())?;
+    remove(image.block_map())?;
+    let map = new.map.to_xml();
     let info = new.keep()?;
+    files::replace_text(target, &image.block_map(), &map)?;
     for other in FORMS.iter().filter(|form| **form != image.compress) {
         let earlier = image.name(*other);
         remove(checksum_of(&earlier))?;

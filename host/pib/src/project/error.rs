@@ -21,7 +21,7 @@ use crate::inspection::InspectionError;
 use crate::source::SourceError;
 use crate::source::git::GitError;
 use pib_debian::DebianError;
-use pib_disk::DiskError;
+use pib_disk::{DiskError, FlashError};
 use pib_file::LinkError;
 use pib_recorder::RecorderError;
 
@@ -307,6 +307,31 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] DiskError),
+    /// The image cannot be written to a device, or is not on it as it should be.
+    #[error("could not write `{}`", device.display())]
+    #[diagnostic(help("{}", flash_help(source)))]
+    Flash {
+        /// The device.
+        device: PathBuf,
+        /// Why.
+        source: Box<FlashError>,
+    },
+    /// Something speaks against writing to a device.
+    #[error("`{}` is not written:{}", device.display(), list(reasons))]
+    Refused {
+        /// The device.
+        device: PathBuf,
+        /// What speaks against it.
+        reasons: Vec<String>,
+        /// What to do next.
+        #[help]
+        help: String,
+    },
+}
+
+/// Returns what to do about an image that is not on its device.
+fn flash_help(error: &FlashError) -> String {
+    error.help().map(|help| help.to_string()).unwrap_or_default()
 }
 
 /// A target that something is wrong with.

@@ -1,7 +1,7 @@
 //! The exit code of each kind of error. The help of the command line and the book list them.
 
 use pib_debian::DebianError;
-use pib_disk::DiskError;
+use pib_disk::{DiskError, FlashError};
 use pib_file::LinkError;
 
 use super::error::{Error, TargetError};
@@ -46,7 +46,8 @@ impl Error {
             Self::Engine(EngineError::CannotRun { missing, .. }) => 126 + u8::from(*missing),
             Self::Engine(_) | Self::Binfmt(_) => 5,
             Self::Disk(DiskError::NotEmpty { .. }) => 2,
-            Self::Disk(_) => 7,
+            Self::Flash { source, .. } if matches!(**source, FlashError::Digest { .. }) => 8,
+            Self::Disk(_) | Self::Flash { .. } | Self::Refused { .. } => 7,
             Self::Irreproducible { .. } => 10,
             Self::Inspection(_) | Self::Unbootable { .. } => 7,
             Self::TestsFailed { .. } => 12,

@@ -164,6 +164,11 @@ impl<'a> Walk<'a> {
     fn follow(mut self) -> Chain {
         let Some(first) = self.first_partition() else { return self.chain };
         self.at = first;
+        let is_empty = self.media.is_empty(first).map(|is_empty| is_empty.then_some(()));
+        if self.readable(first, is_empty).is_some() {
+            self.fault(Fault::Empty { partition: first });
+            return self.chain;
+        }
         if self.model.generation == Generation::Card {
             self.firmware("bootcode.bin");
         }

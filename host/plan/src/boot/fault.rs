@@ -12,6 +12,12 @@ pub enum Fault {
     /// There is no partition that firmware reads.
     #[error("no partition has a FAT file system, which is all that the firmware reads")]
     NoBootPartition,
+    /// The boot partition is empty.
+    #[error("partition {partition}, which the firmware reads, is empty")]
+    Empty {
+        /// The partition.
+        partition: u32,
+    },
     /// The table says that the boot partition is something else.
     #[error(
         "partition {partition} has a FAT file system, and the type {found} in the partition table, which the firmware passes over"

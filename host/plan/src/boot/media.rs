@@ -35,6 +35,12 @@ pub trait BootMedia {
     /// Returns the partitions in the order of the table.
     fn partitions(&self) -> Vec<BootPartition>;
 
+    /// Returns whether a partition has no file and no folder.
+    ///
+    /// # Errors
+    /// When the partition cannot be read.
+    fn is_empty(&mut self, partition: u32) -> Result<bool, String>;
+
     /// Returns a file's size in bytes, or none where there is no such file.
     ///
     /// # Errors

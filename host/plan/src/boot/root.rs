@@ -14,8 +14,9 @@ pub(super) enum Root {
 
 /// Returns the last value of an argument.
 pub(super) fn argument<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let values = line.split_whitespace().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
-    values.last().map(|value| value.trim_matches('"'))
+    let mut values =
+        line.split_whitespace().rev().filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    values.next().map(|value| value.trim_matches('"'))
 }
 
 /// Returns the root. `has_archive` says whether an initramfs looks for it, which knows more forms than the kernel.

@@ -3,6 +3,7 @@
 mod crowd;
 mod elsewhere;
 mod example;
+mod flash;
 mod kills;
 mod main_job;
 mod moved;

@@ -12,6 +12,7 @@ mod git;
 mod hidden;
 mod hooks;
 mod hostile;
+mod inspect;
 mod links;
 mod locks;
 mod output;

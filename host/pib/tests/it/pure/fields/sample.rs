@@ -343,6 +343,7 @@ fn forge_image(bench: &Bench, target: bool, key: &str) {
     let report = report.to_string().replace("\"written\":0", &format!("\"written\":{written}"));
     bench.write(&format!("target/{stem}.json"), &report);
     bench.write(&format!("target/{stem}.provenance.json"), "{}");
+    bench.write(&format!("target/{stem}.img.bmap"), "");
     // An image is believed where this user's pib has noted that it wrote it.
     let mut name = KeyHasher::new("pib written image 1");
     name.field(path.as_os_str().as_encoded_bytes());

@@ -1,0 +1,379 @@
+//! Writes an image to a card: looks at the image and at the device, then writes and reads back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pib_disk::{BlockDevice, BlockMap, Device as _, FlashError, FlashOptions, ImageSource, MAX_BLOCK_MAP};
+use pib_event::ReporterExt as _;
+use pib_plan::id::{Digest, KeyHasher};
+use serde::Serialize;
+use url::Url;
+
+use super::devices::{DiskDevice, inspect, size_text};
+use super::download::{self, Download};
+use crate::pipeline;
+use crate::project::{Error, Project, Session, blocking};
+
+/// How much time may be lost by an interruption.
+const SYNC_EVERY: Duration = Duration::from_secs(3);
+/// How long a program may take to have the system read the new partition table.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LIST: &str = "`pib flash` alone lists the cards and disks that there are.";
+
+/// What is to be written where.
+#[derive(Debug, Clone)]
+pub struct FlashRequest {
+    /// The image's file or address; the project's last build if none is named.
+    pub image: Option<String>,
+    /// The device.
+    pub device: PathBuf,
+    /// The digest that the image's file must have.
+    pub digest: Option<Digest>,
+    /// Whether only what differs is written.
+    pub delta: bool,
+    /// Whether the device is read back.
+    pub verify: bool,
+    /// Whether a block map beside the image is used.
+    pub use_map: bool,
+    /// Whether a disk may be written that is built into the machine.
+    pub fixed: bool,
+}
+
+/// An image and a device that was looked at, and that nobody else can use meanwhile.
+pub struct Ready {
+    request: FlashRequest,
+    image: Image,
+    disk: DiskDevice,
+    device: BlockDevice,
+}
+
+/// Where the image comes from.
+enum Image {
+    File(PathBuf),
+    Address(Url, Digest),
+}
+
+/// What was written.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FlashReport {
+    /// The image.
+    pub image: String,
+    /// The device.
+    pub device: PathBuf,
+    /// The device's model, where it tells.
+    pub model: Option<String>,
+    /// The size of the image in bytes.
+    pub size: u64,
+    /// How many bytes of the image a device must hold; the others are free room.
+    pub mapped: u64,
+    /// How many bytes were written.
+    pub written: u64,
+    /// Up to which byte an earlier run had written the device.
+    pub resumed: Option<u64>,
+    /// Whether the device was read back and compared.
+    pub verified: bool,
+    /// How many seconds writing took.
+    pub write_seconds: f64,
+    /// How many seconds reading back took.
+    pub verify_seconds: Option<f64>,
+    /// How many bytes were written in a second.
+    pub write_rate: u64,
+    /// How many bytes were read back in a second.
+    pub verify_rate: Option<u64>,
+}
+
+/// Looks at the image and at the device; nothing is written yet.
+///
+/// # Errors
+/// When there is no such image, or something speaks against writing to the device.
+pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error> {
+    let path = session.cwd.join(&request.device);
+    let disk = inspect(session, &path)?;
+    let image = image(session, &request)?;
+    let refused = |reasons: Vec<String>, help: &str| {
+        Err(Error::Refused { device: path.clone(), reasons, help: help.to_owned() })
+    };
+    if !disk.obstacles.is_empty() {
+        return refused(disk.obstacles, LIST);
+    }
+    if disk.is_fixed() && !request.fixed {
+        let reason = format!("it is built into this machine ({}, {})", disk.bus, size_text(disk.size));
+        return refused(vec![reason], "If it is the one you mean, give --fixed.");
+    }
+    let device = match BlockDevice::open(&path) {
+        Ok(device) => device,
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+            let reason =
+                "something uses it: it may be mounted in a container, or part of a RAID, of LVM or of swap";
+            return refused(vec![reason.to_owned()], LIST);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let reason = "you have no permission to write to it".to_owned();
+            return refused(vec![reason], "Run it with sudo, or have your user added to the group of disks.");
+        }
+        Err(error) => return Err(Error::io("open the device", &path, error)),
+    };
+    let fail = |error| Error::io("look at the device", &path, error);
+    let (major, minor) = device.number().map_err(fail)?;
+    if format!("{major}:{minor}") != disk.number || device.size() != disk.size {
+        return refused(vec!["it became another device meanwhile".to_owned()], LIST);
+    }
+    Ok(Ready { request, image, disk, device })
+}
+
+fn image(session: &Session, request: &FlashRequest) -> Result<Image, Error> {
+    let Some(name) = &request.image else {
+        let path = pipeline::image_path(&Project::load(session)?);
+        if !path.exists() {
+            let message = format!("there is no image `{}` yet", session.show(&path).display());
+            return Err(Error::usage(message, "Run `pib build`, or name an image."));
+        }
+        return Ok(Image::File(path));
+    };
+    if !name.starts_with("https://") && !name.starts_with("http://") {
+        return Ok(Image::File(session.path(name)));
+    }
+    let url = Url::parse(name).map_err(|error| {
+        Error::usage(
+            format!("`{name}` is not an address: {error}"),
+            "Give an address such as https://example.org/a.img.xz.",
+        )
+    })?;
+    match request.digest {
+        Some(digest) => Ok(Image::Address(url, digest)),
+        None => Err(Error::usage(
+            "an image from an address needs --digest",
+            "Give `--digest sha256:...` with what its publisher says, e.g. in a file .sha256 beside it.",
+        )),
+    }
+}
+
+impl Ready {
+    /// Returns what will happen, for the person who is asked.
+    pub fn to_text(&self, session: &Session) -> String {
+        let image = match &self.image {
+            Image::File(path) => session.show(path).display().to_string(),
+            Image::Address(url, _) => url.to_string(),
+        };
+        format!(
+            "The image {image} is to be written to\n  {}\nAll that is on it will be lost.",
+            self.disk.to_text()
+        )
+    }
+
+    /// Writes the image and reads it back.
+    ///
+    /// # Errors
+    /// When the image or the device fails, or they are not what they should be.
+    pub async fn write(self, session: &Session) -> Result<FlashReport, Error> {
+        let Self { request, image, disk, device } = self;
+        let path = session.cwd.join(&request.device);
+        check_unchanged(session, &path, &device, &disk)?;
+        let name = match &image {
+            Image::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Image::Address(url, _) => url.path().rsplit('/').next().unwrap_or_default().to_owned(),
+        };
+        let opened = open(session, &request, image, &device).await?;
+        let unfinished = Unfinished { session: session.clone(), device: path.clone() };
+        let (reporter, options) = (session.reporter.clone(), request.clone());
+        let shown = name.clone();
+        let outcome = blocking::run(move |stopped| {
+            let Opened { source, map, identity, download } = opened;
+            let flashing = FlashOptions {
+                map: map.as_ref(),
+                identity,
+                name: &shown,
+                delta: options.delta,
+                verify: options.verify,
+                sync_every: SYNC_EVERY,
+            };
+            let confirm = || download.as_ref().map_or(Ok(()), Download::confirm);
+            pib_disk::flash(&device, source, &flashing, &confirm, &stopped, &*reporter)
+        })
+        .await?;
+        std::mem::forget(unfinished);
+        let flashed =
+            outcome.map_err(|source| Error::Flash { device: path.clone(), source: Box::new(source) })?;
+        reread(session, &path, disk.bus).await;
+        if !request.verify {
+            session.reporter.warn(format!(
+                "nothing was read back from {}: whether it holds the image is not known",
+                path.display()
+            ));
+        }
+        let rate = |bytes: u64, time: Duration| (bytes as f64 / time.as_secs_f64().max(0.001)) as u64;
+        let verified =
+            if request.delta || flashed.resumed.is_some() { flashed.written } else { flashed.mapped };
+        Ok(FlashReport {
+            image: name,
+            device: path,
+            model: disk.model,
+            size: flashed.size,
+            mapped: flashed.mapped,
+            written: flashed.written,
+            resumed: flashed.resumed,
+            verified: flashed.verify_time.is_some(),
+            write_seconds: flashed.write_time.as_secs_f64(),
+            verify_seconds: flashed.verify_time.map(|time| time.as_secs_f64()),
+            write_rate: rate(flashed.written, flashed.write_time),
+            verify_rate: flashed.verify_time.filter(|time| !time.is_zero()).map(|time| rate(verified, time)),
+        })
+    }
+}
+
+/// Compares the device with what was shown: a person may have taken long to answer.
+fn check_unchanged(
+    session: &Session,
+    path: &Path,
+    device: &BlockDevice,
+    disk: &DiskDevice,
+) -> Result<(), Error> {
+    let now = inspect(session, path)?;
+    let size = device.size_now().unwrap_or(0);
+    if size == disk.size && (&now.number, &now.sequence) == (&disk.number, &disk.sequence) {
+        return Ok(());
+    }
+    let reasons = vec!["it was unplugged, or another one was plugged in, since it was looked at".to_owned()];
+    Err(Error::Refused { device: path.to_owned(), reasons, help: LIST.to_owned() })
+}
+
+/// What is read while the device is written.
+struct Opened {
+    source: ImageSource,
+    map: Option<BlockMap>,
+    /// What the marker on an incomplete card is compared with.
+    identity: Digest,
+    download: Option<Download>,
+}
+
+async fn open(
+    session: &Session,
+    request: &FlashRequest,
+    image: Image,
+    device: &BlockDevice,
+) -> Result<Opened, Error> {
+    let path = match image {
+        Image::Address(url, digest) => {
+            // Compressed, it is not larger than the device but by what the format itself adds.
+            let limit = device.size().saturating_add(64 << 20);
+            let (stream, download) = download::start(url, digest, limit)?;
+            let source = blocking::run(move |_| ImageSource::of_stream(stream)).await?;
+            let source = source.map_err(|error| Error::io("read the image", "", error))?;
+            return Ok(Opened { source, map: None, identity: digest, download: Some(download) });
+        }
+        Image::File(path) => path,
+    };
+    let fail = |error| Error::io("read the image", &path, error);
+    let file = pib_file::open(&path).map_err(fail)?;
+    let map = if request.use_map { block_map(session, &path) } else { None };
+    let checked = map.as_ref().filter(|(map, _)| map.ranges.iter().all(|range| range.checksum.is_some()));
+    let identity = match (checked, request.digest) {
+        (Some((_, text)), None) => Digest::of(text.as_bytes()),
+        _ => {
+            session.reporter.started("digest", "Reading the image");
+            let reader = file.try_clone().map_err(fail)?;
+            let found = Digest::from_bytes(blocking::read(reader, pib_file::sha256).await?.map_err(fail)?);
+            session.reporter.finished("digest", false);
+            if let Some(expected) = request.digest.filter(|expected| *expected != found) {
+                let source = Box::new(FlashError::Digest { expected, found, is_written: false });
+                return Err(Error::Flash { device: request.device.clone(), source });
+            }
+            // With a map other blocks are written than without, so it is part of what is being written.
+            let mut hasher = KeyHasher::new("pib flash");
+            hasher.field(found.as_bytes()).field(map.as_ref().map_or("", |(_, text)| text));
+            hasher.finish()
+        }
+    };
+    use std::io::Seek as _;
+    (&file).rewind().map_err(fail)?;
+    let source = ImageSource::of_file(file).map_err(fail)?;
+    Ok(Opened { source, map: map.map(|(map, _)| map), identity, download: None })
+}
+
+/// Finds the block map beside an image: `NAME.bmap`, also by the name without the ends that compression gave it.
+fn block_map(session: &Session, image: &Path) -> Option<(BlockMap, String)> {
+    let mut stem = image.file_name()?.to_string_lossy().into_owned();
+    loop {
+        let path = image.with_file_name(format!("{stem}.bmap"));
+        match pib_file::read_text(&path, MAX_BLOCK_MAP) {
+            Ok(text) => match BlockMap::parse(&text) {
+                Ok(map) => return Some((map, text)),
+                Err(error) => {
+                    let path = session.show(&path).display().to_string();
+                    session
+                        .reporter
+                        .warn(format!("`{path}` is not used, so all of the image is written: {error}"));
+                    return None;
+                }
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                session.reporter.warn(format!("`{}` cannot be read: {error}", path.display()));
+                return None;
+            }
+        }
+        stem = stem.rsplit_once('.').map(|(stem, _)| stem.to_owned()).filter(|stem| !stem.is_empty())?;
+    }
+}
+
+/// Has the system read the new partition table, where a program for that is there.
+async fn reread(session: &Session, device: &Path, bus: &str) {
+    // A loop device has partitions only where somebody asked for that.
+    if bus == "loop" {
+        return;
+    }
+    let mut program = tokio::process::Command::new("blockdev");
+    program.arg("--rereadpt").arg(device).kill_on_drop(true);
+    let outcome = tokio::time::timeout(PATIENCE, program.output()).await;
+    if !matches!(outcome, Ok(Ok(output)) if output.status.success()) {
+        session
+            .reporter
+            .note("To see the new partitions on this machine, unplug the device and plug it in again");
+    }
+}
+
+/// Says what is left where the work was interrupted.
+struct Unfinished {
+    session: Session,
+    device: PathBuf,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let device = self.device.display();
+        self.session.reporter.warn(format!(
+            "{device} is not complete, and nothing boots from it; the same command goes on where it was"
+        ));
+    }
+}
+
+impl FlashReport {
+    /// Returns the report for people.
+    pub fn to_text(&self) -> String {
+        let device = self.device.display();
+        let rate = |rate: u64| format!("{}/s", size_text(rate));
+        let mut text = match self.written {
+            0 => format!("{device} holds {} already; nothing was written", self.image),
+            written => format!(
+                "Wrote {} of {} ({}) to {device} in {:.1} s, {}",
+                size_text(written),
+                self.image,
+                size_text(self.size),
+                self.write_seconds,
+                rate(self.write_rate)
+            ),
+        };
+        if let Some(position) = self.resumed {
+            text.push_str(&format!("; the first {} were there from an earlier run", size_text(position)));
+        }
+        match (self.verify_seconds, self.written) {
+            (None, _) => text.push_str("\nNOT verified: nothing was read back from it"),
+            (Some(_), 0) => {}
+            (Some(seconds), _) => {
+                text.push_str(&format!("\nRead back and compared in {seconds:.1} s: it holds the image"));
+            }
+        }
+        text
+    }
+}
