@@ -2,7 +2,9 @@
 //!
 //! The base and the container images of earlier runs are used where they are, as a person's would be.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::exported;
@@ -40,6 +42,28 @@ fn from_nothing_to_an_image_that_boots() {
     nothing_changed(&world);
     only_the_image_changes(&world, &image);
     boots(&world, &image);
+    is_started_and_ended(&world, &image);
+}
+
+/// `pib boot` shows the console of the system, and ends it when it is ended itself.
+fn is_started_and_ended(world: &World, image: &Path) {
+    let before = judge::tool("sha256sum", &[image.to_str().unwrap()]).unwrap();
+    let mut boot = world.pib("mainjob", &["boot", "--ssh", "0"]);
+    let mut boot = boot.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let console = BufReader::new(boot.stdout.take().unwrap());
+    let lines = console.split(b'\n').map_while(Result::ok);
+    let mut lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
+    let found = lines.any(|line| line.contains("Linux version"));
+    // Each thread has the list of the processes that it started.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", boot.id())).unwrap();
+    let children = threads.map(|thread| thread.unwrap().path().join("children"));
+    let children: String = children.filter_map(|list| std::fs::read_to_string(list).ok()).collect();
+    let qemu = children.trim().to_owned();
+    assert!(found && !qemu.is_empty(), "the system did not start, or not by a program of its own: `{qemu}`");
+    judge::tool("kill", &["-INT", &boot.id().to_string()]).unwrap();
+    assert_eq!(boot.wait().unwrap().code(), Some(130));
+    assert!(!Path::new("/proc").join(&qemu).exists(), "QEMU runs on");
+    assert_eq!(judge::tool("sha256sum", &[image.to_str().unwrap()]).unwrap(), before);
 }
 
 /// A second build asks nobody anything: it works with an engine that does not exist, and at once.
@@ -106,6 +130,25 @@ stdout = "mainjob"
 name = "nobody logs in without"
 command = "ssh $PIB_CONFIG_SSH -o IdentityFile=none root@10.0.2.77 hostname"
 exit = 255
+
+[[test]]
+name = "has the route and the address of its config, and no other"
+command = """
+link=$(ip route show default | cut -d' ' -f5)
+[ "$(ip route show default | wc -l)" = 1 ] && [ -z "$(ip -6 route show default)" ] || exit 1
+ip -brief address show dev "$link" | tr ' ' '\\n' | grep / | grep -v ^fe80:
+"""
+stdout = "10.0.2.77/24"
+
+[[test]]
+name = "networkd follows the stage's file"
+command = "networkctl --no-pager --lines=0 status $(ip route show default | cut -d' ' -f5)"
+stdout-contains = "Network File: /etc/systemd/network/70-pib.network"
+
+[[test]]
+name = "networkd is done"
+command = "networkctl --no-pager --lines=0 status $(ip route show default | cut -d' ' -f5)"
+stdout-contains = "State: routable (configured)"
 
 [config.ssh]
 type = "string"
