@@ -27,6 +27,7 @@ pub use source::ImageSource;
 
 use crate::device::{Buffer, Device};
 use options::CHUNK;
+use pib_plan::layout::SECTOR;
 use pieces::{Bounds, Chunk, Pipe, read};
 use verify::verify;
 use write::Writer;
@@ -76,6 +77,9 @@ pub fn flash(
     let mut writer = Writer::new(device, options)?;
     reporter.started(WRITING, format!("Writing {}", options.name));
     let (size, mapped) = write_body(device, &mut source, options, &mut writer, stopped, reporter)?;
+    if size < SECTOR {
+        return Err(FlashError::Empty { size });
+    }
     confirm()?;
     writer.finish_body(size)?;
     let mut write_time = began.elapsed();
@@ -118,7 +122,7 @@ fn write_body(
     let total = match (&*source, options.map) {
         (_, Some(map)) => Some(map.mapped_bytes()),
         (ImageSource::Plain(_, size), None) => Some(*size),
-        _ => None,
+        _ => options.size,
     };
     let (send_piece, pieces) = sync_channel(WAITING);
     let (send_buffer, buffers) = sync_channel(WAITING);

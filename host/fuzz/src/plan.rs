@@ -35,7 +35,7 @@ fn firmware_config() {
             let config = ConfigTxt::read(&text, model, start, &mut |name| {
                 (name == "more.txt").then(|| text.chars().take(200).collect())
             });
-            assert!(config.overlays.len() <= input.len() * 300 + 1);
+            assert!(config.overlays.len() <= input.len() + 64 * 200);
         }
     });
 }

@@ -18,6 +18,13 @@ pub enum FlashError {
         #[source]
         source: io::Error,
     },
+    /// The image has nothing that could boot.
+    #[error("the image has {size} bytes, which is less than a partition table")]
+    #[diagnostic(help("Nothing was written. Fetch or build the image again."))]
+    Empty {
+        /// Its size in bytes.
+        size: u64,
+    },
     /// The image is not what its map says.
     #[error("the image does not fit its block map: the checksum of its bytes {start} to {end} is wrong")]
     #[diagnostic(help(
@@ -31,7 +38,7 @@ pub enum FlashError {
     },
     /// The image has another size than its map says.
     #[error("the image has {found} bytes, and its block map is of one that has {mapped}")]
-    #[diagnostic(help("The map belongs to another image. With --no-bmap it is not used."))]
+    #[diagnostic(help("The image was cut short, or the map is of another one. Fetch or build both again."))]
     MapSize {
         /// The size that the map has.
         mapped: u64,
@@ -49,8 +56,14 @@ pub enum FlashError {
         /// Whether something was written to the device before that was known.
         is_written: bool,
     },
+    /// The image is not the one that was looked at first.
+    #[error("the image was changed while it was written to the device")]
+    #[diagnostic(help(
+        "Nothing can boot from the device now. Run the same command when nothing changes the image."
+    ))]
+    Changed,
     /// The image does not fit on the device.
-    #[error("the image has {} and the device only {}", size_text(*image), ByteSize(*device))]
+    #[error("the image{} is larger than the device, which has {}", size_text(*image), ByteSize(*device))]
     #[diagnostic(help("Use a larger card."))]
     TooLarge {
         /// The size of the image in bytes; none where it is known only that it is larger.
@@ -99,7 +112,7 @@ fn nothing_boots(is_written: bool) -> &'static str {
 }
 
 fn size_text(size: Option<u64>) -> String {
-    size.map_or_else(|| "more bytes".to_owned(), |size| ByteSize(size).to_string())
+    size.map_or_else(String::new, |size| format!(", {},", ByteSize(size)))
 }
 
 fn place(offset: u64, within: u64) -> String {

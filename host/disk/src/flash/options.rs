@@ -18,6 +18,8 @@ pub(super) const BLOCK: usize = 4096;
 pub struct FlashOptions<'a> {
     /// Which blocks of the image are to be written; all of them without a map.
     pub map: Option<&'a BlockMap>,
+    /// The size of the image in bytes, where that is known before it is read.
+    pub size: Option<u64>,
     /// The digest that stands for the image and the map: what was written of another one does not count.
     pub identity: Digest,
     /// The image's name, for a person who looks at an incomplete card.

@@ -136,7 +136,15 @@ fn image() -> (Vec<u8>, BlockMap) {
 
 fn options(map: Option<&BlockMap>) -> FlashOptions<'_> {
     let identity = Digest::of(if map.is_some() { b"map" } else { b"all" });
-    FlashOptions { map, identity, name: "a.img", delta: false, verify: true, sync_every: Duration::ZERO }
+    FlashOptions {
+        map,
+        size: None,
+        identity,
+        name: "a.img",
+        delta: false,
+        verify: true,
+        sync_every: Duration::ZERO,
+    }
 }
 
 fn plain(image: &[u8]) -> ImageSource {
@@ -294,6 +302,19 @@ fn an_image_that_is_not_what_was_asked_for_leaves_nothing_that_boots() {
     stopped.store(true, Ordering::Relaxed);
     let outcome = flash(&device, plain(&image), &options, &|| Ok(()), &stopped, &Silent);
     assert!(matches!(outcome, Err(FlashError::Stopped)) && !boots(&device));
+}
+
+#[test]
+fn an_image_that_is_empty_leaves_the_device_as_it_was() {
+    for size in [0, 2, 511] {
+        for source in [plain, stream] {
+            let device = Fake::new(16 << 20, Fault::None);
+            let before = device.bytes().clone();
+            let error = run(&device, source(&vec![7; size]), &options(None)).unwrap_err();
+            assert!(matches!(error, FlashError::Empty { .. }), "{error}");
+            assert!(*device.bytes() == before, "{size}");
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Format: Microsoft's "FAT: General Overview of On-Disk Format", 1.03, of 2000. The number of clusters alone decides
 //! which of the three it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 
 use super::error::ReadingError;
@@ -47,6 +47,8 @@ pub(crate) struct FatReader {
     label: Option<String>,
     volume_id: u32,
     known: Vec<Known>,
+    /// The entries of the folders that were read: each is read once.
+    listed: HashMap<Handle, Vec<(String, Handle)>>,
     window: Option<(u64, Vec<u8>)>,
 }
 
@@ -112,6 +114,7 @@ impl FatReader {
             label: None,
             volume_id,
             known: vec![root],
+            listed: HashMap::new(),
             window: None,
         };
         reader.label = reader.volume_label()?;
@@ -217,10 +220,13 @@ impl FatReader {
             return self.section.bytes(at, size.min(MAX_FOLDER));
         }
         let mut bytes = Vec::new();
-        self.each_cluster(folder.first, MAX_FOLDER, &mut |cluster| {
+        self.each_cluster(folder.first, MAX_FOLDER + 1, &mut |cluster| {
             bytes.extend_from_slice(cluster);
             Ok(())
         })?;
+        if bytes.len() as u64 > MAX_FOLDER {
+            return Err(damaged("a folder leads around, or has more entries than a folder can have"));
+        }
         Ok(bytes)
     }
 }
@@ -235,6 +241,10 @@ impl FilesReader for FatReader {
     }
 
     fn children(&mut self, folder: Handle) -> Result<Vec<(String, Handle)>, ReadingError> {
+        if let Some(listed) = self.listed.get(&folder) {
+            return Ok(listed.clone());
+        }
+        let handle = folder;
         let folder = self.known(folder)?;
         if !folder.is_folder {
             return Err(damaged("what is no folder is read as one"));
@@ -260,6 +270,7 @@ impl FilesReader for FatReader {
                 self.known.push(Known::of(entry));
             }
         }
+        self.listed.insert(handle, found.clone());
         Ok(found)
     }
 
@@ -274,6 +285,9 @@ impl FilesReader for FatReader {
         let Known { is_folder, first, size, .. } = self.known(entry)?;
         if is_folder {
             return Err(damaged("a folder is read as a file"));
+        }
+        if size > self.clusters * self.cluster {
+            return Err(damaged(format!("a file of {size} bytes is larger than the file system")));
         }
         if size > most {
             return Err(ReadingError::TooLarge { size, most });

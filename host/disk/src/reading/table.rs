@@ -126,7 +126,12 @@ fn mbr(image: &Section, sector: &[u8], entries: &[MbrEntry]) -> Result<Vec<Table
         // Logical partitions count from 5. Their tables' first entries count from the table, the second from the
         // extended partition.
         let mut table = *first;
+        let mut tables = Vec::new();
         for logical in 5..5 + MAX_LOGICAL {
+            if tables.contains(&table) {
+                return Err(damaged("its logical partitions lead around".to_owned()));
+            }
+            tables.push(table);
             let sector = image.bytes(table.saturating_mul(SECTOR), SECTOR)?;
             let [first_entry, next, ..] = &mbr_entries(&sector)[..] else { break };
             if sector[510..] != [0x55, 0xaa] || first_entry.kind == 0 {

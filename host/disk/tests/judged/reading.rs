@@ -221,6 +221,50 @@ fn small() -> Vec<(Vec<u8>, Vec<usize>)> {
     (0..2).map(with_used).collect()
 }
 
+/// Opens an image of these bytes; returns what is wrong with it, or with its only file system.
+fn fault(bytes: &[u8]) -> String {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    match DiskImage::open(file) {
+        Ok(image) => image.partitions()[0].fault.clone().unwrap_or_default(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn what_leads_around_is_damaged() {
+    let (fat, _) = small().swap_remove(0);
+    let number = |at: usize, size: usize| -> usize {
+        fat[at..at + size].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // The root folder's first cluster is followed by itself.
+    let table = number(11, 2) * number(14, 2);
+    let entry = table + 4 * number(44, 4);
+    let mut around = fat.clone();
+    around[entry..entry + 4].copy_from_slice(&fat[44..48]);
+    // Without an end, the folder goes on for ever.
+    let data = table + fat[16] as usize * number(36, 4) * number(11, 2);
+    for at in (data..data + number(11, 2) * fat[13] as usize).step_by(32) {
+        around[at..at + 32].copy_from_slice(b"NAME    TXT \0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    }
+    assert!(fault(&around).contains("leads around"), "{}", fault(&around));
+    let mut disk = vec![0; 4 << 20];
+    let table = |disk: &mut [u8], sector: usize, entries: [(u8, u32, u32); 2]| {
+        for (at, (kind, first, sectors)) in (sector * 512 + 446..).step_by(16).zip(entries) {
+            disk[at + 4] = kind;
+            disk[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+            disk[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+        }
+        disk[sector * 512 + 510..sector * 512 + 512].copy_from_slice(&[0x55, 0xaa]);
+    };
+    table(&mut disk, 0, [(0x05, 100, 2000), (0, 0, 0)]);
+    table(&mut disk, 100, [(0x83, 10, 20), (0x05, 200, 100)]);
+    table(&mut disk, 300, [(0x83, 10, 20), (0, 0, 0)]);
+    assert_eq!(fault(&disk), "");
+    table(&mut disk, 300, [(0x83, 10, 20), (0x05, 200, 100)]);
+    assert!(fault(&disk).contains("lead around"), "{}", fault(&disk));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 

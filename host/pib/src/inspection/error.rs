@@ -20,7 +20,8 @@ pub enum InspectionError {
     /// The compressed file cannot be unpacked.
     #[error("could not unpack the image `{}`", path.display())]
     #[diagnostic(help(
-        "It has to be a whole image; unpacked it takes its full size in the folder for temporary files."
+        "Its file is damaged or cut short, or the folder for temporary files is full: unpacked, the image takes its full size \
+         there."
     ))]
     Unpack {
         /// The file.

@@ -95,7 +95,13 @@ pub fn candidates(session: &Session) -> Result<Vec<DiskDevice>, Error> {
 pub(crate) fn inspect(session: &Session, path: &Path) -> Result<DiskDevice, Error> {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     let shown = path.display();
-    let metadata = std::fs::metadata(path).map_err(|error| Error::io("look at the device", path, error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::usage(
+            format!("there is no `{shown}`"),
+            "`pib flash` alone lists the cards and disks that there are.",
+        ),
+        _ => Error::io("look at the device", path, error),
+    })?;
     if !metadata.file_type().is_block_device() {
         let help = "Name a card or a disk, e.g. /dev/sdb; `pib flash` alone lists those that there are.";
         return Err(Error::usage(format!("`{shown}` is not a block device"), help));

@@ -1,13 +1,9 @@
-//! An image that is written while it is fetched: a stream of what arrives, and its digest at the end.
+//! An image that is written while it is fetched: a stream of what arrives.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use pib_disk::FlashError;
 use pib_net::Http;
-use pib_plan::id::Digest;
-use sha2::{Digest as _, Sha256};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -17,18 +13,13 @@ use crate::project::Error;
 const QUEUE: usize = 64;
 
 /// A fetch that is under way; dropped, it ends.
-pub(super) struct Download {
-    expected: Digest,
-    /// The digest of all that arrived, once that is all.
-    found: Arc<Mutex<Option<Digest>>>,
-    task: JoinHandle<()>,
-}
+pub(super) struct Download(JoinHandle<()>);
 
 /// Begins to fetch; returns the stream of what arrives.
 ///
 /// # Errors
 /// When there is no client for that.
-pub(super) fn start(url: Url, expected: Digest, limit: u64) -> Result<(Arriving, Download), Error> {
+pub(super) fn start(url: Url, limit: u64) -> Result<(Arriving, Download), Error> {
     let http = Http::new().map_err(|error| Error::io("fetch the image", "", io::Error::other(error)))?;
     let (send, pieces) = sync_channel::<io::Result<Vec<u8>>>(QUEUE);
     let task = tokio::spawn(async move {
@@ -42,39 +33,13 @@ pub(super) fn start(url: Url, expected: Digest, limit: u64) -> Result<(Arriving,
         let last = outcome.map(|()| Vec::new()).map_err(io::Error::other);
         _ = tokio::task::block_in_place(|| send.send(last));
     });
-    let found = Arc::default();
-    let stream = Arriving {
-        pieces,
-        piece: Vec::new(),
-        at: 0,
-        is_over: false,
-        hasher: Sha256::new(),
-        found: Arc::clone(&found),
-    };
-    Ok((stream, Download { expected, found, task }))
-}
-
-impl Download {
-    /// Compares the digest of what arrived.
-    ///
-    /// # Errors
-    /// When it is another one than was asked for.
-    pub(super) fn confirm(&self) -> Result<(), FlashError> {
-        let found = *self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        match found {
-            Some(found) if found == self.expected => Ok(()),
-            Some(found) => Err(FlashError::Digest { expected: self.expected, found, is_written: true }),
-            None => Err(FlashError::Image {
-                offset: 0,
-                source: io::Error::other("more follows after its end, which no digest covers"),
-            }),
-        }
-    }
+    let stream = Arriving { pieces, piece: Vec::new(), at: 0, is_over: false };
+    Ok((stream, Download(task)))
 }
 
 impl Drop for Download {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -84,8 +49,6 @@ pub(super) struct Arriving {
     piece: Vec<u8>,
     at: usize,
     is_over: bool,
-    hasher: Sha256,
-    found: Arc<Mutex<Option<Digest>>>,
 }
 
 impl Read for Arriving {
@@ -93,12 +56,7 @@ impl Read for Arriving {
         if self.at == self.piece.len() && !self.is_over {
             let next = self.pieces.recv().map_err(|_| io::Error::other("fetching it was stopped"))?;
             (self.piece, self.at) = (next?, 0);
-            self.hasher.update(&self.piece);
-            if self.piece.is_empty() {
-                self.is_over = true;
-                let digest = Digest::from_bytes(self.hasher.clone().finalize().into());
-                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(digest);
-            }
+            self.is_over = self.piece.is_empty();
         }
         let count = buffer.len().min(self.piece.len() - self.at);
         buffer[..count].copy_from_slice(&self.piece[self.at..self.at + count]);

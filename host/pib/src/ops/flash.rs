@@ -1,16 +1,19 @@
 //! Writes an image to a card: looks at the image and at the device, then writes and reads back.
 
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pib_disk::{BlockDevice, BlockMap, Device as _, FlashError, FlashOptions, ImageSource, MAX_BLOCK_MAP};
 use pib_event::ReporterExt as _;
-use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::id::Digest;
 use serde::Serialize;
 use url::Url;
 
+use super::checked_stream::{CheckedStream, Confirmation};
 use super::devices::{DiskDevice, inspect, size_text};
 use super::download::{self, Download};
+use crate::inspection::InspectionError;
 use crate::pipeline;
 use crate::project::{Error, Project, Session, blocking};
 
@@ -104,8 +107,7 @@ pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error>
     let device = match BlockDevice::open(&path) {
         Ok(device) => device,
         Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-            let reason =
-                "something uses it: it may be mounted in a container, or part of a RAID, of LVM or of swap";
+            let reason = "something uses it: another `pib flash`, or it is mounted in a container, or part of a RAID, of LVM or of swap";
             return refused(vec![reason.to_owned()], LIST);
         }
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
@@ -179,16 +181,17 @@ impl Ready {
         let (reporter, options) = (session.reporter.clone(), request.clone());
         let shown = name.clone();
         let outcome = blocking::run(move |stopped| {
-            let Opened { source, map, identity, download } = opened;
+            let Opened { source, size, map, identity, confirmation, _download } = opened;
             let flashing = FlashOptions {
                 map: map.as_ref(),
+                size,
                 identity,
                 name: &shown,
                 delta: options.delta,
                 verify: options.verify,
                 sync_every: SYNC_EVERY,
             };
-            let confirm = || download.as_ref().map_or(Ok(()), Download::confirm);
+            let confirm = || confirmation.as_ref().map_or(Ok(()), Confirmation::check);
             pib_disk::flash(&device, source, &flashing, &confirm, &stopped, &*reporter)
         })
         .await?;
@@ -241,10 +244,15 @@ fn check_unchanged(
 /// What is read while the device is written.
 struct Opened {
     source: ImageSource,
+    /// The size of the image in bytes, where that is known before.
+    size: Option<u64>,
     map: Option<BlockMap>,
     /// What the marker on an incomplete card is compared with.
     identity: Digest,
-    download: Option<Download>,
+    /// Compares the whole of what was read; none where a map has checksums of all that is written.
+    confirmation: Option<Confirmation>,
+    /// Kept as long as something is to arrive.
+    _download: Option<Download>,
 }
 
 async fn open(
@@ -257,38 +265,61 @@ async fn open(
         Image::Address(url, digest) => {
             // Compressed, it is not larger than the device but by what the format itself adds.
             let limit = device.size().saturating_add(64 << 20);
-            let (stream, download) = download::start(url, digest, limit)?;
+            let (stream, download) = download::start(url, limit)?;
+            let (stream, confirmation) = CheckedStream::new(stream, digest, true);
             let source = blocking::run(move |_| ImageSource::of_stream(stream)).await?;
             let source = source.map_err(|error| Error::io("read the image", "", error))?;
-            return Ok(Opened { source, map: None, identity: digest, download: Some(download) });
+            return Ok(Opened {
+                source,
+                size: None,
+                map: None,
+                identity: digest,
+                confirmation: Some(confirmation),
+                _download: Some(download),
+            });
         }
         Image::File(path) => path,
     };
-    let fail = |error| Error::io("read the image", &path, error);
-    let file = pib_file::open(&path).map_err(fail)?;
-    let map = if request.use_map { block_map(session, &path) } else { None };
-    let checked = map.as_ref().filter(|(map, _)| map.ranges.iter().all(|range| range.checksum.is_some()));
-    let identity = match (checked, request.digest) {
-        (Some((_, text)), None) => Digest::of(text.as_bytes()),
-        _ => {
-            session.reporter.started("digest", "Reading the image");
-            let reader = file.try_clone().map_err(fail)?;
-            let found = Digest::from_bytes(blocking::read(reader, pib_file::sha256).await?.map_err(fail)?);
-            session.reporter.finished("digest", false);
-            if let Some(expected) = request.digest.filter(|expected| *expected != found) {
-                let source = Box::new(FlashError::Digest { expected, found, is_written: false });
-                return Err(Error::Flash { device: request.device.clone(), source });
-            }
-            // With a map other blocks are written than without, so it is part of what is being written.
-            let mut hasher = KeyHasher::new("pib flash");
-            hasher.field(found.as_bytes()).field(map.as_ref().map_or("", |(_, text)| text));
-            hasher.finish()
-        }
-    };
-    use std::io::Seek as _;
+    open_file(session, request, &path, device.size()).await
+}
+
+/// Opens an image in a file. What is written of it is compared with the checksums of a map, or with the digest of the
+/// whole file: the file may change while it is read.
+async fn open_file(
+    session: &Session,
+    request: &FlashRequest,
+    path: &Path,
+    room: u64,
+) -> Result<Opened, Error> {
+    let fail = |source| Error::from(InspectionError::Open { path: path.to_owned(), source });
+    let file = pib_file::open(path).map_err(fail)?;
+    let map = if request.use_map && request.digest.is_none() { block_map(session, path) } else { None };
+    if let Some((map, text)) = map {
+        let source = ImageSource::of_file(file).map_err(fail)?;
+        let (size, identity) = (Some(map.image_size), Digest::of(text.as_bytes()));
+        return Ok(Opened { source, size, map: Some(map), identity, confirmation: None, _download: None });
+    }
+    session.reporter.started("digest", "Reading the image");
+    let reader = file.try_clone().map_err(fail)?;
+    let found = Digest::from_bytes(blocking::read(reader, pib_file::sha256).await?.map_err(fail)?);
+    session.reporter.finished("digest", false);
+    let refuse = |source| Error::Flash { device: request.device.clone(), source: Box::new(source) };
+    if let Some(expected) = request.digest.filter(|expected| *expected != found) {
+        return Err(refuse(FlashError::Digest { expected, found, is_written: false }));
+    }
     (&file).rewind().map_err(fail)?;
-    let source = ImageSource::of_file(file).map_err(fail)?;
-    Ok(Opened { source, map: map.map(|(map, _)| map), identity, download: None })
+    let plain = ImageSource::of_file(file.try_clone().map_err(fail)?).map_err(fail)?;
+    let size = match plain {
+        ImageSource::Plain(_, size) if size > room => {
+            return Err(refuse(FlashError::TooLarge { image: Some(size), device: room }));
+        }
+        ImageSource::Plain(_, size) => Some(size),
+        ImageSource::Stream(_) => None,
+    };
+    (&file).rewind().map_err(fail)?;
+    let (stream, confirmation) = CheckedStream::new(file, found, request.digest.is_some());
+    let source = ImageSource::of_stream(stream).map_err(fail)?;
+    Ok(Opened { source, size, map: None, identity: found, confirmation: Some(confirmation), _download: None })
 }
 
 /// Finds the block map beside an image: `NAME.bmap`, also by the name without the ends that compression gave it.
@@ -298,7 +329,16 @@ fn block_map(session: &Session, image: &Path) -> Option<(BlockMap, String)> {
         let path = image.with_file_name(format!("{stem}.bmap"));
         match pib_file::read_text(&path, MAX_BLOCK_MAP) {
             Ok(text) => match BlockMap::parse(&text) {
-                Ok(map) => return Some((map, text)),
+                Ok(map) if map.ranges.iter().all(|range| range.checksum.is_some()) => {
+                    return Some((map, text));
+                }
+                Ok(_) => {
+                    let path = session.show(&path).display().to_string();
+                    session.reporter.warn(format!(
+                        "`{path}` has no checksums and is not used, so all of the image is written"
+                    ));
+                    return None;
+                }
                 Err(error) => {
                     let path = session.show(&path).display().to_string();
                     session

@@ -180,6 +180,12 @@ impl<'a> Walk<'a> {
         for name in &config.missing {
             self.fault(Fault::Include { name: name.clone() });
         }
+        for name in &config.around {
+            self.fault(Fault::IncludeLoop { name: name.clone() });
+        }
+        if config.has_too_many() {
+            self.fault(Fault::Includes { count: config.includes });
+        }
         for line in &config.long_lines {
             self.fault(Fault::LongLine { line: line.clone() });
         }

@@ -8,8 +8,8 @@ use super::model::Model;
 pub const MAX_LINE: usize = 98;
 /// The most bytes of `autoboot.txt` that are read.
 pub const MAX_AUTOBOOT: usize = 512;
-/// How deep files may include one another here.
-const MAX_DEPTH: usize = 8;
+/// How many files are included at most.
+const MAX_INCLUDES: usize = 64;
 
 /// What `config.txt` says to a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,10 @@ pub struct ConfigTxt {
     pub overlays: Vec<String>,
     /// The files that are to be included and are not there.
     pub missing: Vec<String>,
+    /// The files that include themselves, or one that includes them; they are left out there.
+    pub around: Vec<String>,
+    /// How many files were to be included.
+    pub includes: usize,
     /// Lines of which the firmware does not read the end.
     pub long_lines: Vec<String>,
     /// Filters that depend on what only a running board knows, e.g. a pin; what is behind them was left out.
@@ -59,7 +63,7 @@ impl ConfigTxt {
         include: &mut dyn FnMut(&str) -> Option<String>,
     ) -> Self {
         let mut config = Self::default();
-        config.add(text, model, start, include, 0);
+        config.add(text, model, start, include, &mut Vec::new());
         config
     }
 
@@ -69,7 +73,7 @@ impl ConfigTxt {
         model: &Model,
         start: Start,
         include: &mut dyn FnMut(&str) -> Option<String>,
-        depth: usize,
+        open: &mut Vec<String>,
     ) {
         let mut filters = Filters::ALL;
         for line in text.lines().map(str::trim) {
@@ -85,16 +89,46 @@ impl ConfigTxt {
             }
             let line: String = line.chars().take(MAX_LINE).collect();
             if let Some(name) = line.strip_prefix("include ").map(str::trim) {
-                match include(name).filter(|_| depth < MAX_DEPTH) {
-                    Some(text) => self.add(&text, model, start, include, depth + 1),
-                    None => self.missing.push(name.to_owned()),
-                }
+                self.include(name, model, start, include, open);
             } else if let Some(rest) = line.strip_prefix("initramfs ") {
                 self.settings.insert("initramfs".to_owned(), rest.trim().to_owned());
             } else if let Some((name, value)) = line.split_once('=') {
                 self.set(name.trim(), value.trim());
             }
         }
+    }
+
+    /// Adds an included file. One that is being read already is left out: the firmware would read on for ever.
+    fn include(
+        &mut self,
+        name: &str,
+        model: &Model,
+        start: Start,
+        include: &mut dyn FnMut(&str) -> Option<String>,
+        open: &mut Vec<String>,
+    ) {
+        let key = name.to_lowercase();
+        if key == "config.txt" || open.contains(&key) {
+            self.around.push(name.to_owned());
+            return;
+        }
+        self.includes += 1;
+        if self.includes > MAX_INCLUDES {
+            return;
+        }
+        match include(name) {
+            Some(text) => {
+                open.push(key);
+                self.add(&text, model, start, include, open);
+                open.pop();
+            }
+            None => self.missing.push(name.to_owned()),
+        }
+    }
+
+    /// Returns whether there are more included files than are read here.
+    pub fn has_too_many(&self) -> bool {
+        self.includes > MAX_INCLUDES
     }
 
     fn set(&mut self, name: &str, value: &str) {
@@ -147,6 +181,10 @@ mod tests {
     use super::super::model::models;
     use super::*;
 
+    fn config_of(text: &str) -> ConfigTxt {
+        read(text, "rpi4")
+    }
+
     fn read(text: &str, board: &str) -> ConfigTxt {
         let model = models(board).next().unwrap();
         ConfigTxt::read(text, model, Start::Normal, &mut |name| match name {
@@ -172,7 +210,12 @@ mod tests {
     fn files_are_included_and_their_filters_end_with_them() {
         let config = read("include more.txt\nx=1\ninclude gone.txt\ninclude around.txt", "rpi3");
         assert_eq!((config.get("kernel"), config.get("x")), (Some("included"), Some("1")));
-        assert_eq!(config.missing, ["gone.txt", "around.txt"]);
+        assert_eq!(
+            (config.missing, config.around),
+            (vec!["gone.txt".to_owned()], vec!["around.txt".to_owned()])
+        );
+        let many = read(&"include more.txt\n".repeat(1000), "rpi3");
+        assert!(many.has_too_many() && !config_of("include more.txt").has_too_many());
     }
 
     #[test]

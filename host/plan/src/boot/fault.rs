@@ -54,6 +54,18 @@ pub enum Fault {
         /// Its name.
         name: String,
     },
+    /// An included file includes itself.
+    #[error("config.txt includes `{name}` in itself, which never ends")]
+    IncludeLoop {
+        /// Its name.
+        name: String,
+    },
+    /// There are more included files than are read here.
+    #[error("config.txt includes {count} files, and pib reads the first 64")]
+    Includes {
+        /// How many there are.
+        count: usize,
+    },
     /// The end of a line is not read.
     #[error("a line of config.txt is longer than the 98 characters that the firmware reads: `{line}`")]
     LongLine {

@@ -19,7 +19,7 @@ impl Inspection {
         let mut text = format!("{}: {}\n", self.image.display(), size(self.size));
         self.partitions_to(&mut text);
         if !self.stages.is_empty() {
-            let _ = writeln!(text, "\nStages: {}", self.stages.join(", "));
+            let _ = writeln!(text, "\nStages: {}", line(&self.stages.join(", ")));
         }
         match &self.system {
             Some(system) => system_to(&mut text, system),
@@ -43,15 +43,20 @@ impl Inspection {
                 text,
                 "  {number:>2}  {:8} {:12} {:>9} at {}{free}",
                 partition.filesystem.text(),
-                partition.label.as_deref().unwrap_or("-"),
+                line(partition.label.as_deref().unwrap_or("-")),
                 size(partition.region.size),
                 size(partition.region.offset),
             );
             if let Some(fault) = &partition.fault {
-                let _ = writeln!(text, "      {fault}");
+                let _ = writeln!(text, "      {}", line(fault));
             }
         }
     }
+}
+
+/// Returns a name on one line: what is in an image may hold line breaks, which would look like lines of ours.
+fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 fn size(bytes: u64) -> String {
@@ -63,29 +68,30 @@ fn size(bytes: u64) -> String {
 }
 
 fn system_to(text: &mut String, system: &SystemContent) {
-    let name = system.name.as_deref().unwrap_or("unknown");
-    let host = system.hostname.as_deref().map(|name| format!(", host name {name}")).unwrap_or_default();
+    let name = line(system.name.as_deref().unwrap_or("unknown"));
+    let host =
+        system.hostname.as_deref().map(|name| format!(", host name {}", line(name))).unwrap_or_default();
     let _ = writeln!(text, "\nSystem: {name}{host}");
     let _ = writeln!(text, "  {} entries, {} in files", system.entries, size(system.bytes));
     let mut folders: Vec<_> = system.folders.iter().collect();
     folders.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
     for (folder, bytes) in folders.into_iter().take(LARGEST) {
-        let _ = writeln!(text, "  {:>9}  {folder}", size(*bytes));
+        let _ = writeln!(text, "  {:>9}  {}", size(*bytes), line(folder));
     }
     let _ = writeln!(text, "\nPackages: {}, the largest:", system.packages.len());
     let mut packages: Vec<&PackageContent> = system.packages.iter().collect();
     packages.sort_by_key(|content| std::cmp::Reverse(content.bytes));
     for PackageContent { package, bytes, .. } in packages.into_iter().take(LARGEST) {
-        let _ = writeln!(text, "  {:>9}  {} {}", size(*bytes), package.name, package.version);
+        let _ = writeln!(text, "  {:>9}  {} {}", size(*bytes), line(&package.name), line(&package.version));
     }
     if !system.privileged.is_empty() {
         text.push_str("\nFiles that give rights:\n");
         for file in &system.privileged {
-            let _ = writeln!(text, "  {:12} {}", file.right, file.path);
+            let _ = writeln!(text, "  {:12} {}", file.right, line(&file.path));
         }
     }
     if !system.services.is_empty() {
-        let _ = writeln!(text, "\nUnits that are started: {}", system.services.join(", "));
+        let _ = writeln!(text, "\nUnits that are started: {}", line(&system.services.join(", ")));
     }
 }
 
@@ -97,7 +103,7 @@ fn chain_to(text: &mut String, chain: &Chain, is_whole: bool) {
         chain.model,
         match &chain.faults[..] {
             [] => "starts".to_owned(),
-            [first, ..] if !is_whole => format!("does not start: {first}"),
+            [first, ..] if !is_whole => line(&format!("does not start: {first}")),
             _ => "does not start".to_owned(),
         }
     );
@@ -105,16 +111,18 @@ fn chain_to(text: &mut String, chain: &Chain, is_whole: bool) {
         return;
     }
     for fault in &chain.faults {
-        let _ = writeln!(text, "    - {fault}");
+        let _ = writeln!(text, "    - {}", line(&fault.to_string()));
     }
     let kernel = chain.kernel.iter().chain(&chain.initramfs).chain(&chain.device_tree).chain(&chain.overlays);
     let loaded: Vec<&str> = chain.firmware.iter().chain(kernel).map(String::as_str).collect();
-    let _ = writeln!(text, "    loads {}", loaded.join(", "));
+    if !loaded.is_empty() {
+        let _ = writeln!(text, "    loads {}", line(&loaded.join(", ")));
+    }
     if let Some(root) = chain.root {
         let _ = writeln!(text, "    the root is partition {root}");
     }
     for note in &chain.notes {
-        let _ = writeln!(text, "    {note}");
+        let _ = writeln!(text, "    {}", line(note));
     }
 }
 
@@ -172,6 +180,6 @@ fn list(text: &mut String, title: &str, items: impl Iterator<Item = String>) {
     }
     let _ = writeln!(text, "\n{title}:");
     for item in items {
-        let _ = writeln!(text, "  {item}");
+        let _ = writeln!(text, "  {}", line(&item));
     }
 }

@@ -270,7 +270,7 @@ fn the_systems_disk_mounted_ones_and_those_that_are_too_small_are_refused() {
     OpenOptions::new().write(true).open(&card.device).unwrap().write_all(b"LUKS\xba\xbe").unwrap();
     fails(&[name, card.name(), "--yes"], 7, "a LUKS volume");
     let Some(small) = Card::new(100 << 20) else { return };
-    fails(&[name, small.name(), "--yes"], 7, "the device only");
+    fails(&[name, small.name(), "--yes"], 7, "is larger than the device");
     let first = std::fs::read(small.file.path()).unwrap();
     assert!(first.iter().all(|byte| *byte == OLD), "something was written");
 }

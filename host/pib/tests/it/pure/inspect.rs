@@ -204,7 +204,9 @@ fn an_image_says_what_is_in_it() {
 
 /// Each of these changes breaks a good image for the Raspberry Pi 4 by one fault.
 #[rustfmt::skip]
-const BROKEN: [(&str, Change); 26] = [
+const BROKEN: [(&str, Change); 28] = [
+    ("include-loop", |s| add(s, "more.txt", "include config.txt\n")),
+    ("includes", |s| add(s, "config.txt", &"include more.txt\n".repeat(80))),
     ("firmware", |s| remove(s, "start4.elf")),
     ("firmware", |s| remove(s, "fixup4.dat")),
     ("firmware", |s| { add(s, "config.txt", "start_x=1\n"); remove(s, "start4x.elf"); }),
@@ -343,6 +345,7 @@ fn two_images_are_compared_by_package_right_unit_and_file() {
     let status = String::from_utf8(changed["var/lib/dpkg/status"].clone()).unwrap();
     changed.insert("var/lib/dpkg/status".to_owned(), status.replace("1:4.1", "1:4.2").into_bytes());
     changed.insert("usr/bin/evil/su".to_owned(), b"setuid".to_vec());
+    changed.insert("usr/bin/a\nFORGED/su".to_owned(), b"setuid".to_vec());
     changed.remove("etc/systemd/system/multi-user.target.wants/ssh.service");
     changed.insert("usr/lib/systemd/systemd".to_owned(), b"tini".to_vec());
     let second = image(&world, "second.img", &changed);
@@ -355,6 +358,10 @@ fn two_images_are_compared_by_package_right_unit_and_file() {
         "/usr/bin/evil: only in the second",
     ] {
         assert!(text.contains(says), "no `{says}` in:\n{text}");
+    }
+    let looked = world.run(".", &["inspect", "second.img"]);
+    for text in [text, looked] {
+        assert!(text.contains("/usr/bin/a?FORGED/su") && !text.contains("\nFORGED"), "{text}");
     }
 }
 
