@@ -29,6 +29,7 @@ pub(crate) mod files;
 mod irreproducible;
 pub(crate) mod locate;
 pub(crate) mod logs;
+mod manifest_result;
 mod open;
 mod placed;
 pub(crate) mod reach;
@@ -38,9 +39,9 @@ pub(crate) mod slow;
 pub(crate) mod target_folder;
 pub(crate) mod user_config;
 
-pub(crate) use error::ManifestResult;
 pub use error::{Error, TargetError};
 pub use irreproducible::Irreproducible;
+pub(crate) use manifest_result::ManifestResult;
 pub use open::trace_files;
 pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_text, output};
 pub use placed::Placed;
