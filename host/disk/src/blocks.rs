@@ -1,7 +1,8 @@
 //! The blocks of an image that must be written to a device for the device to hold the image.
 //!
-//! A hole in the image file says nothing: an inode table of zeros matters, since a card may hold other bytes there, and
-//! a free block does not. So whoever writes a file system says which bytes it has allocated.
+//! The holes of the image file do not tell which those are. An inode table of zeros is a hole and must be written, since
+//! the card may hold other bytes there; a free block need not be. So the writer of each file system reports the bytes that
+//! it has allocated.
 
 use std::cell::RefCell;
 

@@ -118,7 +118,7 @@ fn send_range(
         // What is written last is not mixed with anything else.
         let limit = if at < HEAD { HEAD } else { (at / chunk + 1) * chunk };
         let count = (limit.min(end) - at) as usize;
-        // Whoever writes has failed, and says why.
+        // The writing thread has failed, and returns its own error.
         let Ok(mut buffer) = pipe.buffers.recv() else { return Ok(at) };
         let bytes = buffer.head_mut(count);
         let read = input.fill(bytes, at).map_err(|source| FlashError::Image { offset: at, source })?;

@@ -40,7 +40,7 @@ pub enum ReadingError {
         /// The path that was asked for.
         path: String,
     },
-    /// A file is larger than whoever asked will take.
+    /// A file is larger than the limit that the caller set.
     #[error("a file has {}, and at most {} are read", ByteSize(*size), ByteSize(*most))]
     TooLarge {
         /// Its size in bytes.

@@ -49,7 +49,7 @@ pub(crate) struct Ext4Reader {
     size: u64,
     free: u64,
     must_recover: bool,
-    /// The last inode that was read: whoever walks asks for it two or three times.
+    /// The last inode that was read. A walk asks for each inode two or three times in a row.
     last: Option<(u64, Vec<u8>)>,
 }
 

@@ -35,7 +35,7 @@ pub struct SystemContent {
     pub folders: BTreeMap<String, u64>,
     /// Its packages, sorted by name.
     pub packages: Vec<PackageContent>,
-    /// Files that give whoever runs them more rights: setuid, setgid, or capabilities.
+    /// Programs that run with more rights than their user has: by setuid, setgid or capabilities.
     pub privileged: Vec<SpecialFile>,
     /// Units of systemd that are started, by the links in `/etc/systemd/system`.
     pub services: Vec<String>,

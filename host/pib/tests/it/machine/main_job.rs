@@ -62,7 +62,7 @@ fn is_started_and_ended(world: &World, image: &Path) {
     assert!(found && !qemu.is_empty(), "the system did not start, or not by a program of its own: `{qemu}`");
     judge::tool("kill", &["-INT", &boot.id().to_string()]).unwrap();
     assert_eq!(boot.wait().unwrap().code(), Some(130));
-    // It was killed; its memory takes a moment to be given back, and whoever inherits it a moment to note its end.
+    // QEMU was killed. The kernel takes a moment to free its memory; until its new parent reads its exit code it is a zombie.
     let runs =
         || std::fs::read_to_string(format!("/proc/{qemu}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     let since = Instant::now();
