@@ -92,6 +92,9 @@ pub struct IndexEntry {
     /// Whether new resolutions pass it over; a lock that holds it still works.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub yanked: bool,
+    /// Why it was yanked, where its publisher says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yank_reason: Option<String>,
 }
 
 impl IndexEntry {

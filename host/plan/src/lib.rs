@@ -14,6 +14,7 @@
 //! | [`credential`] | tokens for registries, and which of them goes where |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
+//! | [`stage_change`] | what a new version of a stage changes for projects, and whether its number may say so |
 //! | [`record`] | what earlier builds left, and why a stage is built again |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
 //! | [`order`] | the order of the stages, and why |
@@ -71,6 +72,7 @@ pub mod resolve;
 pub mod secret;
 pub mod size;
 pub mod snapshot;
+pub mod stage_change;
 pub mod suggest;
 pub mod system;
 pub mod variable;

@@ -11,7 +11,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Try an image without a board", &["boot", "test"]),
     ("Look into an image", &["inspect", "diff", "sbom"]),
     ("Ask", &["tree", "why", "outdated", "search", "info"]),
-    ("Make stages", &["stage", "publish", "yank"]),
+    ("Make stages", &["stage", "package", "publish", "yank", "registry"]),
     ("This machine", &["trust", "doctor", "binfmt", "cache", "completions", "help"]),
 ];
 /// The width of the column of names.

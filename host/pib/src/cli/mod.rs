@@ -21,9 +21,11 @@ mod new;
 mod options;
 mod outdated;
 mod output;
+mod pack;
 mod plan;
 mod publish;
 mod push;
+mod registry_admin;
 mod remove;
 mod run;
 mod sbom;
@@ -41,6 +43,7 @@ mod update;
 mod vendor;
 mod verify;
 mod why;
+mod yank;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -129,7 +132,10 @@ enum Command {
     Info(info::Info),
     Doctor(doctor::Doctor),
     Binfmt(binfmt::Binfmt),
+    Package(pack::Package),
     Publish(publish::Publish),
+    Yank(yank::Yank),
+    Registry(registry_admin::Registry),
     Stage(stage::Stage),
     Completions(completions::Completions),
 }
@@ -178,45 +184,6 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
         .enable_all()
         .build()
         .map_err(|error| Error::io("start the program's threads", "", error))?;
-    // The exit code of a program that ran inside becomes this one's.
-    let exit = std::cell::Cell::new(0);
-    let work = async {
-        match command {
-            Command::New(args) => new::run(session, json, args),
-            Command::Add(args) => add::run(session, json, args).await,
-            Command::Remove(args) => remove::run(session, json, args).await,
-            Command::Lock(args) => lock::run(session, json, args).await,
-            Command::Plan(args) => plan::run(session, json, args).await,
-            Command::Build(args) => build::run(session, json, args).await,
-            Command::Shell(args) => shell::run(session, args).await.map(|code| exit.set(code)),
-            Command::Run(args) => run::run(session, args).await.map(|code| exit.set(code)),
-            Command::Boot(args) => boot::run(session, args).await,
-            Command::Test(args) => test::run(session, json, args).await,
-            Command::Verify(args) => verify::run(session, json, args).await,
-            Command::Inspect(args) => inspect::run(session, json, args).await,
-            Command::Diff(args) => diff::run(session, json, args).await,
-            Command::Sbom(args) => sbom::run(session, args).await,
-            Command::Flash(args) => flash::run(session, json, args).await,
-            Command::Export(args) => export::run(session, json, args).await,
-            Command::Clean(args) => clean::run(session, json, args).await,
-            Command::Tree(args) => tree::run(session, json, args).await,
-            Command::Update(args) => update::run(session, json, args).await,
-            Command::Outdated(args) => outdated::run(session, json, args).await,
-            Command::Why(args) => why::run(session, json, args).await,
-            Command::Fetch(args) => fetch::run(session, json, args).await,
-            Command::Push(args) => push::run(session, json, args).await,
-            Command::Vendor(args) => vendor::run(session, json, args).await,
-            Command::Trust(args) => trust::run(session, json, args).await,
-            Command::Cache(args) => cache::run(session, json, args).await,
-            Command::Search(args) => search::run(session, json, args).await,
-            Command::Info(args) => info::run(session, json, args).await,
-            Command::Binfmt(args) => binfmt::run(session, json, args).await,
-            Command::Doctor(args) => doctor::run(session, json, args).await,
-            Command::Publish(args) => publish::run(session, json, args),
-            Command::Stage(args) => stage::run(session, json, args).await,
-            Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
-        }
-    };
     let reporter = session.reporter.clone();
     let interrupted = signals::first(move || {
         fail(json, Error::Interrupted, &*reporter, None);
@@ -224,12 +191,55 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
     let outcome = runtime.block_on(async {
         // Dropping the work is what stops it: every future below cleans up after itself when dropped.
         tokio::select! {
-            outcome = work => outcome,
+            outcome = dispatch(session, json, command) => outcome,
             () = interrupted => Err(Error::Interrupted),
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    outcome.map(|()| ExitCode::from(exit.get()))
+    outcome.map(ExitCode::from)
+}
+
+/// Runs a command; returns the exit code, which is that of a program that ran inside.
+async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8, Error> {
+    let done = match command {
+        Command::New(args) => new::run(session, json, args),
+        Command::Add(args) => add::run(session, json, args).await,
+        Command::Remove(args) => remove::run(session, json, args).await,
+        Command::Lock(args) => lock::run(session, json, args).await,
+        Command::Plan(args) => plan::run(session, json, args).await,
+        Command::Build(args) => build::run(session, json, args).await,
+        Command::Shell(args) => return shell::run(session, args).await,
+        Command::Run(args) => return run::run(session, args).await,
+        Command::Boot(args) => boot::run(session, args).await,
+        Command::Test(args) => test::run(session, json, args).await,
+        Command::Verify(args) => verify::run(session, json, args).await,
+        Command::Inspect(args) => inspect::run(session, json, args).await,
+        Command::Diff(args) => diff::run(session, json, args).await,
+        Command::Sbom(args) => sbom::run(session, args).await,
+        Command::Flash(args) => flash::run(session, json, args).await,
+        Command::Export(args) => export::run(session, json, args).await,
+        Command::Clean(args) => clean::run(session, json, args).await,
+        Command::Tree(args) => tree::run(session, json, args).await,
+        Command::Update(args) => update::run(session, json, args).await,
+        Command::Outdated(args) => outdated::run(session, json, args).await,
+        Command::Why(args) => why::run(session, json, args).await,
+        Command::Fetch(args) => fetch::run(session, json, args).await,
+        Command::Push(args) => push::run(session, json, args).await,
+        Command::Vendor(args) => vendor::run(session, json, args).await,
+        Command::Trust(args) => trust::run(session, json, args).await,
+        Command::Cache(args) => cache::run(session, json, args).await,
+        Command::Search(args) => search::run(session, json, args).await,
+        Command::Info(args) => info::run(session, json, args).await,
+        Command::Binfmt(args) => binfmt::run(session, json, args).await,
+        Command::Doctor(args) => doctor::run(session, json, args).await,
+        Command::Package(args) => pack::run(session, json, args),
+        Command::Publish(args) => publish::run(session, json, args).await,
+        Command::Yank(args) => yank::run(session, json, args),
+        Command::Registry(args) => registry_admin::run(session, json, args).await,
+        Command::Stage(args) => stage::run(session, json, args).await,
+        Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
+    };
+    done.map(|()| 0)
 }
 
 fn install_error_style() {

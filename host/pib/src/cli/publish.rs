@@ -1,27 +1,76 @@
 //! `pib publish`
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::print_as;
-use crate::ops::{self, Error, Session};
+use super::output::{Question, confirmed, print, print_as};
+use crate::ops::publish::{self, Publication, PublishOptions, Published};
+use crate::ops::{Error, Session};
 
-/// Pack stages and add them to a registry's folder
+/// Pack stages and add them to a registry
+///
+/// A version is published once and never changes. Each stage is judged as the strangers would who use it: its files must be
+/// committed, it needs a licence, a description and a README.md, and its version must say so where it may break projects.
 #[derive(Debug, Args)]
 pub(super) struct Publish {
     /// The stages' folders
     #[arg(required = true)]
     stages: Vec<PathBuf>,
-    /// The registry's folder
-    #[arg(long, value_name = "DIR")]
-    index: PathBuf,
-    /// Publish nothing; fail where a folder is not published or differs from what is
+    /// The registry: a folder, or the name of one of the project's or yours that is in a folder
+    #[arg(long, value_name = "DIR|NAME", visible_alias = "index")]
+    registry: String,
+    /// Publish nothing; show what would be
     #[arg(long)]
+    dry_run: bool,
+    /// Publish nothing; fail where a folder is not published or differs from what is
+    #[arg(long, conflicts_with = "dry_run")]
     check: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    yes: bool,
+    /// Also publish files that are not committed
+    #[arg(long)]
+    allow_dirty: bool,
+    /// Also publish what may break projects, under a version that does not say so
+    #[arg(long)]
+    allow_breaking: bool,
+    /// Also publish a new stage whose name is one edit away from another's
+    #[arg(long)]
+    allow_similar: bool,
+    /// Also publish a stage without licence, description or README.md
+    #[arg(long)]
+    allow_incomplete: bool,
 }
 
-pub(super) fn run(session: &Session, json: bool, args: Publish) -> Result<(), Error> {
-    let published = ops::publish::publish(session, &args.stages, &args.index, args.check)?;
-    print_as(json, &published, ops::publish::Published::to_text)
+pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<(), Error> {
+    let options = PublishOptions {
+        folders: args.stages,
+        registry: args.registry,
+        allow_dirty: args.allow_dirty,
+        allow_breaking: args.allow_breaking,
+        allow_similar: args.allow_similar,
+        allow_incomplete: args.allow_incomplete,
+    };
+    if args.check {
+        return print_as(json, &publish::check(session, &options)?, Published::to_text);
+    }
+    let publication = publish::prepare(session, &options)?;
+    if args.dry_run {
+        return print_as(json, &publication, Publication::to_text);
+    }
+    let is_asked = !args.yes && !json && std::io::stdin().is_terminal() && publication.has_changes();
+    if is_asked {
+        let question = Question {
+            about: &publication.to_text(),
+            text: "Publish it? A published version never changes.",
+            unasked: "there is nobody to ask whether it is to be published",
+            help: "Look with --dry-run, and give --yes.",
+        };
+        if !confirmed(json, question).await? {
+            return print("Nothing was published");
+        }
+    }
+    print_as(json, &publication.write()?, Published::to_text)
 }

@@ -47,6 +47,9 @@ pub struct Version {
     pub version: String,
     /// Whether it is hidden from new resolution.
     pub yanked: bool,
+    /// Why it is, where its publisher says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yank_reason: Option<String>,
     /// Why this pib cannot use it, if so.
     pub unreadable: Option<String>,
 }
@@ -158,11 +161,11 @@ pub async fn info(
     let mut candidates: Vec<&Candidate> = file.versions.iter().collect();
     candidates.sort_by(|a, b| b.version.cmp(&a.version));
     let versions = candidates.into_iter().map(|candidate| {
-        let (yanked, unreadable) = match &candidate.offer {
-            Offer::Entry(entry) => (entry.yanked, None),
-            Offer::Unreadable(reason) => (false, Some(reason.clone())),
+        let (yanked, yank_reason, unreadable) = match &candidate.offer {
+            Offer::Entry(entry) => (entry.yanked, entry.yank_reason.clone(), None),
+            Offer::Unreadable(reason) => (false, None, Some(reason.clone())),
         };
-        Version { version: candidate.version.to_string(), yanked, unreadable }
+        Version { version: candidate.version.to_string(), yanked, yank_reason, unreadable }
     });
     Ok(Info { newest: entry.clone(), versions: versions.collect(), registry: source.describe() })
 }

@@ -1,11 +1,42 @@
-//! Packs stages and adds them to a registry's folder.
+//! Packs stages, judges them as the strangers would who use them, and adds them to a registry's folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use pib_plan::id::StageName;
+use pib_plan::manifest::stage;
+use pib_plan::stage_change::{self, StageChange};
+use pib_plan::suggest;
 use serde::Serialize;
 
+use super::registry_place;
 use crate::project::{Error, Session};
-use crate::source::registry_folder::{Outcome, publish as publish_all};
+use crate::source::git::changed_files;
+use crate::source::registry::Registry;
+use crate::source::registry_folder::{self, Outcome, PublishCandidate};
+use crate::source::{PackageFile, SourceError};
+
+/// The name that people look for first in a stage's folder.
+const README: &str = "README.md";
+/// A name this many edits away from another is easily mistaken for it.
+const SIMILAR: usize = 1;
+
+/// What is published, and where.
+#[derive(Debug, Clone, Default)]
+pub struct PublishOptions {
+    /// The stages' folders.
+    pub folders: Vec<PathBuf>,
+    /// The registry: a folder, or the name of one that is in a folder.
+    pub registry: String,
+    /// Publish files that differ from the last commit.
+    pub allow_dirty: bool,
+    /// Publish a version that may break projects, and whose number does not say so.
+    pub allow_breaking: bool,
+    /// Publish a stage whose name is one edit away from another one's.
+    pub allow_similar: bool,
+    /// Publish a stage without licence, description or readme.
+    pub allow_incomplete: bool,
+}
 
 /// What was published.
 #[derive(Debug, Clone, Serialize)]
@@ -17,19 +48,100 @@ pub struct Published {
     pub unchanged: Vec<String>,
 }
 
-/// Publishes the stages in `folders` to the registry in `index`, or only checks that they are.
+/// What would be published.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Publication {
+    /// The registry's folder.
+    pub registry: PathBuf,
+    /// The versions that are new.
+    pub versions: Vec<NewVersion>,
+    #[serde(skip)]
+    folders: Vec<PathBuf>,
+}
+
+/// A version that would be published.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewVersion {
+    /// The stage.
+    pub stage: String,
+    /// Its version.
+    pub version: String,
+    /// How many files its archive has.
+    pub files: usize,
+    /// The archive's size in bytes.
+    pub size: u64,
+    /// The version that it is compared with, the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What may break projects that use the version before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub breaking: Vec<String>,
+    /// What else differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<String>,
+}
+
+/// Judges stages, and says what publishing them would do. Nothing is written.
 ///
 /// # Errors
-/// When a stage is not valid, differs from its published version, or the registry cannot be written; with
-/// `check` also when one is not published.
-pub fn publish(
-    session: &Session,
-    folders: &[PathBuf],
-    index: &Path,
-    check: bool,
-) -> Result<Published, Error> {
-    let folders: Vec<PathBuf> = folders.iter().map(|folder| session.cwd.join(folder)).collect();
-    let done = publish_all(&folders, &session.cwd.join(index), check)?;
+/// When a stage is not valid or not fit for others, or the registry cannot be read.
+pub fn prepare(session: &Session, options: &PublishOptions) -> Result<Publication, Error> {
+    let registry = registry_place::folder(session, &options.registry)?;
+    let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
+    let candidates = registry_folder::candidates(&folders, &registry)?;
+    let names: BTreeSet<StageName> = match registry.is_dir() {
+        true => Registry::folder(&registry)?.names().into_iter().collect(),
+        false => BTreeSet::new(),
+    };
+    let (mut versions, mut problems) = (Vec::new(), Vec::new());
+    for candidate in candidates.iter().filter(|candidate| !candidate.is_published) {
+        let changes = match &candidate.before {
+            Some(before) => stage_change::compare(before, &candidate.entry),
+            None => Vec::new(),
+        };
+        problems.extend(incomplete(candidate).filter(|_| !options.allow_incomplete));
+        problems.extend(similar(candidate, &names).filter(|_| !options.allow_similar));
+        problems.extend(breaking(candidate, &changes).filter(|_| !options.allow_breaking));
+        if !options.allow_dirty {
+            problems.extend(dirty(session, candidate));
+        }
+        versions.push(new_version(candidate, changes));
+    }
+    match problems.is_empty() {
+        true => Ok(Publication { registry, versions, folders }),
+        false => Err(SourceError::Unpublishable { problems }.into()),
+    }
+}
+
+impl Publication {
+    /// Returns whether a version before differs from one of these in what projects see.
+    pub fn has_changes(&self) -> bool {
+        self.versions.iter().any(|version| version.before.is_some())
+    }
+
+    /// Adds the versions to the registry.
+    ///
+    /// # Errors
+    /// When a version is published with another content, or the registry cannot be written.
+    pub fn write(&self) -> Result<Published, Error> {
+        publish(&self.folders, &self.registry, false)
+    }
+}
+
+/// Checks that the stages are published as they are.
+///
+/// # Errors
+/// When one is not published, differs from its published version, or the registry cannot be read.
+pub fn check(session: &Session, options: &PublishOptions) -> Result<Published, Error> {
+    let registry = registry_place::folder(session, &options.registry)?;
+    let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
+    publish(&folders, &registry, true)
+}
+
+fn publish(folders: &[PathBuf], registry: &Path, check: bool) -> Result<Published, Error> {
+    let done = registry_folder::publish(folders, registry, check)?;
     let (mut published, mut unchanged) = (Vec::new(), Vec::new());
     for stage in done {
         let text = format!("{} {}", stage.name, stage.version);
@@ -39,4 +151,93 @@ pub fn publish(
         }
     }
     Ok(Published { published, unchanged })
+}
+
+fn new_version(candidate: &PublishCandidate, changes: Vec<StageChange>) -> NewVersion {
+    let (breaking, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.breaking);
+    let text = |changes: Vec<StageChange>| changes.into_iter().map(|change| change.text).collect();
+    NewVersion {
+        stage: candidate.package.name.to_string(),
+        version: candidate.package.version.to_string(),
+        files: candidate.package.files.len(),
+        size: candidate.archive.len() as u64,
+        before: candidate.before.as_ref().map(|before| before.vers.to_string()),
+        breaking: text(breaking),
+        changes: text(others),
+    }
+}
+
+/// Says what a stranger would look for in a stage, and would not find.
+fn incomplete(candidate: &PublishCandidate) -> Option<String> {
+    let manifest = &candidate.package.manifest;
+    let missing = [
+        (manifest.license.is_empty(), "`license` in stage.toml"),
+        (manifest.description.is_empty(), "`description` in stage.toml"),
+        (candidate.package.file(README).is_none(), "README.md"),
+    ];
+    let missing: Vec<&str> = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
+    (!missing.is_empty()).then(|| {
+        format!("stage `{}` has no {} (--allow-incomplete)", candidate.package.name, missing.join(", no "))
+    })
+}
+
+/// Says that the name of a new stage is easily mistaken for another one's.
+fn similar(candidate: &PublishCandidate, names: &BTreeSet<StageName>) -> Option<String> {
+    let name = &candidate.package.name;
+    let other = names
+        .iter()
+        .find(|other| *other != name && suggest::distance(name.as_str(), other.as_str()) <= SIMILAR);
+    other.filter(|_| candidate.is_new_name).map(|other| {
+        format!(
+            "the new stage `{name}` is easily mistaken for `{other}`, which is another one (--allow-similar)"
+        )
+    })
+}
+
+/// Says that a version may break projects although its number does not say so.
+fn breaking(candidate: &PublishCandidate, changes: &[StageChange]) -> Option<String> {
+    let before = candidate.before.as_ref()?;
+    let after = &candidate.package.version;
+    let broken: Vec<&str> =
+        changes.iter().filter(|change| change.breaking).map(|change| change.text.as_str()).collect();
+    let may = stage_change::may_break(&before.vers, after);
+    (!may && !broken.is_empty()).then(|| {
+        format!(
+            "stage `{}` {after} may break projects that use {}, and its number does not say so: {} (--allow-breaking)",
+            candidate.package.name,
+            before.vers,
+            broken.join("; ")
+        )
+    })
+}
+
+/// Says which files of a stage are not as the last commit has them; nothing where the stage is in no repository.
+fn dirty(session: &Session, candidate: &PublishCandidate) -> Option<String> {
+    let folder = &candidate.folder;
+    let changed = |names: &[&str]| match changed_files(folder, names) {
+        Ok(changed) => changed,
+        Err(unfit) => {
+            session.warn_once(format!("{unfit}; so it is not known whether the stage is committed"));
+            None
+        }
+    };
+    // What this does not know is in no repository, or was never committed.
+    changed(&[stage::FILE_NAME])?;
+    let first = |file: &PackageFile| file.path.split('/').next().unwrap_or_default().to_owned();
+    let names: BTreeSet<String> = candidate.package.files.iter().map(first).collect();
+    let mut files: BTreeMap<String, ()> = BTreeMap::new();
+    for name in &names {
+        match changed(&[name]) {
+            Some(changed) => files.extend(changed.into_iter().map(|path| (path.display().to_string(), ()))),
+            // The commit does not have it.
+            None => drop(files.insert(name.clone(), ())),
+        }
+    }
+    // What is left out of the archive does not count.
+    let packed = |path: &str| candidate.package.has(path) || !folder.join(path).exists();
+    let files: Vec<&str> = files.keys().map(String::as_str).filter(|path| packed(path)).collect();
+    (!files.is_empty()).then(|| {
+        let list = suggest::list(files.iter().copied());
+        format!("stage `{}` is not committed as it is: {list} (--allow-dirty)", candidate.package.name)
+    })
 }

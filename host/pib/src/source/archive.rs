@@ -101,6 +101,20 @@ pub(super) fn unpack(archive: &[u8], promise: &Promise<'_>, into: &Path) -> Resu
     Ok(listing)
 }
 
+/// Unpacks an archive of which nothing is promised; returns the stage that it holds, which is there as long as its folder is kept.
+/// Messages call the archive `what`.
+pub(super) fn open(archive: &[u8], what: &str) -> Result<(tempfile::TempDir, Package), SourceError> {
+    let folder =
+        tempfile::tempdir().map_err(SourceError::io("creating a folder in", &std::env::temp_dir()))?;
+    let into = folder.path();
+    unpack_entries(archive, into, true).map_err(|fault| match fault {
+        Fault::Refused(reason) => SourceError::BadArchive { what: what.to_owned(), reason },
+        Fault::Write(error) => *error,
+    })?;
+    let package = Package::with_listing(into, what, stage_files::read(into, Modes::Exact)?)?;
+    Ok((folder, package))
+}
+
 /// Why unpacking stopped: the archive is to blame, or this machine.
 enum Fault {
     Refused(String),

@@ -59,6 +59,7 @@ pub(super) fn of(
         size: None,
         hook,
         yanked: false,
+        yank_reason: None,
     })
 }
 

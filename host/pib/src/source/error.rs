@@ -7,6 +7,7 @@ use pib_file::LinkError;
 use pib_plan::id::{Digest, NameError, StageName};
 use pib_plan::index::SourceIdError;
 use pib_plan::manifest::ManifestError;
+use pib_plan::suggest;
 use semver::Version;
 
 use super::git::GitError;
@@ -358,6 +359,36 @@ pub enum SourceError {
         /// The content digest of the folder.
         found: Digest,
     },
+    /// A version cannot be yanked.
+    #[error("the registry `{}` cannot yank it: {reason}", registry.display())]
+    #[diagnostic(help("`pib info STAGE --registry NAME` lists the versions of a stage."))]
+    Unyankable {
+        /// The registry's folder.
+        registry: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A registry is not as it should be.
+    #[error("{} in the registry `{}`:\n{}", suggest::count(faults.len(), "fault"), registry.display(), numbered(faults))]
+    #[diagnostic(help(
+        "Get the files back from version control or a mirror, or publish again. `pib registry index` writes lines anew from \
+         the archives that are there."
+    ))]
+    DamagedRegistry {
+        /// Its folder.
+        registry: PathBuf,
+        /// What is wrong, a sentence each.
+        faults: Vec<String>,
+    },
+    /// Stages are not fit for others to use.
+    #[error("{} in the way of publishing:\n{}", suggest::count(problems.len(), "problem"), numbered(problems))]
+    #[diagnostic(help(
+        "Nothing was published. Mend them; what is meant to be so can be allowed by the flag that is named."
+    ))]
+    Unpublishable {
+        /// What is wrong, a sentence each, with the flag that allows it.
+        problems: Vec<String>,
+    },
     /// A check found versions that are not published.
     #[error("not published yet: {stages}")]
     #[diagnostic(help("Publish them: run the same command without --check, and commit what it writes."))]
@@ -365,6 +396,12 @@ pub enum SourceError {
         /// The stages with their versions, joined for people.
         stages: String,
     },
+}
+
+/// Returns sentences as a numbered list.
+fn numbered(sentences: &[String]) -> String {
+    let lines = sentences.iter().enumerate().map(|(number, text)| format!("{}. {text}", number + 1));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 impl SourceError {

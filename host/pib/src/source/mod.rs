@@ -7,6 +7,7 @@
 //! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
+//! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
 //! | `retrieval` | a resolved stage: vendored, cached or from its source, with its digests checked |
@@ -35,6 +36,7 @@ mod modes;
 mod package;
 pub mod path;
 pub mod registry;
+pub mod registry_audit;
 pub mod registry_folder;
 mod retrieval;
 pub mod stage_cache;

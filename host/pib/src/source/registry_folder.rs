@@ -9,6 +9,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
@@ -85,7 +86,8 @@ pub fn publish(
                 });
             }
             None => {
-                new.push(new_version(packed, folder)?);
+                let entry = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
+                new.push(NewVersion { entry, archive: packed.archive });
                 Outcome::New
             }
         };
@@ -95,6 +97,60 @@ pub fn publish(
         None => check_all_published(published),
         Some((folder, _lock)) => write_all(&folder, &new).map(|()| published),
     }
+}
+
+/// A stage that could be published, and what the registry has of it.
+#[derive(Debug)]
+pub struct PublishCandidate {
+    /// The stage's folder.
+    pub folder: PathBuf,
+    /// The stage.
+    pub package: Package,
+    /// Its archive's bytes.
+    pub archive: Vec<u8>,
+    /// Its index line.
+    pub entry: IndexEntry,
+    /// Whether the registry has its version already, with whatever content.
+    pub is_published: bool,
+    /// The greatest version below its own that the registry has, where it can be read.
+    pub before: Option<Arc<IndexEntry>>,
+    /// Whether the registry has no version of it.
+    pub is_new_name: bool,
+}
+
+/// Packs the stages in `stage_dirs` and looks up what the registry in a folder, which need not be there, has of them. Nothing is
+/// written.
+///
+/// # Errors
+/// When a stage cannot be packed, or the registry cannot be read.
+pub fn candidates(stage_dirs: &[PathBuf], registry_dir: &Path) -> Result<Vec<PublishCandidate>, SourceError> {
+    let registry = Registry::folder(registry_dir)?;
+    let each = stage_dirs.iter().map(|folder| {
+        let Packed { archive, checksum, package } = pack(folder, &folder.display().to_string())?;
+        check_fit(&package, folder)?;
+        let text = stage_files::read_text(&registry_dir.join(shard_path(&package.name)), entry::MAX_INDEX)?;
+        let file = IndexFile::parse(&package.name, registry.source(), &text.unwrap_or_default());
+        let file = file.map_err(|error| SourceError::BadRegistry {
+            registry: registry.source().describe(),
+            reason: error.to_string(),
+        })?;
+        let version = without_build(&package.version);
+        let entries = file.versions.iter().filter_map(|candidate| match &candidate.offer {
+            Offer::Entry(entry) => Some(entry),
+            Offer::Unreadable(_) => None,
+        });
+        let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
+        Ok(PublishCandidate {
+            folder: folder.clone(),
+            entry: line_of(&package, checksum, archive.len() as u64)?,
+            is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
+            is_new_name: file.versions.is_empty(),
+            before,
+            package,
+            archive,
+        })
+    });
+    each.collect()
 }
 
 fn check_all_published(published: Vec<PublishedStage>) -> Result<Vec<PublishedStage>, SourceError> {
@@ -155,20 +211,21 @@ fn known_contents(
 }
 
 /// Two versions that differ in build metadata only are one to the resolver, so they are one here.
-fn without_build(version: &Version) -> Version {
+pub(super) fn without_build(version: &Version) -> Version {
     Version { build: semver::BuildMetadata::EMPTY, ..version.clone() }
 }
 
-fn new_version(packed: Packed, folder: &Path) -> Result<NewVersion, SourceError> {
-    let Package { manifest, files, contents, .. } = &packed.package;
-    let mut entry = entry::of(manifest, folder, files, contents)?;
-    if packed.package.has_modes() {
+/// Returns the index line of a version whose archive has this digest and size.
+pub(super) fn line_of(package: &Package, checksum: Digest, size: u64) -> Result<IndexEntry, SourceError> {
+    let Package { manifest, root, files, contents, .. } = package;
+    let mut entry = entry::of(manifest, root, files, contents)?;
+    if package.has_modes() {
         entry.v = MODES_SCHEMA;
     }
-    entry.cksum = Some(packed.checksum);
-    entry.content = Some(packed.package.content);
-    entry.size = Some(packed.archive.len() as u64);
-    Ok(NewVersion { entry, archive: packed.archive })
+    entry.cksum = Some(checksum);
+    entry.content = Some(package.content);
+    entry.size = Some(size);
+    Ok(entry)
 }
 
 /// Checks what a stranger who builds the stage would stumble over.
@@ -222,8 +279,29 @@ fn context_has(package: &Package, path: &str) -> bool {
     rest.is_empty() || is_given || manifest.hook.is_some() || package.has(rest)
 }
 
+/// Makes the folder a registry without stages, where it is none yet; returns whether it was not.
+///
+/// # Errors
+/// When it holds something else, or cannot be written.
+pub fn init(root: &Path) -> Result<bool, SourceError> {
+    let (folder, _lock) = hold(root)?;
+    let is_there = folder.kind(CONFIG).map_err(SourceError::io("reading", &root.join(CONFIG)))?.is_some();
+    let others = root.read_dir().map_err(SourceError::io("reading", root))?.flatten();
+    // What belongs to version control and to people is in nobody's way.
+    let usual = |name: &str| name.starts_with('.') || name.contains('.') || name == "LICENSE";
+    let other =
+        others.map(|entry| entry.file_name().to_string_lossy().into_owned()).find(|name| !usual(name));
+    match other.filter(|_| !is_there) {
+        Some(name) => Err(SourceError::BadRegistry {
+            registry: format!("the folder `{}`", root.display()),
+            reason: format!("it holds `{name}`, and a registry has a folder of its own"),
+        }),
+        None => write_all(&folder, &[]).map(|()| !is_there),
+    }
+}
+
 /// Opens the registry's folder, which is made if need be, for this process alone.
-fn hold(root: &Path) -> Result<(Folder, File), SourceError> {
+pub(super) fn hold(root: &Path) -> Result<(Folder, File), SourceError> {
     let folder = Folder::make(root).map_err(SourceError::io("opening", root))?;
     // The folder itself is the lock, so that no lock file gets published.
     let lock = folder.to_lock().and_then(|lock| lock.lock().map(|()| lock));
@@ -261,7 +339,7 @@ fn write_all(root: &Folder, new: &[NewVersion]) -> Result<(), SourceError> {
 }
 
 /// Replaces a file of the registry by a whole one.
-fn replace(root: &Folder, path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
+pub(super) fn replace(root: &Folder, path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
     let write = || {
         if let Some(folder) = path.parent() {
             root.make_folder(folder)?;

@@ -62,7 +62,7 @@ pub(super) enum Refusal {
     /// It depends on itself, and so could never come first, or excludes itself.
     Contradictory,
     /// Its publisher withdrew it.
-    Yanked,
+    Yanked(Option<String>),
 }
 
 /// Looks stages up once and remembers them.
@@ -244,7 +244,7 @@ impl<'a, I: Index> Catalog<'a, I> {
             refusals.push(Refusal::Contradictory);
         }
         if entry.yanked && !asked_for {
-            refusals.push(Refusal::Yanked);
+            refusals.push(Refusal::Yanked(entry.yank_reason.clone()));
         }
         if refusals.is_empty() { Ok(Arc::clone(entry)) } else { Err(refusals) }
     }
@@ -297,7 +297,8 @@ impl fmt::Display for Refusal {
                 write!(f, "does not support {kind} `{wanted}`, only {only}")
             }
             Self::Contradictory => f.write_str("depends on itself, or excludes itself"),
-            Self::Yanked => f.write_str("yanked by its publisher"),
+            Self::Yanked(None) => f.write_str("yanked by its publisher"),
+            Self::Yanked(Some(reason)) => write!(f, "yanked by its publisher: {reason}"),
         }
     }
 }

@@ -390,10 +390,12 @@ fn advice(known: &Known, ask: &Ask, is_listed: bool) -> String {
         return "Update pib, or ask for another version.".to_owned();
     }
     match refused.next_back() {
-        Some((version, refusals)) if refusals.contains(&Refusal::Yanked) => format!(
-            "Ask for another version, or take it all the same by `pib update {} --precise {version}`.",
-            known.name
-        ),
+        Some((version, refusals)) if refusals.iter().any(|refusal| matches!(refusal, Refusal::Yanked(_))) => {
+            format!(
+                "Ask for another version, or take it all the same by `pib update {} --precise {version}`.",
+                known.name
+            )
+        }
         _ => format!("Ask for another version of `{}`.", known.name),
     }
 }

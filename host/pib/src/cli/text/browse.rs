@@ -75,7 +75,10 @@ impl Info {
 impl Version {
     fn to_text(&self) -> String {
         match (self.yanked, &self.unreadable) {
-            (true, _) => format!("{} (yanked)", self.version),
+            (true, _) => match &self.yank_reason {
+                Some(reason) => format!("{} (yanked: {reason})", self.version),
+                None => format!("{} (yanked)", self.version),
+            },
             (_, Some(reason)) => format!("{} ({reason})", self.version),
             _ => self.version.clone(),
         }

@@ -7,6 +7,7 @@ mod device_tests;
 mod graph;
 mod inspection;
 mod machine;
+mod publishing;
 mod stages;
 
 pub(super) use browse::{found_text, outdated_text};

@@ -5,7 +5,6 @@ use pib_plan::suggest::count;
 use crate::ops::add::{Added, Removed};
 use crate::ops::fetch::FetchSummary;
 use crate::ops::lock::LockSummary;
-use crate::ops::publish::Published;
 use crate::ops::push::Pushed;
 use crate::ops::update::Updated;
 use crate::ops::vendor::Vendored;
@@ -94,15 +93,5 @@ impl Vendored {
             ));
         }
         text
-    }
-}
-
-impl Published {
-    /// Returns the result for people.
-    pub(crate) fn to_text(&self) -> String {
-        match self.published.as_slice() {
-            [] => format!("Nothing new: {} published already", count(self.unchanged.len(), "stage")),
-            some => format!("Published {}", some.join(", ")),
-        }
     }
 }

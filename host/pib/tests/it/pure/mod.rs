@@ -18,6 +18,7 @@ mod links;
 mod locks;
 mod output;
 mod private;
+mod publishing;
 mod registry;
 mod rules;
 mod stage;

@@ -1,0 +1,125 @@
+//! Lays out what publishing does, for people.
+
+use pib_plan::size::ByteSize;
+use pib_plan::suggest::count;
+
+use crate::ops::pack::PackedStage;
+use crate::ops::publish::{NewVersion, Publication, Published};
+use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
+use crate::ops::yank::Yanked;
+
+impl Published {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        match self.published.as_slice() {
+            [] => format!("Nothing new: {} published already", count(self.unchanged.len(), "stage")),
+            some => format!("Published {}", some.join(", ")),
+        }
+    }
+}
+
+impl Publication {
+    /// Returns what would be published, for people.
+    pub(crate) fn to_text(&self) -> String {
+        if self.versions.is_empty() {
+            return "Nothing is new".to_owned();
+        }
+        let versions: Vec<String> = self.versions.iter().map(NewVersion::to_text).collect();
+        format!("To the registry {}:\n{}", self.registry.display(), versions.join("\n"))
+    }
+}
+
+impl NewVersion {
+    fn to_text(&self) -> String {
+        let Self { stage, version, files, size, before, breaking, changes } = self;
+        let mut text = format!("{stage} {version}: {}, {}", count(*files, "file"), ByteSize(*size));
+        match before {
+            None => text += "; the first version",
+            Some(before) if breaking.is_empty() && changes.is_empty() => {
+                text += &format!("; projects that use {before} see no difference");
+            }
+            Some(before) => text += &format!("; since {before}:"),
+        }
+        let lines = breaking.iter().map(|text| format!("\n  ! {text}"));
+        text.extend(lines.chain(changes.iter().map(|text| format!("\n  - {text}"))));
+        text
+    }
+}
+
+impl PackedStage {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let width = self.files.iter().map(|file| file.size.to_string().len()).max().unwrap_or_default();
+        let files =
+            self.files.iter().map(|file| format!("{} {:>width$} {}\n", file.mode, file.size, file.path));
+        let size = ByteSize(self.size);
+        let last = match &self.archive {
+            Some(archive) => {
+                format!("Packed {} {} to {} ({size})", self.stage, self.version, archive.display())
+            }
+            None => {
+                format!("{} {}: {}, {size} packed", self.stage, self.version, count(self.files.len(), "file"))
+            }
+        };
+        format!("{}{last}", files.collect::<String>())
+    }
+}
+
+impl Yanked {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { stage, version, yanked, changed, registry } = self;
+        let registry = registry.display();
+        match (changed, yanked) {
+            (true, true) => {
+                format!("{stage} {version} is yanked from {registry}; locks that hold it still work")
+            }
+            (true, false) => format!("{stage} {version} is back in {registry}"),
+            (false, true) => format!("{stage} {version} was yanked already"),
+            (false, false) => format!("{stage} {version} is not yanked"),
+        }
+    }
+}
+
+impl MadeRegistry {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let folder = self.registry.display();
+        match self.new {
+            true => {
+                format!("{folder} is a registry now. Add stages with `pib publish STAGE --registry {folder}`")
+            }
+            false => format!("{folder} is a registry already"),
+        }
+    }
+}
+
+impl NewIndex {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = match self.written.len() {
+            0 => "The index was right".to_owned(),
+            written => format!("Wrote {}", count(written, "index file")),
+        };
+        text += &format!("; it has {}", count(self.versions, "version"));
+        for version in &self.dropped {
+            text += &format!("\n{version} is gone: there is no archive of it");
+        }
+        text
+    }
+}
+
+impl WholeRegistry {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { registry, stages, versions, notes } = self;
+        let mut text = format!(
+            "The registry {} is whole: {} of {}",
+            registry.display(),
+            count(*versions, "version"),
+            count(*stages, "stage")
+        );
+        notes.iter().for_each(|note| text += &format!("\n{note}"));
+        text
+    }
+}

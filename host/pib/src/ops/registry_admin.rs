@@ -1,0 +1,93 @@
+//! Makes a registry, checks one, and writes its index anew.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::project::{Error, Session};
+use crate::source::registry_audit::{self, RegistryAudit};
+use crate::source::{registry, registry_folder};
+
+/// A registry that was made, or was there.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MadeRegistry {
+    /// Its folder.
+    pub registry: PathBuf,
+    /// Whether it is new.
+    pub new: bool,
+}
+
+/// What a new index has that the old one had not.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewIndex {
+    /// The registry's folder.
+    pub registry: PathBuf,
+    /// How many versions the index has.
+    pub versions: usize,
+    /// The files that were written.
+    pub written: Vec<String>,
+    /// The versions that it has no more, since there is no archive of them, as `name version`.
+    pub dropped: Vec<String>,
+}
+
+/// A registry that is as it should be.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct WholeRegistry {
+    /// Its folder.
+    pub registry: PathBuf,
+    /// How many stages it has.
+    pub stages: usize,
+    /// How many versions of them.
+    pub versions: usize,
+    /// What is no fault, and good to know, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// Makes a folder a registry without stages.
+///
+/// # Errors
+/// When it holds something else, or cannot be written.
+pub fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Error> {
+    let registry = session.cwd.join(folder);
+    let new = registry_folder::init(&registry)?;
+    Ok(MadeRegistry { registry, new })
+}
+
+/// Writes the index of a registry anew, from its archives.
+///
+/// # Errors
+/// When an archive cannot be used, or the folder cannot be written.
+pub fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> {
+    let registry = existing(session, folder)?;
+    let registry_audit::RebuiltIndex { versions, written, dropped } = registry_audit::rebuild(&registry)?;
+    Ok(NewIndex { registry, versions, written, dropped })
+}
+
+/// Checks all of a registry in a folder.
+///
+/// # Errors
+/// When it cannot be read, or anything is wrong with it.
+pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
+    let place = existing(session, folder)?;
+    registry::Registry::folder(&place)?.check().await?;
+    let RegistryAudit { stages, versions, faults, notes } = registry_audit::audit(&place)?;
+    match faults.is_empty() {
+        true => Ok(WholeRegistry { registry: place, stages, versions, notes }),
+        false => Err(crate::source::SourceError::DamagedRegistry { registry: place, faults }.into()),
+    }
+}
+
+fn existing(session: &Session, folder: &Path) -> Result<PathBuf, Error> {
+    let registry = session.cwd.join(folder);
+    match registry.is_dir() {
+        true => Ok(registry),
+        false => Err(Error::usage(
+            format!("there is no folder `{}`", session.show(&registry).display()),
+            "Name the folder of a registry; `pib registry init DIR` makes one.",
+        )),
+    }
+}
