@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pib_plan::credential::Credential;
 use pib_plan::id::Digest;
-use reqwest::{Response, StatusCode, header};
+use reqwest::{Method, Response, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
@@ -31,6 +31,8 @@ const BACKOFF: Duration = Duration::from_millis(400);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How long a server has for the head of its answer, redirects included, and how long none of the rest may arrive.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long a server has to take what is sent to it, and to answer.
+const UPLOAD: Duration = Duration::from_secs(600);
 /// How long an impatient client waits for the head of an answer.
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// In windows of this length, fewer than `FLOOR` bytes a second are too few.
@@ -289,6 +291,39 @@ impl Http {
     ) -> Result<(), NetError> {
         let poured = self.stream(url, limit, &Validators::default(), sink).await;
         poured.map(drop).map_err(|failure| failure.error)
+    }
+
+    /// Sends a request with a body, once; returns the server's status, and of its answer no more than `limit` bytes, also where it
+    /// refuses. A redirect is not followed with a body.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, is silent, or answers with more.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Vec<u8>,
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NetError> {
+        let transport = |source: reqwest::Error| match certificate_fault(&source) {
+            Some(reason) => NetError::Untrusted { url: url.clone().into(), reason },
+            None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
+        };
+        let mut request = self.client.request(method, url.clone()).body(body);
+        if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
+            request = request.bearer_auth(credential.token());
+        }
+        let silent = |_| NetError::Silent { url: url.clone().into(), seconds: UPLOAD.as_secs() };
+        let sent = tokio::time::timeout(UPLOAD, request.timeout(UPLOAD).send()).await.map_err(silent)?;
+        let mut response = sent.map_err(transport)?;
+        let mut answer = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+            if answer.len() + chunk.len() > limit {
+                return Err(NetError::TooLarge { url: url.clone().into(), limit: limit as u64 });
+            }
+            answer.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), answer))
     }
 
     /// Makes one attempt and hands every chunk to `sink`; `None` where the file is the `known` one.

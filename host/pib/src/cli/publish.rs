@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::output::{Question, confirmed, print, print_as};
-use crate::ops::publish::{self, Publication, PublishOptions, Published};
+use crate::ops::publish::{self, Allowed, Publication, PublishOptions, Published};
 use crate::ops::{Error, Session};
 
 /// Pack stages and add them to a registry
@@ -18,8 +18,8 @@ pub(super) struct Publish {
     /// The stages' folders
     #[arg(required = true)]
     stages: Vec<PathBuf>,
-    /// The registry: a folder, or the name of one of the project's or yours that is in a folder
-    #[arg(long, value_name = "DIR|NAME", visible_alias = "index")]
+    /// The registry: a folder, an address, or the name of one of the project's or yours
+    #[arg(long, value_name = "DIR|URL|NAME", visible_alias = "index")]
     registry: String,
     /// Publish nothing; show what would be
     #[arg(long)]
@@ -48,15 +48,17 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
     let options = PublishOptions {
         folders: args.stages,
         registry: args.registry,
-        allow_dirty: args.allow_dirty,
-        allow_breaking: args.allow_breaking,
-        allow_similar: args.allow_similar,
-        allow_incomplete: args.allow_incomplete,
+        allowed: Allowed {
+            dirty: args.allow_dirty,
+            breaking: args.allow_breaking,
+            similar: args.allow_similar,
+            incomplete: args.allow_incomplete,
+        },
     };
     if args.check {
         return print_as(json, &publish::check(session, &options)?, Published::to_text);
     }
-    let publication = publish::prepare(session, &options)?;
+    let publication = publish::prepare(session, &options).await?;
     if args.dry_run {
         return print_as(json, &publication, Publication::to_text);
     }
@@ -72,5 +74,5 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
             return print("Nothing was published");
         }
     }
-    print_as(json, &publication.write()?, Published::to_text)
+    print_as(json, &publication.write(session).await?, Published::to_text)
 }

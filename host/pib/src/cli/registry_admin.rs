@@ -1,12 +1,22 @@
 //! `pib registry`
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::output::print_as;
 use crate::ops::registry_admin::{self, MadeRegistry, NewIndex, WholeRegistry};
+use crate::ops::registry_server::{self, ServeOptions};
+use crate::ops::registry_tokens::{self, NewToken, Scope, TokenOptions};
 use crate::ops::{Error, Session};
+
+/// Where a registry is served.
+#[derive(Debug, Serialize)]
+struct ServedAt {
+    address: String,
+}
 
 /// Make a registry of your own, and look after it
 #[derive(Debug, Args)]
@@ -20,6 +30,8 @@ enum Command {
     Init(Init),
     Index(Index),
     Verify(Verify),
+    Serve(Serve),
+    Token(Token),
 }
 
 /// Make a folder a registry without stages
@@ -45,6 +57,59 @@ struct Verify {
     folder: PathBuf,
 }
 
+/// Serve a registry: its files, publishing with tokens, and pages for people
+#[derive(Debug, Args)]
+struct Serve {
+    /// The registry's folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// Listen at this address; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8400")]
+    listen: SocketAddr,
+    /// The file of tokens; without it nothing can be published
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+}
+
+/// Make a token for somebody who publishes; it is shown once, and the file keeps its digest
+#[derive(Debug, Args)]
+struct Token {
+    /// Whose it is
+    name: String,
+    /// The server's file of tokens
+    #[arg(long, value_name = "FILE")]
+    tokens: PathBuf,
+    /// What it allows; may be given again [default: all of it]
+    #[arg(long, value_enum)]
+    scope: Vec<TokenScope>,
+    /// A stage that it is for, or the beginning of names with a `*`; may be given again [default: all]
+    #[arg(long, value_name = "NAME|START*")]
+    stage: Vec<String>,
+    /// For how many days
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TokenScope {
+    /// Publish stages that the registry does not have
+    PublishNew,
+    /// Publish versions of stages that it has
+    PublishUpdate,
+    /// Yank versions, and take that back
+    Yank,
+}
+
+impl From<TokenScope> for Scope {
+    fn from(scope: TokenScope) -> Self {
+        match scope {
+            TokenScope::PublishNew => Self::PublishNew,
+            TokenScope::PublishUpdate => Self::PublishUpdate,
+            TokenScope::Yank => Self::Yank,
+        }
+    }
+}
+
 pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result<(), Error> {
     match args.command {
         Command::Init(args) => {
@@ -55,6 +120,22 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
         }
         Command::Verify(args) => {
             print_as(json, &registry_admin::verify(session, &args.folder).await?, WholeRegistry::to_text)
+        }
+        Command::Serve(args) => {
+            let options = ServeOptions { folder: args.folder, listen: args.listen, tokens: args.tokens };
+            registry_server::serve(session, &options, |address| {
+                let started = ServedAt { address: format!("http://{address}") };
+                print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))
+            })
+            .await
+        }
+        Command::Token(args) => {
+            let scopes = match args.scope.is_empty() {
+                true => Scope::ALL.to_vec(),
+                false => args.scope.into_iter().map(Scope::from).collect(),
+            };
+            let options = TokenOptions { name: args.name, scopes, stages: args.stage, days: args.days };
+            print_as(json, &registry_tokens::create(session, &args.tokens, &options)?, NewToken::to_text)
         }
     }
 }

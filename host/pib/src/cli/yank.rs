@@ -16,8 +16,8 @@ pub(super) struct Yank {
     /// The version to hide
     #[arg(value_name = "STAGE@VERSION", value_parser = version)]
     version: (StageName, Version),
-    /// The registry: a folder, or the name of one of the project's or yours that is in a folder
-    #[arg(long, value_name = "DIR|NAME")]
+    /// The registry: a folder, an address, or the name of one of the project's or yours
+    #[arg(long, value_name = "DIR|URL|NAME")]
     registry: String,
     /// Show it again
     #[arg(long, conflicts_with = "reason")]
@@ -35,8 +35,8 @@ fn version(text: &str) -> Result<(StageName, Version), String> {
     Ok((name, version))
 }
 
-pub(super) fn run(session: &Session, json: bool, args: Yank) -> Result<(), Error> {
+pub(super) async fn run(session: &Session, json: bool, args: Yank) -> Result<(), Error> {
     let Yank { version: (stage, version), registry, undo, reason } = args;
-    let yanked = yank(session, &YankOptions { stage, version, registry, undo, reason })?;
+    let yanked = yank(session, &YankOptions { stage, version, registry, undo, reason }).await?;
     print_as(json, &yanked, Yanked::to_text)
 }

@@ -9,10 +9,9 @@ use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
 use serde::Serialize;
 
-use super::registry_place;
+use super::registry_place::RegistryPlace;
 use crate::project::{Error, Session};
 use crate::source::git::changed_files;
-use crate::source::registry::Registry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::{PackageFile, SourceError};
 
@@ -21,21 +20,28 @@ const README: &str = "README.md";
 /// A name this many edits away from another is easily mistaken for it.
 const SIMILAR: usize = 1;
 
+/// What is published although something speaks against it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allowed {
+    /// Files that differ from the last commit.
+    pub dirty: bool,
+    /// A version that may break projects, and whose number does not say so.
+    pub breaking: bool,
+    /// A stage whose name is one edit away from another one's.
+    pub similar: bool,
+    /// A stage without licence, description or readme.
+    pub incomplete: bool,
+}
+
 /// What is published, and where.
 #[derive(Debug, Clone, Default)]
 pub struct PublishOptions {
     /// The stages' folders.
     pub folders: Vec<PathBuf>,
-    /// The registry: a folder, or the name of one that is in a folder.
+    /// The registry: a folder, an address, or the name of one.
     pub registry: String,
-    /// Publish files that differ from the last commit.
-    pub allow_dirty: bool,
-    /// Publish a version that may break projects, and whose number does not say so.
-    pub allow_breaking: bool,
-    /// Publish a stage whose name is one edit away from another one's.
-    pub allow_similar: bool,
-    /// Publish a stage without licence, description or readme.
-    pub allow_incomplete: bool,
+    /// What is allowed.
+    pub allowed: Allowed,
 }
 
 /// What was published.
@@ -49,15 +55,19 @@ pub struct Published {
 }
 
 /// What would be published.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Publication {
-    /// The registry's folder.
-    pub registry: PathBuf,
+    /// The registry: its folder or its address.
+    pub registry: String,
     /// The versions that are new.
     pub versions: Vec<NewVersion>,
     #[serde(skip)]
-    folders: Vec<PathBuf>,
+    place: RegistryPlace,
+    #[serde(skip)]
+    candidates: Vec<PublishCandidate>,
+    #[serde(skip)]
+    allowed: Allowed,
 }
 
 /// A version that would be published.
@@ -87,32 +97,46 @@ pub struct NewVersion {
 ///
 /// # Errors
 /// When a stage is not valid or not fit for others, or the registry cannot be read.
-pub fn prepare(session: &Session, options: &PublishOptions) -> Result<Publication, Error> {
-    let registry = registry_place::folder(session, &options.registry)?;
+pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publication, Error> {
+    let place = RegistryPlace::find(session, &options.registry)?;
+    let registry = place.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
-    let candidates = registry_folder::candidates(&folders, &registry)?;
-    let names: BTreeSet<StageName> = match registry.is_dir() {
-        true => Registry::folder(&registry)?.names().into_iter().collect(),
-        false => BTreeSet::new(),
-    };
+    let candidates = registry_folder::candidates(&folders, &registry).await?;
+    let (versions, mut problems) = judge(&candidates, &registry.names(), options.allowed);
+    if !options.allowed.dirty {
+        let new = candidates.iter().filter(|candidate| !candidate.is_published);
+        problems.extend(new.filter_map(|candidate| dirty(session, candidate)));
+    }
+    match problems.is_empty() {
+        true => Ok(Publication {
+            registry: place.to_string(),
+            versions,
+            place,
+            candidates,
+            allowed: options.allowed,
+        }),
+        false => Err(SourceError::Unpublishable { problems }.into()),
+    }
+}
+
+/// Returns the versions that are new, and what speaks against publishing them, a sentence each.
+pub(super) fn judge(
+    candidates: &[PublishCandidate],
+    names: &[StageName],
+    allowed: Allowed,
+) -> (Vec<NewVersion>, Vec<String>) {
     let (mut versions, mut problems) = (Vec::new(), Vec::new());
     for candidate in candidates.iter().filter(|candidate| !candidate.is_published) {
         let changes = match &candidate.before {
             Some(before) => stage_change::compare(before, &candidate.entry),
             None => Vec::new(),
         };
-        problems.extend(incomplete(candidate).filter(|_| !options.allow_incomplete));
-        problems.extend(similar(candidate, &names).filter(|_| !options.allow_similar));
-        problems.extend(breaking(candidate, &changes).filter(|_| !options.allow_breaking));
-        if !options.allow_dirty {
-            problems.extend(dirty(session, candidate));
-        }
+        problems.extend(incomplete(candidate).filter(|_| !allowed.incomplete));
+        problems.extend(similar(candidate, names).filter(|_| !allowed.similar));
+        problems.extend(breaking(candidate, &changes).filter(|_| !allowed.breaking));
         versions.push(new_version(candidate, changes));
     }
-    match problems.is_empty() {
-        true => Ok(Publication { registry, versions, folders }),
-        false => Err(SourceError::Unpublishable { problems }.into()),
-    }
+    (versions, problems)
 }
 
 impl Publication {
@@ -125,8 +149,26 @@ impl Publication {
     ///
     /// # Errors
     /// When a version is published with another content, or the registry cannot be written.
-    pub fn write(&self) -> Result<Published, Error> {
-        publish(&self.folders, &self.registry, false)
+    pub async fn write(&self, session: &Session) -> Result<Published, Error> {
+        match &self.place {
+            RegistryPlace::Folder(folder) => {
+                let folders: Vec<PathBuf> =
+                    self.candidates.iter().map(|stage| stage.folder.clone()).collect();
+                publish(&folders, folder, false)
+            }
+            RegistryPlace::Web { url, .. } => {
+                let server = self.place.server(session, url)?;
+                let (mut published, mut unchanged) = (Vec::new(), Vec::new());
+                for stage in &self.candidates {
+                    let text = format!("{} {}", stage.package.name, stage.package.version);
+                    match server.publish(stage.archive.clone(), self.allowed).await? {
+                        true => published.push(text),
+                        false => unchanged.push(text),
+                    }
+                }
+                Ok(Published { published, unchanged })
+            }
+        }
     }
 }
 
@@ -135,7 +177,7 @@ impl Publication {
 /// # Errors
 /// When one is not published, differs from its published version, or the registry cannot be read.
 pub fn check(session: &Session, options: &PublishOptions) -> Result<Published, Error> {
-    let registry = registry_place::folder(session, &options.registry)?;
+    let registry = RegistryPlace::folder(session, &options.registry)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     publish(&folders, &registry, true)
 }
@@ -182,7 +224,7 @@ fn incomplete(candidate: &PublishCandidate) -> Option<String> {
 }
 
 /// Says that the name of a new stage is easily mistaken for another one's.
-fn similar(candidate: &PublishCandidate, names: &BTreeSet<StageName>) -> Option<String> {
+fn similar(candidate: &PublishCandidate, names: &[StageName]) -> Option<String> {
     let name = &candidate.package.name;
     let other = names
         .iter()

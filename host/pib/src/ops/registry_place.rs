@@ -1,46 +1,241 @@
-//! Finds the folder of the registry that a command line means.
+//! Finds the registry that a command line means, and talks to its server where it has one.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
+use http::Method;
+use pib_net::Http;
+use pib_plan::id::StageName;
+use semver::Version;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::publish::Allowed;
 use crate::project::{self, Error, Project, Session, user_config};
+use crate::source::SourceError;
+use crate::source::registry::Registry;
 
-/// Returns the folder of a registry: the one at a path, or that of one of the project's or the user's registries, by its name.
-///
-/// # Errors
-/// When there is no registry of this name, or it is not in a folder.
-pub(super) fn folder(session: &Session, named: &str) -> Result<PathBuf, Error> {
-    if named.contains("://") {
-        return at(named);
+/// The longest answer of a server that is read, in bytes.
+const MAX_ANSWER: usize = 1 << 20;
+/// Where a server's interface is, below the registry's address.
+pub(super) const API: &str = "api/v1";
+
+/// A registry that is published to.
+#[derive(Debug, Clone)]
+pub(super) enum RegistryPlace {
+    /// A folder of this machine.
+    Folder(PathBuf),
+    /// A server.
+    Web {
+        /// What the user calls it.
+        name: Option<String>,
+        /// Its address.
+        url: Url,
+    },
+}
+
+/// What a server answers to a publish or a yank.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Changed {
+    /// Whether anything is different now.
+    pub(super) changed: bool,
+}
+
+/// What a server says against a request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Denial {
+    /// A sentence.
+    pub(super) error: String,
+    /// What speaks against a stage, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) problems: Vec<String>,
+}
+
+impl RegistryPlace {
+    /// Returns the registry at a path or an address, or that of the project or the user with this name.
+    ///
+    /// # Errors
+    /// When the address is not that of a registry.
+    pub(super) fn find(session: &Session, named: &str) -> Result<Self, Error> {
+        if named.contains("://") {
+            return Self::at(None, named);
+        }
+        let folder = session.path(named);
+        if named.contains('/') {
+            return Ok(Self::Folder(folder));
+        }
+        let project = match project::find(session) {
+            // A manifest with a mistake may have been about to name the registry.
+            Ok(_) if !folder.is_dir() => Some(Project::load(session)?),
+            Ok(_) => Project::load(session).ok(),
+            Err(_) => None,
+        };
+        let index = project.and_then(|project| project.manifest.registries.get(named).cloned());
+        let index = match index {
+            Some(index) => Some(index),
+            None => user_config::load(session)?.registries.get(named).map(|registry| registry.index.clone()),
+        };
+        match index {
+            Some(index) => Self::at(Some(named.to_owned()), &index),
+            // A folder that is not there yet.
+            None => Ok(Self::Folder(folder)),
+        }
     }
-    let is_name = !named.contains('/') && !session.path(named).is_dir();
-    if !is_name {
-        return Ok(session.path(named));
+
+    /// Returns the folder of a registry that must be in one.
+    ///
+    /// # Errors
+    /// When it has a server.
+    pub(super) fn folder(session: &Session, named: &str) -> Result<PathBuf, Error> {
+        match Self::find(session, named)? {
+            Self::Folder(folder) => Ok(folder),
+            Self::Web { url, .. } => Err(Error::usage(
+                format!("the registry at {url} is not in a folder"),
+                "Name the folder that its server serves, or a clone of it.",
+            )),
+        }
     }
-    let index = match project::find(session) {
-        Ok(_) => Project::load(session)?.manifest.registries.get(named).cloned(),
-        Err(_) => None,
-    };
-    let index = match index {
-        Some(index) => Some(index),
-        None => user_config::load(session)?.registries.get(named).map(|registry| registry.index.clone()),
-    };
-    match index {
-        Some(index) => at(&index),
-        // A folder that is not there yet.
-        None => Ok(session.path(named)),
+
+    fn at(name: Option<String>, index: &str) -> Result<Self, Error> {
+        let url = Url::parse(&format!("{}/", index.trim_end_matches('/'))).ok();
+        let place = url.and_then(|url| match url.scheme() {
+            "file" => url.to_file_path().ok().map(Self::Folder),
+            "http" | "https" => Some(Self::Web { name, url }),
+            _ => None,
+        });
+        place.ok_or_else(|| {
+            Error::usage(
+                format!("`{index}` is not the address of a registry"),
+                "Give it as https://HOST/PATH or file:///FOLDER, or name a folder.",
+            )
+        })
+    }
+
+    /// Returns the registry, to be read.
+    ///
+    /// # Errors
+    /// When its address cannot be used.
+    pub(super) fn registry(&self, session: &Session) -> Result<Registry, Error> {
+        match self {
+            Self::Folder(folder) => Ok(Registry::folder(folder)?),
+            Self::Web { url, .. } => {
+                let http = self.http(session, url)?;
+                Ok(Registry::at(url.as_str(), &session.cache, None, || Ok(http))?)
+            }
+        }
+    }
+
+    /// Returns the registry's server, with the user's token for it.
+    ///
+    /// # Errors
+    /// When the user's config cannot be used.
+    pub(super) fn server(&self, session: &Session, url: &Url) -> Result<RegistryServer, Error> {
+        Ok(RegistryServer { url: url.clone(), http: self.http(session, url)? })
+    }
+
+    fn http(&self, session: &Session, url: &Url) -> Result<Http, Error> {
+        let name = match self {
+            Self::Web { name: Some(name), .. } => name.clone(),
+            _ => url.host_str().unwrap_or_default().to_owned(),
+        };
+        let address = url.as_str().trim_end_matches('/').to_owned();
+        let credentials = user_config::credentials(session, &BTreeMap::from([(name, address.clone())]))?;
+        let http = Http::new().map_err(client)?;
+        match credentials.for_registry(&address) {
+            Some(credential) => http.with_credential(credential).map_err(client),
+            None => Ok(http),
+        }
     }
 }
 
-/// Returns the folder of a registry at an address.
-fn at(index: &str) -> Result<PathBuf, Error> {
-    let folder =
-        Url::parse(index).ok().filter(|url| url.scheme() == "file").and_then(|url| url.to_file_path().ok());
-    folder.ok_or_else(|| {
-        Error::usage(
-            format!("pib cannot write to the registry at {index}"),
-            "Name the folder that its web server serves, or a clone of it.",
-        )
-    })
+impl fmt::Display for RegistryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => folder.display().fmt(f),
+            Self::Web { url, .. } => url.as_str().trim_end_matches('/').fmt(f),
+        }
+    }
+}
+
+fn client(source: pib_net::NetError) -> Error {
+    SourceError::Net { what: "a registry".to_owned(), source }.into()
+}
+
+/// A server that stages are published to.
+pub(super) struct RegistryServer {
+    url: Url,
+    http: Http,
+}
+
+impl RegistryServer {
+    /// Publishes a stage's archive; returns whether the registry did not have it.
+    ///
+    /// # Errors
+    /// When the server refuses it or cannot be reached.
+    pub(super) async fn publish(&self, archive: Vec<u8>, allowed: Allowed) -> Result<bool, Error> {
+        let allow = [
+            ("breaking", allowed.breaking),
+            ("similar", allowed.similar),
+            ("incomplete", allowed.incomplete),
+        ];
+        let allow: Vec<&str> = allow.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+        let mut url = self.at("stages")?;
+        if !allow.is_empty() {
+            url.query_pairs_mut().append_pair("allow", &allow.join(","));
+        }
+        self.send(Method::PUT, url, archive).await
+    }
+
+    /// Yanks a version, or takes that back; returns whether that changes anything.
+    ///
+    /// # Errors
+    /// When the server refuses it or cannot be reached.
+    pub(super) async fn yank(
+        &self,
+        stage: &StageName,
+        version: &Version,
+        yanked: bool,
+        reason: Option<&str>,
+    ) -> Result<bool, Error> {
+        // The `+` of build metadata would be a space in a query; in a path it is itself.
+        let mut url = self.at(&format!("stages/{stage}/{version}/yank"))?;
+        if let Some(reason) = reason {
+            url.query_pairs_mut().append_pair("reason", reason);
+        }
+        self.send(if yanked { Method::PUT } else { Method::DELETE }, url, Vec::new()).await
+    }
+
+    fn at(&self, path: &str) -> Result<Url, Error> {
+        let url = self.url.join(&format!("{API}/{path}"));
+        url.map_err(|error| {
+            Error::usage(format!("{} has no `{path}` ({error})", self.url), "Check the address.")
+        })
+    }
+
+    async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> Result<bool, Error> {
+        let (status, answer) = self.http.send(method, &url, body, MAX_ANSWER).await.map_err(client)?;
+        if status.is_success()
+            && let Ok(Changed { changed }) = serde_json::from_slice(&answer)
+        {
+            return Ok(changed);
+        }
+        match serde_json::from_slice(&answer) {
+            Ok(Denial { problems, .. }) if !problems.is_empty() => {
+                Err(SourceError::Unpublishable { problems }.into())
+            }
+            Ok(Denial { error, .. }) => {
+                Err(SourceError::Denied { server: self.url.to_string(), status, error }.into())
+            }
+            // Some other server, or one that serves files only.
+            Err(_) => Err(SourceError::Denied {
+                server: self.url.to_string(),
+                status,
+                error: "it is no server that `pib registry serve` runs".to_owned(),
+            }
+            .into()),
+        }
+    }
 }

@@ -1,12 +1,10 @@
 //! Hides a version of a stage from new resolutions, or shows it again. Locks that hold it still work.
 
-use std::path::PathBuf;
-
 use pib_plan::id::StageName;
 use semver::Version;
 use serde::Serialize;
 
-use super::registry_place;
+use super::registry_place::RegistryPlace;
 use crate::project::{Error, Session};
 use crate::source::registry_audit;
 
@@ -17,7 +15,7 @@ pub struct YankOptions {
     pub stage: StageName,
     /// Its version.
     pub version: Version,
-    /// The registry: a folder, or the name of one that is in a folder.
+    /// The registry: a folder, an address, or the name of one.
     pub registry: String,
     /// Shows it again.
     pub undo: bool,
@@ -37,17 +35,25 @@ pub struct Yanked {
     pub yanked: bool,
     /// Whether they did not before, or the reason is another one.
     pub changed: bool,
-    /// The registry's folder.
-    pub registry: PathBuf,
+    /// The registry: its folder or its address.
+    pub registry: String,
 }
 
 /// Yanks a version, or takes that back.
 ///
 /// # Errors
 /// When the registry has no such version or cannot be written.
-pub fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Error> {
-    let registry = registry_place::folder(session, &options.registry)?;
+pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Error> {
+    let place = RegistryPlace::find(session, &options.registry)?;
     let YankOptions { stage, version, undo, reason, .. } = options;
-    let changed = registry_audit::yank(&registry, stage, version, !undo, reason.as_deref())?;
+    let changed = match &place {
+        RegistryPlace::Folder(folder) => {
+            registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?
+        }
+        RegistryPlace::Web { url, .. } => {
+            place.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
+        }
+    };
+    let registry = place.to_string();
     Ok(Yanked { stage: stage.to_string(), version: version.to_string(), yanked: !undo, changed, registry })
 }

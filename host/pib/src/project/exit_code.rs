@@ -87,6 +87,8 @@ fn source_code(error: &SourceError) -> u8 {
         | SourceError::ChangedSinceLock { .. }
         | SourceError::BadArchive { .. }
         | SourceError::NoArchive { .. }
+        | SourceError::Denied { .. }
+        | SourceError::DamagedRegistry { .. }
         | SourceError::BadRegistry { .. } => 8,
         _ => 3,
     }

@@ -22,7 +22,7 @@ use super::stage_files::{self, Listing, MAX_BYTES, MAX_ENTRIES, Modes};
 use super::{Package, SourceError};
 
 /// The largest archive that is read, in bytes.
-pub(super) const MAX_ARCHIVE: u64 = MAX_BYTES;
+pub const MAX_ARCHIVE: u64 = MAX_BYTES;
 /// How strongly archives are compressed: they are written once and read often.
 const LEVEL: i32 = 19;
 /// How many times larger than the archive its contents may be, beyond [`FREE_BYTES`].
@@ -103,15 +103,23 @@ pub(super) fn unpack(archive: &[u8], promise: &Promise<'_>, into: &Path) -> Resu
 
 /// Unpacks an archive of which nothing is promised; returns the stage that it holds, which is there as long as its folder is kept.
 /// Messages call the archive `what`.
-pub(super) fn open(archive: &[u8], what: &str) -> Result<(tempfile::TempDir, Package), SourceError> {
+///
+/// # Errors
+/// When it is not one that packing has made, or holds no stage.
+pub fn open(archive: &[u8], what: &str) -> Result<(tempfile::TempDir, Package), SourceError> {
     let folder =
         tempfile::tempdir().map_err(SourceError::io("creating a folder in", &std::env::temp_dir()))?;
     let into = folder.path();
+    let bad = |reason| SourceError::BadArchive { what: what.to_owned(), reason };
     unpack_entries(archive, into, true).map_err(|fault| match fault {
-        Fault::Refused(reason) => SourceError::BadArchive { what: what.to_owned(), reason },
+        Fault::Refused(reason) => bad(reason),
         Fault::Write(error) => *error,
     })?;
-    let package = Package::with_listing(into, what, stage_files::read(into, Modes::Exact)?)?;
+    let read =
+        stage_files::read(into, Modes::Exact).and_then(|listing| Package::with_listing(into, what, listing));
+    // Where it was unpacked is nobody's business.
+    let package =
+        read.map_err(|error| bad(error.to_string().replace(&into.display().to_string(), "its folder")))?;
     Ok((folder, package))
 }
 

@@ -368,6 +368,20 @@ pub enum SourceError {
         /// Why.
         reason: String,
     },
+    /// A registry's server refuses what it is asked for.
+    #[error("the registry at {server} refuses it: {error} ({status})")]
+    #[diagnostic(help(
+        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. Whoever runs the registry makes \
+         tokens with `pib registry token`."
+    ))]
+    Denied {
+        /// The registry's address.
+        server: String,
+        /// The status that it answered.
+        status: http::StatusCode,
+        /// What it says.
+        error: String,
+    },
     /// A registry is not as it should be.
     #[error("{} in the registry `{}`:\n{}", suggest::count(faults.len(), "fault"), registry.display(), numbered(faults))]
     #[diagnostic(help(

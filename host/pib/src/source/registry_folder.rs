@@ -118,29 +118,26 @@ pub struct PublishCandidate {
     pub is_new_name: bool,
 }
 
-/// Packs the stages in `stage_dirs` and looks up what the registry in a folder, which need not be there, has of them. Nothing is
-/// written.
+/// Packs the stages in `stage_dirs` and looks up what a registry has of them. Nothing is written.
 ///
 /// # Errors
 /// When a stage cannot be packed, or the registry cannot be read.
-pub fn candidates(stage_dirs: &[PathBuf], registry_dir: &Path) -> Result<Vec<PublishCandidate>, SourceError> {
-    let registry = Registry::folder(registry_dir)?;
-    let each = stage_dirs.iter().map(|folder| {
+pub async fn candidates(
+    stage_dirs: &[PathBuf],
+    registry: &Registry,
+) -> Result<Vec<PublishCandidate>, SourceError> {
+    let mut candidates = Vec::new();
+    for folder in stage_dirs {
         let Packed { archive, checksum, package } = pack(folder, &folder.display().to_string())?;
         check_fit(&package, folder)?;
-        let text = stage_files::read_text(&registry_dir.join(shard_path(&package.name)), entry::MAX_INDEX)?;
-        let file = IndexFile::parse(&package.name, registry.source(), &text.unwrap_or_default());
-        let file = file.map_err(|error| SourceError::BadRegistry {
-            registry: registry.source().describe(),
-            reason: error.to_string(),
-        })?;
+        let file = registry.versions(&package.name).await?;
         let version = without_build(&package.version);
         let entries = file.versions.iter().filter_map(|candidate| match &candidate.offer {
             Offer::Entry(entry) => Some(entry),
             Offer::Unreadable(_) => None,
         });
         let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
-        Ok(PublishCandidate {
+        candidates.push(PublishCandidate {
             folder: folder.clone(),
             entry: line_of(&package, checksum, archive.len() as u64)?,
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
@@ -148,9 +145,9 @@ pub fn candidates(stage_dirs: &[PathBuf], registry_dir: &Path) -> Result<Vec<Pub
             before,
             package,
             archive,
-        })
-    });
-    each.collect()
+        });
+    }
+    Ok(candidates)
 }
 
 fn check_all_published(published: Vec<PublishedStage>) -> Result<Vec<PublishedStage>, SourceError> {

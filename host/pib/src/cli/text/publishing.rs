@@ -6,6 +6,7 @@ use pib_plan::suggest::count;
 use crate::ops::pack::PackedStage;
 use crate::ops::publish::{NewVersion, Publication, Published};
 use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
+use crate::ops::registry_tokens::NewToken;
 use crate::ops::yank::Yanked;
 
 impl Published {
@@ -25,7 +26,7 @@ impl Publication {
             return "Nothing is new".to_owned();
         }
         let versions: Vec<String> = self.versions.iter().map(NewVersion::to_text).collect();
-        format!("To the registry {}:\n{}", self.registry.display(), versions.join("\n"))
+        format!("To the registry {}:\n{}", self.registry, versions.join("\n"))
     }
 }
 
@@ -69,7 +70,6 @@ impl Yanked {
     /// Returns the result for people.
     pub(crate) fn to_text(&self) -> String {
         let Self { stage, version, yanked, changed, registry } = self;
-        let registry = registry.display();
         match (changed, yanked) {
             (true, true) => {
                 format!("{stage} {version} is yanked from {registry}; locks that hold it still work")
@@ -121,5 +121,15 @@ impl WholeRegistry {
         );
         notes.iter().for_each(|note| text += &format!("\n{note}"));
         text
+    }
+}
+
+impl NewToken {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        format!(
+            "{}\nIt is shown this once. {} writes it into config.toml: [registries.NAME] with index = \"ADDRESS\" and token = \"...\"",
+            self.token, self.kept.name
+        )
     }
 }

@@ -20,6 +20,7 @@ mod output;
 mod private;
 mod publishing;
 mod registry;
+mod registry_service;
 mod rules;
 mod stage;
 mod targets;

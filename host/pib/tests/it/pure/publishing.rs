@@ -51,7 +51,7 @@ fn a_stage_goes_from_its_folder_to_a_project() {
     succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop", "--reason", "it does not focus"]);
     let info = succeeds(&bench, &["info", "camera", "--registry", "shop"]);
     assert!(info.contains("1.1.0 (yanked: it does not focus)"), "{info}");
-    assert_eq!(succeeds(&bench, &["outdated"]), "");
+    assert!(!succeeds(&bench, &["outdated"]).contains("camera"));
     succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop", "--undo"]);
     assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 -> 1.1.0\n");
     bench.fails(&["yank", "camera@9.0.0", "--registry", "./shop"], 3, &["`1.0.0` and `1.1.0`"]);

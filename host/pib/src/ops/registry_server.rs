@@ -1,0 +1,470 @@
+//! Serves a registry: its files, an interface to publish by, and pages for people.
+//!
+//! Files are sent as they are, with an `ETag`; archives never change, and may be kept for ever. Who may publish is decided by a file of
+//! tokens (`registry_tokens`). A version is judged as `pib publish` judges it for a folder, and added under the folder's lock, so that
+//! several servers, and people at the folder itself, may share one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path as InPath, Request, State};
+use axum::response::Response;
+use axum::routing::{get, put};
+use http::{HeaderMap, Method, StatusCode, header};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use pib_event::ReporterExt as _;
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::shard_path;
+use semver::Version;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::publish::{Allowed, judge};
+use super::registry_pages;
+use super::registry_place::{API, Changed, Denial};
+use super::registry_tokens::{self, Scope, Token};
+use crate::project::{Error, Session};
+use crate::source::archive::{self, MAX_ARCHIVE};
+use crate::source::registry::Registry;
+use crate::source::{SourceError, registry_audit, registry_folder};
+
+/// How long a client may take for the head of a request, or be idle.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long it may take for an archive.
+const UPLOAD: Duration = Duration::from_secs(600);
+/// How many connections there are at most; more wait.
+const CONNECTIONS: usize = 16_384;
+/// How many publications are judged at the same time: each may unpack a large archive.
+const PUBLICATIONS: usize = 4;
+
+/// What is served, and where.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// The registry's folder.
+    pub folder: PathBuf,
+    /// The address that is listened at; port 0 for a free one.
+    pub listen: SocketAddr,
+    /// The file of tokens; without one nothing can be published.
+    pub tokens: Option<PathBuf>,
+}
+
+/// What all requests share.
+struct Served {
+    root: PathBuf,
+    tokens: Option<PathBuf>,
+    publications: Semaphore,
+}
+
+/// Serves until it is ended from outside; `started` is told the address.
+///
+/// # Errors
+/// When the folder is no registry, or the address cannot be listened at.
+pub async fn serve(
+    session: &Session,
+    options: &ServeOptions,
+    started: impl FnOnce(SocketAddr) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let root = session.cwd.join(&options.folder);
+    Registry::folder(&root)?.check().await?;
+    let tokens = options.tokens.as_ref().map(|path| session.cwd.join(path));
+    let served = Arc::new(Served { root, tokens, publications: Semaphore::new(PUBLICATIONS) });
+    let address = options.listen.to_string();
+    let fail = |error| Error::io("listen at", Path::new(&address), error);
+    let listener = TcpListener::bind(options.listen).await.map_err(fail)?;
+    started(listener.local_addr().map_err(fail)?)?;
+    let router = router(served);
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return Ok(()) };
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            // A client that is gone already, or no file handle that is free: others go on meanwhile.
+            Err(error) => {
+                session.reporter.note(format!("a connection failed: {error}"));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let mut http = hyper::server::conn::http1::Builder::new();
+            let http = http.timer(TokioTimer::new()).header_read_timeout(HEAD);
+            // A client that breaks off is no fault of the server's.
+            _ = http.serve_connection(TokioIo::new(stream), service).await;
+            drop(permit);
+        });
+    }
+}
+
+fn router(served: Arc<Served>) -> Router {
+    Router::new()
+        .route(&format!("/{API}/stages"), put(publish))
+        .route(&format!("/{API}/stages/{{name}}/{{version}}/yank"), put(yank).delete(yank))
+        .route(&format!("/{API}/me"), get(me))
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/", get(registry_page))
+        .route("/stages/{name}", get(stage_page))
+        .fallback(file)
+        .with_state(served)
+}
+
+/// Why a request is refused.
+struct Refusal {
+    status: StatusCode,
+    denial: Denial,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, denial: Denial { error: error.into(), problems: Vec::new() } }
+    }
+
+    /// What is wrong on the server's side is told to whoever runs it, not to a stranger.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        _ = error;
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry's folder cannot be used")
+    }
+}
+
+impl From<SourceError> for Refusal {
+    fn from(error: SourceError) -> Self {
+        match &error {
+            SourceError::AlreadyPublished { name, version, .. } => {
+                let what = format!("stage `{name}` {version} is published already, with another content");
+                Self::new(StatusCode::CONFLICT, what)
+            }
+            SourceError::Unyankable { reason, .. } => Self::new(StatusCode::NOT_FOUND, reason.clone()),
+            SourceError::Io { .. } | SourceError::BadRegistry { .. } | SourceError::NoArchive { .. } => {
+                Self::internal(&error)
+            }
+            _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        }
+    }
+}
+
+impl axum::response::IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        json(self.status, &self.denial)
+    }
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    respond(status, "application/json", body)
+}
+
+/// Returns an answer that browsers take for nothing but what it says.
+fn respond(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Returns the token that a request bears.
+fn bearer(served: &Served, headers: &HeaderMap) -> Result<Token, Refusal> {
+    let unknown =
+        || Refusal::new(StatusCode::UNAUTHORIZED, "no token that this registry knows, or it has ended");
+    let Some(file) = &served.tokens else {
+        return Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            "nothing can be published here: the server has no tokens",
+        ));
+    };
+    let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let secret = text.and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(unknown)?;
+    let found = registry_tokens::find(file, secret, SystemTime::now());
+    found.map_err(|error| Refusal::internal(&error))?.ok_or_else(unknown)
+}
+
+fn require(token: &Token, scope: Scope, stage: &StageName) -> Result<(), Refusal> {
+    match token.allows(scope, stage) {
+        true => Ok(()),
+        false => {
+            let scope = serde_json::to_value(scope).ok().and_then(|value| value.as_str().map(str::to_owned));
+            let what =
+                format!("the token does not allow `{}` for stage `{stage}`", scope.unwrap_or_default());
+            Err(Refusal::new(StatusCode::FORBIDDEN, what))
+        }
+    }
+}
+
+/// Returns the values of a query's parameter, of which there are several between commas.
+fn parameter(request: &http::Uri, name: &str) -> Option<String> {
+    let query = url::form_urlencoded::parse(request.query().unwrap_or_default().as_bytes());
+    query.into_iter().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+/// `PUT stages`: the body is an archive.
+async fn publish(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
+    let token = bearer(&served, request.headers())?;
+    let allow = parameter(request.uri(), "allow").unwrap_or_default();
+    let has = |name: &str| allow.split(',').any(|word| word == name);
+    let allowed = Allowed {
+        dirty: true,
+        breaking: has("breaking"),
+        similar: has("similar"),
+        incomplete: has("incomplete"),
+    };
+    let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large, or was broken off");
+    let length =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > MAX_ARCHIVE) {
+        return Err(large());
+    }
+    let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+    let _permit = served.publications.acquire().await.map_err(busy)?;
+    let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the archive came too slowly");
+    let body = axum::body::to_bytes(request.into_body(), MAX_ARCHIVE as usize);
+    let body = tokio::time::timeout(UPLOAD, body).await.map_err(slow)?;
+    let large =
+        |_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large, or was broken off");
+    let body = body.map_err(large)?;
+    let changed = add(&served, &token, body, allowed).await?;
+    Ok(json(StatusCode::OK, &Changed { changed }))
+}
+
+/// Judges an archive and adds it to the registry; returns whether it is new there.
+async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> Result<bool, Refusal> {
+    let opened = tokio::task::spawn_blocking(move || archive::open(&body, "the stage"));
+    let (folder, package) = opened.await.map_err(|error| Refusal::internal(&error))??;
+    let registry = Registry::folder(&served.root)?;
+    let folders = vec![folder.path().to_owned()];
+    // Where it was unpacked is nobody's business.
+    let shown = folder.path().display().to_string();
+    let hide = |error: SourceError| {
+        let Refusal { status, denial } = Refusal::from(error);
+        Refusal::new(status, denial.error.replace(&shown, "its folder"))
+    };
+    let candidates = registry_folder::candidates(&folders, &registry).await.map_err(hide)?;
+    let is_new = candidates.iter().any(|candidate| candidate.is_new_name);
+    require(token, if is_new { Scope::PublishNew } else { Scope::PublishUpdate }, &package.name)?;
+    let (_, problems) = judge(&candidates, &registry.names(), allowed);
+    if !problems.is_empty() {
+        let error = "the stage is not fit to be published".to_owned();
+        return Err(Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, denial: Denial { error, problems } });
+    }
+    let root = served.root.clone();
+    let written = tokio::task::spawn_blocking(move || registry_folder::publish(&folders, &root, false));
+    let published = written.await.map_err(|error| Refusal::internal(&error))?.map_err(hide)?;
+    drop(folder);
+    Ok(published.iter().any(|stage| stage.outcome == registry_folder::Outcome::New))
+}
+
+/// `PUT` and `DELETE stages/NAME/VERSION/yank`.
+async fn yank(
+    State(served): State<Arc<Served>>,
+    InPath((name, version)): InPath<(String, String)>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let token = bearer(&served, request.headers())?;
+    let bad = |what: &str| Refusal::new(StatusCode::NOT_FOUND, format!("there is no {what}"));
+    let name: StageName = name.parse().map_err(|_| bad("such stage"))?;
+    let version: Version = version.parse().map_err(|_| bad("such version"))?;
+    require(&token, Scope::Yank, &name)?;
+    let reason = parameter(request.uri(), "reason");
+    let yanked = request.method() == Method::PUT;
+    let root = served.root.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        registry_audit::yank(&root, &name, &version, yanked, reason.as_deref().filter(|_| yanked))
+    });
+    let changed = done.await.map_err(|error| Refusal::internal(&error))??;
+    Ok(json(StatusCode::OK, &Changed { changed }))
+}
+
+/// `GET me`: whose the token is.
+async fn me(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
+    let token = bearer(&served, request.headers())?;
+    let value = serde_json::json!({ "name": token.name, "scopes": token.scopes, "stages": token.stages, "expires": token.expires });
+    Ok(json(StatusCode::OK, &value))
+}
+
+/// Returns whether a registry has a file at this path, and whether that never changes.
+fn is_file(path: &str) -> Option<bool> {
+    if path == "config.json" {
+        return Some(false);
+    }
+    let last = path.rsplit('/').next()?;
+    if let Some(rest) = path.strip_prefix("archives/") {
+        let (name, _) = rest.split_once('/').filter(|(_, file)| *file == last)?;
+        let version = last.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".stage")?;
+        return (name.parse::<StageName>().is_ok() && version.parse::<Version>().is_ok()).then_some(true);
+    }
+    let name: StageName = last.parse().ok()?;
+    (shard_path(&name) == path).then_some(false)
+}
+
+/// Sends a file of the registry.
+async fn file(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
+    let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such file");
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "files are only read"));
+    }
+    let path =
+        percent_encoding::percent_decode_str(request.uri().path().trim_start_matches('/')).decode_utf8();
+    let path = path.map_err(|_| missing())?.into_owned();
+    let never_changes = is_file(&path).ok_or_else(missing)?;
+    let root = served.root.clone();
+    // The path is one of a registry's: no part of it leads elsewhere, and no link is followed.
+    let read = tokio::task::spawn_blocking(move || {
+        let file = pib_file::Folder::open(&root)?.open_file(Path::new(&path))?;
+        pib_file::read_open(file, MAX_ARCHIVE)
+    });
+    let bytes = read.await.map_err(|error| Refusal::internal(&error))?;
+    let bytes = bytes.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => missing(),
+        _ if pib_file::LinkError::of(&error).is_some() => missing(),
+        _ => Refusal::internal(&error),
+    })?;
+    Ok(send_file(request.headers(), bytes, never_changes))
+}
+
+/// Returns an answer with a file, or the part of it that is asked for, or none where the client has it.
+fn send_file(headers: &HeaderMap, bytes: Vec<u8>, never_changes: bool) -> Response {
+    let tag = format!("\"{}\"", &Digest::of(&bytes).hex()[..32]);
+    let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_known = asked(header::IF_NONE_MATCH).is_some_and(|tags| {
+        tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*")
+    });
+    let size = bytes.len();
+    let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|known| known == tag));
+    let (status, body, part) = match (is_known, range.map(|text| byte_range(text, size))) {
+        (true, _) => (StatusCode::NOT_MODIFIED, Vec::new(), None),
+        (false, Some(Some(Ok((first, last))))) => (
+            StatusCode::PARTIAL_CONTENT,
+            bytes.get(first..=last).unwrap_or_default().to_vec(),
+            Some(format!("bytes {first}-{last}/{size}")),
+        ),
+        (false, Some(Some(Err(())))) => {
+            (StatusCode::RANGE_NOT_SATISFIABLE, Vec::new(), Some(format!("bytes */{size}")))
+        }
+        (false, _) => (StatusCode::OK, bytes, None),
+    };
+    let kind = if never_changes { "application/octet-stream" } else { "application/json" };
+    let mut response = respond(status, kind, body);
+    let keep = match never_changes {
+        true => "public, max-age=31536000, immutable",
+        false => "public, max-age=0, must-revalidate",
+    };
+    let more = [
+        (header::ETAG, Some(tag)),
+        (header::CACHE_CONTROL, Some(keep.to_owned())),
+        (header::ACCEPT_RANGES, Some("bytes".to_owned())),
+        (header::CONTENT_RANGE, part),
+    ];
+    for (name, value) in more {
+        if let Some(value) = value.and_then(|value| value.parse().ok()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Returns the first and the last byte of a range ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14), one range only);
+/// `None` where it asks for something else, which is answered with the whole, and an error where no byte is in it.
+fn byte_range(text: &str, size: usize) -> Option<Result<(usize, usize), ()>> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    if last.contains(',') {
+        return None;
+    }
+    let end = size.checked_sub(1);
+    let range = match (first.parse::<usize>(), last.parse::<usize>()) {
+        (Ok(first), Ok(last)) if first <= last => {
+            end.filter(|end| first <= *end).map(|end| (first, last.min(end)))
+        }
+        (Ok(first), Err(_)) if last.is_empty() => end.filter(|end| first <= *end).map(|end| (first, end)),
+        (Err(_), Ok(count)) if first.is_empty() && count > 0 => {
+            end.map(|end| (size.saturating_sub(count), end))
+        }
+        (Err(_), Ok(_)) if first.is_empty() => None,
+        _ => return None,
+    };
+    Some(range.ok_or(()))
+}
+
+/// The list of all stages, or of those that a search finds.
+async fn registry_page(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
+    let wanted = parameter(request.uri(), "q").unwrap_or_default();
+    let registry = Registry::folder(&served.root)?;
+    let mut newest = Vec::new();
+    for name in registry.names() {
+        newest.extend(registry_pages::newest(&registry.versions(&name).await?));
+    }
+    Ok(page(registry_pages::list(&newest, &wanted)))
+}
+
+/// The page of one stage.
+async fn stage_page(
+    State(served): State<Arc<Served>>,
+    InPath(name): InPath<String>,
+) -> Result<Response, Refusal> {
+    let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such stage");
+    let name: StageName = name.parse().map_err(|_| missing())?;
+    let registry = Registry::folder(&served.root)?;
+    let versions = registry.versions(&name).await?;
+    let entry = registry_pages::newest(&versions).ok_or_else(missing)?;
+    let archive = registry.archive(&entry).await?;
+    let readme = tokio::task::spawn_blocking(move || registry_pages::readme(&archive));
+    let readme = readme.await.map_err(|error| Refusal::internal(&error))?;
+    Ok(page(registry_pages::stage(&entry, &versions, readme.as_deref())))
+}
+
+fn page(html: String) -> Response {
+    let mut response = respond(StatusCode::OK, "text/html; charset=utf-8", html);
+    // Nothing on the page comes from elsewhere, and no script runs, whatever a stage's texts say.
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_registrys_files_are_served() {
+        for path in ["config.json", "2/os", "ca/me/camera", "1/a"] {
+            assert_eq!(is_file(path), Some(false), "{path}");
+        }
+        assert_eq!(is_file("archives/os/os-1.0.0+debian.stage"), Some(true));
+        for path in [
+            "",
+            "tokens.json",
+            "ca/me/kiosk",
+            "archives/os/ro-1.0.0.stage",
+            "archives/../os",
+            "../etc/passwd",
+            ".git/config",
+            "archives/os/os-1.stage",
+        ] {
+            assert_eq!(is_file(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_read_as_the_standard_says() {
+        for (text, range) in [
+            ("bytes=0-3", Some(Ok((0, 3)))),
+            ("bytes=2-", Some(Ok((2, 9)))),
+            ("bytes=-3", Some(Ok((7, 9)))),
+            ("bytes=-99", Some(Ok((0, 9)))),
+            ("bytes=5-99", Some(Ok((5, 9)))),
+            ("bytes=10-", Some(Err(()))),
+            ("bytes=-0", Some(Err(()))),
+            ("bytes=3-1", None),
+            ("bytes=0-1,3-4", None),
+            ("lines=0-3", None),
+        ] {
+            assert_eq!(byte_range(text, 10), range, "{text}");
+        }
+        assert_eq!(byte_range("bytes=0-", 0), Some(Err(())));
+    }
+}

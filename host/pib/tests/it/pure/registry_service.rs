@@ -1,0 +1,234 @@
+//! A registry's own server: publishing with tokens, its files, its pages, and what strangers send to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+
+use crate::bench::Bench;
+use crate::site::succeeds;
+
+const PROJECT: &str =
+    "[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n";
+
+/// A running server of the registry in `shop`, which ends with this value.
+struct Service {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Service {
+    fn start(bench: &Bench) -> Self {
+        let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["registry", "serve", "shop", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"]);
+        let mut child = pib.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+        let address = address.unwrap_or_else(|| panic!("{line}")).trim_end_matches(';').to_owned();
+        Self { child, address }
+    }
+
+    /// Sends a request as it is, and returns the whole answer.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        _ = stream.write_all(request);
+        // Whoever waits for more of it waits in vain.
+        _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> String {
+        let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{lines}\r\n",
+            self.address
+        );
+        self.raw(&[head.as_bytes(), body].concat())
+    }
+
+    fn get(&self, path: &str, headers: &[&str]) -> String {
+        self.request("GET", path, headers, b"")
+    }
+}
+
+fn stage(bench: &Bench, name: &str, version: &str) {
+    let manifest = format!(
+        "[stage]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"Films <b>birds</b>\"\nlicense = \"MIT\"\n"
+    );
+    bench.write(&format!("{name}/stage.toml"), &manifest);
+    bench.write(&format!("{name}/Dockerfile.part"), "RUN true\n");
+    bench.write(&format!("{name}/README.md"), "<script>alert(1)</script>\n");
+}
+
+/// Makes a token, and returns its secret.
+fn token(bench: &Bench, more: &[&str]) -> String {
+    let said = succeeds(bench, &[&["registry", "token", "ann", "--tokens", "tokens.json"], more].concat());
+    said.lines().next().unwrap().to_owned()
+}
+
+fn run_as(bench: &Bench, service: &Service, token: &str, args: &[&str]) -> (Option<i32>, String) {
+    let index = format!("http://{}", service.address);
+    let ran =
+        bench.run_with(args, &[("PIB_REGISTRIES_SHOP_INDEX", &index), ("PIB_REGISTRIES_SHOP_TOKEN", token)]);
+    (ran.code, ran.out + &ran.errors)
+}
+
+#[test]
+fn a_stage_is_published_to_a_server_and_taken_from_it() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let all = token(&bench, &[]);
+    let updates = token(&bench, &["--scope", "publish-update", "--stage", "camera"]);
+    let service = Service::start(&bench);
+    let index = format!("http://{}", service.address);
+    bench.write("pib.toml", &format!("{PROJECT}\n[stages]\n\n[registries.shop]\nindex = \"{index}\"\n"));
+    stage(&bench, "camera", "1.0.0");
+    let publish = ["publish", "camera", "--registry", "shop"];
+    // Without a token, with a wrong one, with one that allows less.
+    for (token, words) in [("pib_wrong", "401"), (updates.as_str(), "403"), ("pib_", "401")] {
+        let (code, said) = run_as(&bench, &service, token, &publish);
+        assert!(code == Some(8) && said.contains(words), "{token}: {said}");
+        assert!(token.len() < 10 || !said.contains(token), "{said}");
+    }
+    let (code, said) = run_as(&bench, &service, &all, &publish);
+    assert!(code == Some(0) && said.contains("Published camera 1.0.0"), "{said}");
+    let (code, said) = run_as(&bench, &service, &all, &publish);
+    assert!(code == Some(0) && said.contains("Nothing new"), "{said}");
+    // Now the other token may go on, and nobody may change what is published.
+    stage(&bench, "camera", "1.1.0");
+    assert_eq!(run_as(&bench, &service, &updates, &publish).0, Some(0));
+    bench.write("camera/README.md", "changed\n");
+    let (code, said) = run_as(&bench, &service, &all, &publish);
+    assert!(code == Some(8) && said.contains("409") && said.contains("another content"), "{said}");
+    let yank = ["yank", "camera@1.1.0", "--registry", "shop", "--reason", "it is blind"];
+    let (code, said) = run_as(&bench, &service, &updates, &yank);
+    assert!(code == Some(8) && said.contains("403"), "{said}");
+    assert_eq!(run_as(&bench, &service, &all, &yank).0, Some(0));
+    let info = succeeds(&bench, &["info", "camera", "--registry", "shop"]);
+    assert!(info.contains("1.1.0 (yanked: it is blind)"), "{info}");
+    // A project takes it.
+    bench.write("pib.toml", &format!("{PROJECT}\n[stages]\ncamera = {{ version = \"1\", registry = \"shop\" }}\n\n[registries.shop]\nindex = \"{index}\"\n"));
+    succeeds(&bench, &["lock"]);
+    let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    assert!(lock.contains("name = \"camera\"\nversion = \"1.0.0\""), "{lock}");
+    assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("2 versions of 1 stage"));
+}
+
+#[test]
+fn files_and_pages_are_read_by_anybody_and_nothing_else_is() {
+    let bench = Bench::new("");
+    stage(&bench, "camera", "1.0.0");
+    succeeds(&bench, &["publish", "camera", "--registry", "./shop"]);
+    bench.write("shop/secret", "secret");
+    std::os::unix::fs::symlink("/etc/passwd", bench.path("shop").join("1")).unwrap();
+    token(&bench, &[]);
+    let service = Service::start(&bench);
+    let archive = "/archives/camera/camera-1.0.0.stage";
+    let whole = service.get(archive, &[]);
+    assert!(whole.starts_with("HTTP/1.1 200") && whole.contains("immutable"), "{whole}");
+    let tag = whole.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
+    assert!(service.get(archive, &[&format!("if-none-match: {tag}")]).starts_with("HTTP/1.1 304"));
+    let part = service.get(archive, &["range: bytes=0-3"]);
+    assert!(part.starts_with("HTTP/1.1 206") && part.contains("content-range: bytes 0-3/"), "{part}");
+    assert!(service.get(archive, &["range: bytes=99999999-"]).starts_with("HTTP/1.1 416"));
+    assert!(service.get("/ca/me/camera", &[]).contains("must-revalidate"));
+    assert!(service.request("HEAD", "/config.json", &[], b"").starts_with("HTTP/1.1 200"));
+    for path in [
+        "/secret",
+        "/1/a",
+        "/../tokens.json",
+        "/%2e%2e/tokens.json",
+        "/archives/../config.json",
+        "/tokens.json",
+        "/stages/nobody",
+        "/stages/..%2f..",
+    ] {
+        assert!(service.get(path, &[]).starts_with("HTTP/1.1 404"), "{path}");
+    }
+    for (path, words) in [
+        ("/", "1 of 1"),
+        ("/?q=birds", "1 of 1"),
+        ("/?q=%3Cscript%3E", "0 of 1"),
+        ("/stages/camera", "pib add camera"),
+    ] {
+        let page = service.get(path, &[]);
+        assert!(page.starts_with("HTTP/1.1 200") && page.contains(words), "{path}: {page}");
+        assert!(
+            !page.contains("<script") && !page.contains("<b>") && page.contains("default-src 'none'"),
+            "{page}"
+        );
+    }
+}
+
+#[test]
+fn what_strangers_send_does_no_harm() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let secret = token(&bench, &[]);
+    let service = Service::start(&bench);
+    let bearer = format!("authorization: Bearer {secret}");
+    let put = |path: &str, body: &[u8]| service.request("PUT", path, &[&bearer], body);
+    for body in [&b""[..], b"no archive", &[0x28, 0xb5, 0x2f, 0xfd, 0, 0, 1, 0, 0], &vec![b'x'; 1 << 20]] {
+        let answer = put("/api/v1/stages", body);
+        assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+        assert!(!answer.contains("/tmp/"), "{answer}");
+    }
+    for path in [
+        "/api/v1/stages/..%2f..%2fx/1.0.0/yank",
+        "/api/v1/stages/camera/1/yank",
+        "/api/v1/stages/nobody/1.0.0/yank",
+    ] {
+        assert!(put(path, b"").starts_with("HTTP/1.1 404"), "{path}");
+    }
+    assert!(service.request("PUT", "/config.json", &[&bearer], b"{}").starts_with("HTTP/1.1 405"));
+    // A body that is shorter than was said, a request that is none, a length that nobody has.
+    let broken =
+        format!("PUT /api/v1/stages HTTP/1.1\r\nhost: x\r\n{bearer}\r\ncontent-length: 100\r\n\r\nabc");
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    stream.write_all(broken.as_bytes()).unwrap();
+    drop(stream);
+    service.raw(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n");
+    let large = format!(
+        "PUT /api/v1/stages HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{bearer}\r\ncontent-length: 99999999999\r\n\r\n"
+    );
+    assert!(service.raw(large.as_bytes()).starts_with("HTTP/1.1 413"));
+    assert!(service.get("/health", &[]).ends_with("ok\n"));
+    assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("0 versions"));
+    // The file of tokens has no token.
+    assert!(!std::fs::read_to_string(bench.path("tokens.json")).unwrap().contains(&secret));
+}
+
+/// Through one server and at the folder itself: each version is in the index once.
+#[test]
+fn publishers_at_the_server_and_at_the_folder_are_in_turn() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let all = token(&bench, &[]);
+    let service = Service::start(&bench);
+    let index = format!("http://{}", service.address);
+    for name in ["one", "two", "three", "four"] {
+        stage(&bench, name, "1.0.0");
+    }
+    std::thread::scope(|scope| {
+        for (name, registry) in
+            [("one", "./shop"), ("two", index.as_str()), ("three", "./shop"), ("four", index.as_str())]
+        {
+            let (bench, service, all) = (&bench, &service, &all);
+            scope.spawn(move || {
+                let (code, said) = run_as(bench, service, all, &["publish", name, "--registry", registry]);
+                assert_eq!(code, Some(0), "{said}");
+            });
+        }
+    });
+    assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("4 versions of 4 stages"));
+}
