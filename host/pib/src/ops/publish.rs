@@ -9,6 +9,7 @@ use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
 use serde::Serialize;
 
+pub use super::registry_place::Allowed;
 use super::registry_place::RegistryPlace;
 use crate::project::{Error, Session};
 use crate::source::git::changed_files;
@@ -19,19 +20,6 @@ use crate::source::{PackageFile, SourceError};
 const README: &str = "README.md";
 /// A name this many edits away from another is easily mistaken for it.
 const SIMILAR: usize = 1;
-
-/// What is published although something speaks against it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Allowed {
-    /// Files that differ from the last commit.
-    pub dirty: bool,
-    /// A version that may break projects, and whose number does not say so.
-    pub breaking: bool,
-    /// A stage whose name is one edit away from another one's.
-    pub similar: bool,
-    /// A stage without licence, description or readme.
-    pub incomplete: bool,
-}
 
 /// What is published, and where.
 #[derive(Debug, Clone, Default)]

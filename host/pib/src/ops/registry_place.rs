@@ -11,7 +11,6 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::publish::Allowed;
 use crate::project::{self, Error, Project, Session, user_config};
 use crate::source::SourceError;
 use crate::source::registry::Registry;
@@ -20,6 +19,19 @@ use crate::source::registry::Registry;
 const MAX_ANSWER: usize = 1 << 20;
 /// Where a server's interface is, below the registry's address.
 pub(super) const API: &str = "api/v1";
+
+/// What is published although something speaks against it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Allowed {
+    /// Files that differ from the last commit.
+    pub dirty: bool,
+    /// A version that may break projects, and whose number does not say so.
+    pub breaking: bool,
+    /// A stage whose name is one edit away from another one's.
+    pub similar: bool,
+    /// A stage without licence, description or readme.
+    pub incomplete: bool,
+}
 
 /// A registry that is published to.
 #[derive(Debug, Clone)]
