@@ -99,6 +99,19 @@ fn what_cannot_work_is_told_before_a_build() {
             "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"ext4\"\nmount = \"/data\"\n\n[stages]",
             &["no partition for `/`", "[[image.partition]]"],
         ),
+        ("[stages]", "[image]\nsize = \"256MiB\"\n\n[stages]", &["size = \"256MiB\"", "need 516MiB"]),
+        ("[stages]", "[image]\ntable = \"ebr\"\n\n[stages]", &["table = \"ebr\"", "`mbr`", "`gpt`"]),
+        ("rpi4", "rpi3\"\n[image]\ntable = \"gpt", &["table = \"gpt\"", "Raspberry Pi 3 B reads no GPT"]),
+        (
+            "[stages]",
+            "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"ext4\"\nmount = \"/\"\nsize = \"150%\"\n\n[stages]",
+            &["size = \"150%\"", "`1%` to `100%`"],
+        ),
+        (
+            "[stages]",
+            "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"zfs\"\nmount = \"/\"\n\n[stages]",
+            &["filesystem = \"zfs\"", "`swap`"],
+        ),
     ] {
         let bench = change(from, to);
         for command in [&["plan"][..], &["build"], &["lock"]] {

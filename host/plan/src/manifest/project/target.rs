@@ -61,6 +61,8 @@ pub(super) fn variant(
     own.kernel = kernel.or(own.kernel.take());
     if let Some(image) = image {
         replace(&mut schema.image.compress, image.compress);
+        schema.image.table = image.table.or(schema.image.table.take());
+        schema.image.size = image.size.or(schema.image.size.take());
         replace(&mut schema.image.partitions, image.partition);
         replace(&mut schema.image.foreign_root, image.foreign_root);
     }

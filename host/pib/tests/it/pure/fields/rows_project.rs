@@ -150,6 +150,14 @@ fn image() -> Vec<Row> {
         set("pib.toml: image.compress=xz", "image.compress", "\"xz\"", Image),
         set("pib.toml: image.compress=zstd", "image.compress", "\"zstd\"", Image),
         set("pib.toml: image.foreign-root", "image.foreign-root", "true", Image),
+        set(
+            "pib.toml: image.table=mbr",
+            "image.table",
+            "\"mbr\"",
+            Nothing("it is so where nothing is given"),
+        ),
+        set("pib.toml: image.table=gpt", "image.table", "\"gpt\"", Image),
+        set("pib.toml: image.size", "image.size", "\"8GiB\"", Image),
         of_partition("pib.toml: image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_partition("pib.toml: image.partition.[].mount", "\"/\"", "\"/data\"", Refused("mounted on `/`")),
         of_partition("pib.toml: image.partition.[].filesystem=vfat", "ext4", "vfat", Refused("FAT root")),
@@ -162,6 +170,23 @@ fn image() -> Vec<Row> {
             );
         })
         .start(|sample| partition(sample, "image.partition", &BOOT.replace("/boot/firmware", "/data"), ROOT)),
+        of_partition(
+            "pib.toml: image.partition.[].filesystem=swap",
+            "ext4",
+            "swap",
+            Refused("has no `mount`"),
+        ),
+        of_partition(
+            "pib.toml: image.partition.[].filesystem=none",
+            "ext4",
+            "none",
+            Refused("has no `mount`"),
+        ),
+        of_partition("pib.toml: image.partition.[].align", " }", ", align = \"1MiB\" }", Image),
+        of_partition("pib.toml: image.partition.[].reserved", " }", ", reserved = 5 }", Image),
+        of_partition("pib.toml: image.partition.[].active", " }", ", active = true }", Image),
+        of_partition("pib.toml: image.partition.[].type", " }", ", type = \"8e\" }", Image),
+        of_partition("pib.toml: image.partition.[].grow", " }", ", grow = true }", From("facts")),
         of_partition("pib.toml: image.partition.[].size", " }", ", size = \"3GiB\" }", Image),
         of_partition("pib.toml: image.partition.[].free", " }", ", free = \"300MiB\" }", Image),
     ]
@@ -229,6 +254,15 @@ fn target() -> Vec<Row> {
         of_target("pib.toml: target.*.image.compress=xz", "target.kiosk.image.compress", "\"xz\"", Image),
         of_target("pib.toml: target.*.image.compress=zstd", "target.kiosk.image.compress", "\"zstd\"", Image),
         of_target("pib.toml: target.*.image.foreign-root", "target.kiosk.image.foreign-root", "true", Image),
+        of_target("pib.toml: target.*.image.table=gpt", "target.kiosk.image.table", "\"gpt\"", Image),
+        of_target("pib.toml: target.*.image.table=mbr", "target.kiosk.image.table", "\"mbr\"", Image).start(
+            |sample| {
+                sample.target = true;
+                sample.set("pib.toml", "image.table", "\"gpt\"");
+                sample.set("pib.toml", "image.size", "\"7GiB\"");
+            },
+        ),
+        of_target("pib.toml: target.*.image.size", "target.kiosk.image.size", "\"8GiB\"", Image),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
             "pib.toml: target.*.image.partition.[].mount",
@@ -241,6 +275,38 @@ fn target() -> Vec<Row> {
             "ext4",
             "vfat",
             Refused("FAT root"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=swap",
+            "ext4",
+            "swap",
+            Refused("has no `mount`"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=none",
+            "ext4",
+            "none",
+            Refused("has no `mount`"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].align",
+            " }",
+            ", align = \"1MiB\" }",
+            Image,
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].reserved",
+            " }",
+            ", reserved = 5 }",
+            Image,
+        ),
+        of_target_partition("pib.toml: target.*.image.partition.[].active", " }", ", active = true }", Image),
+        of_target_partition("pib.toml: target.*.image.partition.[].type", " }", ", type = \"8e\" }", Image),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].grow",
+            " }",
+            ", grow = true }",
+            From("facts"),
         ),
         of_target_partition("pib.toml: target.*.image.partition.[].size", " }", ", size = \"3GiB\" }", Image),
         of_target_partition(
