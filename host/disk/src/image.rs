@@ -72,6 +72,8 @@ impl NewImage {
     }
 }
 
+/// How many bytes are zeros at the begin of a partition without a file system, on every card.
+const ERASED: u64 = 1 << 20;
 /// The mode of an image, as of other files that are made.
 const MODE: u32 = 0o644;
 
@@ -189,7 +191,11 @@ fn write_partition(
         Filesystem::Ext4 => ext4::write(request, spec, tree, region),
         Filesystem::Vfat => fat::write(request, spec, tree, region),
         Filesystem::Swap => swap::write(request, spec, region),
-        Filesystem::None => Ok(()),
+        Filesystem::None => {
+            // So that nothing is found there that an earlier use of the card has left.
+            request.used.add(region.offset, region.size.min(ERASED));
+            Ok(())
+        }
     }
 }
 

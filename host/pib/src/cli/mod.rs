@@ -13,6 +13,7 @@ mod export;
 mod failure;
 mod fetch;
 mod flash;
+mod format;
 mod help;
 mod info;
 mod inspect;
@@ -114,6 +115,7 @@ enum Command {
     Diff(diff::Diff),
     Sbom(sbom::Sbom),
     Flash(flash::Flash),
+    Format(format::Format),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -197,6 +199,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
             Command::Diff(args) => diff::run(session, json, args).await,
             Command::Sbom(args) => sbom::run(session, args).await,
             Command::Flash(args) => flash::run(session, json, args).await,
+            Command::Format(args) => format::run(session, json, args).await,
             Command::Export(args) => export::run(session, json, args).await,
             Command::Clean(args) => clean::run(session, json, args).await,
             Command::Tree(args) => tree::run(session, json, args).await,

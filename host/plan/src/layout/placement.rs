@@ -68,6 +68,22 @@ impl Layout {
         u32::try_from(number).unwrap_or(u32::MAX)
     }
 
+    /// Returns the layout of a card of this size that is laid out empty: all of the card is used. Where no partition takes the
+    /// rest, it is the one that would grow, or else the last whose size follows its content.
+    pub fn for_card(&self, size: u64) -> Self {
+        let size = Some(ByteSize(size / SECTOR * SECTOR));
+        let mut layout = Self { size, ..self.clone() };
+        let partitions = &mut layout.partitions;
+        if partitions.iter().all(|part| part.size != PartitionSize::Rest) {
+            let last = partitions.iter().rposition(|part| part.size == PartitionSize::Auto);
+            if let Some(last) = partitions.iter().position(|part| part.grow).or(last) {
+                partitions[last].size = PartitionSize::Rest;
+                partitions[last].free = None;
+            }
+        }
+        layout
+    }
+
     /// Places the partitions one after the other, aligned. `contents` has what each needs whose size follows its content.
     ///
     /// # Errors

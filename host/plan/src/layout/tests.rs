@@ -208,6 +208,21 @@ fn fstab_has_swap_and_what_is_to_grow() {
     );
 }
 
+#[test]
+fn a_card_is_used_to_its_end() {
+    let sizes = |layout: &Layout| -> Vec<u64> {
+        layout.check().unwrap();
+        layout.place(&[8 * MIB; 3]).unwrap().regions.iter().map(|region| region.size / MIB).collect()
+    };
+    let of = |sizes: &[&str]| layout(PartitionTable::Mbr, None, sizes).for_card((1 << 30) + 100);
+    assert_eq!(sizes(&of(&["64MiB", "auto"])), [64, 956]);
+    assert_eq!(sizes(&of(&["auto", "auto", "64MiB"])), [8, 948, 64], "the last that follows its content");
+    assert_eq!(sizes(&of(&["64MiB", "64MiB"])), [64, 64]);
+    let mut growing = layout(PartitionTable::Gpt, None, &["auto", "64MiB"]);
+    growing.partitions[1].grow = true;
+    assert_eq!(sizes(&growing.for_card(1 << 30)), [8, 1008]);
+}
+
 proptest! {
     #[test]
     fn regions_are_aligned_disjoint_and_large_enough(
