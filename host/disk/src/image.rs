@@ -7,7 +7,9 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use pib_event::{Reporter, ReporterExt as _};
 use pib_file::{NewFile, Output};
 use pib_plan::id::Digest;
-use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, PartitionTable, Placement, Region};
+use pib_plan::layout::{
+    Filesystem, Layout, PartitionSize, PartitionSpec, PartitionTable, Placement, Region, Slot,
+};
 use pib_plan::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,7 +21,7 @@ use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
 use crate::read::STEP;
 use crate::tree::{Kind, Node, Tree};
-use crate::{ext4, fat, gpt, mbr, mounts, swap};
+use crate::{ext4, fat, gpt, mbr, mounts, slots, swap};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +93,8 @@ pub fn write_image(
 ) -> Result<NewImage, DiskError> {
     layout.check()?;
     let (tree, spool) = load(rootfs, identity, out.folder(), reporter)?;
-    let trees = split(tree, layout, identity.epoch)?;
+    let mut trees = split(tree, layout, identity.epoch)?;
+    slots::fill(&mut trees, layout, &spool, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
     let placement = place(layout, &trees)?;
     let path = out.path();
@@ -209,8 +212,9 @@ pub(crate) fn split(mut tree: Tree, layout: &Layout, epoch: u64) -> Result<Vec<T
     order.sort_by_key(|index| std::cmp::Reverse(layout.partitions[*index].mount.len()));
     let mut trees: Vec<Tree> = layout.partitions.iter().map(|_| Tree::new()).collect();
     for index in order {
-        trees[index] = match layout.partitions[index].mount.trim_start_matches('/') {
-            "" if layout.partitions[index].mount.is_empty() => {
+        let spec = &layout.partitions[index];
+        trees[index] = match spec.mount.trim_start_matches('/') {
+            _ if spec.mount.is_empty() || matches!(spec.slot, Some(Slot::Start | Slot::B)) => {
                 let mut empty = Tree::new();
                 empty.put("", Node { mtime: epoch, ..Node::new(Kind::Folder, 0o755) });
                 empty

@@ -17,6 +17,7 @@
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `swap` | writes an empty swap area |
+//! | `slots` | fills the second slot of an image with what the first has |
 //! | `mbr`, `gpt` | the partition tables |
 //! | `reading` | opens images: partition tables, FAT and ext4, without mounting |
 //! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
@@ -48,6 +49,7 @@ mod normalise;
 pub mod pax;
 mod read;
 mod reading;
+mod slots;
 mod swap;
 mod tree;
 

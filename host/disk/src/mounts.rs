@@ -37,6 +37,9 @@ pub(super) fn check(
         .collect();
     let mut found = Vec::new();
     for (spec, tree) in layout.partitions.iter().zip(trees) {
+        let seen = layout.partitions.iter().map(|other| Layout::sees(spec.slot, other.slot));
+        let partitions: Vec<NamedPartition> =
+            partitions.iter().zip(seen).filter(|(_, seen)| *seen).map(|(part, _)| part.clone()).collect();
         if spec.filesystem == Filesystem::Vfat
             && let Some(text) = text(tree, "cmdline.txt", spool)?
         {
@@ -90,7 +93,7 @@ fn named(layout: &Layout, index: usize, spec: &PartitionSpec, identity: &Identit
 }
 
 /// Returns the text of a file, where there is one.
-fn text(tree: &Tree, path: &str, spool: &File) -> Result<Option<String>, DiskError> {
+pub(crate) fn text(tree: &Tree, path: &str, spool: &File) -> Result<Option<String>, DiskError> {
     let Some(Kind::File(content)) = tree.get(path).map(|node| &node.kind) else { return Ok(None) };
     let mut bytes = Vec::new();
     reader(content, spool).take(MAX_TEXT).read_to_end(&mut bytes).map_err(DiskError::Stream)?;

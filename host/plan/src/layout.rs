@@ -5,13 +5,17 @@
 //! | `partition` | what is asked for: partitions, their sizes, the whole layout |
 //! | `soundness` | what keeps a layout from being written or mounted |
 //! | `placement` | where each partition begins and ends |
+//! | `slots` | boot partition and root twice, which updates alternate between |
 
 mod partition;
 mod placement;
+mod slots;
 mod soundness;
 #[cfg(test)]
 mod tests;
 
-pub use partition::{Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent};
+pub use partition::{
+    Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent, Slot,
+};
 pub use placement::{ALIGNMENT, GPT_SECTORS, LOGICAL_TABLE, Placement, Region, SECTOR};
 pub use soundness::MAX_PARTITIONS;

@@ -141,7 +141,7 @@ fn content_that_does_not_fit_is_refused() {
     let image = folder.path().join("a.img");
     for (edit, say) in [
         ((|layout| layout.partitions[1].size = "1%".parse().unwrap()) as fn(&mut Layout), "ROOT has"),
-        (|layout| layout.size = Some(ByteSize(150 * MIB)), "150MiB"),
+        (|layout| layout.size = Some(ByteSize(150 * MIB)), "DATA has 4MiB"),
         (|layout| layout.partitions[0].size = "8MiB".parse().unwrap(), "BOOT has 8MiB"),
         (|layout| layout.partitions[1].size = "auto".parse().unwrap(), "fits"),
     ] {
@@ -150,6 +150,46 @@ fn content_that_does_not_fit_is_refused() {
         match write_image(&Nasty::build(false)[..], &layout, &identity(), &image) {
             Ok(_) => assert_eq!(say, "fits"),
             Err(error) => assert!(error.to_string().contains(say), "{say}: {error}"),
+        }
+    }
+}
+
+/// Each slot has the same content, and names its own partitions; the first partition says which is started.
+#[test]
+fn slots_have_the_same_content_and_name_themselves() {
+    let layout = layout().with_slots().unwrap();
+    let mut nasty = Nasty(tar::Builder::new(Vec::new()));
+    nasty.file("etc/fstab", 0o644, layout.fstab().join("\n").as_bytes());
+    nasty.file("etc/default/raspi-firmware", 0o644, b"ROOTPART=LABEL=PIROOT-A\n");
+    nasty.file("boot/firmware/cmdline.txt", 0o644, b"console=tty0 root=LABEL=PIROOT-A ro\n");
+    nasty.file("boot/firmware/kernel8.img", 0o644, &vec![3; 100_000]);
+    nasty.file("usr/bin/x", 0o4755, &vec![9; 300_000]);
+    let tar = nasty.0.into_inner().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let info = write_image(&tar[..], &layout, &identity(), &image).unwrap();
+    let written = Written { folder, image, info };
+    let image = open(&written.image);
+    let files = |number: u32| all(&mut *image.files(number).unwrap()).unwrap();
+    let text = |number: u32, path: &str| {
+        String::from_utf8(image.files(number).unwrap().read(path, 4096).unwrap()).unwrap()
+    };
+    assert_eq!(text(1, "/autoboot.txt"), layout.autoboot().unwrap());
+    assert_eq!(files(1).keys().filter(|path| path.len() > 1).count(), 1);
+    let root = ["/etc/default/raspi-firmware", "/etc/fstab"];
+    for (a, b, own) in [(2, 3, &["/cmdline.txt"][..]), (layout.number(3), layout.number(4), &root[..])] {
+        let (first, second) = (files(a), files(b));
+        let differs = |path: &&str| first[*path].1 != second[*path].1;
+        let differing: Vec<&str> = first.keys().map(String::as_str).filter(differs).collect();
+        assert_eq!((&differing[..], first.len()), (own, second.len()));
+        for path in own {
+            assert_eq!(text(a, path).replace("-A", "-B"), text(b, path));
+        }
+    }
+    for (index, checker) in [(0, "fsck.vfat"), (2, "fsck.vfat"), (4, "e2fsck")] {
+        if !lacks(&[checker]) {
+            let flags = if checker == "e2fsck" { "-fn" } else { "-n" };
+            run(checker, &[flags, written.partition(index).to_str().unwrap()]);
         }
     }
 }

@@ -165,6 +165,12 @@ impl Model {
         self.generation > Generation::Card
     }
 
+    /// Returns whether it starts another partition of `autoboot.txt` to try an update. Models without an EEPROM read no
+    /// `tryboot_a_b`.
+    pub(crate) fn tries_partitions(&self) -> bool {
+        self.generation > Generation::Card
+    }
+
     /// Returns whether it can run programs of this architecture.
     pub(crate) fn runs(&self, arch: Arch) -> bool {
         crate::board::BOARDS.iter().any(|board| board.name == self.board && board.archs.contains(&arch))

@@ -83,6 +83,30 @@ pub struct PartitionSpec {
     /// Whether it takes what a card has beyond the image, on the device's first boot.
     #[serde(default)]
     pub grow: bool,
+    /// What it is where the layout has two slots.
+    #[serde(skip)]
+    pub slot: Option<Slot>,
+}
+
+/// What a partition is in a layout with two slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// It has `autoboot.txt`, and nothing else.
+    Start,
+    /// It is in the slot that a new card starts.
+    A,
+    /// It is in the other one, which begins with the same content.
+    B,
+}
+
+impl Slot {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
 }
 
 /// The partitions of an image, in the order of the table.
@@ -211,6 +235,7 @@ impl PartitionSpec {
             active: false,
             kind: None,
             grow: false,
+            slot: None,
         }
     }
 
@@ -242,8 +267,19 @@ impl PartitionSpec {
     /// Returns what keys know beside label, file system, folder, size and room: only what is not as usual, so that the text
     /// of a layout from before there was more is as it was.
     fn extras(&self) -> String {
-        let Self { label: _, filesystem: _, mount: _, size: _, free: _, align, reserved, active, kind, grow } =
-            self;
+        let Self {
+            label: _,
+            filesystem: _,
+            mount: _,
+            size: _,
+            free: _,
+            align,
+            reserved,
+            active,
+            kind,
+            grow,
+            slot,
+        } = self;
         let mut text = String::new();
         if let Some(align) = align {
             text.push_str(&format!(" align={}", align.0));
@@ -259,6 +295,9 @@ impl PartitionSpec {
                 text.push_str(&format!(" {name}"));
             }
         }
+        if let Some(slot) = slot {
+            text.push_str(&format!(" slot={}", slot.key()));
+        }
         text
     }
 }
@@ -270,9 +309,19 @@ impl Layout {
         self.partitions.iter().find(|part| part.mount == "/").map(PartitionSpec::device)
     }
 
+    /// Returns whether the system of a slot sees a partition: those of its own slot, and those of none.
+    pub fn sees(slot: Option<Slot>, other: Option<Slot>) -> bool {
+        match slot {
+            Some(Slot::B) => other != Some(Slot::A),
+            _ => other != Some(Slot::B),
+        }
+    }
+
     /// Returns the lines of /etc/fstab that mount the partitions: what others are mounted in comes before them, swap last.
     pub fn fstab(&self) -> Vec<String> {
-        let mut partitions: Vec<&PartitionSpec> = self.partitions.iter().collect();
+        // The other slot's lines are written into its own copy of the file.
+        let seen = self.partitions.iter().filter(|part| Self::sees(None, part.slot));
+        let mut partitions: Vec<&PartitionSpec> = seen.collect();
         let depth = |mount: &str| mount.split('/').filter(|name| !name.is_empty()).count();
         partitions.sort_by_key(|part| (part.mount.is_empty(), depth(&part.mount)));
         partitions.into_iter().filter_map(PartitionSpec::fstab_line).collect()

@@ -49,7 +49,9 @@ impl Layout {
         let before = &self.partitions[..number];
         let label = &part.label;
         if !part.mount.is_empty() {
-            if before.iter().any(|other| other.mount == part.mount) {
+            let is_same =
+                |other: &&PartitionSpec| other.mount == part.mount && Self::sees(part.slot, other.slot);
+            if before.iter().any(|other| is_same(&other)) {
                 return Err(format!("has two partitions for `{}`", part.mount));
             }
             part.check_mount()?;

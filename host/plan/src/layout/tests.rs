@@ -209,6 +209,44 @@ fn fstab_has_swap_and_what_is_to_grow() {
 }
 
 #[test]
+fn slots_have_boot_partition_and_root_twice() {
+    let mut data = Layout::default_for("debian");
+    let part = PartitionSpec { grow: true, ..PartitionSpec::new("DATA", Filesystem::Ext4, "/data") };
+    data.partitions.push(part);
+    let layout = data.clone().with_slots().unwrap();
+    let labels: Vec<&str> = layout.partitions.iter().map(|part| &*part.label).collect();
+    assert_eq!(labels, ["START", "PIBOOT-A", "PIBOOT-B", "PIROOT-A", "PIROOT-B", "DATA"]);
+    assert_eq!((layout.check(), layout.root_device().as_deref()), (Ok(()), Some("LABEL=PIROOT-A")));
+    assert_eq!(
+        layout.fstab(),
+        [
+            "LABEL=PIROOT-A / ext4 defaults,noatime 0 1",
+            "LABEL=DATA /data ext4 defaults,noatime,x-pib.grow 0 2",
+            "LABEL=PIBOOT-A /boot/firmware vfat defaults,noatime,umask=0077 0 2",
+        ]
+    );
+    let autoboot = "[all]\ntryboot_a_b=1\nboot_partition=2\n[tryboot]\nboot_partition=3\n";
+    assert_eq!(layout.autoboot().as_deref(), Some(autoboot));
+    assert_eq!(data.autoboot(), None);
+    let mut same_names = layout.clone();
+    same_names.partitions.iter_mut().for_each(|part| part.slot = None);
+    assert_ne!(layout.key_text(), same_names.key_text());
+    let refused = |edit: fn(&mut Layout)| {
+        let mut layout = Layout::default_for("debian");
+        edit(&mut layout);
+        layout.with_slots().and_then(|layout| layout.check()).unwrap_err().to_string()
+    };
+    assert!(refused(|layout| drop(layout.partitions.remove(0))).contains("no FAT partition"));
+    assert!(refused(|layout| layout.partitions[1].grow = true).contains("only the last partition can grow"));
+    assert!(refused(|layout| layout.partitions[0].label = "ABCDEFGHIJ".to_owned()).contains("ABCDEFGHIJ-A"));
+    let rest = refused(|layout| {
+        layout.size = Some(ByteSize(8 << 30));
+        layout.partitions[1].size = PartitionSize::Rest;
+    });
+    assert!(rest.contains("two partitions with the size `rest`"), "{rest}");
+}
+
+#[test]
 fn a_card_is_used_to_its_end() {
     let sizes = |layout: &Layout| -> Vec<u64> {
         layout.check().unwrap();

@@ -83,7 +83,7 @@ fn what_flash_refuses_is_not_laid_out() {
     fails(folder, &["/dev/null", "--yes"], 2, "not a block device");
     let empty = tempfile::tempdir().unwrap();
     let Some(small) = Card::new(48 * MIB) else { return };
-    fails(empty.path(), &[small.name(), "--yes"], 2, "pib.toml");
+    fails(empty.path(), &[small.name(), "--yes"], 3, "pib.toml");
     fails(folder, &[small.name(), "--yes"], 3, "the image's `size` is 48MiB");
     fails(folder, &[small.name()], 3, "the image's `size` is 48MiB");
     let first = std::fs::read(small.file.path()).unwrap();

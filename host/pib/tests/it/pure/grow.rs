@@ -15,13 +15,13 @@ use crate::skip::lacks;
 
 const MIB: u64 = 1 << 20;
 /// The size of the image, and of the card.
-const IMAGE: u64 = 96 * MIB;
+const IMAGE: u64 = 192 * MIB;
 const CARD: u64 = 64 << 30;
 
 /// Returns a layout of so many partitions, of which the last grows.
 fn layout(table: PartitionTable, count: usize) -> Layout {
     let part = |index: usize| PartitionSpec {
-        size: if index + 1 == count { "rest".parse().unwrap() } else { "8MiB".parse().unwrap() },
+        size: if index + 1 == count { "rest".parse().unwrap() } else { "16MiB".parse().unwrap() },
         grow: index + 1 == count,
         ..PartitionSpec::new(
             &format!("P{index}"),

@@ -27,7 +27,7 @@ impl ImageOptions {
         schema: ImageSchema,
         project: &Project,
     ) -> Result<Self, ManifestError> {
-        let ImageSchema { compress, table, size, partitions, foreign_root } = schema;
+        let ImageSchema { compress, table, size, a_b, partitions, foreign_root } = schema;
         let spans: Vec<_> = partitions.iter().map(Spanned::span).collect();
         let size_span = size.as_ref().map(Spanned::span);
         let mut layout = Layout { foreign_root, ..Layout::default_for(&project.os) };
@@ -39,7 +39,17 @@ impl ImageOptions {
         if !partitions.is_empty() {
             layout.partitions = partitions.into_iter().map(Spanned::into_inner).collect();
         }
-        layout.check().map_err(|error| at_fault(source, &error, &spans, size_span))?;
+        // First as it is written: the lines that are to blame are those of this.
+        layout.check().map_err(|error| at_fault(source, &error, &spans, size_span.clone()))?;
+        if let Some(a_b) = a_b.filter(|a_b| *a_b.get_ref()) {
+            check_slots(source, a_b.span(), project)?;
+            let at_fault = |error: LayoutError| {
+                let help = "Each slot has a boot partition and a root, called NAME-A and NAME-B; each needs its size twice.";
+                source.error(a_b.span(), error.to_string(), "because of this").with_help(help)
+            };
+            layout = layout.with_slots().map_err(at_fault)?;
+            layout.check().map_err(at_fault)?;
+        }
         Ok(Self { compress, layout })
     }
 }
@@ -59,6 +69,18 @@ fn check_table(
             Err(source.error(table.span(), message, "this table").with_help(help))
         }
         _ => Ok(()),
+    }
+}
+
+/// Checks that the board's firmware tries updates by partition.
+fn check_slots(source: &ManifestText, span: Range<usize>, project: &Project) -> Result<(), ManifestError> {
+    match model::models(&project.board).find(|model| !model.tries_partitions()) {
+        Some(model) => {
+            let message = format!("the firmware of {} does not try updates by partition", model.title);
+            let help = "Leave `a-b` out. Boards from the Raspberry Pi 4 on do.";
+            Err(source.error(span, message, "this key").with_help(help))
+        }
+        None => Ok(()),
     }
 }
 

@@ -61,6 +61,8 @@ pub(super) struct ImageSchema {
     pub(super) compress: Compression,
     pub(super) table: Option<Spanned<PartitionTable>>,
     pub(super) size: Option<Spanned<ByteSize>>,
+    #[serde(rename = "a-b")]
+    pub(super) a_b: Option<Spanned<bool>>,
     #[serde(rename = "partition")]
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
@@ -73,6 +75,8 @@ pub(super) struct TargetImage {
     pub(super) compress: Option<Compression>,
     pub(super) table: Option<Spanned<PartitionTable>>,
     pub(super) size: Option<Spanned<ByteSize>>,
+    #[serde(rename = "a-b")]
+    pub(super) a_b: Option<Spanned<bool>>,
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,

@@ -158,6 +158,7 @@ fn image() -> Vec<Row> {
         ),
         set("pib.toml: image.table=gpt", "image.table", "\"gpt\"", Image),
         set("pib.toml: image.size", "image.size", "\"8GiB\"", Image),
+        set("pib.toml: image.a-b", "image.a-b", "true", From("facts")),
         of_partition("pib.toml: image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_partition("pib.toml: image.partition.[].mount", "\"/\"", "\"/data\"", Refused("mounted on `/`")),
         of_partition("pib.toml: image.partition.[].filesystem=vfat", "ext4", "vfat", Refused("FAT root")),
@@ -262,6 +263,7 @@ fn target() -> Vec<Row> {
                 sample.set("pib.toml", "image.size", "\"7GiB\"");
             },
         ),
+        of_target("pib.toml: target.*.image.a-b", "target.kiosk.image.a-b", "true", From("facts")),
         of_target("pib.toml: target.*.image.size", "target.kiosk.image.size", "\"8GiB\"", Image),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
