@@ -101,7 +101,11 @@ fn what_cannot_work_is_told_before_a_build() {
         ),
         ("[stages]", "[image]\nsize = \"256MiB\"\n\n[stages]", &["size = \"256MiB\"", "need 516MiB"]),
         ("[stages]", "[image]\ntable = \"ebr\"\n\n[stages]", &["table = \"ebr\"", "`mbr`"]),
-        ("rpi4", "rpi3\"\n[image]\ntable = \"gpt", &["table = \"gpt\"", "Raspberry Pi 3 B reads no GPT"]),
+        (
+            "[stages]",
+            "[image]\ntable = \"gpt\"\n\n[target.old]\nboard = \"rpi3\"\n\n[stages]",
+            &["table = \"gpt\"", "target `old`", "Raspberry Pi 3 B reads no GPT"],
+        ),
         (
             "[stages]",
             "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"ext4\"\nmount = \"/\"\nsize = \"150%\"\n\n[stages]",
