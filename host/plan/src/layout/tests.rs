@@ -158,7 +158,8 @@ fn more_than_four_partitions_of_a_master_boot_record_are_logical() {
 
 #[test]
 fn what_a_partition_cannot_be_is_refused() {
-    let edits: [(fn(&mut PartitionSpec), &str); 13] = [
+    type Edit = fn(&mut PartitionSpec);
+    let edits: [(Edit, &str); 13] = [
         (|part| part.filesystem = Filesystem::Swap, "has no `mount`"),
         (|part| (part.filesystem, part.mount) = (Filesystem::Swap, String::new()), "no `size`"),
         (|part| part.align = Some(ByteSize(5 * MIB)), "a power of two"),

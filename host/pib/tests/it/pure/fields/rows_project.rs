@@ -57,7 +57,8 @@ fn of_target_partition(field: &'static str, old: &'static str, new: &'static str
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let all = [project(), stages(), image(), base(), target(), target_stages(), target_base()];
+    let all =
+        [project(), stages(), image(), base(), target(), target_image(), target_stages(), target_base()];
     all.into_iter().flatten().collect()
 }
 
@@ -232,21 +233,9 @@ fn base() -> Vec<Row> {
     ]
 }
 
-fn target() -> Vec<Row> {
-    let mut rows = vec![
-        of_target("pib.toml: target.*.os", "target.kiosk.os", "\"raspios\"", Refused("raspios")),
-        of_target("pib.toml: target.*.release", "target.kiosk.release", "\"forky\"", Base),
-        of_target("pib.toml: target.*.board", "target.kiosk.board", "\"rpi3\"", From("facts")),
-        of_target("pib.toml: target.*.arch", "target.kiosk.arch", "\"armv7\"", Base),
-        of_target("pib.toml: target.*.hostname", "target.kiosk.hostname", "\"post\"", From("facts")),
-        of_target("pib.toml: target.*.locale", "target.kiosk.locale", "\"fr_FR.UTF-8\"", From("facts")),
-        of_target("pib.toml: target.*.timezone", "target.kiosk.timezone", "\"Europe/Paris\"", From("facts")),
-        of_target(
-            "pib.toml: target.*.kernel",
-            "target.kiosk.kernel",
-            "\"late\"",
-            Nothing("it only ends a check of pib's own kernels"),
-        ),
+fn target_image() -> Vec<Row> {
+    let mut rows = target_partition();
+    rows.extend([
         of_target("pib.toml: target.*.image.compress=none", "target.kiosk.image.compress", "\"none\"", Image)
             .start(|sample| {
                 sample.target = true;
@@ -272,6 +261,12 @@ fn target() -> Vec<Row> {
             "\"/data\"",
             Refused("mounted on `/`"),
         ),
+    ]);
+    rows
+}
+
+fn target_partition() -> Vec<Row> {
+    vec![
         of_target_partition(
             "pib.toml: target.*.image.partition.[].filesystem=vfat",
             "ext4",
@@ -325,6 +320,24 @@ fn target() -> Vec<Row> {
             sample.target = true;
             partition(sample, "target.kiosk.image.partition", &BOOT.replace("/boot/firmware", "/data"), ROOT);
         }),
+    ]
+}
+
+fn target() -> Vec<Row> {
+    let mut rows = vec![
+        of_target("pib.toml: target.*.os", "target.kiosk.os", "\"raspios\"", Refused("raspios")),
+        of_target("pib.toml: target.*.release", "target.kiosk.release", "\"forky\"", Base),
+        of_target("pib.toml: target.*.board", "target.kiosk.board", "\"rpi3\"", From("facts")),
+        of_target("pib.toml: target.*.arch", "target.kiosk.arch", "\"armv7\"", Base),
+        of_target("pib.toml: target.*.hostname", "target.kiosk.hostname", "\"post\"", From("facts")),
+        of_target("pib.toml: target.*.locale", "target.kiosk.locale", "\"fr_FR.UTF-8\"", From("facts")),
+        of_target("pib.toml: target.*.timezone", "target.kiosk.timezone", "\"Europe/Paris\"", From("facts")),
+        of_target(
+            "pib.toml: target.*.kernel",
+            "target.kiosk.kernel",
+            "\"late\"",
+            Nothing("it only ends a check of pib's own kernels"),
+        ),
     ];
     let others = [
         ("pib.toml: target.*.release", "target.kiosk.release", "\"forky\""),
