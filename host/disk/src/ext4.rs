@@ -12,13 +12,15 @@ use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, RegionSink
 use pib_plan::layout::{PartitionSpec, Region};
 
 use crate::error::DiskError;
-use crate::identity::Identity;
+use crate::identity::{Identity, uuid_text};
 use crate::load::WriteRequest;
 use crate::tree::{Content, Kind, Node, Tree};
 
 const BLOCK: u64 = 4096;
 const INODE: u64 = 256;
 const NAME: &str = "ext4";
+/// The share of the blocks that only root may use where nothing else is asked for, in percent.
+const RESERVED: u8 = 1;
 /// The room in a file system whose size follows its content: an eighth of it, and at least this.
 const LEAST_FREE: u64 = 64 << 20;
 
@@ -85,8 +87,7 @@ fn identifier(identity: &Identity, spec: &PartitionSpec) -> [u8; 16] {
 
 /// Returns the file system's UUID, in the form in which systems name it.
 pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
-    let hex: String = identifier(identity, spec).iter().map(|byte| format!("{byte:02x}")).collect();
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    uuid_text(identifier(identity, spec))
 }
 
 /// Writes the tree into its region of the image.
@@ -106,7 +107,7 @@ pub(crate) fn write(
     // A large fixed size gets mke2fs's usual ratio, so that it can be filled with small files.
     options.inodes =
         InodeCount::Exact(inodes(tree).max(u32::try_from(region.size / 65_536).unwrap_or(u32::MAX)));
-    options.reserved_percent = 1;
+    options.reserved_percent = spec.reserved.unwrap_or(RESERVED);
     let mut builder = FsBuilder::new(options).map_err(failed)?;
     let files = declare(&mut builder, tree).map_err(|(path, error)| DiskError::Misplaced {
         path,

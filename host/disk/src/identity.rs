@@ -29,3 +29,9 @@ impl Identity {
         bytes
     }
 }
+
+/// Returns a UUID as text.
+pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}

@@ -7,7 +7,10 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use pib_event::{Reporter, ReporterExt as _};
 use pib_file::{NewFile, Output};
 use pib_plan::id::Digest;
-use pib_plan::layout::{Filesystem, Layout, PartitionSize, PartitionSpec, Region, arrange};
+use pib_plan::layout::{
+    Filesystem, Layout, PartitionSize, PartitionSpec, PartitionTable, Placement, Region, Slot,
+};
+use pib_plan::size::ByteSize;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -18,7 +21,7 @@ use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
 use crate::read::STEP;
 use crate::tree::{Kind, Node, Tree};
-use crate::{ext4, fat, mbr, mounts};
+use crate::{ext4, fat, gpt, mbr, mounts, slots, swap};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +74,8 @@ impl NewImage {
     }
 }
 
+/// How many bytes are zeros at the begin of a partition without a file system, on every card.
+const ERASED: u64 = 1 << 20;
 /// The mode of an image, as of other files that are made.
 const MODE: u32 = 0o644;
 
@@ -88,41 +93,95 @@ pub fn write_image(
 ) -> Result<NewImage, DiskError> {
     layout.check()?;
     let (tree, spool) = load(rootfs, identity, out.folder(), reporter)?;
-    let trees = split(tree, layout, identity.epoch)?;
+    let mut trees = split(tree, layout, identity.epoch)?;
+    slots::fill(&mut trees, layout, &spool, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
-    let sizes = layout
-        .partitions
-        .iter()
-        .zip(&trees)
-        .map(|(spec, tree)| size_of(spec, tree))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (regions, size) = arrange(&sizes)?;
+    let placement = place(layout, &trees)?;
     let path = out.path();
     let file = out.create().map_err(DiskError::io("create", &path))?;
-    let fail = |error| DiskError::io("write", &path)(error);
-    file.as_file().set_len(size).map_err(fail)?;
     let used = UsedBlocks::default();
     let request = WriteRequest { image: file.as_file(), spool: &spool, identity, used: &used };
-    let table = mbr::table(layout, &regions, identity);
-    file.as_file().write_all_at(&table, 0).map_err(fail)?;
-    used.add(0, table.len() as u64);
-    let mut partitions = Vec::with_capacity(regions.len());
-    for ((spec, tree), region) in layout.partitions.iter().zip(&trees).zip(regions) {
+    let partitions =
+        fill(&request, layout, &placement, &trees, reporter).map_err(|error| error.on_image(&path))?;
+    reporter.detail(STEP, "checking and keeping the image");
+    let fail = |error| DiskError::io("write", &path)(error);
+    let (digest, map) = sums(file.as_file(), placement.size, &used.into_ranges()).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    Ok(NewImage { info: ImageInfo { size: placement.size, digest, partitions }, map, file })
+}
+
+/// Writes an image of empty file systems: what an empty card is laid out by. The file is filled from its begin; returns
+/// which of its blocks have to be written.
+///
+/// # Errors
+/// When the partitions do not fit into the layout's size, or the file cannot be written.
+pub fn write_empty(
+    layout: &Layout,
+    identity: &Identity,
+    file: &File,
+    reporter: &dyn Reporter,
+) -> Result<(BlockMap, Vec<PartitionInfo>), DiskError> {
+    layout.check()?;
+    let root = Node { mtime: identity.epoch, ..Node::new(Kind::Folder, 0o755) };
+    let mut tree = Tree::new();
+    tree.put("", root);
+    let trees: Vec<Tree> = layout.partitions.iter().map(|_| tree.clone()).collect();
+    let placement = place(layout, &trees)?;
+    let used = UsedBlocks::default();
+    // Nothing has content, and so nothing is read from the spool.
+    let request = WriteRequest { image: file, spool: file, identity, used: &used };
+    let partitions = fill(&request, layout, &placement, &trees, reporter)?;
+    let read = |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at);
+    let map = BlockMap::of(placement.size, &used.into_ranges(), read).map_err(DiskError::image)?;
+    Ok((map, partitions))
+}
+
+/// Returns where the partitions are that hold these trees.
+fn place(layout: &Layout, trees: &[Tree]) -> Result<Placement, DiskError> {
+    let contents: Vec<u64> =
+        layout.partitions.iter().zip(trees).map(|(spec, tree)| needed(spec, tree, spec.free)).collect();
+    let placement = layout.place(&contents)?;
+    for ((spec, tree), region) in layout.partitions.iter().zip(trees).zip(&placement.regions) {
+        let least = needed(spec, tree, Some(ByteSize(0)));
+        if spec.size != PartitionSize::Auto && region.size < least {
+            let label = spec.label.clone();
+            return Err(DiskError::TooSmall { label, size: region.size, needed: least });
+        }
+    }
+    Ok(placement)
+}
+
+/// Writes the table and all partitions.
+fn fill(
+    request: &WriteRequest<'_>,
+    layout: &Layout,
+    placement: &Placement,
+    trees: &[Tree],
+    reporter: &dyn Reporter,
+) -> Result<Vec<PartitionInfo>, DiskError> {
+    request.image.set_len(placement.size).map_err(DiskError::image)?;
+    let tables = match layout.table {
+        PartitionTable::Mbr => mbr::tables(layout, placement, request.identity),
+        PartitionTable::Gpt => gpt::tables(layout, placement, request.identity),
+    };
+    for (offset, table) in tables {
+        request.image.write_all_at(&table, offset).map_err(DiskError::image)?;
+        request.used.add(offset, table.len() as u64);
+    }
+    let mut partitions = Vec::with_capacity(trees.len());
+    for ((spec, tree), region) in layout.partitions.iter().zip(trees).zip(&placement.regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
-        write_partition(&request, spec, tree, region).map_err(|error| error.on_image(&path))?;
+        write_partition(request, spec, tree, *region)?;
         partitions.push(PartitionInfo {
             label: spec.label.clone(),
             filesystem: spec.filesystem,
             mount: spec.mount.clone(),
-            region,
+            region: *region,
             used: tree.bytes(),
             entries: tree.len() as u64,
         });
     }
-    reporter.detail(STEP, "checking and keeping the image");
-    let (digest, map) = sums(file.as_file(), size, &used.into_ranges()).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    Ok(NewImage { info: ImageInfo { size, digest, partitions }, map, file })
+    Ok(partitions)
 }
 
 fn write_partition(
@@ -134,21 +193,35 @@ fn write_partition(
     match spec.filesystem {
         Filesystem::Ext4 => ext4::write(request, spec, tree, region),
         Filesystem::Vfat => fat::write(request, spec, tree, region),
+        Filesystem::Swap => swap::write(request, spec, region),
+        Filesystem::None => {
+            // So that nothing is found there that an earlier use of the card has left.
+            request.used.add(region.offset, region.size.min(ERASED));
+            Ok(())
+        }
     }
 }
 
 /// Gives each partition the part of the tree that is mounted from it; deeper mounts take theirs first. Where the tree
 /// has no folder to mount a partition on, one is made.
 pub(crate) fn split(mut tree: Tree, layout: &Layout, epoch: u64) -> Result<Vec<Tree>, DiskError> {
-    for spec in &layout.partitions {
+    for spec in layout.partitions.iter().filter(|spec| !spec.mount.is_empty()) {
         make_mount_point(&mut tree, spec, epoch)?;
     }
     let mut order: Vec<usize> = (0..layout.partitions.len()).collect();
     order.sort_by_key(|index| std::cmp::Reverse(layout.partitions[*index].mount.len()));
     let mut trees: Vec<Tree> = layout.partitions.iter().map(|_| Tree::new()).collect();
     for index in order {
-        let mount = layout.partitions[index].mount.trim_matches('/');
-        trees[index] = if mount.is_empty() { std::mem::take(&mut tree) } else { tree.cut(mount) };
+        let spec = &layout.partitions[index];
+        trees[index] = match spec.mount.trim_start_matches('/') {
+            _ if spec.mount.is_empty() || matches!(spec.slot, Some(Slot::Start | Slot::B)) => {
+                let mut empty = Tree::new();
+                empty.put("", Node { mtime: epoch, ..Node::new(Kind::Folder, 0o755) });
+                empty
+            }
+            "" => std::mem::take(&mut tree),
+            mount => tree.cut(mount),
+        };
         // Every ext4 has one of its own; what a base brought along was another file system's.
         trees[index].remove("lost+found");
     }
@@ -177,20 +250,14 @@ fn make_mount_point(tree: &mut Tree, spec: &PartitionSpec, epoch: u64) -> Result
     Ok(())
 }
 
-fn size_of(spec: &PartitionSpec, tree: &Tree) -> Result<u64, DiskError> {
-    let needed = |free| match spec.filesystem {
+/// Returns what a partition with this content needs, with `free` bytes of room or as much as is usual.
+fn needed(spec: &PartitionSpec, tree: &Tree, free: Option<ByteSize>) -> u64 {
+    let free = free.map(|free| free.0);
+    match spec.filesystem {
         Filesystem::Ext4 => ext4::needed(tree, free),
         Filesystem::Vfat => fat::needed(tree, free),
-    };
-    let size = match spec.size {
-        PartitionSize::Auto => return Ok(needed(spec.free.map(|free| free.0))),
-        PartitionSize::Fixed(size) => size.0,
-    };
-    let least = needed(Some(0));
-    if size >= least {
-        Ok(size)
-    } else {
-        Err(DiskError::TooSmall { label: spec.label.clone(), size, needed: least })
+        Filesystem::Swap => swap::LEAST,
+        Filesystem::None => 0,
     }
 }
 

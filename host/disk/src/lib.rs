@@ -16,7 +16,9 @@
 //! | `export` | writes the tree as a tar or a folder |
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
-//! | `mbr` | the partition table |
+//! | `swap` | writes an empty swap area |
+//! | `slots` | fills the second slot of an image with what the first has |
+//! | `mbr`, `gpt` | the partition tables |
 //! | `reading` | opens images: partition tables, FAT and ext4, without mounting |
 //! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
 //! | `compress` | compresses an image on all cores, so that a reader can begin in the middle |
@@ -36,6 +38,7 @@ mod export;
 mod ext4;
 mod fat;
 mod flash;
+mod gpt;
 mod identity;
 mod image;
 mod listing;
@@ -46,6 +49,8 @@ mod normalise;
 pub mod pax;
 mod read;
 mod reading;
+mod slots;
+mod swap;
 mod tree;
 
 pub use bmap::{BlockMap, BlockMapError, Checksum, MAX_BLOCK_MAP, MappedRange};
@@ -55,7 +60,7 @@ pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
 pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, flash};
 pub use identity::Identity;
-pub use image::{ImageInfo, NewImage, PartitionInfo, write_image};
+pub use image::{ImageInfo, NewImage, PartitionInfo, write_empty, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};
 pub use read::STEP;
 pub use reading::{

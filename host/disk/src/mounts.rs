@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::Read as _;
 
 use pib_event::{Reporter, ReporterExt as _};
-use pib_plan::layout::{Filesystem, Layout, PartitionSpec};
+use pib_plan::layout::{Filesystem, Layout, PartitionSpec, PartitionTable};
 use pib_plan::mounts::{self, ImageText, Mismatch, NamedPartition};
 
 use crate::error::DiskError;
 use crate::export::reader;
 use crate::identity::Identity;
 use crate::tree::{Kind, Tree};
-use crate::{ext4, fat, mbr};
+use crate::{ext4, fat, gpt, mbr, swap};
 
 /// The most that is read of a command line or fstab, in bytes; the kernel takes 2048 of the first.
 const MAX_TEXT: u64 = 1 << 16;
@@ -29,10 +29,17 @@ pub(super) fn check(
     spool: &File,
     reporter: &dyn Reporter,
 ) -> Result<(), DiskError> {
-    let partitions: Vec<NamedPartition> =
-        layout.partitions.iter().enumerate().map(|(number, spec)| named(number, spec, identity)).collect();
+    let partitions: Vec<NamedPartition> = layout
+        .partitions
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| named(layout, index, spec, identity))
+        .collect();
     let mut found = Vec::new();
     for (spec, tree) in layout.partitions.iter().zip(trees) {
+        let seen = layout.partitions.iter().map(|other| Layout::sees(spec.slot, other.slot));
+        let partitions: Vec<NamedPartition> =
+            partitions.iter().zip(seen).filter(|(_, seen)| *seen).map(|(part, _)| part.clone()).collect();
         if spec.filesystem == Filesystem::Vfat
             && let Some(text) = text(tree, "cmdline.txt", spool)?
         {
@@ -58,28 +65,35 @@ pub(super) fn check(
             mismatches: fatal.into_iter().map(|mismatch| mismatch.message).collect(),
             partitions: partitions
                 .iter()
-                .map(|part| format!("LABEL={} ({})", part.label, part.mount))
+                .map(|part| match &*part.mount {
+                    "" => format!("LABEL={}", part.label),
+                    mount => format!("LABEL={} ({mount})", part.label),
+                })
                 .collect(),
         }),
     }
 }
 
-fn named(number: usize, spec: &PartitionSpec, identity: &Identity) -> NamedPartition {
-    let (filesystem, uuid) = match spec.filesystem {
-        Filesystem::Ext4 => ("ext4", ext4::uuid(identity, spec)),
-        Filesystem::Vfat => ("vfat", fat::uuid(identity, spec)),
+fn named(layout: &Layout, index: usize, spec: &PartitionSpec, identity: &Identity) -> NamedPartition {
+    let uuid = match spec.filesystem {
+        Filesystem::Ext4 => ext4::uuid(identity, spec),
+        Filesystem::Vfat => fat::uuid(identity, spec),
+        Filesystem::Swap => swap::uuid(identity, spec),
+        Filesystem::None => String::new(),
     };
-    NamedPartition {
-        label: spec.label.clone(),
-        mount: spec.mount.clone(),
-        filesystem,
-        uuid,
-        partuuid: mbr::partuuid(identity, number),
-    }
+    let number = layout.number(index);
+    let (partuuid, name) = match layout.table {
+        PartitionTable::Mbr => (mbr::partuuid(identity, number), None),
+        PartitionTable::Gpt => (gpt::partuuid(identity, spec), Some(spec.label.clone())),
+    };
+    // What has no file system has no label either.
+    let label = if spec.filesystem == Filesystem::None { String::new() } else { spec.label.clone() };
+    let (mount, filesystem) = (spec.mount.clone(), spec.filesystem.name());
+    NamedPartition { label, mount, filesystem, uuid, partuuid, number, name }
 }
 
 /// Returns the text of a file, where there is one.
-fn text(tree: &Tree, path: &str, spool: &File) -> Result<Option<String>, DiskError> {
+pub(crate) fn text(tree: &Tree, path: &str, spool: &File) -> Result<Option<String>, DiskError> {
     let Some(Kind::File(content)) = tree.get(path).map(|node| &node.kind) else { return Ok(None) };
     let mut bytes = Vec::new();
     reader(content, spool).take(MAX_TEXT).read_to_end(&mut bytes).map_err(DiskError::Stream)?;

@@ -27,6 +27,7 @@ pub use files::{FileKind, FilesReader, Handle, Metadata, Visit, walk};
 use section::Section;
 pub use signature::FoundFilesystem;
 pub use table::TableKind;
+pub(crate) use table::{crc32, guid};
 
 /// An image that is open for reading.
 #[derive(Debug)]

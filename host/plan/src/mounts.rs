@@ -16,6 +16,10 @@ pub struct NamedPartition {
     pub uuid: String,
     /// Its own identifier in the partition table.
     pub partuuid: String,
+    /// The number by which Linux calls it.
+    pub number: u32,
+    /// Its name in the partition table, where that has names.
+    pub name: Option<String>,
 }
 
 /// A text of the image.
@@ -100,8 +104,8 @@ pub fn check_fstab(
     if entries.is_empty() {
         return found;
     }
-    // The kernel mounts the root, whatever fstab says.
-    for part in partitions.iter().filter(|part| part.mount != "/") {
+    // The kernel mounts the root, whatever fstab says; what has no folder need not be mounted.
+    for part in partitions.iter().filter(|part| !matches!(&*part.mount, "" | "/")) {
         if !entries.iter().any(|entry| entry.mount == part.mount) && !by_unit(&part.mount) {
             let message = format!(
                 "`{}` does not mount `{}`, for which the image has the partition {}",
@@ -183,11 +187,9 @@ fn find<'a>(partitions: &[NamedPartition], device: &'a str) -> Device<'a> {
         "label" => position(&|part| part.label == value),
         "uuid" => position(&|part| part.uuid.eq_ignore_ascii_case(value)),
         "partuuid" => position(&|part| part.partuuid.eq_ignore_ascii_case(value)),
-        // The table has no names for partitions.
-        "partlabel" => Device::Missing(device),
+        "partlabel" => position(&|part| part.name.as_deref() == Some(value)),
         "" => match card_partition(device) {
-            Some(number) if (1..=partitions.len()).contains(&number) => Device::Ours(number - 1),
-            Some(_) => Device::Missing(device),
+            Some(number) => position(&|part| part.number == number),
             None => Device::Other,
         },
         _ => Device::Other,
@@ -195,7 +197,7 @@ fn find<'a>(partitions: &[NamedPartition], device: &'a str) -> Device<'a> {
 }
 
 /// Returns the number of the partition that a device node of the first card or drive stands for.
-fn card_partition(device: &str) -> Option<usize> {
+fn card_partition(device: &str) -> Option<u32> {
     let number = ["/dev/mmcblk0p", "/dev/nvme0n1p", "/dev/sda", "/dev/vda"]
         .iter()
         .find_map(|disk| device.strip_prefix(disk))?;
@@ -213,6 +215,8 @@ mod tests {
             filesystem,
             uuid: uuid.to_owned(),
             partuuid: format!("0a1b2c3d-{number:02}"),
+            number,
+            name: None,
         };
         vec![
             part("BOOTFS", "/boot/firmware", "vfat", "ABCD-0123", 1),

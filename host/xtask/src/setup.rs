@@ -30,8 +30,10 @@ const NEEDS: [Need; 13] = [
     },
     Need {
         what: "the tools that judge an image",
-        there: || ["e2fsck", "debugfs", "fsck.vfat", "mcopy"].iter().all(|tool| has(tool)),
-        packages: &["e2fsprogs", "dosfstools", "mtools"],
+        there: || {
+            ["e2fsck", "debugfs", "fsck.vfat", "mcopy", "sfdisk", "sgdisk"].iter().all(|tool| has(tool))
+        },
+        packages: &["e2fsprogs", "dosfstools", "mtools", "fdisk", "gdisk"],
     },
     Need { what: "the other program that flashes", there: || has("bmaptool"), packages: &["bmap-tools"] },
     Need {

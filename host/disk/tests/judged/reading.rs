@@ -11,9 +11,9 @@ use proptest::prelude::*;
 use super::*;
 
 /// What is compared of an entry: its metadata, and of a file its content.
-type Found = BTreeMap<String, (Metadata, Option<Digest>)>;
+pub(super) type Found = BTreeMap<String, (Metadata, Option<Digest>)>;
 
-fn all(files: &mut dyn FilesReader) -> Result<Found, ReadingError> {
+pub(super) fn all(files: &mut dyn FilesReader) -> Result<Found, ReadingError> {
     let mut found = Found::new();
     walk(files, &mut |files, path, entry, metadata| {
         let mut content = Vec::new();
@@ -30,7 +30,7 @@ fn all(files: &mut dyn FilesReader) -> Result<Found, ReadingError> {
     Ok(found)
 }
 
-fn open(image: &Path) -> DiskImage {
+pub(super) fn open(image: &Path) -> DiskImage {
     DiskImage::open(File::open(image).unwrap()).unwrap()
 }
 
@@ -63,7 +63,7 @@ fn what_the_writer_wrote_is_read_back() {
 }
 
 /// Compares what was found with what the tar has, but for what is the device's own.
-fn compare_with_tar(tar: &[u8], found: &Found) {
+pub(super) fn compare_with_tar(tar: &[u8], found: &Found) {
     let own = ["etc/hostname", "etc/ssh/ssh_host_ed25519_key", ".dockerenv", "lost+found/fragment"];
     let mut archive = tar::Archive::new(tar);
     let mut compared = 0;

@@ -28,6 +28,9 @@ pub(super) struct Boot {
     /// The machine's memory, e.g. 512MiB; 1GiB otherwise
     #[arg(long, value_name = "SIZE")]
     memory: Option<ByteSize>,
+    /// The card's size, e.g. 32GiB; that of the image otherwise
+    #[arg(long, value_name = "SIZE")]
+    card: Option<ByteSize>,
     #[command(flatten)]
     target: TargetArg,
 }
@@ -51,6 +54,7 @@ pub(super) async fn run(session: &Session, args: Boot) -> Result<(), Error> {
         ssh: args.ssh,
         graphic: args.graphic,
         memory: args.memory.map(|size| size.0),
+        card: args.card.map(|size| size.0),
     };
     let _terminal = KeptTerminal::new();
     boot::boot(&args.target.session(session), &options).await

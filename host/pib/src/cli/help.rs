@@ -7,7 +7,10 @@ use clap::Command;
 /// The commands, in the order in which a person meets them. What is in no group is listed at the end.
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Describe a device", &["new", "add", "remove", "update", "lock", "fetch", "push", "vendor"]),
-    ("Build it, and look inside", &["build", "plan", "shell", "run", "export", "verify", "flash", "clean"]),
+    (
+        "Build it, and look inside",
+        &["build", "plan", "shell", "run", "export", "verify", "flash", "format", "clean"],
+    ),
     ("Try an image without a board", &["boot", "test"]),
     ("Look into an image", &["inspect", "diff", "sbom"]),
     ("Ask", &["tree", "why", "outdated", "search", "info"]),

@@ -13,6 +13,7 @@ mod export;
 mod failure;
 mod fetch;
 mod flash;
+mod format;
 mod help;
 mod info;
 mod inspect;
@@ -117,6 +118,7 @@ enum Command {
     Diff(diff::Diff),
     Sbom(sbom::Sbom),
     Flash(flash::Flash),
+    Format(format::Format),
     Export(export::Export),
     Clean(clean::Clean),
     Tree(tree::Tree),
@@ -217,6 +219,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Diff(args) => diff::run(session, json, args).await,
         Command::Sbom(args) => sbom::run(session, args).await,
         Command::Flash(args) => flash::run(session, json, args).await,
+        Command::Format(args) => format::run(session, json, args).await,
         Command::Export(args) => export::run(session, json, args).await,
         Command::Clean(args) => clean::run(session, json, args).await,
         Command::Tree(args) => tree::run(session, json, args).await,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use pib_plan::size::ByteSize;
 
 use super::output::print_as;
 use super::stages::StageArgs;
@@ -32,6 +33,9 @@ pub(super) struct Test {
     /// Seconds that the system may take to come up
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = clap::value_parser!(u32).range(1..=86400))]
     timeout: u32,
+    /// The card's size, e.g. 32GiB; that of the image otherwise
+    #[arg(long, value_name = "SIZE")]
+    card: Option<ByteSize>,
     #[command(flatten)]
     stages: StageArgs,
 }
@@ -45,6 +49,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Test) -> Result<(),
         filter: args.filter,
         junit: args.junit,
         timeout: Duration::from_secs(args.timeout.into()),
+        card: args.card.map(|size| size.0),
         stages: StageOptions { lock, ..options },
     };
     let which = match (args.all, args.target) {

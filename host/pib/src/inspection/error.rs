@@ -38,6 +38,19 @@ pub enum InspectionError {
         /// The most that is unpacked.
         limit: u64,
     },
+    /// The card that was asked for is smaller than the image.
+    #[error(
+        "the image `{}` has {}, and a card of {} is too small for it", path.display(), ByteSize(*image), ByteSize(*card)
+    )]
+    #[diagnostic(help("Give --card a larger size, or leave it out."))]
+    SmallCard {
+        /// The file.
+        path: PathBuf,
+        /// The image's size in bytes.
+        image: u64,
+        /// The card's.
+        card: u64,
+    },
     /// The image cannot be read.
     #[error("could not read the image `{}`", path.display())]
     Reading {

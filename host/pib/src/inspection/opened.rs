@@ -118,17 +118,30 @@ pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<Fil
     Ok(to)
 }
 
-/// Returns a temporary copy of an image as large as a card: emulated slots take cards of a power of two.
+/// Returns a temporary copy of an image as large as a card of `size` bytes, or of the next power of two: emulated slots take
+/// no others.
 ///
 /// # Errors
-/// When it cannot be read or written, or `stopped` is raised.
-pub fn as_card(mut file: &File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
+/// When it cannot be read or written, is larger than the card, or `stopped` is raised.
+pub fn as_card(
+    mut file: &File,
+    path: &Path,
+    size: Option<u64>,
+    stopped: &AtomicBool,
+) -> Result<File, InspectionError> {
     let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
     file.rewind().map_err(unpack)?;
     let to = tempfile::tempfile().map_err(unpack)?;
     copy_sparse(&mut file, &to, path, stopped)?;
-    let size = to.metadata().map_err(unpack)?.len();
-    to.set_len(size.next_power_of_two()).map_err(unpack)?;
+    let least = to.metadata().map_err(unpack)?.len();
+    let card = size.unwrap_or_else(|| least.next_power_of_two());
+    if card > MAX_UNPACKED {
+        return Err(InspectionError::TooLarge { path: path.to_owned(), limit: MAX_UNPACKED });
+    }
+    if card < least {
+        return Err(InspectionError::SmallCard { path: path.to_owned(), image: least, card });
+    }
+    to.set_len(card).map_err(unpack)?;
     Ok(to)
 }
 

@@ -32,6 +32,8 @@ pub struct BootOptions {
     pub graphic: bool,
     /// The memory in bytes, where it is not the usual amount.
     pub memory: Option<u64>,
+    /// The size of the card in bytes, where it is to be larger than the image.
+    pub card: Option<u64>,
 }
 
 /// Starts an image; returns when it was powered off or its machine was ended.
@@ -49,7 +51,7 @@ pub async fn boot(session: &Session, options: &BootOptions) -> Result<(), Error>
     let memory = memory(options.memory)?;
     let shown = session.show(&image).display().to_string();
     session.reporter.started(STEP, format!("Taking the kernel out of {shown}"));
-    let request = StartupRequest { image, board, machine: options.board, agent: false };
+    let request = StartupRequest { image, board, machine: options.board, agent: false, card: options.card };
     let startup = startup::prepare(request).await?;
     session.reporter.finished(STEP, false);
     let ssh = options.ssh.map(free_port).transpose()?;

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use pib_disk::{BlockDevice, Device as _};
 use pib_plan::size::ByteSize;
 use serde::Serialize;
 
@@ -15,6 +16,8 @@ use crate::project::{Error, Session};
 
 /// The largest file of /sys or /proc that is read, in bytes: mounts of a machine with thousands of containers.
 const MOST: u64 = 8 << 20;
+/// What helps where a device is refused.
+pub(super) const LIST: &str = "`pib flash` alone lists the cards and disks that there are.";
 /// The size of a sector in /sys, in bytes (Documentation/ABI/stable/sysfs-block).
 const SECTOR: u64 = 512;
 
@@ -124,6 +127,42 @@ pub(crate) fn inspect(session: &Session, path: &Path) -> Result<DiskDevice, Erro
     let unknown =
         || Error::usage(format!("the system does not say what `{shown}` is"), "Name another device.");
     system.disk(&name(&folder)).ok_or_else(unknown)
+}
+
+/// Opens a device for this process alone, if nothing speaks against writing to it. `fixed` says that it may be a disk that is
+/// built into this machine.
+///
+/// # Errors
+/// When something speaks against it, or the device is not the one that was looked at.
+pub(super) fn claim(path: &Path, disk: &DiskDevice, fixed: bool) -> Result<BlockDevice, Error> {
+    let refused = |reasons: Vec<String>, help: &str| {
+        Err(Error::Refused { device: path.to_owned(), reasons, help: help.to_owned() })
+    };
+    if !disk.obstacles.is_empty() {
+        return refused(disk.obstacles.clone(), LIST);
+    }
+    if disk.is_fixed() && !fixed {
+        let reason = format!("it is built into this machine ({}, {})", disk.bus, size_text(disk.size));
+        return refused(vec![reason], "If it is the one you mean, give --fixed.");
+    }
+    let device = match BlockDevice::open(path) {
+        Ok(device) => device,
+        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+            let reason = "something uses it: another `pib flash`, or it is mounted in a container, or part of a RAID, of LVM or of swap";
+            return refused(vec![reason.to_owned()], LIST);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let reason = "you have no permission to write to it".to_owned();
+            return refused(vec![reason], "Run it with sudo, or have your user added to the group of disks.");
+        }
+        Err(error) => return Err(Error::io("open the device", path, error)),
+    };
+    let fail = |error| Error::io("look at the device", path, error);
+    let (major, minor) = device.number().map_err(fail)?;
+    if format!("{major}:{minor}") != disk.number || device.size() != disk.size {
+        return refused(vec!["it became another device meanwhile".to_owned()], LIST);
+    }
+    Ok(device)
 }
 
 /// What the system says of its devices.

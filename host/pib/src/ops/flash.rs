@@ -11,7 +11,7 @@ use serde::Serialize;
 use url::Url;
 
 use super::checked_stream::{CheckedStream, Confirmation};
-use super::devices::{DiskDevice, inspect, size_text};
+use super::devices::{DiskDevice, LIST, claim, inspect, size_text};
 use super::download::{self, Download};
 use crate::inspection::InspectionError;
 use crate::pipeline;
@@ -21,7 +21,6 @@ use crate::project::{Error, Project, Session, blocking};
 const SYNC_EVERY: Duration = Duration::from_secs(3);
 /// How long a program may take to have the system read the new partition table.
 const PATIENCE: Duration = Duration::from_secs(10);
-const LIST: &str = "`pib flash` alone lists the cards and disks that there are.";
 
 /// What is to be written where.
 #[derive(Debug, Clone)]
@@ -94,33 +93,7 @@ pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error>
     let path = session.cwd.join(&request.device);
     let disk = inspect(session, &path)?;
     let image = image(session, &request)?;
-    let refused = |reasons: Vec<String>, help: &str| {
-        Err(Error::Refused { device: path.clone(), reasons, help: help.to_owned() })
-    };
-    if !disk.obstacles.is_empty() {
-        return refused(disk.obstacles, LIST);
-    }
-    if disk.is_fixed() && !request.fixed {
-        let reason = format!("it is built into this machine ({}, {})", disk.bus, size_text(disk.size));
-        return refused(vec![reason], "If it is the one you mean, give --fixed.");
-    }
-    let device = match BlockDevice::open(&path) {
-        Ok(device) => device,
-        Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
-            let reason = "something uses it: another `pib flash`, or it is mounted in a container, or part of a RAID, of LVM or of swap";
-            return refused(vec![reason.to_owned()], LIST);
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            let reason = "you have no permission to write to it".to_owned();
-            return refused(vec![reason], "Run it with sudo, or have your user added to the group of disks.");
-        }
-        Err(error) => return Err(Error::io("open the device", &path, error)),
-    };
-    let fail = |error| Error::io("look at the device", &path, error);
-    let (major, minor) = device.number().map_err(fail)?;
-    if format!("{major}:{minor}") != disk.number || device.size() != disk.size {
-        return refused(vec!["it became another device meanwhile".to_owned()], LIST);
-    }
+    let device = claim(&path, &disk, request.fixed)?;
     Ok(Ready { request, image, disk, device })
 }
 
@@ -226,7 +199,7 @@ impl Ready {
 }
 
 /// Compares the device with what was shown: a person may have taken long to answer.
-fn check_unchanged(
+pub(super) fn check_unchanged(
     session: &Session,
     path: &Path,
     device: &BlockDevice,
@@ -358,7 +331,7 @@ fn block_map(session: &Session, image: &Path) -> Option<(BlockMap, String)> {
 }
 
 /// Has the system read the new partition table, where a program for that is there.
-async fn reread(session: &Session, device: &Path, bus: &str) {
+pub(super) async fn reread(session: &Session, device: &Path, bus: &str) {
     // A loop device has partitions only where somebody asked for that.
     if bus == "loop" {
         return;

@@ -43,6 +43,8 @@ pub(super) struct StartupRequest {
     pub(super) machine: BootBoard,
     /// Whether the system is to have the agent that runs tests.
     pub(super) agent: bool,
+    /// The size of the card in bytes, where it is to be another than the image's.
+    pub(super) card: Option<u64>,
 }
 
 /// An image that QEMU can start. The files are there until this is dropped.
@@ -111,9 +113,10 @@ fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Start
         device_tree: tree.map(|bytes| put("device-tree", &bytes)).transpose()?,
         command_line: source.command_line,
     };
-    let disk = match hardware {
-        Hardware::RaspberryPi3 => inspection::as_card(&file, path, stopped)?,
-        _ => file,
+    let disk = match (hardware, request.card) {
+        (Hardware::RaspberryPi3, None) => inspection::as_card(&file, path, None, stopped)?,
+        (_, Some(size)) => inspection::as_card(&file, path, Some(size), stopped)?,
+        (_, None) => file,
     };
     Ok(Startup { hardware, boot, folder, disk })
 }

@@ -56,6 +56,8 @@ pub struct TestOptions {
     pub junit: Option<PathBuf>,
     /// How long a system may take to come up.
     pub timeout: Duration,
+    /// The size of the card in bytes, where it is to be larger than the image.
+    pub card: Option<u64>,
     /// How the image was built.
     pub stages: StageOptions,
 }
@@ -219,6 +221,7 @@ async fn one(session: &Session, options: &TestOptions, report: &mut TestReport) 
         board: Some(subject.board.clone()),
         machine: BootBoard::Virt,
         agent: true,
+        card: options.card,
     };
     let startup = startup::prepare(request).await?;
     let (port, mut machine) = start(&startup)?;

@@ -155,6 +155,9 @@ impl<'a> Walk<'a> {
             self.fault(Fault::NoBootPartition);
             return None;
         };
+        if kind.len() > 2 && !self.model.reads_gpt() {
+            self.fault(Fault::Gpt);
+        }
         if !kind.is_empty() && !FAT_TYPES.contains(&&*kind) {
             self.fault(Fault::PartitionType { partition: number, found: kind });
         }

@@ -28,6 +28,9 @@ pub enum Fault {
         /// The type that it has.
         found: String,
     },
+    /// The model reads no such table.
+    #[error("the partition table is a GPT, which the boot ROM of this model does not read")]
+    Gpt,
     /// `autoboot.txt` names a partition that cannot be booted from.
     #[error(
         "autoboot.txt has boot_partition={partition}, and there is no such partition with a FAT file system"

@@ -159,6 +159,18 @@ impl Model {
         96 << 20
     }
 
+    /// Returns whether it finds the boot partition in a GPT. What is in an EEPROM does (from 2020-09-03 on, by its release
+    /// notes); the boot ROM of earlier models reads a master boot record only.
+    pub(crate) fn reads_gpt(&self) -> bool {
+        self.generation > Generation::Card
+    }
+
+    /// Returns whether it starts another partition of `autoboot.txt` to try an update. Models without an EEPROM read no
+    /// `tryboot_a_b`.
+    pub(crate) fn tries_partitions(&self) -> bool {
+        self.generation > Generation::Card
+    }
+
     /// Returns whether it can run programs of this architecture.
     pub(crate) fn runs(&self, arch: Arch) -> bool {
         crate::board::BOARDS.iter().any(|board| board.name == self.board && board.archs.contains(&arch))

@@ -61,7 +61,7 @@ impl ProjectManifest {
         let stores = schema.stores.into_iter().map(|(name, place)| sources::store(source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
-        let image = ImageOptions::check(source, schema.image, &project.os)?;
+        let image = ImageOptions::check(source, schema.image, &project)?;
         let (build, source) = (schema.build, source.clone());
         let targets = BTreeMap::new();
         Ok(Self { source, project, stages, patch, image, build, base, registries, stores, vendor, targets })

@@ -19,18 +19,18 @@ use crate::skip::{lacks, skip};
 /// How often a flash is killed.
 const KILLS: u64 = 50;
 /// What the cards hold before.
-const OLD: u8 = 0xa5;
+pub(super) const OLD: u8 = 0xa5;
 
 /// A loop device with a file of its own; both are gone when it is dropped.
-struct Card {
+pub(super) struct Card {
     device: PathBuf,
-    file: tempfile::NamedTempFile,
+    pub(super) file: tempfile::NamedTempFile,
 }
 
 impl Card {
     /// Makes a card that is full of other bytes; none where this machine lets nobody make loop devices.
     #[track_caller]
-    fn new(size: u64) -> Option<Self> {
+    pub(super) fn new(size: u64) -> Option<Self> {
         if lacks(&["losetup"]) {
             return None;
         }
@@ -45,7 +45,7 @@ impl Card {
         Some(Self { device, file })
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.device.to_str().unwrap()
     }
 
@@ -138,7 +138,7 @@ fn flash(args: &[&str]) -> Command {
     command
 }
 
-fn text(output: &Output) -> String {
+pub(super) fn text(output: &Output) -> String {
     let whole = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8(whole)
         .unwrap()

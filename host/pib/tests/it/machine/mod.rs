@@ -4,6 +4,8 @@ mod crowd;
 mod elsewhere;
 mod example;
 mod flash;
+mod format;
+mod growth;
 mod kills;
 mod main_job;
 mod moved;

@@ -152,3 +152,29 @@ fn locks_of_earlier_stages_are_obeyed() {
     let dockerfile = bench.run(&["plan", "--locked", "--dockerfile"]).out;
     assert!(!dockerfile.contains("ARG ROOT_DEVICE"), "an earlier stage sees no more than it did");
 }
+
+/// What is wrong with a layout is told at its line.
+#[test]
+fn a_layout_that_cannot_be_is_told_at_its_line() {
+    for (from, to, says) in [
+        ("[stages]", "[image]\nsize = \"256MiB\"\n\n[stages]", &["size = \"256MiB\"", "need 516MiB"][..]),
+        ("[stages]", "[image]\ntable = \"ebr\"\n\n[stages]", &["table = \"ebr\"", "`mbr`"]),
+        (
+            "[stages]",
+            "[image]\ntable = \"gpt\"\n\n[target.old]\nboard = \"rpi3\"\n\n[stages]",
+            &["table = \"gpt\"", "target `old`", "Raspberry Pi 3 B reads no GPT"],
+        ),
+        (
+            "[stages]",
+            "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"ext4\"\nmount = \"/\"\nsize = \"150%\"\n\n[stages]",
+            &["size = \"150%\"", "`1%` to `100%`"],
+        ),
+        (
+            "[stages]",
+            "[[image.partition]]\nlabel = \"A\"\nfilesystem = \"zfs\"\nmount = \"/\"\n\n[stages]",
+            &["filesystem = \"zfs\""],
+        ),
+    ] {
+        Bench::new(&PROJECT.replace(from, to)).fails(&["plan"], 3, says);
+    }
+}

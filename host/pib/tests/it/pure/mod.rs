@@ -10,6 +10,7 @@ mod failures;
 mod fields;
 mod fitness;
 mod git;
+mod grow;
 mod hidden;
 mod hooks;
 mod hostile;

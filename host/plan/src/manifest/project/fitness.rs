@@ -36,6 +36,7 @@ impl ProjectManifest {
                 }
             }
         }
+        doubts.extend(self.check_growth(build));
         if errors.is_empty() { Ok(doubts) } else { Err(errors) }
     }
 
@@ -63,6 +64,19 @@ impl ProjectManifest {
             let place = project.places.board.clone();
             self.source.error(place, unfit.to_string(), "this board").with_help(unfit.help())
         })
+    }
+
+    /// A partition grows by a program on the device, which the stage `grow` brings, or one of the project's own.
+    fn check_growth(&self, build: &Build<'_>) -> Option<Doubt> {
+        let part = self.image.layout.growing()?;
+        if build.stages.iter().any(|stage| stage.as_str() == "grow") {
+            return None;
+        }
+        Some(Doubt(format!(
+            "the partition {} has `grow = true`, and no stage is called `grow`, which lets it grow on the device; \
+             `pib add grow` adds it",
+            part.label
+        )))
     }
 
     fn check_zone(&self) -> Result<Option<Doubt>, ManifestError> {

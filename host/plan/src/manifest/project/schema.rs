@@ -11,8 +11,9 @@ use toml::Spanned;
 
 use super::options::{BuildOptions, Compression};
 use crate::id::{Arch, Digest};
-use crate::layout::PartitionSpec;
+use crate::layout::{PartitionSpec, PartitionTable};
 use crate::metadata::ConfigValue;
+use crate::size::ByteSize;
 
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,6 +59,10 @@ pub(super) struct TargetSchema {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ImageSchema {
     pub(super) compress: Compression,
+    pub(super) table: Option<Spanned<PartitionTable>>,
+    pub(super) size: Option<Spanned<ByteSize>>,
+    #[serde(rename = "a-b")]
+    pub(super) a_b: Option<Spanned<bool>>,
     #[serde(rename = "partition")]
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
@@ -68,6 +73,10 @@ pub(super) struct ImageSchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetImage {
     pub(super) compress: Option<Compression>,
+    pub(super) table: Option<Spanned<PartitionTable>>,
+    pub(super) size: Option<Spanned<ByteSize>>,
+    #[serde(rename = "a-b")]
+    pub(super) a_b: Option<Spanned<bool>>,
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,

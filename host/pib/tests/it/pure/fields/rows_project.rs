@@ -57,7 +57,8 @@ fn of_target_partition(field: &'static str, old: &'static str, new: &'static str
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let all = [project(), stages(), image(), base(), target(), target_stages(), target_base()];
+    let all =
+        [project(), stages(), image(), base(), target(), target_image(), target_stages(), target_base()];
     all.into_iter().flatten().collect()
 }
 
@@ -150,6 +151,15 @@ fn image() -> Vec<Row> {
         set("pib.toml: image.compress=xz", "image.compress", "\"xz\"", Image),
         set("pib.toml: image.compress=zstd", "image.compress", "\"zstd\"", Image),
         set("pib.toml: image.foreign-root", "image.foreign-root", "true", Image),
+        set(
+            "pib.toml: image.table=mbr",
+            "image.table",
+            "\"mbr\"",
+            Nothing("it is so where nothing is given"),
+        ),
+        set("pib.toml: image.table=gpt", "image.table", "\"gpt\"", Image),
+        set("pib.toml: image.size", "image.size", "\"8GiB\"", Image),
+        set("pib.toml: image.a-b", "image.a-b", "true", From("facts")),
         of_partition("pib.toml: image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_partition("pib.toml: image.partition.[].mount", "\"/\"", "\"/data\"", Refused("mounted on `/`")),
         of_partition("pib.toml: image.partition.[].filesystem=vfat", "ext4", "vfat", Refused("FAT root")),
@@ -162,6 +172,23 @@ fn image() -> Vec<Row> {
             );
         })
         .start(|sample| partition(sample, "image.partition", &BOOT.replace("/boot/firmware", "/data"), ROOT)),
+        of_partition(
+            "pib.toml: image.partition.[].filesystem=swap",
+            "ext4",
+            "swap",
+            Refused("has no `mount`"),
+        ),
+        of_partition(
+            "pib.toml: image.partition.[].filesystem=none",
+            "ext4",
+            "none",
+            Refused("has no `mount`"),
+        ),
+        of_partition("pib.toml: image.partition.[].align", " }", ", align = \"1MiB\" }", Image),
+        of_partition("pib.toml: image.partition.[].reserved", " }", ", reserved = 5 }", Image),
+        of_partition("pib.toml: image.partition.[].active", " }", ", active = true }", Image),
+        of_partition("pib.toml: image.partition.[].type", " }", ", type = \"8e\" }", Image),
+        of_partition("pib.toml: image.partition.[].grow", " }", ", grow = true }", From("facts")),
         of_partition("pib.toml: image.partition.[].size", " }", ", size = \"3GiB\" }", Image),
         of_partition("pib.toml: image.partition.[].free", " }", ", free = \"300MiB\" }", Image),
     ]
@@ -206,21 +233,9 @@ fn base() -> Vec<Row> {
     ]
 }
 
-fn target() -> Vec<Row> {
-    let mut rows = vec![
-        of_target("pib.toml: target.*.os", "target.kiosk.os", "\"raspios\"", Refused("raspios")),
-        of_target("pib.toml: target.*.release", "target.kiosk.release", "\"forky\"", Base),
-        of_target("pib.toml: target.*.board", "target.kiosk.board", "\"rpi3\"", From("facts")),
-        of_target("pib.toml: target.*.arch", "target.kiosk.arch", "\"armv7\"", Base),
-        of_target("pib.toml: target.*.hostname", "target.kiosk.hostname", "\"post\"", From("facts")),
-        of_target("pib.toml: target.*.locale", "target.kiosk.locale", "\"fr_FR.UTF-8\"", From("facts")),
-        of_target("pib.toml: target.*.timezone", "target.kiosk.timezone", "\"Europe/Paris\"", From("facts")),
-        of_target(
-            "pib.toml: target.*.kernel",
-            "target.kiosk.kernel",
-            "\"late\"",
-            Nothing("it only ends a check of pib's own kernels"),
-        ),
+fn target_image() -> Vec<Row> {
+    let mut rows = target_partition();
+    rows.extend([
         of_target("pib.toml: target.*.image.compress=none", "target.kiosk.image.compress", "\"none\"", Image)
             .start(|sample| {
                 sample.target = true;
@@ -229,6 +244,16 @@ fn target() -> Vec<Row> {
         of_target("pib.toml: target.*.image.compress=xz", "target.kiosk.image.compress", "\"xz\"", Image),
         of_target("pib.toml: target.*.image.compress=zstd", "target.kiosk.image.compress", "\"zstd\"", Image),
         of_target("pib.toml: target.*.image.foreign-root", "target.kiosk.image.foreign-root", "true", Image),
+        of_target("pib.toml: target.*.image.table=gpt", "target.kiosk.image.table", "\"gpt\"", Image),
+        of_target("pib.toml: target.*.image.table=mbr", "target.kiosk.image.table", "\"mbr\"", Image).start(
+            |sample| {
+                sample.target = true;
+                sample.set("pib.toml", "image.table", "\"gpt\"");
+                sample.set("pib.toml", "image.size", "\"7GiB\"");
+            },
+        ),
+        of_target("pib.toml: target.*.image.a-b", "target.kiosk.image.a-b", "true", From("facts")),
+        of_target("pib.toml: target.*.image.size", "target.kiosk.image.size", "\"8GiB\"", Image),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
             "pib.toml: target.*.image.partition.[].mount",
@@ -236,11 +261,49 @@ fn target() -> Vec<Row> {
             "\"/data\"",
             Refused("mounted on `/`"),
         ),
+    ]);
+    rows
+}
+
+fn target_partition() -> Vec<Row> {
+    vec![
         of_target_partition(
             "pib.toml: target.*.image.partition.[].filesystem=vfat",
             "ext4",
             "vfat",
             Refused("FAT root"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=swap",
+            "ext4",
+            "swap",
+            Refused("has no `mount`"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=none",
+            "ext4",
+            "none",
+            Refused("has no `mount`"),
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].align",
+            " }",
+            ", align = \"1MiB\" }",
+            Image,
+        ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].reserved",
+            " }",
+            ", reserved = 5 }",
+            Image,
+        ),
+        of_target_partition("pib.toml: target.*.image.partition.[].active", " }", ", active = true }", Image),
+        of_target_partition("pib.toml: target.*.image.partition.[].type", " }", ", type = \"8e\" }", Image),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].grow",
+            " }",
+            ", grow = true }",
+            From("facts"),
         ),
         of_target_partition("pib.toml: target.*.image.partition.[].size", " }", ", size = \"3GiB\" }", Image),
         of_target_partition(
@@ -257,6 +320,24 @@ fn target() -> Vec<Row> {
             sample.target = true;
             partition(sample, "target.kiosk.image.partition", &BOOT.replace("/boot/firmware", "/data"), ROOT);
         }),
+    ]
+}
+
+fn target() -> Vec<Row> {
+    let mut rows = vec![
+        of_target("pib.toml: target.*.os", "target.kiosk.os", "\"raspios\"", Refused("raspios")),
+        of_target("pib.toml: target.*.release", "target.kiosk.release", "\"forky\"", Base),
+        of_target("pib.toml: target.*.board", "target.kiosk.board", "\"rpi3\"", From("facts")),
+        of_target("pib.toml: target.*.arch", "target.kiosk.arch", "\"armv7\"", Base),
+        of_target("pib.toml: target.*.hostname", "target.kiosk.hostname", "\"post\"", From("facts")),
+        of_target("pib.toml: target.*.locale", "target.kiosk.locale", "\"fr_FR.UTF-8\"", From("facts")),
+        of_target("pib.toml: target.*.timezone", "target.kiosk.timezone", "\"Europe/Paris\"", From("facts")),
+        of_target(
+            "pib.toml: target.*.kernel",
+            "target.kiosk.kernel",
+            "\"late\"",
+            Nothing("it only ends a check of pib's own kernels"),
+        ),
     ];
     let others = [
         ("pib.toml: target.*.release", "target.kiosk.release", "\"forky\""),
