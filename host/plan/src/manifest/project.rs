@@ -19,7 +19,7 @@ use crate::variable::Variable;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
-pub use options::{BuildOptions, Compression, Network};
+pub use options::{Bill, BuildOptions, Compression, Network};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 

@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::options::Compression;
+use super::options::{Bill, Compression};
 use super::schema::ImageSchema;
 use crate::layout::{Layout, LayoutError};
 use crate::manifest::{ManifestError, ManifestText};
@@ -12,6 +12,8 @@ use crate::manifest::{ManifestError, ManifestText};
 pub struct ImageOptions {
     /// Whether a compressed copy is what the build leaves.
     pub compress: Compression,
+    /// The bills of materials that the build leaves beside the image.
+    pub sbom: Vec<Bill>,
     /// The partitions: the project's, or those that the operating system calls for.
     pub layout: Layout,
 }
@@ -19,7 +21,8 @@ pub struct ImageOptions {
 impl ImageOptions {
     /// Checks what a manifest says in `[image]`.
     pub(super) fn check(source: &ManifestText, schema: ImageSchema, os: &str) -> Result<Self, ManifestError> {
-        let ImageSchema { compress, partitions, foreign_root } = schema;
+        let ImageSchema { compress, mut sbom, partitions, foreign_root } = schema;
+        sbom.dedup();
         let spans: Vec<_> = partitions.iter().map(Spanned::span).collect();
         let mut layout = Layout { foreign_root, ..Layout::default_for(os) };
         if !partitions.is_empty() {
@@ -34,6 +37,6 @@ impl ImageOptions {
             let span = at_fault.cloned().unwrap_or_default();
             source.error(span, error.to_string(), "this partition").with_help(help)
         })?;
-        Ok(Self { compress, layout })
+        Ok(Self { compress, sbom, layout })
     }
 }

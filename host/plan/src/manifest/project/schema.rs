@@ -9,7 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::options::{BuildOptions, Compression};
+use super::options::{Bill, BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::PartitionSpec;
 use crate::metadata::ConfigValue;
@@ -58,6 +58,7 @@ pub(super) struct TargetSchema {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ImageSchema {
     pub(super) compress: Compression,
+    pub(super) sbom: Vec<Bill>,
     #[serde(rename = "partition")]
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
@@ -68,6 +69,7 @@ pub(super) struct ImageSchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetImage {
     pub(super) compress: Option<Compression>,
+    pub(super) sbom: Option<Vec<Bill>>,
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,

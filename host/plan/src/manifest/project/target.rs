@@ -61,6 +61,7 @@ pub(super) fn variant(
     own.kernel = kernel.or(own.kernel.take());
     if let Some(image) = image {
         replace(&mut schema.image.compress, image.compress);
+        replace(&mut schema.image.sbom, image.sbom);
         replace(&mut schema.image.partitions, image.partition);
         replace(&mut schema.image.foreign_root, image.foreign_root);
     }

@@ -1,6 +1,6 @@
 //! The rows of `pib.toml`.
 
-use super::Effect::{Base, From, Image, Nothing, Refused};
+use super::Effect::{Base, Build, From, Image, Nothing, Refused};
 use super::sample::Sample;
 use super::{Effect, Row};
 
@@ -149,6 +149,9 @@ fn image() -> Vec<Row> {
         ),
         set("pib.toml: image.compress=xz", "image.compress", "\"xz\"", Image),
         set("pib.toml: image.compress=zstd", "image.compress", "\"zstd\"", Image),
+        // Bills stand beside the image: where one is missing, the image is written again.
+        set("pib.toml: image.sbom=spdx", "image.sbom", "[\"spdx\"]", Build),
+        set("pib.toml: image.sbom=cyclonedx", "image.sbom", "[\"cyclonedx\"]", Build),
         set("pib.toml: image.foreign-root", "image.foreign-root", "true", Image),
         of_partition("pib.toml: image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_partition("pib.toml: image.partition.[].mount", "\"/\"", "\"/data\"", Refused("mounted on `/`")),
@@ -228,6 +231,13 @@ fn target() -> Vec<Row> {
             }),
         of_target("pib.toml: target.*.image.compress=xz", "target.kiosk.image.compress", "\"xz\"", Image),
         of_target("pib.toml: target.*.image.compress=zstd", "target.kiosk.image.compress", "\"zstd\"", Image),
+        of_target("pib.toml: target.*.image.sbom=spdx", "target.kiosk.image.sbom", "[\"spdx\"]", Build),
+        of_target(
+            "pib.toml: target.*.image.sbom=cyclonedx",
+            "target.kiosk.image.sbom",
+            "[\"cyclonedx\"]",
+            Build,
+        ),
         of_target("pib.toml: target.*.image.foreign-root", "target.kiosk.image.foreign-root", "true", Image),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
