@@ -113,6 +113,26 @@ impl DiskImage {
         &self.partitions
     }
 
+    /// Returns a file of a partition's FAT file system, with where it lies; none where there is no such file.
+    ///
+    /// # Errors
+    /// When the file system is not FAT or damaged, or the file has more than `most` bytes.
+    pub fn placed_file(
+        &self,
+        partition: &FoundPartition,
+        path: &str,
+        most: u64,
+    ) -> Result<Option<PlacedFile>, ReadingError> {
+        let mut reader = FatReader::open(self.section.part(partition.region))?;
+        let Some(file) = reader.find(path)? else { return Ok(None) };
+        let ranges = reader.ranges(file, most)?;
+        let mut content = Vec::new();
+        reader.copy_entry(file, &mut content, most)?;
+        let offset = partition.region.offset;
+        let ranges = ranges.into_iter().map(|(start, end)| (offset + start, offset + end)).collect();
+        Ok(Some(PlacedFile { content, ranges }))
+    }
+
     /// Opens the file system of a partition.
     ///
     /// # Errors
@@ -131,6 +151,15 @@ impl DiskImage {
             }),
         }
     }
+}
+
+/// A file of a FAT file system, with where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFile {
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Where the content lies, in bytes from the start of the image.
+    pub ranges: Vec<(u64, u64)>,
 }
 
 /// Returns what a region holds.

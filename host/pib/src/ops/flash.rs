@@ -7,9 +7,11 @@ use std::time::Duration;
 use pib_disk::{BlockDevice, BlockMap, Device as _, FlashError, FlashOptions, ImageSource, MAX_BLOCK_MAP};
 use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
+use pib_plan::settings::Settings;
 use serde::Serialize;
 use url::Url;
 
+use super::card_settings::{self, PlacedSettings};
 use super::checked_stream::{CheckedStream, Confirmation};
 use super::devices::{DiskDevice, inspect, size_text};
 use super::download::{self, Download};
@@ -40,6 +42,8 @@ pub struct FlashRequest {
     pub use_map: bool,
     /// Whether a disk may be written that is built into the machine.
     pub fixed: bool,
+    /// What is set on this card alone.
+    pub settings: Settings,
 }
 
 /// An image and a device that was looked at, and that nobody else can use meanwhile.
@@ -48,6 +52,7 @@ pub struct Ready {
     image: Image,
     disk: DiskDevice,
     device: BlockDevice,
+    settings: Option<PlacedSettings>,
 }
 
 /// Where the image comes from.
@@ -72,6 +77,9 @@ pub struct FlashReport {
     pub mapped: u64,
     /// How many bytes were written.
     pub written: u64,
+    /// The names of what was set on this card alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<&'static str>,
     /// Up to which byte an earlier run had written the device.
     pub resumed: Option<u64>,
     /// Whether the device was read back and compared.
@@ -89,11 +97,40 @@ pub struct FlashReport {
 /// Looks at the image and at the device; nothing is written yet.
 ///
 /// # Errors
-/// When there is no such image, or something speaks against writing to the device.
-pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error> {
+/// When there is no such image, it does not take the settings, or something speaks against writing to the device.
+pub async fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error> {
+    let (image, disk, device) = look(session, &request)?;
+    let settings = place(session, &image, &request.settings).await?;
+    Ok(Ready { request, image, disk, device, settings })
+}
+
+/// Finds the place for the settings in the image.
+async fn place(
+    session: &Session,
+    image: &Image,
+    settings: &Settings,
+) -> Result<Option<PlacedSettings>, Error> {
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let Image::File(path) = image else {
+        return Err(Error::usage(
+            "settings cannot be written with an image from an address: their place in it is looked up first",
+            "Fetch the image into a file, and write that.",
+        ));
+    };
+    session.reporter.started("settings", "Looking for the place of the settings");
+    let (path, settings) = (path.clone(), settings.clone());
+    let placed = blocking::run(move |stopped| card_settings::place(&path, &settings, &stopped)).await??;
+    session.reporter.finished("settings", false);
+    Ok(Some(placed))
+}
+
+/// Opens the device for this process alone, if nothing speaks against writing to it.
+fn look(session: &Session, request: &FlashRequest) -> Result<(Image, DiskDevice, BlockDevice), Error> {
     let path = session.cwd.join(&request.device);
     let disk = inspect(session, &path)?;
-    let image = image(session, &request)?;
+    let image = image(session, request)?;
     let refused = |reasons: Vec<String>, help: &str| {
         Err(Error::Refused { device: path.clone(), reasons, help: help.to_owned() })
     };
@@ -121,7 +158,7 @@ pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error>
     if format!("{major}:{minor}") != disk.number || device.size() != disk.size {
         return refused(vec!["it became another device meanwhile".to_owned()], LIST);
     }
-    Ok(Ready { request, image, disk, device })
+    Ok((image, disk, device))
 }
 
 fn image(session: &Session, request: &FlashRequest) -> Result<Image, Error> {
@@ -158,8 +195,10 @@ impl Ready {
             Image::File(path) => session.show(path).display().to_string(),
             Image::Address(url, _) => url.to_string(),
         };
+        let settings = self.settings.as_ref().map(|settings| settings.names.join(", "));
+        let settings = settings.map_or_else(String::new, |names| format!(", with settings for {names},"));
         format!(
-            "The image {image} is to be written to\n  {}\nAll that is on it will be lost.",
+            "The image {image}{settings} is to be written to\n  {}\nAll that is on it will be lost.",
             self.disk.to_text()
         )
     }
@@ -169,7 +208,7 @@ impl Ready {
     /// # Errors
     /// When the image or the device fails, or they are not what they should be.
     pub async fn write(self, session: &Session) -> Result<FlashReport, Error> {
-        let Self { request, image, disk, device } = self;
+        let Self { request, image, disk, device, settings } = self;
         let path = session.cwd.join(&request.device);
         check_unchanged(session, &path, &device, &disk)?;
         let name = match &image {
@@ -177,6 +216,7 @@ impl Ready {
             Image::Address(url, _) => url.path().rsplit('/').next().unwrap_or_default().to_owned(),
         };
         let opened = open(session, &request, image, &device).await?;
+        let names = settings.as_ref().map(|settings| settings.names.clone()).unwrap_or_default();
         let unfinished = Unfinished { session: session.clone(), device: path.clone() };
         let (reporter, options) = (session.reporter.clone(), request.clone());
         let shown = name.clone();
@@ -185,7 +225,8 @@ impl Ready {
             let flashing = FlashOptions {
                 map: map.as_ref(),
                 size,
-                identity,
+                replacement: settings.as_ref().map(|settings| &settings.replacement),
+                identity: settings.as_ref().map_or(identity, |settings| settings.identity(identity)),
                 name: &shown,
                 delta: options.delta,
                 verify: options.verify,
@@ -215,6 +256,7 @@ impl Ready {
             size: flashed.size,
             mapped: flashed.mapped,
             written: flashed.written,
+            settings: names,
             resumed: flashed.resumed,
             verified: flashed.verify_time.is_some(),
             write_seconds: flashed.write_time.as_secs_f64(),
@@ -404,6 +446,9 @@ impl FlashReport {
                 rate(self.write_rate)
             ),
         };
+        if !self.settings.is_empty() {
+            text.push_str(&format!("; with settings for {}", self.settings.join(", ")));
+        }
         if let Some(position) = self.resumed {
             text.push_str(&format!("; the first {} were there from an earlier run", size_text(position)));
         }

@@ -8,6 +8,7 @@ pub mod boot;
 pub mod browse;
 pub mod build;
 pub mod cache;
+pub mod card_settings;
 mod checked_stream;
 pub mod clean;
 pub mod devices;

@@ -16,6 +16,7 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::id::{Digest, NameError, StageName, check_name};
 use crate::variable::Variable;
+pub(crate) use facts::is_hostname;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
