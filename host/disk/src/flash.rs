@@ -84,6 +84,7 @@ pub fn flash(
     }
     confirm()?;
     writer.finish_body(size)?;
+    writer.clear_old_table(size)?;
     let mut write_time = began.elapsed();
     reporter.finished(WRITING, false);
     let resumed = Some(writer.resumed).filter(|position| *position > 0);

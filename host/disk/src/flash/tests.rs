@@ -385,3 +385,21 @@ fn what_is_replaced_is_on_the_device_and_in_what_is_read_back() {
         }
     }
 }
+
+#[test]
+fn the_copy_of_an_old_table_at_the_end_of_a_larger_device_is_cleared() {
+    let (image, map) = image();
+    let device = Fake::new(16 << 20, Fault::None);
+    device.bytes()[(16 << 20) - 512..][..8].copy_from_slice(b"EFI PART");
+    run(&device, plain(&image), &options(Some(&map))).unwrap();
+    assert!(device.bytes()[(16 << 20) - 33 * 512..].iter().all(|byte| *byte == 0));
+    assert!(device.bytes()[(16 << 20) - 34 * 512..(16 << 20) - 33 * 512].iter().all(|byte| *byte == 0xa5));
+    assert!(holds(&device, &image, Some(&map)) && boots(&device));
+    // Where only that is wrong, a delta mends it, and a device that forgets it is not called good.
+    device.bytes()[(16 << 20) - 512..][..8].copy_from_slice(b"EFI PART");
+    let delta = FlashOptions { delta: true, ..options(Some(&map)) };
+    let forgetful = device.with(Fault::Forgets((16 << 20) - 512));
+    assert!(run(&forgetful, plain(&image), &delta).is_err() && !boots(&forgetful));
+    assert!(run(&device, plain(&image), &delta).unwrap().written > 0);
+    assert!(holds(&device, &image, Some(&map)) && boots(&device));
+}
