@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use pib_plan::size::ByteSize;
+use pib_plan::size::rounded;
 use serde::Serialize;
 
 use super::signature::{Signature, signature};
@@ -65,11 +65,7 @@ impl DiskDevice {
 
 /// Returns a size as people say it.
 pub(crate) fn size_text(bytes: u64) -> String {
-    match bytes {
-        0x4000_0000.. => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
-        0x10_0000.. => format!("{} MiB", bytes >> 20),
-        _ => ByteSize(bytes).to_string(),
-    }
+    rounded(bytes)
 }
 
 /// Returns the devices that an image may be written to.

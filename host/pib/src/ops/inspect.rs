@@ -1,5 +1,6 @@
 //! Says what is in an image: its partitions, its boot chain, and the system on it.
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -8,9 +9,9 @@ use pib_disk::{FoundPartition, TableKind};
 use pib_event::ReporterExt as _;
 use pib_plan::board;
 use pib_plan::boot::chain::Chain;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::inspection::{OpenedImage, SystemContent};
+use crate::inspection::{InspectionError, OpenedImage, SystemContent};
 use crate::pipeline::{self, BuildReport};
 use crate::project::{Error, Project, Session, blocking};
 
@@ -29,7 +30,7 @@ pub struct InspectOptions {
 }
 
 /// What is in an image.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
     /// The image's file.
@@ -46,6 +47,9 @@ pub struct Inspection {
     /// The system on it; none where no partition has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemContent>,
+    /// Why the system cannot be read, where one file system is damaged; the rest is told all the same.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub system_error: Option<InspectionError>,
     /// The board that was asked for; none where all boards were tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<String>,
@@ -121,16 +125,32 @@ fn look(
         Some(board) => image.chains(board, foreign_root),
         None => board::BOARDS.iter().flat_map(|board| image.chains(board.name, foreign_root)).collect(),
     };
+    let (system, system_error) = match image.system(false) {
+        Ok(system) => (system, None),
+        Err(error) => (None, Some(error)),
+    };
     Ok(Inspection {
         image: path.to_owned(),
         size: image.disk().size(),
         table: image.disk().table(),
         partitions: image.disk().partitions().to_vec(),
         stages: Vec::new(),
-        system: image.system(false)?,
+        system,
+        system_error,
         board,
         boot,
     })
+}
+
+fn as_text<S: Serializer>(error: &Option<InspectionError>, to: S) -> Result<S::Ok, S::Error> {
+    let Some(error) = error else { return to.serialize_none() };
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    to.serialize_str(&text)
 }
 
 /// Returns the stages by the report that the build left beside the image, if it is of an image of this size.

@@ -12,6 +12,7 @@ use pib_plan::device_test::dialogue::{Ending, MAX_LONG_OUTPUT, MAX_OUTPUT, Reply
 use pib_plan::device_test::junit::{self, Suite};
 use pib_plan::device_test::{self, DeviceTest, TestFailure, TestOutcome};
 use pib_plan::id::Digest;
+use pib_plan::suggest::count;
 use pib_plan::variable::Variable;
 use serde::Serialize;
 
@@ -288,9 +289,15 @@ async fn run(
             tokio::time::timeout(limit, agent.next_boot()).await.map_err(|_| no_system())??;
         }
         let name = if after_reboot { "comes up a second time" } else { "comes up" };
+        // Notes are seen where nothing moves, too.
+        session.reporter.note(format!(
+            "The system answers after {:.0} s; waiting until all of it is up",
+            since.elapsed().as_secs_f64()
+        ));
         session.reporter.detail(STEP, "waiting until the system is up");
         let up = is_up(&mut agent, name, limit).await?;
         report.tests.push(up);
+        session.reporter.note(format!("Running {}", count(tests.clone().count(), "test")));
         for planned in tests {
             session.reporter.detail(STEP, format!("{}: {}", planned.stage, planned.test.name));
             let outcome = run_one(session, &mut agent, planned).await?;
