@@ -25,6 +25,7 @@ pub mod newer_packages;
 pub mod plan;
 pub mod publish;
 pub mod push;
+pub mod report_page;
 mod repository;
 pub mod run;
 pub mod sbom;

@@ -7,6 +7,7 @@ mod flash;
 mod kills;
 mod main_job;
 mod moved;
+mod report_page;
 mod same;
 mod stage;
 mod whole_lock;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// A system as paths and contents; a content that begins with `->` is a link.
-pub(super) type System = BTreeMap<String, Vec<u8>>;
+pub(crate) type System = BTreeMap<String, Vec<u8>>;
 /// A change of a system.
 type Change = fn(&mut System);
 
@@ -64,7 +64,7 @@ const CONFIG: &str =
     "arm_64bit=1\nkernel=vmlinuz\n[pi3]\nkernel=vmlinuz\n[all]\ninitramfs initrd.img\ninclude more.txt\n";
 
 /// Returns a system that starts on the 3, the 4, the compute modules and the 400.
-pub(super) fn good() -> System {
+pub(crate) fn good() -> System {
     let tree = 0xd00d_feed_u32.to_be_bytes().to_vec();
     let mut system = System::new();
     let mut put = |path: &str, content: &[u8]| drop(system.insert(path.to_owned(), content.to_vec()));
@@ -126,7 +126,7 @@ fn tar(system: &System) -> Vec<u8> {
 }
 
 /// Writes an image of a system.
-pub(super) fn image(world: &World, name: &str, system: &System) -> PathBuf {
+pub(crate) fn image(world: &World, name: &str, system: &System) -> PathBuf {
     let mut layout = Layout::default_for("debian");
     layout.partitions[0].size = PartitionSize::Fixed(ByteSize(40 << 20));
     layout.partitions[1].free = Some(ByteSize(24 << 20));

@@ -13,7 +13,7 @@ mod git;
 mod hidden;
 mod hooks;
 mod hostile;
-mod inspect;
+pub(crate) mod inspect;
 mod links;
 mod locks;
 mod output;
