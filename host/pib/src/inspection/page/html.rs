@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use pib_plan::suggest::count;
+
 /// Returns a text as HTML shows it, in an element or in an attribute in double quotes. What would not be seen, or would turn
 /// round what is beside it, is shown as a sign.
 pub(super) fn escape(text: &str) -> String {
@@ -28,7 +30,8 @@ fn is_unseen(c: char) -> bool {
 
 /// Returns a number of bytes as people say it.
 pub(super) fn size(bytes: u64) -> String {
-    pib_plan::size::rounded(bytes)
+    // The unit stays on the line of its number.
+    pib_plan::size::rounded(bytes).replace(' ', "\u{a0}")
 }
 
 /// Returns a part of a whole in hundredths of a percent, of at most the whole.
@@ -84,8 +87,8 @@ pub(super) fn list(items: impl IntoIterator<Item = String>) -> String {
 pub(super) fn treemap(label: &str, groups: &[(String, Vec<(String, u64)>)]) -> String {
     const WIDTH: u64 = 100_000;
     const HEIGHT: u64 = 40_000;
-    /// Fields and columns that are lower or narrower are left out.
-    const LEAST: u64 = 40;
+    /// Things whose field would be lower share one.
+    const LEAST: u64 = 500;
     let sum =
         |items: &[(String, u64)]| items.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
     let whole = groups.iter().fold(0_u64, |all, (_, items)| all.saturating_add(sum(items)));
@@ -99,19 +102,27 @@ pub(super) fn treemap(label: &str, groups: &[(String, Vec<(String, u64)>)]) -> S
         let width = share(all, whole) * WIDTH / 10_000;
         let mut top = 0;
         let _ = writeln!(text, "<g class=\"c{}\">", number % COLOURS);
-        for (name, bytes) in items {
-            let height = share(*bytes, all) * HEIGHT / 10_000;
-            if height < LEAST || width < LEAST {
-                continue;
-            }
+        let mut small = (0_u64, 0_usize);
+        let mut field = |top: u64, height: u64, name: &str, bytes: u64| {
             let _ = writeln!(
                 text,
                 "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\"><title>{}: {} ({})</title></rect>",
                 escape(group),
                 escape(name),
-                size(*bytes)
+                size(bytes)
             );
+        };
+        for (name, bytes) in items {
+            let height = share(*bytes, all) * HEIGHT / 10_000;
+            if height < LEAST {
+                small = (small.0.saturating_add(*bytes), small.1 + 1);
+                continue;
+            }
+            field(top, height, name, *bytes);
             top += height;
+        }
+        if small.1 > 0 {
+            field(top, HEIGHT.saturating_sub(top), &count(small.1, "smaller package"), small.0);
         }
         text.push_str("</g>\n");
         left += width;
@@ -133,7 +144,7 @@ h1{font-size:1.6rem;overflow-wrap:anywhere}h2{font-size:1.2rem;margin-top:2rem;b
 code,.num{font-family:ui-monospace,monospace;font-size:.9em;overflow-wrap:anywhere}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;margin:.5rem 0}caption{text-align:left;font-weight:600}
 th,td{text-align:left;padding:.25rem .6rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-td{overflow-wrap:anywhere;min-width:5rem}
+td{overflow-wrap:anywhere}
 .bar{display:block;width:100%;min-width:5rem;height:.8rem;margin-top:.3rem;background:var(--soft);fill:var(--bar)}
 .map{display:block;width:100%;height:18rem;background:var(--soft)}.map rect{stroke:var(--paper);stroke-width:1px;vector-effect:non-scaling-stroke}
 .c0{fill:#2f6fab}.c1{fill:#b8642a}.c2{fill:#3f8f5b}.c3{fill:#8b5aa8}.c4{fill:#a8464f}.c5{fill:#4b8a94}.c6{fill:#8a7a2d}.c7{fill:#6b7280}
