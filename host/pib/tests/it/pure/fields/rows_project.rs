@@ -57,7 +57,8 @@ fn of_target_partition(field: &'static str, old: &'static str, new: &'static str
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let all = [project(), stages(), image(), base(), target(), target_stages(), target_base()];
+    let all =
+        [project(), stages(), image(), base(), target(), target_bills(), target_stages(), target_base()];
     all.into_iter().flatten().collect()
 }
 
@@ -209,6 +210,18 @@ fn base() -> Vec<Row> {
     ]
 }
 
+fn target_bills() -> Vec<Row> {
+    vec![
+        of_target("pib.toml: target.*.image.sbom=spdx", "target.kiosk.image.sbom", "[\"spdx\"]", Build),
+        of_target(
+            "pib.toml: target.*.image.sbom=cyclonedx",
+            "target.kiosk.image.sbom",
+            "[\"cyclonedx\"]",
+            Build,
+        ),
+    ]
+}
+
 fn target() -> Vec<Row> {
     let mut rows = vec![
         of_target("pib.toml: target.*.os", "target.kiosk.os", "\"raspios\"", Refused("raspios")),
@@ -231,13 +244,6 @@ fn target() -> Vec<Row> {
             }),
         of_target("pib.toml: target.*.image.compress=xz", "target.kiosk.image.compress", "\"xz\"", Image),
         of_target("pib.toml: target.*.image.compress=zstd", "target.kiosk.image.compress", "\"zstd\"", Image),
-        of_target("pib.toml: target.*.image.sbom=spdx", "target.kiosk.image.sbom", "[\"spdx\"]", Build),
-        of_target(
-            "pib.toml: target.*.image.sbom=cyclonedx",
-            "target.kiosk.image.sbom",
-            "[\"cyclonedx\"]",
-            Build,
-        ),
         of_target("pib.toml: target.*.image.foreign-root", "target.kiosk.image.foreign-root", "true", Image),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
