@@ -10,6 +10,7 @@
 //! | `summary` | what is remembered of an image for the next page |
 //! | `changes` | what differs between two of them |
 //! | `licence` | the licences of a package, by its file `copyright` |
+//! | `watch` | who waits for an image to be read |
 //! | `error` | why an image could not be looked into |
 
 mod bill;
@@ -21,6 +22,7 @@ mod opened;
 mod page;
 mod summary;
 mod system;
+mod watch;
 
 pub use bill::{BillFormat, BillOfMaterials, BillSubject};
 pub use changes::{Change, Changes, PackageChange, changes};
@@ -29,3 +31,4 @@ pub use opened::{OpenedImage, as_card, unpacked};
 pub use page::{ReportPage, StepTime};
 pub use summary::{ImageSummary, ListChange, Summaries};
 pub use system::{PackageContent, SpecialFile, SystemContent};
+pub use watch::Watch;

@@ -2,8 +2,6 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pib_disk::{DiskImage, FoundFilesystem, Replacement};
 use pib_event::ReporterExt as _;
@@ -11,7 +9,7 @@ use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::settings::{FILE_NAME, Key, MAX_FILE, STAGE, SettingError, Settings};
 use pib_plan::size::ByteSize;
 
-use crate::inspection::{InspectionError, unpacked};
+use crate::inspection::{InspectionError, Watch, unpacked};
 use crate::project::{Error, Session};
 
 /// Returns the settings of files, and those that are given one by one, which come last.
@@ -104,15 +102,11 @@ impl PlacedSettings {
 ///
 /// # Errors
 /// When the image cannot be read, none of its stages reads settings, or they do not fit.
-pub(super) fn place(
-    path: &Path,
-    settings: &Settings,
-    stopped: &Arc<AtomicBool>,
-) -> Result<PlacedSettings, Error> {
+pub(super) fn place(path: &Path, settings: &Settings, watch: &Watch) -> Result<PlacedSettings, Error> {
     let file =
         pib_file::open(path).map_err(|source| InspectionError::Open { path: path.to_owned(), source })?;
     let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
-    let image = DiskImage::open(unpacked(file, path, stopped)?).map_err(reading)?;
+    let image = DiskImage::open(unpacked(file, path, watch)?).map_err(reading)?;
     let boot = image.partitions().iter().filter(|found| found.filesystem == FoundFilesystem::Vfat);
     let mut boot = boot.peekable();
     if boot.peek().is_none() {

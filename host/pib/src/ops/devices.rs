@@ -23,6 +23,7 @@ const SECTOR: u64 = 512;
 #[serde(rename_all = "kebab-case")]
 pub struct DiskDevice {
     /// Its path.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub device: PathBuf,
     /// Its size in bytes; 0 where there is no card in a reader.
     pub size: u64,

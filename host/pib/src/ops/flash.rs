@@ -15,10 +15,12 @@ use super::card_settings::{self, PlacedSettings};
 use super::checked_stream::{CheckedStream, Confirmation};
 use super::devices::{DiskDevice, inspect, size_text};
 use super::download::{self, Download};
-use crate::inspection::InspectionError;
+use crate::inspection::{InspectionError, Watch};
 use crate::pipeline;
 use crate::project::{Error, Project, Session, blocking};
 
+/// The id of the step in events in which the place of settings is looked up.
+const SETTINGS: &str = "settings";
 /// How much time may be lost by an interruption.
 const SYNC_EVERY: Duration = Duration::from_secs(3);
 /// How long a program may take to have the system read the new partition table.
@@ -68,6 +70,7 @@ pub struct FlashReport {
     /// The image.
     pub image: String,
     /// The device.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub device: PathBuf,
     /// The device's model, where it tells.
     pub model: Option<String>,
@@ -119,10 +122,13 @@ async fn place(
             "Fetch the image into a file, and write that.",
         ));
     };
-    session.reporter.started("settings", "Looking for the place of the settings");
-    let (path, settings) = (path.clone(), settings.clone());
-    let placed = blocking::run(move |stopped| card_settings::place(&path, &settings, &stopped)).await??;
-    session.reporter.finished("settings", false);
+    session.reporter.started(SETTINGS, "Looking for the place of the settings");
+    let (path, settings, reporter) = (path.clone(), settings.clone(), session.reporter.clone());
+    let placed = blocking::run(move |stopped| {
+        card_settings::place(&path, &settings, &Watch::new(stopped, reporter, SETTINGS))
+    });
+    let placed = placed.await??;
+    session.reporter.finished(SETTINGS, false);
     Ok(Some(placed))
 }
 

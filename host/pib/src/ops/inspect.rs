@@ -2,8 +2,6 @@
 
 use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pib_disk::{FoundPartition, TableKind};
 use pib_event::ReporterExt as _;
@@ -11,7 +9,7 @@ use pib_plan::board;
 use pib_plan::boot::chain::Chain;
 use serde::{Serialize, Serializer};
 
-use crate::inspection::{InspectionError, OpenedImage, SystemContent};
+use crate::inspection::{InspectionError, OpenedImage, SystemContent, Watch};
 use crate::pipeline::{self, BuildReport};
 use crate::project::{Error, Project, Session, blocking};
 
@@ -34,6 +32,7 @@ pub struct InspectOptions {
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
     /// The image's file.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub image: PathBuf,
     /// Its size in bytes, unpacked.
     pub size: u64,
@@ -71,8 +70,10 @@ impl Inspection {
 pub async fn inspect(session: &Session, options: &InspectOptions) -> Result<Inspection, Error> {
     let Subject { path, board, foreign_root } = Subject::of(session, options)?;
     session.reporter.started(STEP, "Looking into the image");
-    let shown = path.clone();
-    let inspection = blocking::run(move |stopped| look(&path, board, foreign_root, stopped)).await??;
+    let (shown, reporter) = (path.clone(), session.reporter.clone());
+    let looked =
+        blocking::run(move |stopped| look(&path, board, foreign_root, Watch::new(stopped, reporter, STEP)));
+    let inspection = looked.await??;
     session.reporter.finished(STEP, false);
     Ok(Inspection { stages: stages_of(&shown, inspection.size), ..inspection })
 }
@@ -114,13 +115,8 @@ pub(super) fn existing(project: &Project) -> Result<PathBuf, Error> {
     ))
 }
 
-fn look(
-    path: &Path,
-    board: Option<String>,
-    foreign_root: bool,
-    stopped: Arc<AtomicBool>,
-) -> Result<Inspection, Error> {
-    let image = OpenedImage::open(path, stopped)?;
+fn look(path: &Path, board: Option<String>, foreign_root: bool, watch: Watch) -> Result<Inspection, Error> {
+    let image = OpenedImage::open(path, watch)?;
     let boot = match &board {
         Some(board) => image.chains(board, foreign_root),
         None => board::BOARDS.iter().flat_map(|board| image.chains(board.name, foreign_root)).collect(),

@@ -44,3 +44,4 @@ pub mod why;
 pub use crate::engine::Streams;
 pub use crate::pipeline::{NoCache, StageOptions};
 pub use crate::project::{Error, LockMode, Placed, Session};
+pub use startup::remove_boot_folders;

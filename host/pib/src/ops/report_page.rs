@@ -11,7 +11,7 @@ use pib_plan::boot::chain::Chain;
 
 use super::build::{BuildOutcome, build};
 use super::diff::no_system;
-use crate::inspection::{ImageSummary, OpenedImage, ReportPage, StepTime, Summaries, SystemContent};
+use crate::inspection::{ImageSummary, OpenedImage, ReportPage, StepTime, Summaries, SystemContent, Watch};
 use crate::pipeline::{self, BuildReport, StageOptions, StagePackages};
 use crate::project::{Error, Project, Session, blocking, files};
 
@@ -57,9 +57,9 @@ async fn write(
     let foreign_root = project.manifest.image.layout.foreign_root;
     let rendered = pipeline::decide_only(session, project, options).await?;
     let stages = StagePackages::of(&rendered);
-    let path = report.image.clone();
+    let (path, reporter) = (report.image.clone(), session.reporter.clone());
     let looked = blocking::run(move |stopped| -> Result<Look, Error> {
-        let image = OpenedImage::open(&path, stopped)?;
+        let image = OpenedImage::open(&path, Watch::new(stopped, reporter, STEP))?;
         let system = image.system(false)?.ok_or_else(|| no_system(&path))?;
         Ok(Look { chains: image.chains(&board, foreign_root), system, image })
     });

@@ -78,6 +78,7 @@ pub struct TestReport {
     pub target: Option<String>,
     /// The image; none where it could not be found.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub image: Option<PathBuf>,
     /// How long it took from the start of QEMU until a shell answered, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,9 +90,11 @@ pub struct TestReport {
     pub error: Option<Failure>,
     /// The console of the system, where something failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub console: Option<PathBuf>,
     /// Its journal, where something failed and it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub journal: Option<PathBuf>,
     #[serde(skip)]
     cause: Option<Error>,
@@ -221,7 +224,7 @@ async fn one(session: &Session, options: &TestOptions, report: &mut TestReport) 
         machine: BootBoard::Virt,
         agent: true,
     };
-    let startup = startup::prepare(request).await?;
+    let startup = startup::prepare(session, STEP, request).await?;
     let (port, mut machine) = start(&startup)?;
     let outcome = {
         let run = run(session, options, &subject, port, &mut *report);

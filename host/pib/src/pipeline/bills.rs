@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 use pib_debian::InstalledPackage;
 use pib_plan::id::Digest;
@@ -10,7 +9,7 @@ use pib_plan::manifest::project::Bill;
 
 use super::{Rendered, StagePackages};
 use crate::inspection::{
-    BillFormat, BillOfMaterials, BillSubject, InspectionError, OpenedImage, SystemContent,
+    BillFormat, BillOfMaterials, BillSubject, InspectionError, OpenedImage, SystemContent, Watch,
 };
 use crate::project::Error;
 
@@ -28,7 +27,7 @@ pub(super) fn extension(bill: Bill) -> &'static str {
 /// When the image cannot be read, or has no system.
 pub(super) fn system(image: &File, path: &Path) -> Result<SystemContent, Error> {
     let file = image.try_clone().map_err(|source| InspectionError::Open { path: path.to_owned(), source })?;
-    let system = OpenedImage::of(file, path, Arc::default())?.system(false)?;
+    let system = OpenedImage::of(file, path, Watch::default())?.system(false)?;
     system.ok_or_else(|| {
         Error::usage(
             "[image] asks for a bill of materials, and no partition of the image has a system that pib can read",

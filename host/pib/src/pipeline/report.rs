@@ -33,6 +33,7 @@ const BLOCK_MAP: &str = ".img.bmap";
 #[serde(rename_all = "kebab-case")]
 pub struct BuildReport {
     /// The file that the build leaves.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub image: PathBuf,
     /// Its digest.
     pub digest: Digest,

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
-use pib::inspection::{ListChange, OpenedImage, ReportPage, StepTime};
+use pib::inspection::{ListChange, OpenedImage, ReportPage, StepTime, Watch};
 use pib_plan::id::Digest;
 
 use crate::pure::inspect::{good, image};
@@ -24,7 +23,7 @@ fn page(world: &World) -> PathBuf {
     assert_ne!(evil, status);
     system.insert("var/lib/dpkg/status".to_owned(), evil.into_bytes());
     let path = image(world, "report.img", &system);
-    let opened = OpenedImage::open(&path, Arc::default()).unwrap();
+    let opened = OpenedImage::open(&path, Watch::default()).unwrap();
     let system = opened.system(false).unwrap().unwrap();
     let chains = opened.chains("rpi4", false);
     let step = |title: &str, seconds| StepTime {

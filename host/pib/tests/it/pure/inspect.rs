@@ -381,3 +381,30 @@ fn a_bill_of_materials_names_packages_and_does_not_change() {
     assert_eq!(cyclone["dependencies"][2]["dependsOn"], serde_json::json!(["SPDXRef-deb-libc6-arm64"]));
     assert_eq!(cyclone["components"][1]["licenses"][0]["license"]["id"], "BSD-3-Clause");
 }
+
+#[test]
+fn a_damaged_root_hides_nothing_else_and_its_file_is_named() {
+    use std::os::unix::fs::FileExt as _;
+    let world = World::new();
+    let path = image(&world, "damaged.img", &good());
+    let root = pib_disk::DiskImage::open(std::fs::File::open(&path).unwrap()).unwrap().partitions()[1].region;
+    // All after the first blocks, which have the superblock and what leads to the inodes: no inode makes sense.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&vec![0xff; 2 << 20], root.offset + (16 << 10)).unwrap();
+    let (code, found) = inspect(&world, &path, "rpi4");
+    assert_eq!((code, found["partitions"].as_array().unwrap().len()), (Some(7), 2), "{found:#}");
+    assert!(!found["boot"].as_array().unwrap().is_empty() && found["system"].is_null());
+    let says = found["system-error"].as_str().unwrap();
+    assert!(says.contains("/etc/os-release") && says.contains("damaged"), "{says}");
+}
+
+#[test]
+fn a_path_that_is_not_text_is_shown_in_json_all_the_same() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    let path = image(&world, "good.img", &good());
+    let odd = path.with_file_name(std::ffi::OsStr::from_bytes(b"a\xff.img"));
+    std::fs::rename(&path, &odd).unwrap();
+    let (code, found) = inspect(&world, &odd, "rpi4");
+    assert!(code == Some(0) && found["image"].as_str().unwrap().ends_with("a\u{fffd}.img"), "{found:#}");
+}
