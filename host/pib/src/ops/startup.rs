@@ -62,30 +62,40 @@ static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 pub fn remove_boot_folders() {
     let folders = std::mem::take(&mut *FOLDERS.lock().unwrap_or_else(PoisonError::into_inner));
     for folder in folders {
-        _ = std::fs::remove_dir_all(folder);
+        // Another thread may be removing it, too, and either may find that something is gone already.
+        _ = (0..10).any(|_| {
+            _ = std::fs::remove_dir_all(&folder);
+            !folder.exists()
+        });
     }
 }
 
 /// A folder for what is taken out of an image. It is gone when this is dropped.
-pub(super) struct BootFolder(tempfile::TempDir);
+pub(super) struct BootFolder {
+    path: PathBuf,
+    folder: Option<tempfile::TempDir>,
+}
 
 impl BootFolder {
     fn new() -> Result<Self, Error> {
         let fail = |error| Error::io("make a temporary folder", "", error);
         let folder = tempfile::Builder::new().prefix("pib-boot-").tempdir().map_err(fail)?;
-        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(folder.path().to_owned());
-        Ok(Self(folder))
+        let path = folder.path().to_owned();
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Ok(Self { path, folder: Some(folder) })
     }
 
     /// Returns its path.
     pub(super) fn path(&self) -> &Path {
-        self.0.path()
+        &self.path
     }
 }
 
 impl Drop for BootFolder {
     fn drop(&mut self) {
-        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| folder != self.0.path());
+        // It is in the list until it is gone: the program may end at once meanwhile.
+        drop(self.folder.take());
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| *folder != self.path);
     }
 }
 
