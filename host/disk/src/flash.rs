@@ -9,6 +9,7 @@ mod error;
 mod marker;
 mod options;
 mod pieces;
+mod replacement;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -23,13 +24,14 @@ use pib_event::{Reporter, ReporterExt as _};
 
 pub use error::FlashError;
 pub use options::FlashOptions;
+pub use replacement::Replacement;
 pub use source::ImageSource;
 
 use crate::device::{Buffer, Device};
 use options::CHUNK;
 use pib_plan::layout::SECTOR;
 use pieces::{Bounds, Chunk, Pipe, read};
-use verify::verify;
+use verify::{Original, verify};
 use write::Writer;
 
 /// How many pieces of the image may wait.
@@ -82,6 +84,7 @@ pub fn flash(
     }
     confirm()?;
     writer.finish_body(size)?;
+    writer.clear_old_table(size)?;
     let mut write_time = began.elapsed();
     reporter.finished(WRITING, false);
     let resumed = Some(writer.resumed).filter(|position| *position > 0);
@@ -92,7 +95,8 @@ pub fn flash(
     let mut verify_time = None;
     if options.verify {
         let since = Instant::now();
-        verify_body(device, &source, &writer, stopped, reporter)?;
+        let image = Original { source: &source, replacement: options.replacement };
+        verify_body(device, image, &writer, stopped, reporter)?;
         verify_time = Some(since.elapsed());
     }
     let since = Instant::now();
@@ -130,7 +134,8 @@ fn write_body(
         _ = send_buffer.send(Buffer::new(CHUNK));
     }
     let map = options.map.filter(|map| map.block_size.is_multiple_of(device.block()));
-    let bounds = Bounds { device: device.size(), block: device.block(), stopped };
+    let replacement = options.replacement;
+    let bounds = Bounds { device: device.size(), block: device.block(), replacement, stopped };
     let mut progress = Progress::new(WRITING, total, reporter);
     std::thread::scope(|scope| {
         let reading = std::thread::Builder::new().name("image".to_owned()).spawn_scoped(scope, move || {
@@ -172,7 +177,7 @@ fn take_all(
 
 fn verify_body(
     device: &dyn Device,
-    source: &ImageSource,
+    image: Original<'_>,
     writer: &Writer<'_>,
     stopped: &AtomicBool,
     reporter: &dyn Reporter,
@@ -185,7 +190,7 @@ fn verify_body(
         if stopped.load(Ordering::Relaxed) {
             return Err(FlashError::Stopped);
         }
-        verify(device, source, expected, &mut theirs, &mut ours)?;
+        verify(device, image, expected, &mut theirs, &mut ours)?;
         progress.moved(expected.length as u64);
     }
     Ok(())

@@ -58,12 +58,12 @@ pub use compress::compress;
 pub use device::{BlockDevice, Device};
 pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
-pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, flash};
+pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, Replacement, flash};
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_empty, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};
 pub use read::STEP;
 pub use reading::{
-    DiskImage, FileKind, FilesReader, FoundFilesystem, FoundPartition, Handle, Metadata, ReadingError,
-    TableKind, Visit, walk,
+    DiskImage, FileKind, FilesReader, FoundFilesystem, FoundPartition, Handle, Metadata, PlacedFile,
+    ReadingError, TableKind, Visit, walk,
 };

@@ -96,6 +96,8 @@ impl DiskImage {
                 })
                 .collect::<Result<_, ReadingError>>()?,
         };
+        let mut partitions: Vec<FoundPartition> = partitions;
+        note_overlaps(&mut partitions);
         Ok(Self { section, table, partitions })
     }
 
@@ -112,6 +114,26 @@ impl DiskImage {
     /// Returns the partitions, in the order of the table.
     pub fn partitions(&self) -> &[FoundPartition] {
         &self.partitions
+    }
+
+    /// Returns a file of a partition's FAT file system, with where it lies; none where there is no such file.
+    ///
+    /// # Errors
+    /// When the file system is not FAT or damaged, or the file has more than `most` bytes.
+    pub fn placed_file(
+        &self,
+        partition: &FoundPartition,
+        path: &str,
+        most: u64,
+    ) -> Result<Option<PlacedFile>, ReadingError> {
+        let mut reader = FatReader::open(self.section.part(partition.region))?;
+        let Some(file) = reader.find(path)? else { return Ok(None) };
+        let ranges = reader.ranges(file, most)?;
+        let mut content = Vec::new();
+        reader.copy_entry(file, &mut content, most)?;
+        let offset = partition.region.offset;
+        let ranges = ranges.into_iter().map(|(start, end)| (offset + start, offset + end)).collect();
+        Ok(Some(PlacedFile { content, ranges }))
     }
 
     /// Opens the file system of a partition.
@@ -132,6 +154,36 @@ impl DiskImage {
             }),
         }
     }
+}
+
+/// Notes of each partition which others have some of its bytes.
+fn note_overlaps(partitions: &mut [FoundPartition]) {
+    let regions: Vec<(u32, Region)> = partitions.iter().map(|found| (found.number, found.region)).collect();
+    let end = |region: &Region| region.offset.saturating_add(region.size);
+    for partition in partitions {
+        let own = partition.region;
+        let others = regions.iter().filter(|(number, other)| {
+            *number != partition.number && own.offset < end(other) && other.offset < end(&own)
+        });
+        let numbers: Vec<String> = others.map(|(number, _)| number.to_string()).collect();
+        if numbers.is_empty() {
+            continue;
+        }
+        let overlap = format!("it overlaps partition {}", numbers.join(", "));
+        partition.fault = Some(match partition.fault.take() {
+            Some(fault) => format!("{overlap}; {fault}"),
+            None => overlap,
+        });
+    }
+}
+
+/// A file of a FAT file system, with where it lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedFile {
+    /// Its content.
+    pub content: Vec<u8>,
+    /// Where the content lies, in bytes from the start of the image.
+    pub ranges: Vec<(u64, u64)>,
 }
 
 /// Returns what a region holds.
@@ -172,4 +224,28 @@ fn found(image: &Section, number: u32, region: Region) -> Result<FoundPartition,
         _ => {}
     }
     Ok(partition)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_that_overlap_name_each_other() {
+        let mut image = tempfile::tempfile().unwrap();
+        let mut sector = [0; 512];
+        for (number, first, count) in [(0_usize, 8_u32, 8_u32), (1, 15, 8), (2, 32, 8)] {
+            let at = 446 + 16 * number;
+            sector[at + 4] = 0x83;
+            sector[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
+            sector[at + 12..at + 16].copy_from_slice(&count.to_le_bytes());
+        }
+        sector[510..].copy_from_slice(&[0x55, 0xaa]);
+        std::io::Write::write_all(&mut image, &sector).unwrap();
+        image.set_len(64 << 10).unwrap();
+        let found = DiskImage::open(image).unwrap();
+        let faults: Vec<Option<&str>> =
+            found.partitions().iter().map(|found| found.fault.as_deref()).collect();
+        assert_eq!(faults, [Some("it overlaps partition 2"), Some("it overlaps partition 1"), None]);
+    }
 }

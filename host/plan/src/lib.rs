@@ -36,6 +36,7 @@
 //! | [`mounts`] | compares what an image says of its partitions with those that it has |
 //! | [`assemble`] | ordered stages to Dockerfile, context and keys |
 //! | [`layout`] | which partitions an image has, and where |
+//! | [`settings`] | what differs between the cards of one image |
 //! | [`secret`] | where secrets come from, and what a build calls them |
 //! | [`suggest`] | "did you mean" |
 
@@ -70,6 +71,7 @@ pub mod recording;
 pub mod relay;
 pub mod resolve;
 pub mod secret;
+pub mod settings;
 pub mod size;
 pub mod snapshot;
 pub mod stage_change;

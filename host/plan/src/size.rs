@@ -14,6 +14,18 @@ pub struct ByteSize(pub u64);
 #[error("`{0}` is not a number with a unit such as B, KiB, MiB or GiB")]
 pub struct SizeError(pub String);
 
+/// Returns a number of bytes as people say it, rounded down to a tenth: `812 B`, `4.2 MiB`.
+pub fn rounded(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let step = ((u64::BITS - 1 - bytes.leading_zeros()) / 10).min(4);
+    // One digit after the point, in whole numbers: bytes are many, and a float would not hold them.
+    let tenths = (u128::from(bytes) * 10) >> (10 * step);
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[step as usize - 1])
+}
+
 /// Units are binary whichever way they are spelt: images are laid out in powers of two.
 const UNITS: [(&str, u32); 4] = [("k", 10), ("m", 20), ("g", 30), ("t", 40)];
 
@@ -79,5 +91,11 @@ mod tests {
         }
         assert_eq!(ByteSize(512 << 20).to_string(), "512MiB");
         assert_eq!(ByteSize(1000).to_string(), "1000B");
+    }
+
+    #[test]
+    fn rounded_sizes_read_well() {
+        let sizes = [0, 1023, 1024, 1_048_575, 5_242_880, 3 << 30, u64::MAX].map(rounded);
+        assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1023.9 KiB", "5.0 MiB", "3.0 GiB", "16777215.9 TiB"]);
     }
 }

@@ -29,10 +29,35 @@ pub(crate) fn demo() -> Outcome {
     let again = Instant::now();
     build()?;
     eprintln!("Nothing changed: the second build took {:.2} s.", again.elapsed().as_secs_f64());
+    flash(&pib, &project, &image)?;
     test_in_qemu(&pib, &project)?;
     eprintln!("The whole demo took {} s. The image: {}", since.elapsed().as_secs(), image.display());
     eprintln!("Log in to the device with: ssh -i {} root@router", project.join("keys/demo").display());
     Ok(())
+}
+
+/// Writes the image to a card: a loop device, where this user may make one.
+fn flash(pib: &Path, project: &Path, image: &Path) -> Outcome {
+    let failed = |error: std::io::Error| format!("could not make a card: {error}");
+    let card = root().join("target/demo/card");
+    let size = fs::metadata(image).map_err(failed)?.len();
+    fs::File::create(&card).and_then(|file| file.set_len(size + (64 << 20))).map_err(failed)?;
+    let made = command("losetup", &["--find", "--show", &card.to_string_lossy()]).output();
+    let device = match made {
+        Ok(made) if made.status.success() => String::from_utf8_lossy(&made.stdout).trim().to_owned(),
+        _ => {
+            eprintln!(
+                "The image was not written to a card: loop devices need root, and a kernel that has them."
+            );
+            return fs::remove_file(&card).map_err(failed);
+        }
+    };
+    let mut flash = command(&pib.to_string_lossy(), &["flash", &device, "--yes"]);
+    let written = show(flash.current_dir(project).env("PIB_CACHE_DIR", cache()));
+    let detached = capture(&mut command("losetup", &["--detach", &device]));
+    fs::remove_file(&card).map_err(failed)?;
+    written?;
+    detached.map(drop)
 }
 
 /// Has pib run the tests of the example's stages in the booted image.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use pib_plan::id::Digest;
 
+use super::replacement::Replacement;
 use crate::bmap::BlockMap;
 
 /// How much is written at once, in bytes.
@@ -20,7 +21,9 @@ pub struct FlashOptions<'a> {
     pub map: Option<&'a BlockMap>,
     /// The size of the image in bytes, where that is known before it is read.
     pub size: Option<u64>,
-    /// The digest that stands for the image and the map: what was written of another one does not count.
+    /// What the device gets in the place of some of the image's bytes.
+    pub replacement: Option<&'a Replacement>,
+    /// The digest that stands for the image, the map and the replacement: what was written of another one does not count.
     pub identity: Digest,
     /// The image's name, for a person who looks at an incomplete card.
     pub name: &'a str,

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::FlashError;
 use super::options::{BLOCK, CHUNK, HEAD};
+use super::replacement::Replacement;
 use super::source::ImageSource;
 use crate::bmap::{BlockMap, Summing};
 use crate::device::Buffer;
@@ -41,6 +42,8 @@ pub(super) struct Bounds<'a> {
     pub(super) device: u64,
     /// What the device writes at once, in bytes.
     pub(super) block: u64,
+    /// What the device gets in the place of some of the image's bytes.
+    pub(super) replacement: Option<&'a Replacement>,
     /// Raised when nobody wants the image any more.
     pub(super) stopped: &'a AtomicBool,
 }
@@ -73,10 +76,11 @@ pub(super) fn read(
     if known.is_some_and(|size| size.next_multiple_of(bounds.block) > bounds.device) {
         return Err(FlashError::TooLarge { image: known, device: bounds.device });
     }
-    let mut input = Input { source, at: 0 };
+    let mut input = Input { source, at: 0, replaced: 0 };
     let Some(map) = map else {
         let end = known.unwrap_or(u64::MAX);
-        return send_range(&mut input, (0, end), bounds, pipe, &mut None);
+        let size = send_range(&mut input, (0, end), bounds, pipe, &mut None)?;
+        return input.check_replaced(bounds).map(|()| size);
     };
     let size_of = |found| FlashError::MapSize { mapped: map.image_size, found };
     if let ImageSource::Plain(_, size) = input.source
@@ -97,6 +101,7 @@ pub(super) fn read(
             return Err(FlashError::Checksum { start, end });
         }
     }
+    input.check_replaced(bounds)?;
     let fail = |source| FlashError::Image { offset: map.image_size, source };
     match input.size_up_to(map.image_size).map_err(fail)? {
         found if found == map.image_size => Ok(found),
@@ -128,6 +133,9 @@ fn send_range(
         if let Some(summing) = summing {
             summing.update(&bytes[..read]);
         }
+        if let Some(replacement) = bounds.replacement {
+            input.replaced += replacement.apply(&mut bytes[..read], at).ok_or(FlashError::Changed)?;
+        }
         let length = read.next_multiple_of(bounds.block as usize);
         buffer.head_mut(length)[read..].fill(0);
         if at + length as u64 > bounds.device {
@@ -151,9 +159,18 @@ struct Input<'a> {
     source: &'a mut ImageSource,
     /// How much of a stream has been read.
     at: u64,
+    /// How many bytes were replaced by others.
+    replaced: u64,
 }
 
 impl Input<'_> {
+    /// Checks that all was replaced that was to be: the image may be another one now.
+    fn check_replaced(&self, bounds: Bounds<'_>) -> Result<(), FlashError> {
+        let wanted = bounds.replacement.map_or(0, Replacement::size);
+        let is_whole = self.replaced == wanted || bounds.stopped.load(Ordering::Relaxed);
+        if is_whole { Ok(()) } else { Err(FlashError::Changed) }
+    }
+
     /// Fills the buffer with what is at `offset`, which lies after all that was read; returns how much there was.
     fn fill(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let stream = match self.source {

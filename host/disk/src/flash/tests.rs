@@ -139,6 +139,7 @@ fn options(map: Option<&BlockMap>) -> FlashOptions<'_> {
     FlashOptions {
         map,
         size: None,
+        replacement: None,
         identity,
         name: "a.img",
         delta: false,
@@ -337,4 +338,68 @@ fn nothing_is_written_beyond_a_device_that_is_too_small() {
     let source = ImageSource::of_stream(io::Cursor::new(cut[..cut.len() / 2].to_vec())).unwrap();
     assert!(matches!(run(&device, source, &options(None)), Err(FlashError::Image { .. })));
     assert!(!boots(&device));
+}
+
+#[test]
+fn what_is_replaced_is_on_the_device_and_in_what_is_read_back() {
+    let (image, map) = image();
+    // Over the end of the head, and over the end of a piece.
+    let ranges = [((1 << 20) - 100, (1 << 20) + 100), ((4 << 20) - 7, (4 << 20) + 8)];
+    let cut = |bytes: &[u8]| -> Vec<u8> {
+        ranges.iter().flat_map(|(start, end)| bytes[*start as usize..*end as usize].to_vec()).collect()
+    };
+    let old = cut(&image);
+    let replacement = Replacement::new(&ranges, &old, &vec![0x5a; old.len()]).unwrap();
+    let mut wanted = image.clone();
+    for (start, end) in ranges {
+        wanted[start as usize..end as usize].fill(0x5a);
+    }
+    for map in [None, Some(&map)] {
+        for source in [plain, stream] {
+            let device = Fake::new(16 << 20, Fault::None);
+            let options = FlashOptions { replacement: Some(&replacement), ..options(map) };
+            run(&device, source(&image), &options).unwrap();
+            assert!(holds(&device, &wanted, map) && boots(&device));
+            let delta = FlashOptions { delta: true, ..options };
+            assert_eq!(run(&device, source(&image), &delta).unwrap().written, 0);
+            // The image that is flashed without it differs from what the device has.
+            assert!(
+                run(&device, source(&image), &FlashOptions { replacement: None, ..delta }).unwrap().written
+                    > 0
+            );
+            assert!(holds(&device, &image, map));
+        }
+    }
+    let failing = Fake::new(16 << 20, Fault::Forgets(4 << 20));
+    let options = FlashOptions { replacement: Some(&replacement), ..options(None) };
+    assert!(
+        matches!(run(&failing, plain(&image), &options), Err(FlashError::Differs { offset, .. }) if offset == 4 << 20)
+    );
+    // Another image than the one that was looked at, and one that ends before.
+    for other in [&wanted[..], &image[..2 << 20]] {
+        for source in [plain, stream] {
+            let device = Fake::new(16 << 20, Fault::None);
+            assert!(
+                matches!(run(&device, source(other), &options), Err(FlashError::Changed)) && !boots(&device)
+            );
+        }
+    }
+}
+
+#[test]
+fn the_copy_of_an_old_table_at_the_end_of_a_larger_device_is_cleared() {
+    let (image, map) = image();
+    let device = Fake::new(16 << 20, Fault::None);
+    device.bytes()[(16 << 20) - 512..][..8].copy_from_slice(b"EFI PART");
+    run(&device, plain(&image), &options(Some(&map))).unwrap();
+    assert!(device.bytes()[(16 << 20) - 33 * 512..].iter().all(|byte| *byte == 0));
+    assert!(device.bytes()[(16 << 20) - 34 * 512..(16 << 20) - 33 * 512].iter().all(|byte| *byte == 0xa5));
+    assert!(holds(&device, &image, Some(&map)) && boots(&device));
+    // Where only that is wrong, a delta mends it, and a device that forgets it is not called good.
+    device.bytes()[(16 << 20) - 512..][..8].copy_from_slice(b"EFI PART");
+    let delta = FlashOptions { delta: true, ..options(Some(&map)) };
+    let forgetful = device.with(Fault::Forgets((16 << 20) - 512));
+    assert!(run(&forgetful, plain(&image), &delta).is_err() && !boots(&forgetful));
+    assert!(run(&device, plain(&image), &delta).unwrap().written > 0);
+    assert!(holds(&device, &image, Some(&map)) && boots(&device));
 }

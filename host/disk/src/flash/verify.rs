@@ -5,8 +5,16 @@ use std::os::unix::fs::FileExt as _;
 use super::error::FlashError;
 use super::options::BLOCK;
 use super::pieces::{BlockDigest, digests};
+use super::replacement::Replacement;
 use super::source::ImageSource;
 use crate::device::{Buffer, Device};
+
+/// The image, with what a device gets in the place of some of its bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Original<'a> {
+    pub(super) source: &'a ImageSource,
+    pub(super) replacement: Option<&'a Replacement>,
+}
 
 /// A run of bytes that the device must hold.
 pub(super) struct Expected {
@@ -38,14 +46,14 @@ pub(super) fn read_back(device: &dyn Device, bytes: &mut [u8], offset: u64) -> R
 /// When the device or the image cannot be read, or they differ.
 pub(super) fn verify(
     device: &dyn Device,
-    source: &ImageSource,
+    image: Original<'_>,
     expected: &Expected,
     theirs: &mut Buffer,
     ours: &mut Buffer,
 ) -> Result<(), FlashError> {
     let theirs = theirs.head_mut(expected.length);
     read_back(device, theirs, expected.offset)?;
-    let ImageSource::Plain(file, size) = source else {
+    let ImageSource::Plain(file, size) = image.source else {
         let found = digests(theirs);
         let first = found.iter().zip(&expected.digests).position(|(found, wanted)| found != wanted);
         return first.map_or(Ok(()), |block| {
@@ -58,6 +66,11 @@ pub(super) fn verify(
     let fail = |source| FlashError::Image { offset: expected.offset, source };
     file.read_exact_at(&mut ours[..there], expected.offset).map_err(fail)?;
     ours[there..].fill(0);
+    if let Some(replacement) = image.replacement
+        && replacement.apply(&mut ours[..there], expected.offset).is_none()
+    {
+        return Err(FlashError::Changed);
+    }
     compare(ours, theirs, expected.offset)
 }
 

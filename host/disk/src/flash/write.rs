@@ -12,6 +12,11 @@ use crate::device::{Buffer, Device};
 /// How many equal bytes between two that differ are written again rather than left: one write is quicker than two.
 const GAP: usize = 64 << 10;
 
+/// What the header of a GPT begins with (UEFI Specification 2.10, section 5.3.2).
+const GPT_SIGNATURE: &[u8] = b"EFI PART";
+/// How many sectors the copy of a GPT has at the end of a disk: the header, and entries of 16 KiB.
+const BACKUP_SECTORS: u64 = 33;
+
 /// A device that is being written.
 pub(super) struct Writer<'a> {
     device: &'a dyn Device,
@@ -171,6 +176,30 @@ impl<'a> Writer<'a> {
             }
             None => Ok(()),
         }
+    }
+
+    /// Clears the copy of a GPT that an earlier, larger image left at the end of the device: programs would mend the new
+    /// table by it.
+    pub(super) fn clear_old_table(&mut self, image_end: u64) -> Result<(), FlashError> {
+        let (sector, end) = (self.device.block(), self.device.size());
+        let image_end = image_end.next_multiple_of(sector);
+        let Some(last) = end.checked_sub(sector).filter(|last| *last >= image_end.max(HEAD)) else {
+            return Ok(());
+        };
+        let start = end.saturating_sub(BACKUP_SECTORS * sector).max(image_end).max(HEAD);
+        let length = usize::try_from(end - start).unwrap_or(0);
+        let mut held = Buffer::new(length);
+        read_back(self.device, held.head_mut(length), start)?;
+        if !held.head(length)[(last - start) as usize..].starts_with(GPT_SIGNATURE) {
+            return Ok(());
+        }
+        self.mark_first(image_end)?;
+        held.head_mut(length).fill(0);
+        self.write(held.head(length), start)?;
+        self.sync(start)?;
+        let mut found = Buffer::new(length);
+        read_back(self.device, found.head_mut(length), start)?;
+        super::verify::compare(held.head(length), found.head(length), start)
     }
 
     /// Returns whether the device holds the head already, and nothing else was to be written.

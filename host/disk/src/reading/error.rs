@@ -34,6 +34,15 @@ pub enum ReadingError {
         /// What is used.
         feature: String,
     },
+    /// Something is wrong with a file in it.
+    #[error("could not read `{path}` in it")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: Box<Self>,
+    },
     /// There is no such file.
     #[error("there is no `{path}`")]
     NotFound {
@@ -51,4 +60,15 @@ pub enum ReadingError {
     /// What was read could not be passed on.
     #[error("could not write what was read")]
     Write(#[source] io::Error),
+}
+
+impl ReadingError {
+    /// Says which file in the image it is about, where that is not said yet.
+    #[must_use]
+    pub fn of_file(self, path: &str) -> Self {
+        match self {
+            Self::File { .. } | Self::NotFound { .. } | Self::Write(_) => self,
+            error => Self::File { path: path.to_owned(), source: Box::new(error) },
+        }
+    }
 }

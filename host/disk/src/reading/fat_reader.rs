@@ -215,6 +215,35 @@ impl FatReader {
         Ok(done)
     }
 
+    /// Returns where a file's content lies, in bytes of the section: runs of clusters that follow each other are one range.
+    ///
+    /// # Errors
+    /// When it is a folder, has more than `most` bytes, or its clusters lead around or end before it does.
+    pub(crate) fn ranges(&mut self, file: Handle, most: u64) -> Result<Vec<(u64, u64)>, ReadingError> {
+        let Known { is_folder, first, size, .. } = self.known(file)?;
+        if is_folder {
+            return Err(damaged("a folder is read as a file"));
+        }
+        if size > most {
+            return Err(ReadingError::TooLarge { size, most });
+        }
+        let mut ranges: Vec<(u64, u64)> = Vec::new();
+        let (mut next, mut done) = ((first != 0).then_some(first), 0);
+        while done < size {
+            let cluster = next.ok_or_else(|| damaged(format!("a file of {size} bytes ends after {done}")))?;
+            self.check(cluster)?;
+            let start = self.data + (cluster - 2) * self.cluster;
+            let end = start + self.cluster.min(size - done);
+            match ranges.last_mut() {
+                Some((_, last)) if *last == start => *last = end,
+                _ => ranges.push((start, end)),
+            }
+            done += end - start;
+            next = self.next(cluster)?;
+        }
+        Ok(ranges)
+    }
+
     fn folder_bytes(&mut self, folder: &Known) -> Result<Vec<u8>, ReadingError> {
         if let Some((at, size)) = folder.fixed {
             return self.section.bytes(at, size.min(MAX_FOLDER));

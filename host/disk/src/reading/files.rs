@@ -198,10 +198,10 @@ pub fn walk<E: From<ReadingError>>(files: &mut dyn FilesReader, visit: &mut Visi
         if count > MAX_WALK || open.len() > MAX_DEPTH {
             return Err(damaged(format!("it has more folders or files than a system, at `{path}`")).into());
         }
-        let metadata = files.metadata(entry)?;
+        let metadata = files.metadata(entry).map_err(|error| error.of_file(&path))?;
         visit(files, &path, entry, &metadata)?;
         if metadata.kind == FileKind::Folder {
-            let names = sorted(files, entry)?;
+            let names = sorted(files, entry).map_err(|error| error.of_file(&path))?;
             open.push((path, names));
         }
     }

@@ -34,6 +34,7 @@ pub struct BuiltHook {
     /// The stage.
     pub stage: String,
     /// The component's file.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,

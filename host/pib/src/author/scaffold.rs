@@ -38,6 +38,7 @@ pub enum HookLanguage {
 #[serde(rename_all = "kebab-case")]
 pub struct NewStage {
     /// Its folder, as the command line named it.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub path: PathBuf,
     /// Its name.
     pub name: String,

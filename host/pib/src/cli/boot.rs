@@ -26,7 +26,7 @@ pub(super) struct Boot {
     #[arg(long)]
     graphic: bool,
     /// The machine's memory, e.g. 512MiB; 1GiB otherwise
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
     memory: Option<ByteSize>,
     /// The card's size, e.g. 32GiB; that of the image otherwise
     #[arg(long, value_name = "SIZE")]
@@ -58,4 +58,12 @@ pub(super) async fn run(session: &Session, args: Boot) -> Result<(), Error> {
     };
     let _terminal = KeptTerminal::new();
     boot::boot(&args.target.session(session), &options).await
+}
+
+/// Reads a size of memory. A number alone would be bytes, which nobody means.
+fn memory(text: &str) -> Result<ByteSize, String> {
+    if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!("it has no unit; write {text}MiB or {text}GiB"));
+    }
+    text.parse().map_err(|error: pib_plan::size::SizeError| error.to_string())
 }

@@ -1,9 +1,13 @@
 //! `pib build`
 
+use std::path::PathBuf;
+
 use clap::Args;
+use pib_event::ReporterExt as _;
 
 use super::output::print_as;
 use super::stages::StageArgs;
+use crate::ops::report_page;
 use crate::ops::targets::{Outcomes, Which};
 use crate::ops::{self, Error, NoCache, Session, StageOptions};
 
@@ -25,6 +29,9 @@ pub(super) struct Build {
     /// Build all targets of the project
     #[arg(long)]
     all: bool,
+    /// Write a page of HTML that shows what is in the image, to FILE or beside the image
+    #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["until", "check", "all", "target"])]
+    report: Option<Option<PathBuf>>,
     #[command(flatten)]
     stages: StageArgs,
 }
@@ -59,6 +66,11 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         let outcomes = ops::targets::build(session, &options, &which).await?;
         print_as(json, &outcomes, Outcomes::to_text)?;
         return outcomes.into_result();
+    }
+    if let Some(file) = args.report {
+        let (built, page) = report_page::build_with_report(session, &options, file.as_deref()).await?;
+        session.reporter.note(format!("The report is {}", session.show(&page).display()));
+        return print_as(json, &built, ops::build::BuildOutcome::to_text);
     }
     let built = ops::build::build(session, &options).await?;
     print_as(json, &built, ops::build::BuildOutcome::to_text)

@@ -7,6 +7,7 @@ use pib_plan::id::Digest;
 
 use super::options::TargetArg;
 use super::output::{Question, confirmed, print, print_as};
+use crate::ops::card_settings;
 use crate::ops::devices::{self, DiskDevice};
 use crate::ops::flash::{self, FlashReport, FlashRequest};
 use crate::ops::{Error, Session};
@@ -42,6 +43,12 @@ pub(super) struct Flash {
     /// The digest that the image's file must have; an address needs it
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<Digest>,
+    /// Set something on this card alone: KEY=VALUE, KEY=@FILE, or KEY=- for standard input; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// A file with such settings, a line `KEY = VALUE` for each; may be repeated
+    #[arg(long, value_name = "FILE")]
+    settings: Vec<PathBuf>,
     #[command(flatten)]
     target: TargetArg,
 }
@@ -65,8 +72,9 @@ pub(super) async fn run(session: &Session, json: bool, args: Flash) -> Result<()
         verify: !args.no_verify,
         use_map: !args.no_bmap,
         fixed: args.fixed,
+        settings: card_settings::read(session, &args.settings, &args.set)?,
     };
-    let ready = flash::prepare(session, request)?;
+    let ready = flash::prepare(session, request).await?;
     if !args.yes {
         let question = Question {
             about: &ready.to_text(session),

@@ -27,6 +27,9 @@ pub(super) async fn run(session: &Session, json: bool, args: Inspect) -> Result<
     let options = InspectOptions { image: args.image, board: args.board };
     let inspection = inspect::inspect(session, &options).await?;
     print_as(json, &inspection, Inspection::to_text)?;
+    if let Some(error) = inspection.system_error {
+        return Err(error.into());
+    }
     match (&inspection.board, inspection.has_faults()) {
         (Some(board), true) => {
             Err(Error::Unbootable { image: inspection.image.clone(), board: board.clone() })

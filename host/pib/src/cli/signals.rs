@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::ops::Error;
+use crate::ops::{Error, remove_boot_folders};
 
 /// The exit code of a program that was interrupted.
 const INTERRUPTED: i32 = 130;
@@ -54,6 +54,7 @@ pub(super) fn first(deaf: impl FnOnce() + Send + 'static) -> Result<impl Future<
                     Ok(_) => next().await,
                 },
             }
+            remove_boot_folders();
             std::process::exit(INTERRUPTED);
         });
     };

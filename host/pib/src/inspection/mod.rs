@@ -6,8 +6,11 @@
 //! | `bill` | writes its bill of materials |
 //! | `boot_files` | reads what the boot chain's check asks for |
 //! | `system` | what the system in it consists of |
+//! | `page` | writes all of it as a page of HTML |
+//! | `summary` | what is remembered of an image for the next page |
 //! | `changes` | what differs between two of them |
 //! | `licence` | the licences of a package, by its file `copyright` |
+//! | `watch` | who waits for an image to be read |
 //! | `error` | why an image could not be looked into |
 
 mod bill;
@@ -16,10 +19,16 @@ mod changes;
 mod error;
 mod licence;
 mod opened;
+mod page;
+mod summary;
 mod system;
+mod watch;
 
 pub use bill::{BillFormat, BillOfMaterials, BillSubject};
 pub use changes::{Change, Changes, PackageChange, changes};
 pub use error::InspectionError;
 pub use opened::{OpenedImage, as_card, unpacked};
+pub use page::{ReportPage, StepTime};
+pub use summary::{ImageSummary, ListChange, Summaries};
 pub use system::{PackageContent, SpecialFile, SystemContent};
+pub use watch::Watch;

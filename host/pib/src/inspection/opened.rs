@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use pib_debian::decompress::{self, Format};
 use pib_disk::{DiskImage, FilesReader, FoundFilesystem, FoundPartition, ReadingError};
@@ -13,39 +12,42 @@ use pib_plan::boot::model;
 
 use super::boot_files::BootFiles;
 use super::error::InspectionError;
+use super::watch::Watch;
 
 /// The most that a compressed image may have when it is unpacked: the largest SD cards have 2 TB.
 const MAX_UNPACKED: u64 = 2 << 40;
+/// How much room is left to others in the folder for temporary files, and after how many bytes that is looked at.
+const LEAST_ROOM: u64 = 256 << 20;
+const CHECKED: u64 = 64 << 20;
 
 /// An image that is open for reading.
 #[derive(Debug)]
 pub struct OpenedImage {
     path: PathBuf,
     disk: DiskImage,
-    /// Raised when nobody waits for what is read any more.
-    stopped: Arc<AtomicBool>,
+    /// Who waits for what is read.
+    watch: Watch,
 }
 
 impl OpenedImage {
     /// Opens an image, also one that is compressed with gzip, xz or zstd: that is unpacked into a temporary file first.
     ///
     /// # Errors
-    /// When there is no such file, it cannot be unpacked, its partition table is damaged, or `stopped` is raised
-    /// meanwhile.
-    pub fn open(path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
+    /// When there is no such file, it cannot be unpacked, its partition table is damaged, or nobody waits any more.
+    pub fn open(path: &Path, watch: Watch) -> Result<Self, InspectionError> {
         let fail = |source| InspectionError::Open { path: path.to_owned(), source };
         let file = pib_file::open(path).map_err(fail)?;
-        Self::of(file, path, stopped)
+        Self::of(file, path, watch)
     }
 
     /// Takes an image that is open already; `path` is what to call it.
     ///
     /// # Errors
     /// When it cannot be unpacked, or its partition table is damaged.
-    pub fn of(file: File, path: &Path, stopped: Arc<AtomicBool>) -> Result<Self, InspectionError> {
-        let file = unpacked(file, path, &stopped)?;
+    pub fn of(file: File, path: &Path, watch: Watch) -> Result<Self, InspectionError> {
+        let file = unpacked(file, path, &watch)?;
         let reading = |source| InspectionError::Reading { path: path.to_owned(), source };
-        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)?, stopped })
+        Ok(Self { path: path.to_owned(), disk: DiskImage::open(file).map_err(reading)?, watch })
     }
 
     /// Returns the file's path.
@@ -60,7 +62,7 @@ impl OpenedImage {
 
     /// Returns what is raised when nobody waits any more.
     pub(super) fn stopped(&self) -> &AtomicBool {
-        &self.stopped
+        self.watch.stopped()
     }
 
     /// Returns the error for something in it that could not be read.
@@ -79,7 +81,7 @@ impl OpenedImage {
             }
             let mut files = self.files(partition)?;
             for path in ["/etc/os-release", "/etc/fstab", "/usr/lib/os-release"] {
-                if files.find(path).map_err(|error| self.fail(error))?.is_some() {
+                if files.find(path).map_err(|error| self.fail(error.of_file(path)))?.is_some() {
                     return Ok(Some(partition));
                 }
             }
@@ -102,8 +104,8 @@ impl OpenedImage {
 /// Returns an image as it is on a card: the file itself, or a temporary one where it is compressed.
 ///
 /// # Errors
-/// When it cannot be read or unpacked, or `stopped` is raised.
-pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<File, InspectionError> {
+/// When it cannot be read or unpacked, there is no room for it, or nobody waits any more.
+pub fn unpacked(mut file: File, path: &Path, watch: &Watch) -> Result<File, InspectionError> {
     let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
     let mut start = Vec::new();
     file.rewind().and_then(|()| (&file).take(8).read_to_end(&mut start)).map_err(unpack)?;
@@ -112,9 +114,14 @@ pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<Fil
     if format == Format::Plain {
         return Ok(file);
     }
+    // The clone has the same position: how much of the compressed file was read tells how far the work is.
+    let mut position = file.try_clone().map_err(unpack)?;
+    let mut progress = watch.progress(file.metadata().map_err(unpack)?.len());
     let mut decoder = decompress::decoder(format, BufReader::with_capacity(1 << 20, file)).map_err(unpack)?;
     let to = tempfile::tempfile().map_err(unpack)?;
-    copy_sparse(&mut *decoder, &to, path, stopped)?;
+    copy_sparse(&mut *decoder, &to, path, watch, &mut |_| {
+        progress.moved(position.stream_position().unwrap_or(0));
+    })?;
     Ok(to)
 }
 
@@ -122,17 +129,18 @@ pub fn unpacked(mut file: File, path: &Path, stopped: &AtomicBool) -> Result<Fil
 /// no others.
 ///
 /// # Errors
-/// When it cannot be read or written, is larger than the card, or `stopped` is raised.
+/// When it cannot be read or written, is larger than the card, there is no room for it, or nobody waits any more.
 pub fn as_card(
     mut file: &File,
     path: &Path,
     size: Option<u64>,
-    stopped: &AtomicBool,
+    watch: &Watch,
 ) -> Result<File, InspectionError> {
     let unpack = |source| InspectionError::Unpack { path: path.to_owned(), source };
     file.rewind().map_err(unpack)?;
     let to = tempfile::tempfile().map_err(unpack)?;
-    copy_sparse(&mut file, &to, path, stopped)?;
+    let mut progress = watch.progress(file.metadata().map_err(unpack)?.len());
+    copy_sparse(&mut file, &to, path, watch, &mut |done| progress.moved(done))?;
     let least = to.metadata().map_err(unpack)?.len();
     let card = size.unwrap_or_else(|| least.next_power_of_two());
     if card > MAX_UNPACKED {
@@ -145,16 +153,27 @@ pub fn as_card(
     Ok(to)
 }
 
+/// Fails before a disk is full: others need some of it.
+fn check_room(file: &File) -> std::io::Result<()> {
+    let disk = rustix::fs::fstatvfs(file)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) >= LEAST_ROOM {
+        return Ok(());
+    }
+    let message = "the folder for temporary files has less than 256 MiB left; TMPDIR names another one";
+    Err(std::io::Error::new(std::io::ErrorKind::StorageFull, message))
+}
+
 /// Copies a stream into a file, with holes where there are zeros.
 fn copy_sparse(
     from: &mut dyn std::io::Read,
     mut to: &File,
     path: &Path,
-    stopped: &AtomicBool,
+    watch: &Watch,
+    moved: &mut dyn FnMut(u64),
 ) -> Result<(), InspectionError> {
     let fail = |source| InspectionError::Unpack { path: path.to_owned(), source };
     let mut buffer = vec![0; 1 << 16];
-    let mut size = 0;
+    let (mut size, mut written) = (0, 0);
     loop {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -163,7 +182,7 @@ fn copy_sparse(
                 read => filled += read,
             }
         }
-        if stopped.load(Ordering::Relaxed) {
+        if watch.is_over() {
             return Err(fail(std::io::Error::other("stopped by the user")));
         }
         if filled == 0 {
@@ -176,7 +195,15 @@ fn copy_sparse(
         let bytes = &buffer[..filled];
         match bytes.iter().all(|byte| *byte == 0) {
             true => to.seek_relative(filled as i64).map_err(fail)?,
-            false => to.write_all(bytes).map_err(fail)?,
+            false => {
+                written += filled as u64;
+                if written >= CHECKED {
+                    written = 0;
+                    check_room(to).map_err(fail)?;
+                }
+                to.write_all(bytes).map_err(fail)?;
+            }
         }
+        moved(size);
     }
 }

@@ -150,10 +150,11 @@ impl OpenedImage {
     }
 
     fn text(&self, files: &mut dyn FilesReader, path: &str) -> Result<Option<String>, InspectionError> {
-        if files.find(path).map_err(|error| self.fail(error))?.is_none() {
+        let fail = |error: pib_disk::ReadingError| self.fail(error.of_file(path));
+        if files.find(path).map_err(fail)?.is_none() {
             return Ok(None);
         }
-        let bytes = files.read(path, MAX_TEXT).map_err(|error| self.fail(error))?;
+        let bytes = files.read(path, MAX_TEXT).map_err(fail)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
@@ -187,6 +188,25 @@ impl OpenedImage {
     }
 }
 
+#[cfg(test)]
+impl SystemContent {
+    /// Returns a system of which nothing is known.
+    pub(super) fn empty() -> Self {
+        Self {
+            name: None,
+            id: None,
+            hostname: None,
+            entries: 0,
+            bytes: 0,
+            folders: BTreeMap::new(),
+            packages: Vec::new(),
+            privileged: Vec::new(),
+            services: Vec::new(),
+            files: BTreeMap::new(),
+        }
+    }
+}
+
 /// Returns the size of a package's file. Packages have files below `/bin`, `/lib` and `/sbin`, which lead into `/usr`.
 fn size(found: &BTreeMap<String, FileFacts>, path: &str) -> Option<u64> {
     let facts = found.get(path).or_else(|| found.get(&format!("/usr{path}")))?;
@@ -210,7 +230,8 @@ fn collect(
         let digest = match metadata.kind {
             FileKind::File if digests => {
                 let mut hasher = Hasher { state: Sha256::new(), stopped };
-                left -= files.copy_entry(entry, &mut hasher, MAX_FILE.min(left))?;
+                let most = MAX_FILE.min(left);
+                left -= files.copy_entry(entry, &mut hasher, most).map_err(|error| error.of_file(path))?;
                 Some(Digest::from_bytes(hasher.state.finalize().into()))
             }
             _ => None,

@@ -52,7 +52,7 @@ pub async fn boot(session: &Session, options: &BootOptions) -> Result<(), Error>
     let shown = session.show(&image).display().to_string();
     session.reporter.started(STEP, format!("Taking the kernel out of {shown}"));
     let request = StartupRequest { image, board, machine: options.board, agent: false, card: options.card };
-    let startup = startup::prepare(request).await?;
+    let startup = startup::prepare(session, STEP, request).await?;
     session.reporter.finished(STEP, false);
     let ssh = options.ssh.map(free_port).transpose()?;
     if let Some(port) = ssh {

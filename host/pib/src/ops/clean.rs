@@ -18,8 +18,19 @@ use crate::project::{Error, Held, Project, Session};
 use pib_event::ReporterExt as _;
 
 /// The ends of the names of files that builds leave.
-const LEFT: [&str; 9] =
-    [".img", ".img.xz", ".img.zst", ".sha256", ".bmap", ".json", ".tar", ".img.part", ".stages.json"];
+const LEFT: [&str; 11] = [
+    ".img",
+    ".img.xz",
+    ".img.zst",
+    ".sha256",
+    ".bmap",
+    ".json",
+    ".tar",
+    ".img.part",
+    ".stages.json",
+    ".rpi-imager-manifest",
+    ".report.html",
+];
 /// How all ids of package caches begin.
 const ALL_PACKAGES: &str = "pib.packages.";
 

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use pib_disk::{BlockDevice, Device as _};
-use pib_plan::size::ByteSize;
+use pib_plan::size::rounded;
 use serde::Serialize;
 
 use super::signature::{Signature, signature};
@@ -26,6 +26,7 @@ const SECTOR: u64 = 512;
 #[serde(rename_all = "kebab-case")]
 pub struct DiskDevice {
     /// Its path.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub device: PathBuf,
     /// Its size in bytes; 0 where there is no card in a reader.
     pub size: u64,
@@ -68,11 +69,7 @@ impl DiskDevice {
 
 /// Returns a size as people say it.
 pub(crate) fn size_text(bytes: u64) -> String {
-    match bytes {
-        0x4000_0000.. => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
-        0x10_0000.. => format!("{} MiB", bytes >> 20),
-        _ => ByteSize(bytes).to_string(),
-    }
+    rounded(bytes)
 }
 
 /// Returns the devices that an image may be written to.

@@ -1,13 +1,11 @@
 //! Says what differs between two images.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pib_event::ReporterExt as _;
 use serde::Serialize;
 
-use crate::inspection::{Changes, OpenedImage, SystemContent, changes};
+use crate::inspection::{Changes, OpenedImage, SystemContent, Watch, changes};
 use crate::project::{Error, Session, blocking};
 
 /// The id of the step in events.
@@ -18,8 +16,10 @@ const STEP: &str = "diff";
 #[serde(rename_all = "kebab-case")]
 pub struct ImageDifference {
     /// The first image.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub first: PathBuf,
     /// The second image.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub second: PathBuf,
     /// The sizes of both in bytes, unpacked.
     pub sizes: (u64, u64),
@@ -35,9 +35,11 @@ pub struct ImageDifference {
 pub async fn diff(session: &Session, first: &Path, second: &Path) -> Result<ImageDifference, Error> {
     let (first, second) = (session.cwd.join(first), session.cwd.join(second));
     session.reporter.started(STEP, "Reading both images");
+    let reporter = session.reporter.clone();
     let difference = blocking::run(move |stopped| -> Result<_, Error> {
-        let (one, size) = read(&first, &stopped)?;
-        let (other, other_size) = read(&second, &stopped)?;
+        let watch = Watch::new(stopped, reporter, STEP);
+        let (one, size) = read(&first, &watch)?;
+        let (other, other_size) = read(&second, &watch)?;
         Ok(ImageDifference { sizes: (size, other_size), changes: changes(&one, &other), first, second })
     });
     let difference = difference.await??;
@@ -45,8 +47,8 @@ pub async fn diff(session: &Session, first: &Path, second: &Path) -> Result<Imag
     Ok(difference)
 }
 
-fn read(path: &Path, stopped: &Arc<AtomicBool>) -> Result<(SystemContent, u64), Error> {
-    let image = OpenedImage::open(path, Arc::clone(stopped))?;
+fn read(path: &Path, watch: &Watch) -> Result<(SystemContent, u64), Error> {
+    let image = OpenedImage::open(path, watch.clone())?;
     let system = image.system(true)?.ok_or_else(|| no_system(path))?;
     Ok((system, image.disk().size()))
 }

@@ -28,6 +28,7 @@ pub struct ExportOptions {
 #[serde(rename_all = "kebab-case")]
 pub struct ExportReport {
     /// The file or folder.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub path: PathBuf,
     /// What it has.
     #[serde(flatten)]

@@ -7,16 +7,20 @@ use std::time::Duration;
 use pib_disk::{BlockDevice, BlockMap, Device as _, FlashError, FlashOptions, ImageSource, MAX_BLOCK_MAP};
 use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
+use pib_plan::settings::Settings;
 use serde::Serialize;
 use url::Url;
 
+use super::card_settings::{self, PlacedSettings};
 use super::checked_stream::{CheckedStream, Confirmation};
-use super::devices::{DiskDevice, LIST, claim, inspect, size_text};
+use super::devices::{DiskDevice, claim, inspect, size_text};
 use super::download::{self, Download};
-use crate::inspection::InspectionError;
+use crate::inspection::{InspectionError, Watch};
 use crate::pipeline;
 use crate::project::{Error, Project, Session, blocking};
 
+/// The id of the step in events in which the place of settings is looked up.
+const SETTINGS: &str = "settings";
 /// How much time may be lost by an interruption.
 const SYNC_EVERY: Duration = Duration::from_secs(3);
 /// How long a program may take to have the system read the new partition table.
@@ -39,6 +43,8 @@ pub struct FlashRequest {
     pub use_map: bool,
     /// Whether a disk may be written that is built into the machine.
     pub fixed: bool,
+    /// What is set on this card alone.
+    pub settings: Settings,
 }
 
 /// An image and a device that was looked at, and that nobody else can use meanwhile.
@@ -47,6 +53,7 @@ pub struct Ready {
     image: Image,
     disk: DiskDevice,
     device: BlockDevice,
+    settings: Option<PlacedSettings>,
 }
 
 /// Where the image comes from.
@@ -62,6 +69,7 @@ pub struct FlashReport {
     /// The image.
     pub image: String,
     /// The device.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub device: PathBuf,
     /// The device's model, where it tells.
     pub model: Option<String>,
@@ -71,6 +79,9 @@ pub struct FlashReport {
     pub mapped: u64,
     /// How many bytes were written.
     pub written: u64,
+    /// The names of what was set on this card alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<&'static str>,
     /// Up to which byte an earlier run had written the device.
     pub resumed: Option<u64>,
     /// Whether the device was read back and compared.
@@ -88,13 +99,45 @@ pub struct FlashReport {
 /// Looks at the image and at the device; nothing is written yet.
 ///
 /// # Errors
-/// When there is no such image, or something speaks against writing to the device.
-pub fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error> {
+/// When there is no such image, it does not take the settings, or something speaks against writing to the device.
+pub async fn prepare(session: &Session, request: FlashRequest) -> Result<Ready, Error> {
+    let (image, disk, device) = look(session, &request)?;
+    let settings = place(session, &image, &request.settings).await?;
+    Ok(Ready { request, image, disk, device, settings })
+}
+
+/// Finds the place for the settings in the image.
+async fn place(
+    session: &Session,
+    image: &Image,
+    settings: &Settings,
+) -> Result<Option<PlacedSettings>, Error> {
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let Image::File(path) = image else {
+        return Err(Error::usage(
+            "settings cannot be written with an image from an address: their place in it is looked up first",
+            "Fetch the image into a file, and write that.",
+        ));
+    };
+    session.reporter.started(SETTINGS, "Looking for the place of the settings");
+    let (path, settings, reporter) = (path.clone(), settings.clone(), session.reporter.clone());
+    let placed = blocking::run(move |stopped| {
+        card_settings::place(&path, &settings, &Watch::new(stopped, reporter, SETTINGS))
+    });
+    let placed = placed.await??;
+    session.reporter.finished(SETTINGS, false);
+    Ok(Some(placed))
+}
+
+/// Opens the device for this process alone, if nothing speaks against writing to it.
+fn look(session: &Session, request: &FlashRequest) -> Result<(Image, DiskDevice, BlockDevice), Error> {
     let path = session.cwd.join(&request.device);
     let disk = inspect(session, &path)?;
-    let image = image(session, &request)?;
+    let image = image(session, request)?;
     let device = claim(&path, &disk, request.fixed)?;
-    Ok(Ready { request, image, disk, device })
+    Ok((image, disk, device))
 }
 
 fn image(session: &Session, request: &FlashRequest) -> Result<Image, Error> {
@@ -131,8 +174,10 @@ impl Ready {
             Image::File(path) => session.show(path).display().to_string(),
             Image::Address(url, _) => url.to_string(),
         };
+        let settings = self.settings.as_ref().map(|settings| settings.names.join(", "));
+        let settings = settings.map_or_else(String::new, |names| format!(", with settings for {names},"));
         format!(
-            "The image {image} is to be written to\n  {}\nAll that is on it will be lost.",
+            "The image {image}{settings} is to be written to\n  {}\nAll that is on it will be lost.",
             self.disk.to_text()
         )
     }
@@ -142,7 +187,7 @@ impl Ready {
     /// # Errors
     /// When the image or the device fails, or they are not what they should be.
     pub async fn write(self, session: &Session) -> Result<FlashReport, Error> {
-        let Self { request, image, disk, device } = self;
+        let Self { request, image, disk, device, settings } = self;
         let path = session.cwd.join(&request.device);
         check_unchanged(session, &path, &device, &disk)?;
         let name = match &image {
@@ -150,6 +195,7 @@ impl Ready {
             Image::Address(url, _) => url.path().rsplit('/').next().unwrap_or_default().to_owned(),
         };
         let opened = open(session, &request, image, &device).await?;
+        let names = settings.as_ref().map(|settings| settings.names.clone()).unwrap_or_default();
         let unfinished = Unfinished { session: session.clone(), device: path.clone() };
         let (reporter, options) = (session.reporter.clone(), request.clone());
         let shown = name.clone();
@@ -158,7 +204,8 @@ impl Ready {
             let flashing = FlashOptions {
                 map: map.as_ref(),
                 size,
-                identity,
+                replacement: settings.as_ref().map(|settings| &settings.replacement),
+                identity: settings.as_ref().map_or(identity, |settings| settings.identity(identity)),
                 name: &shown,
                 delta: options.delta,
                 verify: options.verify,
@@ -188,6 +235,7 @@ impl Ready {
             size: flashed.size,
             mapped: flashed.mapped,
             written: flashed.written,
+            settings: names,
             resumed: flashed.resumed,
             verified: flashed.verify_time.is_some(),
             write_seconds: flashed.write_time.as_secs_f64(),
@@ -377,6 +425,9 @@ impl FlashReport {
                 rate(self.write_rate)
             ),
         };
+        if !self.settings.is_empty() {
+            text.push_str(&format!("; with settings for {}", self.settings.join(", ")));
+        }
         if let Some(position) = self.resumed {
             text.push_str(&format!("; the first {} were there from an earlier run", size_text(position)));
         }

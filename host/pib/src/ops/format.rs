@@ -103,6 +103,7 @@ impl ReadyToFormat {
                 size: Some(map.image_size),
                 identity: Digest::of(map.to_xml().as_bytes()),
                 name: NAME,
+                replacement: None,
                 delta: false,
                 verify: true,
                 sync_every: SYNC_EVERY,

@@ -1,16 +1,15 @@
 //! Says what is in an image: its partitions, its boot chain, and the system on it.
 
+use std::error::Error as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pib_disk::{FoundPartition, TableKind};
 use pib_event::ReporterExt as _;
 use pib_plan::board;
 use pib_plan::boot::chain::Chain;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::inspection::{OpenedImage, SystemContent};
+use crate::inspection::{InspectionError, OpenedImage, SystemContent, Watch};
 use crate::pipeline::{self, BuildReport};
 use crate::project::{Error, Project, Session, blocking};
 
@@ -29,10 +28,11 @@ pub struct InspectOptions {
 }
 
 /// What is in an image.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Inspection {
     /// The image's file.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub image: PathBuf,
     /// Its size in bytes, unpacked.
     pub size: u64,
@@ -46,6 +46,9 @@ pub struct Inspection {
     /// The system on it; none where no partition has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemContent>,
+    /// Why the system cannot be read, where one file system is damaged; the rest is told all the same.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub system_error: Option<InspectionError>,
     /// The board that was asked for; none where all boards were tried.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<String>,
@@ -67,8 +70,10 @@ impl Inspection {
 pub async fn inspect(session: &Session, options: &InspectOptions) -> Result<Inspection, Error> {
     let Subject { path, board, foreign_root } = Subject::of(session, options)?;
     session.reporter.started(STEP, "Looking into the image");
-    let shown = path.clone();
-    let inspection = blocking::run(move |stopped| look(&path, board, foreign_root, stopped)).await??;
+    let (shown, reporter) = (path.clone(), session.reporter.clone());
+    let looked =
+        blocking::run(move |stopped| look(&path, board, foreign_root, Watch::new(stopped, reporter, STEP)));
+    let inspection = looked.await??;
     session.reporter.finished(STEP, false);
     Ok(Inspection { stages: stages_of(&shown, inspection.size), ..inspection })
 }
@@ -110,16 +115,15 @@ pub(super) fn existing(project: &Project) -> Result<PathBuf, Error> {
     ))
 }
 
-fn look(
-    path: &Path,
-    board: Option<String>,
-    foreign_root: bool,
-    stopped: Arc<AtomicBool>,
-) -> Result<Inspection, Error> {
-    let image = OpenedImage::open(path, stopped)?;
+fn look(path: &Path, board: Option<String>, foreign_root: bool, watch: Watch) -> Result<Inspection, Error> {
+    let image = OpenedImage::open(path, watch)?;
     let boot = match &board {
         Some(board) => image.chains(board, foreign_root),
         None => board::BOARDS.iter().flat_map(|board| image.chains(board.name, foreign_root)).collect(),
+    };
+    let (system, system_error) = match image.system(false) {
+        Ok(system) => (system, None),
+        Err(error) => (None, Some(error)),
     };
     Ok(Inspection {
         image: path.to_owned(),
@@ -127,10 +131,22 @@ fn look(
         table: image.disk().table(),
         partitions: image.disk().partitions().to_vec(),
         stages: Vec::new(),
-        system: image.system(false)?,
+        system,
+        system_error,
         board,
         boot,
     })
+}
+
+fn as_text<S: Serializer>(error: &Option<InspectionError>, to: S) -> Result<S::Ok, S::Error> {
+    let Some(error) = error else { return to.serialize_none() };
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    to.serialize_str(&text)
 }
 
 /// Returns the stages by the report that the build left beside the image, if it is of an image of this size.

@@ -34,6 +34,7 @@ pub struct NewOptions {
 #[serde(rename_all = "kebab-case")]
 pub struct NewProject {
     /// Its folder, as the command line named it.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub path: PathBuf,
     /// Its board.
     pub board: String,

@@ -60,6 +60,7 @@ pub struct PlannedSummary {
 #[serde(rename_all = "kebab-case")]
 pub struct WrittenContext {
     /// Its folder.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub path: PathBuf,
     /// How many files it has, beside the Dockerfile.
     pub files: usize,

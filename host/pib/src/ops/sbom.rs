@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
 
 use super::diff::no_system;
 use super::inspect::existing;
-use crate::inspection::{BillOfMaterials, BillSubject, OpenedImage};
+use crate::inspection::{BillOfMaterials, BillSubject, OpenedImage, Watch};
 use crate::pipeline::{self, StageOptions, StagePackages};
 use crate::project::{Error, Project, Session, blocking};
 
@@ -45,21 +43,18 @@ pub async fn sbom(session: &Session, options: &SbomOptions) -> Result<String, Er
         }
     };
     session.reporter.started(STEP, "Reading the image");
-    let format = options.format;
-    let text = blocking::run(move |stopped| write(&path, &stages, format, stopped)).await??;
+    let (format, reporter) = (options.format, session.reporter.clone());
+    let text =
+        blocking::run(move |stopped| write(&path, &stages, format, Watch::new(stopped, reporter, STEP)));
+    let text = text.await??;
     session.reporter.finished(STEP, false);
     Ok(text)
 }
 
-fn write(
-    path: &Path,
-    stages: &StagePackages,
-    format: BillFormat,
-    stopped: Arc<AtomicBool>,
-) -> Result<String, Error> {
+fn write(path: &Path, stages: &StagePackages, format: BillFormat, watch: Watch) -> Result<String, Error> {
     let fail = |error| Error::io("read", path, error);
     let digest = Digest::from_bytes(pib_file::sha256(pib_file::open(path).map_err(fail)?).map_err(fail)?);
-    let image = OpenedImage::open(path, stopped)?;
+    let image = OpenedImage::open(path, watch)?;
     let system = image.system(false)?.ok_or_else(|| no_system(path))?;
     let packages: Vec<&pib_debian::InstalledPackage> =
         system.packages.iter().map(|content| &content.package).collect();

@@ -2,9 +2,8 @@
 
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use pib_disk::FilesReader;
 use pib_plan::board;
@@ -12,8 +11,8 @@ use pib_plan::boot::chain::Chain;
 use pib_plan::boot::kernel_image::{HEAD, KernelImage};
 
 use crate::emulator::{self, BootFiles, EmulatorError, Hardware};
-use crate::inspection::{self, OpenedImage};
-use crate::project::{Error, blocking};
+use crate::inspection::{self, OpenedImage, Watch};
+use crate::project::{Error, Session, blocking};
 
 /// The largest kernel, initramfs or device tree that is read.
 const MAX_FILE: u64 = 1 << 30;
@@ -52,9 +51,54 @@ pub(super) struct Startup {
     pub(super) hardware: Hardware,
     pub(super) boot: BootFiles,
     /// The folder with what was taken out; only the user can enter it.
-    pub(super) folder: tempfile::TempDir,
+    pub(super) folder: BootFolder,
     /// The image, unpacked.
     disk: File,
+}
+
+/// The folders of images that are started now.
+static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the folders of images that are started now. A program that is told to end at once does this, since nothing else
+/// tidies up then.
+pub fn remove_boot_folders() {
+    let folders = std::mem::take(&mut *FOLDERS.lock().unwrap_or_else(PoisonError::into_inner));
+    for folder in folders {
+        // Another thread may be removing it, too, and either may find that something is gone already.
+        _ = (0..10).any(|_| {
+            _ = std::fs::remove_dir_all(&folder);
+            !folder.exists()
+        });
+    }
+}
+
+/// A folder for what is taken out of an image. It is gone when this is dropped.
+pub(super) struct BootFolder {
+    path: PathBuf,
+    folder: Option<tempfile::TempDir>,
+}
+
+impl BootFolder {
+    fn new() -> Result<Self, Error> {
+        let fail = |error| Error::io("make a temporary folder", "", error);
+        let folder = tempfile::Builder::new().prefix("pib-boot-").tempdir().map_err(fail)?;
+        let path = folder.path().to_owned();
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).push(path.clone());
+        Ok(Self { path, folder: Some(folder) })
+    }
+
+    /// Returns its path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for BootFolder {
+    fn drop(&mut self) {
+        // It is in the list until it is gone: the program may end at once meanwhile.
+        drop(self.folder.take());
+        FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).retain(|folder| *folder != self.path);
+    }
 }
 
 impl Startup {
@@ -68,15 +112,20 @@ impl Startup {
 ///
 /// # Errors
 /// When the image cannot be read, or has no kernel or initramfs that QEMU could start.
-pub(super) async fn prepare(request: StartupRequest) -> Result<Startup, Error> {
-    blocking::run(move |stopped| take_out(&request, &stopped)).await?
+pub(super) async fn prepare(
+    session: &Session,
+    step: &'static str,
+    request: StartupRequest,
+) -> Result<Startup, Error> {
+    let reporter = session.reporter.clone();
+    blocking::run(move |stopped| take_out(&request, &Watch::new(stopped, reporter, step))).await?
 }
 
-fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Startup, Error> {
+fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
     let path = &request.image;
     let fail = |error| Error::io("read", path, error);
-    let file = inspection::unpacked(pib_file::open(path).map_err(fail)?, path, stopped)?;
-    let image = OpenedImage::of(file.try_clone().map_err(fail)?, path, Arc::clone(stopped))?;
+    let file = inspection::unpacked(pib_file::open(path).map_err(fail)?, path, watch)?;
+    let image = OpenedImage::of(file.try_clone().map_err(fail)?, path, watch.clone())?;
     let none = |reason: &str| EmulatorError::NoKernel { image: path.clone(), reason: reason.to_owned() };
     let source = Source::find(&image, request).ok_or_else(|| {
         none("no partition has a kernel that a board's firmware would find, or a file vmlinuz-*")
@@ -101,8 +150,7 @@ fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Start
     }
     let tree = source.device_tree.filter(|_| hardware == Hardware::RaspberryPi3);
     let tree = tree.map(|name| read(&name)).transpose()?;
-    let folder = tempfile::Builder::new().prefix("pib-boot-").tempdir();
-    let folder = folder.map_err(|error| Error::io("make a temporary folder", "", error))?;
+    let folder = BootFolder::new()?;
     let put = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).map_err(|error| Error::io("write", &path, error)).map(|()| path)
@@ -114,8 +162,8 @@ fn take_out(request: &StartupRequest, stopped: &Arc<AtomicBool>) -> Result<Start
         command_line: source.command_line,
     };
     let disk = match (hardware, request.card) {
-        (Hardware::RaspberryPi3, None) => inspection::as_card(&file, path, None, stopped)?,
-        (_, Some(size)) => inspection::as_card(&file, path, Some(size), stopped)?,
+        (Hardware::RaspberryPi3, None) => inspection::as_card(&file, path, None, watch)?,
+        (_, Some(size)) => inspection::as_card(&file, path, Some(size), watch)?,
         (_, None) => file,
     };
     Ok(Startup { hardware, boot, folder, disk })

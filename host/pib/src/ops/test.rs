@@ -12,6 +12,7 @@ use pib_plan::device_test::dialogue::{Ending, MAX_LONG_OUTPUT, MAX_OUTPUT, Reply
 use pib_plan::device_test::junit::{self, Suite};
 use pib_plan::device_test::{self, DeviceTest, TestFailure, TestOutcome};
 use pib_plan::id::Digest;
+use pib_plan::suggest::count;
 use pib_plan::variable::Variable;
 use serde::Serialize;
 
@@ -79,6 +80,7 @@ pub struct TestReport {
     pub target: Option<String>,
     /// The image; none where it could not be found.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub image: Option<PathBuf>,
     /// How long it took from the start of QEMU until a shell answered, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,9 +92,11 @@ pub struct TestReport {
     pub error: Option<Failure>,
     /// The console of the system, where something failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub console: Option<PathBuf>,
     /// Its journal, where something failed and it could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "crate::project::path_text::lossy_option")]
     pub journal: Option<PathBuf>,
     #[serde(skip)]
     cause: Option<Error>,
@@ -223,7 +227,7 @@ async fn one(session: &Session, options: &TestOptions, report: &mut TestReport) 
         agent: true,
         card: options.card,
     };
-    let startup = startup::prepare(request).await?;
+    let startup = startup::prepare(session, STEP, request).await?;
     let (port, mut machine) = start(&startup)?;
     let outcome = {
         let run = run(session, options, &subject, port, &mut *report);
@@ -291,9 +295,15 @@ async fn run(
             tokio::time::timeout(limit, agent.next_boot()).await.map_err(|_| no_system())??;
         }
         let name = if after_reboot { "comes up a second time" } else { "comes up" };
+        // Notes are seen where nothing moves, too.
+        session.reporter.note(format!(
+            "The system answers after {:.0} s; waiting until all of it is up",
+            since.elapsed().as_secs_f64()
+        ));
         session.reporter.detail(STEP, "waiting until the system is up");
         let up = is_up(&mut agent, name, limit).await?;
         report.tests.push(up);
+        session.reporter.note(format!("Running {}", count(tests.clone().count(), "test")));
         for planned in tests {
             session.reporter.detail(STEP, format!("{}: {}", planned.stage, planned.test.name));
             let outcome = run_one(session, &mut agent, planned).await?;

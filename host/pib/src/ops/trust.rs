@@ -16,6 +16,7 @@ use crate::source::Package;
 #[serde(rename_all = "kebab-case")]
 pub struct Asked {
     /// The project's folder.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub project: PathBuf,
     /// What the project and its targets ask for, each in a few words.
     pub asks_for: Vec<String>,
@@ -95,6 +96,7 @@ impl Asked {
 #[derive(Debug, Clone, Serialize)]
 pub struct Forgotten {
     /// Its folder.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub project: PathBuf,
 }
 

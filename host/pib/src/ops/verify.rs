@@ -22,6 +22,7 @@ const MAX_TOLD: usize = 20;
 #[serde(rename_all = "kebab-case")]
 pub struct Verified {
     /// The image's file.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub image: PathBuf,
     /// Its digest.
     pub digest: Digest,

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 
 use pib_event::{Reporter, ReporterExt as _};
 use pib_plan::boot::chain::Chain;
 
-use crate::inspection::{InspectionError, OpenedImage};
+use crate::inspection::{InspectionError, OpenedImage, Watch};
 
 /// Follows the boot chain in an image that is written and not compressed yet, and warns of what is wrong: the image may
 /// be meant for something else than a board, e.g. for a test in QEMU.
@@ -23,7 +22,7 @@ pub(super) fn check(
     reporter: &dyn Reporter,
 ) -> Result<(), InspectionError> {
     let file = image.try_clone().map_err(|source| InspectionError::Open { path: path.to_owned(), source })?;
-    let chains = OpenedImage::of(file, path, Arc::default())?.chains(board, foreign_root);
+    let chains = OpenedImage::of(file, path, Watch::default())?.chains(board, foreign_root);
     for warning in warnings(&chains) {
         reporter.warn(warning);
     }

@@ -18,6 +18,7 @@
 
 pub(crate) mod base_source;
 mod based;
+mod bills;
 mod boot_check;
 mod build_args;
 mod compare;
@@ -27,6 +28,7 @@ mod config_files;
 pub(crate) mod connection;
 pub(crate) mod edition;
 pub(crate) mod hook_calls;
+mod imager_entry;
 pub(crate) mod job;
 pub(crate) mod labels;
 pub(crate) mod lock_bases;

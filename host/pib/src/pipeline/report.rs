@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use pib_file::Folder;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::Layout;
-use pib_plan::manifest::project::{Compression, ImageOptions};
+use pib_plan::manifest::project::{Bill, Compression, ImageOptions};
 use serde::{Deserialize, Serialize};
 
 use super::based::Based;
+use super::imager_entry::{ENTRY, ImagerEntry};
 use super::job::Built;
 use super::records::Records;
-use super::{NoCache, StageOptions, Statement, boot_check, compress, connection, edition, origin};
+use super::{NoCache, StageOptions, Statement, bills, boot_check, compress, connection, edition, origin};
 use crate::engine::Loss;
+use crate::inspection::SystemContent;
 use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
 use pib_event::ReporterExt as _;
@@ -31,6 +33,7 @@ const BLOCK_MAP: &str = ".img.bmap";
 #[serde(rename_all = "kebab-case")]
 pub struct BuildReport {
     /// The file that the build leaves.
+    #[serde(serialize_with = "crate::project::path_text::lossy")]
     pub image: PathBuf,
     /// Its digest.
     pub digest: Digest,
@@ -68,17 +71,19 @@ impl BuildReport {
 /// When the engine cannot export the root file system, or the image cannot be written; an earlier one stays then.
 pub(crate) async fn report(session: &Session, built: Built) -> Result<BuildReport, Error> {
     let image = Image::of(&built.based, built.engine.abilities().losses);
-    let new = match write_image(session, &built, &image).await {
-        Ok(new) => new,
+    let (new, system) = match write_image(session, &built, &image).await {
+        Ok(written) => written,
         Err(error) => return Err(origin::stage_of(session, &built, error).await),
     };
-    finish(session, &image, &built, new)
+    finish(session, &image, &built, new, system)
 }
 
 /// What is written, and where to.
 struct Image {
     layout: Layout,
     compress: Compression,
+    /// The bills of materials that are asked for.
+    sbom: Vec<Bill>,
     identity: Identity,
     /// What the engine cannot give it.
     losses: Vec<Loss>,
@@ -98,6 +103,7 @@ impl Image {
         Self {
             layout: manifest.image.layout.clone(),
             compress: manifest.image.compress,
+            sbom: manifest.image.sbom.clone(),
             identity: based.identity(),
             key: based.image_key(&losses),
             losses,
@@ -121,9 +127,29 @@ impl Image {
         format!("{}{BLOCK_MAP}", self.stem)
     }
 
+    /// Returns the name of the entry for Raspberry Pi Imager.
+    fn imager_entry(&self) -> String {
+        format!("{}{ENTRY}", self.stem)
+    }
+
+    /// Returns the name of a bill of materials.
+    fn bill(&self, bill: Bill) -> String {
+        format!("{}{}", self.stem, bills::extension(bill))
+    }
+
     /// Returns the report's name.
     fn report(&self) -> String {
         format!("{}.json", self.stem)
+    }
+
+    /// Returns the names of all that is said of the image, none of which may stand beside another one.
+    fn companions(&self) -> Vec<String> {
+        let bills = Bill::ALL.iter().map(|bill| self.bill(*bill));
+        let mut names =
+            vec![checksum_of(&self.name(self.compress)), self.provenance(), self.report(), self.block_map()];
+        names.push(self.imager_entry());
+        names.extend(bills);
+        names
     }
 }
 
@@ -132,7 +158,8 @@ impl Based {
     pub(crate) fn image_key(&self, losses: &[Loss]) -> Digest {
         // Each of them is taken by name: a further one cannot be forgotten here. Mount points are what parts say, and in
         // the key of the last stage.
-        let ImageOptions { compress, layout } = &self.rendered.packages.project().manifest.image;
+        // Bills are beside the image, and not in it.
+        let ImageOptions { compress, layout, sbom: _ } = &self.rendered.packages.project().manifest.image;
         let Identity { hostname, epoch, seed, mount_points: _ } = self.identity();
         let mut hasher = KeyHasher::new(IMAGE_VERSION);
         hasher.field(self.key().as_bytes()).field(seed.as_bytes()).field(&hostname);
@@ -204,6 +231,8 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
         && state(&target, &name) == Some((report.size, report.written))
         && state(&target, &image.provenance()).is_some()
         && state(&target, &image.block_map()).is_some()
+        && state(&target, &image.imager_entry()).is_some()
+        && image.sbom.iter().all(|bill| state(&target, &image.bill(*bill)).is_some())
         && Records::new(session).has_written(&report.image, &report.state());
     same.then_some(BuildReport { up_to_date: true, ..report })
 }
@@ -256,7 +285,11 @@ fn stem_of(image: &Path) -> String {
 }
 
 /// Takes the root file system out of the engine and writes the image.
-async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<NewImage, Error> {
+async fn write_image(
+    session: &Session,
+    built: &Built,
+    image: &Image,
+) -> Result<(NewImage, Option<SystemContent>), Error> {
     const STEP: &str = "image";
     let name = image.name(Compression::None);
     session.reporter.started(STEP, format!("Writing {name}"));
@@ -271,20 +304,29 @@ async fn write_image(session: &Session, built: &Built, image: &Image) -> Result<
         target.output(&name).map_err(|error| Error::io("write", target.path().join(&name), error))?;
     let (reporter, compression) = (session.reporter.clone(), image.compress);
     let board = built.based.rendered.packages.project().manifest.project.board.clone();
-    let image = blocking::read(tree, move |tree| -> Result<NewImage, Error> {
+    let with_system = !image.sbom.is_empty();
+    let written = blocking::read(tree, move |tree| -> Result<_, Error> {
         let new = pib_disk::write_image(tree, &layout, &identity, &output, &*reporter)?;
         boot_check::check(new.file.as_file(), &new.file.path(), &board, layout.foreign_root, &*reporter)?;
-        Ok(NewImage { file: compress::compress(new.file, compression, &*reporter)?, ..new })
+        let system =
+            if with_system { Some(bills::system(new.file.as_file(), &new.file.path())?) } else { None };
+        Ok((NewImage { file: compress::compress(new.file, compression, &*reporter)?, ..new }, system))
     })
     .await?
     .map_err(|error| fault.take().map_or(error, Error::from))?;
     session.reporter.finished(STEP, false);
-    Ok(image)
+    Ok(written)
 }
 
 /// Gives the image its place, with its checksum and its report, and removes one of another form: all of it, or nothing where the build was interrupted
 /// before. Nothing waits here, and so nothing interrupts.
-fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Result<BuildReport, Error> {
+fn finish(
+    session: &Session,
+    image: &Image,
+    built: &Built,
+    new: NewImage,
+    system: Option<SystemContent>,
+) -> Result<BuildReport, Error> {
     let output = new.file.output().clone();
     let (path, target) = (output.path(), output.folder());
     let digest = match image.compress {
@@ -296,10 +338,7 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         output.with_name(&name).remove().map_err(|error| Error::io("remove", target.path().join(name), error))
     };
     // A checksum or a map never stands beside another image than its own.
-    remove(checksum_of(&name))?;
-    remove(image.provenance())?;
-    remove(image.report())?;
-    remove(image.block_map())?;
+    image.companions().into_iter().try_for_each(remove)?;
     let map = new.map.to_xml();
     let info = new.keep()?;
     files::replace_text(target, &image.block_map(), &map)?;
@@ -315,7 +354,6 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
     files::replace_text(target, &image.provenance(), &statement.to_text().map_err(unwritable)?)?;
     let (size, written) =
         state(target, &name).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
-    let stages = built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect();
     let report = BuildReport {
         image: path.clone(),
         digest,
@@ -323,14 +361,42 @@ fn finish(session: &Session, image: &Image, built: &Built, new: NewImage) -> Res
         key: image.key,
         losses: image.losses.clone(),
         recording: built.named,
-        stages,
+        stages: built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect(),
         layout: info,
         written,
         up_to_date: false,
     };
+    describe(image, built, &report, system.as_ref(), target)?;
     let text = serde_json::to_string_pretty(&report).map_err(unwritable)?;
     files::replace_text(target, &image.report(), &format!("{text}\n"))?;
     Records::new(session).add_written(&report.image, &report.state());
     session.reporter.note(format!("Built {name}"));
     Ok(report)
+}
+
+/// Writes what other tools read of the image: the entry for Raspberry Pi Imager, and the bills of materials.
+fn describe(
+    image: &Image,
+    built: &Built,
+    report: &BuildReport,
+    system: Option<&SystemContent>,
+    target: &Folder,
+) -> Result<(), Error> {
+    let entry = ImagerEntry {
+        manifest: &built.based.rendered.packages.project().manifest,
+        stages: &report.stages,
+        epoch: image.identity.epoch,
+        path: &report.image,
+        size: report.size,
+        digest: report.digest,
+        plain: (report.layout.size, report.layout.digest),
+    };
+    files::replace_text(target, &image.imager_entry(), &entry.to_text())?;
+    let Some(system) = system else { return Ok(()) };
+    let subject = bills::subject(&built.based.rendered, system, image.name(image.compress), report.digest);
+    for bill in &image.sbom {
+        let text = bills::text(*bill, system, subject.clone(), &report.image)?;
+        files::replace_text(target, &image.bill(*bill), &text)?;
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@
 //! | `reach`, `consent` | what a project names outside of its folder, and whether the user allows that |
 //! | `contained` | whether what is in a folder of the project stays in the project |
 //! | `user_config` | the user's own config file, and tokens for registries |
+//! | `path_text` | paths in results as JSON |
 //! | `blocking`, `slow` | work in threads, and work that is shown once it takes long |
 
 pub(crate) mod blocking;
@@ -31,6 +32,7 @@ pub(crate) mod locate;
 pub(crate) mod logs;
 mod manifest_result;
 mod open;
+pub(crate) mod path_text;
 mod placed;
 pub(crate) mod reach;
 mod recording_error;

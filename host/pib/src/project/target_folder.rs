@@ -10,7 +10,7 @@ use super::{Error, Session};
 /// The folder of logs.
 pub(crate) const LOGS: &str = "logs";
 /// What the names of files that a build leaves have after the project's name, board and architecture.
-pub(crate) const OUTPUTS: [&str; 12] = [
+pub(crate) const OUTPUTS: [&str; 15] = [
     ".img",
     ".img.xz",
     ".img.zst",
@@ -19,6 +19,9 @@ pub(crate) const OUTPUTS: [&str; 12] = [
     ".img.zst.sha256",
     ".img.bmap",
     ".json",
+    ".rpi-imager-manifest",
+    ".spdx.json",
+    ".cdx.json",
     ".provenance.json",
     ".stages.json",
     ".console.log",

@@ -16,10 +16,11 @@ use toml::Spanned;
 use super::{ManifestError, ManifestText};
 use crate::id::{Digest, NameError, StageName, check_name};
 use crate::variable::Variable;
+pub(crate) use facts::is_hostname;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
-pub use options::{BuildOptions, Compression, Network};
+pub use options::{Bill, BuildOptions, Compression, Network};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 

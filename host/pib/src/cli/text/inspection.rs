@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use pib_plan::boot::chain::Chain;
+use pib_plan::size::rounded as size;
 
 use crate::inspection::{PackageContent, SystemContent};
 use crate::ops::diff::ImageDifference;
@@ -23,6 +24,7 @@ impl Inspection {
         }
         match &self.system {
             Some(system) => system_to(&mut text, system),
+            None if self.system_error.is_some() => text.push_str("\nThe system cannot be read.\n"),
             None => text.push_str("\nNo partition has a system that pib can read.\n"),
         }
         text.push_str("\nBoot:\n");
@@ -57,14 +59,6 @@ impl Inspection {
 /// Returns a name on one line: what is in an image may hold line breaks, which would look like lines of ours.
 fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..=0x3ff => format!("{bytes} B"),
-        0x400..=0xf_ffff => format!("{} KiB", bytes >> 10),
-        _ => format!("{} MiB", bytes >> 20),
-    }
 }
 
 fn system_to(text: &mut String, system: &SystemContent) {

@@ -10,12 +10,13 @@ use crate::world::Images;
 
 const HOST: &str = "unix:///var/run/docker.sock";
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "links-rpi4-arm64.img",
     ".links-rpi4-arm64.img.part",
     "links-rpi4-arm64.img.sha256",
     "links-rpi4-arm64.img.bmap",
     "links-rpi4-arm64.json",
+    "links-rpi4-arm64.rpi-imager-manifest",
     "links-rpi4-arm64.provenance.json",
     "links-rpi4-arm64.stages.json",
     ".pib-lock",

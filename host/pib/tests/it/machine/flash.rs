@@ -16,6 +16,8 @@ use pib_plan::size::ByteSize;
 
 use crate::skip::{lacks, skip};
 
+/// The file of settings.
+const FORM: &str = pib_plan::settings::FILE_NAME;
 /// How often a flash is killed.
 const KILLS: u64 = 50;
 /// What the cards hold before.
@@ -115,6 +117,14 @@ fn image() -> Image {
             if number % 4 == 0 { format!("boot/firmware/k{number}") } else { format!("srv/f{number}") };
         tar.append_data(&mut header, name, bytes.as_slice()).unwrap();
     }
+    let form = [b"# hostname = x\n".repeat(10), vec![b'\n'; 16_384 - 150]].concat();
+    let mut header = tar::Header::new_gnu();
+    header.set_size(form.len() as u64);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1_600_000_000);
+    tar.append_data(&mut header, format!("boot/firmware/{FORM}"), form.as_slice()).unwrap();
     let identity = Identity {
         hostname: "pi".to_owned(),
         epoch: 1_700_000_000,
@@ -273,4 +283,90 @@ fn the_systems_disk_mounted_ones_and_those_that_are_too_small_are_refused() {
     fails(&[name, small.name(), "--yes"], 7, "is larger than the device");
     let first = std::fs::read(small.file.path()).unwrap();
     assert!(first.iter().all(|byte| *byte == OLD), "something was written");
+}
+
+/// Returns the settings on a card, without the empty lines after them.
+fn settings(card: &Card) -> String {
+    let image = pib_disk::DiskImage::open(File::open(card.file.path()).unwrap()).unwrap();
+    let found = image.placed_file(&image.partitions()[0], FORM, 1 << 20).unwrap().unwrap();
+    assert_eq!(found.content.len(), 16_384);
+    String::from_utf8(found.content).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn settings_are_on_the_card_and_the_image_stays_as_it_is() {
+    let image = image();
+    let before = Digest::of(&std::fs::read(&image.path).unwrap());
+    let Some(card) = Card::new(image_size()) else { return };
+    let name = image.path.to_str().unwrap();
+    let file = image.folder.path().join("card.txt");
+    std::fs::write(&file, "# a card\nhostname = from-the-file\nuser = anna\n").unwrap();
+    let word = image.folder.path().join("word");
+    std::fs::write(&word, "a = long # word\n").unwrap();
+    let word = format!("password=@{}", word.display());
+    let args = [name, card.name(), "--yes", "--settings", file.to_str().unwrap(), "--set", &word];
+    let said = succeeds(&[&args[..], &["--set", "hostname=pantry"]].concat());
+    assert!(said.contains("with settings for hostname, user, password") && !said.contains("long"), "{said}");
+    let found = settings(&card);
+    assert!(found.ends_with("hostname = pantry\nuser = anna\npassword = a = long # word"), "{found}");
+    // Another card of the same image, from a compressed file, and written by what differs.
+    let packed = image.folder.path().join("router.img.zst");
+    pib_disk::compress(
+        File::open(&image.path).unwrap(),
+        File::create(&packed).unwrap(),
+        Compression::Zstd,
+        2,
+    )
+    .unwrap();
+    let args = [packed.to_str().unwrap(), card.name(), "--yes", "--delta", "--set", "hostname=cellar"];
+    let said = succeeds(&args);
+    assert!(settings(&card).ends_with("hostname = cellar") && said.contains("Read back"), "{said}");
+    let said = succeeds(&args);
+    assert!(said.contains("nothing was written"), "{said}");
+    // Without settings, the card is the image's again.
+    succeeds(&[name, card.name(), "--yes", "--delta"]);
+    assert!(card.holds(&image) && settings(&card).starts_with("# hostname = x"));
+    assert_eq!(Digest::of(&std::fs::read(&image.path).unwrap()), before);
+}
+
+#[test]
+fn settings_that_cannot_be_written_are_told_before_anything_is() {
+    let image = image();
+    let Some(card) = Card::new(image_size()) else { return };
+    let name = image.path.to_str().unwrap();
+    let with = |set: &str, says: &str| fails(&[name, card.name(), "--yes", "--set", set], 2, says);
+    with("hostnam=x", "Did you mean `hostname`?");
+    with("hostname=a b", "cannot have this value");
+    with("password=12345678", "needs `user`");
+    with("hostname", "needs a setting and its value");
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let address =
+        ["http://127.0.0.1:9/a.img", card.name(), "--yes", "--digest", &digest, "--set", "hostname=x"];
+    fails(&address, 2, "from an address");
+    let keys = image.folder.path().join("keys");
+    std::fs::write(&keys, format!("ssh-rsa AAAA{}\n", "A".repeat(7000)).repeat(5)).unwrap();
+    with(&format!("authorized-key=@{}", keys.display()), "do not fit");
+    let file = image.folder.path().join("card.txt");
+    std::fs::write(&file, "hostname = x\npassword: geheim\n").unwrap();
+    let output = flash(&[name, card.name(), "--yes", "--settings", file.to_str().unwrap()]).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.code() == Some(3) && said.contains("not a setting"), "{said}");
+    // An image whose stages read none, and one without a FAT partition.
+    let bytes = std::fs::read(&image.path).unwrap();
+    let short: &[u8] = b"PIB-SE~1TXT";
+    let at = bytes.windows(short.len()).position(|window| window == short).unwrap();
+    let mut other = bytes.clone();
+    other[at - 32..at + 11].fill(0);
+    other[at] = 0xe5;
+    other[at - 32] = 0xe5;
+    let plain = image.folder.path().join("other.img");
+    std::fs::write(&plain, other).unwrap();
+    let args = [plain.to_str().unwrap(), card.name(), "--yes", "--set", "hostname=x"];
+    fails(&args, 2, "Add the stage with `pib add firstboot`");
+    std::fs::write(&plain, vec![0; 1 << 20]).unwrap();
+    fails(&args, 2, "has no FAT partition");
+    assert!(
+        std::fs::read(card.file.path()).unwrap().iter().all(|byte| *byte == OLD),
+        "something was written"
+    );
 }

@@ -9,6 +9,7 @@ mod growth;
 mod kills;
 mod main_job;
 mod moved;
+mod report_page;
 mod same;
 mod stage;
 mod whole_lock;

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::world::World;
 
 /// A system as paths and contents; a content that begins with `->` is a link.
-pub(super) type System = BTreeMap<String, Vec<u8>>;
+pub(crate) type System = BTreeMap<String, Vec<u8>>;
 /// A change of a system.
 type Change = fn(&mut System);
 
@@ -64,7 +64,7 @@ const CONFIG: &str =
     "arm_64bit=1\nkernel=vmlinuz\n[pi3]\nkernel=vmlinuz\n[all]\ninitramfs initrd.img\ninclude more.txt\n";
 
 /// Returns a system that starts on the 3, the 4, the compute modules and the 400.
-pub(super) fn good() -> System {
+pub(crate) fn good() -> System {
     let tree = 0xd00d_feed_u32.to_be_bytes().to_vec();
     let mut system = System::new();
     let mut put = |path: &str, content: &[u8]| drop(system.insert(path.to_owned(), content.to_vec()));
@@ -126,7 +126,7 @@ fn tar(system: &System) -> Vec<u8> {
 }
 
 /// Writes an image of a system.
-pub(super) fn image(world: &World, name: &str, system: &System) -> PathBuf {
+pub(crate) fn image(world: &World, name: &str, system: &System) -> PathBuf {
     let mut layout = Layout::default_for("debian");
     layout.partitions[0].size = PartitionSize::Fixed(ByteSize(40 << 20));
     layout.partitions[1].free = Some(ByteSize(24 << 20));
@@ -380,4 +380,31 @@ fn a_bill_of_materials_names_packages_and_does_not_change() {
     let cyclone: Value = serde_json::from_str(&bill("cyclonedx")).unwrap();
     assert_eq!(cyclone["dependencies"][2]["dependsOn"], serde_json::json!(["SPDXRef-deb-libc6-arm64"]));
     assert_eq!(cyclone["components"][1]["licenses"][0]["license"]["id"], "BSD-3-Clause");
+}
+
+#[test]
+fn a_damaged_root_hides_nothing_else_and_its_file_is_named() {
+    use std::os::unix::fs::FileExt as _;
+    let world = World::new();
+    let path = image(&world, "damaged.img", &good());
+    let root = pib_disk::DiskImage::open(std::fs::File::open(&path).unwrap()).unwrap().partitions()[1].region;
+    // All after the first blocks, which have the superblock and what leads to the inodes: no inode makes sense.
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.write_all_at(&vec![0xff; 2 << 20], root.offset + (16 << 10)).unwrap();
+    let (code, found) = inspect(&world, &path, "rpi4");
+    assert_eq!((code, found["partitions"].as_array().unwrap().len()), (Some(7), 2), "{found:#}");
+    assert!(!found["boot"].as_array().unwrap().is_empty() && found["system"].is_null());
+    let says = found["system-error"].as_str().unwrap();
+    assert!(says.contains("/etc/os-release") && says.contains("damaged"), "{says}");
+}
+
+#[test]
+fn a_path_that_is_not_text_is_shown_in_json_all_the_same() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let world = World::new();
+    let path = image(&world, "good.img", &good());
+    let odd = path.with_file_name(std::ffi::OsStr::from_bytes(b"a\xff.img"));
+    std::fs::rename(&path, &odd).unwrap();
+    let (code, found) = inspect(&world, &odd, "rpi4");
+    assert!(code == Some(0) && found["image"].as_str().unwrap().ends_with("a\u{fffd}.img"), "{found:#}");
 }

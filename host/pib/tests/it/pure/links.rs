@@ -46,7 +46,7 @@ const COMMANDS: [(&str, &[&str]); 9] = [
 ];
 
 /// What pib reads or writes, and which commands end for a link in its place.
-const PATHS: [(&str, &[&str]); 26] = [
+const PATHS: [(&str, &[&str]); 29] = [
     ("pib.toml", ALL),
     ("pib.lock", ALL),
     ("stages/mine/stage.toml", &["lock", "add", "update", "fetch", "vendor", "plan", "build"]),
@@ -61,6 +61,9 @@ const PATHS: [(&str, &[&str]); 26] = [
     ("target/router-rpi4-arm64.img.sha256", &["build"]),
     ("target/router-rpi4-arm64.img.bmap", &["build"]),
     ("target/router-rpi4-arm64.json", &["build"]),
+    ("target/router-rpi4-arm64.rpi-imager-manifest", &["build"]),
+    ("target/router-rpi4-arm64.spdx.json", &["build"]),
+    ("target/router-rpi4-arm64.cdx.json", &["build"]),
     ("target/router-rpi4-arm64.provenance.json", &["build"]),
     ("target/router-rpi4-arm64.stages.json", &["build"]),
     ("target/router-rpi4-arm64.tar", &[]),

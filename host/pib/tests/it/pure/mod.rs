@@ -14,7 +14,7 @@ mod grow;
 mod hidden;
 mod hooks;
 mod hostile;
-mod inspect;
+pub(crate) mod inspect;
 mod links;
 mod locks;
 mod output;

@@ -183,7 +183,7 @@ fn check_mirror(source: &ManifestText, mirror: &Spanned<String>) -> Result<(), M
 }
 
 /// Applies the rules of RFC 1123, section 2.1, and Linux's limit of 64 bytes for the whole.
-fn is_hostname(text: &str) -> bool {
+pub(crate) fn is_hostname(text: &str) -> bool {
     let label = |part: &str| {
         (1..=63).contains(&part.len())
             && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')

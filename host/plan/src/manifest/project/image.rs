@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::facts::Project;
-use super::options::Compression;
+use super::options::{Bill, Compression};
 use super::schema::ImageSchema;
 use crate::boot::model;
 use crate::layout::{Layout, LayoutError, PartitionTable};
@@ -16,6 +16,8 @@ use crate::manifest::{ManifestError, ManifestText};
 pub struct ImageOptions {
     /// Whether a compressed copy is what the build leaves.
     pub compress: Compression,
+    /// The bills of materials that the build leaves beside the image.
+    pub sbom: Vec<Bill>,
     /// The partitions: the project's, or those that the operating system calls for.
     pub layout: Layout,
 }
@@ -27,7 +29,8 @@ impl ImageOptions {
         schema: ImageSchema,
         project: &Project,
     ) -> Result<Self, ManifestError> {
-        let ImageSchema { compress, table, size, a_b, partitions, foreign_root } = schema;
+        let ImageSchema { compress, mut sbom, table, size, a_b, partitions, foreign_root } = schema;
+        sbom.dedup();
         let spans: Vec<_> = partitions.iter().map(Spanned::span).collect();
         let size_span = size.as_ref().map(Spanned::span);
         let mut layout = Layout { foreign_root, ..Layout::default_for(&project.os) };
@@ -50,7 +53,7 @@ impl ImageOptions {
             layout = layout.with_slots().map_err(at_fault)?;
             layout.check().map_err(at_fault)?;
         }
-        Ok(Self { compress, layout })
+        Ok(Self { compress, sbom, layout })
     }
 }
 

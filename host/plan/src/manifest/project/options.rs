@@ -29,6 +29,21 @@ impl Default for BuildOptions {
     }
 }
 
+/// A form of the bill of materials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Bill {
+    /// SPDX 2.3.
+    Spdx,
+    /// CycloneDX 1.6.
+    Cyclonedx,
+}
+
+impl Bill {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Spdx, Self::Cyclonedx];
+}
+
 /// How the finished image is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]

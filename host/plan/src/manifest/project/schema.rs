@@ -9,7 +9,7 @@ use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::options::{BuildOptions, Compression};
+use super::options::{Bill, BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::{PartitionSpec, PartitionTable};
 use crate::metadata::ConfigValue;
@@ -63,6 +63,7 @@ pub(super) struct ImageSchema {
     pub(super) size: Option<Spanned<ByteSize>>,
     #[serde(rename = "a-b")]
     pub(super) a_b: Option<Spanned<bool>>,
+    pub(super) sbom: Vec<Bill>,
     #[serde(rename = "partition")]
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
@@ -77,6 +78,7 @@ pub(super) struct TargetImage {
     pub(super) size: Option<Spanned<ByteSize>>,
     #[serde(rename = "a-b")]
     pub(super) a_b: Option<Spanned<bool>>,
+    pub(super) sbom: Option<Vec<Bill>>,
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,

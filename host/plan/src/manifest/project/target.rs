@@ -64,6 +64,7 @@ pub(super) fn variant(
         schema.image.table = image.table.or(schema.image.table.take());
         schema.image.a_b = image.a_b.or(schema.image.a_b.take());
         schema.image.size = image.size.or(schema.image.size.take());
+        replace(&mut schema.image.sbom, image.sbom);
         replace(&mut schema.image.partitions, image.partition);
         replace(&mut schema.image.foreign_root, image.foreign_root);
     }

@@ -1,6 +1,6 @@
 //! The rows of `pib.toml`.
 
-use super::Effect::{Base, From, Image, Nothing, Refused};
+use super::Effect::{Base, Build, From, Image, Nothing, Refused};
 use super::sample::Sample;
 use super::{Effect, Row};
 
@@ -148,6 +148,9 @@ fn image() -> Vec<Row> {
             "\"none\"",
             Nothing("it is so where nothing is given"),
         ),
+        // Bills stand beside the image: where one is missing, the image is written again.
+        set("pib.toml: image.sbom=spdx", "image.sbom", "[\"spdx\"]", Build),
+        set("pib.toml: image.sbom=cyclonedx", "image.sbom", "[\"cyclonedx\"]", Build),
         set("pib.toml: image.compress=xz", "image.compress", "\"xz\"", Image),
         set("pib.toml: image.compress=zstd", "image.compress", "\"zstd\"", Image),
         set("pib.toml: image.foreign-root", "image.foreign-root", "true", Image),
@@ -236,6 +239,13 @@ fn base() -> Vec<Row> {
 fn target_image() -> Vec<Row> {
     let mut rows = target_partition();
     rows.extend([
+        of_target("pib.toml: target.*.image.sbom=spdx", "target.kiosk.image.sbom", "[\"spdx\"]", Build),
+        of_target(
+            "pib.toml: target.*.image.sbom=cyclonedx",
+            "target.kiosk.image.sbom",
+            "[\"cyclonedx\"]",
+            Build,
+        ),
         of_target("pib.toml: target.*.image.compress=none", "target.kiosk.image.compress", "\"none\"", Image)
             .start(|sample| {
                 sample.target = true;

@@ -344,6 +344,7 @@ fn forge_image(bench: &Bench, target: bool, key: &str) {
     bench.write(&format!("target/{stem}.json"), &report);
     bench.write(&format!("target/{stem}.provenance.json"), "{}");
     bench.write(&format!("target/{stem}.img.bmap"), "");
+    bench.write(&format!("target/{stem}.rpi-imager-manifest"), "{}");
     // An image is believed where this user's pib has noted that it wrote it.
     let mut name = KeyHasher::new("pib written image 1");
     name.field(path.as_os_str().as_encoded_bytes());
