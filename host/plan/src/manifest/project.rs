@@ -4,10 +4,12 @@ mod facts;
 mod fitness;
 mod image;
 mod options;
+mod order;
 mod parsed;
 mod schema;
 mod sources;
 mod target;
+mod variables;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +22,7 @@ pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
 pub use options::{BuildOptions, Compression, Network};
+pub use order::{OrderRule, OrderedStage, ProjectOrder};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
@@ -62,9 +65,23 @@ impl ProjectManifest {
         let stores = stores.collect::<Result<_, _>>()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
         let image = ImageOptions::check(source, schema.image, &project.os)?;
-        let (build, source) = (schema.build, source.clone());
-        let targets = BTreeMap::new();
-        Ok(Self { source, project, stages, patch, image, build, base, registries, stores, vendor, targets })
+        let order = ProjectOrder::check(source, schema.order)?;
+        let variables = variables::check(source, schema.variables)?;
+        Ok(Self {
+            source: source.clone(),
+            project,
+            stages,
+            patch,
+            image,
+            build: schema.build,
+            base,
+            registries,
+            stores,
+            vendor,
+            order,
+            variables,
+            targets: BTreeMap::new(),
+        })
     }
 
     /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
