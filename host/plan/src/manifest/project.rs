@@ -1,11 +1,12 @@
 //! `pib.toml`: one device image, described by its project.
 
+mod bad_name;
 mod facts;
 mod fitness;
 mod image;
 mod options;
-mod order;
 mod parsed;
+mod project_order;
 mod schema;
 mod sources;
 mod target;
@@ -16,14 +17,15 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
-use crate::id::{Digest, NameError, StageName, check_name};
+use crate::id::{Digest, StageName};
 use crate::variable::Variable;
+use bad_name::bad_name;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
 pub use options::{BuildOptions, Compression, Network};
-pub use order::{OrderRule, OrderedStage, ProjectOrder};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
+pub use project_order::{OrderRule, OrderedStage, ProjectOrder};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
@@ -135,15 +137,6 @@ fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRe
 fn is_image_name(name: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
     name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && name.chars().all(is_letter)
-}
-
-fn bad_name(source: &ManifestText, name: &Spanned<String>, error: NameError) -> ManifestError {
-    let plain = name.get_ref().to_lowercase().replace(['_', ' ', '.'], "-");
-    let help = match check_name(&plain) {
-        Ok(()) => format!("Did you mean `{plain}`?"),
-        Err(_) => "The name of a stage is made of a-z, 0-9 and `-`, and starts with a letter.".to_owned(),
-    };
-    source.error(name.span(), format!("stage name: {error}"), "this stage").with_help(help)
 }
 
 /// A patch says where else a stage comes from, and nothing more.

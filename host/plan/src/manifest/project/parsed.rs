@@ -8,7 +8,7 @@ use semver::VersionReq;
 use super::facts::Project;
 use super::image::ImageOptions;
 use super::options::BuildOptions;
-use super::order::ProjectOrder;
+use super::project_order::ProjectOrder;
 use crate::id::{Digest, StageName};
 use crate::index::GitSource;
 use crate::manifest::ManifestText;

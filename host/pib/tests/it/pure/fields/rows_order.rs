@@ -12,6 +12,11 @@ fn of_target(field: &'static str, path: &'static str, value: &'static str, effec
     set(field, path, value, effect).start(|sample| sample.target = true)
 }
 
+/// An order of a project that no other row has: orders that are the same give the same image.
+fn ordered(field: &'static str, path: &'static str, value: &'static str, effect: Effect) -> Row {
+    set(field, path, value, effect).start(|sample| sample.set("pib.toml", "project.hostname", "\"ordered\""))
+}
+
 /// A stage without a manifest, which names variables.
 fn with_bare_stage(sample: &mut Sample) {
     sample.write("stages/plain/Dockerfile.part", "RUN echo $EDITION $BOARD\nCOPY stages/plain/run /run\n");
@@ -22,17 +27,27 @@ fn with_bare_stage(sample: &mut Sample) {
 
 pub(super) fn rows() -> Vec<Row> {
     let mut rows = vec![
-        set("pib.toml: order.list", "order.list", "[\"late\", \"early\"]", From("late")),
+        ordered("pib.toml: order.list", "order.list", "[\"late\", \"early\"]", From("late")),
         set("pib.toml: order.list", "order.list", "[\"early\", \"facts\"]", Nothing("they come so anyway")),
         set("pib.toml: order.list", "order.list", "[\"early\", \"early\"]", Refused("is twice")),
-        set("pib.toml: order.stages.*.after", "order.stages.early", "{ after = [\"late\"] }", From("facts")),
+        ordered(
+            "pib.toml: order.stages.*.after",
+            "order.stages.early",
+            "{ after = [\"late\"] }",
+            From("facts"),
+        ),
         set(
             "pib.toml: order.stages.*.after",
             "order.stages.early",
             "{ after = [\"__cleanup__\"] }",
             Refused("phases"),
         ),
-        set("pib.toml: order.stages.*.before", "order.stages.late", "{ before = [\"facts\"] }", From("late")),
+        ordered(
+            "pib.toml: order.stages.*.before",
+            "order.stages.late",
+            "{ before = [\"facts\"] }",
+            From("late"),
+        ),
         of_target("pib.toml: target.*.order.list", "target.kiosk.order.list", "[\"facts\"]", From("facts")),
         of_target(
             "pib.toml: target.*.order.stages.*.after",

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::bad_name;
+use super::bad_name::bad_name;
 use super::schema::OrderSchema;
 use crate::id::StageName;
 use crate::manifest::{ManifestError, ManifestText};
