@@ -14,6 +14,7 @@ mod failure;
 mod fetch;
 mod flash;
 mod help;
+mod import;
 mod info;
 mod inspect;
 mod lock;
@@ -100,6 +101,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     New(new::New),
+    Import(import::Import),
     Add(add::Add),
     Remove(remove::Remove),
     Lock(lock::Lock),
@@ -170,7 +172,7 @@ fn misused(error: clap::Error) -> ! {
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Completions(_) | Command::New(_)) {
+    if !matches!(command, Command::Completions(_) | Command::New(_) | Command::Import(_)) {
         session.prepare_cache()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -183,6 +185,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
     let work = async {
         match command {
             Command::New(args) => new::run(session, json, args),
+            Command::Import(args) => import::run(session, json, args),
             Command::Add(args) => add::run(session, json, args).await,
             Command::Remove(args) => remove::run(session, json, args).await,
             Command::Lock(args) => lock::run(session, json, args).await,

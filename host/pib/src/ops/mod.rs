@@ -17,6 +17,7 @@ mod download;
 pub mod export;
 pub mod fetch;
 pub mod flash;
+pub mod import;
 pub mod inspect;
 pub mod lock;
 pub mod new;

@@ -13,6 +13,7 @@ mod git;
 mod hidden;
 mod hooks;
 mod hostile;
+mod import;
 mod inspect;
 mod links;
 mod locks;
