@@ -4,6 +4,7 @@ use pib_plan::boot::archive::Initramfs;
 use pib_plan::boot::config_txt::{ConfigTxt, Start};
 use pib_plan::boot::model::MODELS;
 use pib_plan::id::StageName;
+use pib_plan::import::ImportOptions;
 use pib_plan::index::{IndexFile, SourceId};
 use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::ProjectManifest;
@@ -36,6 +37,23 @@ fn firmware_config() {
                 (name == "more.txt").then(|| text.chars().take(200).collect())
             });
             assert!(config.overlays.len() <= input.len() + 64 * 200);
+        }
+    });
+}
+
+/// A makefile that includes itself ends, too, and nothing of it is run.
+#[test]
+fn makefile() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let text = String::from_utf8_lossy(input);
+        let mut files = |name: &str| match name {
+            "Makefile" => Some(text.clone().into_owned()),
+            "stages/arch/os/Dockerfile.part" => Some("RUN echo $A $BOARD\n".to_owned()),
+            _ => name.ends_with(".mk").then(|| text.chars().take(200).collect()),
+        };
+        let options = ImportOptions { folder: "tree".to_owned(), targets: Vec::new() };
+        if let Some(imported) = shown(pib_plan::import::import(&mut files, &options)) {
+            assert!(ProjectManifest::parse("pib.toml", &imported.manifest).is_ok());
         }
     });
 }

@@ -153,7 +153,7 @@ pub struct UnknownBoard {
 impl UnknownBoard {
     /// Returns what to do about it.
     pub fn help(&self) -> String {
-        match suggest::nearest(&self.name, BOARDS.iter().map(|board| board.name)) {
+        match suggest::only_nearest(&self.name, BOARDS.iter().map(|board| board.name)) {
             Some(near) => format!("Did you mean `{near}`?"),
             None => "A board is a family of models: rpi3 is the 3 A+, 3 B and 3 B+.".to_owned(),
         }

@@ -8,6 +8,8 @@
 //! | [`boot`] | what the firmware reads until the kernel runs, and what would not start |
 //! | [`variable`] | the project variables that a part may read |
 //! | [`stage`] | what a stage says of itself |
+//! | [`makefile`] | reads makefiles as text |
+//! | [`import`] | a pi-builder tree to a `pib.toml` |
 //! | [`manifest`] | `pib.toml` and `stage.toml`: schemas, places, edits |
 //! | [`device_test`] | what a stage promises of the booted system, and whether that is kept |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
@@ -51,10 +53,12 @@ pub mod device_test;
 pub mod dockerfile;
 pub mod hook;
 pub mod id;
+pub mod import;
 pub mod index;
 mod ingredients;
 pub mod layout;
 pub mod lockfile;
+pub mod makefile;
 pub mod manifest;
 pub mod merge;
 pub mod metadata;

@@ -4,8 +4,8 @@
 //!
 //! 1. All of `init` before all of `normal` before all of `cleanup`.
 //! 2. A stage comes after everything that it depends on.
-//! 3. `after` and `before` hold where the other stage is in the build.
-//! 4. Among stages that could come next: the order in `pib.toml`. A stage that is not listed there ranks as the first
+//! 3. `after` and `before`, of stages and of the project's `[order]`, hold where the other stage is in the build.
+//! 4. Among stages that could come next: the order in `pib.toml`, first that of `order.list`. A stage that is not listed there ranks as the first
 //!    listed stage that needs it (directly, or through other unlisted stages), just ahead of that one, so that it
 //!    comes no earlier than it must for its most urgent dependent. One that nobody listed needs comes last.
 //! 5. By name.
@@ -74,6 +74,16 @@ impl BuildOrder {
     /// Returns the names, first to last, and drops the reasons.
     pub fn into_names(self) -> Vec<StageName> {
         self.names
+    }
+
+    /// Returns each pair of neighbours in `list` that the build has the other way round, and why it must.
+    pub fn overruled<'a>(&self, list: &'a [StageName]) -> Vec<(&'a StageName, &'a StageName, Why)> {
+        let present: Vec<&StageName> = list.iter().filter(|name| self.names.contains(name)).collect();
+        let reversed = |pair: &[&'a StageName]| match pair {
+            [first, second] => self.why(second, first).map(|why| (*first, *second, why)),
+            _ => None,
+        };
+        present.windows(2).filter_map(reversed).collect()
     }
 
     /// Returns why `first` comes before `second`; `None` if it does not, or one of them is not in the build.

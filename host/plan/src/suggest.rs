@@ -21,6 +21,15 @@ pub fn distance(one: &str, other: &str) -> usize {
     strsim::damerau_levenshtein(one, other)
 }
 
+/// Returns the nearest candidate as [`nearest`] does, unless another one is as near.
+pub fn only_nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let near = nearest(word, candidates.iter().copied())?;
+    let word = word.to_lowercase();
+    let as_near = candidates.iter().filter(|other| distance(&word, other) <= distance(&word, near));
+    (as_near.count() <= 1).then_some(near)
+}
+
 /// Returns "`a`, `b` and `c`", for messages that list choices.
 pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let quoted: Vec<String> = words.into_iter().map(|word| format!("`{word}`")).collect();

@@ -75,3 +75,44 @@ impl Variable {
         }
     }
 }
+
+/// Returns a value as pi-builder spells it, which bare stages were written for.
+pub fn pi_builder_spelling(variable: Variable, value: &str) -> &str {
+    match (variable, value) {
+        (Variable::Arch, "arm64") => "aarch64",
+        (Variable::Arch, "armv6" | "armv7") => "arm",
+        (Variable::Locale, _) => value.split('.').next().unwrap_or_default(),
+        _ => value,
+    }
+}
+
+/// Returns whether a text names a variable, as a word of its own.
+pub fn is_named_in(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spelled_as_pi_builder_does() {
+        let cases = [
+            (Variable::Arch, "arm64", "aarch64"),
+            (Variable::Arch, "armv7", "arm"),
+            (Variable::Locale, "en_US.UTF-8", "en_US"),
+            (Variable::Os, "debian", "debian"),
+        ];
+        for (variable, own, theirs) in cases {
+            assert_eq!(pi_builder_spelling(variable, own), theirs);
+        }
+    }
+
+    #[test]
+    fn a_name_is_a_whole_word() {
+        for text in ["RUN echo $OS", "RUN echo ${OS:-x}", "ARG OS=1", "ENV OS $OS"] {
+            assert!(is_named_in(text, "OS"), "{text}");
+        }
+        assert!(!is_named_in("RUN echo $HOST_OS $OSX", "OS"));
+    }
+}

@@ -2,6 +2,7 @@
 
 mod engine;
 mod flash;
+mod import;
 mod measure;
 mod native;
 mod recorded;
@@ -24,6 +25,7 @@ use measure::{median, millis, no_op, run_pib};
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
 /// `flash` measures writing the example's image to a loop device, as root.
+/// `import` measures reading a product of pi-builder's kind.
 /// `recorded` measures what it costs to give parts what was recorded.
 /// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
@@ -40,6 +42,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "flash") {
         return flash::flash(&pib);
+    }
+    if args.iter().any(|arg| arg == "import") {
+        return import::import(&pib);
     }
     if args.iter().any(|arg| arg == "recorded") {
         return recorded::recorded(&pib);

@@ -82,7 +82,15 @@ impl Trial {
         let mirrors = Mirrors::of(session, manifest);
         // What the command line names is the user's own word.
         let consent = Consent::to_everything();
-        settle::stage(&self.project, &consent, &mirrors, &self.package, settings, &Secrets::default())
+        settle::stage(
+            &self.project,
+            &consent,
+            &mirrors,
+            &self.package,
+            settings,
+            &Secrets::default(),
+            self.package.name.as_str(),
+        )
     }
 
     /// Has the hook answer in a fresh sandbox, whatever it has answered before; nothing where there is no hook.

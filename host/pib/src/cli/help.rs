@@ -6,7 +6,10 @@ use clap::Command;
 
 /// The commands, in the order in which a person meets them. What is in no group is listed at the end.
 const GROUPS: [(&str, &[&str]); 7] = [
-    ("Describe a device", &["new", "add", "remove", "update", "lock", "fetch", "push", "vendor"]),
+    (
+        "Describe a device",
+        &["new", "init", "import", "add", "remove", "update", "lock", "fetch", "push", "vendor"],
+    ),
     (
         "Build it, and look inside",
         &["build", "plan", "shell", "run", "export", "verify", "flash", "format", "clean"],

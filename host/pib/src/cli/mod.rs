@@ -15,9 +15,12 @@ mod fetch;
 mod flash;
 mod format;
 mod help;
+mod import;
 mod info;
+mod init;
 mod inspect;
 mod lock;
+mod misuse;
 mod new;
 mod options;
 mod outdated;
@@ -104,6 +107,8 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     New(new::New),
+    Init(init::Init),
+    Import(import::Import),
     Add(add::Add),
     Remove(remove::Remove),
     Lock(lock::Lock),
@@ -168,6 +173,15 @@ pub fn main() -> ExitCode {
 
 /// Ends the program as the parser of the command line asks for it. What was typed may come from a script, or a stranger.
 fn misused(error: clap::Error) -> ! {
+    if error.kind() == clap::error::ErrorKind::InvalidSubcommand
+        && let Some(clap::error::ContextValue::String(word)) =
+            error.get(clap::error::ContextKind::InvalidSubcommand)
+        // A command with subcommands of its own has other choices, which the parser tells.
+        && error.render().to_string().contains("Usage: pib [OPTIONS]")
+    {
+        say(&ui::visible(&misuse::unknown_command(&Cli::command(), word)));
+        std::process::exit(error.exit_code());
+    }
     let text = error.render().to_string();
     let shown = ui::visible(&text);
     if shown == text {
@@ -178,7 +192,7 @@ fn misused(error: clap::Error) -> ! {
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Completions(_) | Command::New(_)) {
+    if !matches!(command, Command::Completions(_) | Command::New(_) | Command::Init(_) | Command::Import(_)) {
         session.prepare_cache()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -205,6 +219,8 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
 async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8, Error> {
     let done = match command {
         Command::New(args) => new::run(session, json, args),
+        Command::Init(args) => init::run(session, json, args),
+        Command::Import(args) => import::run(session, json, args),
         Command::Add(args) => add::run(session, json, args).await,
         Command::Remove(args) => remove::run(session, json, args).await,
         Command::Lock(args) => lock::run(session, json, args).await,

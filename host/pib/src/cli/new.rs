@@ -12,6 +12,13 @@ use crate::ops::{self, Error, Session};
 pub(super) struct New {
     /// The folder to make; its name becomes the project's
     path: PathBuf,
+    #[command(flatten)]
+    what: What,
+}
+
+/// What the device is.
+#[derive(Debug, Args)]
+pub(super) struct What {
     /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, cm3, cm4, cm5, pi400, pi500, zerow or zero2w
     #[arg(long, default_value = "rpi4")]
     board: String,
@@ -29,16 +36,16 @@ pub(super) struct New {
     kernel: Option<String>,
 }
 
+impl What {
+    /// Returns the options of a project in `path`.
+    pub(super) fn options(self, path: PathBuf) -> ops::new::NewOptions {
+        let Self { board, arch, os, release, kernel } = self;
+        ops::new::NewOptions { path, board, arch, os, release, kernel }
+    }
+}
+
 pub(super) fn run(session: &Session, json: bool, args: New) -> Result<(), Error> {
-    let options = ops::new::NewOptions {
-        path: args.path,
-        board: args.board,
-        arch: args.arch,
-        os: args.os,
-        release: args.release,
-        kernel: args.kernel,
-    };
-    let made = ops::new::new(session, &options)?;
+    let made = ops::new::new(session, &args.what.options(args.path))?;
     print_as(json, &made, |made| {
         format!("Created {} for {} ({})", made.path.display(), made.board, made.arch)
     })

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::card_settings::{self, PlacedSettings};
 use super::checked_stream::{CheckedStream, Confirmation};
-use super::devices::{DiskDevice, claim, inspect, size_text};
+use super::devices::{DiskDevice, LIST, claim, inspect, size_text};
 use super::download::{self, Download};
 use crate::inspection::{InspectionError, Watch};
 use crate::pipeline;

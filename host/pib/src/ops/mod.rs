@@ -19,6 +19,7 @@ pub mod export;
 pub mod fetch;
 pub mod flash;
 pub mod format;
+pub mod import;
 pub mod inspect;
 pub mod lock;
 pub mod new;

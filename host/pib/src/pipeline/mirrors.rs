@@ -1,6 +1,8 @@
 //! Where the packages of a distribution come from.
 
+use pib_plan::assemble::Arg;
 use pib_plan::manifest::project::{Network, ProjectManifest};
+use pib_plan::variable::Variable;
 
 use crate::project::Session;
 use pib_debian::HostApt;
@@ -44,5 +46,19 @@ impl Mirrors {
         let pairs = [(&public, main), (&public_security, security)];
         let own = pairs.into_iter().filter_map(|(public, own)| Some((public.clone(), own?))).collect();
         Self { build, build_security, public, public_security, own }
+    }
+
+    /// Returns a variable of the project as an argument of a part.
+    pub(crate) fn argument(&self, project: &ProjectManifest, variable: Variable) -> Arg {
+        // Where this machine fetches packages from is no property of the image.
+        let keyed = !matches!(variable, Variable::Mirror | Variable::SecurityMirror);
+        let value = match variable {
+            Variable::Mirror => self.build.clone(),
+            Variable::SecurityMirror => self.build_security.clone(),
+            Variable::PublicMirror => self.public.clone(),
+            Variable::PublicSecurityMirror => self.public_security.clone(),
+            other => project.variable(other).unwrap_or_default(),
+        };
+        Arg { name: variable.arg().to_owned(), value, keyed }
     }
 }

@@ -16,6 +16,7 @@
 //! [`decide`] is the first four. [`up_to_date`] ends a build after `Based` where the image is there already, before the
 //! engine or the network is asked anything.
 
+mod bare_variables;
 pub(crate) mod base_source;
 mod based;
 mod bills;
@@ -46,6 +47,7 @@ pub(crate) mod resolve;
 pub(crate) mod resolve_all;
 pub(crate) mod secrets;
 pub(crate) mod settle;
+mod sort;
 mod stage_packages;
 pub(crate) mod stores;
 pub(crate) mod vendored;

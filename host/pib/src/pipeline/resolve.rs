@@ -13,12 +13,12 @@ use pib_plan::id::{INIT, StageName};
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{LockedStage, Lockfile};
 use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
-use pib_plan::order::{self, BuildOrder, OrderInput};
+use pib_plan::order::BuildOrder;
 use pib_plan::resolve::{
     self, Facts, Prefetch, Resolution, ResolveError, ResolveRequest, ResolvedStage, Root, Update,
 };
 
-use super::vendored;
+use super::{sort, vendored};
 use crate::project::consent::ProjectPermission;
 use crate::project::{
     Error, LockMode, Project, Session, blocking, cache_lock, locate, reach, slow, user_config,
@@ -117,7 +117,7 @@ pub(crate) async fn resolve_moving(
         warn_of_unused_patches(session, &project, &resolution);
     }
     check_fitness(session, &project.manifest, &resolution)?;
-    let order = sort(&project.manifest, &resolution)?;
+    let order = sort::sort(session, &project, &resolution)?;
     let lock = dated(before.with_stages(&resolution), session, &project);
     if mode.locked {
         unchanged(&project, &lock)?;
@@ -458,21 +458,4 @@ async fn prefetch_all(
         index.suggest(source.clone(), sources.names(&source));
     }
     Ok(index)
-}
-
-fn sort(manifest: &ProjectManifest, resolution: &Resolution) -> Result<BuildOrder, Error> {
-    let listed = |name: &StageName| manifest.stages.iter().position(|stage| stage.name == *name);
-    let inputs: Vec<OrderInput> = resolution
-        .stages
-        .iter()
-        .map(|stage| OrderInput {
-            name: stage.name.clone(),
-            phase: stage.entry.phase,
-            dependencies: stage.entry.deps.keys().cloned().collect(),
-            after: stage.entry.order.after.clone(),
-            before: stage.entry.order.before.clone(),
-            listed: listed(&stage.name),
-        })
-        .collect();
-    Ok(order::order(&inputs)?)
 }

@@ -12,6 +12,7 @@ use pib_plan::metadata::{ConfigType, ConfigValue};
 use pib_plan::record::BuildRecord;
 use pib_plan::variable::Variable;
 
+use super::bare_variables;
 use super::config_error::config_error_in;
 use super::config_files::{self, ConfigFile};
 use super::mirrors::Mirrors;
@@ -148,16 +149,19 @@ fn complete(
 ) -> Result<Settled, Error> {
     let project = packages.project();
     let mirrors = Mirrors::of(session, &project.manifest);
+    let names: Vec<&str> = packages.list.iter().map(|package| package.name.as_str()).collect();
+    let names = names.join(" ");
     let stages = packages.list.iter().zip(judged).map(|(package, settings)| {
-        let settled = settings
-            .and_then(|settings| stage(project, &session.consent, &mirrors, package, settings, &secrets));
+        let settled = settings.and_then(|settings| {
+            stage(project, &session.consent, &mirrors, package, settings, &secrets, &names)
+        });
         settled.or_wrong_manifest()
     });
     let stages: Vec<_> = stages.collect::<Result<_, _>>()?;
     Ok(Settled { packages, stages, secrets, build_args })
 }
 
-/// Settles one stage, whose `settings` its schema has accepted.
+/// Settles one stage, whose `settings` its schema has accepted; `stages` are the names of the build's, in order.
 ///
 /// # Errors
 /// When a file that the config names is not there, or there are more or fewer than the schema allows; or when the user has
@@ -169,13 +173,14 @@ pub(crate) fn stage(
     package: &Package,
     settings: Settings,
     given: &Secrets,
+    stages: &str,
 ) -> Result<SettledStage, Error> {
-    let mut settled = SettledStage {
-        config: BTreeMap::new(),
-        args: variables(&project.manifest, mirrors, &package.manifest),
-        files: package_files(package),
-        secrets: Vec::new(),
+    let args = match package.manifest.is_bare() {
+        true => bare_variables::of(&project.manifest, mirrors, package, stages),
+        false => variables(&project.manifest, mirrors, &package.manifest),
     };
+    let mut settled =
+        SettledStage { config: BTreeMap::new(), args, files: package_files(package), secrets: Vec::new() };
     for (key, setting) in settings {
         let files = match &setting {
             Setting::Files { patterns, single } => {
@@ -280,19 +285,7 @@ fn secret_keys(stage: &StageManifest) -> impl Iterator<Item = &String> {
 
 fn variables(project: &ProjectManifest, mirrors: &Mirrors, stage: &StageManifest) -> Vec<Arg> {
     let uses = Variable::ALL.into_iter().filter(|variable| stage.uses.contains(variable));
-    uses.map(|variable| {
-        // Where this machine fetches packages from is no property of the image.
-        let keyed = !matches!(variable, Variable::Mirror | Variable::SecurityMirror);
-        let value = match variable {
-            Variable::Mirror => mirrors.build.clone(),
-            Variable::SecurityMirror => mirrors.build_security.clone(),
-            Variable::PublicMirror => mirrors.public.clone(),
-            Variable::PublicSecurityMirror => mirrors.public_security.clone(),
-            other => project.variable(other).unwrap_or_default(),
-        };
-        Arg { name: variable.arg().to_owned(), value, keyed }
-    })
-    .collect()
+    uses.map(|variable| mirrors.argument(project, variable)).collect()
 }
 
 /// Lists what a stage's package brings into the context: all its files but those that only pib reads.

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use miette::Diagnostic as _;
 use pib_plan::id::StageName;
+use pib_plan::order::{Edge, OrderError, Reason};
 use pib_plan::resolve::{Problem, ResolveError};
 
 use super::placed::Placed;
@@ -40,6 +41,16 @@ pub(crate) fn source(project: &Project, name: &StageName, error: SourceError) ->
         None => requests(project, std::slice::from_ref(name)),
     };
     at(project, spans, "this stage", error.into())
+}
+
+/// Returns an order that cannot be, with the lines of `[order]` that take part in it.
+pub(crate) fn order(project: &Project, error: OrderError) -> Error {
+    let rules = project.manifest.order.rules.iter().filter(|rule| {
+        let same = |edge: &&Edge| (&edge.first, &edge.second) == (&rule.first, &rule.second);
+        error.edges().into_iter().filter(same).any(|edge| edge.reason == Reason::Project)
+    });
+    let spans = rules.map(|rule| rule.span.clone()).collect();
+    at(project, spans, "asked for here", error.into())
 }
 
 fn requests(project: &Project, names: &[StageName]) -> Vec<Range<usize>> {

@@ -1,27 +1,32 @@
 //! `pib.toml`: one device image, described by its project.
 
+mod bad_name;
 mod facts;
 mod fitness;
 mod image;
 mod options;
 mod parsed;
+mod project_order;
 mod schema;
 mod sources;
 mod target;
+mod variables;
 
 use std::collections::BTreeMap;
 
 use toml::Spanned;
 
 use super::{ManifestError, ManifestText};
-use crate::id::{Digest, NameError, StageName, check_name};
+use crate::id::{Digest, StageName};
 use crate::variable::Variable;
+use bad_name::bad_name;
 pub(crate) use facts::is_hostname;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
 pub use options::{Bill, BuildOptions, Compression, Network};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
+pub use project_order::{OrderRule, OrderedStage, ProjectOrder};
 use schema::{BaseSchema, Schema, StageSchema, Stages};
 
 /// The file's name within a project.
@@ -63,9 +68,23 @@ impl ProjectManifest {
         let stores = stores.collect::<Result<_, _>>()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
         let image = ImageOptions::check(source, schema.image, &project)?;
-        let (build, source) = (schema.build, source.clone());
-        let targets = BTreeMap::new();
-        Ok(Self { source, project, stages, patch, image, build, base, registries, stores, vendor, targets })
+        let order = ProjectOrder::check(source, schema.order)?;
+        let variables = variables::check(source, schema.variables)?;
+        Ok(Self {
+            source: source.clone(),
+            project,
+            stages,
+            patch,
+            image,
+            build: schema.build,
+            base,
+            registries,
+            stores,
+            vendor,
+            order,
+            variables,
+            targets: BTreeMap::new(),
+        })
     }
 
     /// Returns the value of a variable that the manifest decides; mirrors depend on the host.
@@ -119,15 +138,6 @@ fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRe
 fn is_image_name(name: &str) -> bool {
     let is_letter = |c: char| c.is_ascii_alphanumeric() || "._-/:[]".contains(c);
     name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[') && name.chars().all(is_letter)
-}
-
-fn bad_name(source: &ManifestText, name: &Spanned<String>, error: NameError) -> ManifestError {
-    let plain = name.get_ref().to_lowercase().replace(['_', ' ', '.'], "-");
-    let help = match check_name(&plain) {
-        Ok(()) => format!("Did you mean `{plain}`?"),
-        Err(_) => "The name of a stage is made of a-z, 0-9 and `-`, and starts with a letter.".to_owned(),
-    };
-    source.error(name.span(), format!("stage name: {error}"), "this stage").with_help(help)
 }
 
 /// A patch says where else a stage comes from, and nothing more.

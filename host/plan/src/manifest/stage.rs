@@ -286,6 +286,11 @@ impl StageManifest {
         }
     }
 
+    /// Returns whether it is that of a folder that has only a part.
+    pub fn is_bare(&self) -> bool {
+        self.version == BARE_VERSION && self.exports == Exports::All && self.uses == Variable::ALL
+    }
+
     /// Returns the part's file names in the order of preference for `os`.
     pub fn part_names(os: &str) -> [String; 2] {
         [format!("Dockerfile.{os}.part"), "Dockerfile.part".to_owned()]

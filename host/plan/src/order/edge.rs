@@ -24,6 +24,8 @@ pub enum Reason {
     After,
     /// The earlier stage names the later in its `order.before`.
     Before,
+    /// The project's manifest asks for it in `[order]`.
+    Project,
 }
 
 impl fmt::Display for Edge {
@@ -32,6 +34,7 @@ impl fmt::Display for Edge {
         match reason {
             Reason::Dependency => write!(f, "`{second}` depends on `{first}`"),
             Reason::After => write!(f, "`{second}` says that it comes after `{first}`"),
+            Reason::Project => write!(f, "pib.toml has `{second}` come after `{first}`"),
             Reason::Before => write!(f, "`{first}` says that it comes before `{second}`"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::edge::Edge;
+use super::edge::{Edge, Reason};
 use crate::id::StageName;
 use crate::metadata::Phase;
 
@@ -11,16 +11,14 @@ use crate::metadata::Phase;
 pub enum OrderError {
     /// Stages must each come before the other.
     #[error("{}", cycles_text(cycles))]
-    #[diagnostic(help(
-        "Take one line of the circle out of its stage.toml, or one of the stages out of the build."
-    ))]
+    #[diagnostic(help("{}", cycles_help(cycles)))]
     Cycle {
         /// One for each group of stages that go round in circles; never empty.
         cycles: Vec<Cycle>,
     },
     /// A stage must come after one of a later phase.
     #[error("{}", phases_text(edges))]
-    #[diagnostic(help("Change the phase of one of the two in its stage.toml, or take the line out."))]
+    #[diagnostic(help("{}", phases_help(edges)))]
     AgainstPhases {
         /// What is asked for, with the phases of the two stages; never empty.
         edges: Vec<(Edge, Phase, Phase)>,
@@ -48,6 +46,33 @@ pub enum OrderError {
 pub struct Cycle {
     /// The edges; never empty.
     pub edges: Vec<Edge>,
+}
+
+fn cycles_help(cycles: &[Cycle]) -> &'static str {
+    match cycles.iter().flat_map(|cycle| &cycle.edges).any(|edge| edge.reason == Reason::Project) {
+        true => {
+            "Take the line out of [order] in pib.toml, or another line of the circle out of its stage.toml."
+        }
+        false => "Take one line of the circle out of its stage.toml, or one of the stages out of the build.",
+    }
+}
+
+fn phases_help(edges: &[(Edge, Phase, Phase)]) -> &'static str {
+    match edges.iter().all(|(edge, ..)| edge.reason == Reason::Project) {
+        true => "Take the line out of [order] in pib.toml: the phases of stages always come first.",
+        false => "Change the phase of one of the two in its stage.toml, or take the line out.",
+    }
+}
+
+impl OrderError {
+    /// Returns the edges that contradict each other or the phases.
+    pub fn edges(&self) -> Vec<&Edge> {
+        match self {
+            Self::Cycle { cycles } => cycles.iter().flat_map(|cycle| &cycle.edges).collect(),
+            Self::AgainstPhases { edges } => edges.iter().map(|(edge, ..)| edge).collect(),
+            Self::Missing { .. } | Self::Twice { .. } => Vec::new(),
+        }
+    }
 }
 
 fn cycles_text(cycles: &[Cycle]) -> String {

@@ -24,6 +24,8 @@ pub struct OrderInput {
     pub after: Vec<StageName>,
     /// Stages that come after it if they are in the build.
     pub before: Vec<StageName>,
+    /// Stages that the project has come before it, if they are in the build.
+    pub project_after: Vec<StageName>,
     /// Its position in `pib.toml`; `None` if it is there only because another stage needs it.
     pub listed: Option<usize>,
 }
@@ -77,6 +79,9 @@ impl Graph {
                 names.iter().filter_map(|name| by_name.get(name).copied()).collect()
             };
             wanted.extend(present(&stage.after).into_iter().map(|first| (first, node, Reason::After)));
+            wanted.extend(
+                present(&stage.project_after).into_iter().map(|first| (first, node, Reason::Project)),
+            );
             wanted.extend(present(&stage.before).into_iter().map(|second| (node, second, Reason::Before)));
         }
         wanted.sort();

@@ -9,7 +9,7 @@ fn name(text: &str) -> StageName {
     text.parse().unwrap()
 }
 
-/// Reads "a: b, >c, <d @0 cleanup": depends on b, after c, before d, listed first, of phase cleanup.
+/// Reads "a: b, >c, <d +e @0 cleanup": depends on b, after c, before d, after e by the project, listed first, of phase cleanup.
 fn stage(text: &str) -> OrderInput {
     let (own, rest) = text.split_once(':').unwrap_or((text, ""));
     let mut stage = OrderInput {
@@ -18,6 +18,7 @@ fn stage(text: &str) -> OrderInput {
         dependencies: Vec::new(),
         after: Vec::new(),
         before: Vec::new(),
+        project_after: Vec::new(),
         listed: None,
     };
     for word in rest.split([',', ' ']).filter(|word| !word.is_empty()) {
@@ -26,6 +27,7 @@ fn stage(text: &str) -> OrderInput {
             ("cleanup", _) => stage.phase = Phase::Cleanup,
             (_, (">", other)) => stage.after.push(name(other)),
             (_, ("<", other)) => stage.before.push(name(other)),
+            (_, ("+", other)) => stage.project_after.push(name(other)),
             (_, ("@", position)) => stage.listed = Some(position.parse().unwrap()),
             _ => stage.dependencies.push(name(word)),
         }
@@ -107,6 +109,30 @@ fn edges_against_the_phases_name_both_stages() {
 fn missing_and_double_stages_are_told() {
     assert!(error(&["a: b"]).contains("`a` depends on `b`, which is not in the build"));
     assert!(error(&["a:", "a:"]).contains("`a` is in the build twice"));
+}
+
+#[test]
+fn the_project_has_its_say() {
+    assert_eq!(names(&["a: +b @0", "b: @1"]), "b a");
+    assert_eq!(names(&["a: +gone @0", "b: @1"]), "a b");
+    let order = ordered(&["a: +b @0", "b: @1"]);
+    assert_eq!(order.why(&name("b"), &name("a")).unwrap().to_string(), "pib.toml has `a` come after `b`");
+    let circle = error(&["a: +b", "b: a"]);
+    assert!(circle.contains("`b` depends on `a`\n  - pib.toml has `a` come after `b`"), "{circle}");
+    assert!(
+        error(&["a: +z", "z: cleanup"])
+            .contains("pib.toml has `a` come after `z`, but `z` is of phase cleanup")
+    );
+}
+
+#[test]
+fn it_tells_what_of_a_list_cannot_be() {
+    let order = ordered(&["a: >c @0", "b: @1", "c: @2"]);
+    let list = ["a", "gone", "c", "b"].map(name);
+    let told: Vec<String> =
+        order.overruled(&list).iter().map(|(a, b, why)| format!("{a} {b}: {why}")).collect();
+    assert_eq!(told[0], "a c: `a` says that it comes after `c`");
+    assert!(told.len() == 2 && told[1].starts_with("c b: "), "{told:?}");
 }
 
 #[test]

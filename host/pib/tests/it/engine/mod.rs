@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod export;
 mod failure;
+mod imported;
 mod jobs;
 pub(crate) mod kind;
 mod lab;

@@ -141,9 +141,24 @@ fn without_an_engine_the_remedy_is_told_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_project_starts_in_a_folder_that_is_there() {
+    let bench = Bench::new(PROJECT);
+    bench.write("kiosk/notes.txt", "mine\n");
+    let ran = bench.run(&["-C", "kiosk", "init", "--board", "rpi3"]);
+    assert_eq!((ran.code, &*ran.out), (Some(0), "Created pib.toml for rpi3 (arm64)\n"), "{}", ran.errors);
+    let manifest = std::fs::read_to_string(bench.path("kiosk/pib.toml")).unwrap();
+    assert!(manifest.contains("name = \"kiosk\"") && manifest.contains("board = \"rpi3\""), "{manifest}");
+    assert_eq!(bench.run(&["-C", "kiosk", "lock"]).code, Some(0));
+}
+
+#[test]
 fn wrong_usage_is_told_apart() {
     let bench = Bench::new(PROJECT);
     bench.fails(&["biuld"], 2, &["unrecognized subcommand", "build"]);
+    bench.fails(&["rpi4"], 2, &["rpi4 is a board", "`pib build` builds the image"]);
+    bench.fails(&["install"], 2, &["`pib flash`"]);
+    bench.fails(&["stage", "chekc"], 2, &["unrecognized subcommand", "check"]);
+    bench.fails(&["init"], 2, &["`pib.toml` exists already"]);
     bench.fails(&["new", "."], 2, &["`pib.toml` exists already"]);
     bench.fails(&["new", "Bad_Name"], 2, &["not a valid name"]);
     bench.fails(&["new", "x", "--board", "rpi9"], 2, &["unknown board `rpi9`; the boards are rpi1, rpi2,"]);

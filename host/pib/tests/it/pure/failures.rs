@@ -183,6 +183,10 @@ fn orders_that_contradict_themselves() {
         ("three", "[order]\nafter = [\"two\"]\n\n[dependencies]\nwatchdog = \"1\"\n"),
     ];
     says("order-cycle", &with_stages(&order), 4, &["plan"]);
+    let bench = with_stages(&[("one", ""), ("two", "[dependencies]\none = \"*\"\n")]);
+    let manifest = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    bench.write("pib.toml", &format!("{manifest}\n[order.stages.one]\nafter = [\"two\"]\n"));
+    says("order-by-hand", &bench, 4, &["plan"]);
     let phases = [("tidy", "phase = \"cleanup\"\n"), ("mine", "[dependencies]\ntidy = \"*\"\n")];
     says("order-against-phases", &with_stages(&phases), 4, &["plan"]);
 }

@@ -14,6 +14,7 @@ mod grow;
 mod hidden;
 mod hooks;
 mod hostile;
+mod import;
 pub(crate) mod inspect;
 mod links;
 mod locks;

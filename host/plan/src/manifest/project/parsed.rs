@@ -8,6 +8,7 @@ use semver::VersionReq;
 use super::facts::Project;
 use super::image::ImageOptions;
 use super::options::BuildOptions;
+use super::project_order::ProjectOrder;
 use crate::id::{Digest, StageName};
 use crate::index::GitSource;
 use crate::manifest::ManifestText;
@@ -36,6 +37,10 @@ pub struct ProjectManifest {
     pub stores: BTreeMap<String, String>,
     /// The folder within the project that holds its stages, where `pib vendor` was run.
     pub vendor: Option<String>,
+    /// The order that the project itself asks for.
+    pub order: ProjectOrder,
+    /// The project's own variables, which bare stages see.
+    pub variables: BTreeMap<String, String>,
     /// The project's variants, each as a whole: what it does not say itself is as in the project.
     pub targets: BTreeMap<String, ProjectManifest>,
 }

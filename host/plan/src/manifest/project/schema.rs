@@ -33,6 +33,10 @@ pub(super) struct Schema {
     #[serde(default)]
     pub(super) stores: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(super) vendor: Option<VendorSchema>,
+    #[serde(default)]
+    pub(super) order: OrderSchema,
+    #[serde(default)]
+    pub(super) variables: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default, rename = "target")]
     pub(super) targets: BTreeMap<Spanned<String>, TargetSchema>,
 }
@@ -53,6 +57,26 @@ pub(super) struct TargetSchema {
     pub(super) stages: Stages<TargetStage>,
     pub(super) image: Option<TargetImage>,
     pub(super) base: Option<Spanned<BaseSchema>>,
+    #[serde(default)]
+    pub(super) order: OrderSchema,
+    #[serde(default)]
+    pub(super) variables: BTreeMap<Spanned<String>, Spanned<String>>,
+}
+
+/// The order that the project itself asks for.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OrderSchema {
+    pub(super) list: Option<Vec<Spanned<String>>>,
+    pub(super) stages: BTreeMap<Spanned<String>, StageOrderSchema>,
+}
+
+/// What the project asks of one stage's place.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct StageOrderSchema {
+    pub(super) after: Vec<Spanned<String>>,
+    pub(super) before: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Default, Deserialize)]

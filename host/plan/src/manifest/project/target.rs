@@ -42,8 +42,8 @@ pub(super) fn variant(
     let text = name.get_ref();
     check_name(text)
         .map_err(|error| source.error(name.span(), format!("target name: {error}"), "this target"))?;
-    let TargetSchema { os, release, board, arch, hostname, locale, timezone, kernel, stages, image, base } =
-        target;
+    let TargetSchema { os, release, board, arch, hostname, locale, timezone, kernel, .. } = target;
+    let TargetSchema { stages, image, base, order, variables, .. } = target;
     let mut schema = project.clone();
     merge_stages(source, &mut schema.stages, stages).map_err(|error| within(text, error))?;
     let own = &mut schema.project;
@@ -69,6 +69,15 @@ pub(super) fn variant(
         replace(&mut schema.image.foreign_root, image.foreign_root);
     }
     schema.base = base.or(schema.base);
+    schema.order.list = order.list.or(schema.order.list);
+    for (stage, rules) in order.stages {
+        schema.order.stages.retain(|known, _| known.get_ref() != stage.get_ref());
+        schema.order.stages.insert(stage, rules);
+    }
+    for (name, value) in variables {
+        schema.variables.retain(|known, _| known.get_ref() != name.get_ref());
+        schema.variables.insert(name, value);
+    }
     Ok(schema)
 }
 

@@ -13,17 +13,20 @@ const NAMES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 fn any_stages(most: usize) -> impl Strategy<Value = Vec<OrderInput>> {
     let some = || proptest::collection::vec(select(&NAMES[..]).prop_map(name), 0..=1);
     let phase = prop_oneof![1 => Just(Phase::Init), 6 => Just(Phase::Normal), 1 => Just(Phase::Cleanup)];
-    let one = (phase, some(), some(), some(), any::<bool>());
+    let one =
+        (phase, some(), some(), some(), proptest::option::weighted(0.2, select(&NAMES[..])), any::<bool>());
     (proptest::collection::vec(one, 1..=most), Just((0..8_usize).collect::<Vec<_>>()).prop_shuffle())
         .prop_map(|(all, positions)| {
             let present: Vec<StageName> = NAMES.iter().take(all.len()).map(|text| name(text)).collect();
-            let stage = |(at, (phase, mut dependencies, after, before, is_listed)): (
+            let stage = |(at, (phase, mut dependencies, after, before, project, is_listed)): (
                 usize,
-                (_, Vec<StageName>, _, _, bool),
+                (_, Vec<StageName>, _, _, Option<&str>, bool),
             )| {
                 dependencies.retain(|needed| present.contains(needed));
                 let listed = is_listed.then(|| positions[at]);
-                OrderInput { name: present[at].clone(), phase, dependencies, after, before, listed }
+                let project_after = project.into_iter().map(name).collect();
+                let name = present[at].clone();
+                OrderInput { name, phase, dependencies, after, before, project_after, listed }
             };
             all.into_iter().enumerate().map(stage).collect()
         })
@@ -45,6 +48,7 @@ impl<'a> Spec<'a> {
         for stage in stages {
             stage.dependencies.iter().for_each(|other| ask(other, &stage.name, Reason::Dependency));
             stage.after.iter().for_each(|other| ask(other, &stage.name, Reason::After));
+            stage.project_after.iter().for_each(|other| ask(other, &stage.name, Reason::Project));
             stage.before.iter().for_each(|other| ask(&stage.name, other, Reason::Before));
         }
         let stages: BTreeMap<_, _> = stages.iter().map(|stage| (&stage.name, stage)).collect();

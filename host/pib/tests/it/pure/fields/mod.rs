@@ -4,6 +4,7 @@
 
 mod listed;
 mod rows_build;
+mod rows_order;
 mod rows_origin;
 mod rows_project;
 mod rows_stage;
@@ -146,6 +147,7 @@ fn listed_fields() -> BTreeSet<String> {
 /// Returns the table.
 fn rows(origins: &Origins) -> Vec<Row> {
     let mut rows = rows_project::rows();
+    rows.extend(rows_order::rows());
     rows.extend(rows_origin::rows(origins));
     rows.extend(rows_stage::rows());
     rows.extend(rows_build::rows());
