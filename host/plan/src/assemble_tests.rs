@@ -246,7 +246,7 @@ fn what_hides_an_argument_is_refused() {
     let with = |env: &str, text: &str| [stage("a", "1", env), stage("b", "1", text)];
     assert!(refused(&with("ENV X=2", "RUN b")).contains("stage `b` takes the argument X"));
     assert!(refused(&with("ENV Y=2", "ARG Y=3\nRUN b")).contains("declares the argument Y"));
-    assert!(refused(&with("ENV X=2", "RUN b")).contains("Rename the config key of `b`"));
+    assert!(refused(&with("ENV X=2", "RUN b")).contains("Rename what becomes"));
     // What the command line gives is declared by the part, and is no config key.
     let by_command_line = refused(&with("ENV X=2", "ARG X\nRUN b"));
     assert!(

@@ -5,9 +5,9 @@
 
 mod found_stage;
 mod init_part;
+mod makefile_settings;
 mod manifest_text;
 mod own_variables;
-mod settings;
 mod suspect;
 mod tree;
 mod variant;
@@ -19,7 +19,7 @@ use crate::manifest::ManifestError;
 use crate::manifest::project::{FILE_NAME, ProjectManifest};
 use crate::suggest;
 use found_stage::Found;
-use settings::Settings;
+use makefile_settings::Settings;
 use tree::Tree;
 pub use tree::{Files, LeftOut};
 use variant::Variant;
@@ -108,7 +108,7 @@ pub fn import(files: Files<'_>, options: &ImportOptions) -> Result<Imported, Imp
         main = targets.first().map(|(_, settings)| settings.clone()).ok_or(ImportError::NoStages)?;
     }
     if main.name.is_empty() {
-        main.name = settings::plain_name(&options.folder);
+        main.name = makefile_settings::plain_name(&options.folder);
     }
     if check_name(&main.name).is_err() {
         main.name = "device".to_owned();

@@ -40,6 +40,7 @@
 //! | [`layout`] | which partitions an image has, and where |
 //! | [`settings`] | what differs between the cards of one image |
 //! | [`secret`] | where secrets come from, and what a build calls them |
+//! | [`network_scan`] | which devices of a network are Raspberry Pis |
 //! | [`suggest`] | "did you mean" |
 
 pub mod assemble;
@@ -66,6 +67,7 @@ pub mod mode;
 pub mod moment;
 pub mod mounts;
 pub mod native;
+pub mod network_scan;
 pub mod order;
 pub mod packages;
 pub mod part;

@@ -18,7 +18,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Look into an image", &["inspect", "diff", "sbom"]),
     ("Ask", &["tree", "why", "outdated", "search", "info"]),
     ("Make stages", &["stage", "package", "publish", "yank", "registry"]),
-    ("This machine", &["trust", "doctor", "binfmt", "cache", "completions", "help"]),
+    ("This machine", &["scan", "trust", "doctor", "binfmt", "cache", "completions", "help"]),
 ];
 /// The width of the column of names.
 const NAMES: usize = 13;

@@ -33,6 +33,7 @@ mod registry_admin;
 mod remove;
 mod run;
 mod sbom;
+mod scan;
 mod search;
 mod shell;
 mod signals;
@@ -122,6 +123,7 @@ enum Command {
     Inspect(inspect::Inspect),
     Diff(diff::Diff),
     Sbom(sbom::Sbom),
+    Scan(scan::Scan),
     Flash(flash::Flash),
     Format(format::Format),
     Export(export::Export),
@@ -234,6 +236,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Inspect(args) => inspect::run(session, json, args).await,
         Command::Diff(args) => diff::run(session, json, args).await,
         Command::Sbom(args) => sbom::run(session, args).await,
+        Command::Scan(args) => scan::run(session, json, args).await,
         Command::Flash(args) => flash::run(session, json, args).await,
         Command::Format(args) => format::run(session, json, args).await,
         Command::Export(args) => export::run(session, json, args).await,

@@ -9,8 +9,8 @@ use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
 use serde::Serialize;
 
-pub use super::registry_place::Allowed;
-use super::registry_place::RegistryPlace;
+pub use super::publish_destination::Allowed;
+use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
 use crate::source::git::changed_files;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
@@ -51,7 +51,7 @@ pub struct Publication {
     /// The versions that are new.
     pub versions: Vec<NewVersion>,
     #[serde(skip)]
-    place: RegistryPlace,
+    destination: PublishDestination,
     #[serde(skip)]
     candidates: Vec<PublishCandidate>,
     #[serde(skip)]
@@ -86,8 +86,8 @@ pub struct NewVersion {
 /// # Errors
 /// When a stage is not valid or not fit for others, or the registry cannot be read.
 pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publication, Error> {
-    let place = RegistryPlace::find(session, &options.registry)?;
-    let registry = place.registry(session)?;
+    let destination = PublishDestination::find(session, &options.registry)?;
+    let registry = destination.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let candidates = registry_folder::candidates(&folders, &registry).await?;
     let (versions, mut problems) = judge(&candidates, &registry.names(), options.allowed);
@@ -97,9 +97,9 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     }
     match problems.is_empty() {
         true => Ok(Publication {
-            registry: place.to_string(),
+            registry: destination.to_string(),
             versions,
-            place,
+            destination,
             candidates,
             allowed: options.allowed,
         }),
@@ -138,14 +138,14 @@ impl Publication {
     /// # Errors
     /// When a version is published with another content, or the registry cannot be written.
     pub async fn write(&self, session: &Session) -> Result<Published, Error> {
-        match &self.place {
-            RegistryPlace::Folder(folder) => {
+        match &self.destination {
+            PublishDestination::Folder(folder) => {
                 let folders: Vec<PathBuf> =
                     self.candidates.iter().map(|stage| stage.folder.clone()).collect();
                 publish(&folders, folder, false)
             }
-            RegistryPlace::Web { url, .. } => {
-                let server = self.place.server(session, url)?;
+            PublishDestination::Web { url, .. } => {
+                let server = self.destination.server(session, url)?;
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
                 for stage in &self.candidates {
                     let text = format!("{} {}", stage.package.name, stage.package.version);
@@ -165,7 +165,7 @@ impl Publication {
 /// # Errors
 /// When one is not published, differs from its published version, or the registry cannot be read.
 pub fn check(session: &Session, options: &PublishOptions) -> Result<Published, Error> {
-    let registry = RegistryPlace::folder(session, &options.registry)?;
+    let registry = PublishDestination::folder(session, &options.registry)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     publish(&folders, &registry, true)
 }

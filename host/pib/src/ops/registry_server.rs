@@ -26,8 +26,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::publish::{Allowed, judge};
+use super::publish_destination::{API, Changed, Denial};
 use super::registry_pages;
-use super::registry_place::{API, Changed, Denial};
 use super::registry_tokens::{self, Scope, Token};
 use crate::project::{Error, Session};
 use crate::source::archive::{self, MAX_ARCHIVE};

@@ -4,7 +4,7 @@ use pib_plan::id::StageName;
 use semver::Version;
 use serde::Serialize;
 
-use super::registry_place::RegistryPlace;
+use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
 use crate::source::registry_audit;
 
@@ -44,16 +44,16 @@ pub struct Yanked {
 /// # Errors
 /// When the registry has no such version or cannot be written.
 pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Error> {
-    let place = RegistryPlace::find(session, &options.registry)?;
+    let destination = PublishDestination::find(session, &options.registry)?;
     let YankOptions { stage, version, undo, reason, .. } = options;
-    let changed = match &place {
-        RegistryPlace::Folder(folder) => {
+    let changed = match &destination {
+        PublishDestination::Folder(folder) => {
             registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?
         }
-        RegistryPlace::Web { url, .. } => {
-            place.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
+        PublishDestination::Web { url, .. } => {
+            destination.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
         }
     };
-    let registry = place.to_string();
+    let registry = destination.to_string();
     Ok(Yanked { stage: stage.to_string(), version: version.to_string(), yanked: !undo, changed, registry })
 }

@@ -123,7 +123,9 @@ fn hidden(stage: &StageInput, arg: &Arg, by: &StageInput) -> AssembleError {
     let is_variable = Variable::ALL.iter().any(|variable| variable.arg() == arg);
     let own = match is_variable {
         true => format!("Take {arg} out of `uses` of `{name}`"),
-        false => format!("Rename the config key of `{name}` that becomes {arg}"),
+        false => {
+            format!("Rename what becomes {arg} for `{name}`: its config key, or the variable in [variables]")
+        }
     };
     let help = format!(
         "{own}, or take {arg} out of what `{by}` sets by ENV; [patch] in pib.toml replaces a stage of somebody else's."

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::init_part;
-use super::settings::Settings;
+use super::makefile_settings::Settings;
 use super::tree::{Tree, plain_path};
 use crate::id::{INIT, StageName};
 

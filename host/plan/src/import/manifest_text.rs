@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::settings::Settings;
+use super::makefile_settings::Settings;
 
 /// Returns the manifest: the project, and what differs in each target.
 pub(super) fn write(main: &Settings, targets: &[(String, Settings)]) -> String {

@@ -1,7 +1,7 @@
 //! Which of a product's variables its stages read.
 
 use super::found_stage::Found;
-use super::settings::Settings;
+use super::makefile_settings::Settings;
 use super::suspect::is_suspect;
 use super::tree::Tree;
 use crate::config::is_engines_own;

@@ -72,5 +72,5 @@ fn a_project_builds_on_podman() {
     // Podman would lose something of it, and it is there already.
     assert!(up_to_date(&project.build()));
     let image = format!("{}?offset={}", project.image().display(), 4 << 20);
-    assert_eq!(judge::debugfs(&image, "cat /etc/mine").unwrap().trim(), "for arm64");
+    assert_eq!(judge::debugfs(&image, "cat /etc/mine").unwrap().trim(), "for aarch64");
 }

@@ -19,7 +19,7 @@ fn the_plain_client_builds_the_written_context() {
     docker(&[&options[..], &[context.to_str().unwrap()]].concat());
     assert_eq!(
         docker(&["run", "--rm", "--network=none", "pib/plainjob:plain", "cat", "/etc/mine"]),
-        "for arm64\n"
+        "for aarch64\n"
     );
 }
 

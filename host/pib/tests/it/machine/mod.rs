@@ -11,5 +11,6 @@ mod main_job;
 mod moved;
 mod report_page;
 mod same;
+mod scan;
 mod stage;
 mod whole_lock;

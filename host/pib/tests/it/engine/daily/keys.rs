@@ -76,7 +76,7 @@ fn a_change_builds_what_it_changes_and_nothing_else() {
 
 #[test]
 fn stages_are_built_anew_on_demand() {
-    let project = Loop::new("dailyanew", "ARG WORD=none\nRUN echo $WORD > /word\n");
+    let project = Loop::new("dailyanew", "ARG WORD=none\nRUN echo $WORD > /word; : $OS\n");
     project.stage("late", "[order]\nafter = [\"mine\"]\n", "RUN true\n");
     project.run(&["add", "--path", "stages/late"]);
     let built = project.run(&["build", "--until", "late"]);

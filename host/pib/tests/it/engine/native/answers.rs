@@ -118,7 +118,7 @@ fn a_stage_that_says_so_is_emulated() {
     std::fs::write(world.path("foreign/stages/mine/stage.toml"), manifest).unwrap();
     let plan = world.run("foreign", &["plan", "--dockerfile"]);
     assert!(plan.contains("\nRUN readlink"), "{plan}");
-    for options in [&["build"][..], &["build", "--no-native", "--no-cache"]] {
+    for options in [&["build", "--no-cache"][..], &["build", "--no-native", "--no-cache"]] {
         world.run("foreign", options);
         let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/foreign"]);
         let tag = tag.lines().next().unwrap();

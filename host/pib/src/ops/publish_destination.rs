@@ -35,7 +35,7 @@ pub struct Allowed {
 
 /// A registry that is published to.
 #[derive(Debug, Clone)]
-pub(super) enum RegistryPlace {
+pub(super) enum PublishDestination {
     /// A folder of this machine.
     Folder(PathBuf),
     /// A server.
@@ -66,7 +66,7 @@ pub(super) struct Denial {
     pub(super) problems: Vec<String>,
 }
 
-impl RegistryPlace {
+impl PublishDestination {
     /// Returns the registry at a path or an address, or that of the project or the user with this name.
     ///
     /// # Errors
@@ -113,12 +113,12 @@ impl RegistryPlace {
 
     fn at(name: Option<String>, index: &str) -> Result<Self, Error> {
         let url = Url::parse(&format!("{}/", index.trim_end_matches('/'))).ok();
-        let place = url.and_then(|url| match url.scheme() {
+        let destination = url.and_then(|url| match url.scheme() {
             "file" => url.to_file_path().ok().map(Self::Folder),
             "http" | "https" => Some(Self::Web { name, url }),
             _ => None,
         });
-        place.ok_or_else(|| {
+        destination.ok_or_else(|| {
             Error::usage(
                 format!("`{index}` is not the address of a registry"),
                 "Give it as https://HOST/PATH or file:///FOLDER, or name a folder.",
@@ -163,7 +163,7 @@ impl RegistryPlace {
     }
 }
 
-impl fmt::Display for RegistryPlace {
+impl fmt::Display for PublishDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
