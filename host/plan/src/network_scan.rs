@@ -1,7 +1,7 @@
 //! What is known of the devices of a network by their addresses: which are Raspberry Pis, and which addresses a network has.
 
+use core::net::Ipv4Addr;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use serde::Serialize;
