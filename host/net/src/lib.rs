@@ -5,6 +5,7 @@
 //! A token goes to the origin that it is for and, after a redirect, to no other. Deliberately absent: keeping what was
 //! fetched, and digests of a protocol's own; callers know what they expect.
 
+mod error;
 mod pace;
 mod public;
 
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+pub use error::{NetError, certificate_fault, is_passing};
 pub use pace::{Pace, TooSlow};
 pub use public::{NOT_PUBLIC, check_public, forwarding_client, is_public, public_addresses};
 
@@ -39,104 +41,6 @@ const IMPATIENCE: Duration = Duration::from_secs(10);
 const WINDOW: Duration = Duration::from_secs(30);
 /// The fewest bytes a second.
 const FLOOR: u64 = 1000;
-
-/// Says why something could not be fetched.
-#[derive(Debug, thiserror::Error)]
-pub enum NetError {
-    /// The client itself could not be made, e.g. because the TLS set-up is broken.
-    #[error("setting up the HTTP client failed")]
-    Client(#[source] reqwest::Error),
-    /// The server answered, but not with the file.
-    #[error("fetching {url} failed: the server answered {status}")]
-    Status {
-        /// What was asked for.
-        url: Box<Url>,
-        /// The server's answer.
-        status: StatusCode,
-    },
-    /// The server asks to be left alone for longer than anyone wants to wait.
-    #[error(
-        "fetching {url} failed: the server answered {status} and asks to be left alone for {seconds} seconds"
-    )]
-    Busy {
-        /// What was asked for.
-        url: Box<Url>,
-        /// The server's answer.
-        status: StatusCode,
-        /// For how long.
-        seconds: u64,
-    },
-    /// The server's certificate says nothing that this machine believes.
-    #[error(
-        "fetching {url} failed: the server's certificate is not trusted here ({reason}); if it is your own server, add \
-         its authority to this machine's certificates, or name the file with it in SSL_CERT_FILE"
-    )]
-    Untrusted {
-        /// What was asked for.
-        url: Box<Url>,
-        /// What is wrong with the certificate.
-        reason: String,
-    },
-    /// The server could not be reached, or the connection broke.
-    #[error("fetching {url} failed; check the network and the address")]
-    Transport {
-        /// What was asked for.
-        url: Box<Url>,
-        /// What the HTTP client found.
-        #[source]
-        source: reqwest::Error,
-    },
-    /// No answer came, or no whole head of one.
-    #[error("fetching {url} failed: the server sent no answer for {seconds} seconds")]
-    Silent {
-        /// What was asked for.
-        url: Box<Url>,
-        /// How long pib waited.
-        seconds: u64,
-    },
-    /// The answer came too slowly.
-    #[error("fetching {url} was stopped: for {seconds} seconds it brought fewer than {floor} bytes a second")]
-    TooSlow {
-        /// What was asked for.
-        url: Box<Url>,
-        /// The fewest bytes a second.
-        floor: u64,
-        /// For how many seconds there were fewer.
-        seconds: u64,
-    },
-    /// The answer is longer than it can rightly be.
-    #[error("fetching {url} was stopped: the answer is larger than the {limit} bytes expected at most")]
-    TooLarge {
-        /// What was asked for.
-        url: Box<Url>,
-        /// The most bytes that were accepted.
-        limit: u64,
-    },
-    /// The fetched bytes could not be written down.
-    #[error("writing what {url} sent to the disk failed")]
-    Write {
-        /// What was asked for.
-        url: Box<Url>,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl NetError {
-    /// Returns whether the server said that the file does not exist.
-    pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Status { status, .. } if matches!(status.as_u16(), 404 | 410))
-    }
-
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => is_passing(*status),
-            Self::Transport { source, .. } => !source.is_builder() && !source.is_redirect(),
-            _ => false,
-        }
-    }
-}
 
 /// What a server says of a file's state, to ask it later whether the file has changed (RFC 9110, section 8.8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,7 +198,7 @@ impl Http {
     }
 
     /// Sends a request with a body, once; returns the server's status, and of its answer no more than `limit` bytes, also where it
-    /// refuses. A redirect is not followed with a body.
+    /// refuses. A redirect is followed as for reading, and the token goes to no other server.
     ///
     /// # Errors
     /// When the server cannot be reached, is silent, or answers with more.
@@ -305,19 +209,17 @@ impl Http {
         body: Vec<u8>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NetError> {
-        let transport = |source: reqwest::Error| match certificate_fault(&source) {
-            Some(reason) => NetError::Untrusted { url: url.clone().into(), reason },
-            None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
-        };
         let mut request = self.client.request(method, url.clone()).body(body);
         if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
             request = request.bearer_auth(credential.token());
         }
-        let silent = |_| NetError::Silent { url: url.clone().into(), seconds: UPLOAD.as_secs() };
-        let sent = tokio::time::timeout(UPLOAD, request.timeout(UPLOAD).send()).await.map_err(silent)?;
-        let mut response = sent.map_err(transport)?;
+        let fail = |error: reqwest::Error| match error.is_timeout() && !error.is_connect() {
+            true => NetError::Silent { url: url.clone().into(), seconds: UPLOAD.as_secs() },
+            false => NetError::of(url, error),
+        };
+        let mut response = request.timeout(UPLOAD).send().await.map_err(fail)?;
         let mut answer = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        while let Some(chunk) = response.chunk().await.map_err(fail)? {
             if answer.len() + chunk.len() > limit {
                 return Err(NetError::TooLarge { url: url.clone().into(), limit: limit as u64 });
             }
@@ -334,11 +236,7 @@ impl Http {
         known: &Validators,
         sink: &mut (dyn FnMut(&[u8]) -> std::io::Result<()> + Send),
     ) -> Result<Option<Validators>, Failure> {
-        let transport = |source: reqwest::Error| match certificate_fault(&source) {
-            Some(reason) => NetError::Untrusted { url: url.clone().into(), reason },
-            // The URL is in our own message already.
-            None => NetError::Transport { url: url.clone().into(), source: source.without_url() },
-        };
+        let transport = |source| NetError::of(url, source);
         let (request, conditional) = self.request(url, known);
         let silent = || NetError::Silent { url: url.clone().into(), seconds: self.silence.as_secs() };
         let sent = tokio::time::timeout(self.silence, request.send()).await;
@@ -461,50 +359,6 @@ pub fn pause(attempt: u32, asked: Option<Duration>) -> Duration {
 /// Returns whether a server asks to be left alone for longer than anyone wants to wait.
 pub fn is_too_long(pause: Duration) -> bool {
     pause > LONGEST_PAUSE
-}
-
-/// Returns what is wrong with the server's certificate, where that is why a request failed.
-pub fn certificate_fault(error: &reqwest::Error) -> Option<String> {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = next {
-        // An error of a stream hides the one that it was made of.
-        let inner = error.downcast_ref::<std::io::Error>().and_then(|error| error.get_ref());
-        let inner = inner.map(|inner| inner as &(dyn std::error::Error + 'static));
-        for error in [Some(error), inner].into_iter().flatten() {
-            if let Some(rustls::Error::InvalidCertificate(fault)) = error.downcast_ref() {
-                return Some(certificate_words(fault));
-            }
-        }
-        next = error.source().or(inner);
-    }
-    None
-}
-
-fn certificate_words(fault: &rustls::CertificateError) -> String {
-    use rustls::CertificateError as Fault;
-    match fault {
-        Fault::UnknownIssuer => "no authority that this machine knows has signed it".to_owned(),
-        Fault::Expired | Fault::ExpiredContext { .. } => "it has expired".to_owned(),
-        Fault::NotValidYet | Fault::NotValidYetContext { .. } => {
-            "it is not valid yet: check the clock".to_owned()
-        }
-        Fault::NotValidForName | Fault::NotValidForNameContext { .. } => "it is for another name".to_owned(),
-        Fault::Revoked => "it was revoked".to_owned(),
-        Fault::BadSignature
-        | Fault::UnsupportedSignatureAlgorithmContext { .. }
-        | Fault::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "its signature is not that of an authority that this machine knows".to_owned()
-        }
-        other if other.to_string().contains("CaUsedAsEndEntity") => {
-            "it is one for an authority, not for a server".to_owned()
-        }
-        other => other.to_string(),
-    }
-}
-
-/// Returns whether the same request may succeed later.
-pub fn is_passing(status: StatusCode) -> bool {
-    status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT)
 }
 
 /// Returns how long the server asks to be left alone, where it says so in seconds.
