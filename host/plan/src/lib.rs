@@ -41,6 +41,7 @@
 //! | [`settings`] | what differs between the cards of one image |
 //! | [`secret`] | where secrets come from, and what a build calls them |
 //! | [`network_scan`] | which devices of a network are Raspberry Pis |
+//! | [`html`] | strangers' texts in pages |
 //! | [`suggest`] | "did you mean" |
 
 pub mod assemble;
@@ -53,6 +54,7 @@ pub mod credential;
 pub mod device_test;
 pub mod dockerfile;
 pub mod hook;
+pub mod html;
 pub mod id;
 pub mod import;
 pub mod index;

@@ -13,7 +13,8 @@ use pib_plan::suggest::count;
 
 use super::summary::ListChange;
 use super::system::{PackageContent, SystemContent};
-use html::{COLOURS, STYLE, Table, bar, escape, list, size, treemap};
+use html::{COLOURS, STYLE, Table, bar, list, size, treemap};
+use pib_plan::html::escape;
 
 /// How many of the largest packages have a bar.
 const LARGEST: usize = 20;

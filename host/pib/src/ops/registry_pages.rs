@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use pib_plan::html::{escape, escape_lines};
 use pib_plan::index::{IndexEntry, IndexFile, Offer};
 
 use crate::source::archive;
@@ -18,35 +19,12 @@ li{margin:.5rem 0}ul{padding-left:1.2rem}pre{white-space:pre-wrap;overflow-wrap:
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem;border-bottom:1px solid var(--line);vertical-align:top}\
 .wide{overflow-x:auto}small{opacity:.8}";
 
-/// Returns a text that stands for itself in a page.
-fn escaped(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            '\n' | '\t' => safe.push(character),
-            // Also what turns the direction of the text around it.
-            _ if character.is_control()
-                || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-            {
-                safe.push('\u{fffd}');
-            }
-            _ => safe.push(character),
-        }
-    }
-    safe
-}
-
 fn document(title: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
          </head>\n<body>\n{body}</body>\n</html>\n",
-        escaped(title)
+        escape(title)
     )
 }
 
@@ -70,7 +48,7 @@ pub(super) fn list(stages: &[IndexEntry], wanted: &str) -> String {
     let mut body = format!(
         "<header><h1>Stages</h1>\n<form role=\"search\"><input type=\"search\" name=\"q\" aria-label=\"Search stages\" \
          placeholder=\"Search\" value=\"{}\"><button>Search</button></form></header>\n<main>\n<p>{} of {}</p>\n<ul>\n",
-        escaped(wanted),
+        escape(wanted),
         found.len(),
         stages.len()
     );
@@ -78,9 +56,9 @@ pub(super) fn list(stages: &[IndexEntry], wanted: &str) -> String {
         _ = writeln!(
             body,
             "<li><a href=\"/stages/{name}\">{name}</a> <small>{version}</small><br>{about}</li>",
-            name = escaped(entry.name.as_str()),
-            version = escaped(&entry.vers.to_string()),
-            about = escaped(&entry.description)
+            name = escape(entry.name.as_str()),
+            version = escape(&entry.vers.to_string()),
+            about = escape(&entry.description)
         );
     }
     body += "</ul>\n</main>\n";
@@ -89,12 +67,12 @@ pub(super) fn list(stages: &[IndexEntry], wanted: &str) -> String {
 
 /// Returns the page of a stage.
 pub(super) fn stage(entry: &IndexEntry, file: &IndexFile, readme: Option<&str>) -> String {
-    let name = escaped(entry.name.as_str());
+    let name = escape(entry.name.as_str());
     let mut body = format!(
         "<nav><a href=\"/\">All stages</a></nav>\n<main>\n<h1>{name} <small>{}</small></h1>\n<p>{}</p>\n\
          <h2>Add it</h2>\n<pre><code>pib add {name}</code></pre>\n",
-        escaped(&entry.vers.to_string()),
-        escaped(&entry.description)
+        escape(&entry.vers.to_string()),
+        escape(&entry.description)
     );
     facts(&mut body, entry);
     config(&mut body, entry);
@@ -104,17 +82,17 @@ pub(super) fn stage(entry: &IndexEntry, file: &IndexFile, readme: Option<&str>) 
     for candidate in candidates {
         let state = match &candidate.offer {
             Offer::Entry(entry) if entry.yanked => match &entry.yank_reason {
-                Some(reason) => format!(" (yanked: {})", escaped(reason)),
+                Some(reason) => format!(" (yanked: {})", escape(reason)),
                 None => " (yanked)".to_owned(),
             },
             Offer::Entry(_) => String::new(),
-            Offer::Unreadable(reason) => format!(" ({})", escaped(reason)),
+            Offer::Unreadable(reason) => format!(" ({})", escape(reason)),
         };
-        _ = writeln!(body, "<li>{}{state}</li>", escaped(&candidate.version.to_string()));
+        _ = writeln!(body, "<li>{}{state}</li>", escape(&candidate.version.to_string()));
     }
     body += "</ul>\n";
     if let Some(readme) = readme {
-        _ = writeln!(body, "<h2>README</h2>\n<pre>{}</pre>", escaped(readme));
+        _ = writeln!(body, "<h2>README</h2>\n<pre>{}</pre>", escape_lines(readme));
     }
     body += "</main>\n";
     document(entry.name.as_str(), &body)
@@ -136,7 +114,7 @@ fn facts(body: &mut String, entry: &IndexEntry) {
     ];
     body.push_str("<div class=\"wide\"><table>\n");
     for (name, value) in rows {
-        _ = writeln!(body, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escaped(&value));
+        _ = writeln!(body, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escape(&value));
     }
     body.push_str("</table></div>\n");
 }
@@ -160,10 +138,10 @@ fn config(body: &mut String, entry: &IndexEntry) {
         _ = writeln!(
             body,
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escaped(name),
-            escaped(&kind.unwrap_or_default()),
-            escaped(&default),
-            escaped(&key.help)
+            escape(name),
+            escape(&kind.unwrap_or_default()),
+            escape(&default),
+            escape(&key.help)
         );
     }
     body.push_str("</table></div>\n");
