@@ -12,12 +12,13 @@ use std::time::{Duration, SystemTime};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path as InPath, Request, State};
+use axum::middleware::map_response_with_state;
 use axum::response::Response;
 use axum::routing::{get, put};
 use http::{HeaderMap, Method, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use pib_event::ReporterExt as _;
+use pib_event::{Event, Reporter, ReporterExt as _};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::shard_path;
 use semver::Version;
@@ -59,6 +60,7 @@ struct Served {
     root: PathBuf,
     tokens: Option<PathBuf>,
     publications: Semaphore,
+    reporter: Arc<dyn Reporter>,
 }
 
 /// Serves until it is ended from outside; `started` is told the address.
@@ -73,7 +75,12 @@ pub async fn serve(
     let root = session.cwd.join(&options.folder);
     Registry::folder(&root)?.check().await?;
     let tokens = options.tokens.as_ref().map(|path| session.cwd.join(path));
-    let served = Arc::new(Served { root, tokens, publications: Semaphore::new(PUBLICATIONS) });
+    let served = Arc::new(Served {
+        root,
+        tokens,
+        publications: Semaphore::new(PUBLICATIONS),
+        reporter: session.reporter.clone(),
+    });
     let address = options.listen.to_string();
     let fail = |error| Error::io("listen at", Path::new(&address), error);
     let listener = TcpListener::bind(options.listen).await.map_err(fail)?;
@@ -111,24 +118,39 @@ fn router(served: Arc<Served>) -> Router {
         .route("/", get(registry_page))
         .route("/stages/{name}", get(stage_page))
         .fallback(file)
+        .layer(map_response_with_state(Arc::clone(&served), tell_fault))
         .with_state(served)
+}
+
+/// Tells whoever runs the server what is wrong with it.
+async fn tell_fault(State(served): State<Arc<Served>>, response: Response) -> Response {
+    if let Some(Fault(what)) = response.extensions().get() {
+        served.reporter.report(Event::Warning { message: format!("a request failed: {what}") });
+    }
+    response
 }
 
 /// Why a request is refused.
 struct Refusal {
     status: StatusCode,
     denial: Denial,
+    /// What is wrong on the server: whoever runs it sees that, the client does not.
+    fault: Option<Fault>,
 }
+
+/// Something that is wrong on the server.
+#[derive(Debug, Clone)]
+struct Fault(String);
 
 impl Refusal {
     fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, denial: Denial { error: error.into(), problems: Vec::new() } }
+        Self { status, denial: Denial { error: error.into(), problems: Vec::new() }, fault: None }
     }
 
-    /// What is wrong on the server's side is told to whoever runs it, not to a stranger.
+    /// Returns the refusal of a request that the server itself cannot fulfil.
     fn internal(error: &dyn std::fmt::Display) -> Self {
-        _ = error;
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry's folder cannot be used")
+        let refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry's folder cannot be used");
+        Self { fault: Some(Fault(error.to_string())), ..refusal }
     }
 }
 
@@ -150,7 +172,11 @@ impl From<SourceError> for Refusal {
 
 impl axum::response::IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        json(self.status, &self.denial)
+        let mut response = json(self.status, &self.denial);
+        if let Some(fault) = self.fault {
+            response.extensions_mut().insert(fault);
+        }
+        response
     }
 }
 
@@ -241,8 +267,9 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     // Where it was unpacked is nobody's business.
     let shown = folder.path().display().to_string();
     let hide = |error: SourceError| {
-        let Refusal { status, denial } = Refusal::from(error);
-        Refusal::new(status, denial.error.replace(&shown, "its folder"))
+        let mut refusal = Refusal::from(error);
+        refusal.denial.error = refusal.denial.error.replace(&shown, "its folder");
+        refusal
     };
     let candidates = registry_folder::candidates(&folders, &registry).await.map_err(hide)?;
     let is_new = candidates.iter().any(|candidate| candidate.is_new_name);
@@ -250,7 +277,11 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     let (_, problems) = judge(&candidates, &registry.names(), allowed);
     if !problems.is_empty() {
         let error = "the stage is not fit to be published".to_owned();
-        return Err(Refusal { status: StatusCode::UNPROCESSABLE_ENTITY, denial: Denial { error, problems } });
+        return Err(Refusal {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            denial: Denial { error, problems },
+            fault: None,
+        });
     }
     let root = served.root.clone();
     let written = tokio::task::spawn_blocking(move || registry_folder::publish(&folders, &root, false));

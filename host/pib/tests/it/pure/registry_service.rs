@@ -27,7 +27,8 @@ impl Service {
     fn start(bench: &Bench) -> Self {
         let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
         pib.args(["registry", "serve", "shop", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"]);
-        let mut child = pib.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let errors = std::fs::File::create(bench.path("errors")).unwrap();
+        let mut child = pib.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
@@ -201,6 +202,12 @@ fn what_strangers_send_does_no_harm() {
     assert!(service.raw(large.as_bytes()).starts_with("HTTP/1.1 413"));
     assert!(service.get("/health", &[]).ends_with("ok\n"));
     assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("0 versions"));
+    // What is wrong on the server is told there, and not to strangers.
+    std::fs::create_dir_all(bench.path("shop/ca/me/camera")).unwrap();
+    let answer = service.get("/ca/me/camera", &[]);
+    assert!(answer.starts_with("HTTP/1.1 500") && !answer.contains("director"), "{answer}");
+    let errors = std::fs::read_to_string(bench.path("errors")).unwrap();
+    assert!(errors.contains("a request failed"), "{errors}");
     // The file of tokens has no token.
     assert!(!std::fs::read_to_string(bench.path("tokens.json")).unwrap().contains(&secret));
 }
