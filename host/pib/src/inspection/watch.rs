@@ -9,7 +9,7 @@ use pib_event::{Reporter, ReporterExt as _, Silent};
 /// How often it is told how far the work is.
 const TOLD: Duration = Duration::from_millis(500);
 
-/// What is told of the reading of an image, and what stops it.
+/// Reports how far the reading of an image is, and knows when to stop it.
 #[derive(Clone)]
 pub struct Watch {
     stopped: Arc<AtomicBool>,

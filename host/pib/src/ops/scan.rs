@@ -36,7 +36,7 @@ const MDNS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(224, 0, 0, 251), 5353
 const AT_ONCE: usize = 128;
 /// The longest answer that is read, in bytes: RFC 6762 has none that is longer.
 const MAX_ANSWER: usize = 9000;
-/// How many answers are read at most, whoever sends them.
+/// The most answers that are read, so that a device that floods the network cannot keep a scan going.
 const MAX_ANSWERS: usize = 4096;
 
 /// Where devices are looked for.
@@ -75,7 +75,7 @@ pub async fn scan(session: &Session, options: &ScanOptions) -> Result<Vec<FoundB
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await;
         let socket = socket.map_err(|error| Error::io("open a socket", "", error))?;
         for address in some {
-            // Whoever is not there is no fault, nor is an interface that is down.
+            // An address that nobody has and an interface that is down are expected: sending fails, and the scan goes on.
             _ = socket.send_to(b"", (*address, DISCARD)).await;
         }
         sockets.push(socket);
@@ -167,7 +167,7 @@ fn reverse(address: Ipv4Addr) -> String {
     format!("{d}.{c}.{b}.{a}.in-addr.arpa")
 }
 
-/// Returns the question for the name of an address, to be answered to whoever asks.
+/// Returns the packet that asks a device for its name, and to send the answer to the asking socket alone.
 fn question(address: Ipv4Addr) -> Option<Vec<u8>> {
     let name = reverse(address);
     let mut packet = Packet::new_query(0);

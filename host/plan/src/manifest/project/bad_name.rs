@@ -1,4 +1,4 @@
-//! Names of stages that are none.
+//! The error for a text in a manifest that is not a valid stage name.
 
 use toml::Spanned;
 
