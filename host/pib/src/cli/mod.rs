@@ -272,6 +272,8 @@ fn install_error_style() {
         Box::new(
             miette::GraphicalReportHandler::new_themed(theme)
                 .with_width(width)
+                // A log is searched by the line, so that lines are broken for a person at a terminal only.
+                .with_wrap_lines(console::Term::stderr().is_term())
                 // At spaces only, so that a path or an option can be copied from the message.
                 .with_word_separator(textwrap::WordSeparator::AsciiSpace)
                 .with_word_splitter(textwrap::WordSplitter::NoHyphenation)

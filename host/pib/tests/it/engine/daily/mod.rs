@@ -37,7 +37,10 @@ impl Loop {
     fn write(&self, path: &str, content: &(impl AsRef<[u8]> + ?Sized)) {
         let path = self.world.path(self.name).join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
+        // At once, as editors do: a running build reads the old text or the new one, and never half of it.
+        let written = self.world.path("written");
+        std::fs::write(&written, content).unwrap();
+        std::fs::rename(written, path).unwrap();
     }
 
     /// Puts another text into `pib.toml`.
