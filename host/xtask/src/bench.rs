@@ -1,5 +1,6 @@
 //! Measurements, as ratios to what a person would use instead, in one run.
 
+mod device;
 mod engine;
 mod flash;
 mod import;
@@ -25,6 +26,7 @@ use measure::{median, millis, no_op, run_pib};
 /// projects of its own, in some minutes. `resolve` measures the choice of versions: a few minutes, without the engine or
 /// the example.
 /// `flash` measures writing the example's image to a loop device, as root.
+/// `device` measures the way from the engine to a login, on a copy of the example.
 /// `import` measures reading a product of pi-builder's kind.
 /// `recorded` measures what it costs to give parts what was recorded.
 /// `hooks` measures hooks, by the component of the stage watchdog.
@@ -39,6 +41,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "engine") {
         return engine::engine(&pib);
+    }
+    if args.iter().any(|arg| arg == "device") {
+        return device::device(&pib);
     }
     if args.iter().any(|arg| arg == "flash") {
         return flash::flash(&pib);

@@ -22,7 +22,7 @@ const MANY: usize = 60;
 const PLAIN: &str = "pib-bench:engine";
 
 /// An event of a build, and when it arrived.
-struct Event {
+pub(super) struct Event {
     at: Duration,
     line: String,
 }
@@ -176,13 +176,13 @@ fn between(events: &[Event]) -> Duration {
 }
 
 /// Returns when the container image was there.
-fn until_built(events: &[Event]) -> Outcome<Duration> {
+pub(super) fn until_built(events: &[Event]) -> Outcome<Duration> {
     let image = events.iter().find(|event| event.is("step-started", "image"));
     image.map(|event| event.at).ok_or_else(|| "the build wrote no image".to_owned())
 }
 
 /// Runs pib and returns its events, each with its time since the start.
-fn events(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Event>> {
+pub(super) fn events(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Event>> {
     let fail = |error| format!("could not run pib: {error}");
     let mut run = command(&pib.to_string_lossy(), &["--json"]);
     run.current_dir(project).env("PIB_CACHE_DIR", crate::run::cache()).args(args);
@@ -198,7 +198,7 @@ fn events(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Event>> {
     status.success().then_some(events).ok_or_else(|| format!("pib failed ({status}): {last}"))
 }
 
-fn middle(mut times: Vec<Duration>) -> Duration {
+pub(super) fn middle(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
 }

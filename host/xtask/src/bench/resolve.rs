@@ -40,6 +40,7 @@ fn files(pib: &Path, work: &Path) -> Outcome {
     let folder = work.to_string_lossy().into_owned();
     let bench = ["bench", "--quiet", "--locked", "-p", "pib-plan", "--bench", "resolve", "--", "--write"];
     print!("{}", capture(cargo(&bench).arg(&folder))?);
+    name_base(&work.join("pib/pib.toml"))?;
     let ours = median(11, || {
         let _ = fs::remove_file(work.join("pib/pib.lock"));
         capture(in_folder(pib, &work.join("pib"), work).args(["lock", "--offline"])).map(drop)
@@ -68,7 +69,20 @@ fn example(pib: &Path, work: &Path) -> Outcome {
     capture(in_folder(pib, &project, work).arg("fetch"))?;
     let time = median(41, lock)?;
     println!("pib lock, the example, all cached      {:>8.1} ms   (target: under 20 ms)", millis(time));
+    let anew = median(11, || {
+        let _ = fs::remove_file(project.join("pib.lock"));
+        capture(in_folder(pib, &project, work).args(["lock", "--offline"])).map(drop)
+    })?;
+    println!("pib lock, the same, its base anew      {:>8.1} ms   (target: under 150 ms)", millis(anew));
     Ok(())
+}
+
+/// Has a project name its base by a digest, so that nothing but the choice of versions is measured: cargo has no base to choose.
+fn name_base(manifest: &Path) -> Outcome {
+    let fail = |error| format!("could not change {}: {error}", manifest.display());
+    let text = fs::read_to_string(manifest).map_err(fail)?;
+    let base = format!("\n[base]\nimage = \"debian@sha256:{:064x}\"\n", 1);
+    fs::write(manifest, text + &base).map_err(fail)
 }
 
 /// Index files of a web server on this machine: fetched, and asked for again.
@@ -92,6 +106,7 @@ fn over_http(pib: &Path, work: &Path) -> Outcome {
         &ours.join("pib.toml"),
         &format!("{head}{stages}\n[registries.web]\nindex = \"{}/pib/\"\n", server.address),
     )?;
+    name_base(&ours.join("pib.toml"))?;
     let package = "[package]\nname = \"web\"\nversion = \"1.0.0\"\nedition = \"2021\"\n\n[workspace]\n\n[dependencies]\n";
     write(&theirs.join("Cargo.toml"), &format!("{package}{crates}"))?;
     write(&theirs.join("src/lib.rs"), "")?;
