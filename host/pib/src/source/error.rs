@@ -385,7 +385,7 @@ pub enum SourceError {
     /// A registry is not as it should be.
     #[error("{} in the registry `{}`:\n{}", suggest::count(faults.len(), "fault"), registry.display(), numbered(faults))]
     #[diagnostic(help(
-        "Get the files back from version control or a mirror, or publish again. `pib registry index` writes lines anew from \
+        "Get the files back from version control or a mirror, or publish again. `pib registry index` writes the lines again from \
          the archives that are there."
     ))]
     DamagedRegistry {
