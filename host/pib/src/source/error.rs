@@ -371,7 +371,7 @@ pub enum SourceError {
     /// A registry's server refuses what it is asked for.
     #[error("the registry at {server} refuses it: {error} ({status})")]
     #[diagnostic(help(
-        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. Whoever runs the registry makes \
+        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. The operator of the registry makes \
          tokens with `pib registry token`."
     ))]
     Denied {
