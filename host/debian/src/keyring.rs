@@ -146,7 +146,8 @@ fn subkey_usable_at(
         return Err("was revoked");
     }
     let bindings = subkey.signatures.iter().filter(is(SignatureType::SubkeyBinding)).filter(vouched);
-    let binding = bindings.max_by_key(|sig| created(sig)).ok_or("has no valid signature of its primary key")?;
+    let binding =
+        bindings.max_by_key(|sig| created(sig)).ok_or("has no valid signature of its primary key")?;
     within_lifetime(seconds(subkey.key.created_at()), binding, time)?;
     // A signing subkey must itself agree to belong to the key, or anyone could adopt it.
     let agreed = binding.embedded_signature();

@@ -80,14 +80,15 @@ fn names(arg: &Arg) -> String {
     let long = arg.get_long().map(|long| format!("--{long}"));
     let aliases = arg.get_visible_aliases().unwrap_or_default();
     let aliases = aliases.into_iter().map(|alias| format!("--{alias}"));
-    let with_values = |name: String| if takes_values { cell(&format!("{name} {values}")) } else { cell(&name) };
+    let with_values =
+        |name: String| if takes_values { cell(&format!("{name} {values}")) } else { cell(&name) };
     short.into_iter().chain(long).chain(aliases).map(with_values).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns what an argument means, with its choices and its default.
 fn meaning(arg: &Arg) -> String {
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
-    let mut text = escaped(&help);
+    let mut text = escaped(&help).replace("\n\n", " ");
     if arg.get_action().takes_values() {
         let choices: Vec<String> =
             arg.get_possible_values().iter().map(|value| cell(value.get_name())).collect();

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use super::flash::Card;
 use crate::console::{self, Shown};
+use crate::ledger;
 use crate::skip::lacks;
 use crate::world::{World, cache, root};
-use crate::ledger;
 
 /// The card of the page, in whose place a loop device is written to.
 const CARD: &str = "/dev/sdb";

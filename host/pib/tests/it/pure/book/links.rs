@@ -24,7 +24,9 @@ fn every_page_is_a_chapter() {
 #[test]
 fn links_and_anchors_lead_somewhere() {
     let mut pages = files(&docs(), ".md");
-    pages.extend(["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name)));
+    pages.extend(
+        ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(|name| root().join(name)),
+    );
     let mut anchors = BTreeMap::new();
     let (mut wrong, mut count) = (Vec::new(), 0);
     for page in &pages {

@@ -140,7 +140,13 @@ fn every_event_is_listed_with_its_properties() {
     let text = page("events.md");
     let schema: serde_json::Value = serde_json::from_str(&read(&docs().join("events.schema.json"))).unwrap();
     let names = |value: &serde_json::Value| -> BTreeSet<String> {
-        value.as_object().unwrap().keys().filter(|name| !["event", "time"].contains(&&***name)).cloned().collect()
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|name| !["event", "time"].contains(&&***name))
+            .cloned()
+            .collect()
     };
     let mut events: BTreeSet<String> =
         rows(&text).iter().filter(|row| row.head == "event").flat_map(|row| row.keys.clone()).collect();

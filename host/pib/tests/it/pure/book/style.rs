@@ -71,7 +71,8 @@ fn messages_help_and_pages_are_in_plain_english() {
         };
         texts.extend(files.iter().filter(|file| !is_test(file)).map(|file| (file.clone(), shown(file))));
     }
-    let pages = files(&docs(), ".md").into_iter().chain(["README.md", "SECURITY.md"].map(|name| root().join(name)));
+    let pages =
+        files(&docs(), ".md").into_iter().chain(["README.md", "SECURITY.md"].map(|name| root().join(name)));
     texts.extend(pages.filter(|page| !page.ends_with("style.md")).map(|page| (page.clone(), read(&page))));
     assert!(texts.len() > 300, "only {} files are read", texts.len());
     let mut found = Vec::new();
