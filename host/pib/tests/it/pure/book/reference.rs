@@ -26,7 +26,7 @@ fn page(name: &str) -> String {
 fn rows(page: &str) -> Vec<Row> {
     let (mut heading, mut head) = (String::new(), None);
     let mut rows = Vec::new();
-    for line in page.lines() {
+    for line in page.lines().filter(|line| !line.starts_with("|---")) {
         if let Some(title) = line.strip_prefix('#') {
             heading = title.trim_matches(|c: char| "#` []".contains(c)).to_owned();
         }
@@ -43,9 +43,6 @@ fn rows(page: &str) -> Vec<Row> {
                 };
                 rows.push(Row { heading: heading.clone(), head: head.clone(), keys, text: line.to_owned() });
             }
-        }
-        if line.starts_with("|---") {
-            continue;
         }
     }
     rows
