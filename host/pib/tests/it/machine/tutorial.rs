@@ -57,7 +57,7 @@ impl Reader<'_> {
             "{place} printed\n{text}\nThe page shows\n{}",
             shown.output.join("\n")
         );
-        println!("$ {}\n{text}", shown.command);
+        eprintln!("$ {}\n{text}", shown.command);
     }
 
     fn shell(&self, command: &str) -> Command {

@@ -87,7 +87,8 @@ fn compare_keys(file: &str, name: &str) {
         let found = (0..steps.len()).rev().any(|at| {
             let of_table = |row: &&Row| is_table(&row.heading, &steps[..at]);
             let row = rows.iter().filter(of_table).find(|row| row.keys.iter().any(|key| key == steps[at]));
-            row.is_some_and(|row| used.insert((row.heading.clone(), steps[at].to_owned())) || true)
+            used.extend(row.map(|row| (row.heading.clone(), steps[at].to_owned())));
+            row.is_some()
         });
         let is_whole_table = headings.iter().any(|heading| is_table(heading, &steps));
         let has_value = value.is_empty() || text.contains(&format!("`{value}`"));

@@ -51,7 +51,7 @@ fn shown(file: &Path) -> String {
         text.push_str(if goes_on { line.trim_start() } else { line });
         goes_on = text.ends_with('\\');
         match goes_on {
-            true => drop(text.pop()),
+            true => _ = text.pop(),
             false => text.push('\n'),
         }
     }
