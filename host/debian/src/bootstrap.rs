@@ -121,7 +121,7 @@ pub fn is_newer(version: &str, than: &str) -> bool {
 /// names; no list of packages is needed, and no signature.
 ///
 /// # Errors
-/// When the recipe cannot be followed, a package is nowhere to be had, or the cache cannot be written.
+/// When the recipe cannot be followed, a package is not available anywhere, or the cache cannot be written.
 pub async fn bootstrap_again(
     folders: Folders<'_>,
     recipe: &Bootstrap,
@@ -136,7 +136,7 @@ pub async fn bootstrap_again(
 /// Fetches the packages that a lock names and the folder does not have, for a bootstrap without network.
 ///
 /// # Errors
-/// When a package is nowhere to be had, or the cache cannot be written.
+/// When a package is not available anywhere, or the cache cannot be written.
 pub async fn fetch_packages(
     debs: &Path,
     recipe: &Bootstrap,

@@ -94,7 +94,7 @@ pub enum DebianError {
     },
     /// None of the places that may have a package gives it.
     #[error(
-        "a package that pib.lock names is nowhere to be had: {}; name a `mirror` in [project] that has it, or take today's \
+        "a package that pib.lock names is not available anywhere: {}; name a `mirror` in [project] that has it, or take today's \
          packages with `pib update --base`",
         list(problems)
     )]

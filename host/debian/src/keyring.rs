@@ -124,7 +124,7 @@ impl Signer<'_> {
         if key.details.revocation_signatures.iter().any(|sig| sig.verify_key(primary).is_ok()) {
             return Err("was revoked");
         }
-        let own = newest_self_signature(key).ok_or("does not vouch for itself")?;
+        let own = newest_self_signature(key).ok_or("has no valid signature of its own")?;
         within_lifetime(seconds(primary.created_at()), own, time)?;
         match self {
             Self::Primary if own.key_flags().sign() => Ok(()),
@@ -146,7 +146,8 @@ fn subkey_usable_at(
         return Err("was revoked");
     }
     let bindings = subkey.signatures.iter().filter(is(SignatureType::SubkeyBinding)).filter(vouched);
-    let binding = bindings.max_by_key(|sig| created(sig)).ok_or("is not vouched for by its primary key")?;
+    let binding =
+        bindings.max_by_key(|sig| created(sig)).ok_or("has no valid signature of its primary key")?;
     within_lifetime(seconds(subkey.key.created_at()), binding, time)?;
     // A signing subkey must itself agree to belong to the key, or anyone could adopt it.
     let agreed = binding.embedded_signature();

@@ -57,7 +57,7 @@ impl<'a> Selection<'a> {
 /// Chooses the packages of a minimal system with `include` on top.
 ///
 /// # Errors
-/// When a package that is asked for or depended on is not to be had; the text says which, and by whom.
+/// When a package that is asked for or depended on is not available; the text says which, and by whom.
 pub(super) fn minimal<'a>(packages: &'a Packages, include: &[String]) -> Result<Selection<'a>, String> {
     let mut resolver = Resolver::new(packages);
     let named = |test: &dyn Fn(&Package) -> bool| {
@@ -90,7 +90,7 @@ pub(super) fn minimal<'a>(packages: &'a Packages, include: &[String]) -> Result<
 /// Chooses those of `names` that the release has, and everything that they depend on, sorted by name.
 ///
 /// # Errors
-/// When a package that is depended on is not to be had.
+/// When a package that is depended on is not available.
 pub(super) fn closure<'a>(packages: &'a Packages, names: &[&str]) -> Result<Vec<&'a Package>, String> {
     let mut resolver = Resolver::new(packages);
     for name in names.iter().filter(|name| packages.get(name).is_some()) {

@@ -1,7 +1,7 @@
 //! What operations report while they run.
 //!
 //! Operations and adapters know only [`Reporter`]; `ui` draws what arrives here as moving lines, plain lines or
-//! JSON. Nothing below `cli` prints. The JSON form is documented in `host/docs/events.md`, and its schema,
+//! JSON. Nothing below `cli` prints. The JSON form is documented in `host/docs/reference/events.md`, and its schema,
 //! `host/docs/events.schema.json`, is made from the types here.
 
 mod mask;

@@ -1,6 +1,6 @@
 //! What hooks cost: compiling, loading, calling, and many stages at once.
 //!
-//! `cargo xtask bench hooks` runs it. It prints the table that `host/docs/hooks.md` has. The hook is that of the stage
+//! `cargo xtask bench hooks` runs it. It prints the table that `host/docs/explanations/hooks.md` has. The hook is that of the stage
 //! watchdog: as the component that is published, and its source, compiled into this program.
 
 #![allow(

@@ -49,7 +49,7 @@ pub const GIVEN: &str = "given";
 /// The longest value of one of them, in bytes.
 pub const MAX_VALUE: usize = 8 << 10;
 
-const HELP: &str = "Get the file back from version control, or begin anew with `pib update --packages`.";
+const HELP: &str = "Get the file back from version control, or start again with `pib update --packages`.";
 
 /// A request that can be answered from a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -97,7 +97,7 @@ impl BaseSnapshot {
     /// What is wrong, as the end of "the base's packages ...".
     pub fn check(&self) -> Result<(), String> {
         if self.archives.is_empty() || self.packages.is_empty() {
-            return Err("have no archive, or are none".to_owned());
+            return Err("are missing, or have no archive".to_owned());
         }
         if self.packages.len() > MAX_PACKAGES || self.archives.len() > MAX_PACKAGES {
             return Err(format!("are more than {MAX_PACKAGES}"));

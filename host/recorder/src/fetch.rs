@@ -186,7 +186,7 @@ async fn keep_known(
     response: &Response,
 ) -> Result<(), String> {
     if found.status().as_u16() != response.status {
-        return Err(format!("{address} is not to be had any more ({})", found.status()));
+        return Err(format!("{address} is no longer available ({})", found.status()));
     }
     let changed = || format!("{address} is another file by now than the one that pib.fetch.lock names");
     if length(found.headers()).is_some_and(|length| length != response.size) {

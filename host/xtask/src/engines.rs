@@ -252,7 +252,7 @@ impl Ended {
 /// Puts the table into the book, between its marks.
 fn into_book(table: &str) -> Outcome {
     const MARKS: (&str, &str) = ("<!-- cargo xtask engines -->\n", "<!-- end -->");
-    let path: PathBuf = root().join("host/docs/engine.md");
+    let path: PathBuf = root().join("host/docs/explanations/engines.md");
     let fail = |error| format!("could not change {}: {error}", path.display());
     let text = fs::read_to_string(&path).map_err(fail)?;
     let parts =

@@ -32,7 +32,10 @@ pub(crate) fn of(inode: &Inode, block: Option<&[u8]>) -> Result<BTreeMap<String,
     }
     if let Some(block) = block {
         if u32_at(block, 0) != MAGIC {
-            return Err(damaged(format!("the attributes of inode {} are none", inode.number)));
+            return Err(damaged(format!(
+                "the attributes of inode {} are not in the form of attributes",
+                inode.number
+            )));
         }
         // Here they count from the block's start, and entries follow a header of 32 bytes.
         read(inode, block, 32, &mut found)?;

@@ -218,7 +218,7 @@ impl FilesReader for Ext4Reader {
     fn children(&mut self, folder: Handle) -> Result<Vec<(String, Handle)>, ReadingError> {
         let inode = self.inode(folder.0)?;
         if inode.kind != InodeKind::Folder {
-            return Err(damaged(format!("inode {} is read as a folder, and is none", inode.number)));
+            return Err(damaged(format!("inode {} is read as a folder, and is not one", inode.number)));
         }
         let bytes = self.whole(&inode, MAX_FOLDER)?;
         let block = usize::try_from(self.block).unwrap_or(1024);
@@ -289,7 +289,7 @@ impl FilesReader for Ext4Reader {
     fn copy_entry(&mut self, entry: Handle, to: &mut dyn Write, most: u64) -> Result<u64, ReadingError> {
         let inode = self.inode(entry.0)?;
         if inode.kind != InodeKind::File {
-            return Err(damaged(format!("inode {} is read as a file, and is none", inode.number)));
+            return Err(damaged(format!("inode {} is read as a file, and is not one", inode.number)));
         }
         if inode.size > most {
             return Err(ReadingError::TooLarge { size: inode.size, most });

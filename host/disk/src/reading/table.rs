@@ -151,7 +151,7 @@ fn gpt(image: &Section) -> Result<Vec<TableEntry>, ReadingError> {
     let header = image.bytes(SECTOR, SECTOR)?;
     let size = u32_at(&header, 12) as usize;
     if !header.starts_with(b"EFI PART") || !(92..=512).contains(&size) {
-        return Err(damaged("its master boot record protects a GPT, and there is none".to_owned()));
+        return Err(damaged("its master boot record protects a GPT, and the GPT is missing".to_owned()));
     }
     let mut checked = header[..size].to_vec();
     checked[16..20].fill(0);

@@ -43,7 +43,7 @@ const KINDS: [(Mark, Kind); 22] = [
         (0, b"BZh"),
         Kind {
             name: "compressed with bzip2",
-            remedy: "compress it anew: `bzcat FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `bzcat FILE | zstd -o base.tar.zst`",
         },
     ),
     ((0, b"PK\x03\x04"), Kind { name: "a zip archive", remedy: UNPACK }),
@@ -53,35 +53,35 @@ const KINDS: [(Mark, Kind); 22] = [
         (0, b"LZIP"),
         Kind {
             name: "compressed with lzip",
-            remedy: "compress it anew: `lzip -dc FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `lzip -dc FILE | zstd -o base.tar.zst`",
         },
     ),
     (
         (0, b"\x04\x22\x4d\x18"),
         Kind {
             name: "compressed with lz4",
-            remedy: "compress it anew: `lz4 -dc FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `lz4 -dc FILE | zstd -o base.tar.zst`",
         },
     ),
     (
         (0, b"\x89LZO"),
         Kind {
             name: "compressed with lzop",
-            remedy: "compress it anew: `lzop -dc FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `lzop -dc FILE | zstd -o base.tar.zst`",
         },
     ),
     (
         (0, b"\x5d\x00\x00"),
         Kind {
             name: "compressed with lzma",
-            remedy: "compress it anew: `xz --format=lzma -dc FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `xz --format=lzma -dc FILE | zstd -o base.tar.zst`",
         },
     ),
     (
         (0, b"\x1f\x9d"),
         Kind {
             name: "compressed with compress",
-            remedy: "compress it anew: `zcat FILE | zstd -o base.tar.zst`",
+            remedy: "compress it again: `zcat FILE | zstd -o base.tar.zst`",
         },
     ),
     ((0, b"!<arch>\n"), Kind { name: "a Debian package or another `ar` archive", remedy: PACK }),

@@ -17,7 +17,7 @@ pub(super) struct Build {
     /// Build the stages up to this one, and no image
     #[arg(long, value_name = "STAGE")]
     until: Option<String>,
-    /// Build every stage anew, or this one and those after it, whatever the engine has cached
+    /// Build every stage again, or this one and those after it, whatever the engine has cached
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
     no_cache: Option<String>,
     /// Build everything twice with nothing cached, and fail if the two differ; with --target, of that one target

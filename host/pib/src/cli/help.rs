@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Command;
 
 /// The commands, in the order in which a person meets them. What is in no group is listed at the end.
-const GROUPS: [(&str, &[&str]); 7] = [
+pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     (
         "Describe a device",
         &["new", "init", "import", "add", "remove", "update", "lock", "fetch", "push", "vendor"],

@@ -29,6 +29,8 @@ mod pack;
 mod plan;
 mod publish;
 mod push;
+#[cfg(test)]
+mod reference_tests;
 mod registry_admin;
 mod remove;
 mod run;

@@ -41,7 +41,7 @@ struct Init {
     folder: PathBuf,
 }
 
-/// Write the index anew from the archives; what was yanked stays so
+/// Write the index again from the archives; what was yanked stays so
 #[derive(Debug, Args)]
 struct Index {
     /// The registry's folder

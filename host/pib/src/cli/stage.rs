@@ -75,7 +75,7 @@ struct Trial {
     /// The architecture that the hook is told [default: the board's best]
     #[arg(long)]
     arch: Option<String>,
-    /// Another stage of the build that the hook is told of
+    /// Another stage of the build, for the hook to see
     #[arg(long, value_name = "STAGE[@VERSION]")]
     with: Vec<String>,
 }

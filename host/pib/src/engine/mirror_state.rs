@@ -44,7 +44,7 @@ impl MirrorState {
         match self {
             Self::Updating { .. } => "Try again in some minutes, or name another `mirror` in [project].",
             Self::MovedOn { .. } => {
-                "`pib build --no-cache` fetches the lists anew, and with them newer packages."
+                "`pib build --no-cache` fetches the lists again, and with them newer packages."
             }
         }
     }

@@ -53,7 +53,7 @@ pub async fn export(session: &Session, options: &ExportOptions) -> Result<Export
     }
     let file = match &options.tar {
         Some(file) if file.file_name().is_none_or(|name| name == "-") => {
-            return Err(no_archive("an archive is written to a file, and `-` is none".to_owned()));
+            return Err(no_archive("an archive is written to a file, and `-` is not a file".to_owned()));
         }
         file => file.as_ref().map(output).transpose()?,
     };

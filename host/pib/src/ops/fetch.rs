@@ -59,7 +59,7 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
 /// Fetches the packages of the bases of a project and its targets, and what their parts were recorded to fetch.
 ///
 /// # Errors
-/// When some of it is not to be had.
+/// When some of it is not available.
 pub(super) async fn fetch_contents(
     session: &Session,
     mode: LockMode,

@@ -41,7 +41,7 @@ pub fn import(session: &Session, folder: &Path, targets: Vec<String>) -> Result<
     let path = root.join(FILE_NAME);
     if path.symlink_metadata().is_ok() {
         let message = format!("`{}` exists already", session.show(&path).display());
-        return Err(Error::usage(message, "Move it away to import the tree anew."));
+        return Err(Error::usage(message, "Move it away to import the tree again."));
     }
     let name = root.canonicalize().ok();
     let name = name.as_deref().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();

@@ -65,7 +65,7 @@ pub(crate) async fn ask(session: &Session, settled: &Settled) -> Result<Answers,
         }
     }
     if let Some(trouble) = host.cache_trouble() {
-        session.reporter.warn(format!("hooks are compiled and run anew each time: {trouble}"));
+        session.reporter.warn(format!("hooks are compiled and run again each time: {trouble}"));
     }
     if !open.is_empty() {
         answers.extend(run(session, host, open).await?);

@@ -162,7 +162,7 @@ impl Job {
         if classic && matches!(options.no_cache, NoCache::From(_)) {
             session
                 .reporter
-                .warn("this engine's builder cannot start in the middle: every stage is built anew");
+                .warn("this engine's builder cannot start in the middle: every stage is built again");
         }
         let last = self.based.rendered.last;
         self.plan.unpinned(last).into_iter().for_each(|told| session.reporter.warn(told));

@@ -160,7 +160,7 @@ pub enum Error {
     #[diagnostic(transparent)]
     Resolve(#[from] pib_plan::resolve::ResolveError),
     /// Several things keep versions from fitting together.
-    #[error("{} problems keep the stages from being put together", .0.len())]
+    #[error("cannot resolve the stages: {} problems", .0.len())]
     Unresolved(#[related] Vec<Placed<pib_plan::resolve::Problem>>),
     /// Something is wrong that a line of the manifest asks for.
     #[error(transparent)]
@@ -229,7 +229,7 @@ pub enum Error {
     #[diagnostic(help("See whether the disk with pib's cache is full or not writable."))]
     Recorder(#[from] RecorderError),
     /// An image is not what the project and its lock give.
-    #[error("`{}` cannot be vouched for: {reason}", image.display())]
+    #[error("`{}` cannot be verified: {reason}", image.display())]
     Unverified {
         /// The image.
         image: PathBuf,
@@ -301,7 +301,7 @@ pub enum Error {
     Binfmt(#[from] BinfmtError),
     /// `pib doctor` has found something.
     #[error("{}", unwell(*.0))]
-    #[diagnostic(help("Do what stands below each FAIL, and run `pib doctor` again."))]
+    #[diagnostic(help("Follow the advice below each FAIL, and run `pib doctor` again."))]
     Unwell(usize),
     /// The image cannot be written.
     #[error(transparent)]
@@ -433,8 +433,8 @@ fn list(changes: &[String]) -> String {
 
 fn unwell(count: usize) -> String {
     match count {
-        1 => "one thing is in the way of a build".to_owned(),
-        _ => format!("{count} things are in the way of a build"),
+        1 => "1 check failed".to_owned(),
+        _ => format!("{count} checks failed"),
     }
 }
 

@@ -36,8 +36,8 @@ pub enum RecordingError {
         "Build once without --locked, --offline and --frozen, and commit pib.lock and pib.fetch.lock."
     ))]
     Empty,
-    /// What parts were recorded to fetch is not to be had any more.
-    #[error("{} of the files that pib.fetch.lock names are not to be had: {}", .missing.len(), beginning(.missing))]
+    /// What parts were recorded to fetch is no longer available.
+    #[error("{} of the files that pib.fetch.lock names are not available: {}", .missing.len(), beginning(.missing))]
     #[diagnostic(help(
         "A machine that has built this lock has them: `pib push` puts them into a store, which `[stores]` in pib.toml names. \
          `pib update --packages` begins a new snapshot."
@@ -69,7 +69,7 @@ pub enum RecordingError {
     /// Parts went on without something that they had asked for.
     #[error("parts were not given what they asked for: {}", beginning(.missing))]
     #[diagnostic(help(
-        "`pib fetch` says of each file that pib.fetch.lock names whether it is to be had. Build once without --locked to record what \
+        "`pib fetch` says of each file that pib.fetch.lock names whether it is available. Build once without --locked to record what \
          is new."
     ))]
     Unanswered {

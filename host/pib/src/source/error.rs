@@ -371,7 +371,7 @@ pub enum SourceError {
     /// A registry's server refuses what it is asked for.
     #[error("the registry at {server} refuses it: {error} ({status})")]
     #[diagnostic(help(
-        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. Whoever runs the registry makes \
+        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. The operator of the registry makes \
          tokens with `pib registry token`."
     ))]
     Denied {
@@ -385,7 +385,7 @@ pub enum SourceError {
     /// A registry is not as it should be.
     #[error("{} in the registry `{}`:\n{}", suggest::count(faults.len(), "fault"), registry.display(), numbered(faults))]
     #[diagnostic(help(
-        "Get the files back from version control or a mirror, or publish again. `pib registry index` writes lines anew from \
+        "Get the files back from version control or a mirror, or publish again. `pib registry index` writes the lines again from \
          the archives that are there."
     ))]
     DamagedRegistry {

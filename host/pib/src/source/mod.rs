@@ -264,7 +264,7 @@ impl Sources {
                     if let Some(line) = file.skipped.first() {
                         let registry = source.describe();
                         let reason = format!(
-                            "line {} of its index of stage `{name}` is none: {}",
+                            "line {} of its index file of stage `{name}` is not a valid entry: {}",
                             line.line, line.reason
                         );
                         return Err(SourceError::BadRegistry { registry, reason });

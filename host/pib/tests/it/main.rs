@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
 
 mod bench;
+mod console;
 mod event_log;
 mod exported;
 mod forge;

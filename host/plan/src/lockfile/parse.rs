@@ -18,7 +18,7 @@ use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 /// The largest lock that is read, in bytes: thousands of stages.
 const MAX_LOCK: usize = 16 << 20;
 
-const MAKE_ANEW: &str = "Get the file back from version control, or delete it and run `pib lock` to make it anew; \
+const MAKE_ANEW: &str = "Get the file back from version control, or delete it and run `pib lock` to make it again; \
                          that may take newer versions.";
 
 #[derive(Deserialize)]

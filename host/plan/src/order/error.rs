@@ -25,7 +25,7 @@ pub enum OrderError {
     },
     /// A dependency is not in the build.
     #[error("stage `{by}` depends on `{name}`, which is not in the build")]
-    #[diagnostic(help("Run `pib lock` to choose the stages anew."))]
+    #[diagnostic(help("Run `pib lock` to choose the stages again."))]
     Missing {
         /// The stage that is not there.
         name: StageName,
@@ -34,7 +34,7 @@ pub enum OrderError {
     },
     /// One stage is given twice.
     #[error("stage `{name}` is in the build twice")]
-    #[diagnostic(help("Run `pib lock` to choose the stages anew."))]
+    #[diagnostic(help("Run `pib lock` to choose the stages again."))]
     Twice {
         /// The stage.
         name: StageName,

@@ -108,7 +108,7 @@ fn all(problems: &[Problem]) -> String {
     if let [only] = problems {
         return only.text();
     }
-    let mut text = format!("{} problems keep the stages from being put together", problems.len());
+    let mut text = format!("cannot resolve the stages: {} problems", problems.len());
     for problem in problems {
         text.push_str("\n\n");
         text.push_str(&problem.text());

@@ -392,7 +392,7 @@ fn advice(known: &Known, ask: &Ask, is_listed: bool) -> String {
     match refused.next_back() {
         Some((version, refusals)) if refusals.iter().any(|refusal| matches!(refusal, Refusal::Yanked(_))) => {
             format!(
-                "Ask for another version, or take it all the same by `pib update {} --precise {version}`.",
+                "Ask for another version, or take it anyway by `pib update {} --precise {version}`.",
                 known.name
             )
         }

@@ -130,7 +130,7 @@ async fn stores_of_others_have_what_is_recorded() {
     options.stores = vec![RemoteStore::Web(wrong.url(""))];
     let recorder = Recorder::new(options).unwrap();
     let missing = recorder.fill(|_| ()).await;
-    assert!(missing.len() == 1 && missing[0].contains("not to be had any more"), "{missing:?}");
+    assert!(missing.len() == 1 && missing[0].contains("no longer available"), "{missing:?}");
     let troubles = recorder.troubles();
     assert!(troubles.len() == 1 && troubles[0].contains("under the name of sha256:"), "{troubles:?}");
 }

@@ -201,7 +201,7 @@ pub enum GitError {
     /// The copy of a repository in the cache could not be used.
     #[error("{action} the copy of {url} at `{}` failed", path.display())]
     #[diagnostic(help(
-        "Check that the folder may be written and the disk is not full. Removing the folder has it fetched anew."
+        "Check that the folder may be written and the disk is not full. Removing the folder has it fetched again."
     ))]
     Database {
         /// What was being done.

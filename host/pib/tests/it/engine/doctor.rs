@@ -67,7 +67,7 @@ fn each_thing_that_is_missing_has_its_remedy() {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
     }
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.contains("2 things are in the way of a build"), "{errors}");
+    assert!(errors.contains("2 checks failed"), "{errors}");
 }
 
 /// On a machine whose only engine is Podman, it is found where systemd makes its socket: for the system, or for the

@@ -25,7 +25,7 @@ fn the_example_gives_the_image_that_its_lock_names() {
     if !fetched.status.success() {
         let errors = String::from_utf8_lossy(&fetched.stderr);
         let flat = errors.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ");
-        let moved = ["is nowhere to be had", "are not to be had"];
+        let moved = ["is not available anywhere", "are not available"];
         assert!(moved.iter().any(|words| flat.contains(words)), "{errors}");
         eprintln!(
             "skipped: the mirror has moved on, and no archive of the past is reached from here:\n{errors}"

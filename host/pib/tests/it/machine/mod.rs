@@ -13,4 +13,5 @@ mod report_page;
 mod same;
 mod scan;
 mod stage;
+mod tutorial;
 mod whole_lock;

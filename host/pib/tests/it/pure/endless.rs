@@ -85,7 +85,12 @@ fn one_answer_has_bounds() {
     let (address, _) = registry(many);
     fails(&project(&address, &["x0"]), &["plan"], 8, &["`x0` has more than 10000 versions", &address]);
     let (address, _) = registry(|name| line(name, "1.0.0", (0..100_000).map(|at| format!("y{at}"))));
-    fails(&project(&address, &["x0"]), &["plan"], 8, &["line 1 of its index of stage `x0`", "longer than"]);
+    fails(
+        &project(&address, &["x0"]),
+        &["plan"],
+        8,
+        &["line 1 of its index file of stage `x0`", "longer than"],
+    );
     let (address, _) = registry(|name| line(name, "1.0.0", (0..501).map(|at| format!("y{at}"))));
     fails(&project(&address, &["x0"]), &["plan"], 4, &["`x0` 1.0.0", "names more than 500 other stages"]);
     let (address, _) = registry(|_| "x".repeat(100 << 20));

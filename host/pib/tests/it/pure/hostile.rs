@@ -201,8 +201,8 @@ fn hostile_index_lines_are_told_and_take_no_good_one_away() {
     let mut again: serde_json::Value = serde_json::from_str(&good).unwrap();
     again["cksum"] = Digest::of(b"other").to_string().into();
     let cases: [(Vec<u8>, i32, &str); 9] = [
-        (b"\xff\xfe\x00\n".to_vec(), 8, "line 1 of its index of stage `acme`"),
-        ("[".repeat(100_000).into_bytes(), 8, "line 1 of its index of stage `acme`"),
+        (b"\xff\xfe\x00\n".to_vec(), 8, "line 1 of its index file of stage `acme`"),
+        ("[".repeat(100_000).into_bytes(), 8, "line 1 of its index file of stage `acme`"),
         (vec![b'x'; 2 << 20], 8, "longer than"),
         (with("\"name\":\"acme\"", "\"name\":\"../../evil\""), 8, "describes another stage, `../../evil`"),
         (with("\"vers\":\"1.0.0\"", "\"vers\":\"1.0.0/../../evil\""), 8, "line 1 of its index"),

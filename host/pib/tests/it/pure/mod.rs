@@ -1,6 +1,7 @@
 //! Tests that need neither an engine nor a network, nor anything that [`crate::world`] sets up.
 
 mod base_lock;
+mod book;
 mod boot;
 mod cli;
 mod doors;

@@ -30,7 +30,7 @@ fn several_problems_at_once() {
         &request(&["watchdgo *", "zzz ^1", "softdog ^3"]),
         SMALL,
         r"
-3 problems keep the stages from being put together
+cannot resolve the stages: 3 problems
 
 stage `softdog` has no version ^3 that this build can use
   - the project asks for `softdog` ^3
@@ -55,7 +55,7 @@ fn two_conflicts_that_have_nothing_to_do_with_each_other() {
         &request(&["a *", "b *", "x *", "y *"]),
         &["a 1.0.0: c ^1", "b 1.0.0: c ^2", "c 1.0.0", "c 2.0.0", "x 1.0.0: !y *", "y 1.0.0"],
         r"
-2 problems keep the stages from being put together
+cannot resolve the stages: 2 problems
 
 no version of stage `c` suits all who ask for it
   - the project asks for `a`
@@ -170,7 +170,7 @@ help: Only pre-releases can be used; they must be asked for by name, e.g. `1.0.0
 stage `a` has no version that this build can use
   - the project asks for `a`
   - `a` 1.0.0: yanked by its publisher
-help: Ask for another version, or take it all the same by `pib update a --precise 1.0.0`.",
+help: Ask for another version, or take it anyway by `pib update a --precise 1.0.0`.",
     );
 }
 

@@ -124,7 +124,7 @@ fn change_of(before: &Outcome, after: &Outcome) -> Effect {
 }
 
 /// Returns the fields of all that a build is told, as the code lists them.
-fn listed_fields() -> BTreeSet<String> {
+pub(super) fn listed_fields() -> BTreeSet<String> {
     let sample = Sample::new();
     let project = Format {
         file: "pib.toml",

@@ -1,0 +1,55 @@
+//! The book: its links lead somewhere, its reference lists everything, its commands do what it shows, and it is in plain English.
+
+mod links;
+mod reference;
+mod style;
+
+use std::path::{Path, PathBuf};
+
+use crate::bench::{Bench, PROJECT};
+use crate::console;
+use crate::world::root;
+
+fn docs() -> PathBuf {
+    root().join("host/docs")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Returns the files of a folder and below it whose names end so.
+fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
+    let walk = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    let paths = walk.map(|entry| entry.unwrap().into_path());
+    paths.filter(|path| path.to_string_lossy().ends_with(end)).collect()
+}
+
+/// Returns the text of a page without its blocks of code.
+fn prose(page: &str) -> String {
+    let mut inside = false;
+    let outside = page.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        inside ^= is_fence;
+        !inside && !is_fence
+    });
+    outside.collect::<Vec<_>>().join("\n")
+}
+
+/// The commands of guides in blocks `console` are run in a project; those of the tutorial in `machine::tutorial`.
+#[test]
+fn the_commands_of_guides_do_what_they_show() {
+    let mut count = 0;
+    for page in files(&docs().join("guides"), ".md") {
+        let bench = Bench::new(PROJECT);
+        for shown in console::commands(&read(&page)) {
+            let args: Vec<&str> = shown.command.strip_prefix("pib ").unwrap().split(' ').collect();
+            let ran = bench.run(&args);
+            let place = format!("{}, line {}: `{}`", page.display(), shown.line, shown.command);
+            assert_eq!(ran.code, Some(0), "{place}: {}", ran.errors);
+            assert!(console::is_shown(&shown.output, &ran.out), "{place} printed\n{}", ran.out);
+            count += 1;
+        }
+    }
+    assert!(count > 2, "{count} commands");
+}
