@@ -130,12 +130,19 @@ fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
     let source = Source::find(&image, request).ok_or_else(|| {
         none("no partition has a kernel that a board's firmware would find, or a file vmlinuz-*")
     })?;
-    let mut files = image.disk().files(source.partition).map_err(|error| none(&error.to_string()))?;
+    let mut files =
+        image.boot_files(source.partition, source.ramdisk.as_deref()).map_err(|error| none(&error))?;
     let mut read = |name: &str| files.read(name, MAX_FILE).map_err(|error| none(&format!("{name}: {error}")));
     let kernel = read(&source.kernel)?;
-    let hardware = hardware(request.machine, &kernel).ok_or_else(|| {
-        let found = KernelImage::of(&kernel[..kernel.len().min(HEAD)]).text();
-        none(&format!("`{}` is {found}", source.kernel))
+    let kind = KernelImage::of(&kernel[..kernel.len().min(HEAD)]);
+    let hardware = hardware(request.machine, kind).ok_or_else(|| {
+        let instead = match (kind, request.machine) {
+            (KernelImage::Arm32, BootBoard::RaspberryPi3) => {
+                ", and QEMU's Raspberry Pi 3 starts 64-bit ones; without --board, QEMU's own machine starts it"
+            }
+            _ => "",
+        };
+        none(&format!("`{}` is {}{instead}", source.kernel, kind.text()))
     })?;
     let mut initramfs = Vec::new();
     for name in &source.initramfs {
@@ -169,8 +176,7 @@ fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
     Ok(Startup { hardware, boot, folder, disk })
 }
 
-fn hardware(machine: BootBoard, kernel: &[u8]) -> Option<Hardware> {
-    let kind = KernelImage::of(&kernel[..kernel.len().min(HEAD)]);
+fn hardware(machine: BootBoard, kind: KernelImage) -> Option<Hardware> {
     match (kind, machine) {
         (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::Virt) => Some(Hardware::Virt64),
         (KernelImage::Arm32, BootBoard::Virt) => Some(Hardware::Virt32),
@@ -182,6 +188,8 @@ fn hardware(machine: BootBoard, kernel: &[u8]) -> Option<Hardware> {
 /// Which files of an image are started.
 struct Source {
     partition: u32,
+    /// The file of the partition that stands for it.
+    ramdisk: Option<String>,
     kernel: String,
     initramfs: Vec<String>,
     device_tree: Option<String>,
@@ -204,6 +212,7 @@ impl Source {
     fn of(chain: Chain) -> Option<Self> {
         Some(Self {
             partition: chain.partition?,
+            ramdisk: chain.ramdisk,
             kernel: chain.kernel?,
             initramfs: chain.initramfs,
             device_tree: chain.device_tree,
@@ -226,6 +235,7 @@ impl Source {
         let line = files.read(&format!("{folder}cmdline.txt"), MAX_LINE).ok()?;
         Some(Self {
             partition,
+            ramdisk: None,
             kernel: path(newest("vmlinuz")?),
             initramfs: newest("initrd").map(path).into_iter().collect(),
             device_tree: None,

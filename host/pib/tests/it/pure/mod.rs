@@ -21,6 +21,7 @@ mod locks;
 mod output;
 mod private;
 mod publishing;
+mod ramdisk;
 mod registry;
 mod registry_service;
 mod rules;
