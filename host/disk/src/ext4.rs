@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, RegionSink, SpecialKind};
-use pib_plan::layout::{PartitionSpec, Region};
+use pib_plan::layout::{Filesystem, PartitionSpec, Region};
 
 use crate::error::DiskError;
 use crate::identity::{Identity, uuid_text};
@@ -21,6 +21,8 @@ const INODE: u64 = 256;
 const NAME: &str = "ext4";
 /// The share of the blocks that only root may use where nothing else is asked for, in percent.
 const RESERVED: u8 = 1;
+/// The least that a file system has: its journal is at most a quarter of it.
+const LEAST: u64 = Filesystem::LEAST_EXT4;
 /// The room in a file system whose size follows its content: an eighth of it, and at least this.
 const LEAST_FREE: u64 = 64 << 20;
 
@@ -44,7 +46,7 @@ pub(crate) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
     let used = content + free;
     // Journal, bitmaps, descriptors and their copies.
     let overhead = journal(used) + used / 256 + (4 << 20);
-    (used + overhead).next_multiple_of(BLOCK)
+    (used + overhead).next_multiple_of(BLOCK).max(LEAST)
 }
 
 /// Returns the bytes of the journal that a file system of this size gets (mke2fs's table).

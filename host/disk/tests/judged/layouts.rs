@@ -154,6 +154,29 @@ fn content_that_does_not_fit_is_refused() {
     }
 }
 
+/// However little room is asked for, an ext4 gets what its journal takes.
+#[test]
+fn the_smallest_file_systems_are_sound() {
+    let mut layout = layout();
+    let free = Some(ByteSize(1));
+    for (label, size) in [("TINY", "auto"), ("LEAST", "16MiB")] {
+        let part = PartitionSpec::new(label, Filesystem::Ext4, &format!("/{}", label.to_lowercase()));
+        let size: PartitionSize = size.parse().unwrap();
+        let free = free.filter(|_| size == PartitionSize::Auto);
+        layout.partitions.push(PartitionSpec { size, free, ..part });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let info = write_image(&Nasty::build(false)[..], &layout, &identity(), &image).unwrap();
+    let written = Written { folder, image, info };
+    for index in [2, 3] {
+        assert_eq!(written.info.partitions[index].region.size, Filesystem::LEAST_EXT4);
+        if !lacks(&["e2fsck"]) {
+            run("e2fsck", &["-fn", written.partition(index).to_str().unwrap()]);
+        }
+    }
+}
+
 /// Each slot has the same content, and names its own partitions; the first partition says which is started.
 #[test]
 fn slots_have_the_same_content_and_name_themselves() {

@@ -154,6 +154,9 @@ pub enum LayoutError {
 }
 
 impl Filesystem {
+    /// The least that an ext4 has, in bytes: its journal has at least 4 MiB, and at most a quarter of the file system.
+    pub const LEAST_EXT4: u64 = 16 << 20;
+
     /// Returns the name that fstab and people know it by.
     pub fn name(self) -> &'static str {
         match self {
