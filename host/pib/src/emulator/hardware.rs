@@ -69,6 +69,12 @@ impl Hardware {
         }
     }
 
+    /// Returns the most memory that the machine has, in MiB, where that is less than a board may have: without high memory, what
+    /// 32 bits address ends at 4 GiB, and memory begins at 1 GiB.
+    pub fn most_memory(self) -> Option<u64> {
+        (self == Self::Virt32).then_some(3 << 10)
+    }
+
     /// Returns the kernel's name of the serial console.
     fn console(self) -> &'static str {
         match self {
