@@ -133,6 +133,15 @@ pub enum DiskError {
         #[source]
         source: io::Error,
     },
+    /// A program that was asked for is not there.
+    #[error("there is no program `{program}`, which `writer = \"mke2fs\"` takes for ext4")]
+    #[diagnostic(help(
+        "On Debian and Ubuntu: `sudo apt-get install e2fsprogs`. Without `writer` in [image], pib needs no program."
+    ))]
+    Program {
+        /// The program.
+        program: &'static str,
+    },
     /// A file system could not be written, for a reason that is no fault of its content.
     #[error("could not write the {filesystem} partition {label}: {reason}")]
     Writer {

@@ -20,6 +20,8 @@ mod layouts;
 mod reading;
 #[path = "../../pib/tests/it/skip.rs"]
 mod skip;
+#[path = "judged/writers.rs"]
+mod writers;
 
 use skip::{lacks, skip};
 

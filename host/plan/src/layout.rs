@@ -18,7 +18,7 @@ mod tests;
 
 pub use disk_file::{DiskFile, DiskFileError};
 pub use partition::{
-    Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent, Slot,
+    Ext4Writer, Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent, Slot,
 };
 pub use placement::{ALIGNMENT, GPT_SECTORS, LOGICAL_TABLE, Placement, Region, SECTOR};
 pub use soundness::MAX_PARTITIONS;

@@ -1,7 +1,7 @@
 //! Layouts of both tables with every kind of partition, judged by the tools of the tables' and file systems' own projects.
 
 use pib_disk::{DiskImage, FoundFilesystem, TableKind};
-use pib_plan::layout::{Filesystem, PartitionTable};
+use pib_plan::layout::{Ext4Writer, Filesystem, PartitionTable};
 
 use super::reading::{Found, all, compare_with_tar, open};
 use super::*;
@@ -33,7 +33,7 @@ fn rich(table: PartitionTable) -> Layout {
     let swap = part("SWAP", Filesystem::Swap, "", "16MiB");
     let spare = part("SPARE", Filesystem::Ext4, "", "32MiB");
     let partitions = vec![boot, root, raw, swap, spare, data];
-    Layout { table, size: Some(ByteSize(SIZE)), partitions, foreign_root: false }
+    Layout { table, size: Some(ByteSize(SIZE)), partitions, foreign_root: false, writer: Ext4Writer::Mkext4 }
 }
 
 fn write_rich(table: PartitionTable, tar: &[u8]) -> Written {

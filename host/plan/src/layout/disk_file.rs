@@ -4,7 +4,9 @@
 //! `mklabel msdos` or `gpt` comes first. `mkpart primary fat32 0 256MiB # label=BOOT mount=/boot` makes a partition from one position of
 //! the disk to another; `reserved=` is the share of an ext4 that only root may use, and `100%` the end of the card.
 
-use super::partition::{Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable};
+use super::partition::{
+    Ext4Writer, Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable,
+};
 use super::placement::{ALIGNMENT, FIRST, LOGICAL_TABLE};
 use crate::size::ByteSize;
 
@@ -97,7 +99,8 @@ impl DiskFile {
         };
         let lines: Vec<usize> = reader.partitions.iter().map(|part| part.line).collect();
         let partitions = placed(table, reader.partitions).map_err(|(line, what)| fail(line, what))?;
-        let layout = Layout { table, size: None, partitions, foreign_root: false };
+        let layout =
+            Layout { table, size: None, partitions, foreign_root: false, writer: Ext4Writer::Mkext4 };
         layout.check().map_err(|error| match &error {
             LayoutError::Wrong { partition: Some(number), what } => {
                 let what = format!("the layout {what}");
@@ -236,7 +239,8 @@ fn described(filesystem: &str, comment: &str) -> Result<PartitionSpec, String> {
 /// Gives each partition the size and the alignment by which it lies where its line says; an error is about a line.
 fn placed(table: PartitionTable, partitions: Vec<Described>) -> Result<Vec<PartitionSpec>, (usize, String)> {
     let specs = partitions.iter().map(|part| part.spec.clone()).collect();
-    let layout = Layout { table, size: None, partitions: specs, foreign_root: false };
+    let layout =
+        Layout { table, size: None, partitions: specs, foreign_root: false, writer: Ext4Writer::Mkext4 };
     let count = partitions.len();
     let mut at = FIRST;
     let mut specs = Vec::with_capacity(count);
@@ -300,7 +304,8 @@ mod tests {
     /// Returns where the partitions lie, in MiB.
     fn regions(file: &DiskFile) -> Vec<(u64, u64)> {
         let DiskFile { table, partitions } = file.clone();
-        let layout = Layout { table, size: None, partitions, foreign_root: false };
+        let layout =
+            Layout { table, size: None, partitions, foreign_root: false, writer: Ext4Writer::Mkext4 };
         let placement = layout.place(&vec![64 * MIB; layout.partitions.len()]).unwrap();
         placement.regions.iter().map(|region| (region.offset / MIB, region.end() / MIB)).collect()
     }

@@ -98,7 +98,7 @@ fn layout(table: PartitionTable, size: Option<u64>, sizes: &[&str]) -> Layout {
         )
     };
     let partitions = sizes.iter().enumerate().map(partition).collect();
-    Layout { table, size: size.map(ByteSize), partitions, foreign_root: false }
+    Layout { table, size: size.map(ByteSize), partitions, foreign_root: false, writer: Ext4Writer::Mkext4 }
 }
 
 fn what(layout: &Layout) -> String {
