@@ -18,7 +18,7 @@ pub(crate) type System = BTreeMap<String, Vec<u8>>;
 type Change = fn(&mut System);
 
 pub(crate) const BOOT: &str = "boot/firmware";
-const VERSION: &str = "6.1.0-test";
+pub(crate) const VERSION: &str = "6.1.0-test";
 
 fn kernel(at: usize, magic: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 4096];
@@ -30,7 +30,7 @@ fn kernel64() -> Vec<u8> {
     kernel(56, b"ARMd")
 }
 
-fn kernel32() -> Vec<u8> {
+pub(crate) fn kernel32() -> Vec<u8> {
     kernel(36, &[0x18, 0x28, 0x6f, 0x01])
 }
 
