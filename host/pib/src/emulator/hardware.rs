@@ -151,9 +151,12 @@ impl MachineOptions {
         }
         match (self.graphic, self.hardware) {
             (false, _) => add(&["-display", "none"]),
-            (true, Hardware::RaspberryPi3) => add(&["-device", "usb-kbd", "-device", "usb-tablet"]),
+            // Without a window of its own, QEMU would serve the picture to whoever reaches a port of this machine.
+            (true, Hardware::RaspberryPi3) => {
+                add(&["-display", "gtk", "-device", "usb-kbd", "-device", "usb-tablet"]);
+            }
             (true, _) => {
-                add(&["-device", "virtio-gpu-pci", "-device", "qemu-xhci"]);
+                add(&["-display", "gtk", "-device", "virtio-gpu-pci", "-device", "qemu-xhci"]);
                 add(&["-device", "usb-kbd", "-device", "usb-tablet"]);
             }
         }
@@ -225,7 +228,7 @@ mod tests {
         let open = MachineOptions { console: Console::Terminal, graphic: true, ..options(Hardware::Virt64) };
         let open = line(&open);
         assert!(
-            open.contains("mux=on") && open.contains("console=tty0") && !open.contains("-display"),
+            open.contains("mux=on") && open.contains("console=tty0") && open.contains("-display gtk"),
             "{open}"
         );
     }
