@@ -136,7 +136,7 @@ fn a_map_of_mke2fs_names_all_that_is_not_zero() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let output = pib_file::Output::at(&folder.path().join("a.img")).unwrap();
+    let output = pib_file::Output::at(folder.path().join("a.img")).unwrap();
     let tar = Nasty::build(false);
     let new = pib_disk::write_image(&tar[..], &layout_by(Ext4Writer::Mke2fs), &identity(), &output, &Silent);
     let new = new.unwrap();
