@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use pib_plan::layout::LayoutError;
-use pib_plan::size::ByteSize;
+use pib_plan::size::{ByteSize, rounded};
 
 /// Says why there is no image.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -13,9 +13,20 @@ pub enum DiskError {
     #[error(transparent)]
     #[diagnostic(help("Mend the [[image.partition]] tables in pib.toml."))]
     Layout(#[from] LayoutError),
+    /// The partitions are larger than the card that is laid out.
+    #[error("the partitions need {}, and the card has {}", rounded(*needed), rounded(*size))]
+    #[diagnostic(help(
+        "Take a larger card, or give the partitions smaller sizes in [[image.partition]] of pib.toml."
+    ))]
+    SmallCard {
+        /// What they need in bytes.
+        needed: u64,
+        /// The card's size in bytes.
+        size: u64,
+    },
     /// A partition's content does not fit into its fixed size.
     #[error(
-        "the partition {label} has {} and its content needs {}", ByteSize(*size), ByteSize(*needed)
+        "the partition {label} has {} and its file system needs {} for its content", ByteSize(*size), ByteSize(*needed)
     )]
     #[diagnostic(help("Give it a larger `size` in [[image.partition]], or `size = \"auto\"`."))]
     TooSmall {
@@ -122,6 +133,15 @@ pub enum DiskError {
         #[source]
         source: io::Error,
     },
+    /// A program that was asked for is not there.
+    #[error("there is no program `{program}`, which `writer = \"mke2fs\"` takes for ext4")]
+    #[diagnostic(help(
+        "On Debian and Ubuntu: `sudo apt-get install e2fsprogs`. Without `writer` in [image], pib needs no program."
+    ))]
+    Program {
+        /// The program.
+        program: &'static str,
+    },
     /// A file system could not be written, for a reason that is no fault of its content.
     #[error("could not write the {filesystem} partition {label}: {reason}")]
     Writer {
@@ -153,6 +173,15 @@ impl DiskError {
                 return Self::DiskFull { path };
             }
             Self::Io { action, path, source }
+        }
+    }
+
+    /// Returns the error of a layout as one of the card that it is laid out on: there is no image then whose size could be
+    /// too small.
+    pub fn on_card(self) -> Self {
+        match self {
+            Self::Layout(LayoutError::Full { needed, size, .. }) => Self::SmallCard { needed, size },
+            other => other,
         }
     }
 

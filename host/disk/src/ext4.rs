@@ -1,7 +1,7 @@
 //! Writes a tree as an ext4 file system, by mkext4.
 
 pub(crate) mod acl;
-mod allocated;
+pub(crate) mod allocated;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -9,18 +9,21 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use mkext4::{FsBuilder, InodeCount, InodeHandle, Meta, Options, ROOT, RegionSink, SpecialKind};
-use pib_plan::layout::{PartitionSpec, Region};
+use pib_plan::layout::{Filesystem, PartitionSpec, Region};
 
 use crate::error::DiskError;
 use crate::identity::{Identity, uuid_text};
 use crate::load::WriteRequest;
 use crate::tree::{Content, Kind, Node, Tree};
 
-const BLOCK: u64 = 4096;
-const INODE: u64 = 256;
-const NAME: &str = "ext4";
+/// The size of a block, and of an inode, in bytes.
+pub(crate) const BLOCK: u64 = 4096;
+pub(crate) const INODE: u64 = 256;
+pub(crate) const NAME: &str = "ext4";
 /// The share of the blocks that only root may use where nothing else is asked for, in percent.
-const RESERVED: u8 = 1;
+pub(crate) const RESERVED: u8 = 1;
+/// The least that a file system has: its journal is at most a quarter of it.
+const LEAST: u64 = Filesystem::LEAST_EXT4;
 /// The room in a file system whose size follows its content: an eighth of it, and at least this.
 const LEAST_FREE: u64 = 64 << 20;
 
@@ -44,11 +47,11 @@ pub(crate) fn needed(tree: &Tree, free: Option<u64>) -> u64 {
     let used = content + free;
     // Journal, bitmaps, descriptors and their copies.
     let overhead = journal(used) + used / 256 + (4 << 20);
-    (used + overhead).next_multiple_of(BLOCK)
+    (used + overhead).next_multiple_of(BLOCK).max(LEAST)
 }
 
 /// Returns the bytes of the journal that a file system of this size gets (mke2fs's table).
-fn journal(size: u64) -> u64 {
+pub(crate) fn journal(size: u64) -> u64 {
     let blocks = match size / BLOCK {
         0..32_768 => 1024,
         32_768..262_144 => 4096,
@@ -81,12 +84,23 @@ fn inodes(tree: &Tree) -> u32 {
     used + used / 4 + 4096
 }
 
+/// Returns how many inodes a file system of this size gets: a large fixed size has mke2fs's usual ratio, so that it can be filled
+/// with small files.
+pub(crate) fn inode_count(tree: &Tree, size: u64) -> u32 {
+    inodes(tree).max(u32::try_from(size / 65_536).unwrap_or(u32::MAX))
+}
+
+/// Returns the second for which a file system says that it was made.
+pub(crate) fn made(identity: &Identity) -> u32 {
+    u32::try_from(identity.epoch).unwrap_or(u32::MAX)
+}
+
 fn identifier(identity: &Identity, spec: &PartitionSpec) -> [u8; 16] {
     identity.derive("pib ext4", &spec.label)
 }
 
 /// Returns the file system's UUID, in the form in which systems name it.
-pub(super) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
+pub(crate) fn uuid(identity: &Identity, spec: &PartitionSpec) -> String {
     uuid_text(identifier(identity, spec))
 }
 
@@ -101,12 +115,10 @@ pub(crate) fn write(
         mkext4::Error::Io(source) => DiskError::image(source),
         other => DiskError::Writer { label: spec.label.clone(), filesystem: NAME, reason: other.to_string() },
     };
-    let epoch = i64::try_from(request.identity.epoch).unwrap_or(0).min(i64::from(u32::MAX));
-    let mut options = Options::new(region.size, identifier(request.identity, spec), epoch);
+    let made = made(request.identity).into();
+    let mut options = Options::new(region.size, identifier(request.identity, spec), made);
     options.label = Some(spec.label.clone());
-    // A large fixed size gets mke2fs's usual ratio, so that it can be filled with small files.
-    options.inodes =
-        InodeCount::Exact(inodes(tree).max(u32::try_from(region.size / 65_536).unwrap_or(u32::MAX)));
+    options.inodes = InodeCount::Exact(inode_count(tree, region.size));
     options.reserved_percent = spec.reserved.unwrap_or(RESERVED);
     let mut builder = FsBuilder::new(options).map_err(failed)?;
     let files = declare(&mut builder, tree).map_err(|(path, error)| DiskError::Misplaced {

@@ -8,7 +8,7 @@ use pib_event::{Reporter, ReporterExt as _};
 use pib_file::{NewFile, Output};
 use pib_plan::id::Digest;
 use pib_plan::layout::{
-    Filesystem, Layout, PartitionSize, PartitionSpec, PartitionTable, Placement, Region, Slot,
+    Ext4Writer, Filesystem, Layout, PartitionSize, PartitionSpec, PartitionTable, Placement, Region, Slot,
 };
 use pib_plan::size::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
 use crate::read::STEP;
 use crate::tree::{Kind, Node, Tree};
-use crate::{ext4, fat, gpt, mbr, mounts, slots, swap};
+use crate::{ext4, ext4_tools, fat, gpt, mbr, mounts, slots, swap};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +100,8 @@ pub fn write_image(
     let path = out.path();
     let file = out.create().map_err(DiskError::io("create", &path))?;
     let used = UsedBlocks::default();
-    let request = WriteRequest { image: file.as_file(), spool: &spool, identity, used: &used };
+    let writer = layout.writer;
+    let request = WriteRequest { image: file.as_file(), spool: &spool, writer, identity, used: &used };
     let partitions =
         fill(&request, layout, &placement, &trees, reporter).map_err(|error| error.on_image(&path))?;
     reporter.detail(STEP, "checking and keeping the image");
@@ -129,7 +130,7 @@ pub fn write_empty(
     let placement = place(layout, &trees)?;
     let used = UsedBlocks::default();
     // Nothing has content, and so nothing is read from the spool.
-    let request = WriteRequest { image: file, spool: file, identity, used: &used };
+    let request = WriteRequest { image: file, spool: file, writer: layout.writer, identity, used: &used };
     let partitions = fill(&request, layout, &placement, &trees, reporter)?;
     let read = |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at);
     let map = BlockMap::of(placement.size, &used.into_ranges(), read).map_err(DiskError::image)?;
@@ -191,7 +192,10 @@ fn write_partition(
     region: Region,
 ) -> Result<(), DiskError> {
     match spec.filesystem {
-        Filesystem::Ext4 => ext4::write(request, spec, tree, region),
+        Filesystem::Ext4 => match request.writer {
+            Ext4Writer::Mkext4 => ext4::write(request, spec, tree, region),
+            Ext4Writer::Mke2fs => ext4_tools::write(request, spec, tree, region),
+        },
         Filesystem::Vfat => fat::write(request, spec, tree, region),
         Filesystem::Swap => swap::write(request, spec, region),
         Filesystem::None => {

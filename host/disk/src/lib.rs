@@ -16,6 +16,7 @@
 //! | `export` | writes the tree as a tar or a folder |
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
+//! | `ext4_tools` | the same for ext4, by programs of this machine |
 //! | `swap` | writes an empty swap area |
 //! | `slots` | fills the second slot of an image with what the first has |
 //! | `mbr`, `gpt` | the partition tables |
@@ -36,6 +37,7 @@ mod device;
 mod error;
 mod export;
 mod ext4;
+mod ext4_tools;
 mod fat;
 mod flash;
 mod gpt;
@@ -58,6 +60,7 @@ pub use compress::compress;
 pub use device::{BlockDevice, Device};
 pub use error::DiskError;
 pub use export::{Exported, check_file, check_folder, write_folder, write_tar};
+pub use ext4_tools::version as ext4_tools_version;
 pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, Replacement, flash};
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_empty, write_image};

@@ -5,6 +5,7 @@ use std::io::Read;
 
 use pib_event::{Reporter, ReporterExt as _};
 use pib_file::Folder;
+use pib_plan::layout::Ext4Writer;
 
 use crate::blocks::UsedBlocks;
 use crate::error::DiskError;
@@ -41,6 +42,8 @@ pub(crate) struct WriteRequest<'a> {
     pub(crate) image: &'a File,
     /// The contents of the tree's files.
     pub(crate) spool: &'a File,
+    /// What writes ext4 file systems.
+    pub(crate) writer: Ext4Writer,
     /// What makes the image this device's.
     pub(crate) identity: &'a Identity,
     /// The blocks that the image uses, which each writer adds its own to.

@@ -20,6 +20,8 @@ mod layouts;
 mod reading;
 #[path = "../../pib/tests/it/skip.rs"]
 mod skip;
+#[path = "judged/writers.rs"]
+mod writers;
 
 use skip::{lacks, skip};
 
@@ -345,7 +347,7 @@ fn a_failure_leaves_the_earlier_image_and_nothing_else() {
     assert!(matches!(write(&whole[..whole.len() / 2], &layout()), Err(DiskError::Stream(_))));
     let mut small = layout();
     small.partitions[1].free = None;
-    small.partitions[1].size = PartitionSize::Fixed(ByteSize(4 << 20));
+    small.partitions[1].size = PartitionSize::Fixed(ByteSize(16 << 20));
     let error = write(&whole, &small).unwrap_err();
     assert!(matches!(error, DiskError::TooSmall { .. }), "{error}");
     let mut link = tar::Builder::new(Vec::new());

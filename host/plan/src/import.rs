@@ -3,6 +3,7 @@
 //! The tree's makefiles are read as text and never run. Its stages stay where they are; what the project needs beside
 //! them is a `pib.toml`, and an init stage without the lines that pib itself stands for.
 
+mod disk;
 mod found_stage;
 mod init_part;
 mod makefile_settings;

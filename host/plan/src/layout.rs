@@ -5,8 +5,10 @@
 //! | `partition` | what is asked for: partitions, their sizes, the whole layout |
 //! | `soundness` | what keeps a layout from being written or mounted |
 //! | `placement` | where each partition begins and ends |
+//! | `disk_file` | reads the disk files of pi-builder |
 //! | `slots` | boot partition and root twice, which updates alternate between |
 
+mod disk_file;
 mod partition;
 mod placement;
 mod slots;
@@ -14,8 +16,9 @@ mod soundness;
 #[cfg(test)]
 mod tests;
 
+pub use disk_file::{DiskFile, DiskFileError};
 pub use partition::{
-    Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent, Slot,
+    Ext4Writer, Filesystem, Layout, LayoutError, PartitionSize, PartitionSpec, PartitionTable, Percent, Slot,
 };
 pub use placement::{ALIGNMENT, GPT_SECTORS, LOGICAL_TABLE, Placement, Region, SECTOR};
 pub use soundness::MAX_PARTITIONS;

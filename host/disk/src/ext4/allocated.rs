@@ -18,7 +18,7 @@ const WIDE: u32 = 0x80;
 const UNINIT: u16 = 2;
 
 /// Calls `add` with the offset and length of each run of allocated blocks, in bytes of the region.
-pub(super) fn each_run(file: &File, region: Region, mut add: impl FnMut(u64, u64)) -> io::Result<()> {
+pub(crate) fn each_run(file: &File, region: Region, mut add: impl FnMut(u64, u64)) -> io::Result<()> {
     let mut superblock = [0; 1024];
     file.read_exact_at(&mut superblock, region.offset + 1024)?;
     let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|step| superblock[at + step]));

@@ -1,7 +1,7 @@
 //! Layouts of both tables with every kind of partition, judged by the tools of the tables' and file systems' own projects.
 
 use pib_disk::{DiskImage, FoundFilesystem, TableKind};
-use pib_plan::layout::{Filesystem, PartitionTable};
+use pib_plan::layout::{Ext4Writer, Filesystem, PartitionTable};
 
 use super::reading::{Found, all, compare_with_tar, open};
 use super::*;
@@ -33,7 +33,7 @@ fn rich(table: PartitionTable) -> Layout {
     let swap = part("SWAP", Filesystem::Swap, "", "16MiB");
     let spare = part("SPARE", Filesystem::Ext4, "", "32MiB");
     let partitions = vec![boot, root, raw, swap, spare, data];
-    Layout { table, size: Some(ByteSize(SIZE)), partitions, foreign_root: false }
+    Layout { table, size: Some(ByteSize(SIZE)), partitions, foreign_root: false, writer: Ext4Writer::Mkext4 }
 }
 
 fn write_rich(table: PartitionTable, tar: &[u8]) -> Written {
@@ -150,6 +150,29 @@ fn content_that_does_not_fit_is_refused() {
         match write_image(&Nasty::build(false)[..], &layout, &identity(), &image) {
             Ok(_) => assert_eq!(say, "fits"),
             Err(error) => assert!(error.to_string().contains(say), "{say}: {error}"),
+        }
+    }
+}
+
+/// However little room is asked for, an ext4 gets what its journal takes.
+#[test]
+fn the_smallest_file_systems_are_sound() {
+    let mut layout = layout();
+    let free = Some(ByteSize(1));
+    for (label, size) in [("TINY", "auto"), ("LEAST", "16MiB")] {
+        let part = PartitionSpec::new(label, Filesystem::Ext4, &format!("/{}", label.to_lowercase()));
+        let size: PartitionSize = size.parse().unwrap();
+        let free = free.filter(|_| size == PartitionSize::Auto);
+        layout.partitions.push(PartitionSpec { size, free, ..part });
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("a.img");
+    let info = write_image(&Nasty::build(false)[..], &layout, &identity(), &image).unwrap();
+    let written = Written { folder, image, info };
+    for index in [2, 3] {
+        assert_eq!(written.info.partitions[index].region.size, Filesystem::LEAST_EXT4);
+        if !lacks(&["e2fsck"]) {
+            run("e2fsck", &["-fn", written.partition(index).to_str().unwrap()]);
         }
     }
 }

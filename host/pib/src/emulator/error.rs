@@ -26,7 +26,7 @@ pub enum EmulatorError {
     #[error("`{program}` ended with {status}:\n{words}")]
     #[diagnostic(help(
         "These are QEMU's own words. Where a port is taken, name another one; where memory is short, give the machine less \
-         with --memory."
+         with --memory. A window (--graphic) needs a desktop, and on Debian and Ubuntu the package qemu-system-gui."
     ))]
     Ended {
         /// The program.

@@ -69,6 +69,12 @@ impl Hardware {
         }
     }
 
+    /// Returns the most memory that the machine has, in MiB, where that is less than a board may have: without high memory, what
+    /// 32 bits address ends at 4 GiB, and memory begins at 1 GiB.
+    pub fn most_memory(self) -> Option<u64> {
+        (self == Self::Virt32).then_some(3 << 10)
+    }
+
     /// Returns the kernel's name of the serial console.
     fn console(self) -> &'static str {
         match self {
@@ -145,9 +151,12 @@ impl MachineOptions {
         }
         match (self.graphic, self.hardware) {
             (false, _) => add(&["-display", "none"]),
-            (true, Hardware::RaspberryPi3) => add(&["-device", "usb-kbd", "-device", "usb-tablet"]),
+            // Without a window of its own, QEMU would serve the picture to whoever reaches a port of this machine.
+            (true, Hardware::RaspberryPi3) => {
+                add(&["-display", "gtk", "-device", "usb-kbd", "-device", "usb-tablet"]);
+            }
             (true, _) => {
-                add(&["-device", "virtio-gpu-pci", "-device", "qemu-xhci"]);
+                add(&["-display", "gtk", "-device", "virtio-gpu-pci", "-device", "qemu-xhci"]);
                 add(&["-device", "usb-kbd", "-device", "usb-tablet"]);
             }
         }
@@ -219,7 +228,7 @@ mod tests {
         let open = MachineOptions { console: Console::Terminal, graphic: true, ..options(Hardware::Virt64) };
         let open = line(&open);
         assert!(
-            open.contains("mux=on") && open.contains("console=tty0") && !open.contains("-display"),
+            open.contains("mux=on") && open.contains("console=tty0") && open.contains("-display gtk"),
             "{open}"
         );
     }

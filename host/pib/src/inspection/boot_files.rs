@@ -8,6 +8,8 @@ use pib_disk::{DiskImage, FileKind, FilesReader, Handle, ReadingError};
 use pib_plan::boot::archive::Initramfs;
 use pib_plan::boot::media::{BootMedia, BootPartition, RootFacts};
 
+use super::ramdisk;
+
 /// The largest initramfs that is read, as it is and unpacked.
 const MAX_INITRAMFS: u64 = 1 << 30;
 /// The largest list of built-in modules.
@@ -18,14 +20,22 @@ const MAX_KERNELS: usize = 64;
 /// Reads an image for the check. What was read for one model is kept for the next.
 pub(super) struct BootFiles<'a> {
     disk: &'a DiskImage,
+    /// By partition, and by the numbers that files with file systems have got.
     open: HashMap<u32, Box<dyn FilesReader>>,
     archives: HashMap<(u32, String), Result<Initramfs, String>>,
     roots: HashMap<u32, Result<RootFacts, String>>,
+    ramdisks: HashMap<(u32, String), Result<u32, String>>,
 }
 
 impl<'a> BootFiles<'a> {
     pub(super) fn new(disk: &'a DiskImage) -> Self {
-        Self { disk, open: HashMap::new(), archives: HashMap::new(), roots: HashMap::new() }
+        Self {
+            disk,
+            open: HashMap::new(),
+            archives: HashMap::new(),
+            roots: HashMap::new(),
+            ramdisks: HashMap::new(),
+        }
     }
 
     fn files(&mut self, partition: u32) -> Result<&mut dyn FilesReader, String> {
@@ -120,6 +130,22 @@ impl BootMedia for BootFiles<'_> {
             Err(ReadingError::Write(_)) if head.bytes.len() == most => Ok(Some(head.bytes)),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    fn ramdisk(&mut self, partition: u32, path: &str) -> Result<u32, String> {
+        let key = (partition, path.to_owned());
+        if let Some(known) = self.ramdisks.get(&key) {
+            return known.clone();
+        }
+        // Tables number partitions from 1 on.
+        let number = u32::MAX - u32::try_from(self.ramdisks.len()).unwrap_or(u32::MAX / 2);
+        let opened = self.files(partition).and_then(|files| ramdisk::open(files, path));
+        let found = opened.map(|files| {
+            self.open.insert(number, files);
+            number
+        });
+        self.ramdisks.insert(key, found.clone());
+        found
     }
 
     fn initramfs(&mut self, partition: u32, path: &str) -> Result<Initramfs, String> {

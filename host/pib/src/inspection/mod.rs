@@ -5,6 +5,7 @@
 //! | `opened` | opens an image, unpacked where it is compressed, and finds the system in it |
 //! | `bill` | writes its bill of materials |
 //! | `boot_files` | reads what the boot chain's check asks for |
+//! | `ramdisk` | opens the file system in a `boot.img` |
 //! | `system` | what the system in it consists of |
 //! | `page` | writes all of it as a page of HTML |
 //! | `summary` | what is remembered of an image for the next page |
@@ -20,6 +21,7 @@ mod error;
 mod licence;
 mod opened;
 mod page;
+mod ramdisk;
 mod summary;
 mod system;
 mod watch;

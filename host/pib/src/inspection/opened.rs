@@ -12,6 +12,7 @@ use pib_plan::boot::model;
 
 use super::boot_files::BootFiles;
 use super::error::InspectionError;
+use super::ramdisk;
 use super::watch::Watch;
 
 /// The most that a compressed image may have when it is unpacked: the largest SD cards have 2 TB.
@@ -92,6 +93,19 @@ impl OpenedImage {
     /// Opens a partition's files.
     pub(super) fn files(&self, partition: &FoundPartition) -> Result<Box<dyn FilesReader>, InspectionError> {
         self.disk.files(partition.number).map_err(|error| self.fail(error))
+    }
+
+    /// Opens the files that a chain has read kernel and all that goes with it from: those of a partition, or of a file of it
+    /// that stands for the partition. An error is the end of a sentence.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn boot_files(&self, partition: u32, file: Option<&str>) -> Result<Box<dyn FilesReader>, String> {
+        let mut files = self.disk.files(partition).map_err(|error| error.to_string())?;
+        match file {
+            Some(path) => ramdisk::open(&mut *files, path).map_err(|reason| format!("`{path}` {reason}")),
+            None => Ok(files),
+        }
     }
 
     /// Follows the boot chain as each model of a board does. `foreign_root` says that the root may be on another disk.

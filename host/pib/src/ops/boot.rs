@@ -53,6 +53,11 @@ pub async fn boot(session: &Session, options: &BootOptions) -> Result<(), Error>
     session.reporter.started(STEP, format!("Taking the kernel out of {shown}"));
     let request = StartupRequest { image, board, machine: options.board, agent: false, card: options.card };
     let startup = startup::prepare(session, STEP, request).await?;
+    if let Some(most) = startup.hardware.most_memory().filter(|most| *most < memory) {
+        let message =
+            format!("QEMU's machine for 32-bit kernels has at most {most} MiB of memory, not {memory}");
+        return Err(Error::usage(message, format!("Give it --memory {}GiB, or less.", most >> 10)));
+    }
     session.reporter.finished(STEP, false);
     let ssh = options.ssh.map(free_port).transpose()?;
     if let Some(port) = ssh {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pib_disk::{BlockDevice, Device as _, FlashOptions, Identity, ImageSource, PartitionInfo};
+use pib_disk::{BlockDevice, Device as _, DiskError, FlashOptions, Identity, ImageSource, PartitionInfo};
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::layout::{Layout, PartitionTable};
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub fn prepare(session: &Session, device: &Path, fixed: bool) -> Result<ReadyToF
     let device = devices::claim(&path, &disk, fixed)?;
     let layout = manifest.image.layout.for_card(disk.size);
     // So that what does not fit is told before anything is asked.
-    layout.check().map_err(pib_disk::DiskError::from)?;
+    layout.check().map_err(|error| DiskError::from(error).on_card())?;
     let mut seed = KeyHasher::new("pib format seed 1");
     seed.field(manifest.project.file_stem()).field(layout.key_text());
     let identity = Identity {
@@ -95,7 +95,8 @@ impl ReadyToFormat {
         let outcome = blocking::run(move |stopped| {
             // All zeros of it are holes, so that it is as small as what is written of it.
             let file = tempfile::tempfile().map_err(|error| Error::io("make a temporary file", "", error))?;
-            let (map, partitions) = pib_disk::write_empty(&layout, &identity, &file, &*reporter)?;
+            let (map, partitions) =
+                pib_disk::write_empty(&layout, &identity, &file, &*reporter).map_err(DiskError::on_card)?;
             let source =
                 ImageSource::of_file(file).map_err(|error| Error::io("read a temporary file", "", error))?;
             let options = FlashOptions {

@@ -18,6 +18,9 @@ use crate::project::{Error, Session, blocking};
 const MAX_FILE: u64 = 1 << 30;
 /// The largest command line; Linux takes 2 KiB.
 const MAX_LINE: u64 = 64 << 10;
+/// Where a root has its kernels' modules, and of each those that drive watchdogs.
+const MODULES: &str = "/lib/modules";
+const WATCHDOGS: &str = "kernel/drivers/watchdog";
 /// The board whose device tree QEMU has the machine for.
 const EMULATED_BOARD: &str = "rpi3";
 
@@ -130,13 +133,13 @@ fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
     let source = Source::find(&image, request).ok_or_else(|| {
         none("no partition has a kernel that a board's firmware would find, or a file vmlinuz-*")
     })?;
-    let mut files = image.disk().files(source.partition).map_err(|error| none(&error.to_string()))?;
+    let mut files =
+        image.boot_files(source.partition, source.ramdisk.as_deref()).map_err(|error| none(&error))?;
     let mut read = |name: &str| files.read(name, MAX_FILE).map_err(|error| none(&format!("{name}: {error}")));
     let kernel = read(&source.kernel)?;
-    let hardware = hardware(request.machine, &kernel).ok_or_else(|| {
-        let found = KernelImage::of(&kernel[..kernel.len().min(HEAD)]).text();
-        none(&format!("`{}` is {found}", source.kernel))
-    })?;
+    let kind = KernelImage::of(&kernel[..kernel.len().min(HEAD)]);
+    let hardware = hardware(request.machine, kind)
+        .map_err(|instead| none(&format!("`{}` is {}{instead}", source.kernel, kind.text())))?;
     let mut initramfs = Vec::new();
     for name in &source.initramfs {
         initramfs.extend(read(name)?);
@@ -155,11 +158,12 @@ fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
         let path = folder.path().join(name);
         std::fs::write(&path, bytes).map_err(|error| Error::io("write", &path, error)).map(|()| path)
     };
+    let watchdog = if lacks_watchdog(&image, hardware, source.root) { " modules_load=softdog" } else { "" };
     let boot = BootFiles {
         kernel: put("kernel", &kernel)?,
         initramfs: if initramfs.is_empty() { None } else { Some(put("initramfs", &initramfs)?) },
         device_tree: tree.map(|bytes| put("device-tree", &bytes)).transpose()?,
-        command_line: source.command_line,
+        command_line: format!("{}{watchdog}", source.command_line),
     };
     let disk = match (hardware, request.card) {
         (Hardware::RaspberryPi3, None) => inspection::as_card(&file, path, None, watch)?,
@@ -169,23 +173,41 @@ fn take_out(request: &StartupRequest, watch: &Watch) -> Result<Startup, Error> {
     Ok(Startup { hardware, boot, folder, disk })
 }
 
-fn hardware(machine: BootBoard, kernel: &[u8]) -> Option<Hardware> {
-    let kind = KernelImage::of(&kernel[..kernel.len().min(HEAD)]);
+/// Returns the hardware that starts a kernel; where there is none, what to add to what the kernel is.
+fn hardware(machine: BootBoard, kind: KernelImage) -> Result<Hardware, &'static str> {
     match (kind, machine) {
-        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::Virt) => Some(Hardware::Virt64),
-        (KernelImage::Arm32, BootBoard::Virt) => Some(Hardware::Virt32),
-        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::RaspberryPi3) => Some(Hardware::RaspberryPi3),
-        _ => None,
+        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::Virt) => Ok(Hardware::Virt64),
+        (KernelImage::Arm32, BootBoard::Virt) => Ok(Hardware::Virt32),
+        (KernelImage::Arm64 | KernelImage::Gzip, BootBoard::RaspberryPi3) => Ok(Hardware::RaspberryPi3),
+        (KernelImage::Arm32, BootBoard::RaspberryPi3) => Err(
+            ", and QEMU's Raspberry Pi 3 starts 64-bit ones; without --board, QEMU's own machine starts it",
+        ),
+        (KernelImage::Unknown, _) => Err(""),
     }
+}
+
+/// Returns whether the system is to load Linux' own watchdog: QEMU's machine for 32-bit kernels has none that Debian's kernels
+/// drive, and the kernel of the root may not have it.
+fn lacks_watchdog(image: &OpenedImage, hardware: Hardware, root: Option<u32>) -> bool {
+    let Some(mut files) = root.and_then(|root| image.boot_files(root, None).ok()) else { return false };
+    let versions = files.list(MODULES).unwrap_or_default();
+    let mut drivers = versions
+        .iter()
+        .flat_map(|version| files.list(&format!("{MODULES}/{version}/{WATCHDOGS}")).unwrap_or_default());
+    hardware == Hardware::Virt32 && drivers.any(|name| name.starts_with("softdog.ko"))
 }
 
 /// Which files of an image are started.
 struct Source {
     partition: u32,
+    /// The file of the partition that stands for it.
+    ramdisk: Option<String>,
     kernel: String,
     initramfs: Vec<String>,
     device_tree: Option<String>,
     command_line: String,
+    /// The partition with the root, where it is known.
+    root: Option<u32>,
 }
 
 impl Source {
@@ -204,10 +226,12 @@ impl Source {
     fn of(chain: Chain) -> Option<Self> {
         Some(Self {
             partition: chain.partition?,
+            ramdisk: chain.ramdisk,
             kernel: chain.kernel?,
             initramfs: chain.initramfs,
             device_tree: chain.device_tree,
             command_line: chain.command_line?,
+            root: chain.root,
         })
     }
 
@@ -226,10 +250,12 @@ impl Source {
         let line = files.read(&format!("{folder}cmdline.txt"), MAX_LINE).ok()?;
         Some(Self {
             partition,
+            ramdisk: None,
             kernel: path(newest("vmlinuz")?),
             initramfs: newest("initrd").map(path).into_iter().collect(),
             device_tree: None,
             command_line: String::from_utf8_lossy(&line).lines().next().unwrap_or_default().to_owned(),
+            root: None,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pib_file::Folder;
 use pib_plan::id::{Digest, KeyHasher};
-use pib_plan::layout::Layout;
+use pib_plan::layout::{Ext4Writer, Layout};
 use pib_plan::manifest::project::{Bill, Compression, ImageOptions};
 use serde::{Deserialize, Serialize};
 
@@ -165,6 +165,10 @@ impl Based {
         hasher.field(self.key().as_bytes()).field(seed.as_bytes()).field(&hostname);
         hasher.field(epoch.to_le_bytes()).field(layout.key_text());
         hasher.field(extension(*compress));
+        if layout.writer == Ext4Writer::Mke2fs {
+            // Another version may write other bytes.
+            hasher.field(pib_disk::ext4_tools_version().unwrap_or_default());
+        }
         Loss::add_to_key(losses, hasher.finish())
     }
 

@@ -6,7 +6,7 @@ use super::archive::{Initramfs, is_module};
 use super::config_txt::{ConfigTxt, MAX_AUTOBOOT, Start};
 use super::fault::Fault;
 use super::kernel_image::{HEAD, KernelImage};
-use super::media::{BootMedia, BootPartition, RootFacts};
+use super::media::{BootMedia, BootPartition, RootFacts, found_by_firmware};
 use super::model::{Generation, Model};
 use super::root::{self, Root};
 use crate::id::Arch;
@@ -21,6 +21,8 @@ pub struct Chain {
     pub is_try: bool,
     /// The partition that the firmware reads.
     pub partition: Option<u32>,
+    /// The file of that partition which is read in its place: kernel and all that follows are in its file system.
+    pub ramdisk: Option<String>,
     /// The firmware's files that are read.
     pub firmware: Vec<String>,
     /// The kernel.
@@ -43,20 +45,6 @@ pub struct Chain {
 
 /// The most bytes of a text that are read.
 const MAX_TEXT: usize = 64 << 10;
-/// The types of FAT partitions that the firmware looks for in a master boot record, and in a GPT (basic data, and EFI
-/// system).
-const FAT_TYPES: [&str; 9] = [
-    "01",
-    "04",
-    "06",
-    "0b",
-    "0c",
-    "0e",
-    "ef",
-    "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7",
-    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
-];
-
 /// Follows the chain on a model: as always, and as in a try of an update where the image is made for that.
 /// `foreign_root` says that the root may be on another disk.
 pub fn check(model: &'static Model, media: &mut dyn BootMedia, foreign_root: bool) -> Vec<Chain> {
@@ -86,6 +74,7 @@ impl<'a> Walk<'a> {
             model: model.title,
             is_try: start == Start::Try,
             partition: None,
+            ramdisk: None,
             firmware: Vec::new(),
             kernel: None,
             initramfs: Vec::new(),
@@ -109,7 +98,11 @@ impl<'a> Walk<'a> {
     /// Notes what cannot be read and goes on as if it were not there.
     fn readable<T>(&mut self, partition: u32, outcome: Result<Option<T>, String>) -> Option<T> {
         outcome.unwrap_or_else(|reason| {
-            self.fault(Fault::Unreadable { partition, reason });
+            let is_own = self.partitions.iter().any(|own| own.number == partition);
+            self.fault(match self.chain.ramdisk.clone().filter(|_| !is_own) {
+                Some(name) => Fault::BrokenRamdisk { name, reason: format!("cannot be read: {reason}") },
+                None => Fault::Unreadable { partition, reason },
+            });
             None
         })
     }
@@ -158,7 +151,7 @@ impl<'a> Walk<'a> {
         if kind.len() > 2 && !self.model.reads_gpt() {
             self.fault(Fault::Gpt);
         }
-        if !kind.is_empty() && !FAT_TYPES.contains(&&*kind) {
+        if !found_by_firmware(&kind) {
             self.fault(Fault::PartitionType { partition: number, found: kind });
         }
         Some(number)
@@ -177,31 +170,26 @@ impl<'a> Walk<'a> {
         }
         let Some(is_a_b) = self.choose_partition() else { return self.chain };
         self.chain.partition = Some(self.at);
-        let name = if self.start == Start::Try && !is_a_b { "tryboot.txt" } else { "config.txt" };
-        let text = self.text(name).unwrap_or_default();
-        let config = self.config(&text);
-        for name in &config.missing {
-            self.fault(Fault::Include { name: name.clone() });
-        }
-        for name in &config.around {
-            self.fault(Fault::IncludeLoop { name: name.clone() });
-        }
-        if config.has_too_many() {
-            self.fault(Fault::Includes { count: config.includes });
-        }
-        for line in &config.long_lines {
-            self.fault(Fault::LongLine { line: line.clone() });
-        }
-        for filter in &config.undecided {
-            self.chain.notes.push(format!("what is behind [{filter}] in {name} was left out"));
-        }
-        if config.flag("boot_ramdisk") == Some(true) {
-            self.ramdisk();
-            return self.chain;
+        let is_try = self.start == Start::Try && !is_a_b;
+        let mut config = self.config_file(if is_try { "tryboot.txt" } else { "config.txt" });
+        if config.flag("boot_ramdisk") == Some(true) && self.model.reads_ramdisks() {
+            let Some(inner) = self.enter_ramdisk(is_try) else { return self.chain };
+            config = inner;
         }
         self.start_files(&config);
         self.system(&config);
         self.chain
+    }
+
+    /// Reads `config.txt`, or what takes its place, and notes what is wrong with it.
+    fn config_file(&mut self, name: &str) -> ConfigTxt {
+        let text = self.text(name).unwrap_or_default();
+        let config = self.config(&text);
+        config.faults().into_iter().for_each(|fault| self.fault(fault));
+        for filter in &config.undecided {
+            self.chain.notes.push(format!("what is behind [{filter}] in {name} was left out"));
+        }
+        config
     }
 
     /// Goes to the partition that `autoboot.txt` names; returns whether updates are tried by partition.
@@ -226,13 +214,24 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn ramdisk(&mut self) {
+    /// Goes to the file system in `boot.img`, where all that follows is read; returns what its `config.txt` says.
+    fn enter_ramdisk(&mut self, is_try: bool) -> Option<ConfigTxt> {
+        let name = if is_try { "tryboot.img" } else { "boot.img" }.to_owned();
         let limit = self.model.ramdisk_limit();
-        match self.size("boot.img") {
-            None => self.fault(Fault::Ramdisk),
-            Some(size) if size > limit => self.fault(Fault::RamdiskSize { size, limit }),
-            Some(_) => self.chain.notes.push("what is in boot.img was not checked".to_owned()),
-        }
+        let entered = match self.size(&name) {
+            None => Err(Fault::Ramdisk { name }),
+            Some(size) if size > limit => Err(Fault::RamdiskSize { name, size, limit }),
+            Some(_) => match self.media.ramdisk(self.at, &name) {
+                Ok(number) => Ok((name, number)),
+                Err(reason) => Err(Fault::BrokenRamdisk { name, reason }),
+            },
+        };
+        let (name, number) = entered.map_err(|fault| self.fault(fault)).ok()?;
+        self.chain.firmware.push(name.clone());
+        self.chain.ramdisk = Some(name);
+        self.at = number;
+        let name = if is_try && self.has("tryboot.txt") { "tryboot.txt" } else { "config.txt" };
+        Some(self.config_file(name))
     }
 
     fn firmware(&mut self, name: &str) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fault::Fault;
 use super::model::Model;
 
 /// The longest part of a line that the firmware reads.
@@ -127,8 +128,17 @@ impl ConfigTxt {
     }
 
     /// Returns whether there are more included files than are read here.
-    pub fn has_too_many(&self) -> bool {
+    fn has_too_many(&self) -> bool {
         self.includes > MAX_INCLUDES
+    }
+
+    /// Returns what is wrong with the text itself.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let missing = self.missing.iter().map(|name| Fault::Include { name: name.clone() });
+        let around = self.around.iter().map(|name| Fault::IncludeLoop { name: name.clone() });
+        let many = self.has_too_many().then_some(Fault::Includes { count: self.includes });
+        let long = self.long_lines.iter().map(|line| Fault::LongLine { line: line.clone() });
+        missing.chain(around).chain(many).chain(long).collect()
     }
 
     fn set(&mut self, name: &str, value: &str) {

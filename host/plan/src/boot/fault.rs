@@ -194,15 +194,28 @@ pub enum Fault {
         found: Vec<String>,
     },
     /// The boot partition within a file is missing.
-    #[error("config.txt has boot_ramdisk=1, and `boot.img` is missing")]
-    Ramdisk,
+    #[error("config.txt has boot_ramdisk=1, and `{name}` is missing")]
+    Ramdisk {
+        /// The file's name.
+        name: String,
+    },
     /// The boot partition within a file is too large.
-    #[error("`boot.img` has {}, and the firmware takes {}", ByteSize(*size), ByteSize(*limit))]
+    #[error("`{name}` has {}, and the firmware takes {} at most", ByteSize(*size), ByteSize(*limit))]
     RamdiskSize {
+        /// The file's name.
+        name: String,
         /// Its size in bytes.
         size: u64,
         /// The most that is taken.
         limit: u64,
+    },
+    /// The boot partition within a file cannot be read.
+    #[error("`{name}`, which the firmware reads in the place of the boot partition, {reason}")]
+    BrokenRamdisk {
+        /// The file's name.
+        name: String,
+        /// Why, as the end of a sentence.
+        reason: String,
     },
     /// Something could not be read.
     #[error("partition {partition} cannot be read: {reason}")]

@@ -21,6 +21,26 @@ pub struct BootPartition {
     pub name: Option<String>,
 }
 
+/// The types of FAT partitions that the firmware looks for in a master boot record, and in a GPT (basic data, and EFI
+/// system).
+const FAT_TYPES: [&str; 9] = [
+    "01",
+    "04",
+    "06",
+    "0b",
+    "0c",
+    "0e",
+    "ef",
+    "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7",
+    "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
+];
+
+/// Returns whether the firmware looks for a FAT file system in a partition of this type; none is that of an image without
+/// a table.
+pub(super) fn found_by_firmware(kind: &str) -> bool {
+    kind.is_empty() || FAT_TYPES.contains(&kind)
+}
+
 /// What the root has that the chain depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RootFacts {
@@ -52,6 +72,13 @@ pub trait BootMedia {
     /// # Errors
     /// When the partition cannot be read.
     fn head(&mut self, partition: u32, path: &str, most: usize) -> Result<Option<Vec<u8>>, String>;
+
+    /// Opens the file system in a file, and returns the number by which it is asked for from then on, as if it was a
+    /// partition. No partition has that number.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or holds no file system that firmware reads.
+    fn ramdisk(&mut self, partition: u32, path: &str) -> Result<u32, String>;
 
     /// Returns what an initramfs holds.
     ///

@@ -154,6 +154,11 @@ impl Model {
         }
     }
 
+    /// Returns whether it reads `boot_ramdisk`. Only what is in an EEPROM does: the file is read before `start4.elf`.
+    pub(crate) fn reads_ramdisks(&self) -> bool {
+        self.generation > Generation::Card
+    }
+
     /// Returns the most bytes that it takes of a `boot.img` (release notes of the 4's EEPROM, 2021-10-27).
     pub(crate) fn ramdisk_limit(&self) -> u64 {
         96 << 20

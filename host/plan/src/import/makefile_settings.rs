@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disk;
 use super::tree::{Tree, plain_path};
 use super::variant::Variant;
 use crate::board;
 use crate::id::{Arch, check_name};
+use crate::layout::DiskFile;
 use crate::makefile::{MakeCall, Makefile, words};
 
 /// How many stages a variant may list.
@@ -28,6 +30,8 @@ pub(super) struct Settings {
     pub(super) mirror: Option<String>,
     /// The stages, in their order.
     pub(super) stages: Vec<String>,
+    /// The partitions, where the tree has a disk file.
+    pub(super) disk: Option<DiskFile>,
     /// The stages that were found: name and folder, in their order.
     pub(super) folders: Vec<(String, String)>,
     /// The folder of the tree that has pi-builder itself.
@@ -78,6 +82,9 @@ impl Settings {
         let mut settings = Self { builder: builder_folder, ..Self::default() };
         settings.read_facts(tree, &mut sources);
         settings.read_candidates(&mut sources);
+        settings.disk = sources.value("DISK").and_then(|given| {
+            disk::read(tree, &given, settings.builder.as_deref(), (&settings.board, &settings.stages))
+        });
         settings.tell_rest(tree, &mut sources);
         settings
     }
@@ -151,17 +158,10 @@ impl Settings {
         if let (Some(folder), Some(makefile)) = (&self.builder, &sources.builder) {
             tree.leave_out_notes(folder, makefile);
         }
-        for (name, why) in [
-            (
-                "DISK",
-                "partitions stand in [[image.partition]] of pib.toml; without it the image has pib's usual ones",
-            ),
-            ("RPIOS_IMAGES_URL", "name the base by its digest: [base] url and digest in pib.toml"),
-        ] {
-            if let Some(value) = sources.value(name) {
-                let shown = if value.contains('@') { String::new() } else { format!(" ({value})") };
-                tree.leave_out(format!("{name}{shown}"), why.to_owned());
-            }
+        if let Some(value) = sources.value("RPIOS_IMAGES_URL") {
+            let shown = if value.contains('@') { String::new() } else { format!(" ({value})") };
+            let why = "name the base by its digest: [base] url and digest in pib.toml";
+            tree.leave_out(format!("RPIOS_IMAGES_URL{shown}"), why.to_owned());
         }
         if self.os != "debian" {
             let why = format!(

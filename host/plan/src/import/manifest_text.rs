@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::makefile_settings::Settings;
+use crate::layout::{DiskFile, PartitionSize, PartitionTable};
 
 /// Returns the manifest: the project, and what differs in each target.
 pub(super) fn write(main: &Settings, targets: &[(String, Settings)]) -> String {
@@ -16,6 +17,9 @@ pub(super) fn write(main: &Settings, targets: &[(String, Settings)]) -> String {
     let order = main.order();
     if !order.is_empty() {
         let _ = write!(text, "\n[order]\nlist = {}\n", list(&order));
+    }
+    if let Some(disk) = &main.disk {
+        layout(&mut text, "image", disk, PartitionTable::Mbr);
     }
     variables(&mut text, "variables", &main.variables);
     for (name, settings) in targets {
@@ -81,10 +85,52 @@ fn target(text: &mut String, main: &Settings, name: &str, settings: &Settings) {
     if order != of_main {
         let _ = write!(text, "\n[target.{name}.order]\nlist = {}\n", list(&order));
     }
+    let (table, image) = (table_of(main), format!("target.{name}.image"));
+    match &settings.disk {
+        own if *own == main.disk => {}
+        Some(own) => layout(text, &image, own, table),
+        None => drop(write!(text, "\n[{image}]\ntable = \"mbr\"\npartition = []\n")),
+    }
     let differs = |(key, value): &(&String, &String)| main.variables.get(*key) != Some(value);
     let own = settings.variables.iter().filter(differs);
     let own = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     variables(text, &format!("target.{name}.variables"), &own);
+}
+
+fn table_of(settings: &Settings) -> PartitionTable {
+    settings.disk.as_ref().map_or(PartitionTable::Mbr, |disk| disk.table)
+}
+
+/// Writes the partitions of a disk file; `usual` is the kind of table that there is where nothing is said.
+fn layout(text: &mut String, image: &str, disk: &DiskFile, usual: PartitionTable) {
+    if disk.table != usual {
+        let name = if disk.table == PartitionTable::Gpt { "gpt" } else { "mbr" };
+        let _ = write!(text, "\n[{image}]\ntable = \"{name}\"\n");
+    }
+    for part in &disk.partitions {
+        let _ = write!(
+            text,
+            "\n[[{image}.partition]]\nlabel = {}\nfilesystem = \"{}\"\n",
+            quoted(&part.label),
+            part.filesystem.name()
+        );
+        let size = Some(part.size).filter(|size| *size != PartitionSize::Auto).map(|size| size.to_string());
+        let mount = Some(part.mount.clone()).filter(|mount| !mount.is_empty());
+        let align = part.align.map(|align| align.to_string());
+        for (key, value) in [("mount", mount), ("size", size), ("align", align)] {
+            if let Some(value) = value {
+                let _ = writeln!(text, "{key} = {}", quoted(&value));
+            }
+        }
+        if let Some(reserved) = part.reserved {
+            let _ = writeln!(text, "reserved = {reserved}");
+        }
+        for (key, is_so) in [("active", part.active), ("grow", part.grow)] {
+            if is_so {
+                let _ = writeln!(text, "{key} = true");
+            }
+        }
+    }
 }
 
 fn variables(text: &mut String, table: &str, variables: &BTreeMap<String, String>) {

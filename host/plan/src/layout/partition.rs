@@ -32,6 +32,17 @@ pub enum PartitionTable {
     Gpt,
 }
 
+/// What writes the ext4 file systems of an image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ext4Writer {
+    /// pib itself, by mkext4.
+    #[default]
+    Mkext4,
+    /// mke2fs and debugfs of this machine.
+    Mke2fs,
+}
+
 /// A share of an image, from 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Percent(u8);
@@ -120,6 +131,8 @@ pub struct Layout {
     pub partitions: Vec<PartitionSpec>,
     /// Whether the root that the kernel's command line names may be on another disk than the image's.
     pub foreign_root: bool,
+    /// What writes its ext4 file systems.
+    pub writer: Ext4Writer,
 }
 
 /// Says why partitions make no image.
@@ -154,6 +167,9 @@ pub enum LayoutError {
 }
 
 impl Filesystem {
+    /// The least that an ext4 has, in bytes: its journal has at least 4 MiB, and at most a quarter of the file system.
+    pub const LEAST_EXT4: u64 = 16 << 20;
+
     /// Returns the name that fstab and people know it by.
     pub fn name(self) -> &'static str {
         match self {
@@ -344,12 +360,13 @@ impl Layout {
             size: None,
             partitions: vec![boot, PartitionSpec::new("PIROOT", Filesystem::Ext4, "/")],
             foreign_root: false,
+            writer: Ext4Writer::default(),
         }
     }
 
     /// Returns the layout as keys know it: a text that stays the same while the image would.
     pub fn key_text(&self) -> String {
-        let Self { table, size, partitions, foreign_root } = self;
+        let Self { table, size, partitions, foreign_root, writer } = self;
         let mut text = String::from("pib layout 1\n");
         if *table == PartitionTable::Gpt {
             text.push_str("gpt\n");
@@ -359,6 +376,9 @@ impl Layout {
         }
         if *foreign_root {
             text.push_str("foreign-root\n");
+        }
+        if *writer == Ext4Writer::Mke2fs {
+            text.push_str("writer mke2fs\n");
         }
         for part in partitions {
             let size = match part.size {

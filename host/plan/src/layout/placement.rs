@@ -15,7 +15,7 @@ pub const GPT_SECTORS: u64 = 33;
 /// How far before a logical partition its own table is.
 pub const LOGICAL_TABLE: u64 = 4096;
 /// The first byte that a partition may begin at: before it are the table, and the marker of an unfinished flash.
-const FIRST: u64 = 1 << 20;
+pub(super) const FIRST: u64 = 1 << 20;
 /// The most that is addressed: by 32 bits of sectors, and as far as the numbers of files on this machine go.
 const MOST_MBR: u64 = u32::MAX as u64 * SECTOR;
 const MOST_GPT: u64 = i64::MAX as u64;
@@ -50,7 +50,7 @@ impl Region {
 }
 
 impl PartitionSpec {
-    fn alignment(&self) -> u64 {
+    pub(super) fn alignment(&self) -> u64 {
         self.align.map_or(ALIGNMENT, |align| align.0.max(1))
     }
 }

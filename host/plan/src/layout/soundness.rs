@@ -150,6 +150,13 @@ impl PartitionSpec {
         if *size == PartitionSize::Fixed(ByteSize(0)) {
             return Err(format!("gives `{label}` a size of nothing"));
         }
+        if let PartitionSize::Fixed(fixed) = size
+            && self.filesystem == Filesystem::Ext4
+            && fixed.0.div_ceil(self.alignment()).saturating_mul(self.alignment()) < Filesystem::LEAST_EXT4
+        {
+            let least = ByteSize(Filesystem::LEAST_EXT4);
+            return Err(format!("gives `{label}` {fixed}; an ext4 with a journal needs {least} or more"));
+        }
         if let Some(ByteSize(align)) = self.align
             && (!align.is_power_of_two() || !(LEAST_ALIGN..=MOST_ALIGN).contains(&align))
         {

@@ -98,7 +98,7 @@ fn layout(table: PartitionTable, size: Option<u64>, sizes: &[&str]) -> Layout {
         )
     };
     let partitions = sizes.iter().enumerate().map(partition).collect();
-    Layout { table, size: size.map(ByteSize), partitions, foreign_root: false }
+    Layout { table, size: size.map(ByteSize), partitions, foreign_root: false, writer: Ext4Writer::Mkext4 }
 }
 
 fn what(layout: &Layout) -> String {
@@ -143,7 +143,7 @@ fn sizes_that_do_not_fit_are_refused() {
 
 #[test]
 fn more_than_four_partitions_of_a_master_boot_record_are_logical() {
-    let sizes = ["4MiB"; 6];
+    let sizes = ["16MiB"; 6];
     let mbr = layout(PartitionTable::Mbr, None, &sizes);
     let placement = mbr.place(&[0; 6]).unwrap();
     let numbers: Vec<u32> = (0..6).map(|index| mbr.number(index)).collect();
@@ -159,7 +159,7 @@ fn more_than_four_partitions_of_a_master_boot_record_are_logical() {
 #[test]
 fn what_a_partition_cannot_be_is_refused() {
     type Edit = fn(&mut PartitionSpec);
-    let edits: [(Edit, &str); 13] = [
+    let edits: [(Edit, &str); 14] = [
         (|part| part.filesystem = Filesystem::Swap, "has no `mount`"),
         (|part| (part.filesystem, part.mount) = (Filesystem::Swap, String::new()), "no `size`"),
         (|part| part.align = Some(ByteSize(5 * MIB)), "a power of two"),
@@ -172,6 +172,7 @@ fn what_a_partition_cannot_be_is_refused() {
         (|part| part.kind = Some("8E".to_owned()), "small letters"),
         (|part| part.kind = Some("x".to_owned()), "two hex digits"),
         (|part| part.size = PartitionSize::Fixed(ByteSize(0)), "a size of nothing"),
+        (|part| part.size = PartitionSize::Fixed(ByteSize(12 * MIB)), "a journal needs 16MiB or more"),
         (|part| (part.size, part.free) = (PartitionSize::Fixed(ByteSize(1)), Some(ByteSize(1))), "both"),
     ];
     for (edit, say) in edits {

@@ -84,8 +84,8 @@ fn what_flash_refuses_is_not_laid_out() {
     let empty = tempfile::tempdir().unwrap();
     let Some(small) = Card::new(48 * MIB) else { return };
     fails(empty.path(), &[small.name(), "--yes"], 3, "pib.toml");
-    fails(folder, &[small.name(), "--yes"], 7, "the image's `size` is 48MiB");
-    fails(folder, &[small.name()], 7, "the image's `size` is 48MiB");
+    fails(folder, &[small.name(), "--yes"], 7, "the card has 48.0 MiB");
+    fails(folder, &[small.name()], 7, "the card has 48.0 MiB");
     let first = std::fs::read(small.file.path()).unwrap();
     assert!(first.iter().all(|byte| *byte == OLD), "something was written");
     let Some(card) = Card::new(128 * MIB) else { return };

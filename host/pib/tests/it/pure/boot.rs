@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use super::inspect::{good, image};
+use super::inspect::{BOOT, VERSION, good, image, kernel32};
 use crate::world::World;
 
 /// Puts a program of this name and text into a folder of its own.
@@ -58,6 +58,29 @@ fn the_machine_gets_what_the_firmware_would_load() {
     }
     let kernel = std::fs::read(world.path("kernel")).unwrap();
     assert_eq!((kernel.len(), &kernel[56..60]), (4096, &b"ARMd"[..]));
+}
+
+/// QEMU's machine for 32-bit kernels has less than others: no watchdog that Debian's kernels drive, and no high memory.
+#[test]
+fn a_32_bit_image_gets_the_machine_for_it() {
+    let world = World::new();
+    let mut system = good();
+    system.insert(format!("{BOOT}/vmlinuz"), kernel32());
+    image(&world, "good.img", &system);
+    let folder = world.path("bin");
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    program(&folder, "qemu-system-arm", "echo \"$@\"");
+    let (code, said) = boot(&world, &path, &[]);
+    assert!(code == Some(0) && said.contains("-M virt,highmem=off") && !said.contains("softdog"), "{said}");
+    let driver = format!("usr/lib/modules/{VERSION}/kernel/drivers/watchdog/softdog.ko.xz");
+    system.insert(driver, Vec::new());
+    image(&world, "good.img", &system);
+    let (code, said) = boot(&world, &path, &[]);
+    assert!(code == Some(0) && said.contains("rootwait modules_load=softdog console=ttyAMA0"), "{said}");
+    let (code, said) = boot(&world, &path, &["--memory", "4GiB"]);
+    assert!(code == Some(2) && said.contains("at most 3072 MiB of memory"), "{said}");
+    let (code, said) = boot(&world, &path, &["--board", "rpi3"]);
+    assert!(code == Some(13) && said.contains("Raspberry Pi 3 starts 64-bit ones"), "{said}");
 }
 
 #[test]

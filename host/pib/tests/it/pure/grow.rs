@@ -8,7 +8,7 @@ use std::process::Command;
 use pib_disk::{DiskImage, Identity};
 use pib_event::Silent;
 use pib_plan::id::Digest;
-use pib_plan::layout::{Filesystem, Layout, PartitionSpec, PartitionTable, Region};
+use pib_plan::layout::{Ext4Writer, Filesystem, Layout, PartitionSpec, PartitionTable, Region};
 use pib_plan::size::ByteSize;
 
 use crate::skip::lacks;
@@ -34,6 +34,7 @@ fn layout(table: PartitionTable, count: usize) -> Layout {
         size: Some(ByteSize(IMAGE)),
         partitions: (0..count).map(part).collect(),
         foreign_root: false,
+        writer: Ext4Writer::Mkext4,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `pib import`: trees in the layout of pi-builder and of products built on it, in words of our own.
 
+use pib_plan::manifest::project::ProjectManifest;
+
 use crate::bench::Bench;
 
 /// A base that nobody looks at: a plan needs its digest alone.
@@ -97,12 +99,47 @@ fn variants_become_targets_and_secrets_stay_where_they_are() {
     for line in ["ARG ARCH=\"arm\"", "ARG BOARD=\"rpi2\""] {
         assert!(rpi2.iter().any(|own| own == line), "{rpi2:#?}");
     }
-    assert!(told.contains("DISK (disk/arch.conf): partitions stand in [[image.partition]]"), "{told}");
+    assert!(told.contains("DISK (disk/arch.conf): the tree has no such file"), "{told}");
     for (path, text) in bench.files() {
         let is_own = path.ends_with("Makefile");
         assert!(is_own || !text.contains("correct-horse"), "{}", path.display());
     }
     assert!(!told.contains("correct-horse"));
+}
+
+#[test]
+fn a_disk_file_becomes_partitions_and_its_errors_have_a_line() {
+    let bench = tree(false);
+    let lines = "mklabel msdos\nmkpart primary fat32 0 256MiB # label=BOOT mount=/boot\n\
+                 mkpart primary ext4 256MiB 4352MiB # label=ROOT mount=/ reserved=0\n";
+    bench.write(
+        "disk/arch.conf",
+        &format!("{lines}mkpart primary ext4 4352MiB 100% # label=DATA mount=/srv\n"),
+    );
+    bench.write("disk/gold.conf", &format!("{lines}set 1 boot on\n"));
+    let gold = MAKEFILE.replace("os EDITION=gold", "os EDITION=gold DISK=/disk/gold.conf");
+    let bad = "bad:\n\t$(MAKE) os DISK=disk/bad.conf\n\n";
+    bench.write("Makefile", &format!("{gold}\n{bad}"));
+    bench.write("disk/bad.conf", "mklabel msdos\nmkpart primary ntfs 0 100% # label=ROOT mount=/\n");
+    let told = import(&bench);
+    let manifest = std::fs::read_to_string(bench.path("pib.toml")).unwrap();
+    let manifest = ProjectManifest::parse("pib.toml", &manifest).unwrap();
+    let layout = &manifest.image.layout;
+    let labels: Vec<&str> = layout.partitions.iter().map(|part| &*part.label).collect();
+    assert_eq!(labels, ["BOOT", "ROOT", "DATA"]);
+    let placement = layout.place(&[1 << 20; 3]).unwrap();
+    assert_eq!((placement.regions[1].offset, placement.regions[2].offset), (256 << 20, 4352 << 20));
+    assert_eq!((layout.partitions[1].reserved, layout.partitions[2].grow), (Some(0), true));
+    let gold = &manifest.targets["gold"].image.layout;
+    assert_eq!((gold.partitions.len(), gold.partitions[0].active), (2, true));
+    // What cannot be read is told, and pib's own partitions are there instead.
+    let bad = &manifest.targets["bad"].image.layout;
+    assert_eq!(bad.partitions[0].label, "PIBOOT");
+    for says in
+        ["disk/bad.conf, line 2: the file system `ntfs`", "disk/arch.conf: DATA to the end of the card"]
+    {
+        assert!(told.contains(says), "no `{says}` in {told}");
+    }
 }
 
 #[test]

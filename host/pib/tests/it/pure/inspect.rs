@@ -17,8 +17,8 @@ pub(crate) type System = BTreeMap<String, Vec<u8>>;
 /// A change of a system.
 type Change = fn(&mut System);
 
-const BOOT: &str = "boot/firmware";
-const VERSION: &str = "6.1.0-test";
+pub(crate) const BOOT: &str = "boot/firmware";
+pub(crate) const VERSION: &str = "6.1.0-test";
 
 fn kernel(at: usize, magic: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; 4096];
@@ -30,7 +30,7 @@ fn kernel64() -> Vec<u8> {
     kernel(56, b"ARMd")
 }
 
-fn kernel32() -> Vec<u8> {
+pub(crate) fn kernel32() -> Vec<u8> {
     kernel(36, &[0x18, 0x28, 0x6f, 0x01])
 }
 
@@ -127,8 +127,13 @@ fn tar(system: &System) -> Vec<u8> {
 
 /// Writes an image of a system.
 pub(crate) fn image(world: &World, name: &str, system: &System) -> PathBuf {
+    image_with(world, name, system, 40)
+}
+
+/// Writes an image of a system, with a boot partition of so many MiB.
+pub(crate) fn image_with(world: &World, name: &str, system: &System, boot: u64) -> PathBuf {
     let mut layout = Layout::default_for("debian");
-    layout.partitions[0].size = PartitionSize::Fixed(ByteSize(40 << 20));
+    layout.partitions[0].size = PartitionSize::Fixed(ByteSize(boot << 20));
     layout.partitions[1].free = Some(ByteSize(24 << 20));
     let identity = Identity {
         hostname: "pi".to_owned(),
@@ -146,7 +151,7 @@ pub(crate) fn image(world: &World, name: &str, system: &System) -> PathBuf {
 }
 
 /// Returns the exit code and what was found.
-fn inspect(world: &World, image: &Path, board: &str) -> (Option<i32>, Value) {
+pub(crate) fn inspect(world: &World, image: &Path, board: &str) -> (Option<i32>, Value) {
     let mut pib = world.pib(".", &["inspect", "--json", "--board", board]);
     let output = pib.arg(image).output().unwrap();
     let found = serde_json::from_slice(&output.stdout);
@@ -155,7 +160,7 @@ fn inspect(world: &World, image: &Path, board: &str) -> (Option<i32>, Value) {
 }
 
 /// Returns the kinds of the faults on all models, without repetitions.
-fn faults(found: &Value) -> Vec<String> {
+pub(crate) fn faults(found: &Value) -> Vec<String> {
     let chains = found["boot"].as_array().unwrap().iter();
     let mut kinds: Vec<String> = chains
         .flat_map(|chain| chain["faults"].as_array().unwrap())

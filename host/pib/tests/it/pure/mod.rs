@@ -22,6 +22,7 @@ mod locks;
 mod output;
 mod private;
 mod publishing;
+mod ramdisk;
 mod registry;
 mod registry_service;
 mod rules;

@@ -29,11 +29,11 @@ impl ImageOptions {
         schema: ImageSchema,
         project: &Project,
     ) -> Result<Self, ManifestError> {
-        let ImageSchema { compress, mut sbom, table, size, a_b, partitions, foreign_root } = schema;
+        let ImageSchema { compress, mut sbom, table, size, a_b, partitions, foreign_root, writer } = schema;
         sbom.dedup();
         let spans: Vec<_> = partitions.iter().map(Spanned::span).collect();
         let size_span = size.as_ref().map(Spanned::span);
-        let mut layout = Layout { foreign_root, ..Layout::default_for(&project.os) };
+        let mut layout = Layout { foreign_root, writer, ..Layout::default_for(&project.os) };
         if let Some(table) = table {
             check_table(source, &table, project)?;
             layout.table = table.into_inner();

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::options::{Bill, BuildOptions, Compression};
 use crate::id::{Arch, Digest};
-use crate::layout::{PartitionSpec, PartitionTable};
+use crate::layout::{Ext4Writer, PartitionSpec, PartitionTable};
 use crate::metadata::ConfigValue;
 use crate::size::ByteSize;
 
@@ -92,6 +92,7 @@ pub(super) struct ImageSchema {
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: bool,
+    pub(super) writer: Ext4Writer,
 }
 
 #[derive(Clone, Deserialize)]
@@ -106,6 +107,7 @@ pub(super) struct TargetImage {
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,
+    pub(super) writer: Option<Ext4Writer>,
 }
 
 #[derive(Clone, Deserialize)]

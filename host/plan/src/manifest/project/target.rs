@@ -67,6 +67,7 @@ pub(super) fn variant(
         replace(&mut schema.image.sbom, image.sbom);
         replace(&mut schema.image.partitions, image.partition);
         replace(&mut schema.image.foreign_root, image.foreign_root);
+        replace(&mut schema.image.writer, image.writer);
     }
     schema.base = base.or(schema.base);
     schema.order.list = order.list.or(schema.order.list);

@@ -154,6 +154,13 @@ fn image() -> Vec<Row> {
         set("pib.toml: image.compress=xz", "image.compress", "\"xz\"", Image),
         set("pib.toml: image.compress=zstd", "image.compress", "\"zstd\"", Image),
         set("pib.toml: image.foreign-root", "image.foreign-root", "true", Image),
+        set("pib.toml: image.writer=mke2fs", "image.writer", "\"mke2fs\"", Image),
+        set(
+            "pib.toml: image.writer=mkext4",
+            "image.writer",
+            "\"mkext4\"",
+            Nothing("it is so where nothing is given"),
+        ),
         set(
             "pib.toml: image.table=mbr",
             "image.table",
@@ -254,6 +261,12 @@ fn target_image() -> Vec<Row> {
         of_target("pib.toml: target.*.image.compress=xz", "target.kiosk.image.compress", "\"xz\"", Image),
         of_target("pib.toml: target.*.image.compress=zstd", "target.kiosk.image.compress", "\"zstd\"", Image),
         of_target("pib.toml: target.*.image.foreign-root", "target.kiosk.image.foreign-root", "true", Image),
+        of_target("pib.toml: target.*.image.writer=mke2fs", "target.kiosk.image.writer", "\"mke2fs\"", Image),
+        of_target("pib.toml: target.*.image.writer=mkext4", "target.kiosk.image.writer", "\"mkext4\"", Image)
+            .start(|sample| {
+                sample.target = true;
+                sample.set("pib.toml", "image.writer", "\"mke2fs\"");
+            }),
         of_target("pib.toml: target.*.image.table=gpt", "target.kiosk.image.table", "\"gpt\"", Image),
         of_target("pib.toml: target.*.image.table=mbr", "target.kiosk.image.table", "\"mbr\"", Image).start(
             |sample| {
