@@ -86,21 +86,8 @@ impl Inode {
                 InodeContent::File { start, size, fragment, offset, blocks: cursor }
             }
             (kind, _) => {
-                inode.links = u32_at(&words(1)?, 0);
-                let content = match kind {
-                    SYMLINK => {
-                        let length = u32_at(&words(1)?, 0);
-                        if length > MAX_TARGET {
-                            return Err(damaged(format!("a link's target has {length} bytes")));
-                        }
-                        InodeContent::Symlink(blocks.read(&mut cursor, length as usize)?)
-                    }
-                    BLOCK_DEVICE => InodeContent::BlockDevice(u32_at(&words(1)?, 0)),
-                    CHAR_DEVICE => InodeContent::CharDevice(u32_at(&words(1)?, 0)),
-                    FIFO => InodeContent::Fifo,
-                    SOCKET => InodeContent::Socket,
-                    other => return Err(damaged(format!("an inode has the type {other}"))),
-                };
+                let (links, content) = other(kind, blocks, &mut cursor)?;
+                inode.links = links;
                 if is_extended {
                     inode.attributes = u32_at(&blocks.read(&mut cursor, 4)?, 0);
                 }
@@ -109,6 +96,31 @@ impl Inode {
         };
         Ok(inode)
     }
+}
+
+/// Reads what comes after the header of an inode that is neither a folder nor a file: the number of its names, and what it is.
+fn other(
+    kind: u16,
+    blocks: &mut Blocks,
+    cursor: &mut Cursor,
+) -> Result<(u32, InodeContent), ReadingError> {
+    let mut word = || Ok::<_, ReadingError>(u32_at(&blocks.read(cursor, 4)?, 0));
+    let links = word()?;
+    let content = match kind {
+        SYMLINK => {
+            let length = word()?;
+            if length > MAX_TARGET {
+                return Err(damaged(format!("a link's target has {length} bytes")));
+            }
+            InodeContent::Symlink(blocks.read(cursor, length as usize)?)
+        }
+        BLOCK_DEVICE => InodeContent::BlockDevice(word()?),
+        CHAR_DEVICE => InodeContent::CharDevice(word()?),
+        FIFO => InodeContent::Fifo,
+        SOCKET => InodeContent::Socket,
+        other => return Err(damaged(format!("an inode has the type {other}"))),
+    };
+    Ok((links, content))
 }
 
 fn folder(block: u32, offset: u16, size: u32) -> InodeContent {
