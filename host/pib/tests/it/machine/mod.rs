@@ -12,5 +12,6 @@ mod moved;
 mod report_page;
 mod same;
 mod scan;
+mod squashfs_boot;
 mod stage;
 mod whole_lock;

@@ -21,6 +21,7 @@ mod locks;
 mod output;
 mod private;
 mod publishing;
+mod read_only_root;
 mod registry;
 mod registry_service;
 mod rules;
