@@ -69,7 +69,7 @@ fn an_initramfs_without_the_driver_is_a_fault() {
         world.pib(".", &["inspect", "--board", "rpi4", "broken.img"]).output().unwrap().stdout,
     );
     let said = said.unwrap();
-    assert!(said.contains("has a driver for the root's file system: squashfs"), "{said}");
+    assert!(said.contains("has a driver for the root's file system: `squashfs`"), "{said}");
 }
 
 /// What makes no sense with a squashfs is refused at its line, before anything is fetched.
