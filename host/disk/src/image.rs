@@ -20,6 +20,7 @@ use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
 use crate::read::STEP;
+use crate::squashfs::Squashfs;
 use crate::tree::{Kind, Node, Tree};
 use crate::{ext4, ext4_tools, fat, gpt, mbr, mounts, slots, swap};
 
@@ -96,14 +97,17 @@ pub fn write_image(
     let mut trees = split(tree, layout, identity.epoch)?;
     slots::fill(&mut trees, layout, &spool, identity.epoch)?;
     mounts::check(layout, &trees, identity, &spool, reporter)?;
-    let placement = place(layout, &trees)?;
     let path = out.path();
+    let unnamed = || out.folder().unnamed().map_err(DiskError::io("create a file in", out.folder().path()));
+    let contents =
+        pack(layout, trees, identity, &spool, &unnamed, reporter).map_err(|error| error.on_image(&path))?;
+    let placement = place(layout, &contents)?;
     let file = out.create().map_err(DiskError::io("create", &path))?;
     let used = UsedBlocks::default();
     let writer = layout.writer;
     let request = WriteRequest { image: file.as_file(), spool: &spool, writer, identity, used: &used };
     let partitions =
-        fill(&request, layout, &placement, &trees, reporter).map_err(|error| error.on_image(&path))?;
+        fill(&request, layout, &placement, &contents, reporter).map_err(|error| error.on_image(&path))?;
     reporter.detail(STEP, "checking and keeping the image");
     let fail = |error| DiskError::io("write", &path)(error);
     let (digest, map) = sums(file.as_file(), placement.size, &used.into_ranges()).map_err(fail)?;
@@ -127,23 +131,56 @@ pub fn write_empty(
     let mut tree = Tree::new();
     tree.put("", root);
     let trees: Vec<Tree> = layout.partitions.iter().map(|_| tree.clone()).collect();
-    let placement = place(layout, &trees)?;
-    let used = UsedBlocks::default();
     // Nothing has content, and so nothing is read from the spool.
+    let unnamed = || tempfile::tempfile().map_err(DiskError::image);
+    let contents = pack(layout, trees, identity, file, &unnamed, reporter)?;
+    let placement = place(layout, &contents)?;
+    let used = UsedBlocks::default();
     let request = WriteRequest { image: file, spool: file, writer: layout.writer, identity, used: &used };
-    let partitions = fill(&request, layout, &placement, &trees, reporter)?;
+    let partitions = fill(&request, layout, &placement, &contents, reporter)?;
     let read = |buffer: &mut [u8], at: u64| file.read_exact_at(buffer, at);
     let map = BlockMap::of(placement.size, &used.into_ranges(), read).map_err(DiskError::image)?;
     Ok((map, partitions))
 }
 
-/// Returns where the partitions are that hold these trees.
-fn place(layout: &Layout, trees: &[Tree]) -> Result<Placement, DiskError> {
-    let contents: Vec<u64> =
-        layout.partitions.iter().zip(trees).map(|(spec, tree)| needed(spec, tree, spec.free)).collect();
-    let placement = layout.place(&contents)?;
-    for ((spec, tree), region) in layout.partitions.iter().zip(trees).zip(&placement.regions) {
-        let least = needed(spec, tree, Some(ByteSize(0)));
+/// What goes into a partition.
+struct Content {
+    tree: Tree,
+    /// The file system, where only making it tells its size.
+    squashfs: Option<Squashfs>,
+}
+
+/// Makes the file systems whose size is not known before, each in a file of its own that `unnamed` makes.
+fn pack(
+    layout: &Layout,
+    trees: Vec<Tree>,
+    identity: &Identity,
+    spool: &File,
+    unnamed: &dyn Fn() -> Result<File, DiskError>,
+    reporter: &dyn Reporter,
+) -> Result<Vec<Content>, DiskError> {
+    let content = |(spec, tree): (&PartitionSpec, Tree)| -> Result<Content, DiskError> {
+        if spec.filesystem != Filesystem::Squashfs {
+            return Ok(Content { tree, squashfs: None });
+        }
+        reporter.detail(STEP, format!("compressing {}", spec.label));
+        let squashfs = Squashfs::make(&tree, spec, spool, identity.epoch, unnamed()?)?;
+        Ok(Content { tree, squashfs: Some(squashfs) })
+    };
+    layout.partitions.iter().zip(trees).map(content).collect()
+}
+
+/// Returns where the partitions are that hold these contents.
+fn place(layout: &Layout, contents: &[Content]) -> Result<Placement, DiskError> {
+    let sizes: Vec<u64> = layout
+        .partitions
+        .iter()
+        .zip(contents)
+        .map(|(spec, content)| needed(spec, content, spec.free))
+        .collect();
+    let placement = layout.place(&sizes)?;
+    for ((spec, content), region) in layout.partitions.iter().zip(contents).zip(&placement.regions) {
+        let least = needed(spec, content, Some(ByteSize(0)));
         if spec.size != PartitionSize::Auto && region.size < least {
             let label = spec.label.clone();
             return Err(DiskError::TooSmall { label, size: region.size, needed: least });
@@ -157,7 +194,7 @@ fn fill(
     request: &WriteRequest<'_>,
     layout: &Layout,
     placement: &Placement,
-    trees: &[Tree],
+    contents: &[Content],
     reporter: &dyn Reporter,
 ) -> Result<Vec<PartitionInfo>, DiskError> {
     request.image.set_len(placement.size).map_err(DiskError::image)?;
@@ -169,10 +206,11 @@ fn fill(
         request.image.write_all_at(&table, offset).map_err(DiskError::image)?;
         request.used.add(offset, table.len() as u64);
     }
-    let mut partitions = Vec::with_capacity(trees.len());
-    for ((spec, tree), region) in layout.partitions.iter().zip(trees).zip(&placement.regions) {
+    let mut partitions = Vec::with_capacity(contents.len());
+    for ((spec, content), region) in layout.partitions.iter().zip(contents).zip(&placement.regions) {
         reporter.detail(STEP, format!("writing {}", spec.label));
-        write_partition(request, spec, tree, *region)?;
+        write_partition(request, spec, content, *region)?;
+        let tree = &content.tree;
         partitions.push(PartitionInfo {
             label: spec.label.clone(),
             filesystem: spec.filesystem,
@@ -188,15 +226,16 @@ fn fill(
 fn write_partition(
     request: &WriteRequest<'_>,
     spec: &PartitionSpec,
-    tree: &Tree,
+    content: &Content,
     region: Region,
 ) -> Result<(), DiskError> {
     match spec.filesystem {
         Filesystem::Ext4 => match request.writer {
-            Ext4Writer::Mkext4 => ext4::write(request, spec, tree, region),
-            Ext4Writer::Mke2fs => ext4_tools::write(request, spec, tree, region),
+            Ext4Writer::Mkext4 => ext4::write(request, spec, &content.tree, region),
+            Ext4Writer::Mke2fs => ext4_tools::write(request, spec, &content.tree, region),
         },
-        Filesystem::Vfat => fat::write(request, spec, tree, region),
+        Filesystem::Vfat => fat::write(request, spec, &content.tree, region),
+        Filesystem::Squashfs => content.squashfs.iter().try_for_each(|made| made.write(request, region)),
         Filesystem::Swap => swap::write(request, spec, region),
         Filesystem::None => {
             // So that nothing is found there that an earlier use of the card has left.
@@ -255,11 +294,12 @@ fn make_mount_point(tree: &mut Tree, spec: &PartitionSpec, epoch: u64) -> Result
 }
 
 /// Returns what a partition with this content needs, with `free` bytes of room or as much as is usual.
-fn needed(spec: &PartitionSpec, tree: &Tree, free: Option<ByteSize>) -> u64 {
+fn needed(spec: &PartitionSpec, content: &Content, free: Option<ByteSize>) -> u64 {
     let free = free.map(|free| free.0);
     match spec.filesystem {
-        Filesystem::Ext4 => ext4::needed(tree, free),
-        Filesystem::Vfat => fat::needed(tree, free),
+        Filesystem::Ext4 => ext4::needed(&content.tree, free),
+        Filesystem::Vfat => fat::needed(&content.tree, free),
+        Filesystem::Squashfs => content.squashfs.as_ref().map_or(0, Squashfs::size),
         Filesystem::Swap => swap::LEAST,
         Filesystem::None => 0,
     }

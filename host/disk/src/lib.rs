@@ -17,10 +17,11 @@
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `ext4_tools` | the same for ext4, by programs of this machine |
+//! | `squashfs` | makes a tree a compressed file system that is never written to |
 //! | `swap` | writes an empty swap area |
 //! | `slots` | fills the second slot of an image with what the first has |
 //! | `mbr`, `gpt` | the partition tables |
-//! | `reading` | opens images: partition tables, FAT and ext4, without mounting |
+//! | `reading` | opens images: partition tables, FAT, ext4 and squashfs, without mounting |
 //! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
 //! | `compress` | compresses an image on all cores, so that a reader can begin in the middle |
 //! | `device` | a card or a disk: the trait, and the real one |
@@ -52,6 +53,7 @@ pub mod pax;
 mod read;
 mod reading;
 mod slots;
+mod squashfs;
 mod swap;
 mod tree;
 

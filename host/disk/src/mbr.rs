@@ -22,7 +22,7 @@ const NEXT: u8 = 0x05;
 pub(crate) fn tables(layout: &Layout, placement: &Placement, identity: &Identity) -> Vec<(u64, Vec<u8>)> {
     let mut record = Sector::new();
     // PARTUUIDs derive from the signature, so it must be the same for the same image.
-    record.0[440..444].copy_from_slice(&signature(identity));
+    record.0[440..444].copy_from_slice(&signature(layout, identity));
     let partitions = || layout.partitions.iter().zip(&placement.regions).enumerate();
     let primary = partitions().filter(|(index, _)| !layout.is_logical(*index));
     let mut last = 0;
@@ -80,18 +80,21 @@ fn status(spec: &PartitionSpec) -> u8 {
 fn kind(spec: &PartitionSpec) -> u8 {
     let usual = match spec.filesystem {
         Filesystem::Vfat => 0x0c,
-        Filesystem::Ext4 | Filesystem::None => 0x83,
+        Filesystem::Ext4 | Filesystem::Squashfs | Filesystem::None => 0x83,
         Filesystem::Swap => 0x82,
     };
     spec.kind.as_ref().and_then(|kind| u8::from_str_radix(kind, 16).ok()).unwrap_or(usual)
 }
 
-fn signature(identity: &Identity) -> [u8; 4] {
+fn signature(layout: &Layout, identity: &Identity) -> [u8; 4] {
+    if let Some(signature) = layout.disk_signature() {
+        return signature.to_le_bytes();
+    }
     let [first, second, third, fourth, ..] = identity.derive("pib disk signature", "");
     [first, second, third, fourth]
 }
 
 /// Returns the PARTUUID of a partition by its number, as Linux makes it: the disk's signature and that number.
-pub(super) fn partuuid(identity: &Identity, number: u32) -> String {
-    format!("{:08x}-{number:02x}", u32::from_le_bytes(signature(identity)))
+pub(super) fn partuuid(layout: &Layout, identity: &Identity, number: u32) -> String {
+    format!("{:08x}-{number:02x}", u32::from_le_bytes(signature(layout, identity)))
 }

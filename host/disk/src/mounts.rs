@@ -66,8 +66,8 @@ pub(super) fn check(
             partitions: partitions
                 .iter()
                 .map(|part| match &*part.mount {
-                    "" => format!("LABEL={}", part.label),
-                    mount => format!("LABEL={} ({mount})", part.label),
+                    "" => part.device.clone(),
+                    mount => format!("{} ({mount})", part.device),
                 })
                 .collect(),
         }),
@@ -79,17 +79,16 @@ fn named(layout: &Layout, index: usize, spec: &PartitionSpec, identity: &Identit
         Filesystem::Ext4 => ext4::uuid(identity, spec),
         Filesystem::Vfat => fat::uuid(identity, spec),
         Filesystem::Swap => swap::uuid(identity, spec),
-        Filesystem::None => String::new(),
+        Filesystem::Squashfs | Filesystem::None => String::new(),
     };
     let number = layout.number(index);
     let (partuuid, name) = match layout.table {
-        PartitionTable::Mbr => (mbr::partuuid(identity, number), None),
+        PartitionTable::Mbr => (mbr::partuuid(layout, identity, number), None),
         PartitionTable::Gpt => (gpt::partuuid(identity, spec), Some(spec.label.clone())),
     };
-    // What has no file system has no label either.
-    let label = if spec.filesystem == Filesystem::None { String::new() } else { spec.label.clone() };
-    let (mount, filesystem) = (spec.mount.clone(), spec.filesystem.name());
-    NamedPartition { label, mount, filesystem, uuid, partuuid, number, name }
+    let label = if spec.filesystem.has_label() { spec.label.clone() } else { String::new() };
+    let (device, mount, filesystem) = (layout.device(spec), spec.mount.clone(), spec.filesystem.name());
+    NamedPartition { device, label, mount, filesystem, uuid, partuuid, number, name }
 }
 
 /// Returns the text of a file, where there is one.

@@ -1,4 +1,4 @@
-//! Reads images, also those that pib did not make: partition tables, FAT and ext4, without mounting.
+//! Reads images, also those that pib did not make: partition tables, FAT, ext4 and squashfs, without mounting.
 //!
 //! Nothing that an image says is believed: whatever it holds, reading ends, within bounds of memory, with what was
 //! asked for or with an error.
@@ -12,6 +12,9 @@ mod fat_reader;
 mod files;
 mod section;
 mod signature;
+mod squashfs_blocks;
+mod squashfs_inode;
+mod squashfs_reader;
 mod table;
 
 use std::fs::File;
@@ -26,6 +29,7 @@ use fat_reader::FatReader;
 pub use files::{FileKind, FilesReader, Handle, Metadata, Visit, walk};
 use section::Section;
 pub use signature::FoundFilesystem;
+use squashfs_reader::SquashfsReader;
 pub use table::TableKind;
 pub(crate) use table::{crc32, guid};
 
@@ -148,6 +152,7 @@ impl DiskImage {
         match partition.filesystem {
             FoundFilesystem::Vfat => Ok(Box::new(FatReader::open(section)?)),
             FoundFilesystem::Ext4 => Ok(Box::new(Ext4Reader::open(section)?)),
+            FoundFilesystem::Squashfs => Ok(Box::new(SquashfsReader::open(section)?)),
             other => Err(ReadingError::Unsupported {
                 what: "the partition",
                 feature: format!("the file system `{}`", other.text()),
@@ -219,6 +224,10 @@ fn found(image: &Section, number: u32, region: Region) -> Result<FoundPartition,
                     "it was not unmounted; its journal may hold changes that are not shown here".to_owned()
                 });
             }
+            Err(error) => partition.fault = Some(error.to_string()),
+        },
+        FoundFilesystem::Squashfs => match SquashfsReader::open(section) {
+            Ok(reader) => partition.space = Some((reader.size(), 0)),
             Err(error) => partition.fault = Some(error.to_string()),
         },
         _ => {}

@@ -41,7 +41,7 @@ fn relabel(tree: &mut Tree, layout: &Layout, spool: &File) -> Result<(), DiskErr
         let Some(found) = mounts::text(tree, path, spool)? else { continue };
         let mut text = found.clone();
         for (first, second) in of(Slot::A).zip(of(Slot::B)) {
-            text = renamed(&text, &first.device(), &second.device());
+            text = renamed(&text, &layout.device(first), &layout.device(second));
         }
         let Some(node) = tree.get(path).cloned() else { continue };
         // What is longer than a text is read, or not one, stays as it is; that it names the wrong slot is told later.

@@ -20,6 +20,8 @@ mod layouts;
 mod reading;
 #[path = "../../pib/tests/it/skip.rs"]
 mod skip;
+#[path = "judged/squashfs.rs"]
+mod squashfs;
 #[path = "judged/writers.rs"]
 mod writers;
 
@@ -107,6 +109,14 @@ impl Nasty {
     }
 
     fn build(reversed: bool) -> Vec<u8> {
+        Self::with_acl(reversed, |n| {
+            n.xattrs(&[("system.posix_acl_access", &acl())]);
+            n.file("srv/shared", 0o640, b"acl");
+        })
+    }
+
+    /// Returns the tar with a file that the caller gives an ACL or not.
+    fn with_acl(reversed: bool, shared: fn(&mut Self)) -> Vec<u8> {
         let mut nasty = Self(tar::Builder::new(Vec::new()));
         let mut steps: Vec<fn(&mut Self)> = vec![
             |n| n.file("etc/hostname", 0o644, b"build-host\n"),
@@ -117,10 +127,7 @@ impl Nasty {
                 n.link(EntryType::Link, "usr/bin/ping6", "usr/bin/ping");
                 n.link(EntryType::Link, "opt/deep/er/ping", "usr/bin/ping");
             },
-            |n| {
-                n.xattrs(&[("system.posix_acl_access", &acl())]);
-                n.file("srv/shared", 0o640, b"acl");
-            },
+            shared,
             |n| n.device(EntryType::Char, "opt/null", 1, 3),
             |n| n.device(EntryType::Block, "opt/loop", 7, 300),
             |n| n.device(EntryType::Fifo, "opt/pipe", 0, 0),

@@ -6,13 +6,15 @@
 /// A partition of an image, with all names by which a running system may find it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamedPartition {
-    /// Its label.
+    /// What the layout calls its device, e.g. `LABEL=ROOTFS`.
+    pub device: String,
+    /// Its file system's label; empty where it has none.
     pub label: String,
     /// The folder that is mounted from it.
     pub mount: String,
     /// Its file system's name, as fstab has it.
     pub filesystem: &'static str,
-    /// Its file system's identifier.
+    /// Its file system's identifier; empty where it has none.
     pub uuid: String,
     /// Its own identifier in the partition table.
     pub partuuid: String,
@@ -84,7 +86,7 @@ pub fn check_command_line(
     let message = format!(
         "`{}` line {line} has root={value}, {what}; the root is {}",
         cmdline.path,
-        root.map_or("nowhere".to_owned(), |root| format!("LABEL={}", partitions[root].label))
+        root.map_or("nowhere", |root| partitions[root].device.as_str())
     );
     Some(Mismatch { fatal: true, message })
 }
@@ -109,7 +111,7 @@ pub fn check_fstab(
         if !entries.iter().any(|entry| entry.mount == part.mount) && !by_unit(&part.mount) {
             let message = format!(
                 "`{}` does not mount `{}`, for which the image has the partition {}",
-                fstab.path, part.mount, part.label
+                fstab.path, part.mount, part.device
             );
             found.push(Mismatch { fatal: false, message });
         }
@@ -127,7 +129,7 @@ fn check_entry(
     let start = format!("`{path}` line {line} mounts {device} on `{mount}`");
     let mismatch = |fatal, what: String| Some(Mismatch { fatal, message: format!("{start}, {what}") });
     let planned = partitions.iter().find(|part| part.mount == *mount);
-    let planned_label = |part: &NamedPartition| format!("for which it has the partition {}", part.label);
+    let planned_label = |part: &NamedPartition| format!("for which it has the partition {}", part.device);
     match find(partitions, device) {
         Device::Other => None,
         Device::Missing(_) if foreign_root && mount == "/" => None,
@@ -210,6 +212,7 @@ mod tests {
 
     fn partitions() -> Vec<NamedPartition> {
         let part = |label: &str, mount: &str, filesystem, uuid: &str, number| NamedPartition {
+            device: format!("LABEL={label}"),
             label: label.to_owned(),
             mount: mount.to_owned(),
             filesystem,
@@ -294,7 +297,7 @@ mod tests {
                 true,
                 "line 1 mounts LABEL=PIROOT on `/`, which the image does",
             ),
-            ("LABEL=BOOTFS / vfat defaults 0 1", true, "for which it has the partition ROOTFS"),
+            ("LABEL=BOOTFS / vfat defaults 0 1", true, "for which it has the partition LABEL=ROOTFS"),
             ("LABEL=ROOTFS / btrfs defaults 0 1", true, "as btrfs; the partition is ext4"),
             ("LABEL=STICK /mnt/stick ext4 defaults 0 0", false, "which the image does not have"),
         ] {

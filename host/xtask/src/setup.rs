@@ -31,9 +31,19 @@ const NEEDS: [Need; 13] = [
     Need {
         what: "the tools that judge an image",
         there: || {
-            ["e2fsck", "debugfs", "fsck.vfat", "mcopy", "sfdisk", "sgdisk"].iter().all(|tool| has(tool))
+            ["e2fsck", "debugfs", "fsck.vfat", "mcopy", "sfdisk", "sgdisk", "unsquashfs", "sqfs2tar"]
+                .iter()
+                .all(|tool| has(tool))
         },
-        packages: &["e2fsprogs", "dosfstools", "mtools", "fdisk", "gdisk"],
+        packages: &[
+            "e2fsprogs",
+            "dosfstools",
+            "mtools",
+            "fdisk",
+            "gdisk",
+            "squashfs-tools",
+            "squashfs-tools-ng",
+        ],
     },
     Need { what: "the other program that flashes", there: || has("bmaptool"), packages: &["bmap-tools"] },
     Need {

@@ -111,7 +111,7 @@ pub(super) fn compare_with_tar(tar: &[u8], found: &Found) {
 }
 
 /// Makes a folder with what is hard to read: holes, long folders, long links, many extents.
-fn folder(at: &Path) {
+pub(super) fn folder(at: &Path) {
     std::fs::create_dir_all(at.join("many")).unwrap();
     for number in 0..2500 {
         std::fs::write(at.join(format!("many/a-name-that-takes-room-{number}")), [number as u8]).unwrap();
@@ -149,26 +149,32 @@ fn what_mke2fs_writes_is_read() {
         let opened = open(&image);
         assert_eq!(opened.partitions()[0].label.as_deref(), Some("label"), "{kind:?}");
         let found = all(&mut *opened.files(0).unwrap()).unwrap();
-        let mut count = 1;
-        for (path, (metadata, digest)) in found.iter().filter(|(path, _)| *path != "/lost+found") {
-            let at = place.path().join("from").join(&path[1..]);
-            let known = std::fs::symlink_metadata(&at).unwrap();
-            assert_eq!(
-                (u32::from(metadata.mode), metadata.mtime),
-                (known.mode() & 0o7777, known.mtime()),
-                "{path}"
-            );
-            match &metadata.kind {
-                FileKind::Symlink(target) => assert_eq!(Path::new(target), std::fs::read_link(&at).unwrap()),
-                FileKind::File => {
-                    assert_eq!(*digest, Some(Digest::of(&std::fs::read(&at).unwrap())), "{path}")
-                }
-                kind => assert_eq!(*kind, FileKind::Folder),
-            }
-            count += 1;
-        }
-        assert_eq!((count, found.len()), (2506, 2506), "{kind:?}");
+        compare_with_folder(&found, Path::new(from), &format!("{kind:?}"));
+        assert_eq!(found.len(), 2506, "{kind:?}");
     }
+}
+
+/// Compares what was found with the folder that it was made of.
+pub(super) fn compare_with_folder(found: &Found, from: &Path, what: &str) {
+    let mut count = 0;
+    for (path, (metadata, digest)) in found.iter().filter(|(path, _)| *path != "/lost+found") {
+        let at = from.join(&path[1..]);
+        let known = std::fs::symlink_metadata(&at).unwrap();
+        assert_eq!(
+            (u32::from(metadata.mode), metadata.mtime),
+            (known.mode() & 0o7777, known.mtime()),
+            "{what}: {path}"
+        );
+        match &metadata.kind {
+            FileKind::Symlink(target) => assert_eq!(Path::new(target), std::fs::read_link(&at).unwrap()),
+            FileKind::File => {
+                assert_eq!(*digest, Some(Digest::of(&std::fs::read(&at).unwrap())), "{what}: {path}");
+            }
+            kind => assert_eq!(*kind, FileKind::Folder),
+        }
+        count += 1;
+    }
+    assert_eq!(count, 2505, "{what}");
 }
 
 #[test]
@@ -218,7 +224,9 @@ fn small() -> Vec<(Vec<u8>, Vec<usize>)> {
         let used = (0..bytes.len()).filter(|at| bytes[*at] != 0).take(200_000).collect();
         (bytes, used)
     };
-    (0..2).map(with_used).collect()
+    let mut images: Vec<_> = (0..2).map(with_used).collect();
+    images.push(super::squashfs::small());
+    images
 }
 
 /// Opens an image of these bytes; returns what is wrong with it, or with its only file system.
@@ -271,7 +279,7 @@ proptest! {
     /// Whatever is wrong with an image, reading it ends, and with an error or with what can be read.
     #[test]
     fn damaged_images_are_read_or_refused(
-        which in 0_usize..2,
+        which in 0_usize..3,
         changes in prop::collection::vec((any::<u32>(), any::<u8>(), any::<bool>()), 1..60),
     ) {
         static SMALL: std::sync::LazyLock<Vec<(Vec<u8>, Vec<usize>)>> = std::sync::LazyLock::new(small);

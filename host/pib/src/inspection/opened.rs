@@ -77,8 +77,11 @@ impl OpenedImage {
     /// When a file system that could be it cannot be read.
     pub fn root(&self) -> Result<Option<&FoundPartition>, InspectionError> {
         for partition in self.disk.partitions() {
-            if partition.filesystem != FoundFilesystem::Ext4 {
-                continue;
+            match partition.filesystem {
+                FoundFilesystem::Ext4 => {}
+                // One that is packed in a way that is not read here may be anything.
+                FoundFilesystem::Squashfs if partition.fault.is_none() => {}
+                _ => continue,
             }
             let mut files = self.files(partition)?;
             for path in ["/etc/os-release", "/etc/fstab", "/usr/lib/os-release"] {

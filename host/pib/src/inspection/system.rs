@@ -136,6 +136,7 @@ impl OpenedImage {
                 Some(("LABEL", label)) => partition.label.as_deref() == Some(label),
                 Some(("UUID", uuid)) => partition.uuid.as_deref() == Some(uuid),
                 Some(("PARTUUID", uuid)) => partition.partuuid == uuid,
+                Some(("PARTLABEL", label)) => partition.name.as_deref() == Some(label),
                 _ => device == format!("/dev/mmcblk0p{}", partition.number),
             };
             if mount != "/"

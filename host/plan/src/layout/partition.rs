@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::id::KeyHasher;
 use crate::size::ByteSize;
 
 /// What a partition is filled with.
@@ -15,6 +16,8 @@ pub enum Filesystem {
     Vfat,
     /// ext4 with a journal.
     Ext4,
+    /// A squashfs: compressed, and never written to.
+    Squashfs,
     /// A swap area.
     Swap,
     /// Nothing: the device's own programs use the partition as they like.
@@ -65,7 +68,8 @@ pub enum PartitionSize {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PartitionSpec {
-    /// The file system's label; boot and fstab find it by this. In a GPT it is the partition's name, too.
+    /// The file system's label; boot and fstab find it by this. In a GPT it is the partition's name, too. A squashfs has none
+    /// of its own.
     pub label: String,
     /// The file system.
     pub filesystem: Filesystem,
@@ -175,6 +179,7 @@ impl Filesystem {
         match self {
             Self::Vfat => "vfat",
             Self::Ext4 => "ext4",
+            Self::Squashfs => "squashfs",
             Self::Swap => "swap",
             Self::None => "none",
         }
@@ -182,7 +187,17 @@ impl Filesystem {
 
     /// Returns whether it holds files.
     pub fn has_files(self) -> bool {
-        matches!(self, Self::Vfat | Self::Ext4)
+        matches!(self, Self::Vfat | Self::Ext4 | Self::Squashfs)
+    }
+
+    /// Returns whether it stays as it was written: it neither grows nor takes further files.
+    pub fn is_read_only(self) -> bool {
+        self == Self::Squashfs
+    }
+
+    /// Returns whether it has a label of its own. A partition without one is found by what the table says of it.
+    pub fn has_label(self) -> bool {
+        !matches!(self, Self::Squashfs | Self::None)
     }
 }
 
@@ -255,31 +270,6 @@ impl PartitionSpec {
         }
     }
 
-    /// Returns how the running system names the partition's device, in fstab and after `root=`.
-    pub fn device(&self) -> String {
-        format!("LABEL={}", self.label)
-    }
-
-    /// Returns the line of /etc/fstab that mounts it, where one does.
-    ///
-    /// A FAT partition has neither owners nor modes, and what the firmware reads is nobody's but root's. The root is
-    /// checked first, the others after it (fstab(5), the sixth field).
-    fn fstab_line(&self) -> Option<String> {
-        let options = match self.filesystem {
-            Filesystem::Swap => return Some(format!("{} none swap sw 0 0", self.device())),
-            Filesystem::None => return None,
-            Filesystem::Ext4 => "defaults,noatime",
-            Filesystem::Vfat => "defaults,noatime,umask=0077",
-        };
-        if self.mount.is_empty() {
-            return None;
-        }
-        let growing = if self.grow { format!(",{GROW}") } else { String::new() };
-        let pass = if self.mount == "/" { 1 } else { 2 };
-        let (device, filesystem) = (self.device(), self.filesystem.name());
-        Some(format!("{device} {} {filesystem} {options}{growing} 0 {pass}", self.mount))
-    }
-
     /// Returns what keys know beside label, file system, folder, size and room: only what is not as usual, so that the text
     /// of a layout from before there was more is as it was.
     fn extras(&self) -> String {
@@ -322,7 +312,60 @@ impl Layout {
     /// Returns how the running system names the device of its root, e.g. `LABEL=PIROOT`; nothing where the layout has
     /// no root, which [`check`](Self::check) refuses.
     pub fn root_device(&self) -> Option<String> {
-        self.partitions.iter().find(|part| part.mount == "/").map(PartitionSpec::device)
+        self.partitions.iter().find(|part| part.mount == "/").map(|root| self.device(root))
+    }
+
+    /// Returns how the running system names a partition's device, in fstab and after `root=`: by the file system's label, or
+    /// by the table where the file system has none. The kernel itself knows the names of a table.
+    pub fn device(&self, part: &PartitionSpec) -> String {
+        let index = self.partitions.iter().position(|other| other.label == part.label);
+        match (part.filesystem.has_label(), self.table, self.disk_signature(), index) {
+            (false, PartitionTable::Mbr, Some(signature), Some(index)) => {
+                format!("PARTUUID={signature:08x}-{:02x}", self.number(index))
+            }
+            (false, PartitionTable::Gpt, ..) => format!("PARTLABEL={}", part.label),
+            _ => format!("LABEL={}", part.label),
+        }
+    }
+
+    /// Returns the signature of the master boot record, where a partition is found by it.
+    ///
+    /// It is known before anything is built, and stays the same while the labels do: the command line of an update names
+    /// the partitions of a card that an earlier version was written to.
+    pub fn disk_signature(&self) -> Option<u32> {
+        let is_found_by_it =
+            |part: &PartitionSpec| part.filesystem.has_files() && !part.filesystem.has_label();
+        if self.table != PartitionTable::Mbr || !self.partitions.iter().any(is_found_by_it) {
+            return None;
+        }
+        let mut hasher = KeyHasher::new("pib disk signature of labels 1");
+        for part in &self.partitions {
+            hasher.field(&part.label);
+        }
+        let digest = hasher.finish();
+        let bytes = digest.as_bytes();
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// Returns the line of /etc/fstab that mounts a partition, where one does.
+    ///
+    /// A FAT partition has neither owners nor modes, and what the firmware reads is nobody's but root's. The root is
+    /// checked first, the others after it, and a squashfs never (fstab(5), the sixth field).
+    fn fstab_line(&self, part: &PartitionSpec) -> Option<String> {
+        let device = self.device(part);
+        let (options, pass) = match part.filesystem {
+            Filesystem::Swap => return Some(format!("{device} none swap sw 0 0")),
+            Filesystem::None => return None,
+            Filesystem::Ext4 => ("defaults,noatime", if part.mount == "/" { 1 } else { 2 }),
+            Filesystem::Squashfs => ("ro", 0),
+            Filesystem::Vfat => ("defaults,noatime,umask=0077", 2),
+        };
+        if part.mount.is_empty() {
+            return None;
+        }
+        let growing = if part.grow { format!(",{GROW}") } else { String::new() };
+        let filesystem = part.filesystem.name();
+        Some(format!("{device} {} {filesystem} {options}{growing} 0 {pass}", part.mount))
     }
 
     /// Returns whether the system of a slot sees a partition: those of its own slot, and those of none.
@@ -340,7 +383,7 @@ impl Layout {
         let mut partitions: Vec<&PartitionSpec> = seen.collect();
         let depth = |mount: &str| mount.split('/').filter(|name| !name.is_empty()).count();
         partitions.sort_by_key(|part| (part.mount.is_empty(), depth(&part.mount)));
-        partitions.into_iter().filter_map(PartitionSpec::fstab_line).collect()
+        partitions.into_iter().filter_map(|part| self.fstab_line(part)).collect()
     }
 
     /// Returns the partition that grows on the device, where one does.

@@ -75,7 +75,9 @@ impl Layout {
         let mut layout = Self { size, ..self.clone() };
         let partitions = &mut layout.partitions;
         if partitions.iter().all(|part| part.size != PartitionSize::Rest) {
-            let last = partitions.iter().rposition(|part| part.size == PartitionSize::Auto);
+            let follows =
+                |part: &PartitionSpec| part.size == PartitionSize::Auto && !part.filesystem.is_read_only();
+            let last = partitions.iter().rposition(follows);
             if let Some(last) = partitions.iter().position(|part| part.grow).or(last) {
                 partitions[last].size = PartitionSize::Rest;
                 partitions[last].free = None;

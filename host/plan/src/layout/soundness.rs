@@ -64,11 +64,23 @@ impl Layout {
         if part.size == PartitionSize::Rest && before.iter().any(|other| other.size == part.size) {
             return Err("has two partitions with the size `rest`".to_owned());
         }
+        if part.filesystem.is_read_only() && part.mount.is_empty() {
+            let name = part.filesystem.name();
+            return Err(format!(
+                "has the {name} `{label}`, which would be empty for ever; give it a `mount`"
+            ));
+        }
         if part.active && before.iter().any(|other| other.active) {
             return Err(format!("has two partitions that are `active`; `{label}` is the second"));
         }
         if let Some(kind) = &part.kind {
             check_kind(self.table, kind)?;
+        }
+        if part.grow && part.filesystem.is_read_only() {
+            let name = part.filesystem.name();
+            return Err(format!(
+                "lets `{label}` grow, and a {name} stays as it was written; let a partition for data grow"
+            ));
         }
         if part.grow && part.filesystem != Filesystem::Ext4 {
             return Err(format!("lets `{label}` grow, which only an ext4 can"));
@@ -138,6 +150,13 @@ impl PartitionSpec {
         let Self { label, size, .. } = self;
         if *size != PartitionSize::Auto && self.free.is_some() {
             return Err(format!("gives `{label}` both a size and `free`"));
+        }
+        if self.free.is_some() && self.filesystem.is_read_only() {
+            let name = self.filesystem.name();
+            return Err(format!(
+                "leaves room in `{label}`, which a {name} cannot use; leave `free` out, or give it a `size` that \
+                 later versions fit into"
+            ));
         }
         if matches!(size, PartitionSize::Share(_) | PartitionSize::Rest) && !image_has_size {
             return Err(format!(

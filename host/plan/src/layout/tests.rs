@@ -159,7 +159,17 @@ fn more_than_four_partitions_of_a_master_boot_record_are_logical() {
 #[test]
 fn what_a_partition_cannot_be_is_refused() {
     type Edit = fn(&mut PartitionSpec);
-    let edits: [(Edit, &str); 14] = [
+    let edits: [(Edit, &str); 18] = [
+        (
+            |part| (part.filesystem, part.grow) = (Filesystem::Squashfs, true),
+            "a squashfs stays as it was written",
+        ),
+        (
+            |part| (part.filesystem, part.free) = (Filesystem::Squashfs, Some(ByteSize(1))),
+            "which a squashfs cannot use",
+        ),
+        (|part| (part.filesystem, part.reserved) = (Filesystem::Squashfs, Some(1)), "only an ext4"),
+        (|part| (part.filesystem, part.mount) = (Filesystem::Squashfs, String::new()), "empty for ever"),
         (|part| part.filesystem = Filesystem::Swap, "has no `mount`"),
         (|part| (part.filesystem, part.mount) = (Filesystem::Swap, String::new()), "no `size`"),
         (|part| part.align = Some(ByteSize(5 * MIB)), "a power of two"),
@@ -246,6 +256,28 @@ fn slots_have_boot_partition_and_root_twice() {
         layout.partitions[1].size = PartitionSize::Rest;
     });
     assert!(rest.contains("two partitions with the size `rest`"), "{rest}");
+}
+
+/// A squashfs has no label: the table's names are the same before and after anything is built.
+#[test]
+fn a_partition_without_a_label_is_found_by_the_table() {
+    let mut layout = Layout::default_for("debian");
+    assert_eq!(layout.disk_signature(), None, "what was there before has the signature that it had");
+    layout.partitions[1].filesystem = Filesystem::Squashfs;
+    let signature = layout.disk_signature().unwrap();
+    let device = format!("PARTUUID={signature:08x}-02");
+    assert_eq!((layout.check(), layout.root_device()), (Ok(()), Some(device.clone())));
+    assert_eq!(layout.fstab()[0], format!("{device} / squashfs ro 0 0"));
+    let mut larger = layout.clone();
+    larger.partitions[1].size = PartitionSize::Fixed(ByteSize(1 << 30));
+    assert_eq!(larger.root_device(), Some(device), "an update of another size finds it, too");
+    let slots = layout.clone().with_slots().unwrap();
+    let devices: Vec<String> = slots.partitions.iter().map(|part| slots.device(part)).collect();
+    assert_eq!(devices[..3], ["LABEL=START", "LABEL=PIBOOT-A", "LABEL=PIBOOT-B"]);
+    let signature = slots.disk_signature().unwrap();
+    assert_eq!(devices[3..], [5, 6].map(|number| format!("PARTUUID={signature:08x}-{number:02x}")));
+    layout.table = PartitionTable::Gpt;
+    assert_eq!((layout.root_device().as_deref(), layout.disk_signature()), (Some("PARTLABEL=PIROOT"), None));
 }
 
 #[test]

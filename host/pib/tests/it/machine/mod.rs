@@ -12,6 +12,7 @@ mod moved;
 mod report_page;
 mod same;
 mod scan;
+mod squashfs_boot;
 mod stage;
 mod tutorial;
 mod whole_lock;

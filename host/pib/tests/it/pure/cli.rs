@@ -17,7 +17,7 @@ fn a_project_grows_from_nothing() {
     let args =
         ["-C", "router", "add", "watchdog", "ro", "rootssh", "--config", "rootssh.authorized-keys=key.pub"];
     let added = bench.run(&args);
-    assert!(added.out.starts_with("Added watchdog 1.1.1, ro 1.2.1, rootssh 1.2.1\n"), "{}", added.errors);
+    assert!(added.out.starts_with("Added watchdog 1.1.1, ro 1.3.0, rootssh 1.2.1\n"), "{}", added.errors);
     let manifest = std::fs::read_to_string(bench.path("router/pib.toml")).unwrap();
     assert!(manifest.ends_with(
         "[stages]\nos = \"1\"\nwatchdog = \"1\"\nro = \"1\"\n\
@@ -27,7 +27,7 @@ fn a_project_grows_from_nothing() {
     let order: Vec<&str> = plan.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(order, ["__init__", "os", "watchdog", "rootssh", "ro", "__cleanup__"]);
     let tree = bench.run(&["-C", "router", "tree"]).out;
-    assert!(tree.contains("└── watchdog 1.1.1") && tree.contains("    └── os 1.1.1"), "{tree}");
+    assert!(tree.contains("└── watchdog 1.1.1") && tree.contains("    └── os 1.2.0"), "{tree}");
     let removed = bench.run(&["-C", "router", "remove", "watchdog"]).out;
     assert!(removed.starts_with("Removed watchdog\n"), "{removed}");
     let lock = std::fs::read_to_string(bench.path("router/pib.lock")).unwrap();
@@ -277,7 +277,7 @@ fn a_build_explains_itself() {
         assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
         ran.out
     };
-    let why = "os 1.1.1 (the bundled registry)\n├── pib.toml asks for ^1\n├── stage ro 1.2.1 asks for ^1\n\
+    let why = "os 1.2.0 (the bundled registry)\n├── pib.toml asks for ^1\n├── stage ro 1.3.0 asks for ^1\n\
                │   └── pib.toml asks for ^1\n└── stage watchdog 1.1.1 asks for ^1\n    └── pib.toml asks for ^1\n";
     assert_eq!(says(&["why", "os"]), why);
     assert!(says(&["why", "__init__"]).contains("every build"));
@@ -286,10 +286,10 @@ fn a_build_explains_itself() {
     assert!(order.starts_with("watchdog comes before ro: "), "{order}");
     assert!(says(&["plan", "--why", "__cleanup__", "os"]).contains("phase"));
     let inverted = says(&["tree", "--invert"]);
-    assert!(inverted.contains("\n└── os 1.1.1") && inverted.contains("\n    ├── ro 1.2.1"), "{inverted}");
+    assert!(inverted.contains("\n└── os 1.2.0") && inverted.contains("\n    ├── ro 1.3.0"), "{inverted}");
 
     let found = says(&["search", "READ-ONLY"]);
-    assert!(found.starts_with("ro 1.2.1 ") && found.lines().count() == 1, "{found}");
+    assert!(found.starts_with("ro 1.3.0 ") && found.lines().count() == 1, "{found}");
     assert!(says(&["search"]).lines().count() >= 6);
     assert_eq!(says(&["search", "nothing-is-called-so"]), "No stage matches.\n");
     let info = says(&["info", "watchdog"]);

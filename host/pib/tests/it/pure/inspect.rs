@@ -49,7 +49,7 @@ fn archive(names: &[&str]) -> Vec<u8> {
 }
 
 /// Returns an initramfs as Debian makes it: modules as they are, and the rest compressed behind them.
-fn initramfs(modules: &[&str]) -> Vec<u8> {
+pub(crate) fn initramfs(modules: &[&str]) -> Vec<u8> {
     let names: Vec<String> =
         modules.iter().map(|name| format!("usr/lib/modules/{VERSION}/kernel/{name}.ko.xz")).collect();
     let mut bytes = archive(&names.iter().map(String::as_str).collect::<Vec<_>>());
@@ -125,16 +125,28 @@ fn tar(system: &System) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
+/// Returns the layout of the images: a small boot partition, and a root.
+pub(crate) fn layout() -> Layout {
+    let mut layout = Layout::default_for("debian");
+    layout.partitions[0].size = PartitionSize::Fixed(ByteSize(40 << 20));
+    layout.partitions[1].free = Some(ByteSize(24 << 20));
+    layout
+}
+
 /// Writes an image of a system.
 pub(crate) fn image(world: &World, name: &str, system: &System) -> PathBuf {
-    image_with(world, name, system, 40)
+    image_of(world, name, system, &layout())
 }
 
 /// Writes an image of a system, with a boot partition of so many MiB.
 pub(crate) fn image_with(world: &World, name: &str, system: &System, boot: u64) -> PathBuf {
-    let mut layout = Layout::default_for("debian");
+    let mut layout = layout();
     layout.partitions[0].size = PartitionSize::Fixed(ByteSize(boot << 20));
-    layout.partitions[1].free = Some(ByteSize(24 << 20));
+    image_of(world, name, system, &layout)
+}
+
+/// Writes an image of a system with these partitions.
+pub(crate) fn image_of(world: &World, name: &str, system: &System, layout: &Layout) -> PathBuf {
     let identity = Identity {
         hostname: "pi".to_owned(),
         epoch: 1_700_000_000,
@@ -143,7 +155,7 @@ pub(crate) fn image_with(world: &World, name: &str, system: &System, boot: u64) 
     };
     let path = world.path(name);
     let output = pib_file::Output::at(&path).unwrap();
-    pib_disk::write_image(&tar(system)[..], &layout, &identity, &output, &pib_event::Silent)
+    pib_disk::write_image(&tar(system)[..], layout, &identity, &output, &pib_event::Silent)
         .unwrap()
         .keep()
         .unwrap();
@@ -240,7 +252,7 @@ const BROKEN: [(&str, Change); 28] = [
     ("version", |s| { s.retain(|path, _| !path.contains("modules")); s.insert("usr/lib/modules/6.2/x".into(), vec![]); }),
 ];
 
-fn at(name: &str) -> String {
+pub(crate) fn at(name: &str) -> String {
     format!("{BOOT}/{name}")
 }
 

@@ -23,6 +23,7 @@ mod output;
 mod private;
 mod publishing;
 mod ramdisk;
+mod read_only_root;
 mod registry;
 mod registry_service;
 mod rules;

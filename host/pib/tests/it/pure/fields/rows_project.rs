@@ -194,6 +194,7 @@ fn image() -> Vec<Row> {
             "none",
             Refused("has no `mount`"),
         ),
+        of_partition("pib.toml: image.partition.[].filesystem=squashfs", "ext4", "squashfs", From("facts")),
         of_partition("pib.toml: image.partition.[].align", " }", ", align = \"1MiB\" }", Image),
         of_partition("pib.toml: image.partition.[].reserved", " }", ", reserved = 5 }", Image),
         of_partition("pib.toml: image.partition.[].active", " }", ", active = true }", Image),
@@ -277,6 +278,12 @@ fn target_image() -> Vec<Row> {
         ),
         of_target("pib.toml: target.*.image.a-b", "target.kiosk.image.a-b", "true", From("facts")),
         of_target("pib.toml: target.*.image.size", "target.kiosk.image.size", "\"8GiB\"", Image),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=squashfs",
+            "ext4",
+            "squashfs",
+            From("facts"),
+        ),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
             "pib.toml: target.*.image.partition.[].mount",
