@@ -9,6 +9,7 @@ mod growth;
 mod kills;
 mod main_job;
 mod moved;
+mod object_stores;
 mod report_page;
 mod same;
 mod scan;
