@@ -323,6 +323,22 @@ impl Failure {
     }
 }
 
+/// Returns a client for a protocol that is more than fetching files, with the bounds of [`Http`]. It follows redirects as that
+/// does, or none; what `stays_here`, on this machine, goes through no proxy that the environment names.
+///
+/// # Errors
+/// When the TLS library cannot be set up.
+pub fn protocol_client(follows: bool, stays_here: bool) -> Result<reqwest::Client, NetError> {
+    let start = || match stays_here {
+        true => reqwest::Client::builder().no_proxy(),
+        false => reqwest::Client::builder(),
+    };
+    match follows {
+        true => client(start, SILENCE, redirect_policy),
+        false => client(start, SILENCE, reqwest::redirect::Policy::none),
+    }
+}
+
 /// Returns a client with what all have in common.
 fn client(
     start: impl Fn() -> reqwest::ClientBuilder,

@@ -180,7 +180,7 @@ pub fn scope(index: &str) -> Result<Url, CredentialError> {
 }
 
 /// Returns whether what is sent to `url` stays on this machine.
-fn is_this_machine(url: &Url) -> bool {
+pub fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

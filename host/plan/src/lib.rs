@@ -14,6 +14,7 @@
 //! | [`device_test`] | what a stage promises of the booted system, and whether that is kept |
 //! | [`config`] | a stage's config: checks values, fills in defaults |
 //! | [`credential`] | tokens for registries, and which of them goes where |
+//! | [`object_address`] | addresses of content in buckets and OCI registries |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
 //! | [`stage_change`] | what a new version of a stage changes for projects, and whether its number may say so |
@@ -70,6 +71,7 @@ pub mod moment;
 pub mod mounts;
 pub mod native;
 pub mod network_scan;
+pub mod object_address;
 pub mod order;
 pub mod packages;
 pub mod part;

@@ -1,34 +1,42 @@
-//! A store that others have filled, in a folder or behind a web server: files by their digests.
+//! A store that others have filled, in a folder, behind a web server, in a bucket or in an OCI registry: files by their
+//! digests.
 //!
-//! It has the form of the store itself, so that a copy of that serves as one: `<2 hex digits>/<hex>`.
+//! But for the registry's, it has the form of the store itself, so that a copy of that serves as one: `<2 hex digits>/<hex>`.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pib_file::Folder;
 use pib_net::{Http, NetError};
+use pib_objects::{Access, ContentStore, ObjectError};
 use pib_plan::id::Digest;
+use pib_plan::object_address::ObjectAddress;
 use tempfile::NamedTempFile;
 use url::Url;
 
 use crate::store::below;
 
 /// Where files can be had by their digests.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum RemoteStore {
     /// A folder of this machine.
     Folder(PathBuf),
     /// A web server.
     Web(Url),
+    /// A bucket, or a repository of an OCI registry.
+    Objects(Arc<ContentStore>),
 }
 
 impl RemoteStore {
-    /// Returns the place that an address or a path, from the folder `dir`, means.
-    pub fn new(dir: &Path, text: &str) -> Self {
+    /// Returns the place that an address or a path, from the folder `dir`, means; `access` lets the user in where that is needed.
+    pub fn new(dir: &Path, text: &str, access: &Access) -> Self {
+        if let Ok(address) = text.parse::<ObjectAddress>() {
+            return Self::Objects(Arc::new(ContentStore::new(address, access.clone())));
+        }
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
         url.map_or_else(|| Self::Folder(dir.join(text)), Self::Web)
     }
@@ -59,6 +67,12 @@ impl RemoteStore {
                     Err(error) => return Err(Trouble::Store(error.to_string())),
                 }
             }
+            Self::Objects(store) => match store.download(digest, size, file.as_file_mut()).await {
+                Ok(found) => found,
+                Err(ObjectError::TooLarge(_)) => return Err(Trouble::File("a longer file".to_owned())),
+                Err(ObjectError::Here(error)) => return Err(Trouble::Here(error)),
+                Err(error) => return Err(Trouble::Store(error.to_string())),
+            },
         };
         match found {
             None => Ok(None),
@@ -153,6 +167,7 @@ impl std::fmt::Display for RemoteStore {
         match self {
             Self::Folder(path) => write!(f, "the store {}", path.display()),
             Self::Web(url) => write!(f, "the store {url}"),
+            Self::Objects(store) => write!(f, "the store {store}"),
         }
     }
 }

@@ -15,7 +15,7 @@ pub(crate) struct Need {
     pub(crate) packages: &'static [&'static str],
 }
 
-const NEEDS: [Need; 13] = [
+const NEEDS: [Need; 15] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need {
         what: "a container engine",
@@ -60,6 +60,12 @@ const NEEDS: [Need; 13] = [
     Need { what: "a terminal without a display", there: || has("tmux"), packages: &["tmux"] },
     Need { what: "what shows programs another day", there: || has("faketime"), packages: &["faketime"] },
     Need { what: "what notes system calls", there: || has("strace"), packages: &["strace"] },
+    Need { what: "an OCI registry", there: || has("docker-registry"), packages: &["docker-registry"] },
+    Need {
+        what: "Python with environments of its own",
+        there: || succeeds("python3", &["-c", "import venv, ensurepip"]),
+        packages: &["python3-venv"],
+    },
     Need { what: "an ssh client", there: || has("ssh") && has("ssh-keygen"), packages: &["openssh-client"] },
 ];
 

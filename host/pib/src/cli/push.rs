@@ -8,8 +8,8 @@ use crate::ops::{self, Error, Session};
 /// Put what builds are made of into a store, for other machines
 #[derive(Debug, Args)]
 pub(super) struct Push {
-    /// The store, by its name in pib.toml, or a folder; the project's only folder where none is named
-    #[arg(value_name = "STORE|FOLDER")]
+    /// The store's name, a folder, s3://BUCKET/PREFIX or oci://HOST/REPOSITORY; the only store where none is named
+    #[arg(value_name = "STORE")]
     store: Option<String>,
 }
 

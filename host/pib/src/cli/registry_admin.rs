@@ -37,14 +37,14 @@ enum Command {
 /// Make a folder a registry without stages
 #[derive(Debug, Args)]
 struct Init {
-    /// The folder
+    /// The folder, or s3://BUCKET/PREFIX
     folder: PathBuf,
 }
 
 /// Write the index again from the archives; what was yanked stays so
 #[derive(Debug, Args)]
 struct Index {
-    /// The registry's folder
+    /// The registry's folder, or s3://BUCKET/PREFIX
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
@@ -52,7 +52,7 @@ struct Index {
 /// Check that every line of the index has its archive, and says what the archive says
 #[derive(Debug, Args)]
 struct Verify {
-    /// The registry's folder
+    /// The registry's folder, or s3://BUCKET/PREFIX
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
@@ -113,10 +113,10 @@ impl From<TokenScope> for Scope {
 pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result<(), Error> {
     match args.command {
         Command::Init(args) => {
-            print_as(json, &registry_admin::init(session, &args.folder)?, MadeRegistry::to_text)
+            print_as(json, &registry_admin::init(session, &args.folder).await?, MadeRegistry::to_text)
         }
         Command::Index(args) => {
-            print_as(json, &registry_admin::index(session, &args.folder)?, NewIndex::to_text)
+            print_as(json, &registry_admin::index(session, &args.folder).await?, NewIndex::to_text)
         }
         Command::Verify(args) => {
             print_as(json, &registry_admin::verify(session, &args.folder).await?, WholeRegistry::to_text)

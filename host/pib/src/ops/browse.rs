@@ -87,7 +87,7 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
 
 /// Returns the stages whose name or description has all the words, by name.
 ///
-/// Registries behind a web server have no list of their stages, so they are not searched; a warning says so.
+/// Registries that are not on this machine are not searched; a warning says so.
 ///
 /// # Errors
 /// When the project or a registry cannot be read.
@@ -100,7 +100,7 @@ pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, E
         let source = sources.registry_source(name)?;
         if sources.is_remote(&source)? {
             session.reporter.warn(format!(
-                "{} is behind a web server, which cannot be searched; `pib info STAGE` asks it for one stage",
+                "{} is not on this machine, and pib cannot search it; `pib info STAGE` asks it for one stage",
                 source.describe()
             ));
         }

@@ -91,7 +91,7 @@ async fn fetch_base(
     // What cannot be built has no base; a build says why.
     let Ok(source) = base_source::source(manifest, dir, init) else { return Ok(None) };
     let locked = part.lock.base(WantedBase { project: &manifest.project, source: &source });
-    let places = stores::places(dir, manifest);
+    let places = stores::places(session, dir, manifest)?;
     let count = base_source::fetch_packages(session, mode, &places, &source, locked).await?;
     Ok(count.map(|count| (manifest.project.arch.to_string(), count)))
 }

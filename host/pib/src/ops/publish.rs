@@ -13,6 +13,7 @@ pub use super::publish_destination::Allowed;
 use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
 use crate::source::git::changed_files;
+use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::{PackageFile, SourceError};
 
@@ -90,7 +91,7 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     let registry = destination.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let candidates = registry_folder::candidates(&folders, &registry).await?;
-    let (versions, mut problems) = judge(&candidates, &registry.names(), options.allowed);
+    let (versions, mut problems) = judge(&candidates, &registry.all_names().await?, options.allowed);
     if !options.allowed.dirty {
         let new = candidates.iter().filter(|candidate| !candidate.is_published);
         problems.extend(new.filter_map(|candidate| dirty(session, candidate)));
@@ -143,6 +144,19 @@ impl Publication {
                 let folders: Vec<PathBuf> =
                     self.candidates.iter().map(|stage| stage.folder.clone()).collect();
                 publish(&folders, folder, false)
+            }
+            PublishDestination::Bucket { address, bucket } => {
+                let address = address.to_string();
+                let registry = BucketRegistry { bucket: bucket.as_ref(), address: &address };
+                let (mut published, mut unchanged) = (Vec::new(), Vec::new());
+                for stage in &self.candidates {
+                    let text = format!("{} {}", stage.package.name, stage.package.version);
+                    match registry.publish(stage).await? {
+                        true => published.push(text),
+                        false => unchanged.push(text),
+                    }
+                }
+                Ok(Published { published, unchanged })
             }
             PublishDestination::Web { url, .. } => {
                 let server = self.destination.server(session, url)?;

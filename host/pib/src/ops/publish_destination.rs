@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::Method;
 use pib_net::Http;
+use pib_objects::{Bucket, Buckets};
 use pib_plan::id::StageName;
+use pib_plan::object_address::ObjectAddress;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -38,6 +41,13 @@ pub struct Allowed {
 pub(super) enum PublishDestination {
     /// A folder of this machine.
     Folder(PathBuf),
+    /// What is below a prefix in a bucket.
+    Bucket {
+        /// Its address.
+        address: ObjectAddress,
+        /// The bucket.
+        bucket: Arc<Bucket>,
+    },
     /// A server.
     Web {
         /// What the user calls it.
@@ -73,7 +83,7 @@ impl PublishDestination {
     /// When the address is not that of a registry.
     pub(super) fn find(session: &Session, named: &str) -> Result<Self, Error> {
         if named.contains("://") {
-            return Self::at(None, named);
+            return Self::at(session, None, named);
         }
         let folder = session.path(named);
         if named.contains('/') {
@@ -91,7 +101,7 @@ impl PublishDestination {
             None => user_config::load(session)?.registries.get(named).map(|registry| registry.index.clone()),
         };
         match index {
-            Some(index) => Self::at(Some(named.to_owned()), &index),
+            Some(index) => Self::at(session, Some(named.to_owned()), &index),
             // A folder that is not there yet.
             None => Ok(Self::Folder(folder)),
         }
@@ -108,10 +118,32 @@ impl PublishDestination {
                 format!("the registry at {url} is not in a folder"),
                 "Name the folder that its server serves, or a clone of it.",
             )),
+            Self::Bucket { address, .. } => Err(Error::usage(
+                format!("the registry at {address} is not in a folder"),
+                "Name the folder of a copy of it.",
+            )),
         }
     }
 
-    fn at(name: Option<String>, index: &str) -> Result<Self, Error> {
+    /// Returns the registry in a bucket that a path of the command line is the address of; `None` where it is a path.
+    ///
+    /// # Errors
+    /// When the address is not that of a bucket.
+    pub(super) fn bucket(
+        session: &Session,
+        named: &Path,
+    ) -> Result<Option<(ObjectAddress, Arc<Bucket>)>, Error> {
+        let Some(text) = named.to_str().filter(|text| ObjectAddress::is_meant(text)) else { return Ok(None) };
+        match Self::at(session, None, text)? {
+            Self::Bucket { address, bucket } => Ok(Some((address, bucket))),
+            Self::Folder(_) | Self::Web { .. } => Ok(None),
+        }
+    }
+
+    fn at(session: &Session, name: Option<String>, index: &str) -> Result<Self, Error> {
+        if ObjectAddress::is_meant(index) {
+            return Self::in_bucket(session, index);
+        }
         let url = Url::parse(&format!("{}/", index.trim_end_matches('/'))).ok();
         let destination = url.and_then(|url| match url.scheme() {
             "file" => url.to_file_path().ok().map(Self::Folder),
@@ -121,9 +153,29 @@ impl PublishDestination {
         destination.ok_or_else(|| {
             Error::usage(
                 format!("`{index}` is not the address of a registry"),
-                "Give it as https://HOST/PATH or file:///FOLDER, or name a folder.",
+                "Give it as https://HOST/PATH, s3://BUCKET/PREFIX or file:///FOLDER, or name a folder.",
             )
         })
+    }
+
+    fn in_bucket(session: &Session, index: &str) -> Result<Self, Error> {
+        const HELP: &str = "Registries are in folders, behind servers (https://HOST/PATH), and in buckets (s3://BUCKET/PREFIX).";
+        let wrong =
+            |why: String| Error::usage(format!("`{index}` is not the address of a registry: {why}"), HELP);
+        let address = index.trim_end_matches('/').parse::<ObjectAddress>();
+        let address = address.map_err(|error| wrong(error.to_string()))?;
+        match &address {
+            ObjectAddress::Oci { .. } => Err(wrong("an OCI registry keeps no stages".to_owned())),
+            ObjectAddress::Bucket { bucket, prefix } => {
+                let bucket = Bucket::new(bucket, prefix, &session.object_access());
+                let bucket = bucket.map_err(|source| SourceError::Objects {
+                    action: "using",
+                    what: format!("the registry {address}"),
+                    source,
+                })?;
+                Ok(Self::Bucket { bucket: Arc::new(bucket), address })
+            }
+        }
     }
 
     /// Returns the registry, to be read.
@@ -133,9 +185,14 @@ impl PublishDestination {
     pub(super) fn registry(&self, session: &Session) -> Result<Registry, Error> {
         match self {
             Self::Folder(folder) => Ok(Registry::folder(folder)?),
+            Self::Bucket { address, .. } => {
+                let buckets = Buckets::new(session.object_access());
+                let http = || Http::new().map_err(SourceError::client);
+                Ok(Registry::at(&address.to_string(), &session.cache, None, &buckets, http)?)
+            }
             Self::Web { url, .. } => {
                 let http = self.http(session, url)?;
-                Ok(Registry::at(url.as_str(), &session.cache, None, || Ok(http))?)
+                Ok(Registry::at(url.as_str(), &session.cache, None, &Buckets::default(), || Ok(http))?)
             }
         }
     }
@@ -167,6 +224,7 @@ impl fmt::Display for PublishDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
+            Self::Bucket { address, .. } => address.fmt(f),
             Self::Web { url, .. } => url.as_str().trim_end_matches('/').fmt(f),
         }
     }

@@ -1,18 +1,21 @@
 //! Makes a registry, checks one, and writes its index anew.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
 use crate::source::registry_audit::{self, RegistryAudit};
+use crate::source::registry_bucket::BucketRegistry;
 use crate::source::{registry, registry_folder};
 
 /// A registry that was made, or was there.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MadeRegistry {
-    /// Its folder.
+    /// Its folder or its address.
     pub registry: PathBuf,
     /// Whether it is new.
     pub new: bool,
@@ -22,7 +25,7 @@ pub struct MadeRegistry {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct NewIndex {
-    /// The registry's folder.
+    /// The registry's folder or its address.
     pub registry: PathBuf,
     /// How many versions the index has.
     pub versions: usize,
@@ -36,7 +39,7 @@ pub struct NewIndex {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WholeRegistry {
-    /// Its folder.
+    /// Its folder or its address.
     pub registry: PathBuf,
     /// How many stages it has.
     pub stages: usize,
@@ -51,7 +54,12 @@ pub struct WholeRegistry {
 ///
 /// # Errors
 /// When it holds something else, or cannot be written.
-pub fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Error> {
+pub async fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Error> {
+    if let Some((address, bucket)) = PublishDestination::bucket(session, folder)? {
+        let address = address.to_string();
+        let new = BucketRegistry { bucket: &bucket, address: &address }.init().await?;
+        return Ok(MadeRegistry { registry: address.into(), new });
+    }
     let registry = session.cwd.join(folder);
     let new = registry_folder::init(&registry)?;
     Ok(MadeRegistry { registry, new })
@@ -61,20 +69,46 @@ pub fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Error> {
 ///
 /// # Errors
 /// When an archive cannot be used, or the folder cannot be written.
-pub fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> {
-    let registry = existing(session, folder)?;
-    let registry_audit::RebuiltIndex { versions, written, dropped } = registry_audit::rebuild(&registry)?;
+pub async fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> {
+    let (registry, rebuilt) = match PublishDestination::bucket(session, folder)? {
+        Some((address, bucket)) => {
+            let address = address.to_string();
+            let rebuilt = BucketRegistry { bucket: &bucket, address: &address }.rebuild().await?;
+            (PathBuf::from(address), rebuilt)
+        }
+        None => {
+            let registry = existing(session, folder)?;
+            let rebuilt = registry_audit::rebuild(&registry)?;
+            (registry, rebuilt)
+        }
+    };
+    let registry_audit::RebuiltIndex { versions, written, dropped } = rebuilt;
     Ok(NewIndex { registry, versions, written, dropped })
 }
 
-/// Checks all of a registry in a folder.
+/// Checks all of a registry in a folder or in a bucket.
 ///
 /// # Errors
 /// When it cannot be read, or anything is wrong with it.
 pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
-    let place = existing(session, folder)?;
-    registry::Registry::folder(&place)?.check().await?;
-    let RegistryAudit { stages, versions, faults, notes } = registry_audit::audit(&place)?;
+    let (place, audit) = match PublishDestination::bucket(session, folder)? {
+        Some((address, bucket)) => {
+            PublishDestination::Bucket { address: address.clone(), bucket: Arc::clone(&bucket) }
+                .registry(session)?
+                .check()
+                .await?;
+            let address = address.to_string();
+            let audit = BucketRegistry { bucket: &bucket, address: &address }.audit().await?;
+            (PathBuf::from(address), audit)
+        }
+        None => {
+            let place = existing(session, folder)?;
+            registry::Registry::folder(&place)?.check().await?;
+            let audit = registry_audit::audit(&place)?;
+            (place, audit)
+        }
+    };
+    let RegistryAudit { stages, versions, faults, notes } = audit;
     match faults.is_empty() {
         true => Ok(WholeRegistry { registry: place, stages, versions, notes }),
         false => Err(crate::source::SourceError::DamagedRegistry { registry: place, faults }.into()),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
 use crate::source::registry_audit;
+use crate::source::registry_bucket::BucketRegistry;
 
 /// Which version is yanked, and why.
 #[derive(Debug, Clone)]
@@ -49,6 +50,10 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
     let changed = match &destination {
         PublishDestination::Folder(folder) => {
             registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?
+        }
+        PublishDestination::Bucket { address, bucket } => {
+            let registry = BucketRegistry { bucket: bucket.as_ref(), address: &address.to_string() };
+            registry.yank(stage, version, !undo, reason.as_deref()).await?
         }
         PublishDestination::Web { url, .. } => {
             destination.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?

@@ -111,7 +111,8 @@ pub(crate) async fn ensure(
         return Ok(found);
     }
     if let (BaseSource::Bootstrap(_), Some(snapshot)) = (source, snapshot(locked)) {
-        stores::fill(session, mode, &stores::places(dir, manifest), &cache.debs(), snapshot).await?;
+        let places = stores::places(session, dir, manifest)?;
+        stores::fill(session, mode, &places, &cache.debs(), snapshot).await?;
     }
     if mode.offline && !is_here(&cache, source, locked) {
         return Err(Error::BaseOffline);

@@ -125,7 +125,7 @@ fn recorder_options(
         store: session.cache.join(STORE),
         journal: None,
         mirrors: mirrors.own.into_iter().map(pair).collect(),
-        stores: stores::places(&project.dir, &project.manifest),
+        stores: stores::places(session, &project.dir, &project.manifest)?,
         past: past.into_iter().map(|(public, archive)| Past { public: public.to_owned(), archive }).collect(),
         lists: Some(Arc::new(Releases)),
         pauses: pib_recorder::PAUSES.to_vec(),

@@ -203,11 +203,21 @@ pub(crate) fn sources(
     mode: LockMode,
 ) -> Result<Sources, Error> {
     if !session.consent.asks_nothing(dir)? {
-        session.consent.check(dir, reach::of_manifest(dir, manifest))?;
+        let asked = reach::of_manifest(dir, manifest);
+        let own = match asked.iter().any(|reach| matches!(reach, reach::Reach::Store(_))) {
+            true => {
+                let own = user_config::load(session)?;
+                let registries = own.registries.values().map(|registry| &registry.index);
+                reach::of_objects(own.stores.values().chain(registries))
+            }
+            false => BTreeSet::new(),
+        };
+        session.consent.check(dir, asked.difference(&own).cloned())?;
     }
     let permission = Arc::new(ProjectPermission::new(&session.consent, dir));
     let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
+        .access(session.object_access())
         .git(session.git.clone().permitted_by(permission));
     // Without the network, no token goes anywhere.
     let credentials = match mode.offline {

@@ -1,4 +1,4 @@
-//! The stores that a project names: where packages of bases, and what parts fetch, can be had by their digests.
+//! The stores that the user or a project names: where packages of bases, and what parts fetch, can be had by their digests.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,28 @@ use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
 use pib_recorder::{RecorderError, RemoteStore, Stores};
 
-use crate::project::{Error, LockMode, Session};
+use crate::project::{Error, LockMode, Session, user_config};
 
 /// How many packages are taken out of stores at the same time.
 const AT_ONCE: usize = 12;
 
-/// Returns the stores of a project in the folder `dir`, in the order of their names.
-pub(crate) fn places(dir: &Path, manifest: &ProjectManifest) -> Vec<RemoteStore> {
-    manifest.stores.values().map(|text| RemoteStore::new(dir, text)).collect()
+/// Returns the stores of the user, and those of a project in the folder `dir`, each in the order of their names.
+///
+/// # Errors
+/// When the user's config cannot be used.
+pub(crate) fn places(
+    session: &Session,
+    dir: &Path,
+    manifest: &ProjectManifest,
+) -> Result<Vec<RemoteStore>, Error> {
+    let access = session.object_access();
+    let mut places = Vec::new();
+    if let Some(folder) = &session.config {
+        let own = user_config::load(session)?.stores;
+        places.extend(own.values().map(|text| RemoteStore::new(folder, text, &access)));
+    }
+    places.extend(manifest.stores.values().map(|text| RemoteStore::new(dir, text, &access)));
+    Ok(places)
 }
 
 /// Takes the packages of a base that the folder `debs` does not have out of stores, as far as they have them. What they do

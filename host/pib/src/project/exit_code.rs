@@ -81,6 +81,7 @@ fn source_code(error: &SourceError) -> u8 {
         SourceError::Git(GitError::Interrupted { .. }) => 130,
         SourceError::Git(_) => 8,
         SourceError::Net { .. }
+        | SourceError::Objects { .. }
         | SourceError::Slow { .. }
         | SourceError::Offline { .. }
         | SourceError::WrongDigest { .. }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest, RequestSource};
+use pib_plan::object_address::ObjectAddress;
 use pib_plan::secret::SecretSource;
 use url::Url;
 
@@ -28,6 +29,8 @@ pub(crate) enum Reach {
     ContainerImage(String),
     /// The user's token is sent to the registry at this address, whose stages are seen by the project's others.
     Token(String),
+    /// The store or registry in the bucket or repository at this address is used, with what lets the user in there.
+    Store(String),
     /// The repository at this address is fetched with the user's password for git, or with their ssh.
     Login(String),
 }
@@ -72,6 +75,7 @@ impl Reach {
             Self::Variable(name) => format!("variable {name:?}"),
             Self::ContainerImage(name) => format!("container image {name:?}"),
             Self::Token(index) => format!("token {index:?}"),
+            Self::Store(address) => format!("store {address:?}"),
             Self::Login(url) => format!("git {url:?}"),
         }
     }
@@ -101,6 +105,7 @@ impl fmt::Display for Reach {
             Self::ContainerImage(name) => {
                 write!(f, "takes files out of the container image `{name}`, which may be one of yours")
             }
+            Self::Store(address) => write!(f, "uses `{address}` with your keys or logins"),
             Self::Login(url) => write!(f, "fetches from `{url}` with your git credentials"),
             Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
         }
@@ -120,10 +125,18 @@ pub(crate) fn of_manifest(dir: &Path, manifest: &ProjectManifest) -> BTreeSet<Re
     found.extend(manifest.registries.values().flat_map(|index| of_address(dir, index, Kind::Registry)));
     let stores = manifest.stores.values().filter(|place| !place.contains("://"));
     found.extend(stores.filter_map(|folder| Reach::outside(dir, folder)));
+    // Two ways to write one address are one store.
+    found.extend(of_objects(manifest.stores.values().chain(manifest.registries.values())));
     if let Some(BaseRequest::Path { path, .. }) = &manifest.base {
         found.extend(Reach::outside(dir, path));
     }
     found
+}
+
+/// Returns which of these addresses are of buckets and repositories: the user's own are no matter of a project's.
+pub(crate) fn of_objects<'a>(addresses: impl Iterator<Item = &'a String>) -> BTreeSet<Reach> {
+    let found = addresses.filter_map(|text| text.trim_end_matches('/').parse::<ObjectAddress>().ok());
+    found.map(|address| Reach::Store(address.to_string())).collect()
 }
 
 /// Returns what a repository's address reaches: a folder of this machine, or a machine that takes the user's ssh. Whether

@@ -55,6 +55,24 @@ pub enum RecordingError {
         /// What is missing.
         missing: Vec<String>,
     },
+    /// A file of this machine cannot be put into a store.
+    #[error("a file cannot be put into the store: {why}")]
+    #[diagnostic(help("`pib cache verify` finds what is damaged in the cache; `pib fetch` gets it again."))]
+    Unreadable {
+        /// What the system said.
+        why: String,
+    },
+    /// A store does not take files.
+    #[error("writing to the store {store} failed: {why}")]
+    #[diagnostic(help(
+        "What the store has is whole. Once it can be written to, push again: what is there is not sent twice."
+    ))]
+    Unwritable {
+        /// The store's address.
+        store: String,
+        /// What is wrong.
+        why: String,
+    },
     /// Parts asked for more than a recording can hold.
     #[error(
         "parts have asked for {responses} different things, and pib.fetch.lock may have no more than 16 MiB"
@@ -85,6 +103,7 @@ impl RecordingError {
             Self::Absent | Self::Foreign | Self::Empty => 3,
             Self::Impossible { .. } => 5,
             Self::Unanswered { .. } | Self::TooLarge { .. } => 6,
+            Self::Unreadable { .. } | Self::Unwritable { .. } => 1,
             Self::NotFetched { .. } | Self::NotPushed { .. } => 8,
         }
     }

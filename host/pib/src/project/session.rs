@@ -11,6 +11,7 @@ use super::consent::Consent;
 use crate::engine::ConnectOptions;
 use crate::source::git::GitOptions;
 use pib_event::{Mask, Masked, Reporter, ReporterExt as _};
+use pib_objects::Access;
 use pib_plan::credential::RegistryVariables;
 use pib_plan::moment::Moment;
 use pib_recorder::Recorder;
@@ -207,6 +208,11 @@ impl Session {
         if is_new {
             self.reporter.warn(message);
         }
+    }
+
+    /// Returns where keys and logins for buckets and OCI registries are found.
+    pub(crate) fn object_access(&self) -> Access {
+        Access::new(Arc::clone(&self.variables), self.home.clone(), self.mask.clone())
     }
 
     /// Returns a path of the command line, with `~` for the home folder, in full.

@@ -12,6 +12,7 @@ use semver::Version;
 
 use super::git::GitError;
 use pib_net::NetError;
+use pib_objects::ObjectError;
 
 /// Says why a stage cannot be had, packed or published, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -239,6 +240,20 @@ pub enum SourceError {
         #[source]
         source: NetError,
     },
+    /// A registry in a bucket could not be read or written.
+    #[error("{action} {what} failed")]
+    #[diagnostic(help(
+        "The bucket is reached as `aws` reaches it: by AWS_ENDPOINT_URL, AWS_REGION, and your keys or profile."
+    ))]
+    Objects {
+        /// What was being done, e.g. "reading".
+        action: &'static str,
+        /// To what.
+        what: String,
+        /// What is wrong.
+        #[source]
+        source: ObjectError,
+    },
     /// Servers answer, but so slowly that no build comes of it.
     #[error("asking where the stages come from was stopped after {minutes} minutes")]
     #[diagnostic(help(
@@ -420,7 +435,7 @@ fn numbered(sentences: &[String]) -> String {
 
 impl SourceError {
     /// Returns the error of an HTTP client that cannot be made.
-    pub(super) fn client(source: NetError) -> Self {
+    pub(crate) fn client(source: NetError) -> Self {
         Self::Net { what: "stages".to_owned(), source }
     }
 

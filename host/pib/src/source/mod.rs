@@ -7,6 +7,7 @@
 //! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
+//! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
 //! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
@@ -37,6 +38,7 @@ mod package;
 pub mod path;
 pub mod registry;
 pub mod registry_audit;
+pub mod registry_bucket;
 pub mod registry_folder;
 mod retrieval;
 pub mod stage_cache;
@@ -63,6 +65,7 @@ use pib_plan::suggest;
 use git::{Git, GitOptions, Wish};
 use path::{PathPackages, PathStage};
 use pib_net::Http;
+use pib_objects::{Access, Buckets};
 use registry::Registry;
 use stage_cache::StageCache;
 use threads::Readers;
@@ -89,6 +92,8 @@ pub struct Sources {
     locked: Arc<[LockedStage]>,
     /// What lets the user in at registries.
     credentials: Credentials,
+    /// What reaches registries in buckets.
+    buckets: Buckets,
     /// Whether web servers are asked even where the lock and what is kept of them would do.
     fresh: bool,
     /// Whether some were not asked.
@@ -120,6 +125,7 @@ impl Sources {
             cache_root: cache_root.to_owned(),
             locked: Arc::default(),
             credentials: Credentials::default(),
+            buckets: Buckets::default(),
             fresh: false,
             assumed: Arc::default(),
             path_packages: PathPackages::default(),
@@ -155,6 +161,13 @@ impl Sources {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
+        self
+    }
+
+    /// Sets what lets the user in at registries in buckets.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.buckets = Buckets::new(access);
         self
     }
 
@@ -379,7 +392,7 @@ impl Sources {
             SourceId::Registry(registry) => match registry.url() {
                 Some(url) => {
                     let credential = self.credentials.for_registry(url);
-                    Registry::at(url, &self.cache_root, credential, || self.http())
+                    Registry::at(url, &self.cache_root, credential, &self.buckets, || self.http())
                 }
                 None => Ok(Registry::bundled()),
             },

@@ -1,4 +1,4 @@
-//! Registries: static files, embedded in the binary, in a folder, or behind a web server.
+//! Registries: static files, embedded in the binary, in a folder, behind a web server, or in a bucket.
 //!
 //! ```text
 //! config.json                             the schema of the rest
@@ -8,11 +8,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
 use pib_plan::credential::Credential;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
+use pib_plan::object_address::ObjectAddress;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -21,7 +23,8 @@ use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
-use pib_net::{Http, NetError};
+use pib_net::{Http, NetError, Validators};
+use pib_objects::{Bucket, Buckets, Found, ObjectError};
 
 /// The registry that is part of this program. Its folder is watched by the build script.
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
@@ -32,8 +35,10 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const ARCHIVES: &str = "archives";
 /// The schema of a registry that this code reads and writes.
 const VERSION: u32 = 1;
+/// The most files that a registry in a bucket may have.
+pub(super) const MAX_FILES: usize = 1_000_000;
 /// The largest `config.json` that is read, in bytes.
-const MAX_CONFIG: u64 = 64 << 10;
+pub(super) const MAX_CONFIG: u64 = 64 << 10;
 
 /// `config.json`. Unknown fields are ignored; what an old pib must not overlook raises `v`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +66,7 @@ enum Location {
     Embedded(&'static Dir<'static>),
     Folder(PathBuf),
     Web { base: Url, http: Http, kept: KeptIndex },
+    Bucket { bucket: Arc<Bucket>, kept: KeptIndex },
 }
 
 impl Registry {
@@ -82,8 +88,8 @@ impl Registry {
         Ok(Self { source: SourceId::registry(url.as_str())?, location: Location::Folder(absolute) })
     }
 
-    /// Returns the registry at `url`; `http` gives the client for one behind a web server, whose index files are kept
-    /// in the cache below `cache_root`, and `credential` lets the user in there.
+    /// Returns the registry at `url`; `http` gives the client for one behind a web server, and `credential` lets the user in
+    /// there; `buckets` reach one in a bucket. Index files from elsewhere are kept in the cache below `cache_root`.
     ///
     /// # Errors
     /// When the address is not that of a registry.
@@ -91,6 +97,7 @@ impl Registry {
         url: &str,
         cache_root: &Path,
         credential: Option<&Credential>,
+        buckets: &Buckets,
         http: impl FnOnce() -> Result<Http, SourceError>,
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
@@ -110,6 +117,14 @@ impl Registry {
                 };
                 Location::Web { kept: KeptIndex::new(cache_root, &base), base, http }
             }
+            "s3" => match url.trim_end_matches('/').parse() {
+                Ok(ObjectAddress::Bucket { bucket, prefix }) => Location::Bucket {
+                    bucket: buckets.get(&bucket, &prefix).map_err(|error| bad(error.to_string()))?,
+                    kept: KeptIndex::new(cache_root, &base),
+                },
+                Ok(other) => return Err(bad(format!("`{other}` is no bucket"))),
+                Err(error) => return Err(bad(error.to_string())),
+            },
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
         };
         Ok(Self { source, location })
@@ -122,7 +137,7 @@ impl Registry {
 
     /// Returns whether reading it takes the network.
     pub fn is_remote(&self) -> bool {
-        matches!(self.location, Location::Web { .. })
+        matches!(self.location, Location::Web { .. } | Location::Bucket { .. })
     }
 
     /// Checks that there is a registry that this code can read.
@@ -149,14 +164,17 @@ impl Registry {
         let path = shard_path(name);
         let bytes = match &self.location {
             Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
+            Location::Bucket { bucket, kept } => self.revalidate_object(bucket, kept, &path).await?,
             _ => self.read(&path, MAX_INDEX).await?,
         };
         self.parse(name, &bytes.unwrap_or_default())
     }
 
-    /// Returns every version of `name` as the web server had it when it was last asked; `None` where it never was.
+    /// Returns every version of `name` as the web server or the bucket had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
-        let Location::Web { kept, .. } = &self.location else { return None };
+        let (Location::Web { kept, .. } | Location::Bucket { kept, .. }) = &self.location else {
+            return None;
+        };
         self.parse(name, &kept.get(&shard_path(name))?.bytes).ok()
     }
 
@@ -194,6 +212,38 @@ impl Registry {
         }
     }
 
+    /// Returns the index file at `path`, `None` where there is none; the bucket gives it only if it has changed.
+    async fn revalidate_object(
+        &self,
+        bucket: &Bucket,
+        kept: &KeptIndex,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let before = kept.get(path);
+        let known = before.as_ref().and_then(|kept| kept.validators.etag.as_deref());
+        match bucket.changed(path, MAX_INDEX, known).await {
+            Ok(Found::Object(bytes, version)) => {
+                let etag = version.tag().map(str::to_owned);
+                kept.put(path, &bytes, &Validators { etag, last_modified: None })?;
+                Ok(Some(bytes))
+            }
+            Ok(Found::Unchanged) => Ok(before.map(|kept| kept.bytes)),
+            Ok(Found::Nothing) => {
+                kept.forget(path);
+                Ok(None)
+            }
+            Err(source) => Err(self.unreadable(path, source)),
+        }
+    }
+
+    fn unreadable(&self, path: &str, source: ObjectError) -> SourceError {
+        SourceError::Objects {
+            action: "reading",
+            what: format!("`{path}` of {}", self.source.describe()),
+            source,
+        }
+    }
+
     fn url(&self, base: &Url, path: &str) -> Result<Url, SourceError> {
         base.join(path).map_err(|error| SourceError::BadRegistry {
             registry: self.source.describe(),
@@ -205,16 +255,27 @@ impl Registry {
         SourceError::Net { what: format!("`{path}` of {}", self.source.describe()), source }
     }
 
-    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files.
+    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files, and for a bucket, which takes
+    /// its time.
     pub fn names(&self) -> Vec<StageName> {
         let mut names = Vec::new();
         match &self.location {
             Location::Embedded(folder) => embedded_names(folder, &mut names),
             Location::Folder(folder) => folder_names(folder, &mut names),
-            Location::Web { .. } => {}
+            Location::Web { .. } | Location::Bucket { .. } => {}
         }
         names.sort();
         names
+    }
+
+    /// Returns the names of all stages, sorted, also of a bucket, which is asked for them; none for a web server.
+    ///
+    /// # Errors
+    /// When the bucket cannot be asked.
+    pub async fn all_names(&self) -> Result<Vec<StageName>, SourceError> {
+        let Location::Bucket { bucket, .. } = &self.location else { return Ok(self.names()) };
+        let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
+        Ok(files.iter().filter_map(|file| name_at(Path::new(file))).collect())
     }
 
     /// Returns the archive of a version, with the digest that its entry promises.
@@ -249,6 +310,10 @@ impl Registry {
                 Ok(bytes) => Ok(Some(bytes)),
                 Err(error) if error.is_not_found() => Ok(None),
                 Err(source) => Err(self.unreachable(path, source)),
+            },
+            Location::Bucket { bucket, .. } => match bucket.get(path, limit).await {
+                Ok(found) => Ok(found.map(|(bytes, _)| bytes)),
+                Err(source) => Err(self.unreadable(path, source)),
             },
         }
     }
@@ -291,7 +356,7 @@ fn folder_names(root: &Path, names: &mut Vec<StageName>) {
 }
 
 /// Returns the name of the stage whose index file this is, if it is one.
-fn name_at(path: &Path) -> Option<StageName> {
+pub(super) fn name_at(path: &Path) -> Option<StageName> {
     let name: StageName = path.file_name()?.to_str()?.parse().ok()?;
     (path == Path::new(&shard_path(&name))).then_some(name)
 }

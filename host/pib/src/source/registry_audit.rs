@@ -46,10 +46,10 @@ pub struct RebuiltIndex {
 }
 
 /// A line of an index file.
-struct Line {
+pub(super) struct Line {
     text: String,
     /// What it says; `None` where this pib cannot read it.
-    entry: Option<IndexEntry>,
+    pub(super) entry: Option<IndexEntry>,
 }
 
 /// Hides a version from new resolutions, or shows it again; returns whether that changes anything.
@@ -63,21 +63,53 @@ pub fn yank(
     yanked: bool,
     reason: Option<&str>,
 ) -> Result<bool, SourceError> {
-    let bad = |reason: String| SourceError::Unyankable { registry: root.to_owned(), reason };
-    if reason.is_some_and(|text| text.chars().count() > MAX_REASON || text.chars().any(char::is_control)) {
-        return Err(bad(format!("a reason is one line of at most {MAX_REASON} characters")));
-    }
+    check_reason(root, reason)?;
     if !root.is_dir() {
-        return Err(bad("there is no such folder".to_owned()));
+        return Err(unyankable(root, "there is no such folder".to_owned()));
     }
     let (folder, _lock) = hold(root)?;
     let mut lines = read_lines(&folder, name)?;
+    let changes = mark_yanked(root, &mut lines, name, version, yanked, reason)?;
+    if changes {
+        write_lines(&folder, name, &lines)?;
+    }
+    Ok(changes)
+}
+
+fn unyankable(registry: &Path, reason: String) -> SourceError {
+    SourceError::Unyankable { registry: registry.to_owned(), reason }
+}
+
+/// Checks why a version is yanked.
+///
+/// # Errors
+/// When that is more than a line.
+pub(super) fn check_reason(registry: &Path, reason: Option<&str>) -> Result<(), SourceError> {
+    match reason.is_some_and(|text| text.chars().count() > MAX_REASON || text.chars().any(char::is_control)) {
+        true => Err(unyankable(registry, format!("a reason is one line of at most {MAX_REASON} characters"))),
+        false => Ok(()),
+    }
+}
+
+/// Marks a version as yanked, or takes that back, in the lines of its stage; returns whether that changes anything.
+///
+/// # Errors
+/// When there is no such version.
+pub(super) fn mark_yanked(
+    registry: &Path,
+    lines: &mut [Line],
+    name: &StageName,
+    version: &Version,
+    yanked: bool,
+    reason: Option<&str>,
+) -> Result<bool, SourceError> {
+    let bad = |reason: String| unyankable(registry, reason);
     let named = |line: &&mut Line| {
         line.entry.as_ref().is_some_and(|entry| without_build(&entry.vers) == without_build(version))
     };
+    let versions = lines.iter().filter_map(|line| Some(line.entry.as_ref()?.vers.to_string()));
+    let versions: Vec<String> = versions.collect();
     let Some(line) = lines.iter_mut().find(named) else {
-        let versions = lines.iter().filter_map(|line| Some(line.entry.as_ref()?.vers.to_string()));
-        let versions: Vec<String> = versions.collect();
         return Err(bad(match versions.is_empty() {
             true => format!("it has no stage `{name}`"),
             false => {
@@ -104,7 +136,6 @@ pub fn yank(
     let fields = serde_json::Value::from(fields);
     let is_known = serde_json::from_str::<serde_json::Value>(&known).is_ok_and(|value| value == fields);
     line.text = if is_known { known } else { fields.to_string() };
-    write_lines(&folder, name, &lines)?;
     Ok(true)
 }
 
@@ -228,7 +259,7 @@ pub fn rebuild(root: &Path) -> Result<RebuiltIndex, SourceError> {
 }
 
 impl Line {
-    fn of(entry: IndexEntry) -> Self {
+    pub(super) fn of(entry: IndexEntry) -> Self {
         Self { text: to_text(&entry), entry: Some(entry) }
     }
 }
@@ -276,13 +307,22 @@ fn read_lines(folder: &Folder, name: &StageName) -> Result<Vec<Line>, SourceErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text.map_err(SourceError::io("reading", &folder.path().join(&path)))?,
     };
+    Ok(parse_lines(&text))
+}
+
+/// Returns the lines of an index file.
+pub(super) fn parse_lines(text: &str) -> Vec<Line> {
     let lines = text.lines().filter(|line| !line.trim().is_empty());
-    Ok(lines.map(|text| Line { entry: serde_json::from_str(text).ok(), text: text.to_owned() }).collect())
+    lines.map(|text| Line { entry: serde_json::from_str(text).ok(), text: text.to_owned() }).collect()
+}
+
+/// Returns the text of an index file.
+pub(super) fn lines_text(lines: &[Line]) -> String {
+    lines.iter().map(|line| format!("{}\n", line.text)).collect()
 }
 
 fn write_lines(folder: &Folder, name: &StageName, lines: &[Line]) -> Result<(), SourceError> {
-    let text: String = lines.iter().map(|line| format!("{}\n", line.text)).collect();
-    replace(folder, Path::new(&shard_path(name)), text.as_bytes())
+    replace(folder, Path::new(&shard_path(name)), lines_text(lines).as_bytes())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod exported;
 mod forge;
 mod guests;
 mod ledger;
+mod peers;
 mod secure;
 mod site;
 mod skip;

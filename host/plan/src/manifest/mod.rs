@@ -7,6 +7,7 @@ pub mod edit;
 pub mod project;
 pub mod stage;
 mod stage_tests;
+mod stores;
 pub mod user;
 
 use std::ops::Range;

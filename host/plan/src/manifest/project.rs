@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
+use super::stores::check_store;
 use super::{ManifestError, ManifestText};
 use crate::id::{Digest, StageName};
 use crate::variable::Variable;
@@ -64,7 +65,7 @@ impl ProjectManifest {
         let stages = requests(schema.stages)?;
         let patch = requests(schema.patch)?;
         patch.iter().try_for_each(|patch| check_patch(source, patch))?;
-        let stores = schema.stores.into_iter().map(|(name, place)| sources::store(source, name, place));
+        let stores = schema.stores.into_iter().map(|(name, place)| check_store(source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
         let image = ImageOptions::check(source, schema.image, &project)?;

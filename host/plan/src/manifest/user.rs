@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::stores::check_store;
 use super::{ManifestError, ManifestText};
 use crate::credential::{self, Credential, UserRegistry};
 use crate::hook::Limits;
 use crate::id;
+use crate::object_address::ObjectAddress;
 
 /// The file's name within pib's folder among the user's config files.
 pub const FILE_NAME: &str = "config.toml";
@@ -23,6 +25,8 @@ pub struct UserConfig {
     /// The servers on this machine or its network that the parts of projects may reach through pib: `[network] private`, each
     /// a host, or a host and a port.
     pub private_servers: Vec<String>,
+    /// The stores of recorded content that all projects use, by the user's own names: addresses, or folders: `[stores]`.
+    pub stores: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +37,8 @@ struct Schema {
     network: NetworkSchema,
     #[serde(default)]
     registries: BTreeMap<Spanned<String>, RegistrySchema>,
+    #[serde(default)]
+    stores: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -67,13 +73,15 @@ impl UserConfig {
         let registries = schema.registries.into_iter().map(|(name, found)| registry(&source, &name, found));
         let registries = registries.collect::<Result<_, _>>()?;
         let private_servers = schema.network.private;
+        let stores = schema.stores.into_iter().map(|(name, place)| check_store(&source, name, place));
+        let stores = stores.collect::<Result<_, _>>()?;
         let Some(hooks) = schema.hooks else {
-            return Ok(Self { registries, private_servers, ..Self::default() });
+            return Ok(Self { registries, private_servers, stores, ..Self::default() });
         };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
         })?;
-        Ok(Self { hooks: hooks.into_inner(), registries, private_servers })
+        Ok(Self { hooks: hooks.into_inner(), registries, private_servers, stores })
     }
 
     /// Returns whether the file holds a token, so that nobody else may read it.
@@ -90,6 +98,9 @@ fn registry(
     id::check_name(name.get_ref())
         .map_err(|error| source.error(name.span(), format!("name of a registry: {error}"), "this name"))?;
     let RegistrySchema { index, token } = schema;
+    if ObjectAddress::is_meant(index.get_ref()) {
+        return bucket_registry(source, name, &index, token.as_ref());
+    }
     let address = credential::scope(index.get_ref());
     address.map_err(|error| {
         let error = source.error(index.span(), error.to_string(), "this address");
@@ -104,6 +115,30 @@ fn registry(
     }
     let registry = UserRegistry { index: index.into_inner(), token: token.map(Spanned::into_inner) };
     Ok((name.get_ref().clone(), registry))
+}
+
+/// Checks a registry in a bucket, where the keys of the user's own let in, and no token does.
+fn bucket_registry(
+    source: &ManifestText,
+    name: &Spanned<String>,
+    index: &Spanned<String>,
+    token: Option<&Spanned<String>>,
+) -> Result<(String, UserRegistry), ManifestError> {
+    let fail = |message: String| {
+        let error = source.error(index.span(), message, "this address");
+        Err(error.with_help("Write it as index = \"s3://BUCKET/PREFIX\", without a token."))
+    };
+    match index.get_ref().parse::<ObjectAddress>() {
+        Err(error) => fail(format!("the address of registry `{}`: {error}", name.get_ref())),
+        Ok(ObjectAddress::Oci { .. }) => fail(format!(
+            "the address of registry `{}` is that of an OCI registry, which keeps no stages",
+            name.get_ref()
+        )),
+        Ok(_) if token.is_some() => {
+            fail(format!("registry `{}` is in a bucket, which takes keys and no token", name.get_ref()))
+        }
+        Ok(_) => Ok((name.get_ref().clone(), UserRegistry { index: index.get_ref().clone(), token: None })),
+    }
 }
 
 /// Returns the text with `*` for every byte of a value that may be a token, also a mistyped one's; and these values.
@@ -181,6 +216,21 @@ mod tests {
         assert!(config.registries["acme"].index == "https://x.example/acme" && !config.has_token());
         let config = UserConfig::parse("config.toml", &format!("{text}token = \"hunter2\"\n")).unwrap();
         assert!(config.has_token() && !format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_registry_in_a_bucket_takes_no_token() {
+        let of =
+            |text: &str| UserConfig::parse("config.toml", &format!("[registries.a]\nindex = \"{text}\n"));
+        assert_eq!(of("s3://team/stages\"").unwrap().registries["a"].index, "s3://team/stages");
+        for (text, words) in [
+            ("s3://team/stages\"\ntoken = \"x\"", "no token"),
+            ("s3://T/\"", "not the name of a bucket"),
+            ("oci://x.example/a\"", "keeps no stages"),
+        ] {
+            let error = of(text).unwrap_err();
+            assert!(error.to_string().contains(words), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Bodies that come from elsewhere than the server that a part asked: other names, archives of the past, stores.
 
+use pib_objects::Access;
+
 use super::*;
 
 /// Lists of the test: a line for each file, `NAME OTHER TEXT`.
@@ -113,8 +115,11 @@ async fn stores_of_others_have_what_is_recorded() {
     let wrong = Server::start();
     wrong.set(&below, [Answer::file("not at all")]);
     let stores = [
-        vec![RemoteStore::new(world.folder.path(), "shared")],
-        vec![RemoteStore::new(world.folder.path(), "none"), RemoteStore::Web(web.url("own/"))],
+        vec![RemoteStore::new(world.folder.path(), "shared", &Access::default())],
+        vec![
+            RemoteStore::new(world.folder.path(), "none", &Access::default()),
+            RemoteStore::Web(web.url("own/")),
+        ],
         vec![RemoteStore::Web(wrong.url("")), RemoteStore::Web(web.url("own"))],
     ];
     for stores in stores {
@@ -149,9 +154,9 @@ async fn a_store_that_cannot_be_used_is_told_once_and_asked_once() {
     }
     let list = || {
         vec![
-            RemoteStore::new(world.folder.path(), "none"),
+            RemoteStore::new(world.folder.path(), "none", &Access::default()),
             RemoteStore::Web(broken.url("")),
-            RemoteStore::new(world.folder.path(), "good"),
+            RemoteStore::new(world.folder.path(), "good", &Access::default()),
         ]
     };
     let stores = Stores::new(list(), false).unwrap();

@@ -70,7 +70,7 @@ impl Pushed {
     /// Returns what was done for people.
     pub(crate) fn to_text(&self) -> String {
         let Self { store, files, new } = self;
-        format!("{files} files of this project are in {}, {new} of them new", store.display())
+        format!("{files} files of this project are in {store}, {new} of them new")
     }
 }
 

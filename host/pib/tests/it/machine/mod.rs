@@ -1,5 +1,6 @@
 //! Tests that take the machine: they boot what was built, kill what works, emulate whole systems, compile, and come in crowds.
 
+mod bucket_registry;
 mod crowd;
 mod elsewhere;
 mod example;
@@ -9,6 +10,7 @@ mod growth;
 mod kills;
 mod main_job;
 mod moved;
+mod object_stores;
 mod report_page;
 mod same;
 mod scan;

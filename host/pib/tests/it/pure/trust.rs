@@ -181,6 +181,26 @@ fn a_registry_that_takes_the_users_token_is_asked_for() {
     assert_ne!(bench.run_with(&["lock"], &token[..1]).code, Some(9));
 }
 
+/// A store takes the user's keys or logins, whoever has named it.
+#[test]
+fn a_store_that_takes_the_users_keys_is_asked_for() {
+    let stores = "\n[stores]\na = \"s3://team-store/pib/\"\nb = \"oci://127.0.0.1:9/team/store\"\n";
+    let bench = strange(stores, "");
+    for what in ["`s3://team-store/pib` with your keys", "`oci://127.0.0.1:9/team/store` with your keys"] {
+        refused(&bench, &["lock"], what);
+        refused(&bench, &["push", "a"], what);
+    }
+    // What the user's own config names is nothing that a project reaches for.
+    let config = bench.folder.path().join(".config/pib");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), stores).unwrap();
+    allowed(&bench, &["lock"]);
+    std::fs::write(config.join("config.toml"), "[stores]\na = \"s3://team-store/other\"\n").unwrap();
+    refused(&bench, &["lock"], "`s3://team-store/pib`");
+    allowed(&bench, &["trust", "--yes"]);
+    allowed(&bench, &["lock"]);
+}
+
 #[test]
 fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
     let stages = |file: &str| {

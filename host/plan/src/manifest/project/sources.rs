@@ -122,26 +122,6 @@ fn git(
     })
 }
 
-/// Checks a store: its name, and that its address is a web server's or its path is one.
-pub(super) fn store(
-    source: &ManifestText,
-    name: Spanned<String>,
-    place: Spanned<String>,
-) -> Result<(String, String), ManifestError> {
-    crate::id::check_name(name.get_ref())
-        .map_err(|error| source.error(name.span(), format!("name of a store: {error}"), "this name"))?;
-    let text = place.get_ref();
-    let is_web = text.starts_with("https://") || text.starts_with("http://");
-    let has_password =
-        url::Url::parse(text).is_ok_and(|url| !url.username().is_empty() || url.password().is_some());
-    if text.is_empty() || has_password || (text.contains("://") && !is_web) {
-        let help = "Write the address of a web server, https://HOST/PATH, or a folder.";
-        let message = format!("the store `{}` has an address that pib cannot use", name.get_ref());
-        return Err(source.error(place.span(), message, "this address").with_help(help));
-    }
-    Ok((name.into_inner(), place.into_inner()))
-}
-
 #[cfg(test)]
 mod tests {
     use crate::manifest::project::{ProjectManifest, RequestSource};

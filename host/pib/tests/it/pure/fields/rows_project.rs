@@ -98,7 +98,14 @@ fn project() -> Vec<Row> {
             "\"store\"",
             Nothing("where files come from is not what they are"),
         ),
+        set(
+            "pib.toml: stores",
+            "stores.own",
+            "\"s3://team-store/pib\"",
+            Nothing("where files come from is not what they are"),
+        ),
         set("pib.toml: stores", "stores.own", "\"ftp://x.example\"", Refused("store")),
+        set("pib.toml: stores", "stores.own", "\"oci://x.example/Team\"", Refused("not a repository")),
         set("pib.toml: build.network=recorded", "build.network", "\"recorded\"", From("__init__")).locks(),
         set("pib.toml: build.network=open", "build.network", "\"open\"", Nothing("it is so without a word")),
     ]

@@ -1,0 +1,172 @@
+//! A registry of stages in a bucket, kept by a real server: published, resolved, yanked, checked, and raced for.
+
+use std::process::{Child, Command, Stdio};
+
+use crate::bench::{Bench, Ran};
+use crate::peers::{self, BUCKET, Peer};
+
+const FOCUS: &str = "\n[config.focus]\ntype = \"integer\"\n";
+
+struct Shop {
+    peer: Peer,
+    bench: Bench,
+}
+
+impl Shop {
+    fn new() -> Option<Self> {
+        Some(Self { peer: peers::s3_server()?, bench: Bench::new("") })
+    }
+
+    fn address() -> String {
+        format!("s3://{BUCKET}/stages")
+    }
+
+    /// Writes a stage that is fit for strangers, in a folder.
+    fn stage(&self, folder: &str, name: &str, version: &str, readme: &str) {
+        let manifest = format!(
+            "[stage]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"Does one thing\"\nlicense = \"MIT\"\n{FOCUS}"
+        );
+        self.bench.write(&format!("{folder}/stage.toml"), &manifest);
+        self.bench.write(&format!("{folder}/Dockerfile.part"), "RUN true\n");
+        self.bench.write(&format!("{folder}/README.md"), readme);
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let variables = self.peer.s3_variables();
+        let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        self.bench.run_with(args, &pairs)
+    }
+
+    fn succeeds(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.errors);
+        assert!(!ran.out.contains("secret-key") && !ran.errors.contains("secret-key"));
+        ran.out
+    }
+
+    fn publish(&self, folder: &str) -> String {
+        self.succeeds(&["publish", folder, "--registry", &Self::address()])
+    }
+
+    fn verify(&self) -> String {
+        self.succeeds(&["registry", "verify", &Self::address()])
+    }
+
+    /// Begins to publish.
+    fn begin(&self, folder: &str) -> Child {
+        let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["publish", folder, "--registry", &Self::address(), "--allow-similar"]);
+        pib.envs(self.peer.s3_variables()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        pib.spawn().unwrap()
+    }
+
+    fn project(&self) {
+        self.bench.write("pib.toml", &format!("[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\n[stages]\ncamera = {{ version = \"1\", registry = \"shop\" }}\n\n[registries.shop]\nindex = \"{}/\"\n", Self::address()));
+    }
+}
+
+#[test]
+fn a_stage_goes_through_a_bucket_to_a_project() {
+    let Some(shop) = Shop::new() else { return };
+    let address = Shop::address();
+    assert!(shop.succeeds(&["registry", "init", &address]).contains("is a registry now"));
+    assert!(shop.succeeds(&["registry", "init", &address]).contains("already"));
+    assert!(shop.verify().contains("0 versions of 0 stages"));
+    shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
+    shop.publish("camera");
+    assert!(shop.verify().contains("1 version of 1 stage"));
+    // What is published stays as it is; a name that is easily mistaken is refused here, too.
+    shop.publish("camera");
+    shop.stage("other", "camera", "1.0.0", "It does another thing.\n");
+    shop.stage("camara", "camara", "1.0.0", "It does one thing.\n");
+    for (folder, words) in [("other", "bump the version"), ("camara", "mistaken for `camera`")] {
+        let ran = shop.run(&["publish", folder, "--registry", &address]);
+        assert!(ran.code == Some(3) && ran.errors.contains(words), "{}", ran.errors);
+    }
+
+    shop.project();
+    shop.succeeds(&["lock"]);
+    shop.succeeds(&["fetch"]);
+    let lock = std::fs::read_to_string(shop.bench.path("pib.lock")).unwrap();
+    assert!(lock.contains(&address) && !lock.contains("AKIA"), "{lock}");
+    shop.stage("camera", "camera", "1.1.0", "It does one thing.\n");
+    shop.publish("camera");
+    assert_eq!(shop.succeeds(&["outdated"]), "camera 1.0.0 -> 1.1.0\n");
+    shop.succeeds(&["yank", "camera@1.1.0", "--registry", "shop", "--reason", "it does not focus"]);
+    assert!(!shop.succeeds(&["outdated"]).contains("camera"));
+    assert!(
+        shop.succeeds(&["info", "camera", "--registry", "shop"])
+            .contains("1.1.0 (yanked: it does not focus)")
+    );
+    shop.succeeds(&["yank", "camera@1.1.0", "--registry", "shop", "--undo"]);
+    shop.succeeds(&["update"]);
+    // What was asked once is kept, and what is in the cache needs no network.
+    shop.succeeds(&["fetch"]);
+    shop.succeeds(&["lock", "--offline"]);
+    assert!(shop.succeeds(&["registry", "index", &address]).contains("The index was right"));
+
+    let archive = format!("{BUCKET}/stages/archives/camera/camera-1.0.0.stage");
+    assert_eq!(shop.peer.s3("PUT", &archive, b"something else"), 200);
+    let ran = shop.run(&["registry", "verify", &address]);
+    assert!(
+        ran.code == Some(8) && ran.errors.contains("is another file than was published"),
+        "{}",
+        ran.errors
+    );
+}
+
+/// Of two who publish one version, one wins; of those who publish different ones, all are in the index.
+#[test]
+fn who_publish_at_the_same_time_do_not_undo_each_others() {
+    let Some(shop) = Shop::new() else { return };
+    const ROUNDS: u32 = 5;
+    for round in 0..ROUNDS {
+        for (folder, readme) in [("one", "One.\n"), ("two", "Two.\n")] {
+            shop.stage(folder, "camera", &format!("1.{round}.0"), readme);
+        }
+        let both = ["one", "two"].map(|folder| shop.begin(folder));
+        let won = both.map(|mut child| child.wait().unwrap().success());
+        assert_ne!(won[0], won[1], "round {round}");
+        for number in 0..3 {
+            shop.stage(&format!("d{number}"), "camera", &format!("1.{round}.{}", number + 1), "Different.\n");
+        }
+        let all = [0, 1, 2].map(|number| shop.begin(&format!("d{number}")));
+        assert_eq!(all.map(|mut child| child.wait().unwrap().success()), [true; 3], "round {round}");
+    }
+    assert!(shop.verify().contains(&format!("{} versions of 1 stage", ROUNDS * 4)));
+}
+
+/// A publish that is killed at any moment leaves a registry that is whole, and can be repeated.
+#[test]
+fn a_publish_to_a_bucket_may_be_killed() {
+    let Some(shop) = Shop::new() else { return };
+    shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
+    shop.publish("camera");
+    for number in 1..=8_u64 {
+        shop.stage("camera", "camera", &format!("1.{number}.0"), "It does one thing.\n");
+        let mut publishing = shop.begin("camera");
+        std::thread::park_timeout(std::time::Duration::from_millis(number * 40));
+        _ = publishing.kill();
+        _ = publishing.wait();
+        assert!(shop.verify().contains("The registry"));
+        shop.publish("camera");
+    }
+    assert!(shop.verify().contains("9 versions of 1 stage"));
+}
+
+/// A killed publish may leave an archive that no line tells of: it is told of, and rebuilding the index takes it in.
+#[test]
+fn an_archive_without_a_line_is_taken_in() {
+    let Some(shop) = Shop::new() else { return };
+    shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
+    shop.succeeds(&["registry", "init", &Shop::address()]);
+    shop.succeeds(&["package", "camera", "--output", "out"]);
+    let archive = std::fs::read(shop.bench.path("out/camera-1.0.0.stage")).unwrap();
+    let path = format!("{BUCKET}/stages/archives/camera/camera-1.0.0.stage");
+    assert_eq!(shop.peer.s3("PUT", &path, &archive), 200);
+    assert!(shop.verify().contains("no line tells of"));
+    assert!(shop.succeeds(&["registry", "index", &Shop::address()]).contains("Wrote 1 index file"));
+    assert!(shop.verify().contains("1 version of 1 stage"));
+    // Publishing the same finds its line there.
+    shop.publish("camera");
+}
