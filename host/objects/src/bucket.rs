@@ -58,8 +58,11 @@ pub struct Bucket {
 #[derive(Debug, Clone, Default)]
 pub struct Buckets {
     access: Access,
-    known: Arc<Mutex<BTreeMap<(String, String), Arc<Bucket>>>>,
+    known: Arc<Mutex<Known>>,
 }
+
+/// Buckets by their name and prefix.
+type Known = BTreeMap<(String, String), Arc<Bucket>>;
 
 impl Buckets {
     /// Returns no bucket yet; `access` lets the user in.

@@ -85,7 +85,7 @@ fn export(pib: &Path, project: &Path) -> Outcome {
     let tag = tag.lines().next().unwrap_or_default().to_owned();
     let work = root().join("target/bench/usual");
     let since = Instant::now();
-    capture(command("sh", &["-euc", USUAL, "sh", &tag]).env("WORK", &work).env("PATH", path()))?;
+    capture(command("sh", &["-euc", USUAL, "sh", &tag]).env("WORK", &work).env("PATH", measure::path()))?;
     let theirs = since.elapsed();
     let _ = fs::remove_dir_all(&work);
     println!(
@@ -114,10 +114,6 @@ trap 'umount "$WORK/mnt"' EXIT
 if command -v rsync > /dev/null; then rsync -aHAX "$WORK/tree/" "$WORK/mnt/"; else cp -a "$WORK/tree/." "$WORK/mnt/"; fi
 sync -f "$WORK/mnt"
 "#;
-
-fn path() -> String {
-    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
-}
 
 /// Runs a command and returns the most memory that it had, in bytes.
 fn peak_memory(run: &mut Command) -> Outcome<u64> {

@@ -99,11 +99,7 @@ impl Inode {
 }
 
 /// Reads what comes after the header of an inode that is neither a folder nor a file: the number of its names, and what it is.
-fn other(
-    kind: u16,
-    blocks: &mut Blocks,
-    cursor: &mut Cursor,
-) -> Result<(u32, InodeContent), ReadingError> {
+fn other(kind: u16, blocks: &mut Blocks, cursor: &mut Cursor) -> Result<(u32, InodeContent), ReadingError> {
     let mut word = || Ok::<_, ReadingError>(u32_at(&blocks.read(cursor, 4)?, 0));
     let links = word()?;
     let content = match kind {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::engine::{events, middle, until_built};
-use super::measure::{median, millis, run_pib};
+use super::measure::{median, millis, path, run_pib};
 use crate::run::{Outcome, capture, command, root};
 
 /// How often each thing is measured; the median counts.
@@ -142,7 +142,7 @@ fn login(pib: &Path, project: &Path, work: &Path) -> Outcome {
     let wrapper = programs.join(EMULATOR);
     fs::write(&wrapper, WRAPPER).map_err(fail)?;
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).map_err(fail)?;
-    let path = format!("{}:{}", programs.display(), super::path());
+    let path = format!("{}:{}", programs.display(), path());
     // What pib gives to QEMU, once, for the runs without pib.
     let mut run = run_pib(pib, project);
     run.arg("boot").arg(image(project)).env("PATH", path).env("KEPT", &kept);

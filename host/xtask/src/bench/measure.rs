@@ -30,6 +30,11 @@ pub(super) fn no_op(pib: &Path, project: &Path) -> Outcome {
     Ok(())
 }
 
+/// Returns where programs are looked for, with the folders of those that root uses.
+pub(super) fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
 /// Returns pib, to be run in a project without a word.
 pub(super) fn run_pib(pib: &Path, project: &Path) -> Command {
     let mut run = command(&pib.to_string_lossy(), &["--quiet"]);

@@ -122,7 +122,7 @@ fn locks_are_obeyed() {
     assert_eq!(bench.run(&["lock"]).out, "Locked 4 stages\n");
     assert_eq!(bench.run(&["lock", "--frozen"]).out, "pib.lock is up to date: 4 stages\n");
     bench.write("pib.toml", &format!("{PROJECT}ro = \"1\"\n"));
-    bench.fails(&["plan", "--locked"], 3, &["adds `ro` 1.2.1"]);
+    bench.fails(&["plan", "--locked"], 3, &["adds `ro` 1.3.0"]);
     let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
     bench.write("pib.lock", &lock.replace("version = 1\n", "version = 99\n"));
     bench.fails(&["plan"], 3, &["99"]);

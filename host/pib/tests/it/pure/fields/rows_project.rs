@@ -57,8 +57,17 @@ fn of_target_partition(field: &'static str, old: &'static str, new: &'static str
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    let all =
-        [project(), stages(), image(), base(), target(), target_image(), target_stages(), target_base()];
+    let all = [
+        project(),
+        stages(),
+        image(),
+        image_partitions(),
+        base(),
+        target(),
+        target_image(),
+        target_stages(),
+        target_base(),
+    ];
     all.into_iter().flatten().collect()
 }
 
@@ -177,6 +186,11 @@ fn image() -> Vec<Row> {
         set("pib.toml: image.table=gpt", "image.table", "\"gpt\"", Image),
         set("pib.toml: image.size", "image.size", "\"8GiB\"", Image),
         set("pib.toml: image.a-b", "image.a-b", "true", From("facts")),
+    ]
+}
+
+fn image_partitions() -> Vec<Row> {
+    vec![
         of_partition("pib.toml: image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_partition("pib.toml: image.partition.[].mount", "\"/\"", "\"/data\"", Refused("mounted on `/`")),
         of_partition("pib.toml: image.partition.[].filesystem=vfat", "ext4", "vfat", Refused("FAT root")),
@@ -274,6 +288,8 @@ fn target_image() -> Vec<Row> {
             .start(|sample| {
                 sample.target = true;
                 sample.set("pib.toml", "image.writer", "\"mke2fs\"");
+                // Otherwise it would be the image of any target that has all that is usual.
+                sample.set("pib.toml", "image.size", "\"6GiB\"");
             }),
         of_target("pib.toml: target.*.image.table=gpt", "target.kiosk.image.table", "\"gpt\"", Image),
         of_target("pib.toml: target.*.image.table=mbr", "target.kiosk.image.table", "\"mbr\"", Image).start(

@@ -24,7 +24,7 @@ pub(super) const COPYLEFT: [&str; 3] = ["priority-queue", "pubgrub", "version-ra
 /// Dependencies of which there are two versions: RustCrypto and its users are on their way from one generation to the
 /// next (wasmtime and pgp still use the earlier one); what bolero brings is in tests only; `nom` and
 /// `synstructure` are in the lock alone, for a part of rcgen that is off; the others are each held back by one dependency.
-pub(super) const TWICE: [&str; 25] = [
+pub(super) const TWICE: [&str; 26] = [
     "base64",
     "block-buffer",
     "const-oid",
@@ -44,6 +44,7 @@ pub(super) const TWICE: [&str; 25] = [
     "rand_core",
     "serdect",
     "sha2",
+    "spin",
     "syn",
     "synstructure",
     "toml_datetime",
