@@ -13,6 +13,14 @@ use crate::world::{Images, World};
 
 /// The device's address, one that QEMU's own DHCP would not give it.
 const ADDRESS: &str = "10.0.2.77";
+/// The usual partitions, of which the root grows on the first boot, although it is read-only.
+const LAYOUT: &str = r#"
+[image]
+partition = [
+    { label = "PIBOOT", filesystem = "vfat", mount = "/boot/firmware", size = "512MiB" },
+    { label = "PIROOT", filesystem = "ext4", mount = "/", grow = true },
+]
+"#;
 
 #[test]
 fn from_nothing_to_an_image_that_boots() {
@@ -29,8 +37,11 @@ fn from_nothing_to_an_image_that_boots() {
         "network.dns=10.0.2.3".to_owned(),
     ];
     let config = config.iter().flat_map(|value| ["--config", value]);
-    let add = ["add", "watchdog", "ro", "rootssh", "network"].into_iter().chain(config);
+    let add = ["add", "watchdog", "ro", "rootssh", "network", "grow"].into_iter().chain(config);
     world.run("mainjob", &add.collect::<Vec<_>>());
+    let manifest = world.path("mainjob/pib.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, format!("{text}{LAYOUT}")).unwrap();
     add_probe(&world, &key);
     world.run("mainjob", &["build"]);
 
@@ -182,7 +193,10 @@ fn add_probe(world: &World, key: &Path) {
 fn boots(world: &World, image: &Path) {
     let sum = || judge::tool("sha256sum", &[image.to_str().unwrap()]).unwrap();
     let before = sum();
-    let output = world.pib("mainjob", &["test", "--json", "--junit", "junit.xml"]).output().unwrap();
+    let output = world
+        .pib("mainjob", &["test", "--json", "--card", "64GiB", "--junit", "junit.xml"])
+        .output()
+        .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     let reports: serde_json::Value =
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}:\n{errors}"));
@@ -195,7 +209,7 @@ fn boots(world: &World, image: &Path) {
     let [("fails as it must", code), ("never ends", late)] = failed[..] else { panic!("{reports:#}") };
     assert!(code.contains("exit code 3") && late.contains("within 2 s"), "{failed:?}");
     assert_eq!(output.status.code(), Some(12), "{errors}");
-    for stage in ["system", "os", "watchdog", "ro", "rootssh", "network"] {
+    for stage in ["system", "os", "watchdog", "ro", "rootssh", "network", "grow"] {
         assert!(tests.iter().any(|test| test["stage"] == stage), "{stage} has no test:\n{reports:#}");
     }
     let second = tests.iter().position(|test| test["name"] == "comes up a second time").unwrap();
