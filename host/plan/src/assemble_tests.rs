@@ -191,7 +191,7 @@ fn every_stage_starts_from_a_known_state() {
     let parts = [stage("a", "1", leaves), stage("b", "1", "RUN b"), stage("c", "1", "RUN c")];
     let plan = plan(&parts);
     let (_, b) = plan.dockerfile.split_once("FROM a AS b\n").unwrap();
-    let expected = "# stage b 1.0.0\nUSER root\nWORKDIR /\nSHELL [\"/bin/sh\", \"-c\"]\nARG X=\"1\"\nRUN b\n";
+    let expected = "# stage b 1.0.0\nUSER 0:0\nWORKDIR /\nSHELL [\"/bin/sh\", \"-c\"]\nARG X=\"1\"\nRUN b\n";
     assert!(b.starts_with(expected), "{b}");
     assert!(b.ends_with("# stage c 1.0.0\nARG X=\"1\"\nRUN c\n"), "{b}");
     let foreign = BaseRef::ForeignImage("x@sha256:00".to_owned());

@@ -30,6 +30,7 @@ pub mod publish;
 mod publish_destination;
 pub mod push;
 pub mod registry_admin;
+mod registry_files;
 mod registry_pages;
 pub mod registry_server;
 pub mod registry_tokens;

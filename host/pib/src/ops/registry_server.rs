@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path as InPath, Request, State};
 use axum::middleware::map_response_with_state;
 use axum::response::Response;
@@ -19,8 +19,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pib_event::{Event, Reporter, ReporterExt as _};
-use pib_plan::id::{Digest, StageName};
-use pib_plan::index::shard_path;
+use pib_plan::id::StageName;
 use semver::Version;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -28,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use super::publish::{Allowed, judge};
 use super::publish_destination::{API, Changed, Denial};
+use super::registry_files::{is_file, respond, send_file};
 use super::registry_pages;
 use super::registry_tokens::{self, Scope, Token};
 use crate::project::{Error, Session};
@@ -185,16 +185,6 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
     respond(status, "application/json", body)
 }
 
-/// Returns an answer that browsers take for nothing but what it says.
-fn respond(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, http::HeaderValue::from_static("nosniff"));
-    response
-}
-
 /// Returns the token that a request bears.
 fn bearer(served: &Served, headers: &HeaderMap) -> Result<Token, Refusal> {
     let unknown =
@@ -318,21 +308,6 @@ async fn me(State(served): State<Arc<Served>>, request: Request) -> Result<Respo
     Ok(json(StatusCode::OK, &value))
 }
 
-/// Returns whether a registry has a file at this path, and whether that never changes.
-fn is_file(path: &str) -> Option<bool> {
-    if path == "config.json" {
-        return Some(false);
-    }
-    let last = path.rsplit('/').next()?;
-    if let Some(rest) = path.strip_prefix("archives/") {
-        let (name, _) = rest.split_once('/').filter(|(_, file)| *file == last)?;
-        let version = last.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".stage")?;
-        return (name.parse::<StageName>().is_ok() && version.parse::<Version>().is_ok()).then_some(true);
-    }
-    let name: StageName = last.parse().ok()?;
-    (shard_path(&name) == path).then_some(false)
-}
-
 /// Sends a file of the registry.
 async fn file(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such file");
@@ -356,69 +331,6 @@ async fn file(State(served): State<Arc<Served>>, request: Request) -> Result<Res
         _ => Refusal::internal(&error),
     })?;
     Ok(send_file(request.headers(), bytes, never_changes))
-}
-
-/// Returns an answer with a file, or the part of it that is asked for, or none where the client has it.
-fn send_file(headers: &HeaderMap, bytes: Vec<u8>, never_changes: bool) -> Response {
-    let tag = format!("\"{}\"", &Digest::of(&bytes).hex()[..32]);
-    let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let is_known = asked(header::IF_NONE_MATCH).is_some_and(|tags| {
-        tags.split(',').any(|known| known.trim().trim_start_matches("W/") == tag || known.trim() == "*")
-    });
-    let size = bytes.len();
-    let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(|known| known == tag));
-    let (status, body, part) = match (is_known, range.map(|text| byte_range(text, size))) {
-        (true, _) => (StatusCode::NOT_MODIFIED, Vec::new(), None),
-        (false, Some(Some(Ok((first, last))))) => (
-            StatusCode::PARTIAL_CONTENT,
-            bytes.get(first..=last).unwrap_or_default().to_vec(),
-            Some(format!("bytes {first}-{last}/{size}")),
-        ),
-        (false, Some(Some(Err(())))) => {
-            (StatusCode::RANGE_NOT_SATISFIABLE, Vec::new(), Some(format!("bytes */{size}")))
-        }
-        (false, _) => (StatusCode::OK, bytes, None),
-    };
-    let kind = if never_changes { "application/octet-stream" } else { "application/json" };
-    let mut response = respond(status, kind, body);
-    let keep = match never_changes {
-        true => "public, max-age=31536000, immutable",
-        false => "public, max-age=0, must-revalidate",
-    };
-    let more = [
-        (header::ETAG, Some(tag)),
-        (header::CACHE_CONTROL, Some(keep.to_owned())),
-        (header::ACCEPT_RANGES, Some("bytes".to_owned())),
-        (header::CONTENT_RANGE, part),
-    ];
-    for (name, value) in more {
-        if let Some(value) = value.and_then(|value| value.parse().ok()) {
-            response.headers_mut().insert(name, value);
-        }
-    }
-    response
-}
-
-/// Returns the first and the last byte of a range ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14), one range only);
-/// `None` where it asks for something else, which is answered with the whole, and an error where no byte is in it.
-fn byte_range(text: &str, size: usize) -> Option<Result<(usize, usize), ()>> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    if last.contains(',') {
-        return None;
-    }
-    let end = size.checked_sub(1);
-    let range = match (first.parse::<usize>(), last.parse::<usize>()) {
-        (Ok(first), Ok(last)) if first <= last => {
-            end.filter(|end| first <= *end).map(|end| (first, last.min(end)))
-        }
-        (Ok(first), Err(_)) if last.is_empty() => end.filter(|end| first <= *end).map(|end| (first, end)),
-        (Err(_), Ok(count)) if first.is_empty() && count > 0 => {
-            end.map(|end| (size.saturating_sub(count), end))
-        }
-        (Err(_), Ok(_)) if first.is_empty() => None,
-        _ => return None,
-    };
-    Some(range.ok_or(()))
 }
 
 /// The list of all stages, or of those that a search finds.
@@ -454,48 +366,4 @@ fn page(html: String) -> Response {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, http::HeaderValue::from_static(policy));
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_registrys_files_are_served() {
-        for path in ["config.json", "2/os", "ca/me/camera", "1/a"] {
-            assert_eq!(is_file(path), Some(false), "{path}");
-        }
-        assert_eq!(is_file("archives/os/os-1.0.0+debian.stage"), Some(true));
-        for path in [
-            "",
-            "tokens.json",
-            "ca/me/kiosk",
-            "archives/os/ro-1.0.0.stage",
-            "archives/../os",
-            "../etc/passwd",
-            ".git/config",
-            "archives/os/os-1.stage",
-        ] {
-            assert_eq!(is_file(path), None, "{path}");
-        }
-    }
-
-    #[test]
-    fn ranges_are_read_as_the_standard_says() {
-        for (text, range) in [
-            ("bytes=0-3", Some(Ok((0, 3)))),
-            ("bytes=2-", Some(Ok((2, 9)))),
-            ("bytes=-3", Some(Ok((7, 9)))),
-            ("bytes=-99", Some(Ok((0, 9)))),
-            ("bytes=5-99", Some(Ok((5, 9)))),
-            ("bytes=10-", Some(Err(()))),
-            ("bytes=-0", Some(Err(()))),
-            ("bytes=3-1", None),
-            ("bytes=0-1,3-4", None),
-            ("lines=0-3", None),
-        ] {
-            assert_eq!(byte_range(text, 10), range, "{text}");
-        }
-        assert_eq!(byte_range("bytes=0-", 0), Some(Err(())));
-    }
 }

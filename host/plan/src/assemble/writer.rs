@@ -71,7 +71,7 @@ impl<'a> Writer<'a> {
         if self.runner {
             self.push("\n# The end of pib's own tools: nothing of them stays.\n");
             if stages.last().is_some_and(|stage| stage.part.leaves.user) {
-                self.own(&Line::new("USER").name("root"));
+                self.own(&Line::new("USER").name(ROOT));
             }
             self.without_runner();
         }
@@ -100,7 +100,7 @@ impl<'a> Writer<'a> {
         let before = index.checked_sub(1).map(|before| &stages[before].part.leaves);
         let foreign = matches!(self.base, BaseRef::ForeignImage(_));
         if before.map_or(foreign, |left| left.user) {
-            self.own(&Line::new("USER").name("root"));
+            self.own(&Line::new("USER").name(ROOT));
         }
         if before.map_or(foreign, |left| left.workdir) {
             self.own(&Line::new("WORKDIR").name("/"));
@@ -186,6 +186,10 @@ struct Assembled<'a> {
     /// The program that starts its commands, where that is pib's own.
     runner: Option<&'static str>,
 }
+
+/// The user root with its group, by their numbers: BuildKit looks anything else up in the base's `/etc/passwd`, and fails where a
+/// container image has none.
+const ROOT: &str = "0:0";
 
 impl Assembled<'_> {
     fn stage(&self) -> &StageInput {

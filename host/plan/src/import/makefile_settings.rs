@@ -82,10 +82,11 @@ impl Settings {
         let mut settings = Self { builder: builder_folder, ..Self::default() };
         settings.read_facts(tree, &mut sources);
         settings.read_candidates(&mut sources);
+        settings.tell_rest(tree, &mut sources);
+        // What this value is made of has no line of its own, and a note on it none either.
         settings.disk = sources.value("DISK").and_then(|given| {
             disk::read(tree, &given, settings.builder.as_deref(), (&settings.board, &settings.stages))
         });
-        settings.tell_rest(tree, &mut sources);
         settings
     }
 
