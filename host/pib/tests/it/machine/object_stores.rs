@@ -25,7 +25,7 @@ fn cached(bench: &Bench, body: &[u8]) -> PathBuf {
 
 /// Returns a project whose lock names a recording of these bodies, with `more` in its manifest.
 fn project(bodies: &[Vec<u8>], more: &str) -> Bench {
-    let bench = Bench::new(&format!("{PROJECT}{more}"));
+    let bench = Bench::new(&format!("{PROJECT}\n[build]\nnetwork = \"recorded\"\n{more}"));
     assert_eq!(bench.run(&["lock"]).code, Some(0));
     let mut recording = Recording::default();
     for (number, body) in bodies.iter().enumerate() {
