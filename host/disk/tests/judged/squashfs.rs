@@ -262,7 +262,7 @@ fn a_fixed_size_leaves_room_for_updates() {
     assert_eq!(info.partitions[1].region.size, 64 << 20);
     layout.partitions[1].size = PartitionSize::Fixed(ByteSize(4 << 20));
     let error = write_image(&tar[..], &layout, &identity(), &image).unwrap_err().to_string();
-    assert!(error.contains("the partition PIROOT has 4MiB and its content needs"), "{error}");
+    assert!(error.contains("the partition PIROOT has 4MiB and its file system needs"), "{error}");
     let bytes = File::open(&image).unwrap();
     let mut magic = [0; 4];
     bytes.read_exact_at(&mut magic, info.partitions[1].region.offset).unwrap();
