@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask TASK
 
-  demo    set up the machine, build pib, build the example project to a checked image, run its tests in QEMU
+  demo    set up the machine, build pib, build the example project to a checked image, run its tests in QEMU  [armv7: a 32-bit one, too]
   test    set up the machine; formatting, lints, every test  [pure | engine | machine: this tier alone]  [FILTER...]
   lint    formatting and lints alone
   record  build on a terminal and keep what is seen in host/docs/terminal/
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let rest = args.get(1..).unwrap_or_default();
     let outcome = match args.first().map(String::as_str) {
-        Some("demo") => setup::setup().and_then(|()| demo::demo()),
+        Some("demo") => setup::setup().and_then(|()| demo::demo(rest)),
         Some("test") => tiers::test(rest),
         Some("lint") => test::lint(),
         Some("record") => setup::setup().and_then(|()| test::record()),
