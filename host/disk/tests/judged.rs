@@ -193,6 +193,21 @@ fn unmount(folder: &Path) {
     run("umount", &["--lazy", folder.to_str().unwrap()]);
 }
 
+/// Has the kernel mount a file system, and looks at what it reads; says so where this machine lets nobody mount.
+fn mounted(image: &Path, options: &str, look: impl FnOnce(&Path) + std::panic::UnwindSafe) {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path();
+    let args = ["-o", options, image.to_str().unwrap(), mount.to_str().unwrap()];
+    let output = Command::new("mount").args(args).env("PATH", path_with_sbin()).output().unwrap();
+    if !output.status.success() {
+        skip(&format!("no loop mount: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        return;
+    }
+    let looked = std::panic::catch_unwind(|| look(mount));
+    unmount(mount);
+    looked.unwrap();
+}
+
 fn path_with_sbin() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
@@ -244,15 +259,7 @@ fn both_file_systems_are_clean_and_complete() {
 fn the_kernel_reads_what_was_written() {
     let written = write(&Nasty::build(false));
     let root = written.partition(1);
-    let mount = written.folder.path().join("mnt");
-    std::fs::create_dir(&mount).unwrap();
-    let args = ["-o", "loop,ro,acl", root.to_str().unwrap(), mount.to_str().unwrap()];
-    let mounted = Command::new("mount").args(args).env("PATH", path_with_sbin()).output().unwrap();
-    if !mounted.status.success() {
-        skip(&format!("no loop mount: {}", String::from_utf8_lossy(&mounted.stderr).trim()));
-        return;
-    }
-    let found = std::panic::catch_unwind(|| {
+    mounted(&root, "loop,ro,acl", |mount| {
         use std::os::unix::fs::MetadataExt as _;
         let meta = |path: &str| std::fs::symlink_metadata(mount.join(path)).unwrap();
         assert_eq!((meta("usr/bin/su").mode() & 0o7777, meta("usr/bin/su").uid()), (0o4755, 1000));
@@ -272,8 +279,6 @@ fn the_kernel_reads_what_was_written() {
         assert_eq!(attribute("usr/bin/ping6", "security.capability"), CAP_NET_RAW);
         assert_eq!(attribute("opt/deep/er/ping", "user.note"), b"kept");
     });
-    unmount(&mount);
-    found.unwrap();
 }
 
 #[test]

@@ -31,7 +31,7 @@ use crate::error::{ObjectError, innermost};
 /// How often a request is made again that failed for a passing reason, and until when.
 const RETRIES: usize = 2;
 const RETRY_FOR: Duration = Duration::from_secs(60);
-/// How long finding out what lets the user in may take: a machine that is none of a cloud's may wait for nobody's answer.
+/// The longest search for the user's keys. The last place asked is the cloud's own service, which answers on a cloud's machines alone.
 const LOGIN: Duration = Duration::from_secs(15);
 /// Larger files are sent in parts of this size: each has a minute.
 const PART: usize = 8 << 20;
