@@ -258,6 +258,11 @@ impl Credentials {
         self.homeless.contains(&own).then_some(Withheld::NoIndex { token, index })
     }
 
+    /// Returns the tokens that have an address; for an address with several the one that is used comes last.
+    pub fn iter(&self) -> impl Iterator<Item = &Credential> {
+        self.known.iter().rev().map(|(_, credential)| credential)
+    }
+
     /// Returns the tokens that have an address.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(|(_, credential)| credential.token())

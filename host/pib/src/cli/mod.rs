@@ -20,6 +20,7 @@ mod info;
 mod init;
 mod inspect;
 mod lock;
+mod login;
 mod misuse;
 mod new;
 mod options;
@@ -146,6 +147,9 @@ enum Command {
     Package(pack::Package),
     Publish(publish::Publish),
     Yank(yank::Yank),
+    Login(login::Login),
+    Logout(login::Logout),
+    Whoami(login::Whoami),
     Registry(registry_admin::Registry),
     Stage(stage::Stage),
     Completions(completions::Completions),
@@ -259,6 +263,9 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Package(args) => pack::run(session, json, args),
         Command::Publish(args) => publish::run(session, json, args).await,
         Command::Yank(args) => yank::run(session, json, args).await,
+        Command::Login(args) => login::login(session, json, args).await,
+        Command::Logout(args) => login::logout(session, json, &args),
+        Command::Whoami(args) => login::whoami(session, json, args).await,
         Command::Registry(args) => registry_admin::run(session, json, args).await,
         Command::Stage(args) => stage::run(session, json, args).await,
         Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),

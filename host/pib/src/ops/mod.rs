@@ -22,6 +22,7 @@ pub mod format;
 pub mod import;
 pub mod inspect;
 pub mod lock;
+pub mod login;
 pub mod new;
 pub mod newer_packages;
 pub mod pack;

@@ -8,12 +8,15 @@ use std::sync::Arc;
 use http::Method;
 use pib_net::Http;
 use pib_objects::{Bucket, Buckets};
+use pib_plan::credential::Credential;
 use pib_plan::id::StageName;
 use pib_plan::object_address::ObjectAddress;
 use semver::Version;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use super::registry_tokens::Scope;
 use crate::project::{self, Error, Project, Session, user_config};
 use crate::source::SourceError;
 use crate::source::registry::Registry;
@@ -74,6 +77,20 @@ pub(super) struct Denial {
     /// What speaks against a stage, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) problems: Vec<String>,
+}
+
+/// Whose a token is, and what it allows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Bearer {
+    /// Whose it is.
+    pub name: String,
+    /// What it allows.
+    pub scopes: Vec<Scope>,
+    /// The stages that it is for, each a name or the beginning of names with a `*`; all where there is none.
+    pub stages: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub expires: u64,
 }
 
 impl PublishDestination {
@@ -241,6 +258,15 @@ pub(super) struct RegistryServer {
 }
 
 impl RegistryServer {
+    /// Returns the server of the registry that a token is for, with that token.
+    ///
+    /// # Errors
+    /// When there cannot be a client.
+    pub(super) fn of(credential: &Credential) -> Result<Self, Error> {
+        let http = Http::new().and_then(|http| http.with_credential(credential)).map_err(client)?;
+        Ok(Self { url: credential.scope().clone(), http })
+    }
+
     /// Publishes a stage's archive; returns whether the registry did not have it.
     ///
     /// # Errors
@@ -285,12 +311,24 @@ impl RegistryServer {
         })
     }
 
+    /// Asks whose the token is, and what it allows.
+    ///
+    /// # Errors
+    /// When the server does not know the token or cannot be reached.
+    pub(super) async fn bearer(&self) -> Result<Bearer, Error> {
+        self.ask(Method::GET, self.at("me")?, Vec::new()).await
+    }
+
     async fn send(&self, method: Method, url: Url, body: Vec<u8>) -> Result<bool, Error> {
+        self.ask(method, url, body).await.map(|Changed { changed }| changed)
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, url: Url, body: Vec<u8>) -> Result<T, Error> {
         let (status, answer) = self.http.send(method, &url, body, MAX_ANSWER).await.map_err(client)?;
         if status.is_success()
-            && let Ok(Changed { changed }) = serde_json::from_slice(&answer)
+            && let Ok(value) = serde_json::from_slice(&answer)
         {
-            return Ok(changed);
+            return Ok(value);
         }
         match serde_json::from_slice(&answer) {
             Ok(Denial { problems, .. }) if !problems.is_empty() => {

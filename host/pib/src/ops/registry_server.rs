@@ -26,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::publish::{Allowed, judge};
-use super::publish_destination::{API, Changed, Denial};
+use super::publish_destination::{API, Bearer, Changed, Denial};
 use super::registry_files::{is_file, respond, send_file};
 use super::registry_pages;
 use super::registry_tokens::{self, Scope, Token};
@@ -205,9 +205,7 @@ fn require(token: &Token, scope: Scope, stage: &StageName) -> Result<(), Refusal
     match token.allows(scope, stage) {
         true => Ok(()),
         false => {
-            let scope = serde_json::to_value(scope).ok().and_then(|value| value.as_str().map(str::to_owned));
-            let what =
-                format!("the token does not allow `{}` for stage `{stage}`", scope.unwrap_or_default());
+            let what = format!("the token does not allow `{}` for stage `{stage}`", scope.name());
             Err(Refusal::new(StatusCode::FORBIDDEN, what))
         }
     }
@@ -304,8 +302,8 @@ async fn yank(
 /// `GET me`: whose the token is.
 async fn me(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
     let token = bearer(&served, request.headers())?;
-    let value = serde_json::json!({ "name": token.name, "scopes": token.scopes, "stages": token.stages, "expires": token.expires });
-    Ok(json(StatusCode::OK, &value))
+    let Token { name, digest: _, scopes, stages, expires } = token;
+    Ok(json(StatusCode::OK, &Bearer { name, scopes, stages, expires }))
 }
 
 /// Sends a file of the registry.

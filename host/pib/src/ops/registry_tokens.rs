@@ -32,6 +32,15 @@ pub enum Scope {
 impl Scope {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::PublishNew, Self::PublishUpdate, Self::Yank];
+
+    /// Returns its name, as options and files have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PublishNew => "publish-new",
+            Self::PublishUpdate => "publish-update",
+            Self::Yank => "yank",
+        }
+    }
 }
 
 /// A token, without the secret.

@@ -70,17 +70,25 @@ pub(crate) fn credentials(
     if !registries.values().any(|url| is_remote(url)) {
         return Ok(Credentials::default());
     }
-    let config = load(session)?;
-    let credentials = Credentials::new(&config.registries, &session.registries).map_err(|error| {
-        let help = "Set it to the whole address of the registry that the token is for: https://HOST/PATH.";
-        unusable(format!("{error}: {}", error.source), help)
-    })?;
+    let credentials = all_credentials(session)?;
     for (name, url) in registries.iter().filter(|(_, url)| is_remote(url)) {
         if let Some(withheld) = credentials.withheld(name, url) {
             session.warn_once(warning(session, name, url, &withheld));
         }
     }
     Ok(credentials)
+}
+
+/// Returns all tokens of the user's for registries.
+///
+/// # Errors
+/// When the config file or a variable cannot be used.
+pub(crate) fn all_credentials(session: &Session) -> Result<Credentials, Error> {
+    let config = load(session)?;
+    Credentials::new(&config.registries, &session.registries).map_err(|error| {
+        let help = "Set it to the whole address of the registry that the token is for: https://HOST/PATH.";
+        unusable(format!("{error}: {}", error.source), help)
+    })
 }
 
 fn warning(session: &Session, name: &str, url: &str, withheld: &Withheld) -> String {

@@ -170,7 +170,7 @@ fn set_text(text: &str, table: &str, key: &str, value: &str) -> Result<String, E
 ///
 /// The document's own text has plain line breaks only. What the edit did not touch stays as it was also where a file
 /// mixes both kinds: the lines before and after the edited ones are the same, counted from either end.
-fn written(document: &DocumentMut, old: &str) -> String {
+pub(super) fn written(document: &DocumentMut, old: &str) -> String {
     const MARK: char = '\u{feff}';
     let new = document.to_string();
     let mut text = String::with_capacity(new.len() + new.len() / 16);
@@ -213,7 +213,7 @@ fn written(document: &DocumentMut, old: &str) -> String {
     text
 }
 
-fn syntax(error: toml_edit::TomlError) -> EditError {
+pub(super) fn syntax(error: toml_edit::TomlError) -> EditError {
     EditError::Syntax(error.message().to_owned())
 }
 

@@ -9,6 +9,7 @@ pub mod stage;
 mod stage_tests;
 mod stores;
 pub mod user;
+pub mod user_edit;
 
 use std::ops::Range;
 use std::sync::Arc;

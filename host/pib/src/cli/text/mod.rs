@@ -12,3 +12,4 @@ mod stages;
 
 pub(super) use browse::{found_text, outdated_text};
 pub(super) use machine::list_text;
+pub(super) use publishing::logins_text;

@@ -1,8 +1,10 @@
 //! Lays out what publishing does, for people.
 
+use pib_plan::moment::Moment;
 use pib_plan::size::ByteSize;
 use pib_plan::suggest::count;
 
+use crate::ops::login::{Bearer, Login, Logout};
 use crate::ops::pack::PackedStage;
 use crate::ops::publish::{NewVersion, Publication, Published};
 use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
@@ -127,9 +129,42 @@ impl WholeRegistry {
 impl NewToken {
     /// Returns the result for people.
     pub(crate) fn to_text(&self) -> String {
+        let Self { token, kept } = self;
         format!(
-            "{}\nIt is shown this once. {} writes it into config.toml: [registries.NAME] with index = \"ADDRESS\" and token = \"...\"",
-            self.token, self.kept.name
+            "{token}\nIt is shown this once. {} keeps it with: pib login NAME ADDRESS, where ADDRESS is the registry's",
+            kept.name
         )
     }
+}
+
+impl Login {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Bearer { name, scopes, stages, expires } = &self.bearer;
+        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.name()).collect();
+        let scopes = if scopes.is_empty() { "nothing".to_owned() } else { scopes.join(", ") };
+        let stages = if stages.is_empty() { "all stages".to_owned() } else { stages.join(", ") };
+        let end = Moment::from_micros(expires.saturating_mul(1_000_000));
+        let text = format!("{}: {name}, who may {scopes} for {stages}, until {end}", self.registry);
+        match &self.file {
+            Some(file) => format!("{text}\nThe token is in {}", file.display()),
+            None => text,
+        }
+    }
+}
+
+impl Logout {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        match self.removed {
+            true => format!("Removed your token for the registry `{}`", self.registry),
+            false => format!("Your config has no token for the registry `{}`", self.registry),
+        }
+    }
+}
+
+/// Returns whose the user's tokens are, for people, a line for each.
+pub(crate) fn logins_text(logins: &[Login]) -> String {
+    let lines: Vec<String> = logins.iter().map(Login::to_text).collect();
+    lines.join("\n")
 }

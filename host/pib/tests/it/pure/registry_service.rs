@@ -236,3 +236,63 @@ fn publishers_at_the_server_and_at_the_folder_are_in_turn() {
     });
     assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("4 versions of 4 stages"));
 }
+
+/// Runs `pib login` with a token on standard input.
+fn logs_in(bench: &Bench, args: &[&str], input: &str) -> (Option<i32>, String) {
+    let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+    pib.arg("login").args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pib.spawn().unwrap();
+    // A login that fails before it reads is as good.
+    _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn a_token_is_kept_once_the_server_knows_it() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let secret = token(&bench, &["--scope", "publish-update", "--stage", "cam*", "--days", "1"]);
+    let service = Service::start(&bench);
+    let index = format!("http://{}", service.address);
+    let config = bench.path("../.config/pib/config.toml");
+    bench.write("../.config/pib/config.toml", "# mine\n[hooks]\nfuel = 2000000000\n");
+    // A name that nothing of the user's gives an address, though a project does.
+    bench.write("pib.toml", &format!("{PROJECT}\n[stages]\n\n[registries.shop]\nindex = \"{index}\"\n"));
+    let (code, said) = logs_in(&bench, &["shop"], &secret);
+    assert!(code == Some(2) && said.contains(&format!("pib login shop {index}")), "{said}");
+    for (input, words, exit) in
+        [("pib_wrong\n", "401", 8), ("", "no token on standard input", 2), ("two words", "blanks", 2)]
+    {
+        let (code, said) = logs_in(&bench, &["shop", &index], input);
+        assert!(code == Some(exit) && said.contains(words), "{input}: {said}");
+        assert!(input.len() < 4 || !said.contains(input), "{said}");
+    }
+    let (code, said) = logs_in(&bench, &["shop", "http://stages.example.org"], &secret);
+    assert!(code == Some(2) && said.contains("unprotected"), "{said}");
+    assert!(!std::fs::read_to_string(&config).unwrap().contains("token"));
+
+    let (code, said) = logs_in(&bench, &["shop", &index], &format!("{secret}\n"));
+    assert!(code == Some(0) && said.contains("ann, who may publish-update for cam*, until "), "{said}");
+    assert!(!said.contains(&secret), "{said}");
+    let kept = std::fs::read_to_string(&config).unwrap();
+    assert!(kept.starts_with("# mine\n[hooks]\nfuel = 2000000000\n") && kept.contains(&secret), "{kept}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&config.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // It is used from then on, and the address need not be given again.
+    for args in [&["whoami"][..], &["whoami", "shop"], &["whoami", &index]] {
+        assert!(succeeds(&bench, args).starts_with(&format!("{index}: ann, who may")));
+    }
+    assert_eq!(logs_in(&bench, &["shop"], &secret).0, Some(0));
+    stage(&bench, "camera", "1.0.0");
+    let ran = bench.run(&["publish", "camera", "--registry", "shop"]);
+    assert!(ran.code == Some(8) && ran.errors.contains("`publish-new`"), "{}", ran.errors);
+
+    assert!(succeeds(&bench, &["logout", "shop"]).contains("Removed"));
+    let left = std::fs::read_to_string(&config).unwrap();
+    assert!(left.contains(&index) && !left.contains("pib_"), "{left}");
+    assert!(succeeds(&bench, &["logout", "shop"]).contains("no token"));
+    let ran = bench.run(&["whoami"]);
+    assert!(ran.code == Some(2) && ran.errors.contains("pib login NAME ADDRESS"), "{}", ran.errors);
+}
