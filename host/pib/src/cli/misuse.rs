@@ -23,10 +23,11 @@ pub(super) fn unknown_command(command: &Command, word: &str) -> String {
     let help = match known_elsewhere(word) {
         Some(help) => help,
         None => {
-            let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name);
-            match suggest::only_nearest(word, names) {
+            let names: Vec<&str> =
+                command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name).collect();
+            match suggest::only_nearest(word, names.iter().copied()) {
                 Some(near) => format!("Did you mean `{near}`?"),
-                None => "`pib help` lists the commands.".to_owned(),
+                None => format!("The commands are {}.", names.join(", ")),
             }
         }
     };
@@ -60,7 +61,7 @@ mod tests {
             ("install", "`pib flash`"),
             ("biuld", "Did you mean `build`?"),
             ("innit", "Did you mean `init`?"),
-            ("zzzzzzzz", "`pib help` lists the commands"),
+            ("zzzzzzzz", "The commands are build, boot, flash, init, binfmt."),
         ] {
             let text = unknown_command(&command, word);
             assert!(text.contains(says), "{word}: {text}");

@@ -9,6 +9,8 @@ mod clean;
 mod completions;
 mod diff;
 mod doctor;
+mod error_style;
+mod explain;
 mod export;
 mod failure;
 mod fetch;
@@ -141,6 +143,7 @@ enum Command {
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
+    Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Binfmt(binfmt::Binfmt),
     Package(pack::Package),
@@ -156,7 +159,6 @@ pub fn main() -> ExitCode {
     let matches =
         help::with_first_page(Cli::command()).try_get_matches().unwrap_or_else(|error| misused(error));
     let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    install_error_style();
     let json = global.json;
     let display = ui::reporter(if json { Style::Json } else { Style::Auto }, global.verbosity());
     // Reads the environment, once: everything below gets it from the session.
@@ -196,7 +198,15 @@ fn misused(error: clap::Error) -> ! {
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Completions(_) | Command::New(_) | Command::Init(_) | Command::Import(_)) {
+    if !matches!(
+        command,
+        Command::Completions(_)
+            | Command::Explain(_)
+           
+            | Command::New(_)
+            | Command::Init(_)
+            | Command::Import(_)
+    ) {
         session.prepare_cache()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -253,6 +263,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Trust(args) => trust::run(session, json, args).await,
         Command::Cache(args) => cache::run(session, json, args).await,
         Command::Search(args) => search::run(session, json, args).await,
+        Command::Explain(args) => explain::run(json, &args),
         Command::Info(args) => info::run(session, json, args).await,
         Command::Binfmt(args) => binfmt::run(session, json, args).await,
         Command::Doctor(args) => doctor::run(session, json, args).await,
@@ -264,30 +275,6 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
     };
     done.map(|()| 0)
-}
-
-fn install_error_style() {
-    let colour = console::colors_enabled_stderr();
-    let width = usize::from(console::Term::stderr().size().1).clamp(60, 110);
-    let _ = miette::set_hook(Box::new(move |_| {
-        let theme = if colour { miette::GraphicalTheme::unicode() } else { plain_theme() };
-        Box::new(
-            miette::GraphicalReportHandler::new_themed(theme)
-                .with_width(width)
-                // A log is searched by the line, so that lines are broken for a person at a terminal only.
-                .with_wrap_lines(console::Term::stderr().is_term())
-                // At spaces only, so that a path or an option can be copied from the message.
-                .with_word_separator(textwrap::WordSeparator::AsciiSpace)
-                .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
-                .with_break_words(false)
-                .with_links(false)
-                .with_context_lines(2),
-        )
-    }));
-}
-
-fn plain_theme() -> miette::GraphicalTheme {
-    miette::GraphicalTheme::none()
 }
 
 /// The one place that shows an error.
@@ -303,9 +290,13 @@ fn fail(json: bool, error: Error, reporter: &dyn Reporter, session: Option<&Sess
             Some(session) => session.mask.apply(text),
             None => text,
         };
-        let mut text = hide(failure::text(&error, &hide));
+        let mut text = hide(failure::text(&error, &error_style::ErrorStyle::of_terminal(), &hide));
         for log in logs {
             text.push_str(&format!("\nThe full log: {}", ui::visible(&log)));
+        }
+        let codes = failure::codes(&error);
+        if !codes.is_empty() {
+            text.push_str(&format!("\nFor more: pib explain {}", codes.join(" ")));
         }
         say(&text);
     }
