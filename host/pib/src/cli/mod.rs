@@ -38,6 +38,7 @@ mod remove;
 mod run;
 mod sbom;
 mod scan;
+mod schema;
 mod search;
 mod shell;
 mod signals;
@@ -151,6 +152,7 @@ enum Command {
     Yank(yank::Yank),
     Registry(registry_admin::Registry),
     Stage(stage::Stage),
+    Schema(schema::Schema),
     Completions(completions::Completions),
 }
 
@@ -202,7 +204,7 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
         command,
         Command::Completions(_)
             | Command::Explain(_)
-           
+            | Command::Schema(_)
             | Command::New(_)
             | Command::Init(_)
             | Command::Import(_)
@@ -272,6 +274,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Yank(args) => yank::run(session, json, args).await,
         Command::Registry(args) => registry_admin::run(session, json, args).await,
         Command::Stage(args) => stage::run(session, json, args).await,
+        Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
     };
     done.map(|()| 0)

@@ -40,6 +40,7 @@ mod repository;
 pub mod run;
 pub mod sbom;
 pub mod scan;
+pub mod schema;
 mod signature;
 mod startup;
 pub mod targets;

@@ -5,6 +5,8 @@
 
 pub mod edit;
 pub mod project;
+#[cfg(test)]
+mod schema_tests;
 pub mod stage;
 mod stage_tests;
 mod stores;

@@ -27,6 +27,7 @@ mod read_only_root;
 mod registry;
 mod registry_service;
 mod rules;
+mod schemas;
 mod stage;
 mod targets;
 mod tls;
