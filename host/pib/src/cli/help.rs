@@ -16,7 +16,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     ),
     ("Try an image without a board", &["boot", "test"]),
     ("Look into an image", &["inspect", "diff", "sbom"]),
-    ("Ask", &["tree", "why", "outdated", "search", "info", "explain"]),
+    ("Ask", &["tree", "why", "outdated", "search", "info", "config", "explain"]),
     ("Make stages", &["stage", "package", "publish", "yank", "registry"]),
     ("This machine", &["scan", "trust", "doctor", "binfmt", "cache", "schema", "completions", "help"]),
 ];

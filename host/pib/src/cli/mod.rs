@@ -7,6 +7,7 @@ mod build;
 mod cache;
 mod clean;
 mod completions;
+mod config;
 mod diff;
 mod doctor;
 mod error_style;
@@ -144,6 +145,7 @@ enum Command {
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
+    Config(config::Config),
     Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Binfmt(binfmt::Binfmt),
@@ -265,6 +267,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Trust(args) => trust::run(session, json, args).await,
         Command::Cache(args) => cache::run(session, json, args).await,
         Command::Search(args) => search::run(session, json, args).await,
+        Command::Config(args) => config::run(session, json, &args),
         Command::Explain(args) => explain::run(json, &args),
         Command::Info(args) => info::run(session, json, args).await,
         Command::Binfmt(args) => binfmt::run(session, json, args).await,

@@ -15,6 +15,7 @@ pub mod devices;
 pub mod diff;
 pub mod doctor;
 mod download;
+pub mod effective_config;
 pub mod explain;
 pub mod export;
 pub mod fetch;

@@ -5,6 +5,7 @@ mod book;
 mod boot;
 mod cli;
 mod doors;
+mod effective_config;
 mod endless;
 mod events;
 mod failures;
