@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::options::TargetArg;
 use super::output::print_as;
 use crate::ops::effective_config::{self, From, Setting};
@@ -11,6 +12,7 @@ use crate::ops::{Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Config {
     /// Show only the settings whose names begin so, e.g. image
+    #[arg(add = completer::setting())]
     key: Option<String>,
     #[command(flatten)]
     target: TargetArg,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::Error;
 use crate::ops::explain::{self, Explanation};
@@ -10,7 +11,7 @@ use crate::ops::explain::{self, Explanation};
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// Codes, as the last line of a message names them [default: list all codes]
-    #[arg(value_name = "CODE")]
+    #[arg(value_name = "CODE", add = completer::code())]
     codes: Vec<String>,
 }
 

@@ -18,7 +18,7 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     ("Look into an image", &["inspect", "diff", "sbom"]),
     ("Ask", &["tree", "why", "outdated", "search", "info", "config", "explain"]),
     ("Make stages", &["stage", "package", "publish", "yank", "registry"]),
-    ("This machine", &["scan", "trust", "doctor", "binfmt", "cache", "schema", "completions", "help"]),
+    ("This machine", &["scan", "trust", "doctor", "binfmt", "cache", "schema", "man", "completions", "help"]),
 ];
 /// The width of the column of names.
 const NAMES: usize = 13;

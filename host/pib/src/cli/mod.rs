@@ -6,6 +6,7 @@ mod boot;
 mod build;
 mod cache;
 mod clean;
+mod completer;
 mod completions;
 mod config;
 mod diff;
@@ -23,12 +24,14 @@ mod info;
 mod init;
 mod inspect;
 mod lock;
+mod man;
 mod misuse;
 mod new;
 mod options;
 mod outdated;
 mod output;
 mod pack;
+mod picker;
 mod plan;
 mod publish;
 mod push;
@@ -155,11 +158,17 @@ enum Command {
     Registry(registry_admin::Registry),
     Stage(stage::Stage),
     Schema(schema::Schema),
+    Man(man::Man),
     Completions(completions::Completions),
 }
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
+    // A shell asks what may come next: the answer is written here, and the program ends.
+    clap_complete::CompleteEnv::with_factory(|| help::with_first_page(Cli::command()))
+        .var(completions::VARIABLE)
+        .bin("pib")
+        .complete();
     let matches =
         help::with_first_page(Cli::command()).try_get_matches().unwrap_or_else(|error| misused(error));
     let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -278,7 +287,8 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Registry(args) => registry_admin::run(session, json, args).await,
         Command::Stage(args) => stage::run(session, json, args).await,
         Command::Schema(args) => schema::run(&args),
-        Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
+        Command::Man(args) => man::run(json, &args, help::with_first_page(Cli::command())),
+        Command::Completions(args) => completions::run(&args),
     };
     done.map(|()| 0)
 }

@@ -4,6 +4,7 @@ mod base_lock;
 mod book;
 mod boot;
 mod cli;
+mod completion;
 mod doors;
 mod effective_config;
 mod endless;
