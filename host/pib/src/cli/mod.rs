@@ -195,10 +195,9 @@ fn misused(error: clap::Error) -> ! {
     if error.kind() == clap::error::ErrorKind::InvalidSubcommand
         && let Some(clap::error::ContextValue::String(word)) =
             error.get(clap::error::ContextKind::InvalidSubcommand)
-        // A command with subcommands of its own has other choices, which the parser tells.
-        && error.render().to_string().contains("Usage: pib [OPTIONS]")
     {
-        say(&ui::visible(&misuse::unknown_command(&Cli::command(), word)));
+        let usage = misuse::usage(&error.render().to_string());
+        say(&ui::visible(&misuse::unknown_command(&Cli::command(), &usage, word)));
         std::process::exit(error.exit_code());
     }
     let text = error.render().to_string();

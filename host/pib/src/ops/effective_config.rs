@@ -120,7 +120,11 @@ fn engine(session: &Session, all: &mut Vec<Setting>) {
 
 fn variables(session: &Session, all: &mut Vec<Setting>) {
     for (name, key) in VARIABLES {
-        if let Some(value) = session.variables.get(OsStr::new(name)).filter(|value| !value.is_empty()) {
+        // Those of proxies are also written in capitals.
+        let capitals = name.to_uppercase();
+        let of = |name| session.variables.get(OsStr::new(name)).filter(|value| !value.is_empty());
+        let set = [name, &*capitals].into_iter().find_map(|name| Some((name, of(name)?)));
+        if let Some((name, value)) = set {
             all.push(found(key, value.to_string_lossy().into_owned(), From::Environment, Some(name)));
         }
     }
