@@ -7,12 +7,13 @@ use pib_plan::id::{Arch, Digest};
 use pib_net::NetError;
 
 /// Says why there is no base, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DebianError {
     /// Only Debian can be bootstrapped.
     #[error(
         "pib cannot bootstrap `{os}`: only `debian` has that; give the project a base by tarball or container image"
     )]
+    #[diagnostic(code(pib::debian::unsupported_os))]
     UnsupportedOs {
         /// The system that was asked for.
         os: String,
@@ -21,12 +22,14 @@ pub enum DebianError {
     #[error(
         "Debian has no port for {arch}; use `arch = \"arm64\"` or `arch = \"armv7\"`, or give a base by tarball"
     )]
+    #[diagnostic(code(pib::debian::unsupported_arch))]
     UnsupportedArch {
         /// The architecture that was asked for.
         arch: Arch,
     },
     /// The release's name cannot be one.
     #[error("`{release}` is not the name of a Debian release: expected a name such as `trixie`")]
+    #[diagnostic(code(pib::debian::bad_release))]
     BadRelease {
         /// The name that was given.
         release: String,
@@ -35,6 +38,7 @@ pub enum DebianError {
     #[error(
         "`{mirror}` is not a usable mirror: {reason}; give an http or https address such as http://deb.debian.org/debian"
     )]
+    #[diagnostic(code(pib::debian::bad_mirror))]
     BadMirror {
         /// The address that was given.
         mirror: String,
@@ -43,15 +47,18 @@ pub enum DebianError {
     },
     /// Something could not be fetched.
     #[error(transparent)]
+    #[diagnostic(code(pib::debian::net))]
     Net(#[from] NetError),
     /// Something would have to be fetched.
     #[error("pib may not use the network here, and its cache does not have {url}")]
+    #[diagnostic(code(pib::debian::offline))]
     Offline {
         /// What is missing.
         url: String,
     },
     /// The mirror does not carry the release.
     #[error("{mirror} (from {origin}) has no release `{release}`: {source}")]
+    #[diagnostic(code(pib::debian::no_release))]
     NoRelease {
         /// The mirror's address.
         mirror: String,
@@ -66,6 +73,7 @@ pub enum DebianError {
     #[error(
         "{url} is not signed by Debian: {reason}; nothing of it was used (the mirror comes from {origin})"
     )]
+    #[diagnostic(code(pib::debian::signature))]
     Signature {
         /// The file.
         url: String,
@@ -76,6 +84,7 @@ pub enum DebianError {
     },
     /// A signed file is not the one that was asked for, is out of date or malformed.
     #[error("{url} cannot be used: {reason}")]
+    #[diagnostic(code(pib::debian::index))]
     Index {
         /// The file.
         url: String,
@@ -86,6 +95,7 @@ pub enum DebianError {
     #[error(
         "the mirror {mirror} is being updated: {reason}; try again in some minutes, or name another `mirror` in [project]"
     )]
+    #[diagnostic(code(pib::debian::updating))]
     Updating {
         /// The mirror's address.
         mirror: String,
@@ -98,6 +108,7 @@ pub enum DebianError {
          packages with `pib update --base`",
         list(problems)
     )]
+    #[diagnostic(code(pib::debian::nowhere))]
     Nowhere {
         /// What each place said.
         problems: Vec<DebianError>,
@@ -106,6 +117,7 @@ pub enum DebianError {
     #[error(
         "{url} is damaged or was changed: expected {expected}, found {found}; try again, or use another mirror"
     )]
+    #[diagnostic(code(pib::debian::mismatch))]
     Mismatch {
         /// The file.
         url: String,
@@ -116,9 +128,11 @@ pub enum DebianError {
     },
     /// The packages do not add up to a system.
     #[error("choosing the packages of the base failed: {0}")]
+    #[diagnostic(code(pib::debian::resolve))]
     Resolve(String),
     /// A package or tarball has a form that pib does not accept.
     #[error("{file} cannot be unpacked: {reason}")]
+    #[diagnostic(code(pib::debian::archive))]
     Archive {
         /// The file.
         file: String,
@@ -127,6 +141,7 @@ pub enum DebianError {
     },
     /// The file system refused.
     #[error("{action} {path} failed")]
+    #[diagnostic(code(pib::debian::io))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -138,6 +153,7 @@ pub enum DebianError {
     },
     /// A worker thread died.
     #[error("a worker of the bootstrap stopped unexpectedly; please report this as a bug")]
+    #[diagnostic(code(pib::debian::worker))]
     Worker(#[source] tokio::task::JoinError),
 }
 

@@ -11,10 +11,12 @@ use pib_plan::size::{ByteSize, rounded};
 pub enum DiskError {
     /// The layout is wrong.
     #[error(transparent)]
+    #[diagnostic(code(pib::disk::layout))]
     #[diagnostic(help("Mend the [[image.partition]] tables in pib.toml."))]
     Layout(#[from] LayoutError),
     /// The partitions are larger than the card that is laid out.
     #[error("the partitions need {}, and the card has {}", rounded(*needed), rounded(*size))]
+    #[diagnostic(code(pib::disk::small_card))]
     #[diagnostic(help(
         "Take a larger card, or give the partitions smaller sizes in [[image.partition]] of pib.toml."
     ))]
@@ -28,6 +30,7 @@ pub enum DiskError {
     #[error(
         "the partition {label} has {} and its file system needs {} for its content", ByteSize(*size), ByteSize(*needed)
     )]
+    #[diagnostic(code(pib::disk::too_small))]
     #[diagnostic(help("Give it a larger `size` in [[image.partition]], or `size = \"auto\"`."))]
     TooSmall {
         /// The partition.
@@ -39,10 +42,12 @@ pub enum DiskError {
     },
     /// The stream is no tar, or ends early.
     #[error("could not read the root file system that the engine exported")]
+    #[diagnostic(code(pib::disk::stream))]
     #[diagnostic(help("See whether the engine still runs and has disk space, then build again."))]
     Stream(#[source] io::Error),
     /// An entry cannot be in any image.
     #[error("the root file system has `{path}`, {reason}")]
+    #[diagnostic(code(pib::disk::entry))]
     Entry {
         /// The entry's path.
         path: String,
@@ -55,6 +60,7 @@ pub enum DiskError {
         escaped(path),
         stage.as_ref().map(|stage| format!(", made by stage `{stage}`")).unwrap_or_default()
     )]
+    #[diagnostic(code(pib::disk::name))]
     #[diagnostic(help(
         "An image takes names in UTF-8 only. Rename the file in the part that makes it, or have it unpacked with the \
          right character set, e.g. `unzip -O CP437` or `convmv -f latin1 -t utf8 --notest -r FOLDER`."
@@ -69,6 +75,7 @@ pub enum DiskError {
     },
     /// An entry cannot be on the partition that its folder is mounted from.
     #[error("`{path}` cannot be on the {filesystem} partition {label}: {reason}")]
+    #[diagnostic(code(pib::disk::misplaced))]
     Misplaced {
         /// The entry's path within the partition.
         path: String,
@@ -81,6 +88,7 @@ pub enum DiskError {
     },
     /// A partition cannot be mounted where the layout has it.
     #[error("the partition {label} cannot be mounted on `{mount}`: in the root file system `{path}` is {is}")]
+    #[diagnostic(code(pib::disk::mount_point))]
     #[diagnostic(help("Mount it on the folder itself, by `mount` in its [[image.partition]]."))]
     MountPoint {
         /// The partition.
@@ -94,6 +102,7 @@ pub enum DiskError {
     },
     /// The image's own files name partitions that it does not have.
     #[error("the image would not find its partitions:\n  - {}\nIt has {}", mismatches.join("\n  - "), partitions.join(", "))]
+    #[diagnostic(code(pib::disk::mounts))]
     #[diagnostic(help(
         "The stage that writes the file must use the layout's names: its stage.toml has `uses = [\"fstab\", \"root-device\"]`, \
          its part writes $FSTAB and $ROOT_DEVICE. The bundled stage `os` does so from version 1.1.0 (`pib update os`). \
@@ -108,6 +117,7 @@ pub enum DiskError {
     },
     /// The disk is full.
     #[error("there is no disk space left for `{}`", path.display())]
+    #[diagnostic(code(pib::disk::disk_full))]
     #[diagnostic(help(
         "Free some: an image takes its own size, and its files once more while it is written."
     ))]
@@ -117,6 +127,7 @@ pub enum DiskError {
     },
     /// A folder that was to be new has something in it.
     #[error("the folder `{}` is not empty", path.display())]
+    #[diagnostic(code(pib::disk::not_empty))]
     #[diagnostic(help("Name a new folder, or empty this one."))]
     NotEmpty {
         /// The folder.
@@ -124,6 +135,7 @@ pub enum DiskError {
     },
     /// The file system refused.
     #[error("could not {action} `{}`", path.display())]
+    #[diagnostic(code(pib::disk::io))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -135,6 +147,7 @@ pub enum DiskError {
     },
     /// A program that was asked for is not there.
     #[error("there is no program `{program}`, which `writer = \"mke2fs\"` takes for ext4")]
+    #[diagnostic(code(pib::disk::program))]
     #[diagnostic(help(
         "On Debian and Ubuntu: `sudo apt-get install e2fsprogs`. Without `writer` in [image], pib needs no program."
     ))]
@@ -144,6 +157,7 @@ pub enum DiskError {
     },
     /// A file system could not be written, for a reason that is no fault of its content.
     #[error("could not write the {filesystem} partition {label}: {reason}")]
+    #[diagnostic(code(pib::disk::writer))]
     Writer {
         /// The partition.
         label: String,

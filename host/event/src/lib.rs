@@ -79,6 +79,8 @@ pub enum Event {
     },
     /// The operation failed. This is the last event; steps that have not ended by then never will.
     Error {
+        /// The error's name, which `pib explain` explains, where it has one.
+        code: Option<String>,
         /// What was being done, and what went wrong.
         message: String,
         /// What to do next, where that is known.
@@ -101,6 +103,8 @@ pub enum Event {
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Problem {
+    /// The error's name, which `pib explain` explains, where it has one.
+    pub code: Option<String>,
     /// What is wrong.
     pub message: String,
     /// What to do next, where that is known.
@@ -140,10 +144,10 @@ impl Event {
             Self::Log { id, line } => Self::Log { id, line: change(line) },
             Self::Warning { message } => Self::Warning { message: change(message) },
             Self::Note { message } => Self::Note { message: change(message) },
-            Self::Error { message, help, causes, places, problems, exit_code, logs } => {
-                let whole = Problem { message, help, causes, places, problems }.map_texts(&change);
-                let Problem { message, help, causes, places, problems } = whole;
-                Self::Error { message, help, causes, places, problems, exit_code, logs }
+            Self::Error { code, message, help, causes, places, problems, exit_code, logs } => {
+                let whole = Problem { code, message, help, causes, places, problems }.map_texts(&change);
+                let Problem { code, message, help, causes, places, problems } = whole;
+                Self::Error { code, message, help, causes, places, problems, exit_code, logs }
             }
             Self::StepProgress { .. }
             | Self::StepFinished { .. }
@@ -158,6 +162,7 @@ impl Problem {
     fn map_texts(self, change: &impl Fn(String) -> String) -> Self {
         let label = |place: Location| Location { label: place.label.map(change), ..place };
         Self {
+            code: self.code,
             message: change(self.message),
             help: self.help.map(change),
             causes: self.causes.into_iter().map(change).collect(),

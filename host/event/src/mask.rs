@@ -165,6 +165,7 @@ mod tests {
         masked.report(Event::Log { id: "a".into(), line: "is hunter2".into() });
         masked.warn("hunter2!");
         masked.report(Event::Error {
+            code: None,
             message: "hunter2".into(),
             help: Some("hunter2".into()),
             causes: vec!["hunter2".into()],

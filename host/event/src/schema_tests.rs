@@ -59,7 +59,8 @@ fn the_published_schema_is_that_of_the_types() {
 fn every_event_has_the_properties_of_its_schema() {
     let (id, text) = (|| "stage:os".to_owned(), || "text".to_owned());
     let place = Location { file: None, line: 1, column: 1, label: None };
-    let problem = Problem { message: text(), help: None, causes: vec![], places: vec![], problems: vec![] };
+    let problem =
+        Problem { code: None, message: text(), help: None, causes: vec![], places: vec![], problems: vec![] };
     let events = [
         Event::StepStarted { id: id(), title: text() },
         Event::StepProgress { id: id(), done: 1, total: None },
@@ -72,6 +73,7 @@ fn every_event_has_the_properties_of_its_schema() {
         Event::Warning { message: text() },
         Event::Note { message: text() },
         Event::Error {
+            code: None,
             message: text(),
             help: None,
             causes: vec![text()],

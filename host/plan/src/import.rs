@@ -21,6 +21,7 @@ use crate::manifest::project::{FILE_NAME, ProjectManifest};
 use crate::suggest;
 use found_stage::Found;
 use makefile_settings::Settings;
+pub use suspect::is_suspect;
 use tree::Tree;
 pub use tree::{Files, LeftOut};
 use variant::Variant;

@@ -9,6 +9,7 @@ use crate::id::{Arch, StageName};
 
 /// The coarse place of a stage in the build: all of `init` before all of `normal` before all of `cleanup`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Starts from the base.
@@ -22,6 +23,7 @@ pub enum Phase {
 
 /// What a stage can be built for; an absent list means everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Support {
     /// The operating systems, e.g. `debian`.
@@ -44,6 +46,7 @@ impl Support {
 
 /// Soft order: each holds only if the other stage is in the build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     /// This stage comes after these.
@@ -66,6 +69,7 @@ pub type Requirements = BTreeMap<StageName, VersionReq>;
 
 /// The type of a config key (design: `[config.KEY] type = "..."`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ConfigType {
     /// Text.
@@ -90,6 +94,7 @@ pub enum ConfigType {
 
 /// The schema of one config key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConfigKey {
     /// The type.
@@ -117,6 +122,7 @@ pub struct ConfigKey {
 
 /// A value that a project gives to a config key, before its schema has judged it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum ConfigValue {
     /// `true` or `false`.

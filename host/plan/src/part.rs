@@ -35,6 +35,8 @@ use lines::Fault;
 
 /// The largest part that is read, in bytes.
 pub const MAX_PART: usize = 1 << 20;
+/// The code of what is wrong with a part.
+const PART: &str = "pib::part::invalid";
 
 /// Checks the part `text`, which was read from `file`.
 ///
@@ -45,7 +47,7 @@ pub fn check(file: &str, text: &str) -> Result<Part, ManifestError> {
     if text.len() > MAX_PART {
         let message = format!("the part `{file}` is larger than 1 MiB");
         let error = ManifestText::new(file, "").error(0..0, message, "");
-        return Err(error.with_help("Move data to files and COPY them."));
+        return Err(error.with_code(PART).with_help("Move data to files and COPY them."));
     }
     // Editors and git on Windows leave these; nobody means them, and the same part has the same key everywhere.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
@@ -83,7 +85,8 @@ impl Part {
         let message = format!("the part `{}` {}", self.file, fault.what);
         let end = fault.span.end.min(self.text.len());
         let span = fault.span.start.min(end)..end;
-        ManifestText::new(&self.file, &self.text).error(span, message, fault.label).with_help(fault.help)
+        let error = ManifestText::new(&self.file, &self.text).error(span, message, fault.label);
+        error.with_code(PART).with_help(fault.help)
     }
 
     fn read(&mut self) -> Result<(), Fault> {

@@ -22,6 +22,8 @@ pub const STAGE: &str = "firstboot";
 const MAX_VALUE: usize = 8 << 10;
 /// The most public keys.
 const MAX_KEYS: usize = 100;
+/// The code of what is wrong with a line of settings.
+const SETTING: &str = "pib::flash::setting";
 
 /// What can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -296,7 +298,8 @@ impl Settings {
             let fail = |error: SettingError| {
                 let shown = secretless(text, &span);
                 let source = ManifestText::new(&source.file, &shown);
-                source.error(span.clone(), error.to_string(), "this setting").with_help(error.help)
+                let shown = source.error(span.clone(), error.to_string(), "this setting");
+                shown.with_code(SETTING).with_help(error.help)
             };
             let Some((_, value)) = line.split_once('=') else {
                 let error = SettingError::new(
@@ -305,7 +308,8 @@ impl Settings {
                 );
                 let whole = start + lead..start + lead + line.len();
                 let source = ManifestText::new(&source.file, &secretless(text, &whole));
-                return Err(source.error(whole, error.to_string(), "this line").with_help(error.help));
+                let shown = source.error(whole, error.to_string(), "this line");
+                return Err(shown.with_code(SETTING).with_help(error.help));
             };
             let key = Self::key(key).map_err(fail)?;
             self.set(key, value.trim()).map_err(fail)?;

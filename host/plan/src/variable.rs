@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One project variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Variable {
     /// The project's name.

@@ -33,6 +33,8 @@ const HEADER: &str = "\
 # pib refuses a stage whose files were changed here. To change a stage, copy its folder and name the copy in [patch].
 ";
 
+/// The code of what is wrong with a list.
+const LIST: &str = "pib::source::vendor_list";
 const ANEW: &str = "Get the folder back from version control, or delete it, and run `pib vendor`.";
 
 /// What a folder of vendored stages holds.
@@ -110,17 +112,19 @@ impl VendorList {
         let input = ManifestText::new(file, text);
         if text.len() > MAX_LIST {
             let message = format!("`{file}` is larger than {} MiB and is surely no list", MAX_LIST >> 20);
-            return Err(ManifestText::new(file, "").error(0..0, message, "").with_help(ANEW));
+            let error = ManifestText::new(file, "").error(0..0, message, "");
+            return Err(error.with_code(LIST).with_help(ANEW));
         }
         if let Some(span) = merge_conflict(text) {
             let message = format!("`{file}` holds a merge conflict");
             let help = "Settle pib.lock first. Then take either side of the folder whole, e.g. by `git checkout --ours`, \
                         and run `pib vendor`.";
-            return Err(input.error(span, message, "the conflict begins here").with_help(help));
+            let error = input.error(span, message, "the conflict begins here");
+            return Err(error.with_code(LIST).with_help(help));
         }
         let broken = |error: toml::de::Error| {
             let message = format!("could not read `{file}`: {}", error.message().trim().replace('\n', ", "));
-            input.error(error.span().unwrap_or(0..0), message, "here").with_help(ANEW)
+            input.error(error.span().unwrap_or(0..0), message, "here").with_code(LIST).with_help(ANEW)
         };
         let probe: Probe = toml::from_str(text).map_err(broken)?;
         if !(FIRST..=VERSION).contains(probe.version.get_ref()) {

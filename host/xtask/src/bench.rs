@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::run::{Outcome, capture, cargo, command, root, show};
+use crate::run::{Outcome, cache, capture, cargo, command, root, show};
 use measure::{median, millis, no_op, run_pib};
 
 /// Runs the measurements; the example project must have been built (`cargo xtask demo`).
@@ -62,6 +62,7 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
         return Err("nothing to measure yet: run `cargo xtask demo` first".to_owned());
     }
     plan(&pib, &project)?;
+    complete(&pib, &project)?;
     no_op(&pib, &project)?;
     export(&pib, &project)
 }
@@ -70,6 +71,18 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
 fn plan(pib: &Path, project: &Path) -> Outcome {
     let time = median(20, || capture(run_pib(pib, project).arg("plan")).map(drop))?;
     println!("pib plan                      {:>8.1} ms   (target: under 50 ms)", millis(time));
+    Ok(())
+}
+
+/// How long a shell waits for the names of stages.
+fn complete(pib: &Path, project: &Path) -> Outcome {
+    let ask = || {
+        let mut asked = command(&pib.to_string_lossy(), &["--", "pib", "add", "w"]);
+        asked.current_dir(project).env("PIB_CACHE_DIR", cache()).env("COMPLETE", "fish");
+        capture(&mut asked).map(drop)
+    };
+    let time = median(20, ask)?;
+    println!("completion of a stage's name  {:>8.1} ms   (target: under 50 ms)", millis(time));
     Ok(())
 }
 

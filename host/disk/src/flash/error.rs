@@ -10,6 +10,7 @@ use pib_plan::size::ByteSize;
 pub enum FlashError {
     /// The image cannot be read.
     #[error("could not read the image at byte {offset}")]
+    #[diagnostic(code(pib::flash::image))]
     #[diagnostic(help("If it is compressed, its file is damaged or cut short: fetch or build it again."))]
     Image {
         /// Where, in bytes of the plain image.
@@ -20,6 +21,7 @@ pub enum FlashError {
     },
     /// The image has nothing that could boot.
     #[error("the image has {size} bytes, which is less than a partition table")]
+    #[diagnostic(code(pib::flash::empty))]
     #[diagnostic(help("Nothing was written. Fetch or build the image again."))]
     Empty {
         /// Its size in bytes.
@@ -27,6 +29,7 @@ pub enum FlashError {
     },
     /// The image is not what its map says.
     #[error("the image does not fit its block map: the checksum of its bytes {start} to {end} is wrong")]
+    #[diagnostic(code(pib::flash::checksum))]
     #[diagnostic(help(
         "The image or the map was damaged or changed. Build or fetch both again; with --no-bmap the map is not used."
     ))]
@@ -38,6 +41,7 @@ pub enum FlashError {
     },
     /// The image has another size than its map says.
     #[error("the image has {found} bytes, and its block map is of one that has {mapped}")]
+    #[diagnostic(code(pib::flash::map_size))]
     #[diagnostic(help("The image was cut short, or the map is of another one. Fetch or build both again."))]
     MapSize {
         /// The size that the map has.
@@ -47,6 +51,7 @@ pub enum FlashError {
     },
     /// What was fetched has another digest.
     #[error("the image has the digest {found}, and {expected} was asked for")]
+    #[diagnostic(code(pib::flash::digest))]
     #[diagnostic(help("{}Fetch the image again, or correct --digest.", nothing_boots(*is_written)))]
     Digest {
         /// The digest that was given.
@@ -58,12 +63,14 @@ pub enum FlashError {
     },
     /// The image is not the one that was looked at first.
     #[error("the image was changed while it was written to the device")]
+    #[diagnostic(code(pib::flash::changed))]
     #[diagnostic(help(
         "Nothing can boot from the device now. Run the same command when nothing changes the image."
     ))]
     Changed,
     /// The image does not fit on the device.
     #[error("the image{} is larger than the device, which has {}", size_text(*image), ByteSize(*device))]
+    #[diagnostic(code(pib::flash::too_large))]
     #[diagnostic(help("Use a larger card."))]
     TooLarge {
         /// The size of the image in bytes; none where it is known only that it is larger.
@@ -73,6 +80,7 @@ pub enum FlashError {
     },
     /// The device does not take what is written to it, or does not give what it holds.
     #[error("could not {action} the device at byte {offset}")]
+    #[diagnostic(code(pib::flash::device))]
     #[diagnostic(help(
         "If it was unplugged, plug it in and run the same command: it goes on where it was. Else the device is \
          failing: use another one. Nothing can boot from it now."
@@ -88,6 +96,7 @@ pub enum FlashError {
     },
     /// The device gave back other bytes than were written.
     #[error("the device does not hold what was written to it: the first difference is {}", place(*offset, *within))]
+    #[diagnostic(code(pib::flash::differs))]
     #[diagnostic(help(
         "The device is failing, or has less room than it says, as counterfeit cards do. Nothing can boot from it now; \
          use another one."
@@ -100,10 +109,12 @@ pub enum FlashError {
     },
     /// The user stopped it.
     #[error("the device is not complete: writing it was stopped")]
+    #[diagnostic(code(pib::flash::stopped))]
     #[diagnostic(help("Run the same command again: it goes on where it was."))]
     Stopped,
     /// The threads of this machine gave out.
     #[error("could not start what reads the image")]
+    #[diagnostic(code(pib::flash::thread))]
     Thread(#[source] io::Error),
 }
 

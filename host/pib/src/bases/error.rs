@@ -8,16 +8,18 @@ use pib_plan::id::Digest;
 use super::identify::{Kind, TAKEN};
 
 /// Says why there is no base, and what to do about it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum BaseError {
     /// Its tarball could not be fetched.
     #[error(transparent)]
+    #[diagnostic(code(pib::base::net))]
     Net(#[from] NetError),
     /// The tarball of a base is another file than the manifest names.
     #[error(
         "the base {file} is not the file that `digest` in [base] names: expected {expected}, found {found}{}; get the file \
          again, or correct `digest`", what.map(|what| format!(", which is {what}")).unwrap_or_default()
     )]
+    #[diagnostic(code(pib::base::other_tarball))]
     OtherTarball {
         /// The file.
         file: String,
@@ -30,6 +32,7 @@ pub enum BaseError {
     },
     /// The tarball of a base is no tarball.
     #[error("the base {file} is{} {}; pib takes {TAKEN}: {}", within(*inside), kind.name, kind.remedy)]
+    #[diagnostic(code(pib::base::not_tarball))]
     NotTarball {
         /// The file.
         file: String,
@@ -40,6 +43,7 @@ pub enum BaseError {
     },
     /// A tarball has a form that pib does not accept.
     #[error("the base {file} cannot be unpacked: {reason}")]
+    #[diagnostic(code(pib::base::archive))]
     Archive {
         /// The file.
         file: String,
@@ -48,6 +52,7 @@ pub enum BaseError {
     },
     /// The file system refused.
     #[error("{action} {path} failed")]
+    #[diagnostic(code(pib::base::io))]
     Io {
         /// What was being done.
         action: &'static str,
@@ -59,9 +64,11 @@ pub enum BaseError {
     },
     /// A stream could not be read to its end.
     #[error("reading the base's file tree from the container engine failed")]
+    #[diagnostic(code(pib::base::stream))]
     Stream(#[source] std::io::Error),
     /// A worker thread died.
     #[error("a worker that unpacks a base stopped unexpectedly; please report this as a bug")]
+    #[diagnostic(code(pib::base::worker))]
     Worker(#[source] tokio::task::JoinError),
 }
 

@@ -3,13 +3,16 @@
 use clap::Args;
 
 use super::output::print_as;
+use super::{completer, picker};
 use crate::ops::{self, Error, Session};
+use pib_event::ReporterExt as _;
 
 /// Add stages to the project, or change how they are configured
 #[derive(Debug, Args)]
 pub(super) struct Add {
     /// Stages, as NAME or NAME@REQUIREMENT
-    #[arg(required_unless_present_any = ["path", "git", "config"])]
+    /// [default: choose from a list, on a terminal]
+    #[arg(add = completer::stage())]
     stages: Vec<String>,
     /// Add the stage in this folder; with --git, the folder inside the repository
     #[arg(long, value_name = "DIR", conflicts_with_all = ["registry"])]
@@ -31,10 +34,10 @@ pub(super) struct Add {
     registry: Option<String>,
     /// Set a config key: STAGE.KEY=VALUE; lists are separated by commas. For a secret, say where
     /// it comes from: env:NAME, file:PATH or command:PROGRAM ARGUMENT...
-    #[arg(long, value_name = "STAGE.KEY=VALUE")]
+    #[arg(long, value_name = "STAGE.KEY=VALUE", add = completer::config_key())]
     config: Vec<String>,
     /// Add them to this target of the project, and to nothing else
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completer::target())]
     target: Option<String>,
     /// Show what would change, and change nothing
     #[arg(long)]
@@ -51,8 +54,18 @@ pub(super) async fn run(session: &Session, json: bool, args: Add) -> Result<(), 
         (_, _, Some(rev)) => ops::add::GitReference::Rev(rev),
         _ => ops::add::GitReference::Default,
     };
+    let is_named =
+        !args.stages.is_empty() || args.path.is_some() || args.git.is_some() || !args.config.is_empty();
+    let stages = match is_named {
+        true => args.stages,
+        false => chosen(session, json).await?,
+    };
+    if !is_named && stages.is_empty() {
+        session.reporter.note("nothing was added");
+        return Ok(());
+    }
     let options = ops::add::AddOptions {
-        stages: args.stages,
+        stages,
         path: args.path,
         git: args.git.map(|url| (url, reference)),
         registry: args.registry,
@@ -63,4 +76,24 @@ pub(super) async fn run(session: &Session, json: bool, args: Add) -> Result<(), 
     };
     let added = ops::add::add(session, &options).await?;
     print_as(json, &added, ops::add::Added::to_text)
+}
+
+/// Returns the stage that a person chooses from those that can be searched.
+///
+/// # Errors
+/// When there is nobody to choose: the message lists the stages.
+async fn chosen(session: &Session, json: bool) -> Result<Vec<String>, Error> {
+    let mut found = ops::browse::search(session, &[]).await?;
+    // Every build has these.
+    found.retain(|stage| !stage.name.starts_with("__"));
+    let width = found.iter().map(|stage| stage.name.len()).max().unwrap_or_default();
+    let line = |stage: &ops::browse::Found| format!("{:width$}  {}", stage.name, stage.description);
+    let lines: Vec<String> = found.iter().map(line).collect();
+    if json || !picker::is_possible() {
+        let help =
+            format!("Name them: pib add NAME, or NAME@REQUIREMENT. The stages are:\n{}", lines.join("\n"));
+        return Err(Error::usage("no stage is named", help));
+    }
+    let picked = picker::pick("Stage to add", lines).await?;
+    Ok(picked.and_then(|at| found.get(at)).map(|stage| stage.name.clone()).into_iter().collect())
 }

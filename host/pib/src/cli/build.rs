@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use pib_event::ReporterExt as _;
 
+use super::completer;
 use super::output::print_as;
 use super::stages::StageArgs;
 use crate::ops::report_page;
@@ -15,7 +16,7 @@ use crate::ops::{self, Error, NoCache, Session, StageOptions};
 #[derive(Debug, Args)]
 pub(super) struct Build {
     /// Build the stages up to this one, and no image
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = completer::listed_stage())]
     until: Option<String>,
     /// Build every stage again, or this one and those after it, whatever the engine has cached
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "")]
@@ -24,7 +25,7 @@ pub(super) struct Build {
     #[arg(long, conflicts_with_all = ["until", "no_cache", "all"])]
     check: bool,
     /// Build these targets of the project instead of the project itself
-    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all", add = completer::target())]
     target: Vec<String>,
     /// Build all targets of the project
     #[arg(long)]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::completer;
 use super::options::TargetArg;
 use super::output::print_as;
 use super::stages::StageArgs;
@@ -19,7 +20,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "DIR", conflicts_with = "tar")]
     dir: Option<PathBuf>,
     /// The stage after which; the last one otherwise
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = completer::listed_stage())]
     at: Option<String>,
     #[command(flatten)]
     target: TargetArg,

@@ -10,8 +10,10 @@ use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 
+use super::error_style::ErrorStyle;
 use crate::ops::Error;
 use crate::ui::{visible, visible_in_place};
+use pib_disk::FlashError;
 use pib_event::{Event, Location, Problem};
 
 /// A longer line of a source, in bytes, is shown in part.
@@ -23,8 +25,8 @@ const MAX_PROBLEMS: usize = 200;
 
 /// Returns the event that ends a run which failed.
 pub(super) fn event(error: &Error, logs: Vec<String>) -> Event {
-    let Problem { message, help, causes, places, problems } = problem(error);
-    Event::Error { message, help, causes, places, problems, exit_code: error.exit_code(), logs }
+    let Problem { code, message, help, causes, places, problems } = problem(error);
+    Event::Error { code, message, help, causes, places, problems, exit_code: error.exit_code(), logs }
 }
 
 /// Returns one error, with those that it is made of.
@@ -36,12 +38,38 @@ fn problem(error: &dyn Diagnostic) -> Problem {
         cause = next.source();
     }
     Problem {
+        code: code(error),
         message: error.to_string(),
         help: error.help().map(|help| help.to_string()),
         causes,
         places: places(error),
         problems: error.related().into_iter().flatten().map(problem).collect(),
     }
+}
+
+/// Returns the name of an error. One of a card is named by what went wrong with the card.
+fn code(error: &dyn Diagnostic) -> Option<String> {
+    let code = error.code().map(|code| code.to_string());
+    code.or_else(|| {
+        let cause = std::error::Error::source(error)?.downcast_ref::<Box<FlashError>>()?;
+        cause.code().map(|code| code.to_string())
+    })
+}
+
+/// Returns the names of errors that there is more to say of, each once: those of the errors that one is made of instead of
+/// its own.
+pub(super) fn codes(error: &Error) -> Vec<String> {
+    let mut found = Vec::new();
+    leaves(&problem(error), &mut found);
+    // Who stops the program knows what it means, and the message of a wrong command line says what to type.
+    found.retain(|code| !["pib::interrupted", "pib::usage"].contains(&code.as_str()));
+    found
+}
+
+fn leaves(problem: &Problem, found: &mut Vec<String>) {
+    problem.problems.iter().for_each(|problem| leaves(problem, found));
+    let own = problem.code.iter().filter(|code| problem.problems.is_empty() && !found.contains(code));
+    found.extend(own.cloned().collect::<Vec<_>>());
 }
 
 /// Returns the places in files that are to blame; lines and columns count from 1.
@@ -59,9 +87,23 @@ fn places(error: &dyn Diagnostic) -> Vec<Location> {
     error.labels().into_iter().flatten().filter_map(place).collect()
 }
 
-/// Returns the error for people, as miette draws it. `hide` takes secrets out of its texts.
-pub(super) fn text(error: &dyn Diagnostic, hide: &dyn Fn(String) -> String) -> String {
-    format!("{:?}", miette::Report::new(Shown::of(error, &|text| visible(&hide(text)))))
+/// Returns the error for people: what is wrong, and below it, with numbers, the errors that it is made of. `hide` takes
+/// secrets out of its texts.
+pub(super) fn text(error: &dyn Diagnostic, style: &ErrorStyle, hide: &dyn Fn(String) -> String) -> String {
+    let shown = Shown::of(error, &|text| visible(&hide(text)));
+    let mut text = style.draw(&shown, None);
+    draw_problems(&shown.problems, "", style, &mut text);
+    text
+}
+
+/// Draws errors below the one that is made of them; `above` is its own number.
+fn draw_problems(problems: &[Shown], above: &str, style: &ErrorStyle, text: &mut String) {
+    for (at, problem) in problems.iter().enumerate() {
+        let number = format!("{above}{}.", at + 1);
+        text.push('\n');
+        text.push_str(&style.draw(problem, Some(&number)));
+        draw_problems(&problem.problems, &number, style, text);
+    }
 }
 
 /// A copy of an error that has only texts fit to be shown.
@@ -131,11 +173,6 @@ impl Diagnostic for Shown {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as _)
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        (!self.problems.is_empty())
-            .then(|| Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic)) as _)
     }
 }
 
@@ -314,8 +351,7 @@ mod tests {
     }
 
     fn shown(error: &Hostile) -> String {
-        let text = format!("{:?}", miette::Report::new(Shown::of(error, &|text| visible(&text))));
-        console::strip_ansi_codes(&text).into_owned()
+        text(error, &ErrorStyle::plain(), &|text| text)
     }
 
     #[test]

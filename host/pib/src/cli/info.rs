@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -9,6 +10,7 @@ use crate::ops::{self, Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Info {
     /// The stage
+    #[arg(add = completer::stage())]
     stage: String,
     /// The registry, by its name in pib.toml; the bundled one otherwise
     #[arg(long, value_name = "NAME")]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::completer;
 use super::options::TargetArg;
 use super::output::print_as;
 use crate::ops::inspect::{self, InspectOptions, Inspection};
@@ -16,7 +17,7 @@ pub(super) struct Inspect {
     #[arg(value_name = "IMAGE")]
     image: Option<PathBuf>,
     /// Check the boot chain for this board, and fail if it would not start; the project's board if no image is named
-    #[arg(long, value_name = "BOARD")]
+    #[arg(long, value_name = "BOARD", add = completer::board())]
     board: Option<String>,
     #[command(flatten)]
     target: TargetArg,

@@ -18,20 +18,30 @@ const PI_BUILDER: [(&str, &str); 11] = [
     ("flash-card", "`pib flash` writes the image to a card"),
 ];
 
-/// Returns what to tell somebody who typed a command that is not there.
-pub(super) fn unknown_command(command: &Command, word: &str) -> String {
-    let help = match known_elsewhere(word) {
+/// Returns the commands that the parser had read when it stopped: `["stage"]`, out of `Usage: pib stage [OPTIONS] <COMMAND>`.
+pub(super) fn usage(error: &str) -> Vec<String> {
+    let line = error.lines().find_map(|line| line.trim().strip_prefix("Usage: pib")).unwrap_or_default();
+    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    line.split_whitespace().take_while(is_word).map(str::to_owned).collect()
+}
+
+/// Returns what to tell somebody who typed a command that is not there, below the command that `above` leads to.
+pub(super) fn unknown_command(root: &Command, above: &[String], word: &str) -> String {
+    let command = above.iter().try_fold(root, |command, name| command.find_subcommand(name)).unwrap_or(root);
+    let help = match known_elsewhere(word).filter(|_| above.is_empty()) {
         Some(help) => help,
         None => {
-            let names = command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name);
-            match suggest::only_nearest(word, names) {
+            let names: Vec<&str> =
+                command.get_subcommands().filter(|sub| !sub.is_hide_set()).map(Command::get_name).collect();
+            match suggest::only_nearest(word, names.iter().copied()) {
                 Some(near) => format!("Did you mean `{near}`?"),
-                None => "`pib help` lists the commands.".to_owned(),
+                None => format!("The commands are {}.", names.join(", ")),
             }
         }
     };
+    let above: String = above.iter().map(|name| format!(" {name}")).collect();
     format!(
-        "error: unrecognized subcommand '{word}'\n\n  {help}\n\nUsage: pib [OPTIONS] COMMAND\n\nFor more information, try '--help'."
+        "error: unrecognized subcommand '{word}'\n\n  {help}\n\nUsage: pib{above} [OPTIONS] COMMAND\n\nFor more information, try '--help'."
     )
 }
 
@@ -60,10 +70,25 @@ mod tests {
             ("install", "`pib flash`"),
             ("biuld", "Did you mean `build`?"),
             ("innit", "Did you mean `init`?"),
-            ("zzzzzzzz", "`pib help` lists the commands"),
+            ("zzzzzzzz", "The commands are build, boot, flash, init, binfmt."),
         ] {
-            let text = unknown_command(&command, word);
+            let text = unknown_command(&command, &[], word);
             assert!(text.contains(says), "{word}: {text}");
+        }
+    }
+
+    #[test]
+    fn commands_with_commands_of_their_own_list_these() {
+        let stage = Command::new("stage").subcommands(["new", "build", "check"].map(Command::new));
+        let command = Command::new("pib").subcommands([stage, Command::new("flash")]);
+        let above =
+            usage("error: unrecognized subcommand 'install'\n\nUsage: pib stage [OPTIONS] <COMMAND>\n");
+        assert_eq!(above, ["stage"]);
+        for (word, says) in
+            [("biuld", "Did you mean `build`?"), ("install", "The commands are new, build, check.")]
+        {
+            let text = unknown_command(&command, &above, word);
+            assert!(text.contains(says) && text.contains("Usage: pib stage [OPTIONS] COMMAND"), "{text}");
         }
     }
 }

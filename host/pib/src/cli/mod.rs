@@ -6,9 +6,13 @@ mod boot;
 mod build;
 mod cache;
 mod clean;
+mod completer;
 mod completions;
+mod config;
 mod diff;
 mod doctor;
+mod error_style;
+mod explain;
 mod export;
 mod failure;
 mod fetch;
@@ -21,12 +25,14 @@ mod init;
 mod inspect;
 mod lock;
 mod login;
+mod man;
 mod misuse;
 mod new;
 mod options;
 mod outdated;
 mod output;
 mod pack;
+mod picker;
 mod plan;
 mod publish;
 mod push;
@@ -37,6 +43,7 @@ mod remove;
 mod run;
 mod sbom;
 mod scan;
+mod schema;
 mod search;
 mod shell;
 mod signals;
@@ -142,6 +149,8 @@ enum Command {
     Cache(cache::Cache),
     Search(search::Search),
     Info(info::Info),
+    Config(config::Config),
+    Explain(explain::Explain),
     Doctor(doctor::Doctor),
     Binfmt(binfmt::Binfmt),
     Package(pack::Package),
@@ -152,15 +161,21 @@ enum Command {
     Whoami(login::Whoami),
     Registry(registry_admin::Registry),
     Stage(stage::Stage),
+    Schema(schema::Schema),
+    Man(man::Man),
     Completions(completions::Completions),
 }
 
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
+    // A shell asks what may come next: the answer is written here, and the program ends.
+    clap_complete::CompleteEnv::with_factory(|| help::with_first_page(Cli::command()))
+        .var(completions::VARIABLE)
+        .bin("pib")
+        .complete();
     let matches =
         help::with_first_page(Cli::command()).try_get_matches().unwrap_or_else(|error| misused(error));
     let Cli { global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    install_error_style();
     let json = global.json;
     let display = ui::reporter(if json { Style::Json } else { Style::Auto }, global.verbosity());
     // Reads the environment, once: everything below gets it from the session.
@@ -184,10 +199,9 @@ fn misused(error: clap::Error) -> ! {
     if error.kind() == clap::error::ErrorKind::InvalidSubcommand
         && let Some(clap::error::ContextValue::String(word)) =
             error.get(clap::error::ContextKind::InvalidSubcommand)
-        // A command with subcommands of its own has other choices, which the parser tells.
-        && error.render().to_string().contains("Usage: pib [OPTIONS]")
     {
-        say(&ui::visible(&misuse::unknown_command(&Cli::command(), word)));
+        let usage = misuse::usage(&error.render().to_string());
+        say(&ui::visible(&misuse::unknown_command(&Cli::command(), &usage, word)));
         std::process::exit(error.exit_code());
     }
     let text = error.render().to_string();
@@ -200,7 +214,15 @@ fn misused(error: clap::Error) -> ! {
 }
 
 fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, Error> {
-    if !matches!(command, Command::Completions(_) | Command::New(_) | Command::Init(_) | Command::Import(_)) {
+    if !matches!(
+        command,
+        Command::Completions(_)
+            | Command::Explain(_)
+            | Command::Schema(_)
+            | Command::New(_)
+            | Command::Init(_)
+            | Command::Import(_)
+    ) {
         session.prepare_cache()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -257,6 +279,8 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Trust(args) => trust::run(session, json, args).await,
         Command::Cache(args) => cache::run(session, json, args).await,
         Command::Search(args) => search::run(session, json, args).await,
+        Command::Config(args) => config::run(session, json, &args),
+        Command::Explain(args) => explain::run(json, &args),
         Command::Info(args) => info::run(session, json, args).await,
         Command::Binfmt(args) => binfmt::run(session, json, args).await,
         Command::Doctor(args) => doctor::run(session, json, args).await,
@@ -268,33 +292,11 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Whoami(args) => login::whoami(session, json, args).await,
         Command::Registry(args) => registry_admin::run(session, json, args).await,
         Command::Stage(args) => stage::run(session, json, args).await,
-        Command::Completions(args) => completions::run(&args, help::with_first_page(Cli::command())),
+        Command::Schema(args) => schema::run(&args),
+        Command::Man(args) => man::run(json, &args, help::with_first_page(Cli::command())),
+        Command::Completions(args) => completions::run(&args),
     };
     done.map(|()| 0)
-}
-
-fn install_error_style() {
-    let colour = console::colors_enabled_stderr();
-    let width = usize::from(console::Term::stderr().size().1).clamp(60, 110);
-    let _ = miette::set_hook(Box::new(move |_| {
-        let theme = if colour { miette::GraphicalTheme::unicode() } else { plain_theme() };
-        Box::new(
-            miette::GraphicalReportHandler::new_themed(theme)
-                .with_width(width)
-                // A log is searched by the line, so that lines are broken for a person at a terminal only.
-                .with_wrap_lines(console::Term::stderr().is_term())
-                // At spaces only, so that a path or an option can be copied from the message.
-                .with_word_separator(textwrap::WordSeparator::AsciiSpace)
-                .with_word_splitter(textwrap::WordSplitter::NoHyphenation)
-                .with_break_words(false)
-                .with_links(false)
-                .with_context_lines(2),
-        )
-    }));
-}
-
-fn plain_theme() -> miette::GraphicalTheme {
-    miette::GraphicalTheme::none()
 }
 
 /// The one place that shows an error.
@@ -310,9 +312,13 @@ fn fail(json: bool, error: Error, reporter: &dyn Reporter, session: Option<&Sess
             Some(session) => session.mask.apply(text),
             None => text,
         };
-        let mut text = hide(failure::text(&error, &hide));
+        let mut text = hide(failure::text(&error, &error_style::ErrorStyle::of_terminal(), &hide));
         for log in logs {
             text.push_str(&format!("\nThe full log: {}", ui::visible(&log)));
+        }
+        let codes = failure::codes(&error);
+        if !codes.is_empty() {
+            text.push_str(&format!("\nFor more: pib explain {}", codes.join(" ")));
         }
         say(&text);
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -20,7 +21,7 @@ pub(super) struct New {
 #[derive(Debug, Args)]
 pub(super) struct What {
     /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, cm3, cm4, cm5, pi400, pi500, zerow or zero2w
-    #[arg(long, default_value = "rpi4")]
+    #[arg(long, default_value = "rpi4", add = completer::board())]
     board: String,
     /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use crate::ops::{LockMode, Session};
 
 /// How the lock is treated, and whether the network may be used.
@@ -28,7 +29,7 @@ impl LockArgs {
 #[derive(Debug, Args)]
 pub(super) struct TargetArg {
     /// Take this target of the project instead of the project itself
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completer::target())]
     target: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -15,7 +16,7 @@ pub(super) struct Outdated {
     #[arg(long)]
     offline: bool,
     /// Look only at this target of the project, not at the project and all of them
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completer::target())]
     target: Option<String>,
 }
 

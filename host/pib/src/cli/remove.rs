@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -9,10 +10,10 @@ use crate::ops::{self, Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Remove {
     /// The stages
-    #[arg(required = true)]
+    #[arg(required = true, add = completer::listed_stage())]
     stages: Vec<String>,
     /// Remove them from this target of the project only; it leaves out what the project has
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completer::target())]
     target: Option<String>,
     /// Show what would change, and change nothing
     #[arg(long)]

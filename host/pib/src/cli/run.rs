@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::options::TargetArg;
 use super::stages::StageArgs;
 use super::tty::Console;
@@ -25,7 +26,7 @@ pub(super) async fn run(session: &Session, args: Run) -> Result<u8, Error> {
 #[derive(Debug, Args)]
 pub(super) struct PlaceArgs {
     /// The stage after which; the last one otherwise
-    #[arg(long, value_name = "STAGE")]
+    #[arg(long, value_name = "STAGE", add = completer::listed_stage())]
     at: Option<String>,
     /// Mount a file or folder of this machine; with :ro it cannot be changed
     #[arg(long, value_name = "SOURCE:TARGET[:ro]")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use pib_plan::size::ByteSize;
 
+use super::completer;
 use super::output::print_as;
 use super::stages::StageArgs;
 use crate::ops::targets::Which;
@@ -19,7 +20,7 @@ pub(super) struct Test {
     #[arg(value_name = "IMAGE", conflicts_with_all = ["target", "all"])]
     image: Option<PathBuf>,
     /// Test these targets of the project instead of the project itself, side by side
-    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all")]
+    #[arg(long, value_name = "NAME", num_args = 1.., value_delimiter = ',', conflicts_with = "all", add = completer::target())]
     target: Vec<String>,
     /// Test all targets of the project
     #[arg(long)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -9,7 +10,7 @@ use crate::ops::{self, Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Update {
     /// The stages that may move; all, the base and the packages, where none is named
-    #[arg(value_name = "STAGE")]
+    #[arg(value_name = "STAGE", add = completer::listed_stage())]
     stages: Vec<String>,
     /// Take the packages of the base that the mirror has now; alone, no stage moves
     #[arg(long, conflicts_with = "precise")]

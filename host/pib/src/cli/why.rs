@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completer;
 use super::options::{LockArgs, TargetArg};
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
@@ -10,6 +11,7 @@ use crate::ops::{self, Error, Session};
 #[derive(Debug, Args)]
 pub(super) struct Why {
     /// The stage
+    #[arg(add = completer::listed_stage())]
     stage: String,
     #[command(flatten)]
     target: TargetArg,

@@ -81,6 +81,7 @@ pub enum Changed {
 pub enum BinfmtError {
     /// There is no emulator.
     #[error("found no static emulator for {arch} (looked for {looked})")]
+    #[diagnostic(code(pib::binfmt::no_emulator))]
     #[diagnostic(help(
         "Install it; on Debian and Ubuntu: `sudo apt-get install qemu-user-static binfmt-support`."
     ))]
@@ -92,6 +93,7 @@ pub enum BinfmtError {
     },
     /// Another program's handler is in the way.
     #[error("a handler `{name}` that pib did not register is in the way: {reason}")]
+    #[diagnostic(code(pib::binfmt::foreign))]
     #[diagnostic(help("Have it replaced: `sudo pib binfmt install --force`."))]
     Foreign {
         /// The handler's name.
@@ -101,10 +103,12 @@ pub enum BinfmtError {
     },
     /// Only root may change handlers.
     #[error("may not change handlers: permission denied")]
+    #[diagnostic(code(pib::binfmt::not_root))]
     #[diagnostic(help("Run it with sudo: `sudo pib binfmt`."))]
     NotRoot,
     /// The engine is on a machine for which there is nothing to send.
     #[error("cannot register emulators on the engine's machine ({machine}) from here: {reason}")]
+    #[diagnostic(code(pib::binfmt::far))]
     #[diagnostic(help("Run `sudo pib binfmt` on that machine."))]
     Far {
         /// Its processor.
@@ -114,6 +118,7 @@ pub enum BinfmtError {
     },
     /// A kernel that keeps handlers only while something shows them has lost one again.
     #[error("the kernel of the engine's machine ({machine}) has forgotten the handler for {arch} again")]
+    #[diagnostic(code(pib::binfmt::forgotten))]
     #[diagnostic(help(
         "Since Linux 6.7 handlers last as long as binfmt_misc is mounted. Have it mounted on that machine, and run this \
          again: `sudo mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc`."
@@ -130,6 +135,7 @@ pub enum BinfmtError {
     Engine(#[from] EngineError),
     /// Something else went wrong.
     #[error("could not {action}: {source}")]
+    #[diagnostic(code(pib::binfmt::io))]
     #[diagnostic(help("Is this a container? Then run `sudo pib binfmt` on the machine outside of it."))]
     Io {
         /// What was being done.

@@ -13,6 +13,7 @@ const CANNOT_RUN: &str = "Run `sudo pib binfmt` on the machine that the engine r
 pub enum EngineError {
     /// No socket is where engines put it.
     #[error("found no container engine: no socket at {looked}")]
+    #[diagnostic(code(pib::engine::no_socket))]
     #[diagnostic(help(
         "Install Docker (on Debian and Ubuntu: `sudo apt-get install docker.io`) and start it \
          (`sudo systemctl start docker`), or set DOCKER_HOST to the engine's address."
@@ -23,6 +24,7 @@ pub enum EngineError {
     },
     /// The socket is there, and this user may not open it.
     #[error("may not use the container engine at {address}: permission denied")]
+    #[diagnostic(code(pib::engine::permission_denied))]
     #[diagnostic(help(
         "Join the group docker (`sudo usermod -aG docker $USER`, then log in again), run pib with sudo, or use an \
          engine of your own: `systemctl --user start podman.socket`, or Docker's rootless mode."
@@ -33,6 +35,7 @@ pub enum EngineError {
     },
     /// Nobody listens, or nobody answers.
     #[error("the container engine at {address} does not answer: {reason}")]
+    #[diagnostic(code(pib::engine::not_answering))]
     #[diagnostic(help("{help}"))]
     NotAnswering {
         /// The engine's address.
@@ -44,6 +47,7 @@ pub enum EngineError {
     },
     /// ssh did not get through to the engine.
     #[error("could not reach the container engine on {host} by ssh: {said}")]
+    #[diagnostic(code(pib::engine::ssh))]
     #[diagnostic(help(
         "Try `ssh {login} docker version`: it must work without a question. Add your key to the agent with \
          `ssh-add`, accept a new machine's key by connecting once, and install Docker or Podman over there."
@@ -58,6 +62,7 @@ pub enum EngineError {
     },
     /// The engine and pib do not trust each other.
     #[error("the container engine at {address} and pib do not accept each other's certificates: {reason}")]
+    #[diagnostic(code(pib::engine::untrusted))]
     #[diagnostic(help(
         "ca.pem must be the authority of the engine's certificate, which must name the host as it is addressed; \
          cert.pem and key.pem must be what the engine's --tlscacert signed. They are looked for in DOCKER_CERT_PATH, \
@@ -71,6 +76,7 @@ pub enum EngineError {
     },
     /// A certificate or key cannot be used.
     #[error("could not use {} for TLS: {reason}", path.display())]
+    #[diagnostic(code(pib::engine::certificate))]
     #[diagnostic(help(
         "Put ca.pem, cert.pem and key.pem into a folder and name it by DOCKER_CERT_PATH. Unset DOCKER_TLS_VERIFY for \
          an engine without TLS."
@@ -83,6 +89,7 @@ pub enum EngineError {
     },
     /// There is no Docker context of a name.
     #[error("there is no Docker context `{name}`")]
+    #[diagnostic(code(pib::engine::unknown_context))]
     #[diagnostic(help("{help}"))]
     UnknownContext {
         /// The name.
@@ -92,6 +99,7 @@ pub enum EngineError {
     },
     /// A file of the docker client cannot be used.
     #[error("could not use the docker client's file {}: {reason}", path.display())]
+    #[diagnostic(code(pib::engine::client_config))]
     #[diagnostic(help("Mend it, or name the engine's address by `--engine` or DOCKER_HOST."))]
     ClientConfig {
         /// The file.
@@ -101,6 +109,7 @@ pub enum EngineError {
     },
     /// An address of a kind that pib does not speak.
     #[error("cannot use the engine's address `{address}`: {reason}")]
+    #[diagnostic(code(pib::engine::address))]
     #[diagnostic(help(
         "pib speaks unix:///path, tcp://host:port (with TLS if DOCKER_TLS_VERIFY is set) and \
          ssh://[user@]host[:port][/path/of/socket]."
@@ -113,6 +122,7 @@ pub enum EngineError {
     },
     /// The engine answers, but is not one that pib can use.
     #[error("the container engine at {address} is {found}; pib needs {needs}")]
+    #[diagnostic(code(pib::engine::unsuitable))]
     #[diagnostic(help("{help}"))]
     Unsuitable {
         /// The engine's address.
@@ -126,6 +136,7 @@ pub enum EngineError {
     },
     /// The kernel cannot run the target's programs.
     #[error("this machine cannot run {arch} programs: {reason}")]
+    #[diagnostic(code(pib::engine::binfmt))]
     #[diagnostic(help("{help}"))]
     Binfmt {
         /// The target's architecture.
@@ -137,6 +148,7 @@ pub enum EngineError {
     },
     /// An instruction of a part failed.
     #[error("{}", build_failed(stage.as_deref(), *line, instruction, *exit_code, message))]
+    #[diagnostic(code(pib::engine::build_failed))]
     #[diagnostic(help("{}", last_words(log_tail)))]
     BuildFailed {
         /// The pib stage whose part failed, where that is known.
@@ -154,6 +166,7 @@ pub enum EngineError {
     },
     /// An instruction failed since packages could not be had from their mirror.
     #[error("{}`{instruction}` failed: {reason}", place(stage.as_deref(), *line))]
+    #[diagnostic(code(pib::engine::packages))]
     Packages {
         /// The pib stage whose part failed, where that is known.
         stage: Option<String>,
@@ -169,6 +182,7 @@ pub enum EngineError {
     },
     /// The engine refused the build before it ran anything.
     #[error("{}the container engine refused the build: {message}", place(stage.as_deref(), *line))]
+    #[diagnostic(code(pib::engine::build_refused))]
     BuildRefused {
         /// The pib stage that it speaks of, where that is known.
         stage: Option<String>,
@@ -182,6 +196,7 @@ pub enum EngineError {
     },
     /// The connection broke while the engine built or exported.
     #[error("lost the connection to the container engine while {doing}: {reason}")]
+    #[diagnostic(code(pib::engine::disconnected))]
     #[diagnostic(help(
         "See whether the engine still runs and has disk space: `docker info`, `df -h`. Then repeat."
     ))]
@@ -193,6 +208,7 @@ pub enum EngineError {
     },
     /// The engine's disk is full.
     #[error("the container engine has no disk space left while {doing}")]
+    #[diagnostic(code(pib::engine::disk_full))]
     #[diagnostic(help(
         "Free some: `docker system df` shows what takes it, `pib clean` removes what pib made, and \
          `docker builder prune` what the engine keeps of builds."
@@ -203,6 +219,7 @@ pub enum EngineError {
     },
     /// A base in the cache is not what its name says.
     #[error("the base {} is damaged: it has the digest {found}, and is to have {expected}", .path.display())]
+    #[diagnostic(code(pib::engine::damaged_base))]
     #[diagnostic(help("Run `pib cache verify`, which removes what is damaged, and the same command again."))]
     DamagedBase {
         /// The file.
@@ -214,6 +231,7 @@ pub enum EngineError {
     },
     /// A program that is to run in a container is not there, or cannot be run.
     #[error("could not run `{program}`: {}", if *missing { "there is no such program" } else { "it may not or cannot be run" })]
+    #[diagnostic(code(pib::engine::cannot_run))]
     #[diagnostic(help("`pib shell` shows what the system has."))]
     CannotRun {
         /// The program.
@@ -223,6 +241,7 @@ pub enum EngineError {
     },
     /// Something only BuildKit does was asked of an engine without it.
     #[error("this build needs BuildKit, which {engine} does not have: {why}")]
+    #[diagnostic(code(pib::engine::needs_build_kit))]
     #[diagnostic(help("Use Docker Engine 20.10 or newer, without DOCKER_BUILDKIT=0 in the environment."))]
     NeedsBuildKit {
         /// The engine.
@@ -232,6 +251,7 @@ pub enum EngineError {
     },
     /// Any other answer that was no success.
     #[error("the container engine failed while {doing}: {message}")]
+    #[diagnostic(code(pib::engine::api))]
     Api {
         /// What was being done.
         doing: String,
@@ -240,6 +260,7 @@ pub enum EngineError {
     },
     /// A file of this machine could not be read or written.
     #[error("could not {action} {}", path.display())]
+    #[diagnostic(code(pib::engine::io))]
     Io {
         /// What was being done: "read".
         action: &'static str,
@@ -251,6 +272,7 @@ pub enum EngineError {
     },
     /// A file of the context is not what it was when the build was planned.
     #[error("the file {} changed while it was sent to the container engine", path.display())]
+    #[diagnostic(code(pib::engine::context_changed))]
     #[diagnostic(help("Run the build again."))]
     ContextChanged {
         /// The file.

@@ -30,6 +30,7 @@ impl fmt::Display for HookName {
 pub enum HookError {
     /// It is no hook, or one for another pib.
     #[error("{hook} cannot be used: {problem}")]
+    #[diagnostic(code(pib::hook::unfit))]
     Unfit {
         /// Whose hook.
         hook: HookName,
@@ -41,6 +42,7 @@ pub enum HookError {
     },
     /// It cannot be made into machine code, or does not fit the interface that it names.
     #[error("{hook} cannot be used: {reason}")]
+    #[diagnostic(code(pib::hook::broken))]
     Broken {
         /// Whose hook.
         hook: HookName,
@@ -52,6 +54,7 @@ pub enum HookError {
     },
     /// A call ended without an answer.
     #[error("{hook} {what} while it {during}")]
+    #[diagnostic(code(pib::hook::failed))]
     Failed {
         /// Whose hook.
         hook: HookName,
@@ -68,6 +71,7 @@ pub enum HookError {
     },
     /// An answer cannot be used.
     #[error("{hook} gave an answer that cannot be used: {what}")]
+    #[diagnostic(code(pib::hook::bad_answer))]
     BadAnswer {
         /// Whose hook.
         hook: HookName,
@@ -79,6 +83,7 @@ pub enum HookError {
     },
     /// The hook says itself that it cannot render.
     #[error("{hook} could not render the part: {reason}")]
+    #[diagnostic(code(pib::hook::refused))]
     Refused {
         /// Whose hook.
         hook: HookName,
@@ -87,6 +92,7 @@ pub enum HookError {
     },
     /// The component's file cannot be read.
     #[error("{hook} could not be read")]
+    #[diagnostic(code(pib::hook::unreadable))]
     Unreadable {
         /// Whose hook.
         hook: HookName,
@@ -95,12 +101,14 @@ pub enum HookError {
     },
     /// Whoever asked has gone away.
     #[error("{hook} was stopped")]
+    #[diagnostic(code(pib::hook::stopped))]
     Stopped {
         /// Whose hook.
         hook: HookName,
     },
     /// This machine cannot run hooks.
     #[error("could not set up the sandbox for hooks: {reason}")]
+    #[diagnostic(code(pib::hook::sandbox))]
     Sandbox {
         /// Why.
         reason: String,

@@ -10,6 +10,7 @@ use pib_plan::size::ByteSize;
 pub enum InspectionError {
     /// The file cannot be opened.
     #[error("could not open the image `{}`", path.display())]
+    #[diagnostic(code(pib::inspect::open))]
     Open {
         /// The file.
         path: PathBuf,
@@ -19,6 +20,7 @@ pub enum InspectionError {
     },
     /// The compressed file cannot be unpacked.
     #[error("could not unpack the image `{}`", path.display())]
+    #[diagnostic(code(pib::inspect::unpack))]
     #[diagnostic(help(
         "Its file is damaged or cut short, or the folder for temporary files is full: unpacked, the image takes its full size \
          there."
@@ -32,6 +34,7 @@ pub enum InspectionError {
     },
     /// The compressed file is larger than any card.
     #[error("the image `{}` has more than {} when unpacked", path.display(), ByteSize(*limit))]
+    #[diagnostic(code(pib::inspect::too_large))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -42,6 +45,7 @@ pub enum InspectionError {
     #[error(
         "the image `{}` has {}, and a card of {} is too small for it", path.display(), ByteSize(*image), ByteSize(*card)
     )]
+    #[diagnostic(code(pib::inspect::small_card))]
     #[diagnostic(help("Give --card a larger size, or leave it out."))]
     SmallCard {
         /// The file.
@@ -53,6 +57,7 @@ pub enum InspectionError {
     },
     /// The image cannot be read.
     #[error("could not read the image `{}`", path.display())]
+    #[diagnostic(code(pib::inspect::reading))]
     Reading {
         /// The file.
         path: PathBuf,
@@ -62,6 +67,7 @@ pub enum InspectionError {
     },
     /// A text in it is not what it should be.
     #[error("the image `{}` has a file `{file}` that cannot be read", path.display())]
+    #[diagnostic(code(pib::inspect::content))]
     Content {
         /// The image.
         path: PathBuf,

@@ -7,6 +7,7 @@ use pib_file::Folder;
 use pib_plan::board::{self, Board};
 use pib_plan::id::{Arch, ArchError, check_name};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
+use pib_plan::suggest;
 use pib_plan::system::{self, Unfit};
 use serde::Serialize;
 
@@ -63,8 +64,13 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
         (Some(release), _) => release.clone(),
         (None, "debian") => DEBIAN_RELEASE.to_owned(),
         (None, os) => {
-            let message = format!("pib knows no default release of `{os}`");
-            return Err(Error::usage(message, "Name one with --release."));
+            let message =
+                format!("pib knows no release of an operating system `{os}`; it knows those of `debian`");
+            let help = match suggest::nearest(os, ["debian"]) {
+                Some(near) => format!("Did you mean `{near}`?"),
+                None => "If stages of your own make this system, name its release with --release.".to_owned(),
+            };
+            return Err(Error::usage(message, help));
         }
     };
     let arch = arch(options, &board, &release)?;

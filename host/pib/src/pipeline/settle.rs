@@ -245,6 +245,7 @@ pub(crate) fn settings(
         let text = without_secrets(project, stage, request);
         let place = |problem: config::ConfigProblem| {
             let error = config_error_in(&text, request, &problem.key, problem.to_string());
+            let error = error.with_code("pib::stage::config");
             match problem.help {
                 Some(help) => error.with_help(help),
                 None => error,

@@ -1,9 +1,8 @@
 //! The error of operations: one enum above the adapters' own.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use miette::{Diagnostic, LabeledSpan, SourceCode};
+use miette::Diagnostic;
 use pib_plan::assemble::AssembleError;
 use pib_plan::id::Digest;
 use pib_plan::manifest::ManifestError;
@@ -12,6 +11,7 @@ use thiserror::Error;
 use super::irreproducible::{Irreproducible, listed};
 use super::placed::Placed;
 use super::recording_error::RecordingError;
+use super::target_error::TargetError;
 use crate::bases::BaseError;
 use crate::emulator::EmulatorError;
 use crate::engine::EngineError;
@@ -41,6 +41,7 @@ const OUTSIDE: &str = "pib reads no link that leads out of the project. Put a fi
 pub enum Error {
     /// The file system refused something.
     #[error("could not {action}{}", shown(.path))]
+    #[diagnostic(code(pib::io))]
     Io {
         /// What was being done.
         action: String,
@@ -54,6 +55,7 @@ pub enum Error {
     },
     /// A file that describes the project is none that is read.
     #[error("could not read{}", shown(.path))]
+    #[diagnostic(code(pib::project::unreadable))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -65,17 +67,21 @@ pub enum Error {
     },
     /// The user stopped the program.
     #[error("interrupted")]
+    #[diagnostic(code(pib::interrupted))]
     Interrupted,
     /// There is no place for the cache.
     #[error("could not find a folder for pib's cache")]
+    #[diagnostic(code(pib::cache::no_folder))]
     #[diagnostic(help("Set PIB_CACHE_DIR, or HOME."))]
     NoCache,
     /// There is no place for the user's config.
     #[error("could not find a folder for pib's config")]
+    #[diagnostic(code(pib::config::no_folder))]
     #[diagnostic(help("Set XDG_CONFIG_HOME, or HOME."))]
     NoConfig,
     /// The user's answers cannot be read.
     #[error("`{}`, which says what projects may reach, cannot be read: {what}", path.display())]
+    #[diagnostic(code(pib::trust::broken))]
     #[diagnostic(help("Mend that file, or remove it and run `pib trust` in each project again."))]
     BrokenTrust {
         /// The file.
@@ -89,6 +95,7 @@ pub enum Error {
         dir.display(),
         list(asks_for)
     )]
+    #[diagnostic(code(pib::trust::not_allowed))]
     #[diagnostic(help(
         "Look at its pib.toml and its stages. `pib trust --show` lists all that it asks for. If it may have that, run `pib trust`, or, where nobody can be asked, set PIB_TRUST=1."
     ))]
@@ -100,6 +107,7 @@ pub enum Error {
     },
     /// Somebody else can put things into the cache.
     #[error("the cache `{}` cannot be trusted: {reason}", path.display())]
+    #[diagnostic(code(pib::cache::foreign))]
     #[diagnostic(help(
         "Take it back (`chown`, `chmod go-w`), or remove it, or set PIB_CACHE_DIR to a folder of your own choice; after \
          `sudo`, `sudo -H` uses root's."
@@ -112,10 +120,12 @@ pub enum Error {
     },
     /// No project here.
     #[error("there is no pib.toml in `{}` or any folder above it", .0.display())]
+    #[diagnostic(code(pib::project::none))]
     #[diagnostic(help("Start a project with `pib new NAME`, or name its folder with `-C DIR`."))]
     NoProject(PathBuf),
     /// The command line asks for something that does not make sense.
     #[error("{message}")]
+    #[diagnostic(code(pib::usage))]
     Usage {
         /// What is wrong.
         message: String,
@@ -129,12 +139,15 @@ pub enum Error {
     Manifest(#[from] ManifestError),
     /// Several things are wrong in manifests.
     #[error("{} things are wrong with the project's stages", .0.len())]
+    #[diagnostic(code(pib::manifest::several))]
     Manifests(#[related] Vec<ManifestError>),
     /// `pib.toml` cannot be edited.
     #[error(transparent)]
+    #[diagnostic(code(pib::manifest::edit))]
     Edit(#[from] pib_plan::manifest::edit::EditError),
     /// A stage cannot be built.
     #[error("{message}")]
+    #[diagnostic(code(pib::stage::unfit))]
     Stage {
         /// What is wrong.
         message: String,
@@ -144,6 +157,7 @@ pub enum Error {
     },
     /// The user's own config cannot be used.
     #[error("{message}")]
+    #[diagnostic(code(pib::config::unusable))]
     UserConfig {
         /// What is wrong.
         message: String,
@@ -161,6 +175,7 @@ pub enum Error {
     Resolve(#[from] pib_plan::resolve::ResolveError),
     /// Several things keep versions from fitting together.
     #[error("cannot resolve the stages: {} problems", .0.len())]
+    #[diagnostic(code(pib::resolve::several))]
     Unresolved(#[related] Vec<Placed<pib_plan::resolve::Problem>>),
     /// Something is wrong that a line of the manifest asks for.
     #[error(transparent)]
@@ -168,6 +183,7 @@ pub enum Error {
     Placed(#[from] Placed<Error>),
     /// Some targets cannot be built.
     #[error("{} of {total} targets failed", failed.len())]
+    #[diagnostic(code(pib::target::several))]
     Targets {
         /// Those that cannot, and why.
         #[related]
@@ -185,6 +201,7 @@ pub enum Error {
     Lock(#[from] pib_plan::lockfile::LockError),
     /// The lock would change, and must not.
     #[error("pib.lock would change, and --locked forbids that{}", list(.0))]
+    #[diagnostic(code(pib::lock::stale))]
     #[diagnostic(help(
         "Run `pib lock`, or the same command without --locked, and commit the new pib.lock with what made it \
          necessary."
@@ -192,6 +209,7 @@ pub enum Error {
     Locked(Vec<String>),
     /// The base that the lock holds cannot be had again.
     #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
+    #[diagnostic(code(pib::base::moved))]
     #[diagnostic(help(
         "Packages have moved on since the lock was written. Take the new base with `pib update --base`, \
          or copy the old one's file from the cache of a machine that has it."
@@ -206,10 +224,12 @@ pub enum Error {
     #[error(
         "the base is not in the cache, nor are all packages that make it, and --offline forbids to fetch them"
     )]
+    #[diagnostic(code(pib::base::offline))]
     #[diagnostic(help("Run `pib fetch`, or the build, once with the network."))]
     BaseOffline,
     /// The packages that the lock names did not make the base that it names.
     #[error("pib.lock holds the base {locked}, and the packages that it lists for it made {found}")]
+    #[diagnostic(code(pib::base::differs))]
     #[diagnostic(help(
         "Another pib may make bases in another way, or somebody changed pib.lock. Take its last version that built \
          from version control, or make a new base with `pib update --base`."
@@ -226,10 +246,12 @@ pub enum Error {
     Recording(#[from] RecordingError),
     /// The recorder cannot begin.
     #[error(transparent)]
+    #[diagnostic(code(pib::recording::recorder))]
     #[diagnostic(help("See whether the disk with pib's cache is full or not writable."))]
     Recorder(#[from] RecorderError),
     /// An image is not what the project and its lock give.
     #[error("`{}` cannot be verified: {reason}", image.display())]
+    #[diagnostic(code(pib::image::unverified))]
     Unverified {
         /// The image.
         image: PathBuf,
@@ -249,6 +271,7 @@ pub enum Error {
     Emulator(#[from] EmulatorError),
     /// The running system does not do what stages promise.
     #[error("{failed} of {total} tests failed")]
+    #[diagnostic(code(pib::test::failed))]
     #[diagnostic(help("Why is said above for each; the console and the journal are kept where it says."))]
     TestsFailed {
         /// How many failed.
@@ -258,6 +281,7 @@ pub enum Error {
     },
     /// An image would not start.
     #[error("`{}` would not start on the board {board}", image.display())]
+    #[diagnostic(code(pib::image::unbootable))]
     #[diagnostic(help("What is wrong is listed above, for each model of the board."))]
     Unbootable {
         /// The image.
@@ -267,6 +291,7 @@ pub enum Error {
     },
     /// Two builds with nothing cached differ.
     #[error("two builds with nothing cached differ in {} of their files and folders{}", all, listed(.files, *.all))]
+    #[diagnostic(code(pib::build::irreproducible))]
     #[diagnostic(help(
         "What a part writes must not depend on when, where or how often it runs: take times from SOURCE_DATE_EPOCH, sort \
          what comes from a folder, and remove logs, caches and random names in the RUN that makes them."
@@ -287,9 +312,11 @@ pub enum Error {
     Hook(#[from] HookError),
     /// The base cannot be made.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Base(#[from] BaseError),
     /// Debian's packages cannot be had.
     #[error(transparent)]
+    #[diagnostic(transparent)]
     Debian(#[from] DebianError),
     /// The engine is missing, unfit, or the build failed.
     #[error(transparent)]
@@ -301,6 +328,7 @@ pub enum Error {
     Binfmt(#[from] BinfmtError),
     /// `pib doctor` has found something.
     #[error("{}", unwell(*.0))]
+    #[diagnostic(code(pib::doctor::failed))]
     #[diagnostic(help("Follow the advice below each FAIL, and run `pib doctor` again."))]
     Unwell(usize),
     /// The image cannot be written.
@@ -318,6 +346,7 @@ pub enum Error {
     },
     /// Something speaks against writing to a device.
     #[error("`{}` is not written:{}", device.display(), list(reasons))]
+    #[diagnostic(code(pib::flash::refused))]
     Refused {
         /// The device.
         device: PathBuf,
@@ -332,14 +361,6 @@ pub enum Error {
 /// Returns what to do about an image that is not on its device.
 fn flash_help(error: &FlashError) -> String {
     error.help().map(|help| help.to_string()).unwrap_or_default()
-}
-
-/// A target that something is wrong with.
-#[derive(Debug)]
-pub struct TargetError {
-    target: Option<String>,
-    /// What is wrong.
-    pub error: Box<Error>,
 }
 
 impl Error {
@@ -440,44 +461,4 @@ fn unwell(count: usize) -> String {
 
 fn shown(path: &Path) -> String {
     if path.as_os_str().is_empty() { String::new() } else { format!(" `{}`", path.display()) }
-}
-
-impl TargetError {
-    /// Names the target in which something is wrong; `None` is the project itself.
-    pub(crate) fn new(target: Option<&str>, error: Error) -> Self {
-        Self { target: target.map(str::to_owned), error: Box::new(error) }
-    }
-}
-
-impl fmt::Display for TargetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.target {
-            Some(target) => write!(f, "target `{target}`: {}", self.error),
-            None => self.error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for TargetError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.error.source()
-    }
-}
-
-impl Diagnostic for TargetError {
-    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.error.help()
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.error.source_code()
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.error.labels()
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        self.error.related()
-    }
 }

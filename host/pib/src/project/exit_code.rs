@@ -4,7 +4,8 @@ use pib_debian::DebianError;
 use pib_disk::{DiskError, FlashError};
 use pib_file::LinkError;
 
-use super::error::{Error, TargetError};
+use super::error::Error;
+use super::target_error::TargetError;
 use crate::bases::BaseError;
 use crate::engine::EngineError;
 use crate::hooks::HookError;

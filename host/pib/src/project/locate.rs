@@ -5,7 +5,7 @@ use std::ops::Range;
 use miette::Diagnostic as _;
 use pib_plan::id::StageName;
 use pib_plan::order::{Edge, OrderError, Reason};
-use pib_plan::resolve::{Problem, ResolveError};
+use pib_plan::resolve::{Problem, ProblemKind, ResolveError};
 
 use super::placed::Placed;
 use super::{Error, Project};
@@ -16,13 +16,13 @@ pub(crate) fn resolution(project: &Project, error: ResolveError) -> Error {
     match error {
         ResolveError::Unsatisfiable { problems } if problems.len() > 1 => {
             let place = |problem: Problem| {
-                let spans = requests(project, &problem.requests);
+                let spans = spans(project, &problem);
                 placed(project, spans, "asked for here", problem)
             };
             Error::Unresolved(problems.into_iter().map(place).collect())
         }
         ResolveError::Unsatisfiable { problems } => {
-            let spans = problems.iter().flat_map(|problem| requests(project, &problem.requests)).collect();
+            let spans = problems.iter().flat_map(|problem| spans(project, problem)).collect();
             at(project, spans, "asked for here", ResolveError::Unsatisfiable { problems }.into())
         }
         ResolveError::Excess(excess) => {
@@ -51,6 +51,16 @@ pub(crate) fn order(project: &Project, error: OrderError) -> Error {
     });
     let spans = rules.map(|rule| rule.span.clone()).collect();
     at(project, spans, "asked for here", error.into())
+}
+
+/// Returns the lines that have a problem: that of the one cause where several stages have the same, else the requests.
+fn spans(project: &Project, problem: &Problem) -> Vec<Range<usize>> {
+    let places = &project.manifest.project.places;
+    match problem.kind {
+        ProblemKind::Unsupported("arch") => vec![places.arch.clone()],
+        ProblemKind::Unsupported("board") => vec![places.board.clone()],
+        _ => requests(project, &problem.requests),
+    }
 }
 
 fn requests(project: &Project, names: &[StageName]) -> Vec<Range<usize>> {

@@ -7,6 +7,7 @@
 //! | `session` | the frozen facts about this run of the program |
 //! | `error`, `exit_code` | the error of operations, and the exit code of each kind |
 //! | `recording_error` | what can be wrong with what parts fetch |
+//! | `target_error` | what is wrong with a target |
 //! | `irreproducible` | what two builds do not have alike |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
 //! | `files` | reads small files, and replaces them in one step |
@@ -38,10 +39,11 @@ pub(crate) mod reach;
 mod recording_error;
 mod session;
 pub(crate) mod slow;
+mod target_error;
 pub(crate) mod target_folder;
 pub(crate) mod user_config;
 
-pub use error::{Error, TargetError};
+pub use error::Error;
 pub use irreproducible::Irreproducible;
 pub(crate) use manifest_result::ManifestResult;
 pub use open::trace_files;
@@ -49,4 +51,5 @@ pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_te
 pub use placed::Placed;
 pub use recording_error::RecordingError;
 pub use session::{LockMode, Logs, Session};
+pub use target_error::TargetError;
 pub(crate) use target_folder::TargetFolder;

@@ -42,6 +42,10 @@ impl<E: StdError> StdError for Placed<E> {
 }
 
 impl<E: Diagnostic> Diagnostic for Placed<E> {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.what.code()
+    }
+
     fn severity(&self) -> Option<Severity> {
         self.what.severity()
     }

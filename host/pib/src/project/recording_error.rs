@@ -8,6 +8,7 @@ use thiserror::Error;
 pub enum RecordingError {
     /// The recording that the lock names is not there.
     #[error("pib.lock names a recording of what parts fetch, and the project has no pib.fetch.lock")]
+    #[diagnostic(code(pib::recording::absent))]
     #[diagnostic(help(
         "Get the file back from version control, where it belongs beside pib.lock, or begin a new snapshot with \
          `pib update --packages`."
@@ -15,6 +16,7 @@ pub enum RecordingError {
     Absent,
     /// The recording is not the one that the lock names.
     #[error("pib.fetch.lock is not the recording that pib.lock names")]
+    #[diagnostic(code(pib::recording::foreign))]
     #[diagnostic(help(
         "The two files belong together. Take both of one commit from version control, or begin a new snapshot with \
          `pib update --packages`."
@@ -22,6 +24,7 @@ pub enum RecordingError {
     Foreign,
     /// The engine cannot carry what parts fetch to pib.
     #[error("pib cannot record what parts fetch: {why}")]
+    #[diagnostic(code(pib::recording::impossible))]
     #[diagnostic(help(
         "Build with Docker and BuildKit on a machine of pib's own kind, or leave `network = \"recorded\"` out of [build] in \
          pib.toml."
@@ -32,12 +35,14 @@ pub enum RecordingError {
     },
     /// A build may record nothing, and nothing is recorded.
     #[error("pib.lock names no recording of what parts fetch, and this build may not make one")]
+    #[diagnostic(code(pib::recording::empty))]
     #[diagnostic(help(
         "Build once without --locked, --offline and --frozen, and commit pib.lock and pib.fetch.lock."
     ))]
     Empty,
     /// What parts were recorded to fetch is no longer available.
     #[error("{} of the files that pib.fetch.lock names are not available: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(code(pib::recording::not_fetched))]
     #[diagnostic(help(
         "A machine that has built this lock has them: `pib push` puts them into a store, which `[stores]` in pib.toml names. \
          `pib update --packages` begins a new snapshot."
@@ -48,6 +53,7 @@ pub enum RecordingError {
     },
     /// A store did not get everything that builds need.
     #[error("the store lacks {} of the files that builds need: {}", .missing.len(), beginning(.missing))]
+    #[diagnostic(code(pib::recording::not_pushed))]
     #[diagnostic(help(
         "This machine does not have them. `pib fetch` gets what the locks name; then push again."
     ))]
@@ -57,6 +63,7 @@ pub enum RecordingError {
     },
     /// A file of this machine cannot be put into a store.
     #[error("a file cannot be put into the store: {why}")]
+    #[diagnostic(code(pib::recording::unreadable))]
     #[diagnostic(help("`pib cache verify` finds what is damaged in the cache; `pib fetch` gets it again."))]
     Unreadable {
         /// What the system said.
@@ -64,6 +71,7 @@ pub enum RecordingError {
     },
     /// A store does not take files.
     #[error("writing to the store {store} failed: {why}")]
+    #[diagnostic(code(pib::recording::unwritable))]
     #[diagnostic(help(
         "What the store has is whole. Once it can be written to, push again: what is there is not sent twice."
     ))]
@@ -77,6 +85,7 @@ pub enum RecordingError {
     #[error(
         "parts have asked for {responses} different things, and pib.fetch.lock may have no more than 16 MiB"
     )]
+    #[diagnostic(code(pib::recording::too_large))]
     #[diagnostic(help(
         "Give the stage that asks for so many `network = \"open\"`, or have it fetch fewer files, for instance one archive."
     ))]
@@ -86,6 +95,7 @@ pub enum RecordingError {
     },
     /// Parts went on without something that they had asked for.
     #[error("parts were not given what they asked for: {}", beginning(.missing))]
+    #[diagnostic(code(pib::recording::unanswered))]
     #[diagnostic(help(
         "`pib fetch` says of each file that pib.fetch.lock names whether it is available. Build once without --locked to record what \
          is new."

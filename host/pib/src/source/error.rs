@@ -19,6 +19,7 @@ use pib_objects::ObjectError;
 pub enum SourceError {
     /// A file or folder could not be read or written.
     #[error("{action} `{}` failed", path.display())]
+    #[diagnostic(code(pib::source::io))]
     #[diagnostic(help(
         "Check that the file is there, that it may be accessed, and that the disk is not full."
     ))]
@@ -37,6 +38,7 @@ pub enum SourceError {
     Manifest(#[from] ManifestError),
     /// A path source names nothing.
     #[error("there is no folder `{}` for stage `{name}`", path.display())]
+    #[diagnostic(code(pib::source::no_folder))]
     #[diagnostic(help("Correct the stage's `path` in pib.toml; it is relative to the project's folder."))]
     NoFolder {
         /// The stage that was asked for.
@@ -46,6 +48,7 @@ pub enum SourceError {
     },
     /// A folder is no stage.
     #[error("the folder `{}` is not a stage: it has neither a stage.toml nor a Dockerfile.part", path.display())]
+    #[diagnostic(code(pib::source::not_a_stage))]
     #[diagnostic(help(
         "Name the folder that holds the stage's stage.toml or Dockerfile.part itself, not one above it."
     ))]
@@ -55,6 +58,7 @@ pub enum SourceError {
     },
     /// A stage has a manifest but nothing to build.
     #[error("stage `{name}` at `{}` has no part", path.display())]
+    #[diagnostic(code(pib::source::no_part))]
     #[diagnostic(help("Add a Dockerfile.part, or a Dockerfile.OS.part for each operating system."))]
     NoPart {
         /// The stage.
@@ -64,6 +68,7 @@ pub enum SourceError {
     },
     /// A stage has no part for this system.
     #[error("stage `{name}` has no part for os `{os}`: neither Dockerfile.{os}.part nor Dockerfile.part")]
+    #[diagnostic(code(pib::source::no_part_for_os))]
     #[diagnostic(help(
         "Add one of the two files, or say under [support] in stage.toml which systems the stage is for."
     ))]
@@ -75,6 +80,7 @@ pub enum SourceError {
     },
     /// A source holds another stage than the one that was asked for.
     #[error("{place} holds stage `{found}`, not `{wanted}`")]
+    #[diagnostic(code(pib::source::wrong_name))]
     #[diagnostic(help("Ask for the stage by the name it has there: `{found}`."))]
     WrongName {
         /// The place, in a person's words.
@@ -86,6 +92,7 @@ pub enum SourceError {
     },
     /// A bare folder's own name cannot be a stage's.
     #[error("the folder `{}` has no stage.toml, so that its name would be the stage's", path.display())]
+    #[diagnostic(code(pib::source::bad_folder_name))]
     #[diagnostic(help("Rename the folder, or give it a stage.toml with a valid name and a version."))]
     BadFolderName {
         /// The folder.
@@ -96,6 +103,7 @@ pub enum SourceError {
     },
     /// A stage's folder holds what no stage may hold.
     #[error("`{}` cannot be part of a stage: {reason}", path.display())]
+    #[diagnostic(code(pib::source::unfit))]
     #[diagnostic(help(
         "A stage holds regular files and folders with plain UTF-8 names and plain modes only. Make links and \
          set-user-id programs in the part, with RUN ln -s and RUN chmod; keep big data outside and fetch it in the part."
@@ -108,6 +116,7 @@ pub enum SourceError {
     },
     /// A file is not there, only what Git LFS keeps in its place.
     #[error("`{}` cannot be part of a stage: it is a Git LFS pointer, not the file that it stands for", path.display())]
+    #[diagnostic(code(pib::source::lfs_pointer))]
     #[diagnostic(help(
         "Fetch the file: `git lfs pull` in its repository. pib itself fetches nothing of Git LFS: of a stage from git \
          or for a registry, keep the file out of it, or fetch it in the part."
@@ -118,6 +127,7 @@ pub enum SourceError {
     },
     /// A stage is to be published with what no other copy of its folder would have.
     #[error("stage `{name}` in `{}` has modes or empty folders that its stage.toml does not record", path.display())]
+    #[diagnostic(code(pib::source::unrecorded))]
     #[diagnostic(help(
         "git and most tools do not keep them, so the same version would have another content elsewhere. Undo them, or \
          add this to stage.toml:\n\n[modes]\n{help}"
@@ -132,6 +142,7 @@ pub enum SourceError {
     },
     /// A hook is named but not there, or is no hook.
     #[error("the hook `{}` of stage `{name}` cannot be used: {reason}", path.display())]
+    #[diagnostic(code(pib::source::bad_hook))]
     BadHook {
         /// The stage.
         name: StageName,
@@ -145,6 +156,7 @@ pub enum SourceError {
     },
     /// An archive is not one, or is a hostile one.
     #[error("the archive of {what} was refused: {reason}")]
+    #[diagnostic(code(pib::source::bad_archive))]
     #[diagnostic(help(
         "Nothing of it was kept. The archive is damaged or was not made by `pib publish`; tell whoever runs the \
          registry."
@@ -157,6 +169,7 @@ pub enum SourceError {
     },
     /// Bytes are not those that the registry promised.
     #[error("{what} does not have the digest that the registry promises: expected {expected}, found {found}")]
+    #[diagnostic(code(pib::source::wrong_digest))]
     #[diagnostic(help(
         "Nothing of it was kept. Try again; if it stays so, the registry is damaged or was tampered with."
     ))]
@@ -170,6 +183,7 @@ pub enum SourceError {
     },
     /// A source has something else under a version that is locked.
     #[error("{what} changed since it was locked: pib.lock has {locked}, {place} now has {found}")]
+    #[diagnostic(code(pib::source::changed_since_lock))]
     #[diagnostic(help(
         "A published version must never change. Find out why it did; if the new content is right, take it with \
          `pib update {name} --accept-republished`."
@@ -188,6 +202,7 @@ pub enum SourceError {
     },
     /// The index has a version whose archive is not there.
     #[error("{registry} lists stage `{name}` {version} but has no archive of it")]
+    #[diagnostic(code(pib::source::no_archive))]
     #[diagnostic(help("The registry is incomplete; tell whoever runs it, or choose another version."))]
     NoArchive {
         /// The registry, in a person's words.
@@ -199,6 +214,7 @@ pub enum SourceError {
     },
     /// A place is not a registry.
     #[error("{registry} cannot be used: {reason}")]
+    #[diagnostic(code(pib::source::bad_registry))]
     #[diagnostic(help(
         "A registry is a folder, served as it is, that `pib publish` has written; check the address."
     ))]
@@ -210,6 +226,7 @@ pub enum SourceError {
     },
     /// A manifest names a registry that it does not define.
     #[error("there is no registry `{name}` in pib.toml")]
+    #[diagnostic(code(pib::source::unknown_registry))]
     #[diagnostic(help("{help}"))]
     UnknownRegistry {
         /// The name.
@@ -219,10 +236,12 @@ pub enum SourceError {
     },
     /// An address cannot be that of a source.
     #[error(transparent)]
+    #[diagnostic(code(pib::source::bad_address))]
     #[diagnostic(help("Give a registry as `https://...`, `http://...` or `file:///...`."))]
     BadAddress(#[from] SourceIdError),
     /// The network would be needed and may not be used.
     #[error("{what} is not in the cache, and the network may not be used (--offline)")]
+    #[diagnostic(code(pib::source::offline))]
     #[diagnostic(help("Run `pib fetch` once with the network, or leave --offline out."))]
     Offline {
         /// What is missing.
@@ -230,6 +249,7 @@ pub enum SourceError {
     },
     /// Something could not be fetched.
     #[error("fetching {what} failed")]
+    #[diagnostic(code(pib::source::net))]
     #[diagnostic(help(
         "Check the network and the address; what is in the cache can be used with --offline."
     ))]
@@ -242,6 +262,7 @@ pub enum SourceError {
     },
     /// A registry in a bucket could not be read or written.
     #[error("{action} {what} failed")]
+    #[diagnostic(code(pib::source::objects))]
     #[diagnostic(help(
         "The bucket is reached as `aws` reaches it: by AWS_ENDPOINT_URL, AWS_REGION, and your keys or profile."
     ))]
@@ -256,6 +277,7 @@ pub enum SourceError {
     },
     /// Servers answer, but so slowly that no build comes of it.
     #[error("asking where the stages come from was stopped after {minutes} minutes")]
+    #[diagnostic(code(pib::source::slow))]
     #[diagnostic(help(
         "A registry or repository answers too slowly. `pib doctor` tries each; what is in the cache can be used with \
          --offline."
@@ -273,6 +295,7 @@ pub enum SourceError {
         "stage `{name}` in `{}` is not what `pib vendor` put there: {reason} (expected {expected}, found {found})",
         path.display()
     )]
+    #[diagnostic(code(pib::source::vendor_changed))]
     #[diagnostic(help(
         "`pib vendor` puts it right. To change a stage, copy its folder to another place and name that in pib.toml: \
          [patch] {name} = {{ path = \"...\" }}."
@@ -294,6 +317,7 @@ pub enum SourceError {
         "stage `{name}` in `{}` is not what `pib vendor` put there: {reason} (expected {expected}, found {found})",
         path.display()
     )]
+    #[diagnostic(code(pib::source::vendor_rewritten))]
     #[diagnostic(help(
         "Run `pib vendor`: it puts the file right and writes a .gitattributes beside the stages, by which git keeps \
          every byte. Commit both: git add --renormalize."
@@ -316,6 +340,7 @@ pub enum SourceError {
          {found}",
         path.display()
     )]
+    #[diagnostic(code(pib::source::vendor_not_locked))]
     #[diagnostic(help("Run `pib vendor`: it puts there what pib.lock holds."))]
     VendorNotLocked {
         /// The stage.
@@ -329,6 +354,7 @@ pub enum SourceError {
     },
     /// A vendored stage's folder is gone.
     #[error("the folder `{}` of the vendored stage `{name}` is not there", path.display())]
+    #[diagnostic(code(pib::source::vendor_missing))]
     #[diagnostic(help("Get it back from version control, or run `pib vendor`."))]
     VendorMissing {
         /// The stage.
@@ -338,6 +364,7 @@ pub enum SourceError {
     },
     /// Something that pib did not make is where a vendored stage must be.
     #[error("`{}` is in the way of vendored stages: {reason}", path.display())]
+    #[diagnostic(code(pib::source::vendor_in_the_way))]
     #[diagnostic(help(
         "Nothing was changed. Move it elsewhere, or choose another folder: pib vendor FOLDER."
     ))]
@@ -349,6 +376,7 @@ pub enum SourceError {
     },
     /// A link is where pib follows none.
     #[error("{0}, and pib does not follow it")]
+    #[diagnostic(code(pib::source::link))]
     #[diagnostic(help(
         "What a project or a stage has is in its own folder: a link could lead to any file of yours. Put a file or a folder \
          in the link's place."
@@ -359,6 +387,7 @@ pub enum SourceError {
         "stage `{name}` {version} is published already, with another content: published {published}, in `{}` {found}",
         path.display()
     )]
+    #[diagnostic(code(pib::source::already_published))]
     #[diagnostic(help(
         "A published version never changes: bump the version in stage.toml, then publish again."
     ))]
@@ -376,6 +405,7 @@ pub enum SourceError {
     },
     /// A version cannot be yanked.
     #[error("the registry `{}` cannot yank it: {reason}", registry.display())]
+    #[diagnostic(code(pib::source::unyankable))]
     #[diagnostic(help("`pib info STAGE --registry NAME` lists the versions of a stage."))]
     Unyankable {
         /// The registry's folder.
@@ -385,6 +415,7 @@ pub enum SourceError {
     },
     /// A registry's server refuses what it is asked for.
     #[error("the registry at {server} refuses it: {error} ({status})")]
+    #[diagnostic(code(pib::source::denied))]
     #[diagnostic(help(
         "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. The operator of the registry makes \
          tokens with `pib registry token`."
@@ -399,6 +430,7 @@ pub enum SourceError {
     },
     /// A registry is not as it should be.
     #[error("{} in the registry `{}`:\n{}", suggest::count(faults.len(), "fault"), registry.display(), numbered(faults))]
+    #[diagnostic(code(pib::source::damaged_registry))]
     #[diagnostic(help(
         "Get the files back from version control or a mirror, or publish again. `pib registry index` writes the lines again from \
          the archives that are there."
@@ -411,6 +443,7 @@ pub enum SourceError {
     },
     /// Stages are not fit for others to use.
     #[error("{} in the way of publishing:\n{}", suggest::count(problems.len(), "problem"), numbered(problems))]
+    #[diagnostic(code(pib::source::unpublishable))]
     #[diagnostic(help(
         "Nothing was published. Mend them; what is meant to be so can be allowed by the flag that is named."
     ))]
@@ -420,6 +453,7 @@ pub enum SourceError {
     },
     /// A check found versions that are not published.
     #[error("not published yet: {stages}")]
+    #[diagnostic(code(pib::source::not_published))]
     #[diagnostic(help("Publish them: run the same command without --check, and commit what it writes."))]
     NotPublished {
         /// The stages with their versions, joined for people.

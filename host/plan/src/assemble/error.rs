@@ -11,6 +11,7 @@ pub const MAX_LAYERS: usize = 120;
 pub enum AssembleError {
     /// There is nothing to assemble.
     #[error("there is no stage to build")]
+    #[diagnostic(code(pib::assemble::no_stages))]
     NoStages,
     /// A part is wrong beside the other ones.
     #[error(transparent)]
@@ -18,6 +19,7 @@ pub enum AssembleError {
     Part(Box<ManifestError>),
     /// Engines do not agree on which of two values a part sees.
     #[error("stage `{stage}` takes the argument {arg}, which the ENV of stage `{by}` overrides")]
+    #[diagnostic(code(pib::assemble::hidden))]
     #[diagnostic(help("{help}"))]
     Hidden {
         /// The stage with the argument.
@@ -31,6 +33,7 @@ pub enum AssembleError {
     },
     /// A value that is not one line would become instructions.
     #[error("the argument {arg} of stage `{stage}` has a line break or another control character")]
+    #[diagnostic(code(pib::assemble::not_one_line))]
     #[diagnostic(help("A value of a stage's config is one line of text."))]
     NotOneLine {
         /// The stage.
@@ -42,6 +45,7 @@ pub enum AssembleError {
     #[error(
         "the argument {arg} of stage `{stage}` has {size} bytes, and engines read lines of at most 65,000"
     )]
+    #[diagnostic(code(pib::assemble::too_long))]
     #[diagnostic(help(
         "Put the value into a file of the project, and let a config key of type `path` name it."
     ))]
@@ -55,6 +59,7 @@ pub enum AssembleError {
     },
     /// A name that would become instructions.
     #[error("the base `{name}` is not the name of a container image or a path of the context")]
+    #[diagnostic(code(pib::assemble::not_a_base))]
     #[diagnostic(help(
         "A name has letters, digits and . _ - / : @ +, without spaces: debian:trixie@sha256:..."
     ))]
@@ -66,6 +71,7 @@ pub enum AssembleError {
     #[error(
         "the stages make {layers} file system layers{merged}, and container engines take at most {MAX_LAYERS}"
     )]
+    #[diagnostic(code(pib::assemble::too_many_layers))]
     #[diagnostic(help("Join RUN instructions with && in the parts that have most: {most}."))]
     TooManyLayers {
         /// How many.

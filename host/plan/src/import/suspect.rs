@@ -20,7 +20,7 @@ const WORDS: [&str; 13] = [
 const PUBLIC: [&str; 3] = ["PUBLIC", "PUB", "FINGERPRINT"];
 
 /// Returns whether a variable looks like a secret, by its name or its value.
-pub(super) fn is_suspect(name: &str, value: &str) -> bool {
+pub fn is_suspect(name: &str, value: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let has = |words: &[&str]| name.split('_').any(|word| words.contains(&word));
     let ends = ["PASSWD", "PASSWORD", "SECRET", "TOKEN"].iter().any(|word| name.contains(word));

@@ -10,6 +10,7 @@ use crate::size::ByteSize;
 
 /// What a partition is filled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Filesystem {
     /// FAT32, which the board's firmware reads.
@@ -26,6 +27,7 @@ pub enum Filesystem {
 
 /// The kind of a partition table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PartitionTable {
     /// A master boot record, which all boards read.
@@ -37,6 +39,7 @@ pub enum PartitionTable {
 
 /// What writes the ext4 file systems of an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Ext4Writer {
     /// pib itself, by mkext4.
@@ -66,6 +69,7 @@ pub enum PartitionSize {
 
 /// One partition, as a project or the default layout asks for it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PartitionSpec {
     /// The file system's label; boot and fstab find it by this. In a GPT it is the partition's name, too. A squashfs has none

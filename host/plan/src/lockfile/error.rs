@@ -8,6 +8,7 @@ use miette::{NamedSource, SourceSpan};
 /// Says why a lock cannot be read, and where in it.
 #[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
 #[error("{message}")]
+#[diagnostic(code(pib::lock::invalid))]
 pub struct LockError {
     message: String,
     #[source_code]

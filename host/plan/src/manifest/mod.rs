@@ -5,16 +5,19 @@
 
 pub mod edit;
 pub mod project;
+#[cfg(test)]
+mod schema_tests;
 pub mod stage;
 mod stage_tests;
 mod stores;
 pub mod user;
 pub mod user_edit;
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use miette::{NamedSource, SourceSpan};
+use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use serde::de::DeserializeOwned;
 
 use crate::suggest;
@@ -32,18 +35,19 @@ pub struct ManifestText {
 }
 
 /// Something is wrong in a manifest, at a place in its text.
-#[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct ManifestError {
+    code: &'static str,
     message: String,
-    #[source_code]
     source_text: NamedSource<Arc<str>>,
-    #[label("{label}")]
     span: Option<SourceSpan>,
     label: String,
-    #[help]
     help: Option<String>,
 }
+
+/// The code of a mistake that has none of its own.
+const WRONG_VALUE: &str = "pib::manifest::wrong_value";
 
 impl ManifestText {
     /// Wraps `text`, which was read from `file`.
@@ -59,6 +63,7 @@ impl ManifestText {
         label: impl Into<String>,
     ) -> ManifestError {
         ManifestError {
+            code: WRONG_VALUE,
             message: message.into(),
             source_text: NamedSource::new(&self.file, self.text.clone()),
             span: Some(span.into()),
@@ -74,7 +79,8 @@ impl ManifestText {
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
         if self.text.len() > MAX_MANIFEST {
             let message = format!("`{}` is larger than 1 MiB and is surely no manifest", self.file);
-            return Err(self.error(0..0, message, "").with_help("Check that the right file is named."));
+            let error = self.error(0..0, message, "").with_code("pib::manifest::too_large");
+            return Err(error.with_help("Check that the right file is named."));
         }
         toml::from_str(&self.text).map_err(|error| self.explain(&error))
     }
@@ -84,16 +90,7 @@ impl ManifestText {
         let span = error.span().unwrap_or(0..0);
         let mut words = message.split('`').skip(1).step_by(2);
         if message.starts_with("unknown field") || message.starts_with("unknown variant") {
-            let kind = if message.starts_with("unknown field") { "key" } else { "value" };
-            let found = words.next().unwrap_or_default().to_owned();
-            let known: Vec<&str> = words.collect();
-            let headline = format!("unknown {kind} `{found}` in `{}`", self.file);
-            let help = match suggest::nearest(&found, known.iter().copied()) {
-                Some(near) => format!("Did you mean `{near}`?"),
-                None if known.is_empty() => "No keys are allowed here.".to_owned(),
-                None => format!("Expected one of {}.", suggest::list(known)),
-            };
-            return self.error(span, headline, "not known here").with_help(help);
+            return self.explain_unknown(span, &message);
         }
         if message.starts_with("missing field") {
             let found = words.next().unwrap_or_default();
@@ -103,12 +100,15 @@ impl ManifestText {
             };
             return self
                 .error(span, headline, format!("`{found}` is missing here"))
+                .with_code("pib::manifest::missing_key")
                 .with_help(example(found));
         }
         if message.starts_with("duplicate key") {
             let key = self.text.get(span.clone()).unwrap_or_default().trim();
             let headline = format!("`{key}` stands twice in the same table of `{}`", self.file);
-            return self.error(span, headline, "the second time").with_help("Remove one of the two.");
+            let error =
+                self.error(span, headline, "the second time").with_code("pib::manifest::duplicate_key");
+            return error.with_help("Remove one of the two.");
         }
         if let Some((found, expected)) = message
             .strip_prefix("invalid type: ")
@@ -117,6 +117,7 @@ impl ManifestText {
         {
             let headline = format!("`{}` has the {found} where {expected} is expected", self.file);
             let error = self.error(span, headline, format!("expected {expected}"));
+            let error = error.with_code("pib::manifest::wrong_type");
             let number = found.starts_with("integer") || found.starts_with("floating point");
             let text = expected.starts_with("a string") || expected.starts_with("a version");
             return match (number && text, expected.contains("semver")) {
@@ -137,7 +138,26 @@ impl ManifestText {
         }
         let help = "The file is TOML: tables begin with [name], and a key is set by a line such as name = \"text\". \
                     https://toml.io shows the rest.";
-        self.error(span, format!("could not read `{}`: {message}", self.file), "here").with_help(help)
+        let error = self.error(span, format!("could not read `{}`: {message}", self.file), "here");
+        error.with_code("pib::manifest::syntax").with_help(help)
+    }
+
+    /// Returns the error of a key or a word that the schema does not have.
+    fn explain_unknown(&self, span: Range<usize>, message: &str) -> ManifestError {
+        let (kind, code) = match message.starts_with("unknown field") {
+            true => ("key", "pib::manifest::unknown_key"),
+            false => ("value", "pib::manifest::unknown_value"),
+        };
+        let mut words = message.split('`').skip(1).step_by(2);
+        let found = words.next().unwrap_or_default();
+        let known: Vec<&str> = words.collect();
+        let headline = format!("unknown {kind} `{found}` in `{}`", self.file);
+        let help = match suggest::only_nearest(found, known.iter().copied()) {
+            Some(near) => format!("Did you mean `{near}`?"),
+            None if known.is_empty() => "No keys are allowed here.".to_owned(),
+            None => format!("Expected one of {}.", suggest::list(known)),
+        };
+        self.error(span, headline, "not known here").with_code(code).with_help(help)
     }
 }
 
@@ -181,6 +201,13 @@ impl ManifestError {
         self
     }
 
+    /// Says which of the kinds of mistakes it is that the book explains.
+    #[must_use]
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
     /// Adds what to do next.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -196,5 +223,24 @@ impl ManifestError {
     /// Returns the byte range in the text that is to blame.
     pub fn span(&self) -> Option<Range<usize>> {
         self.span.map(|span| span.offset()..span.offset() + span.len())
+    }
+}
+
+impl Diagnostic for ManifestError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&self.source_text)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new_with_span(Some(self.label.clone()), self.span?);
+        Some(Box::new(std::iter::once(label)))
     }
 }

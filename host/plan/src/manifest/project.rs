@@ -8,6 +8,8 @@ mod options;
 mod parsed;
 mod project_order;
 mod schema;
+#[cfg(test)]
+mod schema_of;
 mod sources;
 mod target;
 mod variables;
@@ -177,6 +179,12 @@ fn request(
         })
         .collect();
     Ok(StageRequest { name: parsed, span, source: origin, config })
+}
+
+/// Returns the JSON schema of the file, made from the types that read it.
+#[cfg(test)]
+pub(super) fn json_schema() -> schemars::Schema {
+    schemars::schema_for!(Schema)
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ pub struct ModeRecord {
 
 /// A stage's WASM component.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Hook {
     /// The component's file, within the package.
@@ -97,6 +98,7 @@ pub struct Hook {
 
 /// How the base of one operating system is made.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BaseRecipe {
     /// The way to make it; `debian` is the one that pib knows.
@@ -111,6 +113,7 @@ pub struct BaseRecipe {
 
 /// A way to make a base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Bootstrap {
     /// From a Debian archive: essential and required packages, and apt.
@@ -118,32 +121,40 @@ pub enum Bootstrap {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Schema {
     stage: Meta,
     #[serde(default)]
     support: Support,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<StageName, String>"))]
     dependencies: Requirements,
     #[serde(default)]
     order: Order,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<StageName, String>"))]
     conflicts: Requirements,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, ConfigKey>"))]
     config: BTreeMap<Spanned<String>, ConfigKey>,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     modes: BTreeMap<Spanned<String>, Spanned<String>>,
     hook: Option<Hook>,
     #[serde(default)]
     base: BTreeMap<String, BaseRecipe>,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<TestTable>"))]
     test: Vec<Spanned<TestTable>>,
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct Meta {
     name: StageName,
+    #[cfg_attr(test, schemars(with = "String"))]
     version: Version,
     #[serde(default)]
     description: String,
@@ -153,11 +164,13 @@ struct Meta {
     phase: Phase,
     #[serde(default)]
     uses: Vec<Variable>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pib: Option<VersionReq>,
     #[serde(default = "yes")]
     native: bool,
     #[serde(default)]
     network: StageNetwork,
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     exports: Option<Vec<Spanned<String>>>,
 }
 
@@ -167,6 +180,7 @@ fn yes() -> bool {
 
 /// What the part of a stage reaches while it runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StageNetwork {
     /// What the project says.
@@ -329,6 +343,12 @@ fn mode_records(
         records.push(ModeRecord { path: plain.to_owned(), is_folder, mode, span });
     }
     Ok(records)
+}
+
+/// Returns the JSON schema of the file, made from the types that read it.
+#[cfg(test)]
+pub(super) fn json_schema() -> schemars::Schema {
+    schemars::schema_for!(Schema)
 }
 
 #[cfg(test)]

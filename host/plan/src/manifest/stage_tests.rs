@@ -10,14 +10,19 @@ use crate::device_test::{DEFAULT_TIMEOUT, DeviceTest, MAX_COMMAND, MAX_NAME, MAX
 
 /// A table of `[[test]]`, as it is written.
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct TestTable {
+    #[cfg_attr(test, schemars(with = "String"))]
     name: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "String"))]
     command: Spanned<String>,
     #[serde(default)]
     exit: u8,
     stdout: Option<String>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     stdout_contains: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<u64>"))]
     timeout: Option<Spanned<u64>>,
     #[serde(default)]
     after_reboot: bool,

@@ -11,6 +11,7 @@ use crate::metadata::Phase;
 pub enum OrderError {
     /// Stages must each come before the other.
     #[error("{}", cycles_text(cycles))]
+    #[diagnostic(code(pib::order::cycle))]
     #[diagnostic(help("{}", cycles_help(cycles)))]
     Cycle {
         /// One for each group of stages that go round in circles; never empty.
@@ -18,6 +19,7 @@ pub enum OrderError {
     },
     /// A stage must come after one of a later phase.
     #[error("{}", phases_text(edges))]
+    #[diagnostic(code(pib::order::against_phases))]
     #[diagnostic(help("{}", phases_help(edges)))]
     AgainstPhases {
         /// What is asked for, with the phases of the two stages; never empty.
@@ -25,6 +27,7 @@ pub enum OrderError {
     },
     /// A dependency is not in the build.
     #[error("stage `{by}` depends on `{name}`, which is not in the build")]
+    #[diagnostic(code(pib::order::missing))]
     #[diagnostic(help("Run `pib lock` to choose the stages again."))]
     Missing {
         /// The stage that is not there.
@@ -34,6 +37,7 @@ pub enum OrderError {
     },
     /// One stage is given twice.
     #[error("stage `{name}` is in the build twice")]
+    #[diagnostic(code(pib::order::twice))]
     #[diagnostic(help("Run `pib lock` to choose the stages again."))]
     Twice {
         /// The stage.

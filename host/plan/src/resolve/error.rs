@@ -42,18 +42,57 @@ pub enum ResolveError {
 }
 
 /// One thing that keeps the stages from being put together.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Diagnostic)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.text())]
 pub struct Problem {
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
     /// What is wrong, in one line.
     pub headline: String,
     /// The facts that it follows from, each in one line: who asks for what, and what is wrong with each version.
     pub facts: Vec<String>,
     /// What to do next.
-    #[help]
     pub help: Option<String>,
     /// The project's own requests that take part in it, so that their lines in `pib.toml` can be shown.
     pub requests: Vec<StageName>,
+}
+
+/// The kinds of problems that keep stages from being put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// No source has the stage.
+    UnknownStage,
+    /// The source has the stage, and no version that can be used.
+    NoUsableVersion,
+    /// Several stages support only other systems, boards or architectures; the text names which of these: `arch`.
+    Unsupported(&'static str),
+    /// Two stages exclude each other.
+    Conflict,
+    /// Different versions of one stage are asked for.
+    Disagreement,
+}
+
+impl ProblemKind {
+    /// Returns the code of the kind, by which the book lists it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownStage => "pib::resolve::unknown_stage",
+            Self::NoUsableVersion => "pib::resolve::no_usable_version",
+            Self::Unsupported(_) => "pib::resolve::unsupported",
+            Self::Conflict => "pib::resolve::conflict",
+            Self::Disagreement => "pib::resolve::disagreement",
+        }
+    }
+}
+
+impl Diagnostic for Problem {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.kind.code()))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
 }
 
 impl Problem {
@@ -79,6 +118,21 @@ impl ResolveError {
 }
 
 impl Diagnostic for ResolveError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let code = match self {
+            Self::Unsatisfiable { problems } => match problems.as_slice() {
+                [only] => only.kind.code(),
+                _ => "pib::resolve::several",
+            },
+            Self::Index(_) => "pib::resolve::index",
+            Self::NotInBuild { .. } => "pib::resolve::not_in_build",
+            Self::Excess(_) => "pib::resolve::excess",
+            Self::TooHard => "pib::resolve::too_hard",
+            Self::Cancelled => "pib::resolve::cancelled",
+        };
+        Some(Box::new(code))
+    }
+
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         match self {
             // Where there are several, each one's help stands below it.

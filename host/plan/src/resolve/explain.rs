@@ -7,10 +7,11 @@ use pubgrub::{DerivationTree, External, VersionSet};
 use semver::{Version, VersionReq};
 
 use super::catalog::{Catalog, Known, Refusal, StageId};
-use super::error::Problem;
+use super::error::{Problem, ProblemKind};
 use super::picks::Picks;
 use super::request::Root;
 use super::solve::{Derivation, Node};
+use super::unsupported::{self, Unsupported};
 use crate::id::StageName;
 use crate::index::Index;
 use crate::suggest;
@@ -61,7 +62,46 @@ pub(super) fn problems<I: Index>(catalog: &Catalog<'_, I>, stories: Vec<Story>) 
             None => merged.push((end, asks)),
         }
     }
-    merged.into_iter().map(|(_, asks)| problem(catalog, &outward(asks))).collect()
+    let by_cause = |(_, asks): &(Option<StageId>, Vec<Ask>)| match dead_ends(catalog, asks).as_slice() {
+        [DeadEnd::Unusable(ask)] => unsupported::only_cause(&catalog.known(ask.of)),
+        _ => None,
+    };
+    let mut left: Vec<(Option<Unsupported>, Vec<Ask>)> =
+        merged.into_iter().map(|found| (by_cause(&found), found.1)).collect();
+    let mut problems = Vec::new();
+    while !left.is_empty() {
+        let (cause, asks) = left.remove(0);
+        let is_same = |other: &mut (Option<Unsupported>, Vec<Ask>)| cause.is_some() && other.0 == cause;
+        let others: Vec<_> = left.extract_if(.., is_same).map(|(_, asks)| asks).collect();
+        problems.push(match cause.filter(|_| !others.is_empty()) {
+            Some(cause) => {
+                unsupported_by_several(catalog, &cause, std::iter::once(asks).chain(others).collect())
+            }
+            None => problem(catalog, &outward(asks)),
+        });
+    }
+    problems
+}
+
+/// Returns one problem of several that have the same cause, which it tells first.
+fn unsupported_by_several<I: Index>(
+    catalog: &Catalog<'_, I>,
+    cause: &Unsupported,
+    stories: Vec<Vec<Ask>>,
+) -> Problem {
+    let (mut stages, mut requests) = (BTreeMap::new(), BTreeSet::new());
+    for asks in stories {
+        for ask in dead_ends(catalog, &asks) {
+            if let DeadEnd::Unusable(ask) = ask {
+                let known = catalog.known(ask.of);
+                stages.insert(known.name.clone(), known);
+            }
+        }
+        let project = asks.iter().filter(|ask| ask.by.is_none());
+        requests.extend(project.map(|ask| catalog.known(ask.of).name.clone()));
+    }
+    requests.retain(|name| catalog.is_listed(name));
+    unsupported::problem(cause, &stages, requests.into_iter().collect())
 }
 
 /// Explains a failure that the solver derived; returns also which of `roots` take part in it.
@@ -191,7 +231,17 @@ fn problem<I: Index>(catalog: &Catalog<'_, I>, asks: &[Ask]) -> Problem {
         .filter(|name| catalog.is_listed(name))
         .collect();
     let (headline, help) = headline(catalog, asks);
-    Problem { headline, facts, help: Some(help), requests: requests.into_iter().collect() }
+    let kind = kind(catalog, asks);
+    Problem { kind, headline, facts, help: Some(help), requests: requests.into_iter().collect() }
+}
+
+fn kind<I: Index>(catalog: &Catalog<'_, I>, asks: &[Ask]) -> ProblemKind {
+    match dead_ends(catalog, asks).as_slice() {
+        [DeadEnd::Unknown(_)] => ProblemKind::UnknownStage,
+        [DeadEnd::Unusable(_)] => ProblemKind::NoUsableVersion,
+        [DeadEnd::Conflict(..)] => ProblemKind::Conflict,
+        _ => ProblemKind::Disagreement,
+    }
 }
 
 /// Returns "`a` 1.0.0 asks for `b` ^2".

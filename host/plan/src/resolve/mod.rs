@@ -6,7 +6,7 @@
 //! | `catalog` | looks stages up, and judges which of their versions may be chosen |
 //! | `picks` | sets of versions |
 //! | `solve` | hands both to the solver, and adds conflicts, which it does not know |
-//! | `explain`, `error` | say why there is no choice |
+//! | `explain`, `unsupported`, `error` | say why there is no choice |
 //! | `prefetch` | says what a resolution can ask of the index |
 //! | `excess` | how far indexes may lead |
 
@@ -20,13 +20,14 @@ mod request;
 mod solve;
 #[cfg(test)]
 mod tests;
+mod unsupported;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use semver::{Version, VersionReq};
 
-pub use error::{Problem, ResolveError};
+pub use error::{Problem, ProblemKind, ResolveError};
 pub use excess::{Excess, MAX_BYTES, MAX_DEPTH, MAX_STAGES, Measure};
 pub use prefetch::Prefetch;
 pub use request::{Facts, LockedVersion, ResolveRequest, Root, Update};

@@ -12,6 +12,7 @@ use super::permission::Denied;
 pub enum GitError {
     /// The address is none that pib fetches from.
     #[error("the git address `{url}` cannot be used: {reason}")]
+    #[diagnostic(code(pib::git::address))]
     #[diagnostic(help("{help}"))]
     Address {
         /// The address, without a password.
@@ -23,6 +24,7 @@ pub enum GitError {
     },
     /// The repository does not have what was asked for.
     #[error("the git repository {url} has no {wanted}")]
+    #[diagnostic(code(pib::git::no_reference))]
     #[diagnostic(help("{help}"))]
     NoReference {
         /// The repository.
@@ -37,6 +39,7 @@ pub enum GitError {
         "tag `{tag}` of the git repository {url} moved since stage `{name}` was locked: pib.lock has commit \
          {locked}, the tag now names {found}"
     )]
+    #[diagnostic(code(pib::git::moved))]
     #[diagnostic(help(
         "A published tag should never move. Find out why it did; if the new commit is right, take it with \
          `pib update {name} --accept-republished`."
@@ -55,6 +58,7 @@ pub enum GitError {
     },
     /// A locked commit cannot be had any more.
     #[error("the git repository {url} does not give commit {commit} of stage `{name}`, which pib.lock holds")]
+    #[diagnostic(code(pib::git::commit_gone))]
     #[diagnostic(help(
         "Its history was rewritten, or the branch or tag was removed. If what it has now is right, take it with \
          `pib update {name}`."
@@ -69,6 +73,7 @@ pub enum GitError {
     },
     /// There is no stage at the path.
     #[error("the git repository {url} has no stage at `{path}` (commit {commit})")]
+    #[diagnostic(code(pib::git::no_stage))]
     #[diagnostic(help("{help}"))]
     NoStage {
         /// The repository.
@@ -82,6 +87,7 @@ pub enum GitError {
     },
     /// Something in the repository cannot be part of a stage.
     #[error("`{path}` of the git repository {url} cannot be part of a stage: {reason}")]
+    #[diagnostic(code(pib::git::unfit))]
     #[diagnostic(help(
         "A stage holds regular files and folders only, within bounds. Make links in the part, with RUN ln -s."
     ))]
@@ -95,6 +101,7 @@ pub enum GitError {
     },
     /// A submodule cannot be taken.
     #[error("the submodule `{path}` of the git repository {url} cannot be taken: {reason}")]
+    #[diagnostic(code(pib::git::submodule))]
     #[diagnostic(help(
         "Correct the repository's .gitmodules, or take a stage that does without the submodule."
     ))]
@@ -108,6 +115,7 @@ pub enum GitError {
     },
     /// The server's answer is not git's.
     #[error("{url} cannot be fetched from: {reason}")]
+    #[diagnostic(code(pib::git::server))]
     #[diagnostic(help("{help}"))]
     Server {
         /// The repository.
@@ -119,6 +127,7 @@ pub enum GitError {
     },
     /// The server did not let this user in.
     #[error("the server of {url} asks who is there, and {reason}")]
+    #[diagnostic(code(pib::git::credentials))]
     #[diagnostic(help("{help}"))]
     Credentials {
         /// The repository.
@@ -130,9 +139,11 @@ pub enum GitError {
     },
     /// The user has not allowed the project what it takes.
     #[error("{0}")]
+    #[diagnostic(code(pib::git::denied))]
     Denied(Denied),
     /// ssh did not reach the repository.
     #[error("ssh to {host} failed: {said}")]
+    #[diagnostic(code(pib::git::ssh))]
     #[diagnostic(help("{help}"))]
     Ssh {
         /// The machine, with the user where one is named.
@@ -144,6 +155,7 @@ pub enum GitError {
     },
     /// Nothing arrived for too long.
     #[error("{url} did not answer: nothing arrived for {seconds} seconds")]
+    #[diagnostic(code(pib::git::timed_out))]
     #[diagnostic(help(
         "Check the network and the address, and try again. git's `http.lowSpeedTime` setting changes how long pib \
          waits."
@@ -156,6 +168,7 @@ pub enum GitError {
     },
     /// The answer came too slowly.
     #[error("fetching {url} was stopped: for {seconds} seconds it brought fewer than {floor} bytes a second")]
+    #[diagnostic(code(pib::git::too_slow))]
     #[diagnostic(help(
         "Check the network and the address, and try again. git's `http.lowSpeedLimit` and `http.lowSpeedTime` settings \
          change what pib takes for too slow."
@@ -170,6 +183,7 @@ pub enum GitError {
     },
     /// A repository has more branches and tags than any can rightly have.
     #[error("fetching {url} was stopped: its list of branches and tags is larger than {} MiB", limit >> 20)]
+    #[diagnostic(code(pib::git::too_many_references))]
     #[diagnostic(help("Take the stage from another repository, or from a registry."))]
     TooManyReferences {
         /// The repository.
@@ -179,6 +193,7 @@ pub enum GitError {
     },
     /// A repository is larger than any stage's can rightly be.
     #[error("fetching {url} was stopped after {} MiB", limit >> 20)]
+    #[diagnostic(code(pib::git::too_large))]
     #[diagnostic(help("Take the stage from a smaller repository, or from a registry."))]
     TooLarge {
         /// The repository.
@@ -188,6 +203,7 @@ pub enum GitError {
     },
     /// The transfer failed.
     #[error("fetching {url} failed")]
+    #[diagnostic(code(pib::git::fetch))]
     #[diagnostic(help(
         "Check the network and the address; what was fetched before can be used with --offline."
     ))]
@@ -200,6 +216,7 @@ pub enum GitError {
     },
     /// The copy of a repository in the cache could not be used.
     #[error("{action} the copy of {url} at `{}` failed", path.display())]
+    #[diagnostic(code(pib::git::database))]
     #[diagnostic(help(
         "Check that the folder may be written and the disk is not full. Removing the folder has it fetched again."
     ))]
@@ -216,6 +233,7 @@ pub enum GitError {
     },
     /// The user stopped the program.
     #[error("fetching {url} was interrupted")]
+    #[diagnostic(code(pib::git::interrupted))]
     Interrupted {
         /// The repository.
         url: String,

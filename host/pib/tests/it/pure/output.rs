@@ -1,4 +1,4 @@
-//! Where output goes: pipes that break, devices that are full, completions, and the pages of the help.
+//! Where output goes: pipes that break, devices that are full, and the pages of the help.
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Command, Stdio};
@@ -72,33 +72,6 @@ fn a_reader_that_went_away_is_no_panic() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && errors.contains("write to standard output"), "{errors}");
     assert_eq!(pib(&wrong, &["plan"]).stdout(full()).stderr(full()).status().unwrap().code(), Some(3));
-}
-
-#[test]
-fn the_shells_take_their_completions() {
-    let bench = Bench::new(PROJECT);
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let ran = bench.run(&["completions", shell]);
-        assert!(
-            ran.code == Some(0) && ran.out.contains("outdated") && ran.out.contains("dockerfile"),
-            "{shell}"
-        );
-    }
-    let script = bench.path("pib.bash");
-    std::fs::write(&script, bench.run(&["completions", "bash"]).out).unwrap();
-    let complete = |words: &str, last: &str, before: &str| {
-        let number = words.split(' ').count() - 1;
-        let line = format!(
-            "source {}; COMP_WORDS=({words}); COMP_CWORD={number}; _pib pib '{last}' '{before}'; \
-             echo \"${{COMPREPLY[@]}}\"",
-            script.display()
-        );
-        let output = Command::new("bash").args(["--norc", "-c", &line]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    assert_eq!(complete("pib outd", "outd", "pib"), "outdated");
-    assert_eq!(complete("pib plan --docker", "--docker", "plan"), "--dockerfile");
 }
 
 #[test]

@@ -124,7 +124,8 @@ fn check_board(
     arch: &Spanned<Arch>,
 ) -> Result<Board, ManifestError> {
     let board = board::find(name.get_ref()).map_err(|error| {
-        source.error(name.span(), error.to_string(), "this board").with_help(error.help())
+        let shown = source.error(name.span(), error.to_string(), "this board");
+        shown.with_code("pib::manifest::unknown_board").with_help(error.help())
     })?;
     if board.archs.contains(arch.get_ref()) {
         return Ok(board);

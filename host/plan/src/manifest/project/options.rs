@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 /// How the stages are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct BuildOptions {
     /// Whether native programs stand in for the target's where they can. This changes nothing of what comes of it.
@@ -14,6 +15,7 @@ pub struct BuildOptions {
 
 /// What the parts of stages reach while they run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Whatever the engine lets them reach.
@@ -31,6 +33,7 @@ impl Default for BuildOptions {
 
 /// A form of the bill of materials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Bill {
     /// SPDX 2.3.
@@ -46,6 +49,7 @@ impl Bill {
 
 /// How the finished image is compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Compression {
     /// Not at all.

@@ -12,10 +12,13 @@ use toml::Spanned;
 use super::options::{Bill, BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::{Ext4Writer, PartitionSpec, PartitionTable};
+#[cfg(test)]
+use crate::manifest::schema_tests::{BoardName, ProjectName};
 use crate::metadata::ConfigValue;
 use crate::size::ByteSize;
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct Schema {
     pub(super) project: ProjectSchema,
@@ -27,68 +30,96 @@ pub(super) struct Schema {
     pub(super) image: ImageSchema,
     #[serde(default)]
     pub(super) build: BuildOptions,
+    #[cfg_attr(test, schemars(with = "Option<BaseSchema>"))]
     pub(super) base: Option<Spanned<BaseSchema>>,
     #[serde(default)]
     pub(super) registries: BTreeMap<String, RegistrySchema>,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     pub(super) stores: BTreeMap<Spanned<String>, Spanned<String>>,
     pub(super) vendor: Option<VendorSchema>,
     #[serde(default)]
     pub(super) order: OrderSchema,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     pub(super) variables: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default, rename = "target")]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, TargetSchema>"))]
     pub(super) targets: BTreeMap<Spanned<String>, TargetSchema>,
 }
 
 /// A variant of the project: what is given here takes the place of the project's.
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetSchema {
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) os: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) release: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<BoardName>"))]
     pub(super) board: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<Arch>"))]
     pub(super) arch: Option<Spanned<Arch>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) hostname: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) locale: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) timezone: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) kernel: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) stages: Stages<TargetStage>,
     pub(super) image: Option<TargetImage>,
+    #[cfg_attr(test, schemars(with = "Option<BaseSchema>"))]
     pub(super) base: Option<Spanned<BaseSchema>>,
     #[serde(default)]
     pub(super) order: OrderSchema,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     pub(super) variables: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// The order that the project itself asks for.
 #[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct OrderSchema {
+    #[cfg_attr(test, schemars(with = "Option<Vec<String>>"))]
     pub(super) list: Option<Vec<Spanned<String>>>,
+    /// What the project asks of the places of single stages.
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, StageOrderSchema>"))]
     pub(super) stages: BTreeMap<Spanned<String>, StageOrderSchema>,
 }
 
 /// What the project asks of one stage's place.
 #[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct StageOrderSchema {
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(super) after: Vec<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     pub(super) before: Vec<Spanned<String>>,
 }
 
 #[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ImageSchema {
     pub(super) compress: Compression,
+    #[cfg_attr(test, schemars(with = "Option<PartitionTable>"))]
     pub(super) table: Option<Spanned<PartitionTable>>,
+    #[cfg_attr(test, schemars(with = "Option<ByteSize>"))]
     pub(super) size: Option<Spanned<ByteSize>>,
     #[serde(rename = "a-b")]
+    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub(super) a_b: Option<Spanned<bool>>,
     pub(super) sbom: Vec<Bill>,
+    /// The partitions of the image, in the order of the table.
     #[serde(rename = "partition")]
+    #[cfg_attr(test, schemars(with = "Vec<PartitionSpec>"))]
     pub(super) partitions: Vec<Spanned<PartitionSpec>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: bool,
@@ -96,14 +127,20 @@ pub(super) struct ImageSchema {
 }
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct TargetImage {
     pub(super) compress: Option<Compression>,
+    #[cfg_attr(test, schemars(with = "Option<PartitionTable>"))]
     pub(super) table: Option<Spanned<PartitionTable>>,
+    #[cfg_attr(test, schemars(with = "Option<ByteSize>"))]
     pub(super) size: Option<Spanned<ByteSize>>,
     #[serde(rename = "a-b")]
+    #[cfg_attr(test, schemars(with = "Option<bool>"))]
     pub(super) a_b: Option<Spanned<bool>>,
     pub(super) sbom: Option<Vec<Bill>>,
+    /// The partitions of the image, in the order of the table.
+    #[cfg_attr(test, schemars(with = "Option<Vec<PartitionSpec>>"))]
     pub(super) partition: Option<Vec<Spanned<PartitionSpec>>>,
     #[serde(rename = "foreign-root")]
     pub(super) foreign_root: Option<bool>,
@@ -111,21 +148,33 @@ pub(super) struct TargetImage {
 }
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProjectSchema {
+    #[cfg_attr(test, schemars(with = "ProjectName"))]
     pub(super) name: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) os: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) release: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "BoardName"))]
     pub(super) board: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "Arch"))]
     pub(super) arch: Spanned<Arch>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) hostname: Option<Spanned<String>>,
     #[serde(default = "default_locale")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) locale: Spanned<String>,
     #[serde(default = "default_timezone")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) timezone: Spanned<String>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) kernel: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) mirror: Option<Spanned<String>>,
     #[serde(rename = "security-mirror")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) security_mirror: Option<Spanned<String>>,
 }
 
@@ -138,6 +187,7 @@ fn default_timezone() -> Spanned<String> {
 }
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct BaseSchema {
     pub(super) url: Option<String>,
@@ -147,14 +197,17 @@ pub(super) struct BaseSchema {
 }
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct RegistrySchema {
     pub(super) index: String,
 }
 
 #[derive(Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct VendorSchema {
+    #[cfg_attr(test, schemars(with = "String"))]
     pub(super) path: Spanned<String>,
 }
 
@@ -189,16 +242,25 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Stages<T> {
 }
 
 #[derive(Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct StageTable {
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) version: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) registry: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) git: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) branch: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) tag: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) rev: Option<Spanned<String>>,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(super) path: Option<Spanned<String>>,
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, ConfigValue>"))]
     pub(super) config: BTreeMap<Spanned<String>, Spanned<ConfigValue>>,
 }
 

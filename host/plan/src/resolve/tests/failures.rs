@@ -49,6 +49,26 @@ there is no stage `zzz` in the bundled registry
     );
 }
 
+/// Where one cause keeps several stages from being used, it is told once, and first.
+#[test]
+fn an_architecture_that_several_stages_do_not_support() {
+    assert_failure(
+        &request(&["a *", "b ^1", "c *"]),
+        &["a 1.0.0: arch armv6", "a 1.1.0: arch armv6|armv7", "b 1.0.0: arch armv6", "c 1.0.0"],
+        r"
+arch `arm64`: no version of `a` or `b` supports it
+  - `a` supports `armv6` and `armv7`
+  - `b` supports `armv6`
+help: Set `arch` in pib.toml to `armv6`, or replace these stages.",
+    );
+}
+
+#[test]
+fn causes_that_are_not_the_same_stay_apart() {
+    let error = resolve(&request(&["a *", "b *"]), &index(&["a 1.0.0: arch armv6", "b 1.0.0: board rpi3"]));
+    assert_eq!(error.unwrap_err().problems().len(), 2);
+}
+
 #[test]
 fn two_conflicts_that_have_nothing_to_do_with_each_other() {
     assert_failure(

@@ -1,5 +1,6 @@
 //! The book: its links lead somewhere, its reference lists everything, its commands do what it shows, and it is in plain English.
 
+mod errors;
 mod links;
 mod reference;
 mod style;

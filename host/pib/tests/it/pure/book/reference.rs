@@ -166,7 +166,8 @@ fn every_event_is_listed_with_its_properties() {
 }
 
 /// Variables that libraries of pib read, or that are put together.
-const OF_LIBRARIES: [&str; 10] = [
+const OF_LIBRARIES: [&str; 11] = [
+    "COMPLETE",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
     "SSL_CERT_FILE",
