@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pib_event::Reporter;
 use pib_net::Http;
+use pib_plan::emulation::Emulation;
 use pib_plan::id::Arch;
 use pib_plan::native::Native;
 use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
@@ -38,8 +39,8 @@ impl Prepared {
     /// Returns the text of the `Dockerfile`, which is for the target's platform and needs no network.
     ///
     /// With `native`, native tools stand in for the target's where they can.
-    pub fn dockerfile(&self, native: Option<&Native>) -> String {
-        second::dockerfile(native)
+    pub fn dockerfile(&self, native: Option<&Native>, emulation: Option<&Emulation>) -> String {
+        second::dockerfile(native, emulation)
     }
 
     /// Returns the paths of the files that the `Dockerfile` adds, relative to the context.
@@ -298,6 +299,7 @@ fn write_context(
     }
     tree.finish().map_err(write())?;
     let dockerfile = folder.path().join("Dockerfile");
-    std::fs::write(&dockerfile, second::dockerfile(None)).map_err(DebianError::io("writing", &dockerfile))?;
+    std::fs::write(&dockerfile, second::dockerfile(None, None))
+        .map_err(DebianError::io("writing", &dockerfile))?;
     Ok(folder)
 }

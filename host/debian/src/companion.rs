@@ -12,6 +12,7 @@ use std::sync::Arc;
 use object::LittleEndian;
 use object::elf::{EM_X86_64, FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use pib_plan::emulation::FOLDER;
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::native::{Machine, ROOT};
 
@@ -26,8 +27,11 @@ use super::{Bootstrap, Folders, relay, selection};
 use pib_event::Reporter;
 use tempfile::NamedTempFile;
 
+/// A tar that was made, in the folder for work in progress.
+pub type WorkFile = NamedTempFile;
+
 /// Raise it when the same list would give another companion.
-const VERSION: &str = "pib companion 4";
+const VERSION: &str = "pib companion 5";
 /// The largest program that is taken.
 const MAX_PROGRAM: u64 = 64 << 20;
 /// Where the programs find their loader. It fits in the place of the usual one, which is longer.
@@ -157,6 +161,8 @@ impl<'a> Writer<'a> {
             self.tree.add_file("run", 0o755, run.len() as u64, run)?;
             self.tree.add_file("tools", 0o644, tools.len() as u64, tools.as_bytes())?;
             relay::add_files(&mut self.tree)?;
+            // Where the emulators are mounted, if there are any.
+            self.tree.add_folder(FOLDER)?;
             self.tree.finish()?.flush()
         };
         finish().map_err(DebianError::io("writing", &path))
@@ -312,6 +318,11 @@ fn relocate(bytes: &mut [u8]) -> bool {
     }
 }
 
+/// Returns whether the file is an x86-64 program that needs no loader.
+pub(super) fn is_static(bytes: &[u8]) -> bool {
+    interpreter(bytes) == Some(None)
+}
+
 /// Returns where an x86-64 program names its loader, if it names one; `None` where the file is no such program.
 fn interpreter(bytes: &[u8]) -> Option<Option<Range<usize>>> {
     let header = FileHeader64::<LittleEndian>::parse(bytes).ok()?;
@@ -329,7 +340,7 @@ fn interpreter(bytes: &[u8]) -> Option<Option<Range<usize>>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -350,7 +361,7 @@ mod tests {
     }
 
     /// Returns an ELF file of one program header.
-    fn program(kind: u32, machine: u8, path: &[u8]) -> Vec<u8> {
+    pub(in super::super) fn program(kind: u32, machine: u8, path: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0; 120];
         bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
         (bytes[6], bytes[18], bytes[32], bytes[54], bytes[56]) = (1, machine, 64, 56, 1);

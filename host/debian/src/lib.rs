@@ -19,6 +19,7 @@
 //! | `installed` | the packages that a system has |
 //! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
 //! | `relay` | what is beside the program that starts commands where pib records what they fetch |
+//! | `emulators` | the emulators that run the target's programs on another processor |
 //! | `companion`, `twins` | native tools for builds on another processor: making them, and which there are |
 
 mod bootstrap;
@@ -29,6 +30,7 @@ mod deb822;
 pub mod decompress;
 mod distribution;
 mod download;
+mod emulators;
 mod error;
 mod installed;
 mod keyring;
@@ -52,7 +54,8 @@ pub use bootstrap::{
     Prepared, bootstrap, bootstrap_again, choose_packages, fetch_packages, has_package, has_packages,
     is_newer, newest_versions, package_path,
 };
-pub use companion::{CompanionRecipe, companion};
+pub use companion::{CompanionRecipe, WorkFile, companion};
+pub use emulators::{EmulatorRecipe, emulators};
 pub use error::DebianError;
 pub use installed::{InstalledPackage, STATUS, installed};
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};

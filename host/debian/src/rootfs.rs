@@ -164,7 +164,7 @@ impl<W: Write> Tree<W> {
     }
 
     /// Adds a folder, and those above it, unless they are there.
-    fn add_folder(&mut self, path: &str) -> io::Result<()> {
+    pub(super) fn add_folder(&mut self, path: &str) -> io::Result<()> {
         match self.kinds.get(path) {
             Some(Kind::Folder) => return Ok(()),
             Some(_) => return Err(refuse(path, "is a file or link, yet something lies below it")),

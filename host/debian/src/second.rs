@@ -1,5 +1,6 @@
 //! The second part of a bootstrap: what the target's own dpkg does, in the container engine.
 
+use pib_plan::emulation::Emulation;
 use pib_plan::native::{Native, ROOT};
 use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
 
@@ -11,13 +12,23 @@ pub(super) const FIRST_TAR: &str = "first.tar";
 pub(super) const SCRIPT_PATH: &str = ".pib-bootstrap/run";
 
 /// Returns the Dockerfile that turns the first part's tar into the base. It needs no network.
-pub(super) fn dockerfile(native: Option<&Native>) -> String {
+pub(super) fn dockerfile(native: Option<&Native>, emulation: Option<&Emulation>) -> String {
     let start = format!("FROM scratch\nADD {FIRST_TAR} /\n");
-    let Some(native) = native else { return format!("{start}RUN [\"/bin/sh\", \"/{SCRIPT_PATH}\"]\n") };
-    let (stage, mount, tidy) = (native.stage(), native.mount(), native.tidy());
+    let script = format!("\"/bin/sh\", \"/{SCRIPT_PATH}\"");
+    let tools = native.map(|native| (native.stage(), native.mount()));
+    let (stage, mount, tidy, options) = match (tools, emulation) {
+        (None, None) => return format!("{start}RUN [{script}]\n"),
+        (Some((stage, mount)), None) => (stage, mount, native.map(Native::tidy).unwrap_or_default(), ""),
+        (Some((stage, mount)), Some(emulation)) => {
+            let mount = format!("{mount} {}", emulation.mount_beside());
+            (format!("{}{stage}", emulation.stage()), mount, emulation.tidy(), "\"--emulate\", ")
+        }
+        (None, Some(emulation)) => {
+            (emulation.stage(), emulation.mount(), emulation.tidy(), "\"--emulate\", ")
+        }
+    };
     // There is no package database yet: every program is one that pib has just laid out.
-    let run = format!("[\"{ROOT}/run\", \"--fresh\", \"/bin/sh\", \"/{SCRIPT_PATH}\"]");
-    format!("{stage}{start}RUN {mount} {run}\n{tidy}")
+    format!("{stage}{start}RUN {mount} [\"{ROOT}/run\", \"--fresh\", {options}{script}]\n{tidy}")
 }
 
 /// Returns the script that installs the packages and removes what only this needed.

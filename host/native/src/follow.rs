@@ -4,31 +4,38 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 
 use crate::exec::{Decider, Decision};
-use crate::sys::{self, Pid, Registers, Resume, Stop};
+use crate::registers::{Question, Registers};
+use crate::sys::{self, Pid, Resume, Stop};
 
 /// The exit code where a program may not be run here.
 const REFUSED: u8 = 125;
 
+/// A call that was changed.
+struct Changed {
+    /// What the registers were: a call that fails must leave them so.
+    before: Registers,
+    /// What the process was asked instead, where it was.
+    question: Option<Question>,
+}
+
 /// Runs the command to its end and returns its exit code. What it left in the background ends with it.
 pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
-    let main = match sys::start(command) {
+    let main = match sys::start(command, &|error| decider.cannot_follow("calls be looked at", error)) {
         Ok(pid) => pid,
         Err(error) => {
-            crate::message::say(&format!(
-                "native tools are off: this engine lets no process be followed: {error}"
-            ));
+            crate::message::say(&decider.cannot_follow("process be followed", &error));
             let error = sys::become_command(command);
             crate::message::say(&format!("could not run {}: {error}", command[0].display()));
             return u8::try_from(sys::exit_code(&error)).unwrap_or(127);
         }
     };
-    // What the registers were before a call was changed: a call that fails must leave them so.
-    let mut changed: HashMap<Pid, Registers> = HashMap::new();
+    let mut changed: HashMap<Pid, Changed> = HashMap::new();
     while let Some((pid, stop)) = sys::wait() {
         let resume = match stop {
             Stop::Ended(code) if pid == main => return code,
             Stop::Ended(_) => {
                 changed.remove(&pid);
+                decider.forget(pid);
                 continue;
             }
             Stop::Exec => match exec(pid, decider, &mut changed) {
@@ -37,7 +44,9 @@ pub(crate) fn run(command: &[OsString], decider: &mut Decider) -> u8 {
                 None => return REFUSED,
             },
             Stop::Returned => {
-                restore(pid, changed.remove(&pid));
+                if let Some(before) = changed.remove(&pid) {
+                    returned(pid, decider, &before);
+                }
                 Resume::Run(0)
             }
             Stop::Group => Resume::Listen,
@@ -69,24 +78,34 @@ pub(crate) fn run_alone(command: &[OsString]) -> u8 {
 }
 
 /// Decides on a call; `None` where the build must not go on.
-fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Registers>) -> Option<Resume> {
+fn exec(pid: Pid, decider: &mut Decider, changed: &mut HashMap<Pid, Changed>) -> Option<Resume> {
     let Some(before) = sys::registers(pid) else { return Some(Resume::Run(0)) };
-    let after = match decider.decide(pid, &before) {
+    let (after, question) = match decider.decide(pid, &before) {
         Decision::Leave => return Some(Resume::Run(0)),
         Decision::Refuse => return None,
-        Decision::Redirect(after) => after,
+        Decision::Fail(error) => {
+            sys::set_registers(pid, &before.with_error(error));
+            return Some(Resume::Run(0));
+        }
+        Decision::Redirect(after) => (after, None),
+        Decision::Ask(question) => (before.with_question(question), Some(question)),
     };
     if !sys::set_registers(pid, &after) {
         return Some(Resume::Run(0));
     }
-    changed.insert(pid, before);
+    changed.insert(pid, Changed { before, question });
     Some(Resume::UntilReturn)
 }
 
-fn restore(pid: Pid, before: Option<Registers>) {
-    let (Some(before), Some(mut now)) = (before, sys::registers(pid)) else { return };
-    if now.failed() {
-        now.restore_from(&before);
-        sys::set_registers(pid, &now);
+/// Puts the registers back after a call that was changed has returned.
+fn returned(pid: Pid, decider: &mut Decider, changed: &Changed) {
+    let Some(now) = sys::registers(pid) else { return };
+    match changed.question {
+        Some(question) => {
+            decider.answer(pid, question, now.result());
+            sys::set_registers(pid, &changed.before.again());
+        }
+        None if now.result().is_err() => _ = sys::set_registers(pid, &changed.before.returning(&now)),
+        None => {}
     }
 }

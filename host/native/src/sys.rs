@@ -9,11 +9,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 
+use crate::registers::{EXECVE, EXECVEAT, Registers};
+
 /// A process or thread.
 pub(crate) type Pid = c_int;
 
 unsafe extern "C" {
     fn ptrace(request: c_int, pid: Pid, address: *mut c_void, data: *mut c_void) -> c_long;
+    fn syscall(number: c_long, ...) -> c_long;
+    fn fstatfs(file: c_int, data: *mut c_void) -> c_int;
     fn waitpid(pid: Pid, status: *mut c_int, options: c_int) -> Pid;
     fn fork() -> Pid;
     fn prctl(option: c_int, a: c_ulong, b: c_ulong, c: c_ulong, d: c_ulong) -> c_int;
@@ -24,6 +28,10 @@ unsafe extern "C" {
     fn _exit(code: c_int) -> !;
 }
 
+/// The number of `ptrace` on x86-64.
+const PTRACE: c_long = 101;
+const PTRACE_PEEKDATA: c_int = 2;
+const PTRACE_POKEDATA: c_int = 5;
 const PTRACE_GETREGS: c_int = 12;
 const PTRACE_SETREGS: c_int = 13;
 const PTRACE_CONT: c_int = 7;
@@ -35,14 +43,6 @@ const WALL: c_int = 0x4000_0000;
 const PR_SET_NO_NEW_PRIVS: c_int = 38;
 const PR_SET_SECCOMP: c_int = 22;
 const SECCOMP_MODE_FILTER: c_ulong = 2;
-/// The number of `execve` on x86-64.
-const EXECVE: u64 = 59;
-/// The number of `execveat` on x86-64.
-const EXECVEAT: u64 = 322;
-/// Stands for the folder that a process is in (`AT_FDCWD`).
-pub(crate) const CURRENT_FOLDER: i32 = -100;
-/// A flag of `execveat`: the file is the descriptor's own (`AT_EMPTY_PATH`).
-pub(crate) const EMPTY_PATH: u64 = 0x1000;
 
 /// An instruction of a filter (`struct sock_filter`).
 #[repr(C)]
@@ -53,71 +53,6 @@ struct Instruction(u16, u8, u8, u32);
 struct Filter {
     length: u16,
     instructions: *const Instruction,
-}
-
-/// The registers of a stopped process (`struct user_regs_struct` of x86-64).
-#[repr(C)]
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Registers {
-    before: [u64; 9],
-    r8: u64,
-    rax: u64,
-    rcx: u64,
-    rdx: u64,
-    rsi: u64,
-    rdi: u64,
-    orig_rax: u64,
-    rip: u64,
-    cs: u64,
-    eflags: u64,
-    pub(crate) rsp: u64,
-    after: [u64; 7],
-}
-
-impl Registers {
-    /// Returns the call that the process is about to make, where it runs a program.
-    pub(crate) fn exec(&self) -> Option<Exec> {
-        match self.orig_rax {
-            EXECVE => Some(Exec { folder: CURRENT_FOLDER, path: self.rdi, arguments: self.rsi, flags: 0 }),
-            // The kernel reads no more than the lower half of what is an `int`.
-            EXECVEAT => Some(Exec {
-                folder: self.rdi as u32 as i32,
-                path: self.rsi,
-                arguments: self.rdx,
-                flags: self.r8 & 0xffff_ffff,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Returns the registers of the same call for the program at an absolute path.
-    #[must_use]
-    pub(crate) fn with_program(&self, path: u64, arguments: u64) -> Self {
-        match self.orig_rax {
-            EXECVEAT => Self { rsi: path, rdx: arguments, r8: self.r8 & !EMPTY_PATH, ..*self },
-            _ => Self { rdi: path, rsi: arguments, ..*self },
-        }
-    }
-
-    /// Puts back what [`Self::with_program`] has changed.
-    pub(crate) fn restore_from(&mut self, before: &Self) {
-        (self.rdi, self.rsi, self.rdx, self.r8) = (before.rdi, before.rsi, before.rdx, before.r8);
-    }
-
-    /// Returns whether the system call that just ended failed.
-    pub(crate) fn failed(&self) -> bool {
-        self.rax.cast_signed() < 0
-    }
-}
-
-/// A call that runs a program: addresses in the memory of the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exec {
-    /// The descriptor of the folder from which a relative path goes.
-    pub(crate) folder: i32,
-    pub(crate) path: u64,
-    pub(crate) arguments: u64,
-    pub(crate) flags: u64,
 }
 
 /// Why a process stopped.
@@ -147,7 +82,9 @@ pub(crate) enum Resume {
 }
 
 /// Starts the command and follows it. Where the system does not let processes be followed, nothing is started.
-pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
+///
+/// `no_filter` says what it means that no calls can be looked at.
+pub(crate) fn start(command: &[OsString], no_filter: &dyn Fn(&io::Error) -> String) -> io::Result<Pid> {
     let mut ends = [0; 2];
     // SAFETY: `ends` has room for two descriptors.
     check(unsafe { pipe(ends.as_mut_ptr()) })?;
@@ -164,9 +101,7 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Pid> {
             close(ends[0]);
         }
         if let Err(error) = filter() {
-            crate::message::say(&format!(
-                "native tools are off: this engine lets no calls be looked at: {error}"
-            ));
+            crate::message::say(&no_filter(&error));
         }
         let error = command.run();
         crate::message::say(&format!("could not run {}: {error}", command.name));
@@ -378,23 +313,79 @@ pub(crate) fn set_registers(pid: Pid, registers: &Registers) -> bool {
 
 /// The memory of a process. The calls made for this (`process_vm_readv`) are forbidden in many containers; the file
 /// is not.
-pub(crate) struct Memory(File);
+pub(crate) enum Memory {
+    /// All at once.
+    File(File),
+    /// Word by word: a process that has changed its user is another user's, and its file cannot be opened.
+    Words(Pid),
+}
 
 impl Memory {
-    /// Opens the memory of a process that is followed. One that has changed its user cannot be looked into.
-    pub(crate) fn of(pid: Pid) -> Option<Self> {
-        File::options().read(true).write(true).open(format!("/proc/{pid}/mem")).ok().map(Self)
+    /// Opens the memory of a process that is followed. One that has changed its user must have allowed it
+    /// ([`DUMPABLE`](crate::registers::Question::Dumpable)).
+    pub(crate) fn of(pid: Pid) -> Self {
+        let file = File::options().read(true).write(true).open(format!("/proc/{pid}/mem"));
+        file.map_or(Self::Words(pid), Self::File)
+    }
+
+    /// Returns whether the process lets itself be looked into.
+    pub(crate) fn is_readable(&self, address: u64) -> bool {
+        self.read(address & !7, &mut [0; 8]) == 8
     }
 
     /// Reads what is at the address; returns how much there was.
     pub(crate) fn read(&self, address: u64, buffer: &mut [u8]) -> usize {
-        self.0.read_at(buffer, address).unwrap_or(0)
+        match self {
+            Self::File(file) => file.read_at(buffer, address).unwrap_or(0),
+            Self::Words(pid) => read_words(*pid, address, buffer),
+        }
     }
 
-    /// Writes to the address; returns whether all was written.
+    /// Writes to the address, which is a multiple of eight; returns whether all was written.
     pub(crate) fn write(&self, address: u64, bytes: &[u8]) -> bool {
-        self.0.write_all_at(bytes, address).is_ok()
+        let Self::Words(pid) = self else {
+            return matches!(self, Self::File(file) if file.write_all_at(bytes, address).is_ok());
+        };
+        bytes.chunks(8).zip((address..).step_by(8)).all(|(piece, at)| {
+            let mut word = [0; 8];
+            // What stands behind the end stays.
+            let whole = piece.len() == 8 || read_words(*pid, at, &mut word) == 8;
+            word[..piece.len()].copy_from_slice(piece);
+            // SAFETY: the kernel checks the address; the process is followed and stopped.
+            whole && unsafe { request(PTRACE_POKEDATA, *pid, at as usize, usize::from_le_bytes(word)) } >= 0
+        })
     }
+}
+
+/// Reads words of a process from an address; returns how many bytes there were.
+fn read_words(pid: Pid, address: u64, buffer: &mut [u8]) -> usize {
+    let mut count = 0;
+    while count < buffer.len() {
+        let (at, mut word) = (address + count as u64, 0_u64);
+        let (start, skipped) = (at & !7, (at & 7) as usize);
+        // SAFETY: the kernel checks the address and writes one word to `word`; the library's function would return it.
+        let result = unsafe { syscall(PTRACE, PTRACE_PEEKDATA, pid, start, &raw mut word) };
+        if result < 0 {
+            break;
+        }
+        let piece = &word.to_le_bytes()[skipped..];
+        let length = piece.len().min(buffer.len() - count);
+        buffer[count..count + length].copy_from_slice(&piece[..length]);
+        count += length;
+    }
+    count
+}
+
+/// Returns whether no program may be started from the file system that has the file.
+pub(crate) fn is_noexec(file: &File) -> bool {
+    use std::os::fd::AsRawFd as _;
+    /// Where `struct statfs` of x86-64 has the flags, in words.
+    const FLAGS: usize = 10;
+    const NOEXEC: u64 = 8;
+    let mut data = [0_u64; 15];
+    // SAFETY: the place has the size of `struct statfs`.
+    let result = unsafe { fstatfs(file.as_raw_fd(), data.as_mut_ptr().cast()) };
+    result == 0 && data[FLAGS] & NOEXEC != 0
 }
 
 unsafe fn request(what: c_int, pid: Pid, address: usize, data: usize) -> c_int {
@@ -421,23 +412,6 @@ mod tests {
         let folder = std::env::temp_dir().to_string_lossy().into_owned();
         for (name, code) in [("/no/such/program", 127), (&*folder, 126), ("pib-no-such-program", 127)] {
             assert_eq!(exit_code(&become_command(&words(&[name]))), code, "{name}");
-        }
-    }
-
-    #[test]
-    fn both_calls_are_read_and_changed() {
-        let execve = Registers { orig_rax: EXECVE, rdi: 1, rsi: 2, rdx: 3, r8: 4, ..Registers::default() };
-        let exec = Exec { folder: CURRENT_FOLDER, path: 1, arguments: 2, flags: 0 };
-        assert_eq!(execve.exec(), Some(exec));
-        let at = Registers { orig_rax: EXECVEAT, rdi: u64::from(u32::MAX), r8: EMPTY_PATH, ..execve };
-        assert_eq!(at.exec(), Some(Exec { folder: -1, path: 2, arguments: 3, flags: EMPTY_PATH }));
-        assert_eq!(Registers { orig_rax: 1, ..execve }.exec(), None);
-        for before in [execve, at] {
-            let mut after = before.with_program(70, 80);
-            let exec = after.exec().unwrap();
-            assert_eq!((exec.path, exec.arguments, exec.flags), (70, 80, 0));
-            after.restore_from(&before);
-            assert_eq!(after.exec(), before.exec());
         }
     }
 

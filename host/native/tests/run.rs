@@ -23,10 +23,20 @@ tool=$(readlink -f /usr/bin/readlink)
 cp "$tool" "$dir/root/.pib$tool"
 printf 'tool\t%s\tcoreutils\t1\tx\n' "$tool" > "$dir/root/.pib/tools"
 for folder in $COMPANION; do mkdir -p "$dir/root/.pib/$folder"; done
-mkdir -p "$dir/root/it"
+mkdir -p "$dir/root/it" "$dir/root/.pib/emulators"
+for emulator in qemu-aarch64 qemu-arm; do
+    printf '#!/bin/sh\necho "$0" "$@"\n' > "$dir/root/.pib/emulators/$emulator"
+    chmod 755 "$dir/root/.pib/emulators/$emulator"
+done
+# Heads of programs: for 64-bit and 32-bit ARM, and for RISC-V.
+printf '\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\002\0\267\0' > "$dir/root/it/arm64"
+printf '\177ELF\001\001\001\0\0\0\0\0\0\0\0\0\002\0\050\0' > "$dir/root/it/arm"
+printf '\177ELF\002\001\001\0\0\0\0\0\0\0\0\0\002\0\363\0' > "$dir/root/it/riscv"
+chmod 755 "$dir/root/it/arm64" "$dir/root/it/arm" "$dir/root/it/riscv"
 cp "$RUNNER" "$dir/root/.pib/run"; cp "$HELPER" "$dir/root/it/helper"
 echo entered
-exec chroot "$dir/root" /.pib/run --fresh "$@"
+# Bounds are those of a container, where nobody may look into the processes of others.
+exec $BOUNDS chroot "$dir/root" /.pib/run --fresh $OPTIONS "$@"
 "#;
 
 /// The path that a twin shows.
@@ -34,13 +44,21 @@ const TWIN: &str = "/.pib/usr/bin/readlink\n";
 
 /// Runs a command as the program does in a build, with empty folders of the companion; `None` where that cannot be.
 fn run(companion: &str, command: &[&str]) -> Option<Output> {
+    run_with("", companion, command)
+}
+
+/// Runs it with an option.
+fn run_with(option: &str, companion: &str, command: &[&str]) -> Option<Output> {
     static NUMBER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("pib-native-run-{}-{number}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let mut enter = Command::new("unshare");
     enter.args(["--mount", "sh", "-c", ENTER, "enter"]).arg(&folder).args(command);
-    enter.env("RUNNER", env!("CARGO_BIN_EXE_pib-native")).env("COMPANION", companion);
+    enter.env("RUNNER", env!("CARGO_BIN_EXE_pib-native")).env("COMPANION", companion).env("OPTIONS", option);
+    let bounds =
+        if option.is_empty() { "" } else { "setpriv --bounding-set=-sys_ptrace --inh-caps=-sys_ptrace" };
+    enter.env("BOUNDS", bounds);
     let mut output = enter.env("HELPER", std::env::current_exe().unwrap()).output().unwrap();
     std::fs::remove_dir_all(&folder).unwrap();
     match output.stdout.strip_prefix(b"entered\n") {
@@ -146,4 +164,55 @@ fn a_program_that_would_gain_rights_ends_the_build_where_it_would_gain_them() {
             "{companion}: {errors}"
         );
     }
+}
+
+#[test]
+fn an_emulator_is_called_as_the_kernel_calls_a_handler() {
+    const ARM64: &str = "/.pib/emulators/qemu-aarch64 -0";
+    for (shell, said) in [
+        ("/it/arm64 a b", format!("{ARM64} /it/arm64 -- /it/arm64 a b")),
+        ("cd /it; ./arm64", format!("{ARM64} ./arm64 -- ./arm64")),
+        ("exec -a name /it/arm64 a", format!("{ARM64} name -- /it/arm64 a")),
+        ("/it/arm a", "/.pib/emulators/qemu-arm -0 /it/arm -- /it/arm a".to_owned()),
+        (
+            "echo '#!/it/arm64 -x' > /it/s; chmod 755 /it/s; /it/s a",
+            format!("{ARM64} /it/arm64 -- /it/arm64 -x /it/s a"),
+        ),
+        ("exec 9< /it/arm64; /dev/fd/9 a", format!("{ARM64} /dev/fd/9 -- /dev/fd/9 a")),
+        ("ln -s arm64 /it/l; /it/l", format!("{ARM64} /it/l -- /it/l")),
+        ("setpriv --reuid 1000 --clear-groups /it/arm64 a", format!("{ARM64} /it/arm64 -- /it/arm64 a")),
+        ("cd /it; setpriv --reuid 1000 ./arm64", format!("{ARM64} ./arm64 -- ./arm64")),
+        // A program of this machine is nothing for an emulator.
+        ("cp /bin/echo /it/e; /it/e native", "native".to_owned()),
+        ("readlink /proc/self/exe", TWIN.trim_end().to_owned()),
+    ] {
+        let Some(output) = run_with("--emulate", "", &["bash", "-c", shell]) else { return };
+        assert_eq!(text(&output.stdout), format!("{said}\n"), "{shell}: {output:?}");
+    }
+}
+
+#[test]
+fn what_no_emulator_runs_fails_as_in_the_kernel() {
+    for (shell, code, said) in [
+        ("/it/riscv", 126, "pib: cannot run /it/riscv: it is a program for RISC-V, for which"),
+        (
+            "chmod 711 /it/arm64; setpriv --reuid 1000 --clear-groups bash -c '/it/arm64; exit $?'",
+            126,
+            "must be allowed to read it",
+        ),
+        (
+            "chmod 700 /it/arm64; setpriv --reuid 1000 --clear-groups bash -c '/it/arm64; exit $?'",
+            126,
+            "Permission denied",
+        ),
+        ("chmod 644 /it/arm64; /it/arm64", 126, "Permission denied"),
+    ] {
+        let Some(output) = run_with("--emulate", "", &["bash", "-c", shell]) else { return };
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{shell}: {errors}");
+        assert!(errors.contains(said), "{shell}: {errors}");
+    }
+    // Handlers do it where nobody asked for emulators; what they say is their own.
+    let Some(output) = run("", &["/it/riscv"]) else { return };
+    assert!(!text(&output.stderr).contains("RISC-V"), "{output:?}");
 }

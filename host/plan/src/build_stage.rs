@@ -10,6 +10,9 @@ use crate::id::{CLEANUP, INIT, StageName};
 /// The build stage of the program that starts commands, where no native tools bring it.
 pub const RELAY: &str = "pib_relay";
 
+/// The build stage of the emulators that pib brings.
+pub const EMULATION: &str = "pib_emulation";
+
 /// The build stage of native tools.
 pub const NATIVE: &str = "pib_native";
 

@@ -54,6 +54,7 @@ pub mod config;
 pub mod credential;
 pub mod device_test;
 pub mod dockerfile;
+pub mod emulation;
 pub mod hook;
 pub mod html;
 pub mod id;

@@ -11,7 +11,7 @@ use crate::id::Arch;
 /// Where the companion is mounted.
 pub const ROOT: &str = "/.pib";
 /// The companion's program that starts commands.
-pub(crate) const RUNNER: &str = "/.pib/run";
+pub(crate) const RUNNER: [&str; 1] = ["/.pib/run"];
 
 /// The companion of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]

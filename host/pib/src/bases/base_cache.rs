@@ -6,7 +6,7 @@
 //! <root>/bases/chosen/<hex>       the key of the packages that pib chose last for a recipe
 //! <root>/bases/lists/<hex>        the digest of the base that these packages made
 //! <root>/bases/packages/<hex>     the packages that the base with this digest was made of, for the locks of projects
-//! <root>/bases/companions/<hex>  the digest of the companion that a recipe made last, or of the program without tools
+//! <root>/bases/companions/<hex>  the digest of the companion or emulators that a recipe made last, or of the program alone
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
 //! <root>/bases/lock               held while a base is being made
@@ -20,7 +20,6 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use pib_debian::CompanionRecipe;
 use pib_plan::base::Bootstrap;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::snapshot::BaseSnapshot;
@@ -121,12 +120,12 @@ impl BaseCache {
         remove(&self.recipe_path(recipe))
     }
 
-    /// Forgets which companion the recipe made last, so that it is made anew; the companion itself stays.
+    /// Forgets which tools the recipe with this key made last, so that they are made anew; the tools themselves stay.
     ///
     /// # Errors
     /// When the cache cannot be written.
-    pub fn forget_companion(&self, recipe: &CompanionRecipe) -> Result<(), BaseError> {
-        remove(&self.companion_path(recipe))
+    pub fn forget_tools(&self, recipe: Digest) -> Result<(), BaseError> {
+        remove(&self.tools_path(recipe))
     }
 
     /// Waits until no other process makes a base, and removes what a killed one left.
@@ -159,24 +158,24 @@ impl BaseCache {
         Ok(CacheLock { _file: file })
     }
 
-    /// Returns the companion that the recipe made last, if it is still there.
-    pub fn find_companion(&self, recipe: &CompanionRecipe) -> Option<StoredBase> {
-        self.noted(&self.companion_path(recipe))
+    /// Returns the tools, a companion or emulators, that the recipe with this key made last, if they are still there.
+    pub fn find_tools(&self, recipe: Digest) -> Option<StoredBase> {
+        self.noted(&self.tools_path(recipe))
     }
 
-    /// Keeps a finished companion as what `recipe` made.
+    /// Keeps finished tools as what the recipe with this key made.
     ///
     /// # Errors
     /// When the cache cannot be written.
-    pub fn store_companion(
+    pub fn store_tools(
         &self,
         _lock: &CacheLock,
         file: tempfile::NamedTempFile,
-        recipe: &CompanionRecipe,
+        recipe: Digest,
     ) -> Result<StoredBase, BaseError> {
         let digest = digest_file(file.path())?;
         let stored = self.keep(file, digest)?;
-        self.note(self.companion_path(recipe), digest)?;
+        self.note(self.tools_path(recipe), digest)?;
         Ok(stored)
     }
 
@@ -207,8 +206,8 @@ impl BaseCache {
         self.find(text.trim().parse().ok()?)
     }
 
-    fn companion_path(&self, recipe: &CompanionRecipe) -> PathBuf {
-        self.bases().join("companions").join(recipe.key().hex())
+    fn tools_path(&self, recipe: Digest) -> PathBuf {
+        self.bases().join("companions").join(recipe.hex())
     }
 
     /// Normalises the file tree that the engine exported and keeps it, with the packages of which the recipe made it. This

@@ -2,6 +2,7 @@ use pib_plan::id::Arch;
 use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
 
 use super::*;
+use pib_debian::CompanionRecipe;
 use pib_event::Silent;
 
 fn recipe() -> Bootstrap {
@@ -142,15 +143,15 @@ fn what_is_forgotten_is_made_anew_and_still_found_by_its_digest() {
     let lock = cache.lock(&Silent).unwrap();
     let base = cache.store(&lock, &tree()[..], &snapshot(), &recipe(), true).unwrap();
     let machine = pib_plan::native::Machine::Amd64;
-    let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap();
+    let companion = CompanionRecipe::of(&recipe(), machine, b"run").unwrap().key();
     let mut file = tempfile::NamedTempFile::new_in(cache.temp()).unwrap();
     file.write_all(b"tar").unwrap();
-    let stored = cache.store_companion(&lock, file, &companion).unwrap();
-    assert_eq!(cache.find_companion(&companion), Some(stored.clone()));
+    let stored = cache.store_tools(&lock, file, companion).unwrap();
+    assert_eq!(cache.find_tools(companion), Some(stored.clone()));
     for _ in 0..2 {
         cache.forget(&recipe()).unwrap();
-        cache.forget_companion(&companion).unwrap();
+        cache.forget_tools(companion).unwrap();
     }
-    assert_eq!((cache.find_recipe(&recipe()), cache.find_companion(&companion)), (None, None));
+    assert_eq!((cache.find_recipe(&recipe()), cache.find_tools(companion)), (None, None));
     assert_eq!((cache.find(base.digest), cache.find(stored.digest)), (Some(base), Some(stored)));
 }

@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerSummaryStateEnum, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, ResizeContainerTTYOptions, StartContainerOptions,
-    WaitContainerOptions,
+    UploadToContainerOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::client::Client;
@@ -48,6 +50,8 @@ pub struct RunRequest {
     pub binds: Vec<String>,
     /// The container's labels.
     pub labels: BTreeMap<String, String>,
+    /// Files that it gets before it starts: a tar on this machine, and the folder of the container for them.
+    pub files: Option<(PathBuf, String)>,
     /// Whether it gets a terminal of its own.
     pub terminal: bool,
 }
@@ -104,6 +108,9 @@ impl Engine {
         let created = self.client().quick().create_container(Some(options), body(request)).await;
         container.answered(created.is_ok());
         let id = created.map_err(|error| failed("making a container", &error))?.id;
+        if let Some((tar, folder)) = &request.files {
+            self.put_files(&id, tar, folder).await?;
+        }
         let (from, to) = tokio::io::split(attach(self.client(), &id).await?);
         let mut output = Output::new(from, request.terminal);
         let started = self.client().quick().start_container(&id, None::<StartContainerOptions>).await;
@@ -138,6 +145,21 @@ impl Engine {
         let code = self.exit_code(&id).await;
         container.remove().await;
         code
+    }
+
+    /// Puts the files of a tar into a new folder of a container, directly below the root.
+    async fn put_files(&self, id: &str, tar: &Path, folder: &str) -> Result<(), EngineError> {
+        const DOING: &str = "putting pib's emulators into the container";
+        let lost = |error: io::Error| EngineError::disconnected(DOING, error.to_string());
+        let file = tokio::fs::File::from_std(pib_file::open(tar).map_err(lost)?);
+        let docker = self.client().patient();
+        let put = async |path: &str, body| {
+            let options = UploadToContainerOptions { path: path.to_owned(), ..Default::default() };
+            let sent = docker.upload_to_container(id, Some(options), body).await;
+            sent.map_err(|error| EngineError::api(DOING, &error))
+        };
+        put("/", bollard::body_full(folder_tar(folder).map_err(lost)?.into())).await?;
+        put(folder, bollard::body_try_stream(ReaderStream::new(file))).await
     }
 
     async fn exit_code(&self, id: &str) -> Result<i64, EngineError> {
@@ -198,6 +220,17 @@ impl Engine {
         }
         Ok(count)
     }
+}
+
+/// Returns a tar with a folder below the root.
+fn folder_tar(folder: &str) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    tar.append_data(&mut header, format!("{}/", folder.trim_matches('/')), io::empty())?;
+    tar.into_inner()
 }
 
 /// Returns a name that no other container has: it is known before the engine answers with an id.

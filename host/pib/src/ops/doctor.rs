@@ -15,7 +15,7 @@ use crate::engine::{Abilities, Engine, EngineStore};
 use crate::ops::binfmt::{ARCHS, words};
 use crate::ops::trial_build;
 use crate::pipeline::mirrors::Mirrors;
-use crate::pipeline::resolve;
+use crate::pipeline::{emulators, resolve};
 use crate::project::{self, Error, LockMode, Project, Session};
 use pib_net::Http;
 
@@ -114,7 +114,7 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
     checks.push(space("disk space of the cache", &session.cache));
     if let Some(engine) = &engine {
         checks.push(store(engine).await);
-        checks.push(trial(engine, wanted, &checks).await);
+        checks.push(trial(engine, wanted).await);
     }
     checks.extend(tools());
     checks.extend(registries(session, project.as_ref(), offline).await);
@@ -129,8 +129,10 @@ fn engine_checks(engine: &Engine, recorded: bool) -> Vec<Check> {
         Abilities { mounts: true, losses, .. } if losses.is_empty() => Check::ok("builder", engine.builder()),
         Abilities { mounts, losses, .. } => {
             let lost = losses.iter().map(|loss| format!("it loses {}", loss.as_str()));
-            let lacks =
-                (!mounts).then(|| "no secrets, no native tools, no recording of what parts fetch".to_owned());
+            let lacks = (!mounts).then(|| {
+                "no secrets, no native tools, no emulators of pib's, no recording of what parts fetch"
+                    .to_owned()
+            });
             let faults: Vec<String> = lacks.into_iter().chain(lost).collect();
             let found = format!("{}: {}", engine.builder(), faults.join(", "));
             let remedy = match info.name.as_str() {
@@ -153,6 +155,9 @@ fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check
     if let Some(engine) = engine {
         if is_native(&engine.info().arch, arch) {
             return Check::ok(name, "the engine's processor runs them itself");
+        }
+        if emulators::obstacle(engine).is_none() {
+            return Check::ok(name, "pib's own emulators run them; no handler is needed");
         }
         if !engine.is_this_kernel() {
             let remedy = "`pib binfmt status` asks its kernel through a container; `pib binfmt` registers \
@@ -177,10 +182,11 @@ fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check
 }
 
 /// Has the engine build something, with a program of the project's architecture where those run.
-async fn trial(engine: &Engine, wanted: Option<Arch>, checks: &[Check]) -> Check {
+async fn trial(engine: &Engine, wanted: Option<Arch>) -> Check {
     const NAME: &str = "a small build";
     let arch = wanted.unwrap_or(Arch::Arm64);
-    let runs = checks.iter().any(|check| check.name == emulation_name(arch) && check.state == State::Ok);
+    let registered = || matches!(Binfmt::default().read().status(arch), BinfmtStatus::Registered { .. });
+    let runs = is_native(&engine.info().arch, arch) || (engine.is_this_kernel() && registered());
     let what = if runs { format!("its program for {arch} ran") } else { "no program ran in it".to_owned() };
     match trial_build::build(engine, arch, runs).await {
         Ok(()) => Check::ok(NAME, format!("it works; {what}")),

@@ -62,7 +62,8 @@ pub async fn login(session: &Session, options: &LoginOptions) -> Result<Login, E
     let LoginOptions { registry, index, token } = options;
     session.mask.hide(token.as_bytes());
     id::check_name(registry).map_err(|error| {
-        let help = "Give the registry a name of your own first, and its address after it: pib login NAME ADDRESS";
+        let help =
+            "Give the registry a name of your own first, and its address after it: pib login NAME ADDRESS";
         Error::usage(format!("`{registry}` cannot be the name of a registry: {error}"), help)
     })?;
     let config = user_config::load(session)?;

@@ -59,6 +59,6 @@ pub mod why;
 pub mod yank;
 
 pub use crate::engine::Streams;
-pub use crate::pipeline::{NoCache, StageOptions};
+pub use crate::pipeline::{EmulatorChoice, NoCache, StageOptions};
 pub use crate::project::{Error, LockMode, Placed, Session};
 pub use startup::remove_boot_folders;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::bases::StoredBase;
 use crate::pipeline::resolve::write_lock;
-use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, edition, job, native};
+use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, edition, emulators, job, native};
 use crate::project::{self, Error, LockMode, Project, Session, blocking, slow};
 
 /// The stages of a build, in order, and its Dockerfile.
@@ -88,10 +88,12 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
         .wants_native(&project.manifest)
         .then(|| native::planned(session, &project.manifest))
         .flatten();
+    let emulation = emulators::planned(session, &project.manifest, options.emulator);
     let owner = project.cache_owner();
     let packages = PackageCache::of(&project.manifest.project, &owner);
     let extras = Extras {
         epoch: based.told_epoch(),
+        emulation: emulation.as_ref(),
         native: native.as_ref(),
         packages: packages.as_ref(),
         caches: Some(&owner),

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use pib_plan::native::ROOT;
+
 use crate::engine::{Engine, RunRequest, Streams};
-use crate::pipeline::{self, StageOptions, labels};
+use crate::pipeline::{self, StageOptions, emulators, labels};
 use crate::project::{self, Error, Project, Session};
 
 /// What its label says that a container is.
@@ -44,15 +46,20 @@ pub async fn prepare(session: &Session, options: &RunOptions) -> Result<System, 
             format!("the engine at {} cannot mount this machine's files", built.engine.info().address);
         return Err(Error::usage(message, "Leave out --mount, or use an engine on this machine."));
     }
+    let manifest = &built.based.rendered.packages.project().manifest;
+    let (choice, offline) = (options.stages.emulator, options.stages.lock.offline);
+    let emulators = emulators::find(session, &built.engine, manifest, choice, offline).await?;
+    let command = command(&options.command);
     let term = session.variables.get(std::ffi::OsStr::new("TERM")).filter(|_| options.terminal);
     let request = RunRequest {
         image: built.tag,
         platform: built.plan.arch.platform().to_owned(),
-        command: command(&options.command),
-        hostname: built.based.rendered.packages.project().manifest.project.hostname.clone(),
+        command: if emulators.is_some() { pib_plan::emulation::started(command) } else { command },
+        hostname: manifest.project.hostname.clone(),
         environment: term.map(|term| format!("TERM={}", term.to_string_lossy())).into_iter().collect(),
         binds: mounts,
         labels: labels::labels(session, &dir, WHAT),
+        files: emulators.map(|(_, stored)| (stored.path, ROOT.to_owned())),
         terminal: options.terminal,
     };
     Ok(System { engine: built.engine, request })

@@ -13,7 +13,7 @@ use crate::bases::BaseCache;
 use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve::Moves;
 use crate::pipeline::resolve_all::resolve_all_moving;
-use crate::pipeline::{Resolved, base_source, native, vendored};
+use crate::pipeline::{Resolved, base_source, emulators, native, vendored};
 use crate::project::{self, Error, LockMode, Project, Session};
 use pib_event::ReporterExt as _;
 use pib_plan::base::BaseSource;
@@ -160,6 +160,7 @@ async fn forget_base(session: &Session, part: &Resolved) -> Result<(), Error> {
     if let Some(BaseSource::Bootstrap(recipe)) = source {
         BaseCache::new(&session.cache).forget(&recipe)?;
         native::forget(session, &project.manifest)?;
+        emulators::forget(session, &project.manifest)?;
     }
     Ok(())
 }

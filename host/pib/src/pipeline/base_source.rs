@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use pib_debian::{Folders, HostApt, has_packages};
 use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
 use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
+use pib_plan::emulation::Emulation;
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
@@ -15,7 +16,8 @@ use pib_plan::record::Ingredients;
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::labels::LABEL;
-use super::{connection, native, stores};
+use super::options::ToolOptions;
+use super::{connection, emulators, native, stores};
 use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
 use crate::engine::{BuildRequest, Engine};
 use crate::project::{Error, LockMode, Session, blocking, cache_lock, files};
@@ -103,7 +105,7 @@ pub(crate) async fn ensure(
     source: &BaseSource,
     locked: Option<&LockedBase>,
     (dir, manifest): (&std::path::Path, &ProjectManifest),
-    native: bool,
+    options: ToolOptions,
 ) -> Result<StoredBase, Error> {
     let cache = BaseCache::new(&session.cache);
     if let Some(found) = find(&cache, source, locked) {
@@ -117,9 +119,9 @@ pub(crate) async fn ensure(
     if mode.offline && !is_here(&cache, source, locked) {
         return Err(Error::BaseOffline);
     }
-    let native = match source {
+    let tools = match source {
         // Minutes of downloads are not spent before it is known that the engine can finish the work.
-        BaseSource::Bootstrap(_) => Some(tools(session, manifest, native, mode.offline).await?),
+        BaseSource::Bootstrap(_) => Some(tools(session, manifest, options, mode.offline).await?),
         _ => None,
     };
     let reporter = session.reporter.clone();
@@ -132,7 +134,7 @@ pub(crate) async fn ensure(
     let made = match (find(&cache, source, locked), source) {
         (Some(found), _) => found,
         (None, BaseSource::Bootstrap(recipe)) => {
-            bootstrap(session, &cache, lock, (recipe, snapshot(locked)), native.as_ref()).await?
+            bootstrap(session, &cache, lock, (recipe, snapshot(locked)), tools.as_ref()).await?
         }
         (None, BaseSource::Tarball { location, digest }) => {
             bases::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
@@ -248,20 +250,28 @@ fn newest_file(tarball: &std::path::Path) -> Result<u64, Error> {
     Ok(newest)
 }
 
-/// Connects to the engine, and gets native tools where they are wanted.
+/// The engine, and what stands in for the target's processor in it.
+struct Tools {
+    engine: Engine,
+    native: Option<Native>,
+    emulation: Option<Emulation>,
+}
+
+/// Connects to the engine, and gets emulators, and native tools where they are wanted.
 async fn tools(
     session: &Session,
     manifest: &ProjectManifest,
-    native: bool,
+    options: ToolOptions,
     offline: bool,
-) -> Result<(Engine, Option<Native>), Error> {
-    let engine = connection::connect(session, manifest.project.arch).await?;
-    let native = match native {
+) -> Result<Tools, Error> {
+    let engine = connection::connect(session).await?;
+    let emulation = emulators::get(session, &engine, manifest, options.emulator, offline).await?;
+    let native = match options.native {
         // Why there are none is told once, by the build that follows.
-        true => native::get(session, &engine, manifest, offline, |_| ()).await?,
+        true => native::get(session, &engine, manifest, (offline, emulation.is_some()), |_| ()).await?,
         false => None,
     };
-    Ok((engine, native))
+    Ok(Tools { engine, native, emulation })
 }
 
 /// Runs both parts of a bootstrap: the packages are laid out here, and installed in the engine. They are those of the
@@ -271,9 +281,9 @@ async fn bootstrap(
     cache: &BaseCache,
     lock: CacheLock,
     (recipe, snapshot): (&Bootstrap, Option<&BaseSnapshot>),
-    tools: Option<&(Engine, Option<Native>)>,
+    tools: Option<&Tools>,
 ) -> Result<StoredBase, Error> {
-    let Some((engine, native)) = tools else {
+    let Some(Tools { engine, native, emulation }) = tools else {
         return Err(Error::Stage { message: "a bootstrap needs a container engine".to_owned(), help: None });
     };
     let host = HostApt::read(&session.host_root);
@@ -285,7 +295,7 @@ async fn bootstrap(
         }
         None => pib_debian::bootstrap(folders, recipe, &host, &session.reporter).await?,
     };
-    let plan = first_plan(&prepared, recipe.arch, native.as_ref())?;
+    let plan = first_plan(&prepared, recipe.arch, prepared.dockerfile(native.as_ref(), emulation.as_ref()))?;
     let tag = format!("pib-bootstrap:{}", &plan.key.hex()[..16]);
     let mut request = BuildRequest::new(&plan, &tag);
     request.labels = BTreeMap::from([(LABEL.to_owned(), "bootstrap".to_owned())]);
@@ -339,14 +349,9 @@ async fn newest_exported(engine: &Engine, tag: &str) -> Result<u64, Error> {
 }
 
 /// Returns the plan of the second part of a bootstrap; it is a build of one stage, called `base`.
-fn first_plan(
-    prepared: &pib_debian::Prepared,
-    arch: Arch,
-    native: Option<&Native>,
-) -> Result<BuildPlan, Error> {
+fn first_plan(prepared: &pib_debian::Prepared, arch: Arch, dockerfile: String) -> Result<BuildPlan, Error> {
     let mut hasher = KeyHasher::new("pib bootstrap 1");
     let mut context = Vec::new();
-    let dockerfile = prepared.dockerfile(native);
     hasher.field(&dockerfile);
     for path in prepared.files() {
         let full = prepared.context().join(&path);

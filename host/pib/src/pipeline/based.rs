@@ -135,9 +135,9 @@ impl Rendered {
         locked: Option<&LockedBase>,
     ) -> Result<StoredBase, Error> {
         let project = self.packages.project();
-        let native = options.wants_native(&project.manifest);
+        let tools = options.tools(&project.manifest);
         let whose = (&*project.dir, &project.manifest);
-        base_source::ensure(session, options.lock, &self.base, locked, whose, native).await
+        base_source::ensure(session, options.lock, &self.base, locked, whose, tools).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::edition::Edition;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::recording::{self, RecordedNetwork};
 use super::records::Records;
-use super::{NoCache, StageOptions, Trial, native};
+use super::{NoCache, StageOptions, Trial, emulators, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
 use crate::project::{Error, LockMode, Project, Session, files};
@@ -73,10 +73,12 @@ pub(crate) async fn job(
     let suffix = options.trial.map_or("", Trial::suffix);
     let tag = format!("pib/{}:{}{of_edition}{suffix}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;
-    let (mut tools, mut network) = (None, None);
+    let (mut tools, mut emulation, mut network) = (None, None, None);
     if !is_built {
         let stored = based.tarball(session, options).await?;
-        tools = native_tools(session, &engine, &based, options).await?;
+        emulation =
+            emulators::get(session, &engine, manifest, options.emulator, options.lock.offline).await?;
+        tools = native_tools(session, &engine, &based, options, emulation.is_some()).await?;
         load_base(session, &engine, &based, stored.as_ref()).await?;
     }
     // What the engine has was given to parts as well, and stands in the project's recording.
@@ -91,6 +93,7 @@ pub(crate) async fn job(
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
         epoch: based.told_epoch(),
+        emulation: emulation.as_ref(),
         native: tools.as_ref(),
         relay: network.as_ref().map(|network| &network.relay),
         // Nobody would ask for what is in it already.
@@ -222,13 +225,14 @@ async fn native_tools(
     engine: &Engine,
     based: &Based,
     options: &StageOptions,
+    emulated: bool,
 ) -> Result<Option<pib_plan::native::Native>, Error> {
     let manifest = &based.rendered.packages.project().manifest;
     if !options.wants_native(manifest) {
         return Ok(None);
     }
     let say = |why: &str| session.reporter.warn(format!("native tools are disabled: {why}"));
-    native::get(session, engine, manifest, options.lock.offline, say).await
+    native::get(session, engine, manifest, (options.lock.offline, emulated), say).await
 }
 
 async fn load_base(

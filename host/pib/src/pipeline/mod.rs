@@ -28,6 +28,7 @@ mod config_error;
 mod config_files;
 pub(crate) mod connection;
 pub(crate) mod edition;
+pub(crate) mod emulators;
 pub(crate) mod hook_calls;
 mod imager_entry;
 pub(crate) mod job;
@@ -55,7 +56,7 @@ pub(crate) mod vendored;
 pub(crate) use based::{BaseLookup, base};
 pub(crate) use compare::{compare, list};
 pub(crate) use job::{Built, Job, job, run};
-pub use options::{NoCache, StageOptions, Trial};
+pub use options::{EmulatorChoice, NoCache, StageOptions, Trial};
 pub(crate) use packages::{Packages, fetch};
 pub(crate) use provenance::Statement;
 pub(crate) use render::{Rendered, render};
@@ -105,7 +106,7 @@ pub(crate) async fn begin(
     options: &StageOptions,
 ) -> Result<Job, Error> {
     lookup.rendered().check_images(session)?;
-    let engine = connection::connect(session, lookup.project().manifest.project.arch).await?;
+    let engine = connection::connect(session).await?;
     secrets::check_engine(&engine, lookup.packages())?;
     recording::check_engine(&engine, lookup.project())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;

@@ -13,6 +13,8 @@ pub struct StageOptions {
     pub no_cache: NoCache,
     /// Emulate everything.
     pub no_native: bool,
+    /// What emulates.
+    pub emulator: EmulatorChoice,
     /// Values for the `ARG`s that parts declare, as `NAME=VALUE`, or `NAME` for the environment's.
     pub build_args: Vec<String>,
     /// Where secrets come from instead of what `pib.toml` says: `id=ID,src=FILE` or `id=ID,env=VARIABLE`.
@@ -47,6 +49,25 @@ impl Trial {
     }
 }
 
+/// What runs the target's programs that have no native twin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EmulatorChoice {
+    /// The emulators that pib brings.
+    #[default]
+    Own,
+    /// What the kernel's binfmt_misc handlers start.
+    Handlers,
+}
+
+/// What stands in for the target's processor while a base is made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToolOptions {
+    /// Whether native tools are wanted.
+    pub(crate) native: bool,
+    /// What emulates.
+    pub(crate) emulator: EmulatorChoice,
+}
+
 /// Which stages are built again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NoCache {
@@ -60,6 +81,11 @@ pub enum NoCache {
 }
 
 impl StageOptions {
+    /// Returns what is to stand in for the target's processor.
+    pub(crate) fn tools(&self, manifest: &ProjectManifest) -> ToolOptions {
+        ToolOptions { native: self.wants_native(manifest), emulator: self.emulator }
+    }
+
     /// Returns whether native tools are to stand in for the target's.
     pub(crate) fn wants_native(&self, manifest: &ProjectManifest) -> bool {
         manifest.build.native && !self.no_native

@@ -211,8 +211,7 @@ pub(crate) async fn up_to_date(
     if report.losses.is_empty() {
         return Ok(Some(report));
     }
-    let arch = based.rendered.packages.project().manifest.project.arch;
-    let engine = connection::connect(session, arch).await?;
+    let engine = connection::connect(session).await?;
     Ok(Some(report).filter(|report| report.losses == engine.abilities().losses))
 }
 

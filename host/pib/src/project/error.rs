@@ -227,6 +227,13 @@ pub enum Error {
     #[diagnostic(code(pib::base::offline))]
     #[diagnostic(help("Run `pib fetch`, or the build, once with the network."))]
     BaseOffline,
+    /// There are no emulators, and none may be fetched.
+    #[error("pib's emulators are not in the cache, and --offline forbids to fetch them")]
+    #[diagnostic(code(pib::emulator::offline))]
+    #[diagnostic(help(
+        "Run the build once with the network, or have this machine's kernel emulate: `sudo pib binfmt`, then `--emulator handlers`."
+    ))]
+    EmulatorsOffline,
     /// The packages that the lock names did not make the base that it names.
     #[error("pib.lock holds the base {locked}, and the packages that it lists for it made {found}")]
     #[diagnostic(code(pib::base::differs))]

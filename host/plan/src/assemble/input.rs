@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use semver::Version;
 
+use crate::emulation::Emulation;
 use crate::id::{Digest, StageName};
 use crate::mode::Mode;
 use crate::native::Native;
@@ -55,6 +56,8 @@ pub struct StageSecret {
 pub struct Extras<'a> {
     /// The time that commands are told in `SOURCE_DATE_EPOCH`, in seconds since 1970.
     pub epoch: Option<u64>,
+    /// What runs the target's programs, where that is not the engine's kernel.
+    pub emulation: Option<&'a Emulation>,
     /// Native programs that stand in for the target's where they can.
     pub native: Option<&'a Native>,
     /// What records what parts fetch.

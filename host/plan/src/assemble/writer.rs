@@ -2,6 +2,7 @@
 
 use crate::build_stage;
 use crate::dockerfile::{Line, Template};
+use crate::emulation::{self, Emulation};
 use crate::native::{self, Native};
 use crate::packages;
 use crate::part::{DEFAULT_SHELL, Part, Surroundings};
@@ -41,6 +42,10 @@ impl<'a> Writer<'a> {
             runner: false,
         };
         writer.push("# Written by pib. Changes here are lost.\n");
+        if let Some(emulation) = extras.emulation {
+            writer.push("\n");
+            writer.own(&emulation.stage_line());
+        }
         if let Some(native) = extras.native {
             writer.push("\n");
             native.stage_lines().iter().for_each(|line| writer.own(line));
@@ -105,10 +110,10 @@ impl<'a> Writer<'a> {
         if before.map_or(foreign, |left| left.workdir) {
             self.own(&Line::new("WORKDIR").name("/"));
         }
-        if self.starts_commands(&stages[index]) {
+        let runner = self.runner_of(&stages[index]);
+        if !runner.is_empty() {
             self.runner = true;
-            let shell = std::iter::once(native::RUNNER.to_owned()).chain(default_shell());
-            self.choose(shell.collect());
+            self.choose(started_by(runner, &default_shell()));
         } else if self.runner {
             self.without_runner();
         } else {
@@ -116,16 +121,22 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Returns whether pib's own program starts the commands of a stage.
-    fn starts_commands(&self, stage: &StageInput) -> bool {
-        (self.extras.relay.is_some() && stage.recorded) || (self.extras.native.is_some() && stage.native)
+    /// Returns pib's own program with its options, where it starts the commands of a stage.
+    fn runner_of(&self, stage: &StageInput) -> &'static [&'static str] {
+        let is_native = self.extras.native.is_some() && stage.native;
+        match self.extras {
+            Extras { emulation: Some(_), .. } => &emulation::RUNNER,
+            Extras { relay, .. } if is_native || (relay.is_some() && stage.recorded) => &native::RUNNER,
+            _ => &[],
+        }
     }
 
     /// Has commands start by themselves again.
     fn without_runner(&mut self) {
         self.runner = false;
         self.choose(default_shell());
-        self.own(&native::tidy_line());
+        let tidy = self.extras.emulation.map_or_else(native::tidy_line, Emulation::tidy_line);
+        self.own(&tidy);
     }
 
     /// Chooses a shell, where it is not chosen already.
@@ -139,7 +150,7 @@ impl<'a> Writer<'a> {
     /// Writes a part, its instructions told of what they are to use.
     fn part(&mut self, stages: &[StageInput], index: usize, part: &Part) {
         let native = self.extras.native.filter(|_| stages[index].native);
-        let runner = self.starts_commands(&stages[index]).then_some(native::RUNNER);
+        let runner = self.runner_of(&stages[index]);
         let surroundings = Assembled { extras: self.extras, stages, index, part, native, runner };
         for step in &part.steps {
             let written = Written { line: step.line, text: step.source.clone() };
@@ -148,8 +159,7 @@ impl<'a> Writer<'a> {
             }
         }
         if let Some(shell) = &part.leaves.shell {
-            let runner = runner.map(str::to_owned);
-            self.shell = Some(runner.into_iter().chain(shell.iter().cloned()).collect());
+            self.shell = Some(started_by(runner, shell));
         }
     }
 
@@ -175,6 +185,11 @@ fn default_shell() -> Vec<String> {
     DEFAULT_SHELL.map(str::to_owned).to_vec()
 }
 
+/// Returns a shell that a program starts.
+fn started_by(runner: &[&str], shell: &[String]) -> Vec<String> {
+    runner.iter().map(|word| (*word).to_owned()).chain(shell.iter().cloned()).collect()
+}
+
 /// What the part of a stage is assembled with.
 struct Assembled<'a> {
     extras: &'a Extras<'a>,
@@ -183,8 +198,8 @@ struct Assembled<'a> {
     part: &'a Part,
     /// Native tools, where it has any.
     native: Option<&'a Native>,
-    /// The program that starts its commands, where that is pib's own.
-    runner: Option<&'static str>,
+    /// The program that starts its commands, with its options, where that is pib's own.
+    runner: &'static [&'static str],
 }
 
 /// The user root with its group, by their numbers: BuildKit looks anything else up in the base's `/etc/passwd`, and fails where a
@@ -203,7 +218,7 @@ impl Assembled<'_> {
 }
 
 impl Surroundings for Assembled<'_> {
-    fn runner(&self) -> Option<&str> {
+    fn runner(&self) -> &[&str] {
         self.runner
     }
 
@@ -214,9 +229,13 @@ impl Surroundings for Assembled<'_> {
         });
         let again = again.map(|rerun| format!("--mount=type=secret,id=pib.anew.{}", rerun.nonce));
         let relay = self.relay();
-        let program = self.native.map(Native::mount).or_else(|| relay.map(Relay::program));
+        let emulation = self.extras.emulation;
+        let beside = emulation.filter(|_| self.native.is_some()).map(Emulation::mount_beside);
+        let program = self.native.map(Native::mount).or_else(|| emulation.map(Emulation::mount));
+        let program = program.or_else(|| relay.map(Relay::program));
         program
             .into_iter()
+            .chain(beside)
             .chain(relay.into_iter().flat_map(Relay::mounts))
             .chain(packages)
             .chain(again)

@@ -65,9 +65,13 @@ mod tests {
         assert_eq!(fresh, format!("[registries.acme]\nindex = \"{index}\"\ntoken = \"pib_1\"\n"));
         let kept = "# mine\n[hooks]\nfuel = 7 # much\n\n[registries.acme] # ours\nindex = \"https://old.example.org\"\n";
         let changed = set_token(kept, "acme", index, "pib_2").unwrap();
-        assert!(changed.starts_with("# mine\n[hooks]\nfuel = 7 # much\n\n[registries.acme] # ours\n"), "{changed}");
+        assert!(
+            changed.starts_with("# mine\n[hooks]\nfuel = 7 # much\n\n[registries.acme] # ours\n"),
+            "{changed}"
+        );
         assert!(!changed.contains("old.example.org") && changed.contains("token = \"pib_2\""), "{changed}");
-        let inline = set_token("registries = { acme = { index = \"https://a.example\" } }\n", "acme", index, "t");
+        let inline =
+            set_token("registries = { acme = { index = \"https://a.example\" } }\n", "acme", index, "t");
         let config = UserConfig::parse("config.toml", &inline.unwrap()).unwrap();
         assert_eq!(config.registries["acme"].token.as_deref(), Some("t"));
     }
@@ -76,7 +80,9 @@ mod tests {
     fn a_removed_token_leaves_the_rest() {
         let text = "[registries.acme]\nindex = \"https://a.example\"\n# secret\ntoken = \"t\"\n\n[hooks]\nfuel = 7\n";
         let (left, removed) = remove_token(text, "acme").unwrap();
-        assert!(removed && !left.contains("token") && left.contains("https://a.example") && left.contains("fuel"));
+        assert!(
+            removed && !left.contains("token") && left.contains("https://a.example") && left.contains("fuel")
+        );
         for text in [left.as_str(), "", "[registries.other]\nindex = \"https://a.example\"\n"] {
             assert_eq!(remove_token(text, "acme").unwrap(), (text.to_owned(), false));
         }
@@ -85,7 +91,10 @@ mod tests {
     #[test]
     fn what_is_no_table_is_told() {
         for text in ["registries = 1\n", "[registries]\nacme = 1\n", "[[registries]]\n"] {
-            assert!(matches!(set_token(text, "acme", "https://a", "t"), Err(EditError::NotATable(_))), "{text}");
+            assert!(
+                matches!(set_token(text, "acme", "https://a", "t"), Err(EditError::NotATable(_))),
+                "{text}"
+            );
             assert!(matches!(remove_token(text, "acme"), Err(EditError::NotATable(_))), "{text}");
         }
         assert!(matches!(set_token("[", "acme", "https://a", "t"), Err(EditError::Syntax(_))));

@@ -5,8 +5,8 @@ use crate::dockerfile::Line;
 
 /// What a part is assembled with.
 pub(crate) trait Surroundings {
-    /// Returns the program that runs commands, where that is not the engine.
-    fn runner(&self) -> Option<&str>;
+    /// Returns the program that runs commands, with its options; nothing where that is the engine.
+    fn runner(&self) -> &[&str];
     /// Returns further options of a `RUN` of this command.
     fn mounts(&self, command: &str) -> Vec<String>;
     /// Returns what the engine calls what an instruction copies from: the index in [`Part::froms`].
@@ -34,8 +34,8 @@ impl Part {
             Form::Declarations(range) => return self.declarations(range.clone(), surroundings),
             Form::Words(words) => words.iter().fold(line, Line::word),
             Form::List(words) => {
-                let runner = surroundings.runner().filter(|_| step.keyword == "SHELL");
-                line.list(runner.into_iter().chain(words.iter().map(String::as_str)))
+                let runner = if step.keyword == "SHELL" { surroundings.runner() } else { &[] };
+                line.list(runner.iter().copied().chain(words.iter().map(String::as_str)))
             }
             Form::Text(text) => line.command(text),
         }]
@@ -51,7 +51,7 @@ impl Part {
         match &run.command {
             Command::Shell(command) => line.command(command),
             Command::List(words) => {
-                line.list(surroundings.runner().into_iter().chain(words.iter().map(String::as_str)))
+                line.list(surroundings.runner().iter().copied().chain(words.iter().map(String::as_str)))
             }
         }
     }
@@ -152,8 +152,8 @@ impl Surroundings for Alone<'_> {
         id.to_owned()
     }
 
-    fn runner(&self) -> Option<&str> {
-        None
+    fn runner(&self) -> &[&str] {
+        &[]
     }
 
     fn mounts(&self, _: &str) -> Vec<String> {

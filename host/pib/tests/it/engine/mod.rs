@@ -13,6 +13,7 @@ mod content;
 mod contract;
 mod daily;
 mod doctor;
+mod emulators;
 mod events;
 mod export;
 mod failure;

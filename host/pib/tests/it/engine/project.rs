@@ -5,11 +5,35 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use pib_plan::id::Digest;
 
 use super::rootfs::base_tar;
 use crate::ledger;
+
+/// Has a cache share the emulators that the tests' common cache has, which is given them where it has none: a project of a second
+/// does not fetch them for itself.
+fn share_emulators(cache: &Path) {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let project = Scratch::alone("emulators", "unix:///var/run/docker.sock", "project".as_ref());
+        project.part("mine", "RUN true\n");
+        let output = project.pib(&["build"]).env("PIB_CACHE_DIR", crate::world::cache()).output().unwrap();
+        assert!(output.status.success(), "{}", stderr_text(&output));
+    });
+    let bases = crate::world::cache().join("bases");
+    let (from, to) = (bases.join("companions"), cache.join("bases/companions"));
+    std::fs::create_dir_all(&to).unwrap();
+    for note in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let tar = format!(
+            "{}.tar",
+            std::fs::read_to_string(note.path()).unwrap().trim().trim_start_matches("sha256:")
+        );
+        std::fs::copy(note.path(), to.join(note.file_name())).unwrap();
+        _ = std::fs::hard_link(bases.join(&tar), cache.join("bases").join(&tar));
+    }
+}
 
 /// A project in a folder of its own, with its own cache.
 pub(crate) struct Scratch {
@@ -28,6 +52,13 @@ impl Scratch {
 
     /// Makes such a project in a folder that is called `folder`.
     pub(crate) fn in_folder(name: &str, host: &str, folder: &OsStr) -> Self {
+        let scratch = Self::alone(name, host, folder);
+        share_emulators(&scratch.path("cache"));
+        scratch
+    }
+
+    /// Makes such a project whose cache has nothing.
+    fn alone(name: &str, host: &str, folder: &OsStr) -> Self {
         let around = tempfile::tempdir().unwrap();
         let folder = around.path().join(folder);
         std::fs::create_dir(&folder).unwrap();

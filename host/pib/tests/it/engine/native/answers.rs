@@ -108,7 +108,9 @@ fn a_stage_that_says_so_is_emulated() {
     let _images = Images("foreign");
     world.tiny("foreign", "RUN readlink /proc/self/exe > /native; [ ! -e /.pib ] || [ -e /.pib/run ]\n");
     let plan = world.run("foreign", &["plan", "--dockerfile"]);
-    assert!(plan.contains("RUN --mount=type=bind,from=pib_native,target=/.pib readlink"), "{plan}");
+    let mounts = "RUN --mount=type=bind,from=pib_native,target=/.pib \
+                  --mount=type=bind,from=pib_emulation,source=/emulators,target=/.pib/emulators readlink";
+    assert!(plan.contains(mounts), "{plan}");
     world.run("foreign", &["build"]);
     let tag = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/foreign"]);
     let native = || docker(&["run", "--rm", "--network=none", tag.trim(), "cat", "/native"]);
@@ -117,6 +119,8 @@ fn a_stage_that_says_so_is_emulated() {
     let manifest = "[stage]\nname = \"mine\"\nversion = \"1.0.0\"\nnative = false\n";
     std::fs::write(world.path("foreign/stages/mine/stage.toml"), manifest).unwrap();
     let plan = world.run("foreign", &["plan", "--dockerfile"]);
+    assert!(plan.contains("\nRUN --mount=type=bind,from=pib_emulation,target=/.pib readlink"), "{plan}");
+    let plan = world.run("foreign", &["plan", "--dockerfile", "--emulator", "handlers"]);
     assert!(plan.contains("\nRUN readlink"), "{plan}");
     for options in [&["build", "--no-cache"][..], &["build", "--no-native", "--no-cache"]] {
         world.run("foreign", options);
@@ -131,7 +135,7 @@ fn a_stage_that_says_so_is_emulated() {
 fn a_release_without_native_tools_is_told_once_and_emulated() {
     let world = World::new();
     let _images = Images("unknown");
-    world.tiny("unknown", "RUN [ ! -e /.pib ] && echo done > /mine\n");
+    world.tiny("unknown", "RUN [ ! -s /.pib/tools ] && echo done > /mine\n");
     world.run("unknown", &["plan", "--context", "context"]);
     // A base of one's own, of a release that no archive knows.
     let base = world.path("unknown/context/base.tar");

@@ -42,6 +42,11 @@ pub(super) fn rows() -> Vec<Row> {
             &["--no-native"],
             Nothing("the same comes of a build without native tools"),
         ),
+        option(
+            "pib build: --emulator",
+            &["--emulator", "handlers"],
+            Nothing("the same comes of it, whatever emulates"),
+        ),
         option("pib build: --locked", &["--locked"], Nothing("the lock fits")),
         option("pib build: --offline", &["--offline"], Nothing("everything is here")),
         option("pib build: --frozen", &["--frozen"], Nothing("the lock fits, and everything is here")),
