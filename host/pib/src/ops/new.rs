@@ -42,9 +42,6 @@ pub struct NewProject {
     pub arch: Arch,
 }
 
-/// The release of Debian that new projects get: the current stable one.
-const DEBIAN_RELEASE: &str = "trixie";
-
 /// The file that tells git what is not to be kept.
 const IGNORE: &str = ".gitignore";
 
@@ -59,12 +56,16 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     check_name(&name)
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
     let board = board::find(&options.board).map_err(|error| Error::usage(error.to_string(), error.help()))?;
-    let release = match (&options.release, options.os.as_str()) {
+    let release = match (&options.release, system::default_release(&options.os)) {
         (Some(release), _) => release.clone(),
-        (None, "debian") => DEBIAN_RELEASE.to_owned(),
-        (None, os) => {
-            let message = format!("pib knows no default release of `{os}`");
-            return Err(Error::usage(message, "Name one with --release."));
+        (None, Some(release)) => release.to_owned(),
+        (None, None) => {
+            let message = format!("pib knows no default release of `{}`", options.os);
+            let known = pib_plan::suggest::list(system::names());
+            let help = format!(
+                "The bundled stages make {known}. For another system, name a release with --release."
+            );
+            return Err(Error::usage(message, help));
         }
     };
     let arch = arch(options, &board, &release)?;

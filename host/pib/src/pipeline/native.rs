@@ -28,6 +28,7 @@ fn recipe(manifest: &ProjectManifest, arch: &str) -> Option<CompanionRecipe> {
         mirror: project.mirror.clone(),
         security_mirror: project.security_mirror.clone(),
         include: Vec::new(),
+        archives: Vec::new(),
     };
     // The program is for this machine's processor, so an engine elsewhere must have the same.
     let machine =
