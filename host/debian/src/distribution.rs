@@ -206,9 +206,7 @@ async fn open_suites(
             Some(opened) => suites.push(opened),
             None => {
                 let suite = &own.archive.suite;
-                context
-                    .reporter
-                    .warn(format!("no mirror has the security updates {suite}; the base has none"));
+                context.reporter.warn(format!("no mirror has security updates ({suite}); the base has none"));
             }
         }
     }

@@ -56,11 +56,16 @@ impl AptArchive {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         };
-        put("DEBIAN/control", 0o644, &format!("{control}Maintainer: Test <test@example.org>\nDescription: Test\n"));
+        put(
+            "DEBIAN/control",
+            0o644,
+            &format!("{control}Maintainer: Test <test@example.org>\nDescription: Test\n"),
+        );
         for (path, mode, text) in files {
             put(path, *mode, text);
         }
-        let field = |name: &str| control.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+        let field =
+            |name: &str| control.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
         let name = format!("pool/{}_{}.deb", field("Package:"), field("Architecture:"));
         let path = self.path(&name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

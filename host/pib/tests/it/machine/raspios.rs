@@ -77,14 +77,16 @@ fn write_init(project: &Path, tables: &[(&str, String)]) {
     for (name, table) in tables {
         let start = text.find(&format!("name = \"{name}\"\n")).unwrap();
         let end = text[start..].find("\n\n").map_or(text.len(), |end| start + end);
-        let kept = |line: &&str| !["url", "keys", "key-url", "components"].iter().any(|key| line.starts_with(key));
+        let kept =
+            |line: &&str| !["url", "keys", "key-url", "components"].iter().any(|key| line.starts_with(key));
         let kept: String = text[start..end].lines().filter(kept).map(|line| format!("{line}\n")).collect();
         text.replace_range(start..end, &format!("{kept}{table}"));
     }
     fs::write(to.join("stage.toml"), text).unwrap();
     let manifest = project.join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(manifest, text.replace("[stages]\n", "[stages]\n__init__ = { path = \"stages/__init__\" }\n")).unwrap();
+    fs::write(manifest, text.replace("[stages]\n", "[stages]\n__init__ = { path = \"stages/__init__\" }\n"))
+        .unwrap();
 }
 
 fn base(project: &Path) -> LockedBase {
@@ -95,7 +97,8 @@ fn base(project: &Path) -> LockedBase {
 /// Returns the list of Debian's packages for armhf, from the mirror of this machine.
 fn armhf_packages() -> Vec<u8> {
     let main = HostApt::read(Path::new("/")).main;
-    let main = main.map_or_else(|| DEFAULT_MIRROR.to_owned(), |url| url.as_str().trim_end_matches('/').to_owned());
+    let main =
+        main.map_or_else(|| DEFAULT_MIRROR.to_owned(), |url| url.as_str().trim_end_matches('/').to_owned());
     let url = format!("{main}/dists/trixie/main/binary-armhf/Packages.xz").parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let packed = runtime.block_on(async { Http::new().unwrap().bytes(&url, 128 << 20).await.unwrap() });
@@ -106,7 +109,11 @@ fn armhf_packages() -> Vec<u8> {
 
 /// Returns the address of this machine at which containers reach it.
 fn gateway() -> String {
-    docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]).trim().to_owned()
+    let bridge = "{{index .Options \"com.docker.network.bridge.name\"}}";
+    let bridge = docker(&["network", "inspect", "bridge", "--format", bridge]);
+    let told = judge::tool("ip", &["-4", "-oneline", "address", "show", "dev", bridge.trim()]).unwrap();
+    let address = told.split_whitespace().skip_while(|word| *word != "inet").nth(1).unwrap();
+    address.split('/').next().unwrap().to_owned()
 }
 
 #[test]
@@ -121,8 +128,7 @@ fn raspberry_pi_os_is_made_of_its_archives_and_boots() {
     world.run(".", &["new", NAME, "--os", "raspios"]);
     let project = world.path(NAME);
     write_init(&project, &[("raspberrypi", archive.table(&address))]);
-    let key = world.path("me.pub");
-    fs::write(&key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFakeFakeFakeFakeFakeFakeFakeFakeFakeFakeFake me@desk\n").unwrap();
+    let key = root().join("host/examples/router/fingerprint/nobody.pub");
     let config = format!("rootssh.authorized-keys={}", key.display());
     world.run(NAME, &["add", "watchdog", "ro", "rootssh", "--config", &config]);
     fs::create_dir_all(project.join("stages/probe")).unwrap();
@@ -136,7 +142,9 @@ fn raspberry_pi_os_is_made_of_its_archives_and_boots() {
     let names: Vec<_> = snapshot.archives.iter().map(|own| own.name.as_str()).collect();
     assert_eq!(names, ["debian", "debian-security", "raspberrypi"]);
     let own = &snapshot.archives[2];
-    assert!(own.key == archive.fingerprint() && own.keyring().is_some() && snapshot.archives[0].keyring.is_none());
+    assert!(
+        own.key == archive.fingerprint() && own.keyring().is_some() && snapshot.archives[0].keyring.is_none()
+    );
     world.run(NAME, &["lock", "--locked"]);
 
     let built = world.pib(NAME, &["build"]).output().unwrap();

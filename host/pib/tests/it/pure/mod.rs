@@ -28,6 +28,7 @@ mod registry;
 mod registry_service;
 mod rules;
 mod stage;
+mod systems;
 mod targets;
 mod tls;
 mod tokens;
