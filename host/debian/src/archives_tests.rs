@@ -178,6 +178,16 @@ async fn the_keys_of_a_lock_are_those_that_the_init_stage_names() {
     let archives = Archives::new();
     let recipe = archives.recipe();
     let snapshot = archives.choose(&recipe).await.unwrap();
+    // A base has them of the lock: their address is not asked again.
+    archives.server.set("key", [Answer::status("404 Not Found")]);
+    let files = crate::sources::files(&recipe, &snapshot).unwrap();
+    let paths: Vec<&str> = files.iter().map(|(path, _)| path.as_str()).collect();
+    let [list, keys] = ["etc/apt/sources.list.d/", "etc/apt/keyrings/"];
+    let named = |name: &str| [format!("{list}{name}.sources"), format!("{keys}{name}.gpg")];
+    assert_eq!(paths, [named("main"), named("more")].concat());
+    assert_eq!(files[1].1, snapshot.archives[0].keyring().unwrap());
+    let text = format!("Signed-By: /{keys}main.gpg\n");
+    assert!(String::from_utf8_lossy(&files[0].1).ends_with(&text), "{files:?}");
     let (archive, locked) = (&recipe.archives[0], &snapshot.archives[0]);
     let both = [locked.keyring().unwrap(), binary()].concat();
     for (keys, words) in [
