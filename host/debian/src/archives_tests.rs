@@ -122,7 +122,7 @@ async fn the_newest_version_of_all_archives_is_chosen_and_the_keys_are_kept() {
     assert_eq!(found, [("apt", "1", "main"), ("dash", "1+rpt1", "more")]);
     assert_eq!(snapshot.archives.len(), 2);
     for (archive, locked) in archives.recipe().archives.iter().zip(&snapshot.archives) {
-        assert_eq!(archive.origin.as_ref().unwrap().keys, [locked.key.clone()]);
+        assert_eq!(archive.origin.as_ref().unwrap().keys, std::slice::from_ref(&locked.key));
         assert!(super::locked_keys(archive, locked).unwrap().is_some());
     }
     // The second time nothing but the release files and the keys is asked for; without a network not even these.

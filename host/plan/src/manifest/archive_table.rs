@@ -201,7 +201,7 @@ mod tests {
         );
         let debian = "name = \"debian\"\narch = [\"arm64\"]";
         let security = "name = \"debian-security\"\narch = [\"arm64\"]";
-        let manifest = parse(&[&mine, debian, security].map(|more| archive(more)).concat()).unwrap();
+        let manifest = parse(&[&mine, debian, security].map(archive).concat()).unwrap();
         let recipe = &manifest.base["mine"];
         let on = |arch| recipe.archives("trixie", arch);
         let names = |arch| on(arch).iter().map(|own| own.name.clone()).collect::<Vec<_>>();
