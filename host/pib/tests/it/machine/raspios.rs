@@ -137,6 +137,8 @@ fn raspberry_pi_os_is_made_of_its_archives_and_boots() {
     let key = root().join("host/examples/router/fingerprint/nobody.pub");
     let config = format!("rootssh.authorized-keys={}", key.display());
     world.run(NAME, &["add", "watchdog", "ro", "rootssh", "--config", &config]);
+    // Firmware of radios would be most of what is downloaded.
+    world.run(NAME, &["add", "os", "--config", "os.wifi=false"]);
     fs::create_dir_all(project.join("stages/probe")).unwrap();
     fs::write(project.join("stages/probe/stage.toml"), PROBE).unwrap();
     fs::write(project.join("stages/probe/Dockerfile.part"), "RUN true\n").unwrap();
