@@ -20,7 +20,7 @@ use super::list_cache::ListCache;
 use super::mirror::{HostApt, Mirrors};
 use super::rootfs::Tree;
 use super::selection;
-use super::{Bootstrap, Folders, second, version};
+use super::{Bootstrap, Folders, second, sources, version};
 
 /// The first part of a base: a build context for the container engine. Dropping it removes its files.
 #[derive(Debug)]
@@ -100,8 +100,7 @@ pub async fn newest_versions(
 ) -> Result<BTreeMap<String, String>, DebianError> {
     let (architecture, mirrors) = (check(recipe)?, Mirrors::of(recipe, host)?);
     let attempt = async || {
-        let (_, packages) =
-            Distribution::open(&recipe.release, architecture, &mirrors, host.dates, None, reporter).await?;
+        let (_, packages) = Distribution::open(architecture, &mirrors, host.dates, None, reporter).await?;
         Ok(packages.iter().map(|package| (package.name.clone(), package.version.clone())).collect())
     };
     patiently(reporter, &WAITS, attempt).await
@@ -179,8 +178,14 @@ fn wanted(snapshot: &BaseSnapshot, mirrors: &Mirrors) -> Result<Vec<Wanted>, Deb
     snapshot.packages.iter().map(wanted).collect()
 }
 
-fn title(recipe: &Bootstrap) -> String {
-    format!("Debian {} ({})", recipe.release, recipe.arch)
+/// Returns what people call the system of a recipe.
+pub fn title(recipe: &Bootstrap) -> String {
+    let os = match recipe.os.as_str() {
+        "debian" => "Debian",
+        "raspios" => "Raspberry Pi OS",
+        other => other,
+    };
+    format!("{os} {} ({})", recipe.release, recipe.arch)
 }
 
 /// Chooses the packages of a base; with the mirrors that have them.
@@ -202,7 +207,7 @@ async fn choose(
         }
     }
     let (distribution, packages) =
-        Distribution::open(&recipe.release, architecture, mirrors, host.dates, lists, reporter).await?;
+        Distribution::open(architecture, mirrors, host.dates, lists, reporter).await?;
     let selection = selection::minimal(&packages, &recipe.include).map_err(DebianError::Resolve)?;
     let archives = distribution.archives();
     let packages = selection.packages(&archives).map_err(DebianError::Resolve)?;
@@ -227,7 +232,7 @@ async fn lay_out(
     let wanted = wanted(&snapshot, mirrors)?;
     let plan = TreePlan {
         script: second::script(&snapshot),
-        sources: second::sources(&recipe.release, snapshot.archives.len() > 1),
+        sources: sources::files(recipe, &snapshot)?,
         states: second::extended_states(&snapshot, architecture),
         essential: snapshot.packages.iter().filter(|package| package.essential).count(),
         names: snapshot.packages.iter().map(SnapshotPackage::file_name).collect(),
@@ -243,7 +248,7 @@ async fn lay_out(
 
 /// Checks what the recipe asks for and returns Debian's name of its architecture.
 fn check(recipe: &Bootstrap) -> Result<&'static str, DebianError> {
-    if recipe.os != "debian" {
+    if recipe.os != "debian" && recipe.archives.is_empty() {
         return Err(DebianError::UnsupportedOs { os: recipe.os.clone() });
     }
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
@@ -251,13 +256,14 @@ fn check(recipe: &Bootstrap) -> Result<&'static str, DebianError> {
         return Err(DebianError::BadRelease { release: recipe.release.chars().take(80).collect() });
     }
     let arch: Arch = recipe.arch;
-    arch.debian().ok_or(DebianError::UnsupportedArch { arch })
+    recipe.package_arch().ok_or(DebianError::UnsupportedArch { arch })
 }
 
 /// What goes into the tar of the first part.
 struct TreePlan {
     script: String,
-    sources: String,
+    /// apt's list of archives, and their keys: paths in the tree and contents.
+    sources: Vec<(String, Vec<u8>)>,
     states: String,
     /// How many of the files belong to essential packages.
     essential: usize,
@@ -286,16 +292,18 @@ fn write_context(
         let (size, bytes) = package.plain().map_err(DebianError::io("reading", &file))?;
         tree.add_file(&format!("{}/debs/{name}", second::FOLDER), 0o644, size, bytes).map_err(write())?;
     }
-    let own: [(&str, u32, &str); 6] = [
+    let own: [(&str, u32, &str); 5] = [
         (second::SCRIPT_PATH, 0o755, &plan.script),
         ("usr/sbin/policy-rc.d", 0o755, second::POLICY),
-        ("etc/apt/sources.list.d/debian.sources", 0o644, &plan.sources),
         ("var/lib/apt/extended_states", 0o644, &plan.states),
         ("var/lib/dpkg/status", 0o644, ""),
         ("var/lib/dpkg/available", 0o644, ""),
     ];
     for (name, mode, text) in own {
         tree.add_file(name, mode, text.len() as u64, text.as_bytes()).map_err(write())?;
+    }
+    for (name, bytes) in &plan.sources {
+        tree.add_file(name, 0o644, bytes.len() as u64, bytes.as_slice()).map_err(write())?;
     }
     tree.finish().map_err(write())?;
     let dockerfile = folder.path().join("Dockerfile");

@@ -51,7 +51,7 @@ pub struct CompanionRecipe {
 impl CompanionRecipe {
     /// Returns the recipe, where pib has native tools for the base's distribution on this machine.
     pub fn of(base: &Bootstrap, machine: Machine, runner: &'static [u8]) -> Option<Self> {
-        let known = matches!(Twins::of(&base.os), Ok(Some(_))) && base.arch.debian().is_some();
+        let known = matches!(Twins::of(&base.os), Ok(Some(_))) && target(base).is_some();
         (known && !runner.is_empty() && machine.emulates(base.arch)).then(|| Self {
             base: base.clone(),
             machine,
@@ -65,6 +65,15 @@ impl CompanionRecipe {
         key.field(&self.base.os).field(&self.base.release).field(self.base.arch.as_str());
         key.field(self.machine.platform()).field(Twins::text()).field(self.runner);
         key.finish()
+    }
+}
+
+/// Returns the architecture of a base as its packages name it: Debian's name for ARMv7 is that of its relatives for ARMv6.
+fn target(base: &Bootstrap) -> Option<&'static str> {
+    match (base.os.as_str(), base.arch) {
+        ("debian", arch) => arch.debian(),
+        (_, Arch::Armv6) => Arch::Armv7.debian(),
+        (_, arch) => arch.debian(),
     }
 }
 
@@ -93,11 +102,11 @@ async fn companion_now(
     // A relative of Debian has its own archive, without this machine's processor: the programs are Debian's then.
     let mirrors = match base.os.as_str() {
         "debian" => Mirrors::of(base, host)?,
-        _ => Mirrors::of_debian(host)?,
+        _ => Mirrors::of_debian(&base.release, host)?,
     };
     let architecture = recipe.machine.debian();
     let (distribution, packages) =
-        Distribution::open(&base.release, architecture, &mirrors, host.dates, None, reporter).await?;
+        Distribution::open(architecture, &mirrors, host.dates, None, reporter).await?;
     let names: Vec<&str> = list.package.iter().map(|rule| rule.name.as_str()).collect();
     let chosen = selection::closure(&packages, &names).map_err(DebianError::Resolve)?;
     let what = format!("Debian {} ({architecture}), for native tools", base.release);
@@ -129,7 +138,7 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(path: &Path, recipe: &CompanionRecipe, list: &'a Twins, epoch: u64) -> Result<Self, DebianError> {
         let arch: Arch = recipe.base.arch;
-        let target = arch.debian().ok_or(DebianError::UnsupportedArch { arch })?;
+        let target = target(&recipe.base).ok_or(DebianError::UnsupportedArch { arch })?;
         Ok(Self {
             tree: Tree::replace(path, epoch)?,
             path: path.to_owned(),

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use pib_plan::base::Bootstrap;
 use pib_plan::id::Digest;
+use pib_plan::package_archive::PackageArchive;
 use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
 
 use super::STEP;
 use super::download::{self, Wanted};
 use super::error::DebianError;
-use super::keyring::Keyring;
 use super::list_cache::ListCache;
-use super::mirror::{self, Mirror, Mirrors};
+use super::mirror::{Mirror, MirroredArchive, Mirrors};
 use super::package_list::{Package, Packages};
 use super::release::DatePolicy;
+use super::signer::Signer;
 use super::suite::{Context, Suite};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
@@ -48,7 +49,7 @@ pub(super) async fn patiently<T>(
     attempt().await
 }
 
-/// A release of Debian for one architecture, verified, and what fetching its packages needs.
+/// A release for one architecture, verified, and what fetching its packages needs.
 pub(super) struct Distribution {
     http: Http,
     suites: Vec<Suite>,
@@ -62,20 +63,24 @@ impl Distribution {
     /// # Errors
     /// When no mirror can be reached, or what one has is not trustworthy.
     pub(super) async fn open(
-        name: &str,
         architecture: &str,
         mirrors: &Mirrors,
         dates: DatePolicy,
         lists: Option<&ListCache>,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<(Self, Packages), DebianError> {
-        let Mirrors { main, security, .. } = mirrors;
-        let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
         let http = Http::new()?;
-        let context = Context { http: &http, keyring: &keyring, dates, reporter, lists };
-        reporter.detail(STEP, format!("checking Debian {name} on {} ({})", main.url, main.origin));
-        let (suites, packages) = open(&context, name, architecture, main, security).await?;
-        let epoch = suites[0].release.date;
+        let context = Context { http: &http, dates, reporter, lists };
+        for (archive, mirror) in
+            mirrors.archives.iter().filter_map(|own| Some((&own.archive, own.mirrors.first()?)))
+        {
+            if !archive.is_security() {
+                let suite = &archive.suite;
+                reporter.detail(STEP, format!("checking {suite} on {} ({})", mirror.url, mirror.origin));
+            }
+        }
+        let (suites, packages) = open(&context, architecture, &signed(&context, mirrors).await?).await?;
+        let epoch = suites.first().map_or(0, |suite| suite.release.date);
         Ok((Self { http, suites, epoch }, packages))
     }
 
@@ -90,14 +95,13 @@ impl Distribution {
         lists: &ListCache,
         reporter: &Arc<dyn Reporter>,
     ) -> Result<Option<(Self, Vec<SnapshotPackage>)>, DebianError> {
-        let keyring = Keyring::debian().map_err(DebianError::Resolve)?;
         let http = lists.http().clone();
-        let context = Context { http: &http, keyring: &keyring, dates, reporter, lists: Some(lists) };
-        let found = find_suites(&context, &recipe.release, &mirrors.main, &mirrors.security).await?;
+        let context = Context { http: &http, dates, reporter, lists: Some(lists) };
+        let found = find_suites(&context, &signed(&context, mirrors).await?).await?;
         let Some(suites) = found else { return Ok(None) };
         let known = digests(recipe, &suites).and_then(|digests| lists.packages(recipe, &digests));
         let Some(packages) = known else { return Ok(None) };
-        let epoch = suites[0].release.date;
+        let epoch = suites.first().map_or(0, |suite| suite.release.date);
         Ok(Some((Self { http, suites, epoch }, packages)))
     }
 
@@ -109,32 +113,51 @@ impl Distribution {
     }
 }
 
+/// An archive, where it may be, and who may sign it.
+type Signed = (MirroredArchive, Signer);
+
+async fn signed(context: &Context<'_>, mirrors: &Mirrors) -> Result<Vec<Signed>, DebianError> {
+    let mut archives = Vec::new();
+    for own in &mirrors.archives {
+        let signer = Signer::of(&own.archive, context.http, context.lists).await?;
+        archives.push((own.clone(), signer));
+    }
+    Ok(archives)
+}
+
 /// Finds a release on the mirrors without its lists of packages, where all of its suites are there.
 ///
 /// # Errors
-/// When the mirror cannot be asked, or what it has is not trustworthy.
-async fn find_suites(
-    context: &Context<'_>,
-    release: &str,
-    main: &Mirror,
-    security: &[Mirror],
-) -> Result<Option<Vec<Suite>>, DebianError> {
-    let first = match Suite::open(context, main, release, release).await {
-        // The mirror does not have the release. The function that needs its lists reports that.
-        Err(DebianError::Net(error)) if error.is_not_found() => return Ok(None),
-        opened => opened?,
-    };
-    if !has_security(&first) {
-        return Ok(Some(vec![first]));
+/// When a mirror cannot be asked, or what it has is not trustworthy.
+async fn find_suites(context: &Context<'_>, archives: &[Signed]) -> Result<Option<Vec<Suite>>, DebianError> {
+    let mut suites = Vec::new();
+    for (own, signer) in archives {
+        if own.archive.is_security() && !suites.first().is_some_and(has_security) {
+            continue;
+        }
+        match find_suite(context, own, signer).await? {
+            Some(suite) => suites.push(suite),
+            None => return Ok(None),
+        }
     }
-    let name = format!("{release}-security");
-    for mirror in security {
-        match Suite::open(context, mirror, &name, &name).await {
-            Ok(second) => return Ok(Some(vec![first, second])),
-            // Of one that did not have it, nothing is kept.
-            Err(DebianError::Offline { .. }) => {}
+    Ok(Some(suites))
+}
+
+async fn find_suite(
+    context: &Context<'_>,
+    own: &MirroredArchive,
+    signer: &Signer,
+) -> Result<Option<Suite>, DebianError> {
+    let may_be_missing = own.archive.is_security();
+    for mirror in &own.mirrors {
+        match Suite::open(context, (&own.archive, signer), mirror, &own.archive.suite).await {
+            Ok(suite) => return Ok(Some(suite)),
+            // The mirror does not have the release. The function that needs its lists reports that.
             Err(DebianError::Net(error)) if error.is_not_found() => {}
-            Err(_) => break,
+            // Of one that did not have it, nothing is kept.
+            Err(DebianError::Offline { .. }) if may_be_missing => {}
+            Err(_) if may_be_missing => break,
+            Err(error) => return Err(error),
         }
     }
     Ok(None)
@@ -142,8 +165,10 @@ async fn find_suites(
 
 /// Returns the digests of the lists of packages that a recipe's are chosen of.
 fn digests(recipe: &Bootstrap, suites: &[Suite]) -> Option<Vec<Digest>> {
-    let architecture = recipe.arch.debian()?;
-    suites.iter().map(|suite| Some(suite.index(architecture)?.digest)).collect()
+    let architecture = recipe.package_arch()?;
+    let lists = suites.iter().map(|suite| suite.indexes(architecture).ok());
+    let lists: Vec<_> = lists.collect::<Option<Vec<_>>>()?.concat();
+    Some(lists.into_iter().map(|(_, index)| index.digest).collect())
 }
 
 /// Returns whether a release has an archive of security updates.
@@ -157,56 +182,62 @@ fn has_security(suite: &Suite) -> bool {
 /// When a mirror cannot be reached or is not trustworthy.
 async fn open(
     context: &Context<'_>,
-    release: &str,
     architecture: &str,
-    main: &Mirror,
-    security: &[Mirror],
+    archives: &[Signed],
 ) -> Result<(Vec<Suite>, Packages), DebianError> {
-    read_indexes(open_suites(context, release, architecture, main, security).await?).await
+    read_indexes(open_suites(context, architecture, archives).await?).await
 }
 
-/// A verified suite and its verified, still compressed list of packages.
-type Opened = (Suite, Vec<u8>);
+/// A verified suite and its verified lists of packages, which may be compressed.
+type Opened = (Suite, Vec<Vec<u8>>);
 
-/// Opens the release and, where there is one, its security updates.
+/// Opens the release and, where there are any, its further archives.
 async fn open_suites(
     context: &Context<'_>,
-    release: &str,
     architecture: &str,
-    main: &Mirror,
-    security: &[Mirror],
+    archives: &[Signed],
 ) -> Result<Vec<Opened>, DebianError> {
-    let first = open_suite(context, main, release, architecture).await.map_err(|error| match error {
-        DebianError::Net(source) if source.is_not_found() => DebianError::NoRelease {
-            mirror: main.url.to_string(),
-            origin: main.origin.clone(),
-            release: release.to_owned(),
-            source,
-        },
-        other => other,
-    })?;
-    let has_security = has_security(&first.0);
-    let mut suites = vec![first];
-    if !has_security {
-        return Ok(suites);
-    }
-    let mut problem = None;
-    for mirror in security {
-        match open_suite(context, mirror, &format!("{release}-security"), architecture).await {
-            Ok(opened) => {
-                suites.push(opened);
-                return Ok(suites);
+    let mut suites: Vec<Opened> = Vec::new();
+    for (own, signer) in archives {
+        if own.archive.is_security() && !suites.first().is_some_and(|first| has_security(&first.0)) {
+            continue;
+        }
+        match open_archive(context, architecture, own, signer).await? {
+            Some(opened) => suites.push(opened),
+            None => {
+                let suite = &own.archive.suite;
+                context.reporter.warn(format!("no mirror has security updates ({suite}); the base has none"));
             }
-            // A mirror of the main archive alone: the next one may have it.
-            Err(DebianError::Net(error)) if error.is_not_found() => {}
+        }
+    }
+    Ok(suites)
+}
+
+/// Opens an archive's suite on the first mirror that has it. Where none has, that is an error unless it may be missing.
+async fn open_archive(
+    context: &Context<'_>,
+    architecture: &str,
+    own: &MirroredArchive,
+    signer: &Signer,
+) -> Result<Option<Opened>, DebianError> {
+    let mut problem = None;
+    for mirror in &own.mirrors {
+        match open_suite(context, mirror, (&own.archive, signer), architecture).await {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(DebianError::Net(source)) if source.is_not_found() => {
+                if !own.archive.is_security() {
+                    problem = problem.or(Some(DebianError::NoRelease {
+                        mirror: mirror.url.to_string(),
+                        origin: mirror.origin.clone(),
+                        release: own.archive.suite.clone(),
+                        source,
+                    }));
+                }
+            }
             Err(error) => problem = problem.or(Some(error)),
         }
     }
-    if let Some(error) = problem {
-        return Err(error);
-    }
-    context.reporter.warn(format!("no mirror has security updates for Debian {release}; the base has none"));
-    Ok(suites)
+    problem.map_or(Ok(None), Err)
 }
 
 /// Opens a suite by its name or, where the files there do not fit each other, by its other name.
@@ -216,17 +247,17 @@ async fn open_suites(
 async fn open_suite(
     context: &Context<'_>,
     mirror: &Mirror,
-    name: &str,
+    archive: (&PackageArchive, &Signer),
     architecture: &str,
 ) -> Result<Opened, DebianError> {
-    let suite = Suite::open(context, mirror, name, name).await?;
-    let problem = match suite.fetch_index(context, architecture).await {
+    let suite = Suite::open(context, archive, mirror, &archive.0.suite).await?;
+    let problem = match suite.fetch_indexes(context, architecture).await {
         Ok(bytes) => return Ok((suite, bytes)),
         Err(problem) => problem,
     };
     let Some(alias) = suite.alias() else { return Err(problem) };
-    let Ok(other) = Suite::open(context, mirror, alias, name).await else { return Err(problem) };
-    match other.fetch_index(context, architecture).await {
+    let Ok(other) = Suite::open(context, archive, mirror, alias).await else { return Err(problem) };
+    match other.fetch_indexes(context, architecture).await {
         Ok(bytes) => {
             context.reporter.warn(format!("using the mirror's `{alias}` of the same release: {problem}"));
             Ok((other, bytes))
@@ -239,8 +270,10 @@ async fn open_suite(
 async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), DebianError> {
     let read = move || {
         let (mut suites, mut packages) = (Vec::new(), Packages::default());
-        for (number, (suite, bytes)) in opened.into_iter().enumerate() {
-            suite.read_index(&bytes, &mut packages, number)?;
+        for (number, (suite, lists)) in opened.into_iter().enumerate() {
+            for bytes in lists {
+                suite.read_index(&bytes, &mut packages, number)?;
+            }
             suites.push(suite);
         }
         Ok((suites, packages))
@@ -251,18 +284,22 @@ async fn read_indexes(opened: Vec<Opened>) -> Result<(Vec<Suite>, Packages), Deb
 impl Distribution {
     /// Returns the archives as they are now: the number of one is that of its packages'.
     pub(super) fn archives(&self) -> Vec<ArchiveSnapshot> {
-        let archive = |(suite, name): (&Suite, &str)| ArchiveSnapshot {
-            name: name.to_owned(),
+        let archive = |suite: &Suite| ArchiveSnapshot {
+            name: suite.archive.name.clone(),
             moment: suite.release.date,
             key: suite.key.clone(),
+            keyring: suite.keyring.clone(),
         };
-        self.suites.iter().zip([mirror::MAIN, mirror::SECURITY]).map(archive).collect()
+        self.suites.iter().map(archive).collect()
     }
 
     /// Returns the mirrors that have it.
     pub(super) fn mirrors(&self) -> Mirrors {
-        let (main, security) = (self.suites[0].mirror.clone(), self.suites.iter().skip(1));
-        Mirrors::new(main, security.map(|suite| suite.mirror.clone()).collect())
+        let mirrored = |suite: &Suite| MirroredArchive {
+            archive: suite.archive.clone(),
+            mirrors: vec![suite.mirror.clone()],
+        };
+        Mirrors::new(self.suites.iter().map(mirrored).collect())
     }
 
     /// Downloads the chosen packages of `what` and has `work` go through them meanwhile, as [`download::all`] does.

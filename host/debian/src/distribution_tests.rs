@@ -18,7 +18,8 @@ struct Archive {
     server: Server,
     key: SignedSecretKey,
     http: Http,
-    keyring: Keyring,
+    /// The key's public half.
+    public: String,
     warnings: Arc<Warnings>,
     reporter: Arc<dyn Reporter>,
 }
@@ -49,7 +50,7 @@ impl Archive {
         Self {
             server: Server::start(),
             http: Http::new().unwrap(),
-            keyring: Keyring::parse(&public).unwrap(),
+            public,
             key,
             reporter: warnings.clone(),
             warnings,
@@ -62,7 +63,14 @@ impl Archive {
 
     fn context(&self) -> Context<'_> {
         let dates = DatePolicy::default();
-        Context { http: &self.http, keyring: &self.keyring, dates, reporter: &self.reporter, lists: None }
+        Context { http: &self.http, dates, reporter: &self.reporter, lists: None }
+    }
+
+    /// Returns trixie with its security updates on these mirrors.
+    fn trixie(&self, security: &[Mirror]) -> Vec<Signed> {
+        let archives = Mirrors::on("trixie", self.mirror("deb"), security.to_vec()).archives;
+        let signer = || Signer { keyring: Keyring::parse(&self.public).unwrap(), text: None };
+        archives.into_iter().map(|own| (own, signer())).collect()
     }
 
     /// Publishes a suite under the name, with one package of the given version; `listed` replaces what its
@@ -92,7 +100,7 @@ impl Archive {
     /// Opens trixie with its security updates, which are beside it.
     async fn open(&self) -> Result<(Vec<Suite>, Packages), DebianError> {
         let security = [self.mirror("none"), self.mirror("sec")];
-        open(&self.context(), "trixie", "arm64", &self.mirror("deb"), &security).await
+        open(&self.context(), "arm64", &self.trixie(&security)).await
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -219,6 +227,7 @@ fn recipe(include: &[&str]) -> Bootstrap {
         mirror: None,
         security_mirror: None,
         include: include.iter().map(|name| (*name).to_owned()).collect(),
+        archives: Vec::new(),
     }
 }
 
@@ -237,7 +246,7 @@ impl Archive {
         let lists = ListCache::new(folder, offline).unwrap();
         let context = Context { lists: Some(&lists), ..self.context() };
         let security = [self.mirror("none"), self.mirror("sec")];
-        let found = find_suites(&context, "trixie", &self.mirror("deb"), &security).await;
+        let found = find_suites(&context, &self.trixie(&security)).await;
         (lists, found)
     }
 }
@@ -251,7 +260,7 @@ async fn what_was_chosen_of_the_same_lists_is_known_again() {
         name: "x".to_owned(),
         version: "2".to_owned(),
         arch: "arm64".to_owned(),
-        archive: mirror::SECURITY.to_owned(),
+        archive: "debian-security".to_owned(),
         path: "pool/x.deb".to_owned(),
         size: 10,
         digest: Digest::of(b"x"),
@@ -265,7 +274,7 @@ async fn what_was_chosen_of_the_same_lists_is_known_again() {
     // The same release files are not asked for twice in one run, and not at all where there is no network.
     let asked = archive.server.asked().len();
     let context = Context { lists: Some(&lists), ..archive.context() };
-    assert!(find_suites(&context, "trixie", &archive.mirror("deb"), &[]).await.unwrap().is_none());
+    assert!(find_suites(&context, &archive.trixie(&[])).await.unwrap().is_none());
     assert_eq!(archive.server.asked().len(), asked);
     let (lists, suites) = archive.find(folder.path(), true).await;
     let suites = suites.unwrap().unwrap();
@@ -273,7 +282,7 @@ async fn what_was_chosen_of_the_same_lists_is_known_again() {
     assert_eq!(lists.packages(&recipe(&[]), &known), Some(chosen.clone()));
     assert_eq!(lists.packages(&recipe(&["y"]), &known), None);
     let context = Context { lists: Some(&lists), ..archive.context() };
-    let problem = suites[0].fetch_index(&context, "arm64").await.unwrap_err();
+    let problem = suites[0].fetch_indexes(&context, "arm64").await.unwrap_err();
     assert!(matches!(problem, DebianError::Offline { .. }), "{problem}");
     assert_eq!(archive.server.asked().len(), asked);
     // Another list is another choice.
@@ -356,7 +365,7 @@ async fn packages_are_fetched_once_and_checked() {
 async fn what_mirrors_have_no_more_comes_from_the_archive_of_the_past() {
     let server = Server::start();
     let mirror = |path: &str| Mirror { url: server.url(path), origin: "a test".to_owned() };
-    let mirrors = Mirrors::new(mirror("debian"), vec![mirror("none"), mirror("sec")]);
+    let mirrors = Mirrors::on("trixie", mirror("debian"), vec![mirror("none"), mirror("sec")]);
     let addresses = |mirrors: &Mirrors, archive: &str| {
         let found = mirrors.addresses(archive, 1_795_252_544, "pool/x.deb").unwrap();
         found.iter().map(|url| url.path().to_owned()).collect::<Vec<_>>()

@@ -72,12 +72,13 @@ async fn emulators_now(
     reporter: &Arc<dyn Reporter>,
 ) -> Result<NamedTempFile, DebianError> {
     let mirrors = match recipe.base.os.as_str() {
-        "debian" => Mirrors::of(&recipe.base, host)?,
-        _ => Mirrors::of_debian(host)?,
+        // The emulators are of one release, whichever the base is of.
+        "debian" => Mirrors::of(&Bootstrap { release: RELEASE.to_owned(), ..recipe.base.clone() }, host)?,
+        _ => Mirrors::of_debian(RELEASE, host)?,
     };
     let architecture = recipe.machine.debian();
     let (distribution, packages) =
-        Distribution::open(RELEASE, architecture, &mirrors, host.dates, None, reporter).await?;
+        Distribution::open(architecture, &mirrors, host.dates, None, reporter).await?;
     let chosen = selection::closure(&packages, &[PACKAGE]).map_err(DebianError::Resolve)?;
     let chosen: Vec<&Package> = chosen.into_iter().filter(|package| package.name == PACKAGE).collect();
     let what = format!("Debian {RELEASE} ({architecture}), for emulators");
@@ -181,6 +182,7 @@ mod tests {
             mirror: None,
             security_mirror: None,
             include: vec![],
+            archives: vec![],
         };
         let recipe = |runner| EmulatorRecipe { base: base.clone(), machine: Machine::Amd64, runner };
         assert_ne!(recipe(b"a").key(), recipe(b"b").key());

@@ -9,9 +9,10 @@ use pib_net::NetError;
 /// Says why there is no base, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum DebianError {
-    /// Only Debian can be bootstrapped.
+    /// Where the system's packages are is not known.
     #[error(
-        "pib cannot bootstrap `{os}`: only `debian` has that; give the project a base by tarball or container image"
+        "pib cannot bootstrap `{os}`: the init stage names no archives of its packages; give the project a base by tarball or \
+         container image"
     )]
     #[diagnostic(code(pib::debian::unsupported_os))]
     UnsupportedOs {
@@ -71,7 +72,7 @@ pub enum DebianError {
     },
     /// A signed file is not signed as it must be.
     #[error(
-        "{url} is not signed by Debian: {reason}; nothing of it was used (the mirror comes from {origin})"
+        "{url} is not signed as it must be: {reason}; nothing of it was used (the mirror comes from {origin})"
     )]
     #[diagnostic(code(pib::debian::signature))]
     Signature {
@@ -81,6 +82,19 @@ pub enum DebianError {
         reason: String,
         /// Where the mirror's address came from.
         origin: String,
+    },
+    /// The keys of an archive are not those that the init stage names.
+    #[error(
+        "the keys of the archive `{archive}` in {place} cannot be used: {reason}; nothing of the archive was used"
+    )]
+    #[diagnostic(code(pib::debian::keys))]
+    Keys {
+        /// The archive.
+        archive: String,
+        /// Where the keys are.
+        place: String,
+        /// What was found.
+        reason: String,
     },
     /// A signed file is not the one that was asked for, is out of date or malformed.
     #[error("{url} cannot be used: {reason}")]

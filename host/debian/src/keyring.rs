@@ -1,4 +1,4 @@
-//! Verifies a clear-signed file against the archive keys that ship with pib.
+//! Verifies a clear-signed file against an archive's keys: Debian's, which ship with pib, or those with given fingerprints.
 //!
 //! A signature counts when it is cryptographically good, uses a strong hash, was made by a key of the ring (or
 //! by a signing subkey that the key vouches for) which was neither expired when it signed nor ever revoked, and
@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
+use pgp::ser::Serialize as _;
 use pgp::types::{KeyDetails, Tag};
 
 /// Debian's archive keys, as the package `debian-archive-keyring` publishes them: bullseye to trixie.
@@ -40,6 +41,34 @@ impl Keyring {
         let fail = |error: pgp::errors::Error| format!("the keyring cannot be read: {error}");
         let (keys, _headers) = SignedPublicKey::from_string_many(armoured).map_err(fail)?;
         Ok(Self { keys: keys.collect::<Result<_, _>>().map_err(fail)? })
+    }
+
+    /// Reads a file of keys, armoured or not, and takes those with one of the fingerprints (in capital hexadecimal digits).
+    /// Returns them also in their binary form.
+    ///
+    /// # Errors
+    /// When the file holds no keys, or none of these; the text says what was found.
+    pub(super) fn of_file(bytes: &[u8], fingerprints: &[String]) -> Result<(Self, Vec<u8>), String> {
+        let all = match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text)?.keys,
+            Err(_) => {
+                let keys = SignedPublicKey::from_bytes_many(bytes).and_then(Iterator::collect);
+                keys.map_err(|error: pgp::errors::Error| format!("the keyring cannot be read: {error}"))?
+            }
+        };
+        let fingerprint = |key: &SignedPublicKey| format!("{:X}", key.primary_key.fingerprint());
+        let found: Vec<String> = all.iter().map(fingerprint).collect();
+        let keys: Vec<SignedPublicKey> =
+            all.into_iter().filter(|key| fingerprints.contains(&fingerprint(key))).collect();
+        if keys.is_empty() {
+            let found = if found.is_empty() { "no key".to_owned() } else { found.join(", ") };
+            return Err(format!("expected {}, found {found}", fingerprints.join(" or ")));
+        }
+        let mut binary = Vec::new();
+        for key in &keys {
+            key.to_writer(&mut binary).map_err(|error| format!("a key cannot be written: {error}"))?;
+        }
+        Ok((Self { keys }, binary))
     }
 
     /// Returns the signed text of `message`, with `\n` line ends, and the fingerprint of the key that signed it.

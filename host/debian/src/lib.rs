@@ -1,23 +1,23 @@
 //! A Debian archive as a client sees it, and the first part of making a system of its packages.
 //!
-//! [`bootstrap()`] fetches a release's packages from a mirror, believing only what Debian signed, and lays the essential
+//! [`bootstrap()`] fetches a release's packages from mirrors, believing only what the archive's keys signed, and lays the essential
 //! ones over each other; [`bootstrap_again()`] does so with packages that a lock names. The caller has the target's own
 //! dpkg install them all, in a container engine: a Dockerfile and a script say how. [`choose_packages()`] only chooses them,
 //! which needs no engine. [`companion()`] takes programs of the
 //! building machine's own processor out of the same packages.
 //!
-//! Invariants: nothing is used before its digest or signature was checked; nothing is unpacked on the host. Deliberately
+//! Invariants: nothing is used before its digest or signature was checked; a key is believed by its fingerprint; nothing is unpacked on the host. Deliberately
 //! absent: the engine, and keeping what was made of packages.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `mirror` | where to fetch from |
-//! | `distribution`, `suite`, `keyring`, `release` | indexes, and whether Debian signed them |
+//! | `distribution`, `suite`, `keyring`, `signer`, `release` | indexes, and whether those signed them who may |
 //! | `list_cache` | what is kept of indexes, so that choosing packages again takes a moment |
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
 //! | `installed` | the packages that a system has |
-//! | `bootstrap`, `rootfs`, `second` | the first part, and what the engine is to do in the second |
+//! | `bootstrap`, `rootfs`, `sources`, `second` | the first part, and what the engine is to do in the second |
 //! | `relay` | what is beside the program that starts commands where pib records what they fetch |
 //! | `emulators` | the emulators that run the target's programs on another processor |
 //! | `companion`, `twins` | native tools for builds on another processor: making them, and which there are |
@@ -42,6 +42,8 @@ mod release;
 mod rootfs;
 mod second;
 mod selection;
+mod signer;
+mod sources;
 mod suite;
 mod twins;
 mod version;
@@ -52,7 +54,7 @@ use pib_plan::base::Bootstrap;
 
 pub use bootstrap::{
     Prepared, bootstrap, bootstrap_again, choose_packages, fetch_packages, has_package, has_packages,
-    is_newer, newest_versions, package_path,
+    is_newer, newest_versions, package_path, title,
 };
 pub use companion::{CompanionRecipe, WorkFile, companion};
 pub use emulators::{EmulatorRecipe, emulators};

@@ -1,8 +1,8 @@
-//! Keeps what archives said: their release files, so that a mirror is asked only whether one has changed, and what was chosen
+//! Keeps what archives said: their release files and keys, so that a mirror is asked only whether one has changed, and what was chosen
 //! of lists of packages, so that the same lists are not fetched and read again.
 //!
 //! ```text
-//! <folder>/<hex>.release    a release file, named by the digest of its address; what it says is verified on every use
+//! <folder>/<hex>.release    a release file, or a file of keys, named by the digest of its address; it is verified on every use
 //! <folder>/<hex>.packages   the packages that a recipe needs, named by the digest of the recipe and of the lists
 //! ```
 //!
@@ -74,11 +74,11 @@ impl ListCache {
         &self.http
     }
 
-    /// Returns the release file at an address: the one that is kept, unless the mirror has another one by now.
+    /// Returns the release file, or the file of keys, at an address: the one that is kept, unless there is another one by now.
     ///
     /// # Errors
     /// When the mirror cannot be asked, or may not be and nothing is kept.
-    pub(super) async fn release_file(&self, url: &Url) -> Result<Vec<u8>, DebianError> {
+    pub(super) async fn file(&self, url: &Url) -> Result<Vec<u8>, DebianError> {
         if let Some(text) = self.asked().get(url) {
             return Ok(text.clone().into_bytes());
         }

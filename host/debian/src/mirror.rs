@@ -1,8 +1,10 @@
-//! Finds the mirror to bootstrap from: the project's, else the host's own, else the distribution's.
+//! Finds the mirrors of a recipe's archives: of Debian's the project's, else the host's own, else Debian's; of others those that
+//! the init stage names.
 
 use std::fs;
 use std::path::Path;
 
+use pib_plan::package_archive::{KNOWN, PackageArchive};
 use url::Url;
 
 use super::Bootstrap;
@@ -22,11 +24,6 @@ pub(super) const PAST: &str = "https://snapshot.debian.org/archive";
 /// How long after its release was signed an archive is looked at there, in seconds: it takes a copy four times a day, and of
 /// a moment it gives the last copy before. Until the next copy no package of the release is gone.
 const PAST_DELAY: u64 = 6 * 3600 + 1800;
-
-/// The name of Debian's main archive.
-pub(super) const MAIN: &str = "debian";
-/// The name of Debian's archive of security updates.
-pub(super) const SECURITY: &str = "debian-security";
 
 /// A mirror and where its address was found, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,42 +73,73 @@ impl HostApt {
     }
 }
 
-/// Where the packages of a release are.
+/// Where the packages of a recipe are.
 #[derive(Debug, Clone)]
 pub(super) struct Mirrors {
-    /// The mirror of the main archive.
-    pub main: Mirror,
-    /// The mirrors that may have the security updates, in the order of preference.
-    pub security: Vec<Mirror>,
-    /// The archive of the past.
+    /// The archives, the release's own first.
+    pub archives: Vec<MirroredArchive>,
+    /// Debian's archive of the past.
     past: Option<Url>,
 }
 
+/// An archive, and where it may be.
+#[derive(Debug, Clone)]
+pub(super) struct MirroredArchive {
+    /// What of it is used.
+    pub archive: PackageArchive,
+    /// Its mirrors, in the order of preference.
+    pub mirrors: Vec<Mirror>,
+}
+
 impl Mirrors {
-    /// Returns mirrors that are known; what they do not have is nowhere.
-    pub(super) fn new(main: Mirror, security: Vec<Mirror>) -> Self {
-        Self { main, security, past: None }
+    /// Returns archives whose mirrors are known; what they do not have is nowhere.
+    pub(super) fn new(archives: Vec<MirroredArchive>) -> Self {
+        Self { archives, past: None }
     }
 
-    /// Returns the mirrors that a recipe names, else the host's, else Debian's own.
-    ///
-    /// # Errors
-    /// When an address of the project's own is not usable.
-    pub(super) fn of(recipe: &Bootstrap, host: &HostApt) -> Result<Self, DebianError> {
-        let (main, security) = choose(recipe.mirror.as_deref(), recipe.security_mirror.as_deref(), host)?;
-        Ok(Self::new(main, security))
-    }
-
-    /// Returns the host's mirrors, else Debian's own.
+    /// Returns the mirrors of the archives that a recipe names. Those of Debian are the ones that the recipe names, else the
+    /// host's, else Debian's own.
     ///
     /// # Errors
     /// When an address is not usable.
-    pub(super) fn of_debian(host: &HostApt) -> Result<Self, DebianError> {
-        let (main, security) = choose(None, None, host)?;
-        Ok(Self::new(main, security))
+    pub(super) fn of(recipe: &Bootstrap, host: &HostApt) -> Result<Self, DebianError> {
+        let (main, security) = choose(recipe.mirror.as_deref(), recipe.security_mirror.as_deref(), host)?;
+        let archives = match recipe.archives.is_empty() {
+            true => debian(&recipe.release).into(),
+            false => recipe.archives.clone(),
+        };
+        let mirrored = |archive: PackageArchive| {
+            let mirrors = match &archive.origin {
+                None if archive.is_security() => security.clone(),
+                None => vec![main.clone()],
+                Some(origin) => {
+                    vec![Mirror { url: parse_url(&origin.url)?, origin: "the init stage".to_owned() }]
+                }
+            };
+            Ok(MirroredArchive { archive, mirrors })
+        };
+        Ok(Self::new(archives.into_iter().map(mirrored).collect::<Result<_, DebianError>>()?))
     }
 
-    /// Has Debian's archive of the past asked for what no mirror has any more.
+    /// Returns where a release of Debian is: the host's mirrors, else Debian's own.
+    ///
+    /// # Errors
+    /// When an address is not usable.
+    pub(super) fn of_debian(release: &str, host: &HostApt) -> Result<Self, DebianError> {
+        let (main, security) = choose(None, None, host)?;
+        Ok(Self::on(release, main, security))
+    }
+
+    /// Returns where a release of Debian is, on these mirrors.
+    pub(super) fn on(release: &str, main: Mirror, security: Vec<Mirror>) -> Self {
+        let mirrored = |archive: PackageArchive| match archive.is_security() {
+            true => MirroredArchive { archive, mirrors: security.clone() },
+            false => MirroredArchive { archive, mirrors: vec![main.clone()] },
+        };
+        Self::new(debian(release).map(mirrored).into())
+    }
+
+    /// Has Debian's archive of the past asked for what no mirror of Debian has any more.
     ///
     /// # Errors
     /// Never, while the address in this file is one.
@@ -129,21 +157,32 @@ impl Mirrors {
     /// # Errors
     /// When there is no such archive.
     pub(super) fn addresses(&self, archive: &str, moment: u64, path: &str) -> Result<Vec<Url>, DebianError> {
-        let mirrors = match archive {
-            MAIN => std::slice::from_ref(&self.main),
-            SECURITY => self.security.as_slice(),
-            _ => {
-                let reason = "pib knows the archives `debian` and `debian-security`".to_owned();
-                return Err(DebianError::BadMirror { mirror: archive.to_owned(), reason });
-            }
+        let Some(own) = self.archives.iter().find(|own| own.archive.name == archive) else {
+            let names: Vec<&str> = self.archives.iter().map(|own| own.archive.name.as_str()).collect();
+            let reason = format!("the init stage names the archives {}", names.join(", "));
+            return Err(DebianError::BadMirror { mirror: archive.to_owned(), reason });
         };
-        let past = self.past.as_ref().map(|url| {
+        let past = self.past.as_ref().filter(|_| own.archive.origin.is_none()).map(|url| {
             let moment = date::stamp(moment.saturating_add(PAST_DELAY));
             let text = format!("{}/{archive}/{moment}/{path}", url.as_str().trim_end_matches('/'));
             parse_url(&text)
         });
-        mirrors.iter().map(|mirror| mirror.join(path)).chain(past).collect()
+        own.mirrors.iter().map(|mirror| mirror.join(path)).chain(past).collect()
     }
+}
+
+/// Returns Debian's archives of a release.
+fn debian(release: &str) -> [PackageArchive; 2] {
+    KNOWN.map(|name| {
+        let archive = PackageArchive {
+            name: name.to_owned(),
+            suite: release.to_owned(),
+            components: vec!["main".to_owned()],
+            origin: None,
+        };
+        let suite = if archive.is_security() { format!("{release}-security") } else { release.to_owned() };
+        PackageArchive { suite, ..archive }
+    })
 }
 
 /// Returns the mirrors of Debian's main archive and, in the order of preference, of its security archive.

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::moment::Moment;
+use pib_plan::package_archive::KNOWN;
 
 use super::date;
 use super::error::DebianError;
-use super::mirror::{DEFAULT, DEFAULT_SECURITY, MAIN, PAST, SECURITY};
+use super::mirror::{DEFAULT, DEFAULT_SECURITY, PAST};
 use super::rootfs::Tree;
 
 /// Raise it when the same program would give another image.
@@ -83,7 +84,7 @@ pub fn write_relay(path: &Path, runner: &[u8]) -> Result<(), DebianError> {
 /// (<https://snapshot.debian.org/>).
 pub fn past_archives(moment: Moment) -> [(&'static str, String); 2] {
     let stamp = date::stamp(moment.seconds());
-    [(DEFAULT, MAIN), (DEFAULT_SECURITY, SECURITY)]
+    [(DEFAULT, KNOWN[0]), (DEFAULT_SECURITY, KNOWN[1])]
         .map(|(public, name)| (public, format!("{PAST}/{name}/{stamp}")))
 }
 

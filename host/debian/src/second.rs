@@ -78,23 +78,6 @@ find /var/log -type f -size +0 -delete
     )
 }
 
-/// Returns the apt sources of the finished base: Debian's own network, whatever mirror it was made from, so
-/// that the base is the same everywhere.
-pub(super) fn sources(release: &str, has_security: bool) -> String {
-    let paragraph = |url: &str, suites: &str| {
-        format!(
-            "Types: deb\nURIs: {url}\nSuites: {suites}\nComponents: main\n\
-             Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-        )
-    };
-    if !has_security {
-        return paragraph(super::mirror::DEFAULT, release);
-    }
-    let main = paragraph(super::mirror::DEFAULT, &format!("{release} {release}-updates"));
-    let security = paragraph(super::mirror::DEFAULT_SECURITY, &format!("{release}-security"));
-    format!("{main}\n{security}")
-}
-
 /// Returns what apt knows of packages that are there only because others need them, so that `apt autoremove`
 /// works on the finished system as on any other.
 pub(super) fn extended_states(snapshot: &BaseSnapshot, architecture: &str) -> String {
@@ -128,7 +111,8 @@ mod tests {
             essential,
             automatic,
         };
-        let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 77, key: "0A".to_owned() };
+        let archive =
+            ArchiveSnapshot { name: "debian".to_owned(), moment: 77, key: "0A".to_owned(), keyring: None };
         BaseSnapshot { archives: vec![archive], packages: packages.iter().map(package).collect() }
     }
 
@@ -165,14 +149,5 @@ mod tests {
         std::fs::write(&path, script(&snapshot(&[("apt", false, false)]))).unwrap();
         let status = std::process::Command::new("sh").arg("-n").arg(&path).status().unwrap();
         assert!(status.success());
-    }
-
-    #[test]
-    fn the_sources_name_debians_own_network() {
-        assert_eq!(sources("sid", false).matches("URIs:").count(), 1);
-        let both = sources("trixie", true);
-        for text in ["Suites: trixie trixie-updates\n", "Suites: trixie-security\n", "debian-security\n"] {
-            assert!(both.contains(text), "{text}: {both}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Fetches and verifies an archive's indexes: nothing of a mirror is believed that Debian did not sign.
+//! Fetches and verifies an archive's indexes: nothing of a mirror is believed that the archive's keys did not sign.
 
 use std::io::BufReader;
 use std::sync::Arc;
@@ -10,16 +10,20 @@ use pib_plan::id::Digest;
 
 use super::decompress::{self, Format};
 use super::error::DebianError;
-use super::keyring::Keyring;
 use super::list_cache::{ListCache, MAX_RELEASE};
 use super::mirror::Mirror;
 use super::package_list::Packages;
 use super::release::{DatePolicy, Index, Release};
+use super::signer::Signer;
+use pib_plan::package_archive::PackageArchive;
 
 /// The largest compressed index; today's have 10 MB.
 const MAX_INDEX: u64 = 128 << 20;
 /// The most that an index may unpack to; today's have 56 MB.
 const MAX_INDEX_UNPACKED: u64 = 1 << 30;
+
+/// The forms of a list of packages, the smallest first, by the end of its name.
+const FORMS: [&str; 3] = [".xz", ".gz", ""];
 
 /// A suite of a mirror whose release file was verified.
 #[derive(Debug)]
@@ -32,14 +36,16 @@ pub(super) struct Suite {
     pub release: Release,
     /// The fingerprint of the key that signed that.
     pub key: String,
+    /// The archive that it is of.
+    pub archive: PackageArchive,
+    /// The archive's keys, as a lock has them; `None` for Debian's own.
+    pub keyring: Option<String>,
 }
 
 /// What fetching and verifying needs.
 pub(super) struct Context<'a> {
     /// The HTTP client.
     pub http: &'a Http,
-    /// Who may sign.
-    pub keyring: &'a Keyring,
     /// What is done about dates.
     pub dates: DatePolicy,
     /// Receives warnings.
@@ -49,21 +55,21 @@ pub(super) struct Context<'a> {
 }
 
 impl Suite {
-    /// Fetches and verifies the release file at `dists/<name>` and the list of packages for an architecture.
+    /// Fetches and verifies the release file at `dists/<name>` of an archive's mirror.
     ///
-    /// The release must be `wanted`, by its code name or its suite's name.
+    /// The release must be the archive's suite, by its code name or its suite's name.
     ///
     /// # Errors
     /// When a file cannot be fetched, is not signed or digested as it must be, or is not what was asked for.
     pub(super) async fn open(
         context: &Context<'_>,
+        (archive, signer): (&PackageArchive, &Signer),
         mirror: &Mirror,
         name: &str,
-        wanted: &str,
     ) -> Result<Self, DebianError> {
         let url = mirror.join(&format!("dists/{name}/InRelease"))?;
         let bytes = match context.lists {
-            Some(lists) => lists.release_file(&url).await?,
+            Some(lists) => lists.file(&url).await?,
             None => context.http.bytes(&url, MAX_RELEASE).await?,
         };
         let now = SystemTime::now();
@@ -73,14 +79,21 @@ impl Suite {
             origin: mirror.origin.clone(),
         };
         let text = String::from_utf8(bytes).map_err(|_| signature("it is not text".to_owned()))?;
-        let (text, key) = context.keyring.verify(&text, now).map_err(signature)?;
+        let (text, key) = signer.keyring.verify(&text, now).map_err(signature)?;
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let index = |reason| DebianError::Index { url: url.to_string(), reason };
         let release = Release::parse(&text).map_err(index)?;
-        for warning in release.check(wanted, seconds, context.dates).map_err(index)? {
+        for warning in release.check(&archive.suite, seconds, context.dates).map_err(index)? {
             context.reporter.warn(format!("{url}: {warning}"));
         }
-        Ok(Self { mirror: mirror.clone(), name: name.to_owned(), release, key })
+        Ok(Self {
+            mirror: mirror.clone(),
+            name: name.to_owned(),
+            release,
+            key,
+            archive: archive.clone(),
+            keyring: signer.text.clone(),
+        })
     }
 
     /// Returns the other name under which the mirror has the same release: `stable` for `trixie`.
@@ -89,33 +102,55 @@ impl Suite {
         names.into_iter().find(|name| !name.is_empty() && *name != self.name)
     }
 
-    /// Returns what the release file says of the compressed list of packages for an architecture.
-    pub(super) fn index(&self, architecture: &str) -> Option<Index> {
-        self.release.index(&format!("main/binary-{architecture}/Packages.xz"))
-    }
-
-    /// Fetches and verifies the compressed list of packages for an architecture.
+    /// Returns what the release file says of the lists of packages for an architecture, one for each component, with their
+    /// paths below the suite's folder.
     ///
     /// # Errors
-    /// When the index is missing or is not the one that the release names.
-    pub(super) async fn fetch_index(
+    /// The path of a list that it does not name.
+    pub(super) fn indexes(&self, architecture: &str) -> Result<Vec<(String, Index)>, String> {
+        let of_component = |component: &String| {
+            let path = |ending: &str| format!("{component}/binary-{architecture}/Packages{ending}");
+            let listed =
+                FORMS.iter().find_map(|ending| Some((path(ending), self.release.index(&path(ending))?)));
+            listed.ok_or_else(|| path(FORMS[0]))
+        };
+        self.archive.components.iter().map(of_component).collect()
+    }
+
+    /// Fetches and verifies the lists of packages for an architecture, which may be compressed.
+    ///
+    /// # Errors
+    /// When an index is missing or is not the one that the release names.
+    pub(super) async fn fetch_indexes(
         &self,
         context: &Context<'_>,
         architecture: &str,
-    ) -> Result<Vec<u8>, DebianError> {
-        let folder = format!("main/binary-{architecture}");
-        let url = self.mirror.join(&format!("dists/{}/{folder}/Packages.xz", self.name))?;
-        let problem = |reason: String| DebianError::Index { url: url.to_string(), reason };
-        let index = self.index(architecture).ok_or_else(|| {
-            problem(
-                "the signed release file does not list it; Debian may not have this architecture".to_owned(),
-            )
+    ) -> Result<Vec<Vec<u8>>, DebianError> {
+        let indexes = self.indexes(architecture).map_err(|path| DebianError::Index {
+            url: format!("{}/dists/{}/{path}", self.mirror.url.as_str().trim_end_matches('/'), self.name),
+            reason: "the signed release file does not list it; the archive may not have this architecture or component"
+                .to_owned(),
         })?;
+        let mut lists = Vec::new();
+        for (path, index) in &indexes {
+            lists.push(self.fetch_index(context, path, index).await?);
+        }
+        Ok(lists)
+    }
+
+    async fn fetch_index(
+        &self,
+        context: &Context<'_>,
+        path: &str,
+        index: &Index,
+    ) -> Result<Vec<u8>, DebianError> {
+        let url = self.mirror.join(&format!("dists/{}/{path}", self.name))?;
         if context.lists.is_some_and(ListCache::is_offline) {
             return Err(DebianError::Offline { url: url.to_string() });
         }
         let updating = |reason: String| DebianError::Updating { mirror: self.mirror.url.to_string(), reason };
         if self.release.by_hash {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());
             match context.http.bytes(&self.mirror.join(&path)?, MAX_INDEX).await {
                 Ok(bytes) if Digest::of(&bytes) == index.digest => return Ok(bytes),
@@ -139,7 +174,7 @@ impl Suite {
         }
     }
 
-    /// Reads a compressed list of packages, which must have been verified, into `packages`. This blocks.
+    /// Reads a list of packages, which must have been verified, into `packages`. This blocks.
     ///
     /// # Errors
     /// When the list is malformed.
@@ -150,7 +185,7 @@ impl Suite {
         number: usize,
     ) -> Result<(), DebianError> {
         let mut read = || {
-            let stream = decompress::decoder(Format::Xz, bytes)?;
+            let stream = decompress::decoder(Format::of(bytes), bytes)?;
             packages.add(
                 BufReader::with_capacity(1 << 16, decompress::bounded(stream, MAX_INDEX_UNPACKED)),
                 number,

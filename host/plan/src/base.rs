@@ -6,6 +6,7 @@ use url::Url;
 
 use crate::id::{Arch, Digest, KeyHasher};
 use crate::manifest::project::{BaseRequest, Project, ProjectManifest};
+use crate::package_archive::PackageArchive;
 
 /// Where a project's base comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,20 @@ pub struct Bootstrap {
     pub security_mirror: Option<String>,
     /// Packages on top of the minimal system.
     pub include: Vec<String>,
+    /// The archives that the packages are of, the release's own first; empty for Debian's own.
+    pub archives: Vec<PackageArchive>,
+}
+
+impl Bootstrap {
+    /// Returns the architecture as the packages name it.
+    ///
+    /// Debian's `armhf` needs an ARMv7. An archive that serves an ARMv6 calls its packages by the same name.
+    pub fn package_arch(&self) -> Option<&'static str> {
+        match self.arch {
+            Arch::Armv6 if !self.archives.is_empty() => Arch::Armv7.debian(),
+            other => other.debian(),
+        }
+    }
 }
 
 /// An address or a path.
@@ -66,6 +81,9 @@ impl BaseSource {
                 hasher.field(&recipe.os).field(&recipe.release).field(recipe.arch.as_str());
                 for name in include {
                     hasher.field(name);
+                }
+                for archive in &recipe.archives {
+                    archive.add_to_key(&mut hasher);
                 }
                 hasher.finish()
             }
@@ -133,6 +151,7 @@ fn of_container_image(reference: &str) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package_archive::ArchiveOrigin;
 
     fn bootstrap() -> Bootstrap {
         Bootstrap {
@@ -142,6 +161,7 @@ mod tests {
             mirror: None,
             security_mirror: None,
             include: vec!["b".to_owned(), "a".to_owned()],
+            archives: Vec::new(),
         }
     }
 
@@ -160,6 +180,31 @@ mod tests {
         assert_ne!(plain, recipe(&|own| own.release = "sid".to_owned()));
         assert_ne!(plain, recipe(&|own| own.os = "raspios".to_owned()));
         assert_ne!(plain, recipe(&|own| own.arch = Arch::Armv7));
+        let archive = |change: &dyn Fn(&mut PackageArchive, &mut ArchiveOrigin)| {
+            let mut origin = ArchiveOrigin {
+                url: "http://x.example/a".to_owned(),
+                keys: vec!["0A".to_owned()],
+                key_url: "http://x.example/key".to_owned(),
+            };
+            let (name, components) = ("a".to_owned(), vec!["main".to_owned()]);
+            let mut archive = PackageArchive { name, suite: "trixie".to_owned(), components, origin: None };
+            change(&mut archive, &mut origin);
+            recipe(&|own| {
+                own.archives = vec![PackageArchive { origin: Some(origin.clone()), ..archive.clone() }]
+            })
+        };
+        let with = archive(&|_, _| ());
+        assert_ne!(plain, with);
+        assert_eq!(with, archive(&|_, origin| origin.key_url.push('2')));
+        for other in [
+            archive(&|own, _| own.name.push('2')),
+            archive(&|own, _| own.suite.push('2')),
+            archive(&|own, _| own.components.push("contrib".to_owned())),
+            archive(&|_, origin| origin.url.push('2')),
+            archive(&|_, origin| origin.keys.push("0B".to_owned())),
+        ] {
+            assert_ne!(with, other);
+        }
     }
 
     #[test]

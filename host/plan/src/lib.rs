@@ -27,6 +27,7 @@
 //! | [`recording`] | `pib.fetch.lock`: the responses that parts were given |
 //! | [`relay`] | tells a Dockerfile of what records these responses |
 //! | [`moment`] | a moment of the calendar |
+//! | [`package_archive`] | archives of packages that bases are made of |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`dockerfile`] | writes instructions, and escapes what stands in them |
@@ -74,6 +75,7 @@ pub mod native;
 pub mod network_scan;
 pub mod object_address;
 pub mod order;
+pub mod package_archive;
 pub mod packages;
 pub mod part;
 pub mod path;

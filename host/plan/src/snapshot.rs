@@ -3,6 +3,8 @@
 //! With it a base is made again on any machine and any day: each package is named by its digest, and where it was.
 //! What is read of a stranger's lock is judged here: names go into a script, paths into addresses.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, KeyHasher};
@@ -11,6 +13,9 @@ use crate::id::{Digest, KeyHasher};
 const MAX_PACKAGES: usize = 10_000;
 /// The largest package, in bytes; Debian's largest has 1.5 GB.
 const MAX_SIZE: u64 = 16 << 30;
+
+/// The largest set of an archive's keys, in bytes; usual ones have a few thousand.
+const MAX_KEYRING: usize = 64 << 10;
 
 /// The packages of a base, and the archives that had them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +37,23 @@ pub struct ArchiveSnapshot {
     pub moment: u64,
     /// The fingerprint of the key that signed it, in capital hexadecimal digits.
     pub key: String,
+    /// The keys that may sign it, in OpenPGP's binary form as base64; `None` for Debian's own archives.
+    ///
+    /// They are in the base, and an address may have them in another form some day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keyring: Option<String>,
+}
+
+impl ArchiveSnapshot {
+    /// Returns the archive's keys in OpenPGP's binary form; `None` where there are none, or the text is not base64.
+    pub fn keyring(&self) -> Option<Vec<u8>> {
+        self.keyring.as_ref().and_then(|text| BASE64_STANDARD.decode(text).ok())
+    }
+
+    /// Returns keys in OpenPGP's binary form as a lock has them.
+    pub fn keyring_text(keys: &[u8]) -> String {
+        BASE64_STANDARD.encode(keys)
+    }
 }
 
 /// One package of a base.
@@ -77,6 +99,9 @@ impl BaseSnapshot {
     pub fn key(&self) -> Digest {
         let mut hasher = KeyHasher::new("pib base packages 1");
         hasher.field(self.moment().to_le_bytes()).field([u8::from(self.archives.len() > 1)]);
+        for keyring in self.archives.iter().filter_map(|archive| archive.keyring.as_ref()) {
+            hasher.field("keyring").field(keyring);
+        }
         for package in &self.packages {
             let SnapshotPackage { name, version, arch, archive: _, path: _, size: _, digest, .. } = package;
             hasher.field(name).field(version).field(arch).field(digest.as_bytes());
@@ -107,6 +132,11 @@ impl BaseSnapshot {
             let twice = self.archives.iter().take(number).any(|other| other.name == archive.name);
             if !is_plain(&archive.name, "-") || twice || !is_hex || archive.key.is_empty() {
                 return Err(format!("name an archive `{}` that cannot be one", shown(&archive.name)));
+            }
+            let has_keys =
+                || archive.keyring().is_some_and(|keys| !keys.is_empty() && keys.len() <= MAX_KEYRING);
+            if archive.keyring.is_some() && !has_keys() {
+                return Err(format!("name an archive `{}` with keys that cannot be used", archive.name));
             }
         }
         let mut rest = self.packages.iter().skip_while(|package| package.essential);
@@ -188,7 +218,8 @@ mod tests {
     }
 
     fn snapshot() -> BaseSnapshot {
-        let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0AF9".to_owned() };
+        let archive =
+            ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0AF9".to_owned(), keyring: None };
         let first = SnapshotPackage { essential: true, ..package("libc6") };
         BaseSnapshot { archives: vec![archive], packages: vec![first, package("apt")] }
     }
@@ -208,11 +239,14 @@ mod tests {
             changed.key()
         };
         let plain = snapshot().key();
-        let updates = || ArchiveSnapshot { name: "updates".to_owned(), moment: 9, key: "0A".to_owned() };
+        let updates =
+            || ArchiveSnapshot { name: "updates".to_owned(), moment: 9, key: "0A".to_owned(), keyring: None };
         let with_updates = key(&|own| own.archives.push(updates()));
         for other in [
             with_updates,
             key(&|own| own.archives[0].moment = 8),
+            key(&|own| own.archives[0].keyring = Some("AQID".to_owned())),
+            key(&|own| own.archives[0].keyring = Some("AQIE".to_owned())),
             key(&|own| own.packages[1].name.push('x')),
             key(&|own| own.packages[1].version.push('x')),
             key(&|own| own.packages[1].arch = "all".to_owned()),
@@ -249,6 +283,17 @@ mod tests {
         for text in ["", "ab", "0x1", "0AF9\n"] {
             wrong(&|own| own.archives[0].key = text.to_owned());
         }
+        for text in ["", "?", "AQI", "AQID\n"] {
+            wrong(&|own| own.archives[0].keyring = Some(text.to_owned()));
+        }
+        let with_keys = |keys: &[u8]| {
+            let mut changed = snapshot();
+            changed.archives[0].keyring = Some(ArchiveSnapshot::keyring_text(keys));
+            changed
+        };
+        assert_eq!(with_keys(b"keys").check(), Ok(()));
+        assert_eq!(with_keys(b"keys").archives[0].keyring().as_deref(), Some(&b"keys"[..]));
+        assert!(with_keys(&[1; MAX_KEYRING + 1]).check().is_err());
         wrong(&|own| own.packages[1].size = 0);
         wrong(&|own| own.packages[1].size = u64::MAX);
         wrong(&|own| own.packages.clear());

@@ -8,8 +8,15 @@ use crate::board::BOARDS;
 use crate::id::Arch;
 use crate::suggest;
 
-/// The operating system whose releases are listed here.
+/// The operating system whose kernels are listed here.
 const DEBIAN: &str = "debian";
+/// The one whose kernels drive every board: its makers are those of the boards.
+const RASPIOS: &str = "raspios";
+/// The systems that the bundled stages make, with their releases; the first is that of new projects.
+const SYSTEMS: [(&str, &[&str]); 2] = [(DEBIAN, &["trixie", "bookworm"]), (RASPIOS, &["trixie", "bookworm"])];
+/// What helps where Debian has no kernel for a board.
+const RASPIOS_HELPS: &str =
+    "Raspberry Pi OS has a kernel for it: os = \"raspios\" (with `pib new`: --os raspios).";
 /// The package with the old names of zones, in releases that have it.
 pub const OLD_ZONES_PACKAGE: &str = "tzdata-legacy";
 /// The releases whose `tzdata` has the old names itself.
@@ -137,7 +144,7 @@ impl Unfit {
             }
             Self::Arch { instead, .. } => instead.clone(),
             Self::Kernel { driven, .. } => format!(
-                "It drives {}. If a stage of your own brings another kernel, name that stage in [project]: kernel = \
+                "It drives {}. {RASPIOS_HELPS} If a stage of your own brings another kernel, name that stage in [project]: kernel = \
                  \"NAME\" (with `pib new`: --kernel NAME).",
                 suggest::list(driven.iter().copied())
             ),
@@ -145,18 +152,37 @@ impl Unfit {
     }
 }
 
+/// Returns the names of the systems that the bundled stages make.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SYSTEMS.iter().map(|(name, _)| *name)
+}
+
+/// Returns the release that new projects get, where the bundled stages make the system.
+pub fn default_release(os: &str) -> Option<&'static str> {
+    releases(os)?.first().copied()
+}
+
+/// Returns whether a system's packages are Debian's, or made of them: it has the same zones and locales.
+pub fn is_debian_like(os: &str) -> bool {
+    [DEBIAN, RASPIOS].contains(&os)
+}
+
+fn releases(os: &str) -> Option<&'static [&'static str]> {
+    SYSTEMS.iter().find(|(name, _)| *name == os).map(|(_, releases)| *releases)
+}
+
 /// Returns the architectures that a release has for a board, the best first; nothing where the release is not known here.
 ///
 /// # Errors
-/// When the operating system is Debian, and it has no such release.
+/// When the bundled stages make the operating system, and it has no such release.
 pub fn archs(os: &str, release: &str, board: &str) -> Result<Option<&'static [Arch]>, Unfit> {
-    if os != DEBIAN {
-        return Ok(None);
+    let Some(known) = releases(os) else { return Ok(None) };
+    if !known.contains(&release) {
+        let (os, known) = (os.to_owned(), known.to_vec());
+        return Err(Unfit::Release { os, release: release.to_owned(), known });
     }
-    if kernels(release).next().is_none() {
-        let mut known: Vec<&str> = KERNELS.iter().map(|kernel| kernel.release).collect();
-        known.dedup();
-        return Err(Unfit::Release { os: os.to_owned(), release: release.to_owned(), known });
+    if os == RASPIOS {
+        return Ok(BOARDS.iter().find(|known| known.name == board).map(|known| known.archs));
     }
     Ok(Some(kernels(release).find(|kernel| kernel.board == board).map_or(&[], |kernel| kernel.archs)))
 }
@@ -198,7 +224,7 @@ fn instead(release: &str, board: &str) -> String {
             format!("It is built for {archs}: set arch to one of them.")
         }
         None => format!(
-            "Debian is built for arm64 and armv7, and this board runs neither. Boards that can: {}.",
+            "Debian is built for arm64 and armv7, and this board runs neither. {RASPIOS_HELPS} Boards that can: {}.",
             suggest::list(driven(release))
         ),
     }
@@ -290,8 +316,21 @@ mod tests {
         assert_eq!(unfit.help(), "It is built for `arm64` and `armv7`: set arch to one of them.");
         let unfit = check_board("debian", "trixie", "zerow", Arch::Armv6).unwrap_err();
         assert!(unfit.help().contains("Boards that can: `rpi2`"), "{}", unfit.help());
+        assert!(unfit.help().contains("--os raspios"), "{}", unfit.help());
+        assert_eq!(check_board("raspios", "trixie", "zerow", Arch::Armv6), Ok(()));
+        assert_eq!(check_board("raspios", "bookworm", "rpi5", Arch::Arm64), Ok(()));
+        assert_eq!(archs("raspios", "trixie", "rpi1"), Ok(Some(&[Arch::Armv6][..])));
+        assert!(matches!(archs("raspios", "buster", "rpi4"), Err(Unfit::Release { .. })));
         assert!(matches!(archs("debian", "trixi", "rpi4"), Err(Unfit::Release { .. })));
         assert_eq!(archs("debian", "trixie", "rpi1"), Ok(Some(&[][..])));
+    }
+
+    #[test]
+    fn the_releases_of_debian_are_those_with_kernels() {
+        let mut with_kernels: Vec<&str> = KERNELS.iter().map(|kernel| kernel.release).collect();
+        with_kernels.dedup();
+        assert_eq!(releases(DEBIAN), Some(&with_kernels[..]));
+        assert_eq!((default_release(RASPIOS), default_release("alpine")), (Some("trixie"), None));
     }
 
     #[test]

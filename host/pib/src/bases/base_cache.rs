@@ -381,6 +381,9 @@ fn recipe_key(recipe: &Bootstrap) -> Digest {
     for name in include {
         key.field(name);
     }
+    for archive in &recipe.archives {
+        archive.add_to_key(&mut key);
+    }
     key.finish()
 }
 

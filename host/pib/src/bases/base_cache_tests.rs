@@ -13,6 +13,7 @@ fn recipe() -> Bootstrap {
         mirror: None,
         security_mirror: None,
         include: vec!["b".to_owned(), "a".to_owned()],
+        archives: Vec::new(),
     }
 }
 
@@ -28,7 +29,8 @@ fn snapshot() -> BaseSnapshot {
         essential: true,
         automatic: false,
     };
-    let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 9, key: "0A".to_owned() };
+    let archive =
+        ArchiveSnapshot { name: "debian".to_owned(), moment: 9, key: "0A".to_owned(), keyring: None };
     BaseSnapshot { archives: vec![archive], packages: vec![package] }
 }
 

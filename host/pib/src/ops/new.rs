@@ -43,9 +43,6 @@ pub struct NewProject {
     pub arch: Arch,
 }
 
-/// The release of Debian that new projects get: the current stable one.
-const DEBIAN_RELEASE: &str = "trixie";
-
 /// The file that tells git what is not to be kept.
 const IGNORE: &str = ".gitignore";
 
@@ -60,15 +57,17 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     check_name(&name)
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
     let board = board::find(&options.board).map_err(|error| Error::usage(error.to_string(), error.help()))?;
-    let release = match (&options.release, options.os.as_str()) {
+    let release = match (&options.release, system::default_release(&options.os)) {
         (Some(release), _) => release.clone(),
-        (None, "debian") => DEBIAN_RELEASE.to_owned(),
-        (None, os) => {
-            let message =
-                format!("pib knows no release of an operating system `{os}`; it knows those of `debian`");
-            let help = match suggest::nearest(os, ["debian"]) {
+        (None, Some(release)) => release.to_owned(),
+        (None, None) => {
+            let message = format!("pib knows no default release of `{}`", options.os);
+            let help = match suggest::nearest(&options.os, system::names()) {
                 Some(near) => format!("Did you mean `{near}`?"),
-                None => "If stages of your own make this system, name its release with --release.".to_owned(),
+                None => format!(
+                    "The bundled stages make {}. For another system, name a release with --release.",
+                    suggest::list(system::names())
+                ),
             };
             return Err(Error::usage(message, help));
         }

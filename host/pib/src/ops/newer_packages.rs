@@ -43,7 +43,7 @@ async fn outdated_in(session: &Session, project: Project) -> Result<Vec<Outdated
     // What parts install takes the place of what the base has.
     locked.extend(recorded(
         &edition::read(session, &part.project, &part.lock)?,
-        recipe.arch.debian().unwrap_or_default(),
+        recipe.package_arch().unwrap_or_default(),
     ));
     let host = HostApt::read(&session.host_root);
     let newest = pib_debian::newest_versions(&recipe, &host, &session.reporter).await?;

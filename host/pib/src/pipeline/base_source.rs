@@ -36,6 +36,14 @@ pub(crate) fn source(
     }
     let project = &manifest.project;
     let recipe = recipe(&init.manifest, &project.os, &project.release)?;
+    let archives = recipe.archives(&project.release, project.arch);
+    if archives.is_empty() && recipe.names_archives() {
+        let (name, version, os, arch) = (&init.name, &init.manifest.version, &project.os, project.arch);
+        return Err(Error::Stage {
+            message: format!("stage `{name}` {version} names no archives of {os} for {arch}"),
+            help: Some("Choose another arch, or give the project a [base] of its own.".to_owned()),
+        });
+    }
     Ok(BaseSource::Bootstrap(Bootstrap {
         os: project.os.clone(),
         release: project.release.clone(),
@@ -43,6 +51,7 @@ pub(crate) fn source(
         mirror: project.mirror.clone(),
         security_mirror: project.security_mirror.clone(),
         include: recipe.include.clone(),
+        archives,
     }))
 }
 

@@ -3,6 +3,7 @@
 use pib_debian::HostApt;
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
+use pib_plan::moment::Moment;
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::base_source;
@@ -10,6 +11,7 @@ use super::resolve::Resolved;
 use super::resolve_all::AllResolved;
 use crate::bases::{self, BaseCache, StoredBase};
 use crate::project::{Error, LockMode, Project, Session, slow};
+use pib_event::ReporterExt as _;
 
 /// Which packages a base that the lock does not hold is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,10 @@ async fn decide(
             Some(made) => (LockedBase::unmade(wanted, None), Some(made)),
             None => {
                 let (packages, made) = choose(session, &cache, recipe, mode).await?;
+                if let Some((before, older)) = before.and_then(|before| gone_back(before, &packages)) {
+                    session.reporter.warn(older);
+                    return Ok(Some(before.clone()));
+                }
                 let same = before
                     .filter(|base| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key()));
                 if let Some(same) = same {
@@ -102,6 +108,25 @@ async fn decide(
     }))
 }
 
+/// Returns the base of a lock, with a sentence about it, where an archive is older now than when that base was chosen: then
+/// its mirror lags behind, or somebody holds updates back.
+fn gone_back<'a>(before: &'a LockedBase, now: &BaseSnapshot) -> Option<(&'a LockedBase, String)> {
+    let locked = before.snapshot.as_ref()?;
+    now.archives.iter().find_map(|archive| {
+        let old = locked.archives.iter().find(|old| old.name == archive.name && old.moment > archive.moment)?;
+        let moments = [archive.moment, old.moment].map(|time| Moment::from_micros(time.saturating_mul(1_000_000)).to_string());
+        let [found, locked] = moments;
+        let name = &archive.name;
+        Some((
+            before,
+            format!(
+                "the archive `{name}` is of {found} now, and the base in pib.lock of {locked}: its mirror lags behind, or someone \
+                 holds updates back; the base stays as it is"
+            ),
+        ))
+    })
+}
+
 /// Returns the base that this machine made last for the recipe, where that is wanted and it is known what it was made of.
 fn made_before(cache: &BaseCache, recipe: &Bootstrap, choice: PackageChoice) -> Option<StoredBase> {
     let made = cache.find_recipe(recipe).filter(|_| choice == PackageChoice::Made);
@@ -117,7 +142,7 @@ async fn choose(
 ) -> Result<(BaseSnapshot, Option<StoredBase>), Error> {
     let (lists, host) = (cache.lists(), HostApt::read(&session.host_root));
     let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, &session.reporter);
-    let title = format!("Choosing the packages of Debian {} ({})", recipe.release, recipe.arch);
+    let title = format!("Choosing the packages of {}", pib_debian::title(recipe));
     let packages = slow::shown(&*session.reporter, bases::STEP, title, choose).await?;
     let made = cache.choose(recipe, &packages)?;
     Ok((packages, made))

@@ -28,6 +28,7 @@ pub(super) fn accompanied(manifest: &ProjectManifest) -> Bootstrap {
         mirror: project.mirror.clone(),
         security_mirror: project.security_mirror.clone(),
         include: Vec::new(),
+        archives: Vec::new(),
     }
 }
 

@@ -289,7 +289,9 @@ fn dependencies(based: &Based) -> impl Iterator<Item = Resource> {
         // The package URL that <https://github.com/package-url/purl-spec> gives to Debian's.
         let [name, version] =
             [&package.name, &package.version].map(|text| utf8_percent_encode(text, RESERVED));
-        let uri = format!("pkg:deb/{}/{name}@{version}?arch={}", project.os, package.arch);
+        // Whose it is, the name of its archive tells: on Raspberry Pi OS, some packages are Debian's.
+        let vendor = package.archive.trim_end_matches("-security");
+        let uri = format!("pkg:deb/{vendor}/{name}@{version}?arch={}", package.arch);
         Resource::new("package", &package.name, &package.version, Some(uri), package.digest)
     });
     let stages = packages.list.iter().map(|package| {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
 
+mod apt_archive;
 mod bench;
 mod console;
 mod event_log;

@@ -40,7 +40,15 @@ impl Request {
 
 /// Answers requests on a port of its own, each connection's one in a thread, until the tests end; returns the address.
 pub(crate) fn serve(answer: impl Fn(TcpStream, Request) + Send + Sync + Clone + 'static) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_at("127.0.0.1", answer)
+}
+
+/// Does so at an address of this machine.
+pub(crate) fn serve_at(
+    ip: &str,
+    answer: impl Fn(TcpStream, Request) + Send + Sync + Clone + 'static,
+) -> String {
+    let listener = TcpListener::bind((ip, 0)).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {

@@ -9,6 +9,7 @@ use crate::board;
 use crate::id::{Arch, check_name};
 use crate::layout::DiskFile;
 use crate::makefile::{MakeCall, Makefile, words};
+use crate::system;
 
 /// How many stages a variant may list.
 const MAX_STAGES: usize = 500;
@@ -165,11 +166,15 @@ impl Settings {
             tree.leave_out(format!("RPIOS_IMAGES_URL{shown}"), why.to_owned());
         }
         if self.os != "debian" {
-            let why = format!(
-                "pib does not make a base of {} itself: add [base] with path or url, and digest, of the root file system's \
-                 tarball to pib.toml",
-                self.os
-            );
+            let add =
+                "add [base] with path or url, and digest, of the root file system's tarball to pib.toml";
+            let why = match system::is_debian_like(&self.os) {
+                true => format!(
+                    "pib's own `__init__` makes one of {}: remove this one from [stages], or {add}",
+                    self.os
+                ),
+                false => format!("pib does not make a base of {} itself: {add}", self.os),
+            };
             tree.leave_out("the base".to_owned(), why);
         }
     }

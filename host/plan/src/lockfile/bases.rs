@@ -154,6 +154,7 @@ mod tests {
             mirror: None,
             security_mirror: None,
             include: include.iter().map(|name| (*name).to_owned()).collect(),
+            archives: Vec::new(),
         })
     }
 

@@ -65,8 +65,12 @@ fn write_target(out: &mut String, shared: &[LockedStage], name: &str, stages: &[
 /// Writes what a base is made of, a line for each package.
 fn write_snapshot(out: &mut String, snapshot: &BaseSnapshot) -> fmt::Result {
     out.write_str("archives = [\n")?;
-    for ArchiveSnapshot { name, moment, key } in &snapshot.archives {
-        writeln!(out, "    {{ name = {}, moment = {moment}, key = {} }},", quoted(name), quoted(key))?;
+    for ArchiveSnapshot { name, moment, key, keyring } in &snapshot.archives {
+        write!(out, "    {{ name = {}, moment = {moment}, key = {}", quoted(name), quoted(key))?;
+        if let Some(keyring) = keyring {
+            write!(out, ", keyring = {}", quoted(keyring))?;
+        }
+        out.write_str(" },\n")?;
     }
     out.write_str("]\npackages = [\n")?;
     for package in &snapshot.packages {

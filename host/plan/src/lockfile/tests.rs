@@ -204,7 +204,12 @@ fn any_snapshot() -> impl Strategy<Value = BaseSnapshot> {
     let package = (package, 1..1_u64 << 30, any_digest(), any::<bool>());
     let packages = proptest::collection::btree_map("[a-z][a-z0-9+.-]{0,6}", package, 1..5);
     (packages, 0..5_usize, 0..1_u64 << 40).prop_map(|(packages, essential, moment)| BaseSnapshot {
-        archives: vec![ArchiveSnapshot { name: "debian".to_owned(), moment, key: "0AF9".to_owned() }],
+        archives: vec![ArchiveSnapshot {
+            name: "debian".to_owned(),
+            moment,
+            key: "0AF9".to_owned(),
+            keyring: (moment % 2 == 0).then(|| ArchiveSnapshot::keyring_text(&moment.to_le_bytes())),
+        }],
         packages: packages
             .into_iter()
             .enumerate()
@@ -366,7 +371,8 @@ fn of_packages(versions: &[(&str, &str)]) -> Lockfile {
         essential: false,
         automatic: false,
     };
-    let archive = ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0A".to_owned() };
+    let archive =
+        ArchiveSnapshot { name: "debian".to_owned(), moment: 7, key: "0A".to_owned(), keyring: None };
     let packages = versions.iter().map(package).collect();
     let mut lock = small();
     lock.bases[0].snapshot = Some(BaseSnapshot { archives: vec![archive], packages });

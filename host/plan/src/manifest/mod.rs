@@ -3,6 +3,7 @@
 //! A manifest is parsed into a schema type whose values remember where they stood, so that whatever turns
 //! out wrong with them later can be shown at its line. Unknown keys are errors.
 
+mod archive_table;
 pub mod edit;
 pub mod project;
 #[cfg(test)]

@@ -126,7 +126,8 @@ fn tables_of(file: &str, heading: &str) -> Vec<&'static str> {
             ("config.KEY", "ConfigKey"),
             ("hook", "Hook"),
             ("test", "TestTable"),
-            ("base.OS", "BaseRecipe"),
+            ("base.OS", "BaseTable"),
+            ("base.OS.archive", "ArchiveTable"),
         ],
     };
     known.iter().filter(|(name, _)| *name == heading).map(|(_, table)| *table).collect()
@@ -150,7 +151,7 @@ fn tables(page: &str) -> Vec<(String, String)> {
 fn rows(page: &str) -> Vec<(String, String, String)> {
     let (mut heading, mut found) = (String::new(), Vec::new());
     for line in page.lines() {
-        if let Some(title) = line.strip_prefix("## ") {
+        if let Some(title) = line.strip_prefix("## ").or_else(|| line.strip_prefix("### ")) {
             heading = title.trim_matches(|c: char| "`[]".contains(c)).to_owned();
         }
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();

@@ -7,13 +7,15 @@ use semver::{Version, VersionReq};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::archive_table::{self, ArchiveEntry, ArchiveTable};
 use super::stage_tests::{self, TestTable};
 use super::{ManifestError, ManifestText};
 use crate::config;
 use crate::device_test::DeviceTest;
-use crate::id::StageName;
+use crate::id::{Arch, StageName};
 use crate::metadata::{ConfigKey, ConfigSchema, Order, Phase, Requirements, Support};
 use crate::mode::{Mode, ModeError};
+use crate::package_archive::PackageArchive;
 use crate::path;
 use crate::variable::Variable;
 
@@ -97,18 +99,44 @@ pub struct Hook {
 }
 
 /// How the base of one operating system is made.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseRecipe {
     /// The way to make it; `debian` is the one that pib knows.
     pub bootstrap: Bootstrap,
-    /// The releases that the stage is known to work with; the first is the default of `pib new`.
-    #[serde(default)]
+    /// The releases that the stage is known to work with.
     pub releases: Vec<String>,
     /// Packages beside the essential ones.
-    #[serde(default)]
     pub include: Vec<String>,
+    /// The archives of its packages; empty for Debian's own.
+    archives: Vec<ArchiveEntry>,
+}
+
+impl BaseRecipe {
+    /// Returns the archives of a release's packages for an architecture; nothing where they are Debian's own.
+    ///
+    /// The first is the release's own.
+    pub fn archives(&self, release: &str, arch: Arch) -> Vec<PackageArchive> {
+        self.archives.iter().filter_map(|entry| entry.of(release, arch)).collect()
+    }
+
+    /// Returns whether its packages are of archives that it names.
+    pub fn names_archives(&self) -> bool {
+        !self.archives.is_empty()
+    }
+}
+
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+struct BaseTable {
+    bootstrap: Bootstrap,
+    #[serde(default)]
+    releases: Vec<String>,
+    #[serde(default)]
+    include: Vec<String>,
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<ArchiveTable>"))]
+    archive: Vec<Spanned<ArchiveTable>>,
 }
 
 /// A way to make a base.
@@ -143,7 +171,7 @@ struct Schema {
     modes: BTreeMap<Spanned<String>, Spanned<String>>,
     hook: Option<Hook>,
     #[serde(default)]
-    base: BTreeMap<String, BaseRecipe>,
+    base: BTreeMap<String, BaseTable>,
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<TestTable>"))]
     test: Vec<Spanned<TestTable>>,
@@ -247,6 +275,7 @@ impl StageManifest {
         }
         let modes = mode_records(&source, schema.modes)?;
         let tests = stage_tests::read(&source, schema.test)?;
+        let base = read_bases(&source, schema.base)?;
         Ok(Self {
             name,
             version,
@@ -265,7 +294,7 @@ impl StageManifest {
             config: schema.config.into_iter().map(|(key, entry)| (key.into_inner(), entry)).collect(),
             modes,
             hook: schema.hook,
-            base: schema.base,
+            base,
             tests,
         })
     }
@@ -309,6 +338,18 @@ impl StageManifest {
     pub fn part_names(os: &str) -> [String; 2] {
         [format!("Dockerfile.{os}.part"), "Dockerfile.part".to_owned()]
     }
+}
+
+/// Reads `[base]`.
+fn read_bases(
+    source: &ManifestText,
+    tables: BTreeMap<String, BaseTable>,
+) -> Result<BTreeMap<String, BaseRecipe>, ManifestError> {
+    let read = |(os, BaseTable { bootstrap, releases, include, archive })| {
+        let archives = archive_table::read(source, archive)?;
+        Ok((os, BaseRecipe { bootstrap, releases, include, archives }))
+    };
+    tables.into_iter().map(read).collect()
 }
 
 /// Reads `[modes]`: a folder's path ends in a slash.

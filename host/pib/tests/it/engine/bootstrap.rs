@@ -30,6 +30,7 @@ fn recipe(arch: Arch) -> Bootstrap {
         mirror: None,
         security_mirror: None,
         include: Vec::new(),
+        archives: Vec::new(),
     }
 }
 

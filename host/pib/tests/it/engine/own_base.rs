@@ -178,6 +178,7 @@ fn put_base(path: &Path, manifest: &str, include: &[&str]) {
         mirror: None,
         security_mirror: None,
         include: include.iter().map(|name| (*name).to_owned()).collect(),
+        archives: Vec::new(),
     });
     let mut lock = Lockfile::parse("pib.lock", &std::fs::read_to_string(path).unwrap()).unwrap();
     let wanted = WantedBase { project: &manifest.project, source: &source };

@@ -13,6 +13,7 @@ mod kills;
 mod main_job;
 mod moved;
 mod object_stores;
+mod raspios;
 mod report_page;
 mod scan;
 mod stage;

@@ -72,7 +72,11 @@ fn what_cannot_work_is_told_before_a_build() {
     for (args, says) in [
         (&["new", "x", "--board", "rpi5"][..], &["no driver for its chip RP1", "`rpi4`", "--kernel"][..]),
         (&["new", "x", "--board", "rpi5", "--release", "bookworm"], &["no device tree", "6.1"]),
-        (&["new", "x", "--board", "zerow"], &["no system for the Raspberry Pi Zero W on armv6", "`zero2w`"]),
+        (
+            &["new", "x", "--board", "zerow"],
+            &["no system for the Raspberry Pi Zero W on armv6", "`zero2w`", "--os raspios"],
+        ),
+        (&["new", "x", "--os", "alpine"], &["no default release of `alpine`", "`debian` and `raspios`"]),
         (
             &["new", "x", "--arch", "armv6"],
             &["no system for the Raspberry Pi 4 on armv6", "`arm64` and `armv7`"],

@@ -31,6 +31,7 @@ mod registry_service;
 mod rules;
 mod schemas;
 mod stage;
+mod systems;
 mod targets;
 mod tls;
 mod tokens;

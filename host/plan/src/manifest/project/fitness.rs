@@ -28,7 +28,7 @@ impl ProjectManifest {
     pub fn check_fitness(&self, build: &Build<'_>) -> Result<Vec<Doubt>, Vec<ManifestError>> {
         let (mut errors, mut doubts) = (Vec::new(), Vec::new());
         errors.extend(self.check_kernel(build).err());
-        if build.bundled_os && self.project.os == "debian" {
+        if build.bundled_os && system::is_debian_like(&self.project.os) {
             for judged in [self.check_zone(), self.check_locale()] {
                 match judged {
                     Ok(doubt) => doubts.extend(doubt),

@@ -34,6 +34,7 @@ pub(super) fn rows() -> Vec<Row> {
         config(),
         modes(),
         base(),
+        archives(),
         files(),
         links(),
     ];
@@ -337,6 +338,36 @@ fn base() -> Vec<Row> {
             "{ bootstrap = \"debian\" }",
             Nothing("the project has another system"),
         ),
+    ]
+}
+
+/// Each changes one thing of the second of two archives.
+fn archives() -> Vec<Row> {
+    let archive = |field: &'static str, changes: [&str; 2], effect| {
+        let list = |second: &str| format!("[{{ name = \"debian\" }}, {{ {second} }}]");
+        let plain = "name = \"more\", url = \"http://a.example/x\", keys = [\"CF8A1AF502A2AA2D763BAE7E82B129927FA3303E\"], \
+                     key-url = \"http://a.example/k\", suite = \"{release}\", components = [\"main\"], arch = [\"arm64\"]";
+        let changed = plain.replace(changes[0], changes[1]);
+        assert_ne!(plain, changed, "{field}");
+        let [before, after]: [&'static str; 2] =
+            [list(plain), list(&changed)].map(|text| &*Box::leak(text.into_boxed_str()));
+        set(field, INIT, "base.debian.archive", after, effect)
+            .start(move |sample| sample.set(INIT, "base.debian.archive", before))
+    };
+    vec![
+        archive("stage.toml: base.*.archive.[].name", ["\"more\"", "\"other\""], Base),
+        archive("stage.toml: base.*.archive.[].url", ["example/x", "example/y"], Base),
+        archive("stage.toml: base.*.archive.[].keys", ["\"CF8A", "\"CF8B"], Base),
+        archive(
+            "stage.toml: base.*.archive.[].key-url",
+            ["example/k", "example/l"],
+            Nothing("keys are known by their fingerprints"),
+        ),
+        archive("stage.toml: base.*.archive.[].suite", ["{release}", "{release}-more"], Base),
+        archive("stage.toml: base.*.archive.[].suite", ["{release}", "trixie"], Nothing("it is the release")),
+        archive("stage.toml: base.*.archive.[].components", ["\"main\"", "\"main\", \"contrib\""], Base),
+        archive("stage.toml: base.*.archive.[].arch", ["\"arm64\"", "\"armv7\""], Base),
+        archive("stage.toml: base.*.archive.[].arch", ["\"arm64\"", "\"armv8\""], Refused("armv8")),
     ]
 }
 

@@ -237,6 +237,7 @@ impl Sample {
                     mirror: project.mirror.clone(),
                     security_mirror: project.security_mirror.clone(),
                     include: init.base[&project.os].include.clone(),
+                    archives: init.base[&project.os].archives(&project.release, project.arch),
                 })
             }
         };
