@@ -24,7 +24,6 @@ mod info;
 mod init;
 mod inspect;
 mod lock;
-mod login;
 mod man;
 mod misuse;
 mod new;
@@ -39,6 +38,7 @@ mod push;
 #[cfg(test)]
 mod reference_tests;
 mod registry_admin;
+mod registry_login;
 mod remove;
 mod run;
 mod sbom;
@@ -156,9 +156,9 @@ enum Command {
     Package(pack::Package),
     Publish(publish::Publish),
     Yank(yank::Yank),
-    Login(login::Login),
-    Logout(login::Logout),
-    Whoami(login::Whoami),
+    Login(registry_login::Login),
+    Logout(registry_login::Logout),
+    Whoami(registry_login::Whoami),
     Registry(registry_admin::Registry),
     Stage(stage::Stage),
     Schema(schema::Schema),
@@ -287,9 +287,9 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Package(args) => pack::run(session, json, args),
         Command::Publish(args) => publish::run(session, json, args).await,
         Command::Yank(args) => yank::run(session, json, args).await,
-        Command::Login(args) => login::login(session, json, args).await,
-        Command::Logout(args) => login::logout(session, json, &args),
-        Command::Whoami(args) => login::whoami(session, json, args).await,
+        Command::Login(args) => registry_login::login(session, json, args).await,
+        Command::Logout(args) => registry_login::logout(session, json, &args),
+        Command::Whoami(args) => registry_login::whoami(session, json, args).await,
         Command::Registry(args) => registry_admin::run(session, json, args).await,
         Command::Stage(args) => stage::run(session, json, args).await,
         Command::Schema(args) => schema::run(&args),

@@ -134,6 +134,7 @@ struct BaseTable {
     releases: Vec<String>,
     #[serde(default)]
     include: Vec<String>,
+    /// The archives of the packages, a table for each.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<ArchiveTable>"))]
     archive: Vec<Spanned<ArchiveTable>>,

@@ -4,10 +4,10 @@ use pib_plan::moment::Moment;
 use pib_plan::size::ByteSize;
 use pib_plan::suggest::count;
 
-use crate::ops::login::{Bearer, Login, Logout};
 use crate::ops::pack::PackedStage;
 use crate::ops::publish::{NewVersion, Publication, Published};
 use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
+use crate::ops::registry_login::{Bearer, Login, Logout};
 use crate::ops::registry_tokens::NewToken;
 use crate::ops::yank::Yanked;
 

@@ -8,15 +8,16 @@ use rustix::termios::{self, LocalModes, OptionalActions};
 use super::output::{print_as, say};
 use super::text::logins_text;
 use super::tty::KeptTerminal;
-use crate::ops::login::{self, Login as LoggedIn, LoginOptions, Logout as LoggedOut};
+use crate::ops::registry_login::{self, Login as LoggedIn, LoginOptions, Logout as LoggedOut};
 use crate::ops::{Error, Session};
 
 /// The longest token that is read, in bytes.
 const MAX_TOKEN: u64 = 4096;
 
-/// Keep your token for a registry, once its server has said that it knows it
+/// Keep your token for a registry, in your config
 ///
-/// The token is asked for, or read from standard input. It is written to `config.toml`, which only you can read then.
+/// The token is asked for, or read from standard input. Once the registry's server has said that it knows it, it is written to
+/// `config.toml`, which only you can read then.
 #[derive(Debug, Args)]
 pub(super) struct Login {
     /// Your name for the registry
@@ -44,16 +45,16 @@ pub(super) struct Whoami {
 pub(super) async fn login(session: &Session, json: bool, args: Login) -> Result<(), Error> {
     let Login { registry, index } = args;
     let token = token(&registry).await?;
-    let done = login::login(session, &LoginOptions { registry, index, token }).await?;
+    let done = registry_login::login(session, &LoginOptions { registry, index, token }).await?;
     print_as(json, &done, LoggedIn::to_text)
 }
 
 pub(super) fn logout(session: &Session, json: bool, args: &Logout) -> Result<(), Error> {
-    print_as(json, &login::logout(session, &args.registry)?, LoggedOut::to_text)
+    print_as(json, &registry_login::logout(session, &args.registry)?, LoggedOut::to_text)
 }
 
 pub(super) async fn whoami(session: &Session, json: bool, args: Whoami) -> Result<(), Error> {
-    let logins = login::whoami(session, args.registry.as_deref()).await?;
+    let logins = registry_login::whoami(session, args.registry.as_deref()).await?;
     print_as(json, &logins, |logins| logins_text(logins))
 }
 
