@@ -42,6 +42,11 @@ impl FoundFilesystem {
             Self::Unknown => "unknown",
         }
     }
+
+    /// Returns whether it is made once and never written to, so that it is always full.
+    pub fn is_read_only(self) -> bool {
+        matches!(self, Self::Squashfs | Self::Erofs)
+    }
 }
 
 /// Where a signature stands, and what it is of.

@@ -60,7 +60,7 @@ struct Verify {
 /// Serve a registry: its files, publishing with tokens, and pages for people
 #[derive(Debug, Args)]
 struct Serve {
-    /// The registry's folder
+    /// The registry's folder, or s3://BUCKET/PREFIX
     #[arg(default_value = ".")]
     folder: PathBuf,
     /// Listen at this address; port 0 takes a free one
@@ -122,7 +122,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
             print_as(json, &registry_admin::verify(session, &args.folder).await?, WholeRegistry::to_text)
         }
         Command::Serve(args) => {
-            let options = ServeOptions { folder: args.folder, listen: args.listen, tokens: args.tokens };
+            let options = ServeOptions { registry: args.folder, listen: args.listen, tokens: args.tokens };
             registry_server::serve(session, &options, |address| {
                 let started = ServedAt { address: format!("http://{address}") };
                 print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))

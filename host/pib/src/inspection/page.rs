@@ -118,7 +118,11 @@ impl ReportPage<'_> {
         let mut text = "<h2>Sizes</h2>\n".to_owned();
         let mut table = Table::new("Partitions", &["Label", "File system", "Size", "Of the image", "Free"]);
         for partition in self.partitions {
-            let free = partition.space.map_or_else(|| "not known".to_owned(), |(_, free)| size(free));
+            let free = match partition.space {
+                _ if partition.filesystem.is_read_only() => "never written to".to_owned(),
+                Some((_, free)) => size(free),
+                None => "not known".to_owned(),
+            };
             table.row(&[
                 escape(partition.label.as_deref().unwrap_or("-")),
                 escape(partition.filesystem.text()),

@@ -45,6 +45,7 @@ pub mod run;
 pub mod sbom;
 pub mod scan;
 pub mod schema;
+mod served_registry;
 mod signature;
 mod startup;
 pub mod targets;

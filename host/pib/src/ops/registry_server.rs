@@ -30,10 +30,10 @@ use super::publish_destination::{API, Bearer, Changed, Denial};
 use super::registry_files::{is_file, respond, send_file};
 use super::registry_pages;
 use super::registry_tokens::{self, Scope, Token};
+use super::served_registry::ServedRegistry;
 use crate::project::{Error, Session};
 use crate::source::archive::{self, MAX_ARCHIVE};
-use crate::source::registry::Registry;
-use crate::source::{SourceError, registry_audit, registry_folder};
+use crate::source::{SourceError, registry_folder};
 
 /// How long a client may take for the head of a request, or be idle.
 const HEAD: Duration = Duration::from_secs(30);
@@ -47,8 +47,8 @@ const PUBLICATIONS: usize = 4;
 /// What is served, and where.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The registry's folder.
-    pub folder: PathBuf,
+    /// The registry's folder, or the address of its bucket.
+    pub registry: PathBuf,
     /// The address that is listened at; port 0 for a free one.
     pub listen: SocketAddr,
     /// The file of tokens; without one nothing can be published.
@@ -57,7 +57,7 @@ pub struct ServeOptions {
 
 /// What all requests share.
 struct Served {
-    root: PathBuf,
+    registry: ServedRegistry,
     tokens: Option<PathBuf>,
     publications: Semaphore,
     reporter: Arc<dyn Reporter>,
@@ -66,17 +66,16 @@ struct Served {
 /// Serves until it is ended from outside; `started` is told the address.
 ///
 /// # Errors
-/// When the folder is no registry, or the address cannot be listened at.
+/// When there is no registry, or the address cannot be listened at.
 pub async fn serve(
     session: &Session,
     options: &ServeOptions,
     started: impl FnOnce(SocketAddr) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let root = session.cwd.join(&options.folder);
-    Registry::folder(&root)?.check().await?;
+    let registry = ServedRegistry::open(session, &options.registry).await?;
     let tokens = options.tokens.as_ref().map(|path| session.cwd.join(path));
     let served = Arc::new(Served {
-        root,
+        registry,
         tokens,
         publications: Semaphore::new(PUBLICATIONS),
         reporter: session.reporter.clone(),
@@ -149,8 +148,23 @@ impl Refusal {
 
     /// Returns the refusal of a request that the server itself cannot fulfil.
     fn internal(error: &dyn std::fmt::Display) -> Self {
-        let refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry's folder cannot be used");
+        let refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry cannot be used");
         Self { fault: Some(Fault(error.to_string())), ..refusal }
+    }
+}
+
+/// An error with all that caused it, on one line.
+struct Causes<'a>(&'a SourceError);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)?;
+        let mut cause = std::error::Error::source(self.0);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -162,9 +176,10 @@ impl From<SourceError> for Refusal {
                 Self::new(StatusCode::CONFLICT, what)
             }
             SourceError::Unyankable { reason, .. } => Self::new(StatusCode::NOT_FOUND, reason.clone()),
-            SourceError::Io { .. } | SourceError::BadRegistry { .. } | SourceError::NoArchive { .. } => {
-                Self::internal(&error)
-            }
+            SourceError::Io { .. }
+            | SourceError::Objects { .. }
+            | SourceError::BadRegistry { .. }
+            | SourceError::NoArchive { .. } => Self::internal(&Causes(&error)),
             _ => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
         }
     }
@@ -250,8 +265,8 @@ async fn publish(State(served): State<Arc<Served>>, request: Request) -> Result<
 async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> Result<bool, Refusal> {
     let opened = tokio::task::spawn_blocking(move || archive::open(&body, "the stage"));
     let (folder, package) = opened.await.map_err(|error| Refusal::internal(&error))??;
-    let registry = Registry::folder(&served.root)?;
-    let folders = vec![folder.path().to_owned()];
+    let registry = &served.registry.registry;
+    let folders = [folder.path().to_owned()];
     // Where it was unpacked is nobody's business.
     let shown = folder.path().display().to_string();
     let hide = |error: SourceError| {
@@ -259,10 +274,10 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
         refusal.denial.error = refusal.denial.error.replace(&shown, "its folder");
         refusal
     };
-    let candidates = registry_folder::candidates(&folders, &registry).await.map_err(hide)?;
+    let mut candidates = registry_folder::candidates(&folders, registry).await.map_err(hide)?;
     let is_new = candidates.iter().any(|candidate| candidate.is_new_name);
     require(token, if is_new { Scope::PublishNew } else { Scope::PublishUpdate }, &package.name)?;
-    let (_, problems) = judge(&candidates, &registry.names(), allowed);
+    let (_, problems) = judge(&candidates, &registry.all_names().await.map_err(hide)?, allowed);
     if !problems.is_empty() {
         let error = "the stage is not fit to be published".to_owned();
         return Err(Refusal {
@@ -271,11 +286,8 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
             fault: None,
         });
     }
-    let root = served.root.clone();
-    let written = tokio::task::spawn_blocking(move || registry_folder::publish(&folders, &root, false));
-    let published = written.await.map_err(|error| Refusal::internal(&error))?.map_err(hide)?;
-    drop(folder);
-    Ok(published.iter().any(|stage| stage.outcome == registry_folder::Outcome::New))
+    let Some(candidate) = candidates.pop() else { return Ok(false) };
+    served.registry.publish(candidate).await.map_err(hide)
 }
 
 /// `PUT` and `DELETE stages/NAME/VERSION/yank`.
@@ -291,11 +303,7 @@ async fn yank(
     require(&token, Scope::Yank, &name)?;
     let reason = parameter(request.uri(), "reason");
     let yanked = request.method() == Method::PUT;
-    let root = served.root.clone();
-    let done = tokio::task::spawn_blocking(move || {
-        registry_audit::yank(&root, &name, &version, yanked, reason.as_deref().filter(|_| yanked))
-    });
-    let changed = done.await.map_err(|error| Refusal::internal(&error))??;
+    let changed = served.registry.yank(name, version, yanked, reason.filter(|_| yanked)).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
 }
 
@@ -316,27 +324,16 @@ async fn file(State(served): State<Arc<Served>>, request: Request) -> Result<Res
         percent_encoding::percent_decode_str(request.uri().path().trim_start_matches('/')).decode_utf8();
     let path = path.map_err(|_| missing())?.into_owned();
     let never_changes = is_file(&path).ok_or_else(missing)?;
-    let root = served.root.clone();
-    // The path is one of a registry's: no part of it leads elsewhere, and no link is followed.
-    let read = tokio::task::spawn_blocking(move || {
-        let file = pib_file::Folder::open(&root)?.open_file(Path::new(&path))?;
-        pib_file::read_open(file, MAX_ARCHIVE)
-    });
-    let bytes = read.await.map_err(|error| Refusal::internal(&error))?;
-    let bytes = bytes.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => missing(),
-        _ if pib_file::LinkError::of(&error).is_some() => missing(),
-        _ => Refusal::internal(&error),
-    })?;
+    let bytes = served.registry.read(path).await?.ok_or_else(missing)?;
     Ok(send_file(request.headers(), bytes, never_changes))
 }
 
 /// The list of all stages, or of those that a search finds.
 async fn registry_page(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
     let wanted = parameter(request.uri(), "q").unwrap_or_default();
-    let registry = Registry::folder(&served.root)?;
+    let registry = &served.registry.registry;
     let mut newest = Vec::new();
-    for name in registry.names() {
+    for name in registry.all_names().await? {
         newest.extend(registry_pages::newest(&registry.versions(&name).await?));
     }
     Ok(page(registry_pages::list(&newest, &wanted)))
@@ -349,7 +346,7 @@ async fn stage_page(
 ) -> Result<Response, Refusal> {
     let missing = || Refusal::new(StatusCode::NOT_FOUND, "there is no such stage");
     let name: StageName = name.parse().map_err(|_| missing())?;
-    let registry = Registry::folder(&served.root)?;
+    let registry = &served.registry.registry;
     let versions = registry.versions(&name).await?;
     let entry = registry_pages::newest(&versions).ok_or_else(missing)?;
     let archive = registry.archive(&entry).await?;

@@ -474,7 +474,7 @@ impl SourceError {
     }
 
     /// Returns a function that wraps an IO error with what was being done to which file.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| match LinkError::of(&source) {
             Some(link) => Self::Link(link.clone()),

@@ -40,7 +40,10 @@ impl Inspection {
                 0 => "-".to_owned(),
                 number => number.to_string(),
             };
-            let free = partition.space.map(|(_, free)| format!(", {} free", size(free))).unwrap_or_default();
+            let free = match partition.space {
+                Some((_, free)) if !partition.filesystem.is_read_only() => format!(", {} free", size(free)),
+                _ => String::new(),
+            };
             let _ = writeln!(
                 text,
                 "  {number:>2}  {:8} {:12} {:>9} at {}{free}",

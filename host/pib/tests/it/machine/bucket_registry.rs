@@ -1,5 +1,6 @@
 //! A registry of stages in a bucket, kept by a real server: published, resolved, yanked, checked, and raced for.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
 use crate::bench::{Bench, Ran};
@@ -169,4 +170,77 @@ fn an_archive_without_a_line_is_taken_in() {
     assert!(shop.verify().contains("1 version of 1 stage"));
     // Publishing the same finds its line there.
     shop.publish("camera");
+}
+
+/// A server of the registry in the bucket, which ends with this value.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+impl Shop {
+    fn serve(&self) -> Server {
+        let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["--json", "registry", "serve", &Self::address(), "--listen", "127.0.0.1:0"]);
+        // Each server has a cache of its own, as on a machine of its own.
+        let number = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        pib.env("PIB_CACHE_DIR", self.bench.path(&format!("../cache-{number}")));
+        pib.args(["--tokens", "tokens.json"]).envs(self.peer.s3_variables());
+        let mut child = pib.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let mut words =
+            lines.filter_map(|line| Some(line.split_once("\"http://")?.1.trim_end_matches('"').to_owned()));
+        let address = format!("http://{}", words.next().expect("an address"));
+        Server { child, address }
+    }
+
+    /// Begins to publish through a server.
+    fn begin_at(&self, server: &Server, token: &str, folder: &str) -> Child {
+        let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["publish", folder, "--registry", &server.address, "--allow-similar"]);
+        pib.env("PIB_REGISTRIES_SHOP_INDEX", &server.address).env("PIB_REGISTRIES_SHOP_TOKEN", token);
+        pib.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+}
+
+/// Servers share a bucket: of two who publish one version through two of them one wins, and of different ones none is lost.
+/// `PIB_TEST_ROUNDS` has it tried so many times.
+#[test]
+fn two_servers_share_one_bucket() {
+    let Some(shop) = Shop::new() else { return };
+    let rounds = std::env::var("PIB_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_u32);
+    shop.succeeds(&["registry", "init", &Shop::address()]);
+    let token = shop.succeeds(&["registry", "token", "ann", "--tokens", "tokens.json"]);
+    let token = token.lines().next().unwrap();
+    let servers = [shop.serve(), shop.serve()];
+    let publish = |versions: [&str; 2]| {
+        for (folder, version) in ["one", "two"].into_iter().zip(versions) {
+            shop.stage(folder, "camera", version, &format!("{folder} {version}\n"));
+        }
+        let both = [shop.begin_at(&servers[0], token, "one"), shop.begin_at(&servers[1], token, "two")];
+        both.map(|mut child| child.wait().unwrap().success())
+    };
+    for round in 0..rounds {
+        let same = format!("1.{round}.0");
+        let won = publish([&same, &same]);
+        assert_ne!(won[0], won[1], "round {round}");
+        let different = [1, 2].map(|patch| format!("1.{round}.{patch}"));
+        assert_eq!(publish([&different[0], &different[1]]), [true; 2], "round {round}");
+    }
+    let verified = shop.verify();
+    assert!(verified.contains(&format!("{} versions of 1 stage", rounds * 3)), "{verified}");
+    // What went through one is read from the other, by projects and by browsers.
+    shop.bench.write("pib.toml", &format!("[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\n[stages]\ncamera = {{ version = \"1\", registry = \"shop\" }}\n\n[registries.shop]\nindex = \"{}\"\n", servers[1].address));
+    let locked = shop.bench.run(&["lock"]);
+    assert_eq!(locked.code, Some(0), "{}", locked.errors);
+    let newest = format!("version = \"1.{}.2\"", rounds - 1);
+    assert!(std::fs::read_to_string(shop.bench.path("pib.lock")).unwrap().contains(&newest));
+    assert_eq!(shop.bench.run(&["fetch"]).code, Some(0));
 }

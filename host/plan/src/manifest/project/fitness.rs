@@ -37,6 +37,7 @@ impl ProjectManifest {
             }
         }
         doubts.extend(self.check_growth(build));
+        doubts.extend(self.check_writes(build));
         if errors.is_empty() { Ok(doubts) } else { Err(errors) }
     }
 
@@ -76,6 +77,20 @@ impl ProjectManifest {
             "the partition {} has `grow = true`, and no stage is called `grow`, which lets it grow on the device; \
              `pib add grow` adds it",
             part.label
+        )))
+    }
+
+    /// Debian writes to its root as it runs, which a root that is never written to takes amiss: services fail.
+    fn check_writes(&self, build: &Build<'_>) -> Option<Doubt> {
+        let root = self.image.layout.partitions.iter().find(|part| part.mount == "/")?;
+        let is_kept = |stage: &StageName| stage.as_str() == "ro";
+        if !build.bundled_os || !root.filesystem.is_read_only() || build.stages.iter().any(is_kept) {
+            return None;
+        }
+        Some(Doubt(format!(
+            "the root is a {}, which is never written to, and no stage is called `ro`, which keeps in memory what the system \
+             writes; `pib add ro` adds it",
+            root.filesystem.name()
         )))
     }
 
@@ -168,6 +183,16 @@ mod tests {
         let (from, to) = kernel("mykernle");
         let errors = judged(&[rpi5, (from, &to)], true).unwrap_err();
         assert_eq!(errors[0].advice(), Some("Did you mean `mykernel`?"));
+    }
+
+    #[test]
+    fn a_root_that_is_never_written_to_needs_a_stage_for_what_is_written() {
+        let image = "[[image.partition]]\nlabel = \"boot\"\nfilesystem = \"vfat\"\nmount = \"/boot/firmware\"\nsize = \"256MiB\"\n\n\
+                     [[image.partition]]\nlabel = \"root\"\nfilesystem = \"squashfs\"\nmount = \"/\"\nsize = \"auto\"\n\n[stages]\n";
+        let doubts = judged(&[("[stages]\n", image)], true).unwrap();
+        assert!(doubts.len() == 1 && doubts[0].0.contains("`pib add ro`"), "{doubts:?}");
+        assert!(judged(&[("[stages]\n", &image.replace("squashfs", "ext4"))], true).unwrap().is_empty());
+        assert!(judged(&[("[stages]\n", image)], false).unwrap().is_empty());
     }
 
     #[test]

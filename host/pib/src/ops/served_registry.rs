@@ -1,0 +1,137 @@
+//! The registry that a server serves: its files are in a folder or in a bucket, which several servers may share.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pib_objects::Bucket;
+use pib_plan::id::StageName;
+use semver::Version;
+
+use super::publish_destination::PublishDestination;
+use crate::project::{Error, Session};
+use crate::source::SourceError;
+use crate::source::archive::MAX_ARCHIVE;
+use crate::source::registry::Registry;
+use crate::source::registry_bucket::BucketRegistry;
+use crate::source::registry_folder::{Outcome, PublishCandidate};
+use crate::source::{registry_audit, registry_folder};
+
+/// A registry that can be read and written to.
+pub(super) struct ServedRegistry {
+    /// It, to be read.
+    pub(super) registry: Registry,
+    storage: Storage,
+}
+
+/// Where the files are.
+enum Storage {
+    Folder(PathBuf),
+    Bucket { address: String, bucket: Arc<Bucket> },
+}
+
+impl ServedRegistry {
+    /// Returns the registry in a folder, or in the bucket that `named` is the address of.
+    ///
+    /// # Errors
+    /// When there is no registry.
+    pub(super) async fn open(session: &Session, named: &Path) -> Result<Self, Error> {
+        let served = match PublishDestination::bucket(session, named)? {
+            Some((address, bucket)) => {
+                let destination = PublishDestination::Bucket { address, bucket: Arc::clone(&bucket) };
+                let storage = Storage::Bucket { address: destination.to_string(), bucket };
+                Self { registry: destination.registry(session)?, storage }
+            }
+            None => {
+                let root = session.cwd.join(named);
+                Self { registry: Registry::folder(&root)?, storage: Storage::Folder(root) }
+            }
+        };
+        served.registry.check().await?;
+        Ok(served)
+    }
+
+    /// Returns the bytes of one of the registry's files; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) async fn read(&self, path: String) -> Result<Option<Vec<u8>>, SourceError> {
+        match &self.storage {
+            Storage::Folder(root) => {
+                let root = root.clone();
+                on_a_thread(move || read_file(&root, Path::new(&path))).await
+            }
+            Storage::Bucket { address, bucket } => {
+                let found = bucket.get(&path, MAX_ARCHIVE).await.map_err(|source| {
+                    let what = format!("`{path}` of the registry {address}");
+                    SourceError::Objects { action: "reading", what, source }
+                })?;
+                Ok(found.map(|(bytes, _)| bytes))
+            }
+        }
+    }
+
+    /// Publishes a version; returns whether the registry did not have it.
+    ///
+    /// # Errors
+    /// When the version is published with another content, or the registry cannot be written.
+    pub(super) async fn publish(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
+        match &self.storage {
+            Storage::Folder(root) => {
+                let root = root.clone();
+                let write = move || registry_folder::publish(&[candidate.folder], &root, false);
+                let published = on_a_thread(write).await?;
+                Ok(published.iter().any(|stage| stage.outcome == Outcome::New))
+            }
+            Storage::Bucket { address, bucket } => {
+                BucketRegistry { bucket: bucket.as_ref(), address }.publish(&candidate).await
+            }
+        }
+    }
+
+    /// Yanks a version, or takes that back; returns whether that changes anything.
+    ///
+    /// # Errors
+    /// When the registry has no such version, the reason is too long, or the registry cannot be written.
+    pub(super) async fn yank(
+        &self,
+        name: StageName,
+        version: Version,
+        yanked: bool,
+        reason: Option<String>,
+    ) -> Result<bool, SourceError> {
+        match &self.storage {
+            Storage::Folder(root) => {
+                let root = root.clone();
+                let write = move || registry_audit::yank(&root, &name, &version, yanked, reason.as_deref());
+                on_a_thread(write).await
+            }
+            Storage::Bucket { address, bucket } => {
+                let registry = BucketRegistry { bucket: bucket.as_ref(), address };
+                registry.yank(&name, &version, yanked, reason.as_deref()).await
+            }
+        }
+    }
+}
+
+/// Reads a file below a folder. No part of the path leads elsewhere, and no link is followed: one is no file of a registry.
+fn read_file(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, SourceError> {
+    let read = || {
+        let file = pib_file::Folder::open(root)?.open_file(path)?;
+        pib_file::read_open(file, MAX_ARCHIVE)
+    };
+    match read() {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if pib_file::LinkError::of(&error).is_some() => Ok(None),
+        Err(error) => Err(SourceError::io("reading", &root.join(path))(error)),
+    }
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
+    let ended = |error: tokio::task::JoinError| {
+        SourceError::io("using", Path::new("the registry"))(std::io::Error::other(error))
+    };
+    tokio::task::spawn_blocking(work).await.map_err(ended)?
+}
