@@ -1,6 +1,6 @@
 //! `pib completions`
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, ValueEnum, ValueHint};
 use clap_complete::env::Shells;
 
 use super::output::print_document;
@@ -41,5 +41,28 @@ pub(super) fn run(args: &Completions) -> Result<(), Error> {
     if let Some(shell) = Shells::builtins().completer(&name) {
         shell.write_registration(VARIABLE, "pib", "pib", "pib", &mut script).map_err(failed)?;
     }
-    print_document(String::from_utf8_lossy(&script))
+    // Where pib has nothing to offer, bash offers files.
+    let script = String::from_utf8_lossy(&script).replace("-o bashdefault", "-o bashdefault -o default");
+    print_document(script)
+}
+
+/// Returns what makes the command line as the shell that asks is offered it.
+///
+/// Bash puts what it is offered on the command line as it is, and a file of a stranger's may be called `x$(command)`. So pib
+/// offers it no files: bash does that itself, and quotes their names. Other shells quote what they are offered.
+#[expect(clippy::disallowed_methods, reason = "there is no session yet; the library reads the same variable")]
+pub(super) fn offered(command: impl Fn() -> Command) -> impl Fn() -> Command {
+    // The library takes the variable away before it asks for the command line.
+    let is_bash = std::env::var_os(VARIABLE).is_some_and(|shell| shell == "bash");
+    move || if is_bash { without_files(command()) } else { command() }
+}
+
+fn without_files(command: Command) -> Command {
+    let command = command.mut_args(|arg| match arg.get_value_hint() {
+        ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath | ValueHint::ExecutablePath => {
+            arg.value_hint(ValueHint::Other)
+        }
+        _ => arg,
+    });
+    command.mut_subcommands(without_files)
 }

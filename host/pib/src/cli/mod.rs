@@ -169,7 +169,7 @@ enum Command {
 /// Runs the program with the process's arguments and environment; returns its exit code.
 pub fn main() -> ExitCode {
     // A shell asks what may come next: the answer is written here, and the program ends.
-    clap_complete::CompleteEnv::with_factory(|| help::with_first_page(Cli::command()))
+    clap_complete::CompleteEnv::with_factory(completions::offered(|| help::with_first_page(Cli::command())))
         .var(completions::VARIABLE)
         .bin("pib")
         .complete();

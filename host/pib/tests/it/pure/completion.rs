@@ -88,6 +88,28 @@ fn bash_completes_the_name_of_a_stage() {
     );
 }
 
+/// Bash offers files itself, and quotes their names: what pib offers is put on the command line as it is.
+#[test]
+fn a_file_with_a_command_for_a_name_is_not_offered_to_bash() {
+    let bench = bench();
+    for name in ["x$(touch PWNED).img", "x;touch PWNED;.img", "x y.img"] {
+        bench.write(name, "");
+    }
+    let script = "source <(\"$PIB\" completions bash); COMP_WORDS=(\"$PIB\" inspect x); COMP_CWORD=2; COMP_TYPE=9; \
+                  _clap_complete_pib \"$PIB\" x inspect; printf '%s|' \"${COMPREPLY[@]}\"; complete -p pib";
+    let mut bash = Command::new("bash");
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_pib"));
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    bash.args(["-c", script]);
+    let output = bench.in_here(bash).env("PIB", "pib").env("PATH", path).output().unwrap();
+    let out = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{out}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(!out.contains("PWNED") && !out.contains(".img"), "{out}");
+    assert!(out.contains("-o default"), "{out}");
+    // A shell that quotes gets them.
+    assert!(offered(&bench, &["inspect", "x"]).iter().any(|file| file.ends_with(".img")));
+}
+
 #[test]
 fn without_a_terminal_add_lists_the_stages() {
     let bench = bench();
