@@ -7,6 +7,10 @@ use super::makefile_settings::Settings;
 use super::tree::{Tree, plain_path};
 use crate::id::{INIT, StageName};
 
+/// The manifest of an init stage that starts from a base of Debian.
+const DEBIAN_INIT: &str = "[stage]\nname = \"__init__\"\nversion = \"0.0.0\"\nphase = \"init\"\n\n\
+                           [base.debian]\nbootstrap = \"debian\"\n";
+
 /// The stages that were found, and what is written for some.
 #[derive(Default)]
 pub(super) struct Found {
@@ -40,7 +44,14 @@ impl Found {
 
     /// Returns the folder of the init stage: its own, or one for a part without what pib does itself.
     fn init(&mut self, tree: &mut Tree<'_>, settings: &Settings, folder: &str, text: &str) -> String {
-        let Some((part, dropped)) = init_part::without_base(text) else { return folder.to_owned() };
+        let dropped = init_part::without_base(text);
+        // pib makes a base of Debian, where the init stage says so.
+        let is_debian = settings.os == "debian";
+        let (part, dropped) = match dropped {
+            Some(kept) => kept,
+            None if is_debian => (text.to_owned(), Vec::new()),
+            None => return folder.to_owned(),
+        };
         for line in dropped {
             tree.leave_out(
                 format!("{folder}/Dockerfile.part, line {line}"),
@@ -49,6 +60,9 @@ impl Found {
         }
         let own = format!("imported/{}/{INIT}", settings.os);
         self.files.insert(format!("{own}/Dockerfile.part"), part);
+        if is_debian {
+            self.files.insert(format!("{own}/stage.toml"), DEBIAN_INIT.to_owned());
+        }
         own
     }
 
@@ -62,8 +76,13 @@ impl Found {
 fn look(tree: &mut Tree<'_>, settings: &Settings, name: &str) -> Option<(String, String)> {
     let roots = [Some("."), settings.builder.as_deref()];
     for root in roots.into_iter().flatten() {
-        for folder in [format!("{root}/stages/{}/{name}", settings.given_os), format!("{root}/stages/{name}")]
-        {
+        // pi-builder's makefile lays the stages of the system over those that all systems share.
+        let folders = [
+            format!("{root}/stages/{}/{name}", settings.given_os),
+            format!("{root}/stages/common/{name}"),
+            format!("{root}/stages/{name}"),
+        ];
+        for folder in folders {
             let names = [format!("Dockerfile.{}.part", settings.given_os), "Dockerfile.part".to_owned()];
             for part in names {
                 if let Some(text) = tree.text(&format!("{folder}/{part}")) {

@@ -117,7 +117,8 @@ impl Settings {
         let is_mirror = |url: &String| {
             (url.starts_with("http://") || url.starts_with("https://")) && !url.contains(char::is_whitespace)
         };
-        self.mirror = get("ARCH_DIST_REPO_URL").filter(is_mirror);
+        // It is a mirror of Arch Linux ARM, and has packages of no other system.
+        self.mirror = get("ARCH_DIST_REPO_URL").filter(is_mirror).filter(|_| self.os == "arch");
         for name in get("STAGES").unwrap_or_default().split_whitespace().take(MAX_STAGES) {
             match self.stages.iter().any(|known| known == name) {
                 true => {

@@ -64,6 +64,30 @@ fn a_product_becomes_a_project_with_targets() {
 }
 
 #[test]
+fn a_product_of_debian_has_a_base_and_the_stages_that_all_systems_share() {
+    let mut files = tree();
+    let makefile = "OS ?= debian\nARCH_DIST_REPO_URL ?= http://mirror.example.org/arch\n".to_owned();
+    files.insert("builder/Makefile".to_owned(), makefile);
+    for (from, to) in [
+        ("arch/__init__", "debian/__init__"),
+        ("arch/os", "common/os"),
+        ("arch/__cleanup__", "common/__cleanup__"),
+    ] {
+        let text = files.remove(&format!("builder/stages/{from}/Dockerfile.part")).unwrap();
+        files.insert(format!("builder/stages/{to}/Dockerfile.part"), text);
+    }
+    let imported = import_with(&files, &[]).unwrap();
+    assert_eq!(imported.stages, ["__init__", "os", "web", "tidy", "__cleanup__"]);
+    assert!(imported.manifest.contains("\"builder/stages/common/os\""), "{}", imported.manifest);
+    // The mirror is one of Arch's.
+    let manifest = ProjectManifest::parse(FILE_NAME, &imported.manifest).unwrap();
+    assert_eq!(manifest.project.mirror, None);
+    let init = imported.files.iter().find(|(path, _)| path == "imported/debian/__init__/stage.toml");
+    let init = crate::manifest::stage::StageManifest::parse("stage.toml", &init.unwrap().1).unwrap();
+    assert!(init.base.contains_key("debian"));
+}
+
+#[test]
 fn secrets_are_named_and_their_values_are_nowhere() {
     let imported = import_with(&tree(), &[]).unwrap();
     assert!(imported.secrets.contains("ADMIN_PASSWD"));
