@@ -12,7 +12,7 @@ use serde::Serialize;
 pub use super::publish_destination::Allowed;
 use super::publish_destination::PublishDestination;
 use crate::project::{Error, Session};
-use crate::source::git::changed_files;
+use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::{PackageFile, SourceError};
@@ -258,15 +258,24 @@ fn breaking(candidate: &PublishCandidate, changes: &[StageChange]) -> Option<Str
 /// Says which files of a stage are not as the last commit has them; nothing where the stage is in no repository.
 fn dirty(session: &Session, candidate: &PublishCandidate) -> Option<String> {
     let folder = &candidate.folder;
-    let changed = |names: &[&str]| match changed_files(folder, names) {
-        Ok(changed) => changed,
-        Err(unfit) => {
-            session.warn_once(format!("{unfit}; so it is not known whether the stage is committed"));
-            None
-        }
+    let unfit = |unfit: UnfitRepository| {
+        session.warn_once(format!("{unfit}; so it is not known whether the stage is committed"));
     };
-    // What this does not know is in no repository, or was never committed.
-    changed(&[stage::FILE_NAME])?;
+    let changed = |names: &[&str]| {
+        changed_files(folder, names).unwrap_or_else(|error| {
+            unfit(error);
+            None
+        })
+    };
+    if changed(&[stage::FILE_NAME]).is_none() {
+        // It is in no repository, or the last commit has nothing of it.
+        let never = is_never_committed(folder).unwrap_or_else(|error| {
+            unfit(error);
+            false
+        });
+        let text = || format!("stage `{}` was never committed (--allow-dirty)", candidate.package.name);
+        return never.then(text);
+    }
     let first = |file: &PackageFile| file.path.split('/').next().unwrap_or_default().to_owned();
     let names: BTreeSet<String> = candidate.package.files.iter().map(first).collect();
     let mut files: BTreeMap<String, ()> = BTreeMap::new();

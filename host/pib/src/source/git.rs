@@ -60,7 +60,7 @@ pub use error::GitError;
 pub use permission::{Denied, Permission};
 pub(super) use settings::Git;
 pub use settings::GitOptions;
-pub use worktree::{UnfitRepository, changed_files};
+pub use worktree::{UnfitRepository, changed_files, is_never_committed};
 
 impl Git {
     /// Returns what the stage at `source` is now, or as `wish` has it.

@@ -40,13 +40,29 @@ pub struct UnfitRepository {
 /// # Errors
 /// When the repository has what leads out of it, or what a reader would wait for.
 pub fn changed_files(folder: &Path, names: &[&str]) -> Result<Option<Vec<PathBuf>>, UnfitRepository> {
+    Ok(located(folder)?.and_then(|(root, stage)| compare(&root, &stage, names)))
+}
+
+/// Returns whether the stage in `folder` is in a repository whose last commit has nothing of it, and that does not ignore it.
+///
+/// # Errors
+/// As [`changed_files`].
+pub fn is_never_committed(folder: &Path) -> Result<bool, UnfitRepository> {
+    let Some((root, stage)) = located(folder)? else { return Ok(false) };
+    let Ok(repository) = Repository::open(&root) else { return Ok(false) };
+    let tree = repository.head().and_then(|head| head.peel_to_tree());
+    let is_there = tree.is_ok_and(|tree| stage.as_os_str().is_empty() || tree.get_path(&stage).is_ok());
+    Ok(!is_there && !is_ignored(&repository, &root, &stage))
+}
+
+/// Returns the folder of the repository that a stage is in, once it was looked at, and the stage's path there.
+fn located(folder: &Path) -> Result<Option<(PathBuf, PathBuf)>, UnfitRepository> {
     let Ok(folder) = folder.canonicalize() else { return Ok(None) };
     let Some(root) = folder.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()) else {
         return Ok(None);
     };
     check(&root.join(".git")).map_err(|reason| UnfitRepository { path: root.to_owned(), reason })?;
-    let Ok(stage) = folder.strip_prefix(root) else { return Ok(None) };
-    Ok(compare(root, stage, names))
+    Ok(folder.strip_prefix(root).ok().map(|stage| (root.to_owned(), stage.to_owned())))
 }
 
 /// Checks that what libgit2 reads of a repository are files and folders in it.

@@ -128,6 +128,13 @@ fn what_is_not_committed_is_not_published() {
     );
     assert_eq!(publish(&bench, "camera", &[]).0, Some(3));
     assert_eq!(publish(&bench, "camera", &["--allow-dirty"]).0, Some(0));
+
+    stage(&bench, "doorbell", "1.0.0", "");
+    let (code, said) = publish(&bench, "doorbell", &[]);
+    assert!(code == Some(3) && said.contains("`doorbell` was never committed (--allow-dirty)"), "{said}");
+    // What a repository ignores is nothing that it would have: a folder of built stages.
+    bench.write(".gitignore", "doorbell\n");
+    assert_eq!(publish(&bench, "doorbell", &[]).0, Some(0));
 }
 
 /// Starts the program, of whose words nothing is kept.
