@@ -65,14 +65,14 @@ pub(crate) fn fit(stages: &[StageInput]) -> Result<Vec<Option<Fitted>>, Assemble
     Err(AssembleError::TooManyLayers { layers, merged: fewer(merged), most: most(stages, &fitted) })
 }
 
-/// Counts the layers. Those of native tools count with them and without, so that the same is merged both times.
+/// Counts the layers. Those of native tools and emulators count with them and without, so that the same is merged each time.
 fn layers(stages: &[StageInput]) -> usize {
     let own: usize = stages.iter().map(|stage| stage.part.layers()).sum();
-    // After each row of stages with native tools an instruction takes their place away, and a stage after one that leaves
-    // another working directory goes back.
-    let native = stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count();
+    // After each row of stages with native tools an instruction takes their place away, and one does after the last stage that
+    // is emulated. A stage after one that leaves another working directory goes back.
+    let tidied = stages.chunk_by(|a, b| a.native == b.native).filter(|row| row[0].native).count();
     let followed = stages.split_last().map_or(&[][..], |(_, followed)| followed);
-    own + native + followed.iter().filter(|stage| stage.part.leaves.workdir).count()
+    own + tidied.max(1) + followed.iter().filter(|stage| stage.part.leaves.workdir).count()
 }
 
 fn fewer(merged: usize) -> String {

@@ -93,8 +93,8 @@ fn more_layers_than_the_engine_takes_are_merged_and_make_the_same() {
     let layers = ["inspect", "--format", "{{len .RootFS.Layers}}", tags.lines().next().unwrap()];
     assert_eq!(
         judge::tool("docker", &layers).unwrap().trim(),
-        "120",
-        "one of the base, and room for native tools"
+        "121",
+        "one of the base, and one that takes the emulators away"
     );
 
     let wrong = TRICKY.replace("RUN (exit 3) || echo", "RUN echo shown && (exit 3) && echo");

@@ -16,7 +16,8 @@ use crate::world::judge;
 
 #[test]
 fn a_full_disk_of_the_engine_is_told_with_its_remedy() {
-    let engine = docker("48m");
+    // Room for the emulators, and not for what the parts write.
+    let engine = docker("96m");
     let project = Scratch::new("fulldisk", &engine.host());
     project.part("mine", "RUN echo some > /etc/some\n");
     project.must_build();
