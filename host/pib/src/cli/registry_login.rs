@@ -44,6 +44,8 @@ pub(super) struct Whoami {
 
 pub(super) async fn login(session: &Session, json: bool, args: Login) -> Result<(), Error> {
     let Login { registry, index } = args;
+    // What cannot work is told before anybody types a token.
+    let index = registry_login::address_of(session, &registry, index)?;
     let token = token(&registry).await?;
     let done = registry_login::login(session, &LoginOptions { registry, index, token }).await?;
     print_as(json, &done, LoggedIn::to_text)
@@ -70,7 +72,7 @@ async fn token(registry: &str) -> Result<String, Error> {
     }
     let read = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
-        let mut input = std::io::stdin().take(MAX_TOKEN);
+        let mut input = std::io::stdin().take(MAX_TOKEN + 1);
         match is_terminal {
             true => std::io::BufRead::read_line(&mut std::io::BufReader::new(input), &mut text),
             false => input.read_to_string(&mut text),
@@ -83,6 +85,13 @@ async fn token(registry: &str) -> Result<String, Error> {
     if token.is_empty() {
         let help = "Type it, or hand it over: pib login NAME ADDRESS < FILE";
         return Err(Error::usage("there is no token on standard input", help));
+    }
+    if text.len() as u64 > MAX_TOKEN {
+        let help = "Copy the whole token, and nothing else, as `pib registry token` showed it.";
+        return Err(Error::usage(
+            format!("what is on standard input is longer than {MAX_TOKEN} bytes"),
+            help,
+        ));
     }
     Ok(token.to_owned())
 }

@@ -114,13 +114,16 @@ fn unfit(unfit: Unfit) -> Error {
 }
 
 fn manifest(name: &str, options: &NewOptions, release: &str, board: &str, arch: Arch) -> String {
-    let os = &options.os;
-    let kernel = options.kernel.iter().map(|stage| format!("kernel = \"{stage}\"\n")).collect::<String>();
+    // What is typed is text, whatever it holds.
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let (os, release) = (quoted(&options.os), quoted(release));
+    let kernel =
+        options.kernel.iter().map(|stage| format!("kernel = {}\n", quoted(stage))).collect::<String>();
     format!(
         "[project]
 name = \"{name}\"
-os = \"{os}\"
-release = \"{release}\"
+os = {os}
+release = {release}
 board = \"{board}\"
 arch = \"{arch}\"
 {kernel}hostname = \"{name}\"

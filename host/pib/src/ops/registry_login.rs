@@ -5,8 +5,9 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use pib_event::ReporterExt as _;
 use pib_file::Folder;
-use pib_plan::credential::{Credential, CredentialError};
+use pib_plan::credential::{self, Credential, CredentialError};
 use pib_plan::id;
 use pib_plan::manifest::edit::EditError;
 use pib_plan::manifest::user::{self, UserConfig};
@@ -22,8 +23,8 @@ use crate::project::{self, Error, Project, Session, files, user_config};
 pub struct LoginOptions {
     /// What the user calls the registry.
     pub registry: String,
-    /// Its address, where the user's config does not have it.
-    pub index: Option<String>,
+    /// Its address.
+    pub index: String,
     /// The token.
     pub token: String,
 }
@@ -53,27 +54,35 @@ pub struct Logout {
     pub removed: bool,
 }
 
-/// Writes a token into the user's config, once the registry's server has said that it knows it.
+/// Returns the address of the registry that a token would be for: the one that is given, or that of the user's config.
 ///
 /// # Errors
-/// When the registry's address is not known or takes no token, the server does not know the token, or the config cannot be
-/// written.
-pub async fn login(session: &Session, options: &LoginOptions) -> Result<Login, Error> {
-    let LoginOptions { registry, index, token } = options;
-    session.mask.hide(token.as_bytes());
+/// When the registry cannot be called so, or the address is not known or takes no token.
+pub fn address_of(session: &Session, registry: &str, given: Option<String>) -> Result<String, Error> {
     id::check_name(registry).map_err(|error| {
         let help =
             "Give the registry a name of your own first, and its address after it: pib login NAME ADDRESS";
         Error::usage(format!("`{registry}` cannot be the name of a registry: {error}"), help)
     })?;
     let config = user_config::load(session)?;
-    let index = match index {
-        Some(index) => index.clone(),
+    let index = match given {
+        Some(index) => index,
         None => known_index(session, &config, registry)?,
     };
-    let credential = Credential::new(&index, token).map_err(|error| unusable(&error))?;
+    credential::scope(&index).map_err(|error| unusable(&error))?;
+    Ok(index)
+}
+
+/// Writes a token into the user's config, once the registry's server has said that it knows it.
+///
+/// # Errors
+/// When the server does not know the token, or the config cannot be written.
+pub async fn login(session: &Session, options: &LoginOptions) -> Result<Login, Error> {
+    let LoginOptions { registry, index, token } = options;
+    session.mask.hide(token.as_bytes());
+    let credential = Credential::new(index, token).map_err(|error| unusable(&error))?;
     let bearer = RegistryServer::of(&credential)?.bearer().await?;
-    let set = |text: &str| user_edit::set_token(text, registry, &index, token).map(|text| (text, ()));
+    let set = |text: &str| user_edit::set_token(text, registry, index, token).map(|text| (text, ()));
     let (file, ()) = change_config(session, set)?;
     Ok(Login { registry: address(&credential), bearer, file: Some(file) })
 }
@@ -81,7 +90,7 @@ pub async fn login(session: &Session, options: &LoginOptions) -> Result<Login, E
 /// Asks the servers of the registries that the user has tokens for whose these are: of one registry, or of all.
 ///
 /// # Errors
-/// When there is no token, or a server does not know it or cannot be reached.
+/// When there is no token, or no server knows it or can be reached.
 pub async fn whoami(session: &Session, registry: Option<&str>) -> Result<Vec<Login>, Error> {
     let url = match registry.map(|named| PublishDestination::find(session, named)).transpose()? {
         Some(PublishDestination::Web { url, .. }) => Some(url),
@@ -97,15 +106,27 @@ pub async fn whoami(session: &Session, registry: Option<&str>) -> Result<Vec<Log
         None => credentials.iter().map(by_address).collect(),
     };
     if chosen.is_empty() {
-        let what = registry.map_or("any registry".to_owned(), |name| format!("the registry `{name}`"));
+        // An address may have a password in it.
+        let named = url.as_ref().and_then(url::Url::host_str).or(registry);
+        let what = named.map_or("any registry".to_owned(), |name| format!("the registry `{name}`"));
         return Err(Error::usage(format!("you have no token for {what}"), LOG_IN));
     }
-    let mut logins = Vec::new();
+    let (mut logins, mut failure) = (Vec::new(), None);
     for (registry, credential) in chosen {
-        let bearer = RegistryServer::of(credential)?.bearer().await?;
-        logins.push(Login { registry, bearer, file: None });
+        match RegistryServer::of(credential)?.bearer().await {
+            Ok(bearer) => logins.push(Login { registry, bearer, file: None }),
+            Err(error) if url.is_some() => return Err(error),
+            // The others are asked all the same.
+            Err(error) => {
+                session.reporter.warn(format!("{registry}: {error}"));
+                failure = Some(error);
+            }
+        }
     }
-    Ok(logins)
+    match failure {
+        Some(error) if logins.is_empty() => Err(error),
+        _ => Ok(logins),
+    }
 }
 
 /// Removes the token for a registry from the user's config. Its address stays there.
@@ -163,6 +184,7 @@ fn change_config<T>(
     // Two programs that each change it take turns, for the moment that this takes.
     let lock = folder.open_or_create(".config-lock").map_err(fail)?;
     lock.lock().map_err(fail)?;
+    files::remove_left(&folder);
     let before = files::read_text(&path)?.unwrap_or_default();
     let (text, outcome) = change(&before).map_err(|error| fail(std::io::Error::other(error)))?;
     if text != before {

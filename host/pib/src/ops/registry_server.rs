@@ -202,8 +202,7 @@ fn json(status: StatusCode, value: &impl Serialize) -> Response {
 
 /// Returns the token that a request bears.
 fn bearer(served: &Served, headers: &HeaderMap) -> Result<Token, Refusal> {
-    let unknown =
-        || Refusal::new(StatusCode::UNAUTHORIZED, "no token that this registry knows, or it has ended");
+    let unknown = |why: &str| Refusal::new(StatusCode::UNAUTHORIZED, why);
     let Some(file) = &served.tokens else {
         return Err(Refusal::new(
             StatusCode::FORBIDDEN,
@@ -211,9 +210,11 @@ fn bearer(served: &Served, headers: &HeaderMap) -> Result<Token, Refusal> {
         ));
     };
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let secret = text.and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(unknown)?;
+    let secret = text.and_then(|text| text.strip_prefix("Bearer "));
+    let secret = secret.ok_or_else(|| unknown("this takes a token, and none was sent"))?;
     let found = registry_tokens::find(file, secret, SystemTime::now());
-    found.map_err(|error| Refusal::internal(&error))?.ok_or_else(unknown)
+    let found = found.map_err(|error| Refusal::internal(&error))?;
+    found.ok_or_else(|| unknown("the registry does not know this token, or the token has expired"))
 }
 
 fn require(token: &Token, scope: Scope, stage: &StageName) -> Result<(), Refusal> {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
 use serde::{Deserialize, Serialize};
 
@@ -118,9 +119,14 @@ pub fn create(session: &Session, file: &Path, options: &TokenOptions) -> Result<
         stages: options.stages.clone(),
         expires: (now + DAY * options.days).as_secs(),
     };
+    let folder = project::make_folder(session, path.parent().unwrap_or(&path))?;
+    // Two programs that each add a token take turns. A server only reads.
+    let fail = |error| Error::io("write", &path, error);
+    let lock = folder.open_or_create(".pib-tokens-lock").map_err(fail)?;
+    lock.lock().map_err(fail)?;
     let mut tokens = read(&path).map_err(|error| Error::io("read", &path, error))?;
     tokens.push(kept.clone());
-    write(session, &path, &tokens)?;
+    write(&folder, &path, &tokens)?;
     Ok(NewToken { token, kept })
 }
 
@@ -133,11 +139,9 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Token>> {
     }
 }
 
-fn write(session: &Session, path: &Path, tokens: &[Token]) -> Result<(), Error> {
+fn write(folder: &Folder, path: &Path, tokens: &[Token]) -> Result<(), Error> {
     use std::io::Write as _;
     let text = serde_json::to_string_pretty(tokens).unwrap_or_default() + "\n";
-    let parent = path.parent().unwrap_or(path);
-    let folder = project::make_folder(session, parent)?;
     let save = || {
         let mut file = folder.output(path.file_name().unwrap_or_default())?.create()?;
         file.file().write_all(text.as_bytes())?;

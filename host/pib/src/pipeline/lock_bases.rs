@@ -1,6 +1,6 @@
 //! Puts into the lock what bases are made of, which takes no engine: the first build only makes what the lock says.
 
-use pib_debian::HostApt;
+use pib_debian::{DebianError, HostApt};
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::moment::Moment;
@@ -45,6 +45,11 @@ pub(crate) async fn lock_bases(
             Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
             Err(error) => {
                 let reason = format!("pib.lock does not hold the base yet: {error}");
+                // An archive that cannot be trusted is another matter than one that cannot be reached.
+                if matches!(error, Error::Debian(DebianError::Signature { .. } | DebianError::Keys { .. })) {
+                    session.warn_once(reason);
+                    continue;
+                }
                 reasons.extend((!reasons.contains(&reason)).then_some(reason));
             }
         }

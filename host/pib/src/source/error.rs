@@ -417,7 +417,7 @@ pub enum SourceError {
     #[error("the registry at {server} refuses it: {error} ({status})")]
     #[diagnostic(code(pib::source::denied))]
     #[diagnostic(help(
-        "Your token for it must be there and allow this: [registries.NAME] in pib's config.toml. The operator of the registry makes \
+        "`pib login NAME ADDRESS` keeps your token for it, and `pib whoami` shows what that allows. The operator of the registry makes \
          tokens with `pib registry token`."
     ))]
     Denied {
@@ -445,7 +445,7 @@ pub enum SourceError {
     #[error("{} in the way of publishing:\n{}", suggest::count(problems.len(), "problem"), numbered(problems))]
     #[diagnostic(code(pib::source::unpublishable))]
     #[diagnostic(help(
-        "Nothing was published. Mend them; what is meant to be so can be allowed by the flag that is named."
+        "Nothing was published. Correct this, or add the flag in brackets where it is meant to be so."
     ))]
     Unpublishable {
         /// What is wrong, a sentence each, with the flag that allows it.

@@ -296,3 +296,44 @@ fn a_token_is_kept_once_the_server_knows_it() {
     let ran = bench.run(&["whoami"]);
     assert!(ran.code == Some(2) && ran.errors.contains("pib login NAME ADDRESS"), "{}", ran.errors);
 }
+
+/// Tokens that are made at the same time are all in the file, and logins at the same time are all in the config.
+#[test]
+fn tokens_that_are_made_or_kept_at_the_same_time_are_all_there() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let secret = token(&bench, &[]);
+    let start = |args: &[&str], input: &str| {
+        let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        let mut child = pib.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child
+    };
+    let names: Vec<String> = (0..8).map(|number| format!("person{number}")).collect();
+    let made = names.iter().map(|name| start(&["registry", "token", name, "--tokens", "tokens.json"], ""));
+    made.collect::<Vec<_>>().into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
+    let tokens = std::fs::read_to_string(bench.path("tokens.json")).unwrap();
+    assert!(names.iter().all(|name| tokens.contains(name)), "{tokens}");
+
+    let service = Service::start(&bench);
+    let index = format!("http://{}", service.address);
+    // What a killed login left is gone after the next.
+    let left = bench.path("../.config/pib/.pib-new-0123456789abcdef");
+    bench.write("../.config/pib/.pib-new-0123456789abcdef", "token");
+    let kept = names.iter().map(|name| start(&["login", name, &index], &secret));
+    kept.collect::<Vec<_>>().into_iter().for_each(|mut child| assert!(child.wait().unwrap().success()));
+    let config = std::fs::read_to_string(bench.path("../.config/pib/config.toml")).unwrap();
+    assert!(names.iter().all(|name| config.contains(&format!("[registries.{name}]"))), "{config}");
+    assert!(!left.exists());
+
+    // One registry that does not answer keeps nobody from knowing of the others.
+    let text = config + "\n[registries.gone]\nindex = \"http://127.0.0.1:9\"\ntoken = \"x\"\n";
+    std::fs::write(bench.path("../.config/pib/config.toml"), text).unwrap();
+    let ran = bench.run(&["whoami"]);
+    assert!(ran.code == Some(0) && ran.out.contains("ann, who may"), "{}{}", ran.out, ran.errors);
+    assert!(ran.errors.contains("http://127.0.0.1:9"), "{}", ran.errors);
+    let ran = bench.run(&["whoami", "http://me:hunter2@127.0.0.1:8"]);
+    assert!(ran.code == Some(2) && !ran.errors.contains("hunter2"), "{}", ran.errors);
+    let (code, said) = logs_in(&bench, &["long", &index], &"a".repeat(5000));
+    assert!(code == Some(2) && said.contains("longer than 4096 bytes"), "{said}");
+}
