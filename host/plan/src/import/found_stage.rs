@@ -7,10 +7,6 @@ use super::makefile_settings::Settings;
 use super::tree::{Tree, plain_path};
 use crate::id::{INIT, StageName};
 
-/// The manifest of an init stage that starts from a base of Debian.
-const DEBIAN_INIT: &str = "[stage]\nname = \"__init__\"\nversion = \"0.0.0\"\nphase = \"init\"\n\n\
-                           [base.debian]\nbootstrap = \"debian\"\n";
-
 /// The stages that were found, and what is written for some.
 #[derive(Default)]
 pub(super) struct Found {
@@ -44,14 +40,7 @@ impl Found {
 
     /// Returns the folder of the init stage: its own, or one for a part without what pib does itself.
     fn init(&mut self, tree: &mut Tree<'_>, settings: &Settings, folder: &str, text: &str) -> String {
-        let dropped = init_part::without_base(text);
-        // pib makes a base of Debian, where the init stage says so.
-        let is_debian = settings.os == "debian";
-        let (part, dropped) = match dropped {
-            Some(kept) => kept,
-            None if is_debian => (text.to_owned(), Vec::new()),
-            None => return folder.to_owned(),
-        };
+        let Some((part, dropped)) = init_part::without_base(text) else { return folder.to_owned() };
         for line in dropped {
             tree.leave_out(
                 format!("{folder}/Dockerfile.part, line {line}"),
@@ -60,9 +49,6 @@ impl Found {
         }
         let own = format!("imported/{}/{INIT}", settings.os);
         self.files.insert(format!("{own}/Dockerfile.part"), part);
-        if is_debian {
-            self.files.insert(format!("{own}/stage.toml"), DEBIAN_INIT.to_owned());
-        }
         own
     }
 

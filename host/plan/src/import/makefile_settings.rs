@@ -166,18 +166,17 @@ impl Settings {
             let why = "name the base by its digest: [base] url and digest in pib.toml";
             tree.leave_out(format!("RPIOS_IMAGES_URL{shown}"), why.to_owned());
         }
-        if self.os != "debian" {
-            let add =
-                "add [base] with path or url, and digest, of the root file system's tarball to pib.toml";
-            let why = match system::is_debian_like(&self.os) {
-                true => format!(
+        let add = "add [base] with path or url, and digest, of the root file system's tarball to pib.toml";
+        let why = match system::is_debian_like(&self.os) {
+            true => {
+                format!(
                     "pib's own `__init__` makes one of {}: remove this one from [stages], or {add}",
                     self.os
-                ),
-                false => format!("pib does not make a base of {} itself: {add}", self.os),
-            };
-            tree.leave_out("the base".to_owned(), why);
-        }
+                )
+            }
+            false => format!("pib does not make a base of {} itself: {add}", self.os),
+        };
+        tree.leave_out("the base".to_owned(), why);
     }
 }
 
