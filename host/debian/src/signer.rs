@@ -1,7 +1,7 @@
 //! Who may sign an archive: Debian, or the keys that the init stage names by their fingerprints.
 //!
-//! Debian's keys are in pib. Those of others are fetched: a full fingerprint names one key, whoever gives it, and stays the same
-//! where the owner renews the key.
+//! Debian's keys are in pib; those of others are fetched. A full fingerprint names exactly one key, so it does not matter who
+//! serves the key. A fingerprint stays the same when the owner renews the key.
 
 use pib_net::Http;
 use pib_plan::package_archive::{ArchiveOrigin, PackageArchive};
