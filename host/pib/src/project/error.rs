@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::irreproducible::{Irreproducible, listed};
 use super::placed::Placed;
 use super::recording_error::RecordingError;
-use super::target_error::TargetError;
+use super::target_error::InTarget;
 use crate::bases::BaseError;
 use crate::emulator::EmulatorError;
 use crate::engine::EngineError;
@@ -24,6 +24,9 @@ use pib_debian::DebianError;
 use pib_disk::{DiskError, FlashError};
 use pib_file::LinkError;
 use pib_recorder::RecorderError;
+
+/// A target of the project that something is wrong with.
+pub type TargetError = InTarget<Error>;
 
 /// The folder for what a build leaves, in a project.
 pub(super) const TARGET: &str = "target";

@@ -5,7 +5,7 @@ use pib_disk::{DiskError, FlashError};
 use pib_file::LinkError;
 
 use super::error::Error;
-use super::target_error::TargetError;
+use super::error::TargetError;
 use crate::bases::BaseError;
 use crate::engine::EngineError;
 use crate::hooks::HookError;

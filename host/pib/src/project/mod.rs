@@ -43,7 +43,7 @@ mod target_error;
 pub(crate) mod target_folder;
 pub(crate) mod user_config;
 
-pub use error::Error;
+pub use error::{Error, TargetError};
 pub use irreproducible::Irreproducible;
 pub(crate) use manifest_result::ManifestResult;
 pub use open::trace_files;
@@ -51,5 +51,4 @@ pub(crate) use open::{Held, Project, find, find_folder, make_folder, manifest_te
 pub use placed::Placed;
 pub use recording_error::RecordingError;
 pub use session::{LockMode, Logs, Session};
-pub use target_error::TargetError;
 pub(crate) use target_folder::TargetFolder;

@@ -4,24 +4,22 @@ use std::fmt;
 
 use miette::{Diagnostic, LabeledSpan, SourceCode};
 
-use super::error::Error;
-
 /// A target that something is wrong with.
 #[derive(Debug)]
-pub struct TargetError {
+pub struct InTarget<E> {
     target: Option<String>,
     /// What is wrong.
-    pub error: Box<Error>,
+    pub error: Box<E>,
 }
 
-impl TargetError {
+impl<E> InTarget<E> {
     /// Names the target in which something is wrong; `None` is the project itself.
-    pub(crate) fn new(target: Option<&str>, error: Error) -> Self {
+    pub(crate) fn new(target: Option<&str>, error: E) -> Self {
         Self { target: target.map(str::to_owned), error: Box::new(error) }
     }
 }
 
-impl fmt::Display for TargetError {
+impl<E: fmt::Display> fmt::Display for InTarget<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.target {
             Some(target) => write!(f, "target `{target}`: {}", self.error),
@@ -30,13 +28,13 @@ impl fmt::Display for TargetError {
     }
 }
 
-impl std::error::Error for TargetError {
+impl<E: std::error::Error> std::error::Error for InTarget<E> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
 }
 
-impl Diagnostic for TargetError {
+impl<E: Diagnostic> Diagnostic for InTarget<E> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         self.error.code()
     }
