@@ -9,7 +9,6 @@ mod init_part;
 mod makefile_settings;
 mod manifest_text;
 mod own_variables;
-mod suspect;
 mod tree;
 mod variant;
 
@@ -21,7 +20,6 @@ use crate::manifest::project::{FILE_NAME, ProjectManifest};
 use crate::suggest;
 use found_stage::Found;
 use makefile_settings::Settings;
-pub use suspect::is_suspect;
 use tree::Tree;
 pub use tree::{Files, LeftOut};
 use variant::Variant;

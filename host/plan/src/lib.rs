@@ -81,6 +81,7 @@ pub mod part;
 pub mod path;
 pub mod record;
 pub mod recording;
+pub mod redaction;
 pub mod relay;
 pub mod resolve;
 pub mod secret;

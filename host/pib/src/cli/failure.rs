@@ -15,6 +15,7 @@ use crate::ops::Error;
 use crate::ui::{visible, visible_in_place};
 use pib_disk::FlashError;
 use pib_event::{Event, Location, Problem};
+use pib_plan::redaction::stars_in_place;
 
 /// A longer line of a source, in bytes, is shown in part.
 const WIDE: usize = 240;
@@ -234,7 +235,7 @@ impl Excerpt {
         fit: &dyn Fn(String) -> String,
     ) -> Option<(Self, Vec<LabeledSpan>)> {
         let whole = source.read_span(labels.first()?.inner(), usize::MAX, usize::MAX).ok()?;
-        let text = visible_in_place(&String::from_utf8_lossy(whole.data()));
+        let text = visible_in_place(&stars_in_place(&String::from_utf8_lossy(whole.data())));
         let mut excerpt = Self {
             name: fit(whole.name().unwrap_or_default().to_owned()),
             text: String::with_capacity(text.len()),

@@ -7,9 +7,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use pib_plan::hook::Limits;
-use pib_plan::import::is_suspect;
 use pib_plan::manifest::project::{self as manifest, ProjectManifest, RequestSource};
 use pib_plan::manifest::user;
+use pib_plan::redaction::{is_suspect, without_login};
 use serde::Serialize;
 use serde_json::Value;
 use toml::Table;
@@ -186,7 +186,10 @@ fn project_settings(session: &Session, dir: &Path, all: &mut Vec<Setting>) -> Re
             false => (From::Default, None),
         };
         if from == From::Project || value.is_some() {
-            all.push(Setting { value: value.map(without_login), ..found(key, String::new(), from, place) });
+            all.push(Setting {
+                value: value.map(|value| without_login(&value)),
+                ..found(key, String::new(), from, place)
+            });
         }
     }
     for (key, value) in named(&project.manifest) {
@@ -285,47 +288,10 @@ fn plain(value: &Value) -> String {
 }
 
 fn found(key: &str, value: String, from: From, place: Option<&str>) -> Setting {
-    let value = Some(without_login(value));
+    let value = Some(without_login(&value));
     Setting { key: key.to_owned(), value, hidden: false, from, place: place.map(str::to_owned) }
 }
 
 fn hidden(key: &str, from: From, place: &str) -> Setting {
     Setting { key: key.to_owned(), value: None, hidden: true, from, place: Some(place.to_owned()) }
-}
-
-/// Returns an address without what lets somebody in: a password, a token in the place of a user, or the words behind `?`.
-/// The user of ssh is a name.
-fn without_login(text: String) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text };
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, _)) => (rest, "?***"),
-        None => (rest, ""),
-    };
-    let (authority, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) if scheme == "ssh" && !user.contains(':') => format!("{user}@{host}"),
-        Some((_, host)) => format!("***@{host}"),
-        None => authority.to_owned(),
-    };
-    format!("{scheme}://{authority}{tail}{query}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_lets_somebody_in_is_left_in_an_address() {
-        for (text, shown) in [
-            ("https://me:hunter2@x.example/a", "https://***@x.example/a"),
-            ("https://hunter2@x.example", "https://***@x.example"),
-            ("http://a@b:hunter2@x.example:3128/", "http://***@x.example:3128/"),
-            ("https://x.example/a?sig=hunter2", "https://x.example/a?***"),
-            ("ssh://me@builder", "ssh://me@builder"),
-            ("ssh://me:hunter2@builder", "ssh://***@builder"),
-            ("/a/b@c", "/a/b@c"),
-        ] {
-            assert_eq!(without_login(text.to_owned()), shown);
-        }
-    }
 }

@@ -2,9 +2,9 @@
 
 use super::found_stage::Found;
 use super::makefile_settings::Settings;
-use super::suspect::is_suspect;
 use super::tree::Tree;
 use crate::config::is_engines_own;
+use crate::redaction::is_suspect;
 use crate::variable::is_named_in;
 
 /// What pib gives to bare stages without a word.

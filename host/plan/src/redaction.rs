@@ -1,0 +1,242 @@
+//! What looks like a secret in names, values and texts, and how it is left out of what is shown.
+
+use std::ops::Range;
+
+/// Words in names of what holds secrets.
+const WORDS: [&str; 24] = [
+    "APIKEY",
+    "AUTH",
+    "AUTHORIZATION",
+    "BEARER",
+    "COOKIE",
+    "CRED",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "CREDS",
+    "JWT",
+    "KEY",
+    "OTP",
+    "PASS",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PIN",
+    "PRIVKEY",
+    "PSK",
+    "PW",
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "WPA",
+];
+/// Words that make what they name public: `REPO_PUBLIC_KEY`.
+const PUBLIC: [&str; 3] = ["PUBLIC", "PUB", "FINGERPRINT"];
+/// Parts of names that are enough, also inside a word: `DBPASSWORD`.
+const PARTS: [&str; 4] = ["PASSWD", "PASSWORD", "SECRET", "TOKEN"];
+/// How tokens of well-known services and hashed passwords begin.
+const STARTS: [&str; 9] = ["ghp_", "github_pat_", "glpat-", "xoxb-", "AKIA", "$6$", "$y$", "$5$", "$1$"];
+
+/// Returns whether a variable or setting looks like a secret, by its name or its value.
+pub fn is_suspect(name: &str, value: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let words: Vec<&str> = words(&name).collect();
+    let is_named =
+        words.iter().any(|word| WORDS.contains(word)) || PARTS.iter().any(|part| name.contains(part));
+    (is_named && !words.iter().any(|word| PUBLIC.contains(word))) || is_secret_value(value)
+}
+
+/// Returns the words of a name: `api-key` and `API_KEY` have the same two.
+fn words(name: &str) -> impl Iterator<Item = &str> {
+    name.split(|c: char| !c.is_ascii_alphanumeric())
+}
+
+fn is_secret_value(value: &str) -> bool {
+    let has_password = value.split("://").skip(1).any(|rest| {
+        let host = rest.split('/').next().unwrap_or_default();
+        host.split_once('@').is_some_and(|(user, _)| user.contains(':'))
+    });
+    has_password || value.contains("PRIVATE KEY") || STARTS.iter().any(|start| value.starts_with(start))
+}
+
+/// Returns an address without what lets somebody in: a password, a token in the place of a user, or what follows `?`.
+///
+/// The user of ssh is a name, and stays.
+pub fn without_login(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        // As ssh writes it: `user@host:path`. A user has no colon.
+        return match address.split_once('@') {
+            Some((user, host)) if user.contains(':') && !user.contains('/') => format!("***@{host}"),
+            _ => address.to_owned(),
+        };
+    };
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, "?***"),
+        None => (rest, ""),
+    };
+    let (authority, tail) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) if scheme.ends_with("ssh") && !user.contains(':') => format!("{user}@{host}"),
+        Some((_, host)) => format!("***@{host}"),
+        None => authority.to_owned(),
+    };
+    format!("{scheme}://{authority}{tail}{query}")
+}
+
+/// Returns a manifest's text in which `*` stands for each byte of what lets somebody in: logins in addresses, and quoted
+/// values of settings whose names end in a word such as `password`. Every other byte keeps its place.
+pub fn stars_in_place(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        for quoted in quoted(line) {
+            let value = &line[quoted.clone()];
+            let all = is_named_secret(&line[..quoted.start - 1]) || is_token(value);
+            let hidden = if all { [Some(0..value.len()), None] } else { logins(value) };
+            for range in hidden.into_iter().flatten() {
+                let at = start + quoted.start;
+                bytes[at + range.start..at + range.end].fill(b'*');
+            }
+        }
+        start += line.len();
+    }
+    // Whole characters were replaced, each by as many stars as it has bytes.
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+fn is_token(value: &str) -> bool {
+    value.contains("PRIVATE KEY") || STARTS.iter().any(|start| value.starts_with(start))
+}
+
+/// Returns where the texts in quotes are in a line, without their quotes. What a line only begins goes to its end.
+fn quoted(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, char)> = None;
+    let mut is_escaped = false;
+    for (at, c) in line.char_indices() {
+        match open {
+            None if c == '"' || c == '\'' => open = Some((at + 1, c)),
+            None if c == '#' => break,
+            Some((start, quote)) if c == quote && !is_escaped => {
+                found.push(start..at);
+                open = None;
+            }
+            _ => {}
+        }
+        is_escaped = c == '\\' && !is_escaped && open.is_some_and(|(_, quote)| quote == '"');
+    }
+    found.extend(open.map(|(start, _)| start..line.trim_end().len().max(start)));
+    found
+}
+
+/// Returns whether what stands before a value ends in `NAME =`, where the last word of the name is one of a secret's.
+fn is_named_secret(before: &str) -> bool {
+    let Some(name) = before.trim_end().strip_suffix('=') else { return false };
+    let name = name.trim_end().trim_end_matches(['"', '\'']).to_ascii_uppercase();
+    let start =
+        name.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).map_or(0, |at| at + 1);
+    let all: Vec<&str> = words(&name[start..]).collect();
+    all.last().is_some_and(|last| WORDS.contains(last) || PARTS.iter().any(|part| last.contains(part)))
+        && !all.iter().any(|word| PUBLIC.contains(word))
+}
+
+/// Returns where an address has a login, and where it has what follows `?`.
+fn logins(value: &str) -> [Option<Range<usize>>; 2] {
+    let Some(scheme) = value.find("://") else {
+        let user = value.split_once('@').map(|(user, _)| user);
+        return [
+            user.filter(|user| user.contains(':') && !user.contains('/')).map(|user| 0..user.len()),
+            None,
+        ];
+    };
+    let start = scheme + 3;
+    let rest = &value[start..];
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let is_name = |user: &&str| !user.contains(':') && value[..scheme].ends_with("ssh");
+    let user = authority.rsplit_once('@').map(|(user, _)| user).filter(|user| !is_name(user));
+    [user.map(|user| start..start + user.len()), rest.find('?').map(|at| start + at + 1..value.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_told_by_names_and_values() {
+        for (name, value) in [
+            ("WEBUI_ADMIN_PASSWD", "admin"),
+            ("ROOT_PASSWORD", ""),
+            ("API_TOKEN", "x"),
+            ("api-key", "x"),
+            ("BASIC_AUTH", "x"),
+            ("WPA", "x"),
+            ("ADMIN_PW", "x"),
+            ("SESSION_COOKIE", "x"),
+            ("WIFI_PSK", "x"),
+            ("REPO", "https://me:word@example.org/x"),
+            ("BLOB", "-----BEGIN OPENSSH PRIVATE KEY-----"),
+            ("HASH", "$6$abc$def"),
+        ] {
+            assert!(is_suspect(name, value), "{name}");
+        }
+        for (name, value) in [
+            ("REPO_PUBLIC_KEY", "x"),
+            ("KEYMAP", "us"),
+            ("AUTHOR", "me"),
+            ("REPO_URL", "https://example.org/a@b"),
+        ] {
+            assert!(!is_suspect(name, value), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_lets_somebody_in_is_left_in_an_address() {
+        for (text, shown) in [
+            ("https://me:hunter2@x.example/a", "https://***@x.example/a"),
+            ("https://hunter2@x.example", "https://***@x.example"),
+            ("http://a@b:hunter2@x.example:3128/", "http://***@x.example:3128/"),
+            ("https://x.example/a?sig=hunter2", "https://x.example/a?***"),
+            ("ssh://me@builder", "ssh://me@builder"),
+            ("ssh://me:hunter2@builder", "ssh://***@builder"),
+            ("git@x.example:a/b", "git@x.example:a/b"),
+            ("me:hunter2@x.example:a/b", "***@x.example:a/b"),
+            ("/a/b@c", "/a/b@c"),
+        ] {
+            assert_eq!(without_login(text), shown);
+        }
+    }
+
+    #[test]
+    fn a_shown_line_has_stars_for_what_lets_somebody_in() {
+        for (line, shown) in [
+            (
+                "index = \"https://me:hunter2@x.example/a\" # b",
+                "index = \"https://**********@x.example/a\" # b",
+            ),
+            (
+                "a = { url = 'https://x.example/a?sig=hunter2' }",
+                "a = { url = 'https://x.example/a?***********' }",
+            ),
+            ("git = \"me:hunter2@x.example:a\"", "git = \"**********@x.example:a\""),
+            ("git = \"git@x.example:a\"", "git = \"git@x.example:a\""),
+            ("wifi-psk = \"hünter2\"", "wifi-psk = \"********\""),
+            ("\"ROOT_PASSWORD\" = \"hunt\\\"er2\"", "\"ROOT_PASSWORD\" = \"*********\""),
+            ("token = \"hunter2", "token = \"*******"),
+            ("key-url = \"https://x.example/key\"", "key-url = \"https://x.example/key\""),
+            ("psk = { file = \"a\" }", "psk = { file = \"a\" }"),
+            ("public-key = \"ssh-ed25519 AAAA\"", "public-key = \"ssh-ed25519 AAAA\""),
+        ] {
+            assert_eq!(stars_in_place(line), shown);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_shown_text_keeps_its_length_and_its_lines(text in "(\\PC|[\"'=@:?#\\n/]){0,80}") {
+            let shown = stars_in_place(&text);
+            prop_assert_eq!(shown.len(), text.len());
+            prop_assert_eq!(shown.lines().count(), text.lines().count());
+        }
+    }
+}
