@@ -8,6 +8,7 @@
 //! | `author` | what authors of stages use |
 //! | `project` | a project on disk, the session, errors, logs |
 //! | `ui` | draws what operations report |
+//! | `child` | children whose life ends with pib's |
 //! | `bases` | the root file systems that builds start from |
 //! | `emulator` | runs images in QEMU |
 //! | `engine` | Docker or Podman over its API |
@@ -17,6 +18,7 @@
 
 pub mod author;
 pub mod bases;
+pub mod child;
 pub mod cli;
 pub mod emulator;
 pub mod engine;

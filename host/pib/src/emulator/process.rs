@@ -1,14 +1,17 @@
 //! Starts QEMU, keeps the end of what it and its console say, and ends it.
 
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
+use std::{io, thread};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 
 use super::error::EmulatorError;
 use super::hardware::{Console, MachineOptions};
+use crate::child;
 
 /// How much of a console is kept, in bytes.
 const MAX_CONSOLE: usize = 4 << 20;
@@ -20,11 +23,15 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A QEMU that runs. It ends when this is dropped.
 pub struct Machine {
     program: &'static str,
+    /// The package that has the program.
+    package: &'static str,
     child: Child,
     console: Tail,
     words: Tail,
     /// Read what is said until its end.
     readers: Vec<tokio::task::JoinHandle<()>>,
+    /// Holds the thread that started QEMU.
+    _held: mpsc::Sender<()>,
 }
 
 /// The end of what somebody says.
@@ -66,7 +73,7 @@ impl Machine {
     /// Starts QEMU.
     ///
     /// # Errors
-    /// When there is none, it cannot be started, or the port for ssh is taken.
+    /// When it cannot be started, or the port for ssh is taken. That there is no such program is said when it ends.
     pub fn start(options: &MachineOptions) -> Result<Self, EmulatorError> {
         if let Some(port) = options.ssh {
             // QEMU says only that it could not set up its forwarding.
@@ -74,17 +81,14 @@ impl Machine {
                 .map_err(|_| EmulatorError::PortTaken { port })?;
         }
         let (program, package) = options.hardware.program();
-        let mut command = Command::new(program);
+        let mut command = Command::from(child::tied(program));
         command.args(options.arguments()).stderr(Stdio::piped()).kill_on_drop(true);
         match options.console {
             Console::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
             // Nothing from the keyboard reaches it, Ctrl-C neither: pib ends it then.
             Console::Kept => command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0),
         };
-        let mut child = command.spawn().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => EmulatorError::Missing { program, package },
-            _ => EmulatorError::Start { program, source },
-        })?;
+        let (mut child, held) = spawn(command).map_err(|source| EmulatorError::Start { program, source })?;
         let (console, words) = (Tail::default(), Tail::default());
         let mut readers = Vec::new();
         if let Some(from) = child.stdout.take() {
@@ -93,7 +97,7 @@ impl Machine {
         if let Some(from) = child.stderr.take() {
             readers.push(words.follow(from, MAX_WORDS));
         }
-        Ok(Self { program, child, console, words, readers })
+        Ok(Self { program, package, child, console, words, readers, _held: held })
     }
 
     /// Returns the end of what the console said, at most this many bytes of it.
@@ -132,15 +136,39 @@ impl Machine {
         for reader in self.readers.drain(..) {
             _ = tokio::time::timeout(LAST_WORDS, reader).await;
         }
-        let words = match self.words.text(MAX_WORDS).trim() {
+        let program = self.program;
+        let said = self.words.text(MAX_WORDS);
+        match status.code().and_then(|code| u8::try_from(code).ok()) {
+            Some(child::NOT_FOUND) => return EmulatorError::Missing { program, package: self.package },
+            Some(child::NOT_STARTED) => {
+                return EmulatorError::Start { program, source: io::Error::other(said.trim().to_owned()) };
+            }
+            _ => {}
+        }
+        let words = match said.trim() {
             "" => "(it said nothing)".to_owned(),
             words => words.to_owned(),
         };
-        EmulatorError::Ended { program: self.program, status: status.to_string(), words }
+        EmulatorError::Ended { program, status: status.to_string(), words }
     }
 
     /// Ends QEMU at once, as if the power was cut.
     pub async fn stop(&mut self) {
         _ = self.child.kill().await;
     }
+}
+
+/// Starts a tied child from a thread that lives until the sender is dropped: the kernel ends the child with that thread, and
+/// one of the runtime's threads may end at any time.
+fn spawn(mut command: Command) -> io::Result<(Child, mpsc::Sender<()>)> {
+    let runtime = Handle::current();
+    let (hold, held) = mpsc::channel();
+    let (started, start) = mpsc::sync_channel(1);
+    thread::Builder::new().name("qemu".to_owned()).spawn(move || {
+        let _inside = runtime.enter();
+        _ = started.send(command.spawn());
+        _ = held.recv();
+    })?;
+    let child = start.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
+    Ok((child, hold))
 }

@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -20,6 +20,7 @@ use pib_plan::hook::Limits;
 use rustix::process::{Resource, Rlimit, Signal};
 
 use super::sandbox;
+use crate::child;
 
 /// What the command line of a compiling process begins with. No command has this name.
 const WORD: &str = "__compile-hook";
@@ -49,15 +50,6 @@ pub(super) enum Problem {
     Died(String),
     /// The process could not be started, or not be talked to.
     Process(io::Error),
-}
-
-/// Returns this program's own file, also where it was replaced or moved after it had been started.
-pub(super) fn own_program() -> PathBuf {
-    let own = Path::new("/proc/self/exe");
-    match own.exists() {
-        true => own.to_owned(),
-        false => std::env::current_exe().unwrap_or_else(|_| own.to_owned()),
-    }
 }
 
 /// Compiles a component by running `program`, which is pib, as a bounded child.
@@ -183,13 +175,7 @@ fn bound(memory: u64, seconds: u64, parent: u64) -> io::Result<()> {
         let (current, maximum) = (Some(most.min(old)), Some(hardest.min(old)));
         rustix::process::setrlimit(resource, Rlimit { current, maximum })?;
     }
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let now = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
-    match u64::try_from(now) == Ok(parent) {
-        true => Ok(()),
-        // It had died before.
-        false => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-    }
+    child::tie(parent)
 }
 
 /// Compiles what standard input has; the inner error is the component's fault.

@@ -17,6 +17,7 @@ use super::error::{self, During, HookError, HookName};
 use super::guest::Guest;
 use super::sandbox::{HOST_STACK, Linked, Sandbox};
 use super::{CACHE_FOLDER, Context, Diagnostic, Files, Level, NoFiles, Rendered, answer};
+use crate::child;
 
 /// Runs hooks with the user's limits, and keeps what it compiles. Copies share everything.
 #[derive(Clone)]
@@ -56,7 +57,7 @@ pub struct Call<'a> {
 impl Host {
     /// Returns a host with its cache below `cache_root`. Costs nothing until a hook is loaded.
     pub fn new(cache_root: &Path, limits: Limits) -> Self {
-        Self::of_program(&compile::own_program(), cache_root, limits)
+        Self::of_program(&child::own_program(), cache_root, limits)
     }
 
     /// Returns a host as [`new`](Self::new) does, for a process that is not the program `pib`, which is at `program`.

@@ -21,6 +21,7 @@ mod import;
 pub(crate) mod inspect;
 mod links;
 mod locks;
+mod orphans;
 mod output;
 mod private;
 mod publishing;

@@ -30,12 +30,13 @@ const CRATES: [(&str, &str); 13] = [
 ];
 
 /// The folders of the crate `pib`, in layers: each may use what is in layers below its own.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["cli"],
     &["ops"],
     &["pipeline", "author"],
     &["project"],
     &["source", "hooks", "engine", "bases", "inspection", "emulator", "ui"],
+    &["child"],
 ];
 
 fn root() -> PathBuf {
