@@ -6,6 +6,9 @@ use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
 use crate::metadata::ConfigValue;
 
+/// The keys that say where a stage comes from.
+const SOURCE_KEYS: [&str; 7] = ["version", "registry", "git", "branch", "tag", "rev", "path"];
+
 /// A stage as `pib add` writes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewStage {
@@ -51,11 +54,15 @@ pub fn add_stage(text: &str, target: Option<&str>, stage: &NewStage) -> Result<S
     let mut document: DocumentMut = text.parse().map_err(syntax)?;
     let stages = stages_table(&mut document, target)?;
     let name = stage.name.as_str();
+    if let Some(table) = stages.get_mut(name).and_then(Item::as_table_mut) {
+        change_table(table, stage)?;
+        return Ok(written(&document, text));
+    }
     let earlier = stages.get(name).cloned();
     let mut entry = earlier.as_ref().and_then(as_inline).unwrap_or_default();
     let source = source_keys(stage);
     if !source.is_empty() {
-        for key in ["version", "registry", "git", "branch", "tag", "rev", "path"] {
+        for key in SOURCE_KEYS {
             entry.remove(key);
         }
     }
@@ -83,6 +90,45 @@ pub fn add_stage(text: &str, target: Option<&str>, stage: &NewStage) -> Result<S
         None => drop(stages.insert(name, Item::Value(value))),
     }
     Ok(written(&document, text))
+}
+
+/// Changes a stage that has a table of its own, `[stages.NAME]` or dotted keys. What is not given stays as it is written.
+fn change_table(table: &mut Table, stage: &NewStage) -> Result<(), EditError> {
+    let source = source_keys(stage);
+    if !source.is_empty() {
+        for key in SOURCE_KEYS.into_iter().filter(|key| source.iter().all(|(given, _)| given != key)) {
+            table.remove(key);
+        }
+    }
+    for (key, text) in source {
+        set(table, key, text.into());
+    }
+    if stage.config.is_empty() {
+        return Ok(());
+    }
+    let mut empty = Table::new();
+    empty.set_dotted(table.is_dotted());
+    let config = table.entry("config").or_insert(Item::Table(empty));
+    let is_inline = config.is_inline_table();
+    let config = config.as_table_like_mut().ok_or_else(|| EditError::NotATable("config".to_owned()))?;
+    for (key, value) in &stage.config {
+        set(config, key, to_value(value));
+    }
+    if is_inline {
+        config.fmt();
+    }
+    Ok(())
+}
+
+/// Sets a value; a comment beside an earlier one stays.
+fn set(table: &mut dyn TableLike, key: &str, mut value: Value) {
+    match table.get_mut(key) {
+        Some(Item::Value(earlier)) => {
+            *value.decor_mut() = earlier.decor().clone();
+            *earlier = value;
+        }
+        _ => drop(table.insert(key, Item::Value(value))),
+    }
 }
 
 /// Returns the keys that say where a stage comes from; none where only its config is given.
@@ -156,12 +202,7 @@ fn set_text(text: &str, table: &str, key: &str, value: &str) -> Result<String, E
     let table = item.as_table_like_mut().ok_or_else(|| EditError::NotATable(table.to_owned()))?;
     match table.get_mut(key) {
         Some(Item::Value(old)) if old.as_str() == Some(value) => {}
-        Some(Item::Value(old)) => {
-            let decor = old.decor().clone();
-            *old = Value::from(value);
-            *old.decor_mut() = decor;
-        }
-        _ => drop(table.insert(key, toml_edit::value(value))),
+        _ => set(table, key, value.into()),
     }
     Ok(written(&document, text))
 }
@@ -259,7 +300,6 @@ fn as_inline(item: &Item) -> Option<InlineTable> {
             table.insert("version", version);
             Some(table)
         }
-        Item::Table(table) => Some(table.clone().into_inline_table()),
         _ => None,
     }
 }
@@ -343,6 +383,25 @@ mod tests {
     }
 
     #[test]
+    fn a_stage_with_a_table_of_its_own_keeps_its_comments() {
+        let text = "[stages.os] # the system\n# why\nversion = \"1\" # old\n\n[stages.os.config]\n# all\npackages = [ # these\n  \"vim\",\n]\n";
+        let mut new = stage("os", Some("2"));
+        new.config = vec![("wifi".into(), ConfigValue::Boolean(true))];
+        let changed = add_stage(text, None, &new).unwrap();
+        assert_eq!(changed, format!("{}wifi = true\n", text.replace("\"1\"", "\"2\"")));
+        new.config.clear();
+        (new.version, new.path) = (None, Some("../os".into()));
+        let moved = add_stage(text, None, &new).unwrap();
+        assert!(moved.contains("path = \"../os\"") && !moved.contains("version"), "{moved}");
+        assert!(moved.contains("# these"), "{moved}");
+        let config = "[stages.os]\nversion = \"1\"\n";
+        new.path = None;
+        new.config = vec![("wifi".into(), ConfigValue::Boolean(true))];
+        let added = add_stage(config, None, &new).unwrap();
+        assert_eq!(added, format!("{config}\n[stages.os.config]\nwifi = true\n"));
+    }
+
+    #[test]
     fn a_path_replaces_a_version() {
         let mut new = stage("os", None);
         new.path = Some("../os".into());
@@ -389,7 +448,7 @@ mod tests {
         let mut config = stage("os", None);
         config.config = vec![("wifi".into(), ConfigValue::Boolean(false))];
         let text = add(&add(&dotted, &ro), &config);
-        let stages = "ro = \"1\"  # no\nos = { config = { vim = true, wifi = false } }\n";
+        let stages = "ro = \"1\"  # no\nos.config.vim = true\nos.config.wifi = false\n";
         assert!(text.ends_with(&format!("[target.kiosk.stages]\n{stages}")), "{text}");
         // Tables on one line stay so.
         let inline = "target = { kiosk = { hostname = \"x\" } }\n";
