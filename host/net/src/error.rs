@@ -3,6 +3,8 @@
 use reqwest::StatusCode;
 use url::Url;
 
+use crate::pace::TooSlow;
+
 /// Says why something could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
@@ -94,6 +96,11 @@ impl NetError {
             // The URL is in our own message already.
             None => Self::Transport { url: url.clone().into(), source: source.without_url() },
         }
+    }
+
+    /// Returns the error of a transfer that only pretends to go on.
+    pub(crate) fn slow(url: &Url, TooSlow { floor, seconds }: TooSlow) -> Self {
+        Self::TooSlow { url: url.clone().into(), floor, seconds }
     }
 
     /// Returns whether the server said that the file does not exist.

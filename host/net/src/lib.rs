@@ -209,17 +209,24 @@ impl Http {
         body: Vec<u8>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NetError> {
+        let is_empty = body.is_empty();
         let mut request = self.client.request(method, url.clone()).body(body);
         if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
             request = request.bearer_auth(credential.token());
         }
+        let silent = |wait: Duration| NetError::Silent { url: url.clone().into(), seconds: wait.as_secs() };
         let fail = |error: reqwest::Error| match error.is_timeout() && !error.is_connect() {
-            true => NetError::Silent { url: url.clone().into(), seconds: UPLOAD.as_secs() },
+            true => silent(UPLOAD),
             false => NetError::of(url, error),
         };
-        let mut response = request.timeout(UPLOAD).send().await.map_err(fail)?;
+        // A server needs time to judge what it gets, and none where it gets nothing.
+        let wait = if is_empty { self.silence } else { UPLOAD };
+        let sent = tokio::time::timeout(wait, request.timeout(UPLOAD).send()).await;
+        let mut response = sent.map_err(|_| silent(wait))?.map_err(fail)?;
         let mut answer = Vec::new();
+        let mut pace = Pace::new(self.window, FLOOR);
         while let Some(chunk) = response.chunk().await.map_err(fail)? {
+            pace.arrived(chunk.len()).map_err(|slow| NetError::slow(url, slow))?;
             if answer.len() + chunk.len() > limit {
                 return Err(NetError::TooLarge { url: url.clone().into(), limit: limit as u64 });
             }
@@ -257,10 +264,8 @@ impl Http {
         }
         let mut left = limit;
         let mut pace = Pace::new(self.window, FLOOR);
-        let too_slow =
-            |TooSlow { floor, seconds }| NetError::TooSlow { url: url.clone().into(), floor, seconds };
         while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            pace.arrived(chunk.len()).map_err(too_slow)?;
+            pace.arrived(chunk.len()).map_err(|slow| NetError::slow(url, slow))?;
             left = left.checked_sub(chunk.len() as u64).ok_or_else(too_large)?;
             sink(&chunk).map_err(|source| NetError::Write { url: url.clone().into(), source })?;
         }

@@ -133,6 +133,12 @@ async fn a_server_that_goes_on_for_ever_is_left() {
             // A server that was silent for the whole second is not asked again: four attempts take four seconds.
             let is_silent = words.starts_with("no answer");
             assert!(!is_silent || began.elapsed() < second * 4, "{again:?}: {:?}", began.elapsed());
+            // What else is asked of a server is as patient.
+            let began = std::time::Instant::now();
+            let url = endless(start, again, pause);
+            let error = http.send(Method::GET, &url, Vec::new(), 60_000).await.unwrap_err().to_string();
+            assert!(error.contains(words), "{start:?} {again:?}: {error}");
+            assert!(began.elapsed() < Duration::from_secs(30), "{start:?} {again:?}: {:?}", began.elapsed());
         });
     }
     while let Some(done) = all.join_next().await {
