@@ -149,7 +149,8 @@ pub async fn info(
             source = place;
         }
     }
-    let Some(entry) = newest(&file.versions) else {
+    // Where every version was yanked, the last one is told: a lock may hold it.
+    let Some(entry) = newest(&file.versions).or_else(|| newest_of(&file.versions, true)) else {
         let names = sources.names(&source);
         let help = match pib_plan::suggest::nearest(name.as_str(), names.iter().map(StageName::as_str)) {
             Some(near) => format!("Did you mean `{near}`?"),
@@ -222,8 +223,13 @@ async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Re
 
 /// Returns the newest version that a new project could take; a pre-release only where there is nothing else.
 fn newest(versions: &[Candidate]) -> Option<&IndexEntry> {
+    newest_of(versions, false)
+}
+
+/// Returns the newest version, of those that were yanked or of the others.
+fn newest_of(versions: &[Candidate], yanked: bool) -> Option<&IndexEntry> {
     let entries = versions.iter().filter_map(|candidate| match &candidate.offer {
-        Offer::Entry(entry) if !entry.yanked => Some(&**entry),
+        Offer::Entry(entry) if entry.yanked == yanked => Some(&**entry),
         _ => None,
     });
     entries.max_by(|a, b| (a.vers.pre.is_empty(), &a.vers).cmp(&(b.vers.pre.is_empty(), &b.vers)))

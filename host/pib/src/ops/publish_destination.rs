@@ -11,6 +11,7 @@ use pib_objects::{Bucket, Buckets};
 use pib_plan::credential::Credential;
 use pib_plan::id::StageName;
 use pib_plan::object_address::ObjectAddress;
+use pib_plan::suggest;
 use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use super::registry_tokens::Scope;
 use crate::project::{self, Error, Project, Session, user_config};
 use crate::source::SourceError;
 use crate::source::registry::Registry;
+use crate::ui::one_line;
 
 /// The longest answer of a server that is read, in bytes.
 const MAX_ANSWER: usize = 1 << 20;
@@ -112,15 +114,15 @@ impl PublishDestination {
             Ok(_) => Project::load(session).ok(),
             Err(_) => None,
         };
-        let index = project.and_then(|project| project.manifest.registries.get(named).cloned());
-        let index = match index {
-            Some(index) => Some(index),
-            None => user_config::load(session)?.registries.get(named).map(|registry| registry.index.clone()),
-        };
-        match index {
-            Some(index) => Self::at(session, Some(named.to_owned()), &index),
-            // A folder that is not there yet.
-            None => Ok(Self::Folder(folder)),
+        let user = user_config::load(session)?;
+        let own = project.iter().flat_map(|project| &project.manifest.registries);
+        let all =
+            || own.clone().chain(user.registries.iter().map(|(name, registry)| (name, &registry.index)));
+        match all().find(|(name, _)| *name == named) {
+            Some((_, index)) => Self::at(session, Some(named.to_owned()), index),
+            None if folder.is_dir() => Ok(Self::Folder(folder)),
+            // A mistyped name makes no folder.
+            None => Err(no_such(named, all().map(|(name, _)| name.as_str()))),
         }
     }
 
@@ -247,6 +249,18 @@ impl fmt::Display for PublishDestination {
     }
 }
 
+/// Returns the error for a word that is neither a registry's name nor a folder.
+fn no_such<'a>(named: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let meant = suggest::nearest(named, known).map(|near| format!("Did you mean `{near}`? "));
+    Error::usage(
+        format!("no registry is called `{named}`, and there is no folder of that name"),
+        format!(
+            "{}To begin a registry in a folder, write it as a path: `./{named}`.",
+            meant.unwrap_or_default()
+        ),
+    )
+}
+
 fn client(source: pib_net::NetError) -> Error {
     SourceError::Net { what: "a registry".to_owned(), source }.into()
 }
@@ -332,9 +346,11 @@ impl RegistryServer {
         }
         match serde_json::from_slice(&answer) {
             Ok(Denial { problems, .. }) if !problems.is_empty() => {
+                let problems = problems.iter().map(|problem| one_line(problem)).collect();
                 Err(SourceError::Unpublishable { problems }.into())
             }
             Ok(Denial { error, .. }) => {
+                let error = one_line(&error);
                 Err(SourceError::Denied { server: self.url.to_string(), status, error }.into())
             }
             // Some other server, or one that serves files only.

@@ -24,7 +24,7 @@ mod verbosity;
 use std::sync::Arc;
 
 use pib_event::Reporter;
-pub use text::{harmless, is_hidden, json, visible, visible_in_place};
+pub use text::{harmless, is_hidden, json, one_line, visible, visible_in_place};
 pub use verbosity::Verbosity;
 
 /// How to draw.

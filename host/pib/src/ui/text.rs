@@ -39,6 +39,11 @@ pub fn visible(text: &str) -> String {
     cut(text.chars().map(swap).collect())
 }
 
+/// Returns a text on one line, with its words as they are: what somebody else wrote into one field makes no lines of its own.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Returns what a program prints without its colours and movements: they are left out, the rest is as in [`visible`].
 pub fn harmless(text: &str) -> String {
     let plain = console::strip_ansi_codes(text);

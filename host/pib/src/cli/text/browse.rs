@@ -8,6 +8,7 @@ use pib_plan::metadata::{ConfigKey, ConfigSchema, ConfigValue};
 use semver::VersionReq;
 
 use crate::ops::browse::{Found, Info, Outdated, Version};
+use crate::ui::one_line;
 
 /// Returns found stages for people, a line each.
 pub(crate) fn found_text(found: &[Found]) -> String {
@@ -17,7 +18,7 @@ pub(crate) fn found_text(found: &[Found]) -> String {
     let width = found.iter().map(|stage| stage.name.len() + stage.version.len()).max().unwrap_or(0) + 1;
     let line = |stage: &Found| {
         let name = format!("{} {}", stage.name, stage.version);
-        format!("{name:<width$}  {}\n", stage.description)
+        format!("{name:<width$}  {}\n", one_line(&stage.description))
     };
     found.iter().map(line).collect()
 }
@@ -48,12 +49,12 @@ impl Info {
         let entry = &self.newest;
         let mut text = format!("{} {}", entry.name, entry.vers);
         if !entry.description.is_empty() {
-            let _ = write!(text, ": {}", entry.description);
+            let _ = write!(text, ": {}", one_line(&entry.description));
         }
         text.push('\n');
         let mut line = |title: &str, value: String| {
             if !value.is_empty() {
-                let _ = writeln!(text, "{:<12}{value}", format!("{title}:"));
+                let _ = writeln!(text, "{:<12}{}", format!("{title}:"), one_line(&value));
             }
         };
         line("licence", entry.license.clone());
@@ -95,9 +96,9 @@ fn config_text(text: &mut String, config: &ConfigSchema) {
     }
     text.push_str("config:\n");
     for (key, schema) in config {
-        let _ = writeln!(text, "  {key} ({})", facts(schema));
+        let _ = writeln!(text, "  {key} ({})", one_line(&facts(schema)));
         if !schema.help.is_empty() {
-            let _ = writeln!(text, "      {}", schema.help);
+            let _ = writeln!(text, "      {}", one_line(&schema.help));
         }
     }
 }

@@ -203,7 +203,7 @@ fn update_moves_what_it_is_told_to() {
         bench.stage("camera", "", Some("RUN true\n"));
         let manifest = format!("[stage]\nname = \"camera\"\nversion = \"{version}\"\n");
         bench.write("stages/camera/stage.toml", &manifest);
-        let ran = bench.run(&["publish", "--index", "registry", "stages/camera", "--allow-incomplete"]);
+        let ran = bench.run(&["publish", "--index", "./registry", "stages/camera", "--allow-incomplete"]);
         assert_eq!(ran.code, Some(0), "{}", ran.errors);
     };
     let locked = || {

@@ -642,7 +642,7 @@ fn a_registry_in_the_project_that_leads_out_of_it_is_asked_for() {
     };
     manifest(&index);
     bench.stage("kvm", "description = \"x\"\nlicense = \"MIT\"\n", Some("RUN true\n"));
-    allowed(&bench, &["publish", "--index", "registry", "stages/kvm", "--allow-incomplete"]);
+    allowed(&bench, &["publish", "--index", "./registry", "stages/kvm", "--allow-incomplete"]);
     // A link that stays in the project leads nowhere.
     std::fs::rename(bench.path("registry/3"), bench.path("three")).unwrap();
     symlink("../three", bench.path("registry/3")).unwrap();
