@@ -78,7 +78,7 @@ fn plan(pib: &Path, project: &Path) -> Outcome {
 fn complete(pib: &Path, project: &Path) -> Outcome {
     let ask = || {
         let mut asked = command(&pib.to_string_lossy(), &["--", "pib", "add", "w"]);
-        asked.current_dir(project).env("PIB_CACHE_DIR", cache()).env("COMPLETE", "fish");
+        asked.current_dir(project).env("PIB_CACHE_DIR", cache()).env("PIB_COMPLETE", "fish");
         capture(&mut asked).map(drop)
     };
     let time = median(20, ask)?;

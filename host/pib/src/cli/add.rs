@@ -5,6 +5,7 @@ use clap::Args;
 use super::output::print_as;
 use super::{completer, picker};
 use crate::ops::{self, Error, Session};
+use crate::ui::one_line;
 use pib_event::ReporterExt as _;
 
 /// Add stages to the project, or change how they are configured
@@ -30,7 +31,7 @@ pub(super) struct Add {
     #[arg(long, requires = "git", value_name = "COMMIT")]
     rev: Option<String>,
     /// Take the stages from this registry of the project
-    #[arg(long, conflicts_with = "git")]
+    #[arg(long, conflicts_with = "git", add = completer::registry())]
     registry: Option<String>,
     /// Set a config key: STAGE.KEY=VALUE; lists are separated by commas. For a secret, say where
     /// it comes from: env:NAME, file:PATH or command:PROGRAM ARGUMENT...
@@ -87,7 +88,8 @@ async fn chosen(session: &Session, json: bool) -> Result<Vec<String>, Error> {
     // Every build has these.
     found.retain(|stage| !stage.name.starts_with("__"));
     let width = found.iter().map(|stage| stage.name.len()).max().unwrap_or_default();
-    let line = |stage: &ops::browse::Found| format!("{:width$}  {}", stage.name, stage.description);
+    let line =
+        |stage: &ops::browse::Found| format!("{:width$}  {}", stage.name, one_line(&stage.description));
     let lines: Vec<String> = found.iter().map(line).collect();
     if json || !picker::is_possible() {
         let help =

@@ -35,6 +35,21 @@ pub(super) fn board() -> ArgValueCompleter {
     completer(|_, _| completion::boards())
 }
 
+/// Completes an architecture.
+pub(super) fn arch() -> ArgValueCompleter {
+    completer(|_, _| completion::architectures())
+}
+
+/// Completes the name of an operating system.
+pub(super) fn os() -> ArgValueCompleter {
+    completer(|session, _| wait(completion::systems(session)))
+}
+
+/// Completes the name of a registry.
+pub(super) fn registry() -> ArgValueCompleter {
+    completer(|session, _| completion::registry_names(session))
+}
+
 /// Completes the name of a setting.
 pub(super) fn setting() -> ArgValueCompleter {
     completer(|session, _| {

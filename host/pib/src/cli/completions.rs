@@ -7,7 +7,7 @@ use super::output::print_document;
 use crate::ops::Error;
 
 /// The variable by which the scripts ask pib what to offer.
-pub(super) const VARIABLE: &str = "COMPLETE";
+pub(super) const VARIABLE: &str = "PIB_COMPLETE";
 
 /// Write the completion script of a shell to standard output
 #[derive(Debug, Args)]

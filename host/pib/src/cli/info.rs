@@ -13,7 +13,7 @@ pub(super) struct Info {
     #[arg(add = completer::stage())]
     stage: String,
     /// The registry, by its name in pib.toml; the bundled one otherwise
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = completer::registry())]
     registry: Option<String>,
     /// Use no network
     #[arg(long)]

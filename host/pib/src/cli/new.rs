@@ -24,10 +24,10 @@ pub(super) struct What {
     #[arg(long, default_value = "rpi4", add = completer::board())]
     board: String,
     /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]
-    #[arg(long)]
+    #[arg(long, add = completer::arch())]
     arch: Option<String>,
     /// The operating system: debian or raspios; another one with stages of its own
-    #[arg(long, default_value = "debian")]
+    #[arg(long, default_value = "debian", add = completer::os())]
     os: String,
     /// Its release [default: the newest that the bundled stages know]
     #[arg(long)]

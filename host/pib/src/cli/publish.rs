@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::completer;
 use super::output::{Question, confirmed, print, print_as};
 use crate::ops::publish::{self, Allowed, Publication, PublishOptions, Published};
 use crate::ops::{Error, Session};
@@ -19,7 +20,7 @@ pub(super) struct Publish {
     #[arg(required = true)]
     stages: Vec<PathBuf>,
     /// The registry: a folder, an address, or the name of one of the project's or yours
-    #[arg(long, value_name = "DIR|URL|NAME", visible_alias = "index")]
+    #[arg(long, value_name = "DIR|URL|NAME", visible_alias = "index", add = completer::registry())]
     registry: String,
     /// Publish nothing; show what would be
     #[arg(long)]

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Read as _};
 use clap::Args;
 use rustix::termios::{self, LocalModes, OptionalActions};
 
+use super::completer;
 use super::output::{print_as, say};
 use super::text::logins_text;
 use super::tty::KeptTerminal;
@@ -21,6 +22,7 @@ const MAX_TOKEN: u64 = 4096;
 #[derive(Debug, Args)]
 pub(super) struct Login {
     /// Your name for the registry
+    #[arg(add = completer::registry())]
     registry: String,
     /// Its address, where your config does not have it yet
     #[arg(value_name = "ADDRESS")]
@@ -31,6 +33,7 @@ pub(super) struct Login {
 #[derive(Debug, Args)]
 pub(super) struct Logout {
     /// Your name for the registry
+    #[arg(add = completer::registry())]
     registry: String,
 }
 
@@ -38,7 +41,7 @@ pub(super) struct Logout {
 #[derive(Debug, Args)]
 pub(super) struct Whoami {
     /// The registry: an address, or the name of one of the project's or yours [default: all that you have tokens for]
-    #[arg(value_name = "URL|NAME")]
+    #[arg(value_name = "URL|NAME", add = completer::registry())]
     registry: Option<String>,
 }
 

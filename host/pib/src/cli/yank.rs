@@ -4,6 +4,7 @@ use clap::Args;
 use pib_plan::id::StageName;
 use semver::Version;
 
+use super::completer;
 use super::output::print_as;
 use crate::ops::yank::{YankOptions, Yanked, yank};
 use crate::ops::{Error, Session};
@@ -17,7 +18,7 @@ pub(super) struct Yank {
     #[arg(value_name = "STAGE@VERSION", value_parser = version)]
     version: (StageName, Version),
     /// The registry: a folder, an address, or the name of one of the project's or yours
-    #[arg(long, value_name = "DIR|URL|NAME")]
+    #[arg(long, value_name = "DIR|URL|NAME", add = completer::registry())]
     registry: String,
     /// Show it again
     #[arg(long, conflicts_with = "reason")]

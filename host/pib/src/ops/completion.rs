@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pib_plan::board::BOARDS;
-use pib_plan::id::{StageName, check_name};
+use pib_plan::id::{Arch, INIT, StageName, check_name};
 use pib_plan::index::{IndexEntry, Offer, SourceId};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
+use pib_plan::redaction::without_login;
 
 use crate::pipeline::resolve;
-use crate::project::{self, LockMode, Session};
+use crate::project::{self, LockMode, Session, user_config};
 use crate::source::Sources;
 
 /// A word that may be typed.
@@ -33,6 +34,30 @@ impl Offered {
 /// Returns the boards.
 pub fn boards() -> Vec<Offered> {
     BOARDS.iter().map(|board| Offered::new(board.name, board.title)).collect()
+}
+
+/// Returns the architectures.
+pub fn architectures() -> Vec<Offered> {
+    Arch::ALL.iter().map(|arch| Offered::new(arch.as_str(), "")).collect()
+}
+
+/// Returns the operating systems that the newest init stage can begin.
+pub async fn systems(session: &Session) -> Vec<Offered> {
+    let Ok(init) = INIT.parse::<StageName>() else { return Vec::new() };
+    let newest = entries(&registries(session), &init).await.into_iter().next();
+    let systems = newest.and_then(|entry| entry.support.os).unwrap_or_default();
+    systems.into_iter().map(|os| Offered::new(os, "")).collect()
+}
+
+/// Returns the registries that the project and the user have names for.
+pub fn registry_names(session: &Session) -> Vec<Offered> {
+    let of_project = manifest(session).map(|manifest| manifest.registries).unwrap_or_default();
+    let of_user = user_config::load(session).map(|config| config.registries).unwrap_or_default();
+    let mut all: BTreeMap<String, String> =
+        of_user.into_iter().map(|(name, registry)| (name, registry.index)).collect();
+    all.extend(of_project);
+    let offered = all.into_iter().map(|(name, index)| Offered::new(name, without_login(&index)));
+    offered.filter(|offered| check_name(&offered.word).is_ok()).collect()
 }
 
 /// Returns the targets of the project.

@@ -10,13 +10,15 @@ use crate::bench::{Bench, PROJECT};
 /// Asks the program as its script for fish does: the words that are typed, the last of them begun.
 fn offered(bench: &Bench, words: &[&str]) -> Vec<String> {
     let args = [&["--", "pib"], words].concat();
-    let ran = bench.run_with(&args, &[("COMPLETE", "fish")]);
+    let ran = bench.run_with(&args, &[("PIB_COMPLETE", "fish")]);
     assert_eq!(ran.code, Some(0), "{}", ran.errors);
     ran.out.lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect()
 }
 
 fn bench() -> Bench {
-    Bench::new(&format!("{PROJECT}\n[target.kitchen]\nboard = \"zero2w\"\n"))
+    Bench::new(&format!(
+        "{PROJECT}\n[target.kitchen]\nboard = \"zero2w\"\n\n[registries.shop]\nindex = \"https://stages.example.org\"\n"
+    ))
 }
 
 #[test]
@@ -32,6 +34,11 @@ fn names_of_everything_are_offered() {
         (&["build", "--target", ""], "kitchen", "router"),
         (&["tree", "--target", "k"], "kitchen", "router"),
         (&["new", "x", "--board", "rpi"], "rpi4", "zero2w"),
+        (&["new", "x", "--os", "rasp"], "raspios", "debian"),
+        (&["new", "x", "--arch", "armv7"], "armv7", "arm64"),
+        (&["add", "acme", "--registry", "s"], "shop", "router"),
+        (&["publish", "x", "--registry", ""], "shop", "router"),
+        (&["login", ""], "shop", "router"),
         (&["inspect", "--board", "z"], "zero2w", "rpi4"),
         (&["remove", ""], "watchdog", "rootssh"),
         (&["explain", "lock::"], "lock::stale", "usage"),
@@ -63,7 +70,7 @@ fn every_shell_gets_a_script_that_asks_the_program() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let ran = bench.run(&["completions", shell]);
         assert_eq!(ran.code, Some(0), "{}", ran.errors);
-        assert!(ran.out.contains("COMPLETE") && ran.out.contains("pib"), "{shell}: {}", ran.out);
+        assert!(ran.out.contains("PIB_COMPLETE") && ran.out.contains("pib"), "{shell}: {}", ran.out);
     }
 }
 

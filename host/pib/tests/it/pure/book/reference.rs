@@ -167,7 +167,7 @@ fn every_event_is_listed_with_its_properties() {
 
 /// Variables that libraries of pib read, or that are put together.
 const OF_LIBRARIES: [&str; 11] = [
-    "COMPLETE",
+    "PIB_COMPLETE",
     "XDG_CACHE_HOME",
     "XDG_CONFIG_HOME",
     "SSL_CERT_FILE",
