@@ -71,7 +71,7 @@ fn protective(last: u64) -> Vec<u8> {
 fn write_entry(entry: &mut [u8], spec: &PartitionSpec, region: Region, identity: &Identity) {
     let usual = match spec.filesystem {
         Filesystem::Vfat => BASIC_DATA,
-        Filesystem::Ext4 | Filesystem::Squashfs | Filesystem::None => LINUX_DATA,
+        Filesystem::Ext4 | Filesystem::Squashfs | Filesystem::Erofs | Filesystem::None => LINUX_DATA,
         Filesystem::Swap => LINUX_SWAP,
     };
     entry[..16].copy_from_slice(&to_disk(of_text(spec.kind.as_deref().unwrap_or(usual))));

@@ -19,10 +19,10 @@ use crate::bmap::BlockMap;
 use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::load::{WriteRequest, load};
+use crate::made_filesystem::MadeFilesystem;
 use crate::read::STEP;
-use crate::squashfs::Squashfs;
 use crate::tree::{Kind, Node, Tree};
-use crate::{ext4, ext4_tools, fat, gpt, mbr, mounts, slots, swap};
+use crate::{erofs, ext4, ext4_tools, fat, gpt, mbr, mounts, slots, squashfs, swap};
 
 /// What an image consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub fn write_empty(
 struct Content {
     tree: Tree,
     /// The file system, where only making it tells its size.
-    squashfs: Option<Squashfs>,
+    made: Option<MadeFilesystem>,
 }
 
 /// Makes the file systems whose size is not known before, each in a file of its own that `unnamed` makes.
@@ -160,12 +160,15 @@ fn pack(
     reporter: &dyn Reporter,
 ) -> Result<Vec<Content>, DiskError> {
     let content = |(spec, tree): (&PartitionSpec, Tree)| -> Result<Content, DiskError> {
-        if spec.filesystem != Filesystem::Squashfs {
-            return Ok(Content { tree, squashfs: None });
+        if !spec.filesystem.is_read_only() {
+            return Ok(Content { tree, made: None });
         }
         reporter.detail(STEP, format!("compressing {}", spec.label));
-        let squashfs = Squashfs::make(&tree, spec, spool, identity.epoch, unnamed()?)?;
-        Ok(Content { tree, squashfs: Some(squashfs) })
+        let made = match spec.filesystem {
+            Filesystem::Erofs => erofs::make(&tree, spec, spool, identity, unnamed()?)?,
+            _ => squashfs::make(&tree, spec, spool, identity.epoch, unnamed()?)?,
+        };
+        Ok(Content { tree, made: Some(made) })
     };
     layout.partitions.iter().zip(trees).map(content).collect()
 }
@@ -235,7 +238,9 @@ fn write_partition(
             Ext4Writer::Mke2fs => ext4_tools::write(request, spec, &content.tree, region),
         },
         Filesystem::Vfat => fat::write(request, spec, &content.tree, region),
-        Filesystem::Squashfs => content.squashfs.iter().try_for_each(|made| made.write(request, region)),
+        Filesystem::Squashfs | Filesystem::Erofs => {
+            content.made.iter().try_for_each(|made| made.write(request, region))
+        }
         Filesystem::Swap => swap::write(request, spec, region),
         Filesystem::None => {
             // So that nothing is found there that an earlier use of the card has left.
@@ -299,7 +304,7 @@ fn needed(spec: &PartitionSpec, content: &Content, free: Option<ByteSize>) -> u6
     match spec.filesystem {
         Filesystem::Ext4 => ext4::needed(&content.tree, free),
         Filesystem::Vfat => fat::needed(&content.tree, free),
-        Filesystem::Squashfs => content.squashfs.as_ref().map_or(0, Squashfs::size),
+        Filesystem::Squashfs | Filesystem::Erofs => content.made.as_ref().map_or(0, MadeFilesystem::size),
         Filesystem::Swap => swap::LEAST,
         Filesystem::None => 0,
     }

@@ -17,11 +17,12 @@
 //! | `listing` | what it holds entry by entry, and what differs between two of them |
 //! | `ext4`, `fat` | writes a tree as a file system |
 //! | `ext4_tools` | the same for ext4, by programs of this machine |
-//! | `squashfs` | makes a tree a compressed file system that is never written to |
+//! | `squashfs`, `erofs` | makes a tree a compressed file system that is never written to |
+//! | `made_filesystem` | copies such a one into the image |
 //! | `swap` | writes an empty swap area |
 //! | `slots` | fills the second slot of an image with what the first has |
 //! | `mbr`, `gpt` | the partition tables |
-//! | `reading` | opens images: partition tables, FAT, ext4 and squashfs, without mounting |
+//! | `reading` | opens images: partition tables, FAT, ext4, squashfs and EROFS, without mounting |
 //! | `blocks`, `bmap` | which blocks of an image a card must get, and the map that says so |
 //! | `compress` | compresses an image on all cores, so that a reader can begin in the middle |
 //! | `device` | a card or a disk: the trait, and the real one |
@@ -35,6 +36,7 @@ mod blocks;
 mod bmap;
 mod compress;
 mod device;
+mod erofs;
 mod error;
 mod export;
 mod ext4;
@@ -46,6 +48,7 @@ mod identity;
 mod image;
 mod listing;
 mod load;
+mod made_filesystem;
 mod mbr;
 mod mounts;
 mod normalise;

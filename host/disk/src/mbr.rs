@@ -80,7 +80,7 @@ fn status(spec: &PartitionSpec) -> u8 {
 fn kind(spec: &PartitionSpec) -> u8 {
     let usual = match spec.filesystem {
         Filesystem::Vfat => 0x0c,
-        Filesystem::Ext4 | Filesystem::Squashfs | Filesystem::None => 0x83,
+        Filesystem::Ext4 | Filesystem::Squashfs | Filesystem::Erofs | Filesystem::None => 0x83,
         Filesystem::Swap => 0x82,
     };
     spec.kind.as_ref().and_then(|kind| u8::from_str_radix(kind, 16).ok()).unwrap_or(usual)

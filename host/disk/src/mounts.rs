@@ -9,9 +9,9 @@ use pib_plan::mounts::{self, ImageText, Mismatch, NamedPartition};
 
 use crate::error::DiskError;
 use crate::export::reader;
-use crate::identity::Identity;
+use crate::identity::{Identity, uuid_text};
 use crate::tree::{Kind, Tree};
-use crate::{ext4, fat, gpt, mbr, swap};
+use crate::{erofs, ext4, fat, gpt, mbr, swap};
 
 /// The most that is read of a command line or fstab, in bytes; the kernel takes 2048 of the first.
 const MAX_TEXT: u64 = 1 << 16;
@@ -79,6 +79,7 @@ fn named(layout: &Layout, index: usize, spec: &PartitionSpec, identity: &Identit
         Filesystem::Ext4 => ext4::uuid(identity, spec),
         Filesystem::Vfat => fat::uuid(identity, spec),
         Filesystem::Swap => swap::uuid(identity, spec),
+        Filesystem::Erofs => uuid_text(erofs::identifier(identity, spec)),
         Filesystem::Squashfs | Filesystem::None => String::new(),
     };
     let number = layout.number(index);

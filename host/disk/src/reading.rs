@@ -1,8 +1,11 @@
-//! Reads images, also those that pib did not make: partition tables, FAT, ext4 and squashfs, without mounting.
+//! Reads images, also those that pib did not make: partition tables, FAT, ext4, squashfs and EROFS, without mounting.
 //!
 //! Nothing that an image says is believed: whatever it holds, reading ends, within bounds of memory, with what was
 //! asked for or with an error.
 
+mod erofs_extents;
+mod erofs_inode;
+mod erofs_reader;
 mod error;
 mod ext4_attributes;
 mod ext4_inode;
@@ -23,6 +26,7 @@ use std::sync::Arc;
 
 use pib_plan::layout::Region;
 
+use erofs_reader::ErofsReader;
 pub use error::ReadingError;
 use ext4_reader::Ext4Reader;
 use fat_reader::FatReader;
@@ -153,6 +157,7 @@ impl DiskImage {
             FoundFilesystem::Vfat => Ok(Box::new(FatReader::open(section)?)),
             FoundFilesystem::Ext4 => Ok(Box::new(Ext4Reader::open(section)?)),
             FoundFilesystem::Squashfs => Ok(Box::new(SquashfsReader::open(section)?)),
+            FoundFilesystem::Erofs => Ok(Box::new(ErofsReader::open(section)?)),
             other => Err(ReadingError::Unsupported {
                 what: "the partition",
                 feature: format!("the file system `{}`", other.text()),
@@ -223,6 +228,14 @@ fn found(image: &Section, number: u32, region: Region) -> Result<FoundPartition,
                 partition.fault = reader.must_recover().then(|| {
                     "it was not unmounted; its journal may hold changes that are not shown here".to_owned()
                 });
+            }
+            Err(error) => partition.fault = Some(error.to_string()),
+        },
+        FoundFilesystem::Erofs => match ErofsReader::open(section) {
+            Ok(reader) => {
+                partition.label = reader.label().map(str::to_owned);
+                partition.uuid = Some(reader.uuid().to_owned());
+                partition.space = Some((reader.size(), 0));
             }
             Err(error) => partition.fault = Some(error.to_string()),
         },

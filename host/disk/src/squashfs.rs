@@ -25,10 +25,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::thread::available_parallelism;
 
-use pib_plan::layout::{PartitionSpec, Region};
+use pib_plan::layout::PartitionSpec;
 
 use crate::error::DiskError;
-use crate::load::WriteRequest;
+use crate::made_filesystem::MadeFilesystem;
 use crate::tree::Tree;
 use content::{BLOCK, PackedFiles};
 use folders::Folders;
@@ -37,59 +37,29 @@ use owners::Owners;
 use table_writer::TableWriter;
 
 const NAME: &str = "squashfs";
-/// How much is copied in one step.
-const STEP: usize = 1 << 20;
 /// The superblock's flag by which nothing has attributes.
 const NO_ATTRIBUTES: u16 = 0x200;
 
-/// A squashfs that is made.
-#[derive(Debug)]
-pub(crate) struct Squashfs {
+/// Makes a squashfs of a tree in `file`, which is empty.
+///
+/// # Errors
+/// When the tree has what the format cannot say, or the file cannot be written.
+pub(crate) fn make(
+    tree: &Tree,
+    spec: &PartitionSpec,
+    spool: &File,
+    epoch: u64,
     file: File,
-    size: u64,
-}
-
-impl Squashfs {
-    /// Makes one of a tree in `file`, which is empty.
-    ///
-    /// # Errors
-    /// When the tree has what the format cannot say, or the file cannot be written.
-    pub(crate) fn make(
-        tree: &Tree,
-        spec: &PartitionSpec,
-        spool: &File,
-        epoch: u64,
-        file: File,
-    ) -> Result<Self, DiskError> {
-        owners::check(tree).map_err(|(path, reason)| DiskError::Misplaced {
-            path,
-            label: spec.label.clone(),
-            filesystem: NAME,
-            reason,
-        })?;
-        let threads = available_parallelism().map_or(1, usize::from);
-        let size = write_file(tree, spool, epoch, &file, threads).map_err(DiskError::image)?;
-        Ok(Self { file, size })
-    }
-
-    /// Returns its size in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Copies it into its region of the image.
-    pub(crate) fn write(&self, request: &WriteRequest<'_>, region: Region) -> Result<(), DiskError> {
-        let mut buffer = vec![0; STEP];
-        let mut at = 0;
-        while at < self.size {
-            let length = usize::try_from(self.size - at).unwrap_or(STEP).min(STEP);
-            self.file.read_exact_at(&mut buffer[..length], at).map_err(DiskError::image)?;
-            request.image.write_all_at(&buffer[..length], region.offset + at).map_err(DiskError::image)?;
-            at += length as u64;
-        }
-        request.used.add(region.offset, self.size);
-        Ok(())
-    }
+) -> Result<MadeFilesystem, DiskError> {
+    owners::check(tree).map_err(|(path, reason)| DiskError::Misplaced {
+        path,
+        label: spec.label.clone(),
+        filesystem: NAME,
+        reason,
+    })?;
+    let threads = available_parallelism().map_or(1, usize::from);
+    let size = write_file(tree, spool, epoch, &file, threads).map_err(DiskError::image)?;
+    Ok(MadeFilesystem::new(file, size))
 }
 
 /// Writes a squashfs from the begin of a file; returns its size in bytes.

@@ -79,6 +79,12 @@ impl Tree {
         self.paths.get(path).and_then(|index| self.nodes.get(*index))
     }
 
+    /// Returns the entry at `path` with the identity that hard links share.
+    pub(crate) fn find(&self, path: &str) -> Option<(usize, &Node)> {
+        let index = *self.paths.get(path)?;
+        Some((index, &self.nodes[index]))
+    }
+
     /// Puts an entry at `path`, in the place of what is there; folders that lead to it are made where missing.
     ///
     /// A folder put over a folder keeps what is in it.

@@ -14,6 +14,8 @@ use pib_plan::layout::{Layout, PartitionSize, PartitionSpec};
 use pib_plan::size::ByteSize;
 use tar::{EntryType, Header};
 
+#[path = "judged/erofs.rs"]
+mod erofs;
 #[path = "judged/layouts.rs"]
 mod layouts;
 #[path = "judged/reading.rs"]

@@ -43,6 +43,7 @@ const NEEDS: [Need; 15] = [
             "gdisk",
             "squashfs-tools",
             "squashfs-tools-ng",
+            "erofs-utils",
         ],
     },
     Need { what: "the other program that flashes", there: || has("bmaptool"), packages: &["bmap-tools"] },

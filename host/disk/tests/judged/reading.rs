@@ -226,6 +226,7 @@ fn small() -> Vec<(Vec<u8>, Vec<usize>)> {
     };
     let mut images: Vec<_> = (0..2).map(with_used).collect();
     images.push(super::squashfs::small());
+    images.push(super::erofs::small());
     images
 }
 

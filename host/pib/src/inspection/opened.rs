@@ -80,7 +80,7 @@ impl OpenedImage {
             match partition.filesystem {
                 FoundFilesystem::Ext4 => {}
                 // One that is packed in a way that is not read here may be anything.
-                FoundFilesystem::Squashfs if partition.fault.is_none() => {}
+                FoundFilesystem::Squashfs | FoundFilesystem::Erofs if partition.fault.is_none() => {}
                 _ => continue,
             }
             let mut files = self.files(partition)?;

@@ -28,13 +28,14 @@ const IN_USE: [(u64, &[u8], &str); 9] = [
 ];
 
 /// Formats whose presence is only told.
-const CONTENT: [(u64, &[u8], &str); 10] = [
+const CONTENT: [(u64, &[u8], &str); 11] = [
     (0, b"This card is not complete", "an unfinished flash"),
     (1080, b"\x53\xef", "ext4"),
     (0, b"XFSB", "XFS"),
     (65_600, b"_BHRfS_M", "btrfs"),
     (1024, b"\x10\x20\xf5\xf2", "F2FS"),
     (0, b"hsqs", "squashfs"),
+    (1024, b"\xe2\xe1\xf5\xe0", "EROFS"),
     (82, b"FAT32", "FAT"),
     (54, b"FAT1", "FAT"),
     (3, b"NTFS    ", "NTFS"),

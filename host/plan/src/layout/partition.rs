@@ -19,6 +19,8 @@ pub enum Filesystem {
     Ext4,
     /// A squashfs: compressed, and never written to.
     Squashfs,
+    /// An EROFS: compressed, and never written to; larger than a squashfs, and faster to read.
+    Erofs,
     /// A swap area.
     Swap,
     /// Nothing: the device's own programs use the partition as they like.
@@ -184,19 +186,26 @@ impl Filesystem {
             Self::Vfat => "vfat",
             Self::Ext4 => "ext4",
             Self::Squashfs => "squashfs",
+            Self::Erofs => "erofs",
             Self::Swap => "swap",
             Self::None => "none",
         }
     }
 
+    /// Returns its name with the article that it has in a sentence.
+    pub fn with_article(self) -> String {
+        let article = if matches!(self, Self::Ext4 | Self::Erofs) { "an" } else { "a" };
+        format!("{article} {}", self.name())
+    }
+
     /// Returns whether it holds files.
     pub fn has_files(self) -> bool {
-        matches!(self, Self::Vfat | Self::Ext4 | Self::Squashfs)
+        matches!(self, Self::Vfat | Self::Ext4 | Self::Squashfs | Self::Erofs)
     }
 
     /// Returns whether it stays as it was written: it neither grows nor takes further files.
     pub fn is_read_only(self) -> bool {
-        self == Self::Squashfs
+        matches!(self, Self::Squashfs | Self::Erofs)
     }
 
     /// Returns whether it has a label of its own. A partition without one is found by what the table says of it.
@@ -354,14 +363,14 @@ impl Layout {
     /// Returns the line of /etc/fstab that mounts a partition, where one does.
     ///
     /// A FAT partition has neither owners nor modes, and what the firmware reads is nobody's but root's. The root is
-    /// checked first, the others after it, and a squashfs never (fstab(5), the sixth field).
+    /// checked first, the others after it, and what is never written to never (fstab(5), the sixth field).
     fn fstab_line(&self, part: &PartitionSpec) -> Option<String> {
         let device = self.device(part);
         let (options, pass) = match part.filesystem {
             Filesystem::Swap => return Some(format!("{device} none swap sw 0 0")),
             Filesystem::None => return None,
             Filesystem::Ext4 => ("defaults,noatime", if part.mount == "/" { 1 } else { 2 }),
-            Filesystem::Squashfs => ("ro", 0),
+            Filesystem::Squashfs | Filesystem::Erofs => ("ro", 0),
             Filesystem::Vfat => ("defaults,noatime,umask=0077", 2),
         };
         if part.mount.is_empty() {

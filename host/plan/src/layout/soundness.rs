@@ -77,9 +77,9 @@ impl Layout {
             check_kind(self.table, kind)?;
         }
         if part.grow && part.filesystem.is_read_only() {
-            let name = part.filesystem.name();
+            let name = part.filesystem.with_article();
             return Err(format!(
-                "lets `{label}` grow, and a {name} stays as it was written; let a partition for data grow"
+                "lets `{label}` grow, and {name} stays as it was written; let a partition for data grow"
             ));
         }
         if part.grow && part.filesystem != Filesystem::Ext4 {
@@ -152,9 +152,9 @@ impl PartitionSpec {
             return Err(format!("gives `{label}` both a size and `free`"));
         }
         if self.free.is_some() && self.filesystem.is_read_only() {
-            let name = self.filesystem.name();
+            let name = self.filesystem.with_article();
             return Err(format!(
-                "leaves room in `{label}`, which a {name} cannot use; leave `free` out, or give it a `size` that \
+                "leaves room in `{label}`, which {name} cannot use; leave `free` out, or give it a `size` that \
                  later versions fit into"
             ));
         }

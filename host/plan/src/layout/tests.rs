@@ -159,7 +159,7 @@ fn more_than_four_partitions_of_a_master_boot_record_are_logical() {
 #[test]
 fn what_a_partition_cannot_be_is_refused() {
     type Edit = fn(&mut PartitionSpec);
-    let edits: [(Edit, &str); 18] = [
+    let edits: [(Edit, &str); 19] = [
         (
             |part| (part.filesystem, part.grow) = (Filesystem::Squashfs, true),
             "a squashfs stays as it was written",
@@ -168,6 +168,7 @@ fn what_a_partition_cannot_be_is_refused() {
             |part| (part.filesystem, part.free) = (Filesystem::Squashfs, Some(ByteSize(1))),
             "which a squashfs cannot use",
         ),
+        (|part| (part.filesystem, part.grow) = (Filesystem::Erofs, true), "an erofs stays as it was written"),
         (|part| (part.filesystem, part.reserved) = (Filesystem::Squashfs, Some(1)), "only an ext4"),
         (|part| (part.filesystem, part.mount) = (Filesystem::Squashfs, String::new()), "empty for ever"),
         (|part| part.filesystem = Filesystem::Swap, "has no `mount`"),

@@ -88,9 +88,9 @@ impl ProjectManifest {
             return None;
         }
         Some(Doubt(format!(
-            "the root is a {}, which is never written to, and no stage is called `ro`, which keeps in memory what the system \
+            "the root is {}, which is never written to, and no stage is called `ro`, which keeps in memory what the system \
              writes; `pib add ro` adds it",
-            root.filesystem.name()
+            root.filesystem.with_article()
         )))
     }
 

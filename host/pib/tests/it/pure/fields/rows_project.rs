@@ -216,6 +216,7 @@ fn image_partitions() -> Vec<Row> {
             Refused("has no `mount`"),
         ),
         of_partition("pib.toml: image.partition.[].filesystem=squashfs", "ext4", "squashfs", From("facts")),
+        of_partition("pib.toml: image.partition.[].filesystem=erofs", "ext4", "erofs", From("facts")),
         of_partition("pib.toml: image.partition.[].align", " }", ", align = \"1MiB\" }", Image),
         of_partition("pib.toml: image.partition.[].reserved", " }", ", reserved = 5 }", Image),
         of_partition("pib.toml: image.partition.[].active", " }", ", active = true }", Image),
