@@ -5,18 +5,18 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `format` | the numbers that writer and reader share |
-//! | `content` | writes the contents of files |
+//! | `on_disk` | the numbers that writer and reader share |
+//! | `file_data` | writes the contents of files |
 //! | `attributes` | writes attributes; what the format cannot say |
-//! | `folder`, `inode` | a folder's entries, and an inode, as bytes |
+//! | `folder`, `inode_record` | a folder's entries, and an inode, as bytes |
 //! | `metadata` | places and writes inodes |
 
 mod attributes;
-mod content;
+mod file_data;
 mod folder;
-pub(crate) mod format;
-mod inode;
+mod inode_record;
 mod metadata;
+pub(crate) mod on_disk;
 
 use std::fs::File;
 use std::io;
@@ -28,11 +28,11 @@ use crate::error::DiskError;
 use crate::identity::Identity;
 use crate::made_filesystem::MadeFilesystem;
 use crate::tree::Tree;
-use content::EXTENT_BLOCKS;
-use format::{
+use file_data::EXTENT_BLOCKS;
+use metadata::WrittenMetadata;
+use on_disk::{
     BLOCK, BLOCK_BITS, CHUNKS, HAS_CHECKSUM, HAS_TIMES, MAGIC, PADDED, SETTINGS, SUPERBLOCK, SUPERBLOCK_AT,
 };
-use metadata::WrittenMetadata;
 
 const NAME: &str = "erofs";
 /// The farthest that LZ4 refers back.
@@ -75,7 +75,7 @@ fn write_file(
     identity: &Identity,
     to: &File,
 ) -> io::Result<u64> {
-    let contents = content::write(tree, spool, to)?;
+    let contents = file_data::write(tree, spool, to)?;
     let metadata = metadata::write(tree, spool, &contents, to)?;
     let mut first = vec![0; BLOCK];
     let start = SUPERBLOCK_AT as usize;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::format::{ATTRIBUTES_HEADER, PREFIXES};
+use super::on_disk::{ATTRIBUTES_HEADER, PREFIXES};
 use crate::tree::{Node, Tree};
 
 /// The longest name of an entry, and of an attribute behind its first part.

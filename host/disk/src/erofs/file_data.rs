@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use lz4_flex::block::{compress_into, get_maximum_output_size};
 
-use super::format::BLOCK;
+use super::on_disk::BLOCK;
 use crate::export::reader;
 use crate::tree::{Content, Kind, Tree};
 
@@ -99,7 +99,7 @@ impl ContentWriter<'_> {
         for length in lengths(size, chunk) {
             from.read_exact(&mut buffer[..length])?;
             let is_hole = is_zeros(&buffer[..length]);
-            places.push(if is_hole { super::format::NOWHERE } else { self.put(&buffer[..length])? });
+            places.push(if is_hole { super::on_disk::NOWHERE } else { self.put(&buffer[..length])? });
         }
         let bits = (chunk / BLOCK).trailing_zeros();
         Ok(Packed::Chunks(u8::try_from(bits).map_err(io::Error::other)?, places))
@@ -138,7 +138,7 @@ impl ContentWriter<'_> {
         let at = self.contents.end;
         self.to.write_all_at(bytes, u64::from(at) * BLOCK as u64)?;
         let count = u32::try_from(bytes.len().div_ceil(BLOCK)).map_err(io::Error::other)?;
-        let end = at.checked_add(count).filter(|end| *end < super::format::NOWHERE);
+        let end = at.checked_add(count).filter(|end| *end < super::on_disk::NOWHERE);
         self.contents.end = end.ok_or_else(|| io::Error::other("an EROFS has at most 16 TiB"))?;
         Ok(at)
     }

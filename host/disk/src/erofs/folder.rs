@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::format::{BLOCK, ENTRY};
+use super::on_disk::{BLOCK, ENTRY};
 use crate::tree::{Kind, Node};
 
 /// The entries of a folder, in blocks. Each block has its entries and then their names, so that a reader finds one by halving.

@@ -3,9 +3,9 @@
 use std::io;
 
 use super::attributes;
-use super::content::{EXTENT_BLOCKS, Extent, MOST_INLINE, Packed};
+use super::file_data::{EXTENT_BLOCKS, Extent, MOST_INLINE, Packed};
 use super::folder::Listing;
-use super::format::{
+use super::on_disk::{
     BEGINS, BEGINS_PLAIN, BLOCK, BLOCK_COUNT, CHUNKED, GOES_ON, INDEX_ENTRY, INDEX_HEADER, INDEXED, INLINE,
     LARGE_EXTENTS, LONG_INODE, NOWHERE, PLAIN, SLOT, round_up,
 };

@@ -6,10 +6,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 
 use super::attributes;
-use super::content::{Contents, Packed};
+use super::file_data::{Contents, Packed};
 use super::folder::{Entry, Listing, kind};
-use super::format::{BLOCK, SLOT, round_up};
-use super::inode::{Body, Inode, index};
+use super::inode_record::{Body, Inode, index};
+use super::on_disk::{BLOCK, SLOT, round_up};
 use crate::export::reader;
 use crate::tree::{Kind, Tree};
 

@@ -7,7 +7,7 @@ use lz4_flex::block::decompress_into;
 use super::erofs_inode::{Inode, damaged};
 use super::error::ReadingError;
 use super::section::{Section, u16_at, u32_at};
-use crate::erofs::format::{
+use crate::erofs::on_disk::{
     BEGINS, BEGINS_PLAIN, BLOCK_COUNT, GOES_ON, INDEX_ENTRY, INDEX_HEADER, LARGE_EXTENTS, round_up,
 };
 

@@ -1,11 +1,11 @@
-//! An inode of EROFS with its attributes; see [`format`](crate::erofs::format).
+//! An inode of EROFS with its attributes; see [`on_disk`](crate::erofs::on_disk).
 
 use std::collections::BTreeMap;
 
 use super::error::ReadingError;
 use super::files::FileKind;
 use super::section::{Section, text_of, u16_at, u32_at, u64_at};
-use crate::erofs::format::{ATTRIBUTES_HEADER, LONG_INODE, PREFIXES, SHORT_INODE};
+use crate::erofs::on_disk::{ATTRIBUTES_HEADER, LONG_INODE, PREFIXES, SHORT_INODE};
 
 /// The longest target of a link.
 const MAX_TARGET: u64 = 4096;

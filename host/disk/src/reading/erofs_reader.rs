@@ -1,4 +1,4 @@
-//! Reads EROFS; see [`format`](crate::erofs::format).
+//! Reads EROFS; see [`on_disk`](crate::erofs::on_disk).
 //!
 //! What is compressed is read where LZ4 did it and its index is a full one, as pib writes it. The other ways are told.
 
@@ -9,7 +9,7 @@ use super::erofs_inode::{Inode, damaged};
 use super::error::ReadingError;
 use super::files::{FileKind, FilesReader, Handle, Metadata};
 use super::section::{Section, text_of, u16_at, u32_at, u64_at};
-use crate::erofs::format::{
+use crate::erofs::on_disk::{
     CHUNK_BITS, CHUNKED, CHUNKS, ENTRY, INDEXED, INLINE, MAGIC, NOWHERE, PACKED_INDEX, PADDED, PLAIN,
     SETTINGS, SLOT, SUPERBLOCK, SUPERBLOCK_AT, WIDE_CHUNKS, round_up,
 };

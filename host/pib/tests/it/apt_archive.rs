@@ -42,6 +42,11 @@ impl AptArchive {
         format!("{:X}", self.key.primary_key.fingerprint())
     }
 
+    /// Returns the public key.
+    pub(crate) fn public_key(&self) -> String {
+        fs::read_to_string(self.path(KEY)).unwrap()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

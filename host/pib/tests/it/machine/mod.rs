@@ -11,6 +11,7 @@ mod format;
 mod growth;
 mod kills;
 mod main_job;
+mod more_stages;
 mod moved;
 mod object_stores;
 mod raspios;

@@ -114,7 +114,7 @@ fn forget(made: &LockedBase) {
 }
 
 /// Returns the address of this machine at which containers reach it.
-fn gateway() -> String {
+pub(super) fn gateway() -> String {
     let bridge = "{{index .Options \"com.docker.network.bridge.name\"}}";
     let bridge = docker(&["network", "inspect", "bridge", "--format", bridge]);
     let told = judge::tool("ip", &["-4", "-oneline", "address", "show", "dev", bridge.trim()]).unwrap();

@@ -1,0 +1,77 @@
+//! The bundled stages that a router or a kiosk may want, many of them in one image: they build, and keep what they promise.
+
+use std::fs;
+
+use super::raspios::gateway;
+use crate::apt_archive::AptArchive;
+use crate::skip::lacks;
+use crate::world::{Images, World, root};
+
+/// The project's own name.
+const NAME: &str = "many";
+/// The hash of a password, by `openssl passwd -6`.
+const HASH: &str =
+    "$6$saltsalt$qFmFH.bQmmtXzyBY0s9v7Oicd2z4XSIecDlB5KiA2/jctKu9YterLp8wwnSq.qc.eoxqOmSuNp2xS0ktL3nh/";
+/// A key of WireGuard's, and another one: any 32 bytes are one.
+const PRIVATE: &str = "wAnQx5TPCiqSb0GY6zIL4cvwlIMtOVYjHzs7kGDdEHg=";
+const PUBLIC: &str = "m9fzHsBv5mMmuAsMpeyjSH/UU4uuWnqKtZfjCLbQcDE=";
+
+/// Returns the lines of the stages; `archive` has those of the archive's address and key.
+fn stages(archive: &str) -> String {
+    format!(
+        r#"
+users = {{ version = "1", config = {{ names = ["kim", "lee"], groups = ["video", "makers"], authorized-keys = ["key.pub"], password-hash = {{ file = "hash" }}, sudo = "password" }} }}
+ntp = {{ version = "1", config = {{ servers = ["time.example.org", "10.0.2.2"] }} }}
+mdns = "1"
+firewall = {{ version = "1", config = {{ tcp = ["22", "8000-8010"], udp = ["5353"] }} }}
+wireguard = {{ version = "1", config = {{ address = ["10.8.0.2/24"], private-key = {{ file = "wg.key" }}, peer-key = "{PUBLIC}", endpoint = "10.0.2.2:51820", allowed-ips = ["10.8.0.0/24"] }} }}
+zram = "1"
+no-bluetooth = "1"
+unattended-upgrades = "1"
+docker = {{ version = "1", config = {{ users = ["kim"] }} }}
+apt-repo = {{ version = "1", config = {{ name = "shop", suite = "trixie", key = "shop.asc", packages = ["shop-tools"], {archive} }} }}
+"#
+    )
+}
+
+#[test]
+fn many_bundled_stages_keep_what_they_promise() {
+    if lacks(&["qemu-system-aarch64"]) {
+        return;
+    }
+    let _images = Images(NAME);
+    let world = World::new();
+    let archive = AptArchive::new("trixie");
+    let control = "Package: shop-tools\nVersion: 1.0\nArchitecture: all\nSection: misc\nPriority: optional\n";
+    let list = archive.package(control, &[("usr/share/shop", 0o644, "open")]);
+    archive.publish("Sat, 01 Nov 2025 00:00:00 UTC", &[("arm64", list.into_bytes())]);
+    world.run(".", &["new", NAME]);
+    let project = world.path(NAME);
+    let key = root().join("host/examples/router/fingerprint/nobody.pub");
+    fs::copy(key, project.join("key.pub")).unwrap();
+    fs::write(project.join("hash"), HASH).unwrap();
+    fs::write(project.join("wg.key"), PRIVATE).unwrap();
+    fs::write(project.join("shop.asc"), archive.public_key()).unwrap();
+    let manifest = project.join("pib.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let url = archive.serve(&gateway(), None);
+    let build_with = |fingerprint: &str| {
+        let own = stages(&format!("url = \"{url}\", fingerprint = \"{fingerprint}\""));
+        fs::write(&manifest, format!("{text}{own}")).unwrap();
+        world.pib(NAME, &["build"]).output().unwrap()
+    };
+    // The last stage but one: what is before it is built once.
+    let refused = build_with(&"A".repeat(40));
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && told.contains("and the config asks for AAAA"), "{told}");
+    let built = build_with(&archive.fingerprint());
+    let told = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success() && !told.contains("would not start"), "{told}");
+    let said = world.run(NAME, &["test"]);
+    for stage in
+        ["users", "ntp", "mdns", "firewall", "wireguard", "zram", "no-bluetooth", "docker", "apt-repo"]
+    {
+        assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
+    }
+    assert!(said.contains("0 failed"), "{said}");
+}
