@@ -1,4 +1,5 @@
-//! Verifies a clear-signed file against an archive's keys: Debian's, which ship with pib, or those with given fingerprints.
+//! Verifies a file, clear-signed or with a signature beside it, against keys: Debian's, which ship with pib, or those with given
+//! fingerprints.
 //!
 //! A signature counts when it is cryptographically good, uses a strong hash, was made by a key of the ring (or
 //! by a signing subkey that the key vouches for) which was neither expired when it signed nor ever revoked, and
@@ -7,7 +8,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pgp::composed::{CleartextSignedMessage, Deserializable, SignedPublicKey, SignedPublicSubKey};
+use std::io::Read;
+
+use pgp::composed::{
+    CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
+};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::{Signature, SignatureType};
 use pgp::ser::Serialize as _;
@@ -15,6 +20,8 @@ use pgp::types::{KeyDetails, Tag};
 
 /// Debian's archive keys, as the package `debian-archive-keyring` publishes them: bullseye to trixie.
 const DEBIAN: &str = include_str!("keys/debian-archive-keyring.asc");
+/// The most signatures of one file that are looked at.
+const MAX_SIGNATURES: usize = 16;
 /// How far a signer's clock may be ahead of the host's, in seconds.
 const CLOCK_TOLERANCE: u64 = 24 * 3600;
 
@@ -80,10 +87,42 @@ impl Keyring {
         let (message, _headers) = CleartextSignedMessage::from_string(message)
             .map_err(|error| format!("it is no clear-signed text ({error})"))?;
         let text = message.signed_text();
+        let signatures: Vec<&Signature> = message.signatures().iter().collect();
+        let (key, _) = self.first_good(&signatures, &|| Ok(text.as_bytes()), now)?;
+        Ok((text.replace("\r\n", "\n"), key))
+    }
+
+    /// Verifies a file by the signatures of another one, armoured or not; returns the fingerprint of the key that signed it, and
+    /// when that was, in seconds since 1970. `open` opens the file at its start, for each key that may have signed it.
+    ///
+    /// # Errors
+    /// When no signature counts; the text says what was found.
+    pub(super) fn verify_detached<R: Read>(
+        &self,
+        signatures: &[u8],
+        open: &dyn Fn() -> std::io::Result<R>,
+        now: SystemTime,
+    ) -> Result<(String, u64), String> {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let fail = |error: pgp::errors::Error| format!("its signature cannot be read ({error})");
+        let read = DetachedSignature::from_reader_many(signatures).map_err(fail)?.0;
+        let list: Vec<DetachedSignature> =
+            read.take(MAX_SIGNATURES).collect::<Result<_, _>>().map_err(fail)?;
+        let signatures: Vec<&Signature> = list.iter().map(|own| &own.signature).collect();
+        self.first_good(&signatures, open, now)
+    }
+
+    /// Returns who made the first signature that counts, and when.
+    fn first_good<R: Read>(
+        &self,
+        signatures: &[&Signature],
+        open: &dyn Fn() -> std::io::Result<R>,
+        now: u64,
+    ) -> Result<(String, u64), String> {
         let mut problems = Vec::new();
-        for signature in message.signatures() {
-            match self.judge(signature, text.as_bytes(), now) {
-                Ok(key) => return Ok((text.replace("\r\n", "\n"), key)),
+        for signature in signatures {
+            match self.judge(signature, open, now) {
+                Ok(key) => return Ok((key, created(signature).unwrap_or(0))),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -95,7 +134,12 @@ impl Keyring {
 
     /// Returns the fingerprint of the ring's key that made the signature, in capital hexadecimal digits; that of the primary
     /// key, also where a subkey signed.
-    fn judge(&self, signature: &Signature, text: &[u8], now: u64) -> Result<String, String> {
+    fn judge<R: Read>(
+        &self,
+        signature: &Signature,
+        open: &dyn Fn() -> std::io::Result<R>,
+        now: u64,
+    ) -> Result<String, String> {
         let issuer = issuer(signature);
         let created = created(signature).ok_or_else(|| format!("the signature by {issuer} has no date"))?;
         if !signature.hash_alg().is_some_and(is_strong) {
@@ -110,7 +154,8 @@ impl Keyring {
         }
         let mut known = false;
         for key in &self.keys {
-            let (is_known, verified) = matches(key, signature, text);
+            let matched = matches(key, signature, open);
+            let (is_known, verified) = matched.map_err(|error| format!("it cannot be read ({error})"))?;
             known |= is_known;
             if let Some(signer) = verified {
                 signer.usable_at(key, created).map_err(|why| format!("the key {issuer} {why}"))?;
@@ -118,7 +163,7 @@ impl Keyring {
             }
         }
         match known {
-            true => Err(format!("the signature by {issuer} does not fit the text")),
+            true => Err(format!("the signature by {issuer} does not fit it")),
             false => Err(format!("the key {issuer} is not one that pib knows")),
         }
     }
@@ -131,19 +176,28 @@ enum Signer<'a> {
 }
 
 /// Returns whether `key` may have made `signature`, and which of its keys did.
-fn matches<'a>(key: &'a SignedPublicKey, signature: &Signature, text: &[u8]) -> (bool, Option<Signer<'a>>) {
-    let named = |id: &pgp::types::KeyId| signature.issuer_key_id().contains(&id);
+///
+/// What was signed may be large, so it is read for those keys alone that the signature may be of.
+fn matches<'a, R: Read>(
+    key: &'a SignedPublicKey,
+    signature: &Signature,
+    open: &dyn Fn() -> std::io::Result<R>,
+) -> std::io::Result<(bool, Option<Signer<'a>>)> {
+    let issuers = signature.issuer_key_id();
+    let named = |id: &pgp::types::KeyId| issuers.contains(&id);
+    let may_be_of = |id: &pgp::types::KeyId| issuers.is_empty() || named(id);
     let mut known = named(&key.primary_key.legacy_key_id());
-    if signature.verify(&key.primary_key, text).is_ok() {
-        return (true, Some(Signer::Primary));
+    if may_be_of(&key.primary_key.legacy_key_id()) && signature.verify(&key.primary_key, open()?).is_ok() {
+        return Ok((true, Some(Signer::Primary)));
     }
     for subkey in &key.public_subkeys {
-        known |= named(&subkey.key.legacy_key_id());
-        if signature.verify(&subkey.key, text).is_ok() {
-            return (true, Some(Signer::Subkey(subkey)));
+        let id = subkey.key.legacy_key_id();
+        known |= named(&id);
+        if may_be_of(&id) && signature.verify(&subkey.key, open()?).is_ok() {
+            return Ok((true, Some(Signer::Subkey(subkey))));
         }
     }
-    (known, None)
+    Ok((known, None))
 }
 
 impl Signer<'_> {

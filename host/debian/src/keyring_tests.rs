@@ -84,6 +84,45 @@ fn an_unknown_key_is_refused() {
     assert!(ring(&[]).verify(&message, now()).is_err());
 }
 
+/// Signs bytes at a time, beside them.
+fn sign_beside(key: &impl SigningKey, at: u64, bytes: &[u8]) -> Vec<u8> {
+    let mut config = SignatureConfig::from_key(OsRng, key, SignatureType::Binary).unwrap();
+    config.hash_alg = HashAlgorithm::Sha256;
+    let time = SubpacketData::SignatureCreationTime(Timestamp::from_secs(at as u32));
+    config.hashed_subpackets = vec![Subpacket::regular(time).unwrap()];
+    let id = SubpacketData::IssuerKeyId(key.legacy_key_id());
+    config.unhashed_subpackets = vec![Subpacket::regular(id).unwrap()];
+    DetachedSignature::new(config.sign(key, &Password::empty(), bytes).unwrap()).to_bytes().unwrap()
+}
+
+#[test]
+fn a_signature_beside_a_file_counts_by_the_same_rules() {
+    let bytes = b"\x1f\x8b not a text \r\n";
+    let (key, other) = (key(true), key(true));
+    let ring = ring(&[&key]);
+    let fingerprint = format!("{:X}", key.primary_key.fingerprint());
+    let check = |signature: &[u8], bytes: &[u8]| ring.verify_detached(signature, &|| Ok(bytes), now());
+    let good = sign_beside(&key.primary_key, NOW - 5, bytes);
+    assert_eq!(check(&good, bytes), Ok((fingerprint.clone(), NOW - 5)));
+    let by_subkey = sign_beside(&key.secret_subkeys[0].key, NOW - 7, bytes);
+    assert_eq!(check(&by_subkey, bytes), Ok((fingerprint.clone(), NOW - 7)));
+    // One of several is enough.
+    let foreign = sign_beside(&other.primary_key, NOW - 5, bytes);
+    assert_eq!(check(&[foreign.clone(), good.clone()].concat(), bytes), Ok((fingerprint, NOW - 5)));
+    for (signature, bytes, problem) in [
+        (&good, &bytes[1..], "does not fit it"),
+        (&foreign, &bytes[..], "not one that pib knows"),
+        (&sign_beside(&key.primary_key, NOW + 3 * DAY, bytes), &bytes[..], "in the future"),
+        (&Vec::new(), &bytes[..], "signature"),
+        (&b"nothing of the kind".to_vec(), &bytes[..], "signature"),
+    ] {
+        let found = check(signature, bytes).unwrap_err();
+        assert!(found.contains(problem), "{problem}: {found}");
+    }
+    let unreadable = || Err::<&[u8], _>(std::io::Error::other("gone"));
+    assert!(ring.verify_detached(&good, &unreadable, now()).unwrap_err().contains("gone"));
+}
+
 #[test]
 fn wrong_times_and_weak_hashes_are_refused() {
     let key = key(true);

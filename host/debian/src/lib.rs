@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `mirror` | where to fetch from |
 //! | `distribution`, `suite`, `keyring`, `signer`, `release` | indexes, and whether those signed them who may |
+//! | `detached` | whether the signature beside a file is by a key that may sign it |
 //! | `list_cache` | what is kept of indexes, so that choosing packages again takes a moment |
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
@@ -28,6 +29,7 @@ mod date;
 mod deb;
 mod deb822;
 pub mod decompress;
+mod detached;
 mod distribution;
 mod download;
 mod emulators;
@@ -57,6 +59,7 @@ pub use bootstrap::{
     is_newer, newest_versions, package_path, title,
 };
 pub use companion::{CompanionRecipe, WorkFile, companion};
+pub use detached::{DetachedKeys, FileSignature};
 pub use emulators::{EmulatorRecipe, emulators};
 pub use error::DebianError;
 pub use installed::{InstalledPackage, STATUS, installed};

@@ -7,12 +7,15 @@ use url::Url;
 use crate::id::{Arch, Digest, KeyHasher};
 use crate::manifest::project::{BaseRequest, Project, ProjectManifest};
 use crate::package_archive::PackageArchive;
+use crate::signed_tarball::SignedTarball;
 
 /// Where a project's base comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BaseSource {
     /// pib makes it from the distribution's packages.
     Bootstrap(Bootstrap),
+    /// The tarball that its owner has at an address and signs.
+    Signed(SignedTarball),
     /// A tarball of a root file system, plain or compressed with gzip, xz or zstd.
     Tarball {
         /// Where it is.
@@ -87,15 +90,20 @@ impl BaseSource {
                 }
                 hasher.finish()
             }
+            Self::Signed(tarball) => {
+                let mut hasher = KeyHasher::new("pib base: signed tarball");
+                tarball.add_to_key(&mut hasher);
+                hasher.finish()
+            }
             Self::Tarball { digest, .. } => of_tarball(digest),
             Self::ContainerImage { reference } => of_container_image(reference),
         }
     }
 
-    /// Returns where the base comes from, as a lock tells it; nothing where pib makes the base itself.
+    /// Returns where the base comes from, as a lock tells it; nothing where the init stage says that.
     pub fn describe(&self) -> Option<String> {
         match self {
-            Self::Bootstrap(_) => None,
+            Self::Bootstrap(_) | Self::Signed(_) => None,
             Self::Tarball { location: Location::Url(url), .. } => Some(url.to_string()),
             // A path is this machine's own.
             Self::Tarball { location: Location::Path(_), digest } => Some(digest.to_string()),
@@ -204,6 +212,36 @@ mod tests {
             archive(&|_, origin| origin.keys.push("0B".to_owned())),
         ] {
             assert_ne!(with, other);
+        }
+    }
+
+    #[test]
+    fn a_signed_tarball_is_known_by_its_address_and_who_may_sign_it() {
+        let signed = || SignedTarball {
+            os: "arch".to_owned(),
+            release: "rolling".to_owned(),
+            arch: Arch::Arm64,
+            url: "http://x.example/a.tar.gz".to_owned(),
+            signature_url: "http://x.example/a.tar.gz.sig".to_owned(),
+            keys: vec!["0A".to_owned()],
+            key_url: "http://x.example/key".to_owned(),
+        };
+        let recipe = |change: &dyn Fn(&mut SignedTarball)| {
+            let mut changed = signed();
+            change(&mut changed);
+            BaseSource::Signed(changed).recipe()
+        };
+        let plain = recipe(&|_| ());
+        assert_eq!(plain, recipe(&|own| own.key_url.push('2')));
+        assert_eq!(plain, recipe(&|own| own.signature_url.push('2')));
+        for other in [
+            recipe(&|own| own.os.push('2')),
+            recipe(&|own| own.release.push('2')),
+            recipe(&|own| own.arch = Arch::Armv7),
+            recipe(&|own| own.url.push('2')),
+            recipe(&|own| own.keys.push("0B".to_owned())),
+        ] {
+            assert_ne!(plain, other);
         }
     }
 

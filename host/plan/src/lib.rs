@@ -28,6 +28,7 @@
 //! | [`relay`] | tells a Dockerfile of what records these responses |
 //! | [`moment`] | a moment of the calendar |
 //! | [`package_archive`] | archives of packages that bases are made of |
+//! | [`signed_tarball`] | a base that a distribution publishes whole, and signs |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`dockerfile`] | writes instructions, and escapes what stands in them |
@@ -86,6 +87,7 @@ pub mod relay;
 pub mod resolve;
 pub mod secret;
 pub mod settings;
+pub mod signed_tarball;
 pub mod size;
 pub mod snapshot;
 pub mod stage_change;

@@ -123,7 +123,7 @@ impl Lockfile {
     /// Returns the digest of what the lock holds to, with this one of its bases: the others are for other targets.
     ///
     /// Where stages and bases come from is no part of it: what is the same stays so at another address. Nor are
-    /// dependencies, since the order that follows from them is in the keys of the stages; a base's packages, since
+    /// dependencies, since the order that follows from them is in the keys of the stages; a base's packages or tarball, since
     /// its digest stands for them; and the recording, of which the files that came of it are another sign.
     pub fn content(&self, base: Option<&LockedBase>) -> Digest {
         fn optional(hasher: &mut KeyHasher, digest: Option<&Digest>) {
@@ -133,7 +133,8 @@ impl Lockfile {
         let Self { snapshot, fetch: _, bases: _, stages, targets: _ } = self;
         let mut hasher = KeyHasher::new("pib lock content 1");
         hasher.field(snapshot.map_or_else(String::new, |moment| moment.to_string()));
-        if let Some(LockedBase { arch, os, release, recipe, made, source: _, snapshot: _ }) = base {
+        if let Some(LockedBase { arch, os, release, recipe, made, source: _, snapshot: _, tarball: _ }) = base
+        {
             hasher.field(arch.as_str()).field(os).field(release);
             optional(&mut hasher, recipe.as_ref());
             optional(&mut hasher, made.as_ref().map(|made| &made.digest));

@@ -12,8 +12,15 @@ use crate::suggest;
 const DEBIAN: &str = "debian";
 /// The one whose kernels drive every board: its makers are those of the boards.
 const RASPIOS: &str = "raspios";
+/// The one that has no releases, but newer packages every day; its kernels are those of the boards' makers, too.
+const ARCH: &str = "arch";
+/// What stands for its release: os-release(5) has it as `BUILD_ID` there.
+const ROLLING: &str = "rolling";
+/// The architectures that it is built for: the ARMv6 of the first boards was given up.
+const ARCH_ARCHS: [Arch; 2] = [Arch::Arm64, Arch::Armv7];
 /// The systems that the bundled stages make, with their releases; the first is that of new projects.
-const SYSTEMS: [(&str, &[&str]); 2] = [(DEBIAN, &["trixie", "bookworm"]), (RASPIOS, &["trixie", "bookworm"])];
+const SYSTEMS: [(&str, &[&str]); 3] =
+    [(DEBIAN, &["trixie", "bookworm"]), (RASPIOS, &["trixie", "bookworm"]), (ARCH, &[ROLLING])];
 /// What helps where Debian has no kernel for a board.
 const RASPIOS_HELPS: &str =
     "Raspberry Pi OS has a kernel for it: os = \"raspios\" (with `pib new`: --os raspios).";
@@ -110,10 +117,10 @@ pub enum Unfit {
         known: Vec<&'static str>,
     },
     /// The release has no kernel for the board and architecture.
-    #[error("Debian {release} has no system for the {title} on {arch}")]
+    #[error("{system} has no system for the {title} on {arch}")]
     Arch {
-        /// The release.
-        release: &'static str,
+        /// The system and its release.
+        system: String,
         /// The board's model.
         title: &'static str,
         /// The architecture.
@@ -181,8 +188,15 @@ pub fn archs(os: &str, release: &str, board: &str) -> Result<Option<&'static [Ar
         let (os, known) = (os.to_owned(), known.to_vec());
         return Err(Unfit::Release { os, release: release.to_owned(), known });
     }
-    if os == RASPIOS {
-        return Ok(BOARDS.iter().find(|known| known.name == board).map(|known| known.archs));
+    let of_board = BOARDS.iter().find(|known| known.name == board).map_or(&[][..], |known| known.archs);
+    match os {
+        RASPIOS => return Ok(Some(of_board).filter(|archs| !archs.is_empty())),
+        // A board lists the best first, and armv6 last.
+        ARCH => {
+            let count = of_board.iter().take_while(|arch| ARCH_ARCHS.contains(arch)).count();
+            return Ok(Some(&of_board[..count]));
+        }
+        _ => {}
     }
     Ok(Some(kernels(release).find(|kernel| kernel.board == board).map_or(&[], |kernel| kernel.archs)))
 }
@@ -192,13 +206,22 @@ pub fn archs(os: &str, release: &str, board: &str) -> Result<Option<&'static [Ar
 /// # Errors
 /// When there is no such kernel, or it does not drive what the device needs.
 pub fn check_board(os: &str, release: &str, board: &str, arch: Arch) -> Result<(), Unfit> {
+    let title = || BOARDS.iter().find(|known| known.name == board).map_or("board", |board| board.title);
+    if os == ARCH && !ARCH_ARCHS.contains(&arch) {
+        let known: Vec<Arch> = archs(os, release, board)?.unwrap_or_default().to_vec();
+        let instead = match known.as_slice() {
+            [] => format!("It is built for arm64 and armv7, and this board runs neither. {RASPIOS_HELPS}"),
+            known => built_for(known),
+        };
+        return Err(Unfit::Arch { system: "Arch Linux ARM".to_owned(), title: title(), arch, instead });
+    }
     let Some(release) = kernels(release).map(|kernel| kernel.release).next().filter(|_| os == DEBIAN) else {
         return Ok(());
     };
     let Some(kernel) = kernels(release).find(|kernel| kernel.board == board && kernel.archs.contains(&arch))
     else {
-        let title = BOARDS.iter().find(|known| known.name == board).map_or("board", |board| board.title);
-        return Err(Unfit::Arch { release, title, arch, instead: instead(release, board) });
+        let (system, instead) = (format!("Debian {release}"), instead(release, board));
+        return Err(Unfit::Arch { system, title: title(), arch, instead });
     };
     let what = match kernel.coverage {
         Coverage::Whole => return Ok(()),
@@ -217,12 +240,14 @@ fn driven(release: &str) -> impl Iterator<Item = &'static str> {
     kernels(release).filter(|kernel| kernel.coverage == Coverage::Whole).map(|kernel| kernel.board)
 }
 
+fn built_for(archs: &[Arch]) -> String {
+    let archs = suggest::list(archs.iter().map(|arch| arch.as_str()));
+    format!("It is built for {archs}: set arch to one of them.")
+}
+
 fn instead(release: &str, board: &str) -> String {
     match kernels(release).find(|kernel| kernel.board == board) {
-        Some(kernel) => {
-            let archs = suggest::list(kernel.archs.iter().map(|arch| arch.as_str()));
-            format!("It is built for {archs}: set arch to one of them.")
-        }
+        Some(kernel) => built_for(kernel.archs),
         None => format!(
             "Debian is built for arm64 and armv7, and this board runs neither. {RASPIOS_HELPS} Boards that can: {}.",
             suggest::list(driven(release))
@@ -319,6 +344,15 @@ mod tests {
         assert!(unfit.help().contains("--os raspios"), "{}", unfit.help());
         assert_eq!(check_board("raspios", "trixie", "zerow", Arch::Armv6), Ok(()));
         assert_eq!(check_board("raspios", "bookworm", "rpi5", Arch::Arm64), Ok(()));
+        assert_eq!(check_board("arch", "rolling", "rpi5", Arch::Arm64), Ok(()));
+        let unfit = check_board("arch", "rolling", "rpi3", Arch::Armv6).unwrap_err();
+        assert_eq!(unfit.to_string(), "Arch Linux ARM has no system for the Raspberry Pi 3 on armv6");
+        assert_eq!(unfit.help(), "It is built for `arm64` and `armv7`: set arch to one of them.");
+        let unfit = check_board("arch", "rolling", "zerow", Arch::Armv6).unwrap_err();
+        assert!(unfit.help().contains("--os raspios"), "{}", unfit.help());
+        assert_eq!(archs("arch", "rolling", "rpi2"), Ok(Some(&[Arch::Armv7][..])));
+        assert_eq!(archs("arch", "rolling", "rpi1"), Ok(Some(&[][..])));
+        assert!(matches!(archs("arch", "2026", "rpi4"), Err(Unfit::Release { .. })));
         assert_eq!(archs("raspios", "trixie", "rpi1"), Ok(Some(&[Arch::Armv6][..])));
         assert!(matches!(archs("raspios", "buster", "rpi4"), Err(Unfit::Release { .. })));
         assert!(matches!(archs("debian", "trixi", "rpi4"), Err(Unfit::Release { .. })));
@@ -331,6 +365,7 @@ mod tests {
         with_kernels.dedup();
         assert_eq!(releases(DEBIAN), Some(&with_kernels[..]));
         assert_eq!((default_release(RASPIOS), default_release("alpine")), (Some("trixie"), None));
+        assert_eq!(default_release(ARCH), Some("rolling"));
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl Trial {
     pub(super) fn settle(&self, session: &Session) -> Result<SettledStage, Error> {
         let manifest = &self.project.manifest;
         let settings = settle::settings(manifest, &self.package, &Overrides::default())?;
-        let mirrors = Mirrors::of(session, manifest);
+        let mirrors = Mirrors::of(session, manifest, Some(&self.package.manifest));
         // What the command line names is the user's own word.
         let consent = Consent::to_everything();
         settle::stage(

@@ -8,6 +8,7 @@
 //! <root>/bases/packages/<hex>     the packages that the base with this digest was made of, for the locks of projects
 //! <root>/bases/companions/<hex>  the digest of the companion or emulators that a recipe made last, or of the program alone
 //! <root>/bases/tarballs/<hex>     the digest of the base that a fetched tarball holds
+//! <root>/bases/signed/<hex>       the tarball that was fetched last for an address and the keys that sign it
 //! <root>/bases/tmp/               work in progress; emptied by whoever holds the lock
 //! <root>/bases/lock               held while a base is being made
 //! <root>/debs/<hex>.deb           packages
@@ -22,7 +23,9 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::base::Bootstrap;
 use pib_plan::id::{Digest, KeyHasher};
+use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
+use serde::{Deserialize, Serialize};
 
 use super::error::BaseError;
 use super::{STEP, canonical};
@@ -52,6 +55,16 @@ pub struct StoredBase {
 #[derive(Debug, Clone)]
 pub struct BaseCache {
     root: PathBuf,
+}
+
+/// What is noted of the tarball that was fetched last for what was asked for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FetchedTarball {
+    /// The tarball.
+    pub(super) tarball: LockedTarball,
+    /// The digest of the file with its signature: as long as that is the same, so is the tarball.
+    pub(super) signature: Digest,
 }
 
 /// Held by the one process that makes a base; others wait.
@@ -295,6 +308,30 @@ impl BaseCache {
     /// The file that says to which base the tarball was unpacked.
     pub(super) fn tarball_path(&self, tarball: Digest) -> PathBuf {
         self.bases().join("tarballs").join(tarball.hex())
+    }
+
+    /// Returns what is noted of the tarball that was fetched last for what is asked for.
+    pub(super) fn fetched_tarball(&self, wanted: &SignedTarball) -> Option<FetchedTarball> {
+        let text = pib_file::read_text(self.signed_path(wanted), MAX_NAME).ok()?;
+        serde_json::from_str(&text).ok().filter(|noted: &FetchedTarball| noted.tarball.check().is_ok())
+    }
+
+    /// Notes which tarball was fetched for what was asked for.
+    pub(super) fn note_fetched(
+        &self,
+        wanted: &SignedTarball,
+        fetched: &FetchedTarball,
+    ) -> Result<(), BaseError> {
+        let path = self.signed_path(wanted);
+        let text =
+            serde_json::to_string(fetched).map_err(|error| BaseError::io("writing", &path)(error.into()))?;
+        self.write(path, &text)
+    }
+
+    fn signed_path(&self, wanted: &SignedTarball) -> PathBuf {
+        let mut key = KeyHasher::new("pib signed tarball");
+        wanted.add_to_key(&mut key);
+        self.bases().join("signed").join(key.finish().hex())
     }
 
     fn note_snapshot(&self, digest: Digest, snapshot: &BaseSnapshot) -> Result<(), BaseError> {

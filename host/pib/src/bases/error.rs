@@ -50,6 +50,60 @@ pub enum BaseError {
         /// What was found.
         reason: String,
     },
+    /// The signature of a tarball cannot be had.
+    #[error("the base {file} has no signature that pib can check, and nothing of it was used: {source}")]
+    #[diagnostic(code(pib::base::no_signature))]
+    #[diagnostic(help(
+        "Try again. If its owner has stopped to sign it, the init stage has to name another tarball, or the project a [base]."
+    ))]
+    NoSignature {
+        /// The tarball.
+        file: String,
+        /// Why its signature cannot be fetched.
+        source: NetError,
+    },
+    /// A tarball is not signed as it must be.
+    #[error("the base {file} is not signed as it must be: {reason}; nothing of it was used")]
+    #[diagnostic(code(pib::base::signature))]
+    #[diagnostic(help(
+        "Try again: the tarball may have been replaced between two downloads. If it stays so, the server or somebody on the way \
+         sends another file than its owner signed."
+    ))]
+    Signature {
+        /// The tarball.
+        file: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The keys of a tarball are not those that the init stage names.
+    #[error("the keys of the base {file} in {place} cannot be used: {reason}; nothing of the base was used")]
+    #[diagnostic(code(pib::base::keys))]
+    #[diagnostic(help("Correct `keys` or `key-url` in the init stage's [[base.OS.tarball]]."))]
+    Keys {
+        /// The tarball.
+        file: String,
+        /// Where the keys are.
+        place: String,
+        /// What was found.
+        reason: String,
+    },
+    /// The tarball that a lock holds is not at its address any more.
+    #[error(
+        "the base {file} was replaced since pib.lock was written: the lock holds {locked}, and the address has {found} now"
+    )]
+    #[diagnostic(code(pib::base::replaced))]
+    #[diagnostic(help(
+        "Take the new one with `pib update --base`; or, to build the old image again, name a copy of the old tarball in [base] \
+         of pib.toml, by `path` and `digest`."
+    ))]
+    Replaced {
+        /// The tarball.
+        file: String,
+        /// The digest in the lock.
+        locked: Digest,
+        /// The digest of what is there.
+        found: Digest,
+    },
     /// The file system refused.
     #[error("{action} {path} failed")]
     #[diagnostic(code(pib::base::io))]

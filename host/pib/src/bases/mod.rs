@@ -1,7 +1,8 @@
 //! The bases that builds start from: made of a distribution's packages, or fetched as a tarball; kept by digest.
 //!
 //! A bootstrap ([`pib_debian`]) has a second part, in which the target's own dpkg works in the container engine. The caller
-//! sees to that and hands the engine's export to [`BaseCache::store`]. A tarball ([`tarball::fetch`]) takes the place of both.
+//! sees to that and hands the engine's export to [`BaseCache::store`]. A tarball ([`tarball::fetch`], [`signed::fetch`]) takes
+//! the place of both.
 //!
 //! Invariants: nothing is used before its digest was checked; a stored base is whole. Deliberately absent: the engine,
 //! which is another adapter.
@@ -11,11 +12,13 @@
 //! | `base_cache` | what is kept |
 //! | `canonical` | makes an export the same on every run |
 //! | `tarball`, `identify`, `sparse` | a base that someone else made |
+//! | `signed` | one that its maker signs and replaces by newer ones |
 
 mod base_cache;
 mod canonical;
 mod error;
 mod identify;
+pub mod signed;
 mod sparse;
 pub mod tarball;
 

@@ -60,13 +60,14 @@ pub fn find(cache: &BaseCache, tarball: Digest) -> Option<StoredBase> {
     cache.find(text.trim().parse().ok()?)
 }
 
-enum Source {
+/// A tarball that is at hand.
+pub(super) enum Source {
     Host(PathBuf),
     Fetched(NamedTempFile),
 }
 
 impl Source {
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         match self {
             Self::Host(path) => path,
             Self::Fetched(file) => file.path(),
@@ -74,7 +75,8 @@ impl Source {
     }
 }
 
-async fn download(
+/// Fetches a tarball into the cache's folder for work in progress.
+pub(super) async fn download(
     cache: &BaseCache,
     url: &Url,
     reporter: &Arc<dyn Reporter>,
@@ -93,15 +95,28 @@ async fn download(
 
 fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> Result<StoredBase, BaseError> {
     let path = source.path();
-    let fail = |error: std::io::Error| BaseError::archive(name, error);
     let mut file = open(path, name)?;
     let found = digest(&mut file).map_err(BaseError::io("reading", path))?;
-    let start = start(&mut file).and_then(|start| file.rewind().map(|()| start));
-    let start = start.map_err(BaseError::io("reading", path))?;
     if found != expected {
+        let start = start(&mut file).map_err(BaseError::io("reading", path))?;
         let what = identify(&start).map(|kind| kind.name);
         return Err(BaseError::OtherTarball { file: name.to_owned(), expected, found, what });
     }
+    unpack_checked(cache, source, name, expected)
+}
+
+/// Keeps a tarball with this digest unpacked in the cache, once it is known that it is the one that is wanted.
+pub(super) fn unpack_checked(
+    cache: &BaseCache,
+    source: &Source,
+    name: &str,
+    tarball: Digest,
+) -> Result<StoredBase, BaseError> {
+    let path = source.path();
+    let fail = |error: std::io::Error| BaseError::archive(name, error);
+    let mut file = open(path, name)?;
+    let start = start(&mut file).and_then(|start| file.rewind().map(|()| start));
+    let start = start.map_err(BaseError::io("reading", path))?;
     let format = Format::of(&start);
     let input = BufReader::with_capacity(1 << 16, file);
     let mut plain = decompress::bounded(decompress::decoder(format, input).map_err(fail)?, MAX_UNPACKED);
@@ -127,7 +142,7 @@ fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> R
         return Err(BaseError::NotTarball { file: name.to_owned(), inside: format.name(), kind });
     }
     let base = cache.keep(output, digest)?;
-    cache.remember_tarball(expected, digest)?;
+    cache.remember_tarball(tarball, digest)?;
     Ok(base)
 }
 
@@ -145,7 +160,7 @@ fn open(path: &Path, name: &str) -> Result<File, BaseError> {
 }
 
 /// Returns the digest of a file, which is then at its start again.
-fn digest(file: &mut File) -> std::io::Result<Digest> {
+pub(super) fn digest(file: &mut File) -> std::io::Result<Digest> {
     let mut hashing = Hashing::new(std::io::sink());
     std::io::copy(&mut BufReader::with_capacity(1 << 20, &mut *file), &mut hashing)?;
     file.rewind()?;

@@ -26,7 +26,7 @@ pub(super) struct What {
     /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]
     #[arg(long, add = completer::arch())]
     arch: Option<String>,
-    /// The operating system: debian or raspios; another one with stages of its own
+    /// The operating system: debian, raspios or arch; another one with stages of its own
     #[arg(long, default_value = "debian", add = completer::os())]
     os: String,
     /// Its release [default: the newest that the bundled stages know]

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use miette::Diagnostic;
 use pib_plan::id::Arch;
+use pib_plan::system;
 use serde::Serialize;
 
 use crate::engine::binfmt_misc::{Binfmt, BinfmtStatus, is_native};
@@ -281,13 +282,17 @@ async fn registries(session: &Session, project: Option<&Project>, offline: bool)
         }
         Err(error) => checks.push(Check::error("what the project reaches", &error)),
     }
-    checks.push(mirror(session, project).await);
+    let os = project.manifest.project.os.as_str();
+    // Where a system that the bundled stages make is not built like Debian, its packages are elsewhere.
+    if system::is_debian_like(os) || !system::names().any(|known| known == os) {
+        checks.push(mirror(session, project).await);
+    }
     checks
 }
 
 async fn mirror(session: &Session, project: &Project) -> Check {
     const NAME: &str = "the mirror of packages";
-    let mirrors = Mirrors::of(session, &project.manifest);
+    let mirrors = Mirrors::of(session, &project.manifest, None);
     let own = mirrors.own.into_iter().find(|(public, _)| *public == mirrors.public);
     let mirror = own.map_or(mirrors.build, |(_, own)| own);
     let address = format!("{mirror}/dists/{}/Release", project.manifest.project.release);

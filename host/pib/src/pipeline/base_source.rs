@@ -8,11 +8,12 @@ use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
 use pib_plan::emulation::Emulation;
 use pib_plan::id::{Arch, Digest, KeyHasher};
 use pib_plan::lockfile::LockedBase;
-use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
-use pib_plan::manifest::stage::{BaseRecipe, StageManifest};
+use pib_plan::manifest::project::{BaseRequest, Project, ProjectManifest};
+use pib_plan::manifest::stage::{self, BaseRecipe, StageManifest};
 use pib_plan::mode::Mode;
 use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
+use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::labels::LABEL;
@@ -36,6 +37,9 @@ pub(crate) fn source(
     }
     let project = &manifest.project;
     let recipe = recipe(&init.manifest, &project.os, &project.release)?;
+    if recipe.bootstrap == stage::Bootstrap::Tarball {
+        return signed(init, recipe, project);
+    }
     let archives = recipe.archives(&project.release, project.arch);
     if archives.is_empty() && recipe.names_archives() {
         let (name, version, os, arch) = (&init.name, &init.manifest.version, &project.os, project.arch);
@@ -53,6 +57,19 @@ pub(crate) fn source(
         include: recipe.include.clone(),
         archives,
     }))
+}
+
+/// Returns the signed tarball of a project.
+fn signed(init: &Package, recipe: &BaseRecipe, project: &Project) -> Result<BaseSource, Error> {
+    let (os, arch) = (&project.os, project.arch);
+    let found = recipe.tarball((os, &project.release), arch);
+    found.map(BaseSource::Signed).ok_or_else(|| Error::Stage {
+        message: format!(
+            "stage `{}` {} names no tarball of {os} for {arch}",
+            init.name, init.manifest.version
+        ),
+        help: Some("Choose another arch, or give the project a [base] of its own.".to_owned()),
+    })
 }
 
 /// Returns where the project's base comes from, where the manifest says that.
@@ -135,16 +152,17 @@ pub(crate) async fn ensure(
     };
     let reporter = session.reporter.clone();
     reporter.started(bases::STEP, "Making the base");
-    let waiting = (cache.clone(), reporter.clone());
-    let lock = tokio::task::spawn_blocking(move || waiting.0.lock(&*waiting.1))
-        .await
-        .map_err(blocking::worker)??;
+    let lock = base_lock(&cache, session).await?;
     // Another pib may have made it while this one waited.
     let made = match (find(&cache, source, locked), source) {
         (Some(found), _) => found,
         (None, BaseSource::Bootstrap(recipe)) => {
             bootstrap(session, &cache, lock, (recipe, snapshot(locked)), tools.as_ref()).await?
         }
+        (None, BaseSource::Signed(wanted)) => match tarball(locked) {
+            Some(held) => bases::signed::fetch_locked(&cache, &lock, (wanted, held), &reporter).await?,
+            None => bases::signed::fetch(&cache, &lock, wanted, &reporter).await?.base,
+        },
         (None, BaseSource::Tarball { location, digest }) => {
             bases::tarball::fetch(&cache, &lock, location, *digest, &reporter).await?
         }
@@ -179,8 +197,13 @@ fn is_here(cache: &BaseCache, source: &BaseSource, locked: Option<&LockedBase>) 
     match source {
         BaseSource::Tarball { location, .. } => matches!(location, Location::Path(_)),
         BaseSource::Bootstrap(_) => snapshot(locked).is_some_and(|own| has_packages(&cache.debs(), own)),
-        BaseSource::ContainerImage { .. } => false,
+        BaseSource::Signed(_) | BaseSource::ContainerImage { .. } => false,
     }
+}
+
+/// Returns the tarball that a locked base is.
+fn tarball(locked: Option<&LockedBase>) -> Option<&LockedTarball> {
+    locked?.tarball.as_ref()
 }
 
 /// Returns the packages that a locked base is made of.
@@ -189,7 +212,7 @@ fn snapshot(locked: Option<&LockedBase>) -> Option<&BaseSnapshot> {
 }
 
 /// Fetches the packages of a base that the lock names and the cache does not have; returns how many it is made of. None
-/// where there is nothing to fetch.
+/// where it is not made of packages: a signed tarball is fetched whole.
 pub(crate) async fn fetch_packages(
     session: &Session,
     mode: LockMode,
@@ -198,6 +221,21 @@ pub(crate) async fn fetch_packages(
     locked: Option<&LockedBase>,
 ) -> Result<Option<usize>, Error> {
     let cache = BaseCache::new(&session.cache);
+    if let BaseSource::Signed(wanted) = source
+        && find(&cache, source, locked).is_none()
+    {
+        if mode.offline {
+            return Err(Error::BaseOffline);
+        }
+        let lock = base_lock(&cache, session).await?;
+        match tarball(locked) {
+            Some(held) => {
+                drop(bases::signed::fetch_locked(&cache, &lock, (wanted, held), &session.reporter).await?)
+            }
+            None => drop(bases::signed::fetch(&cache, &lock, wanted, &session.reporter).await?),
+        }
+        session.reporter.finished(bases::STEP, false);
+    }
     let (BaseSource::Bootstrap(recipe), Some(snapshot)) = (source, snapshot(locked)) else { return Ok(None) };
     if find(&cache, source, locked).is_none() {
         stores::fill(session, mode, places, &cache.debs(), snapshot).await?;
@@ -225,6 +263,10 @@ pub(super) fn find(
             Some(packages) => cache.find_made_of(recipe, packages),
             None => cache.find_recipe(recipe),
         },
+        (None, BaseSource::Signed(wanted)) => match tarball(locked) {
+            Some(held) => bases::signed::find_locked(cache, held),
+            None => bases::signed::find(cache, wanted).map(|found| found.base),
+        },
         (None, BaseSource::Tarball { digest, .. }) => bases::tarball::find(cache, *digest),
         (None, BaseSource::ContainerImage { .. }) => None,
     }
@@ -245,7 +287,43 @@ pub(crate) fn locked(
         }
         _ => None,
     };
-    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?, snapshot))
+    let signed = match source {
+        BaseSource::Signed(wanted) => tarball(before).cloned().or_else(|| fetched(session, wanted, stored)),
+        _ => None,
+    };
+    Ok(LockedBase::new(wanted, stored.digest, newest_file(&stored.path)?, snapshot).with_tarball(signed))
+}
+
+/// Returns the tarball that a base was unpacked from, where it was fetched for what is asked for.
+fn fetched(session: &Session, wanted: &SignedTarball, stored: &StoredBase) -> Option<LockedTarball> {
+    let found = bases::signed::find(&BaseCache::new(&session.cache), wanted)?;
+    (found.base == *stored).then_some(found.tarball)
+}
+
+/// Fetches the tarball that its owner has at the address now, if it is another than the one that was fetched last.
+///
+/// # Errors
+/// When it cannot be fetched, or its signature does not count.
+pub(super) async fn fetch_signed(
+    session: &Session,
+    mode: LockMode,
+    wanted: &SignedTarball,
+) -> Result<LockedTarball, Error> {
+    if mode.offline {
+        return Err(Error::BaseOffline);
+    }
+    let cache = BaseCache::new(&session.cache);
+    let lock = base_lock(&cache, session).await?;
+    let found = bases::signed::fetch(&cache, &lock, wanted, &session.reporter).await?;
+    session.reporter.finished(bases::STEP, false);
+    Ok(found.tarball)
+}
+
+/// Waits until no other process makes a base.
+async fn base_lock(cache: &BaseCache, session: &Session) -> Result<CacheLock, Error> {
+    let (cache, reporter) = (cache.clone(), session.reporter.clone());
+    let lock = tokio::task::spawn_blocking(move || cache.lock(&*reporter)).await;
+    Ok(lock.map_err(blocking::worker)??)
 }
 
 /// Returns the time of the newest file of a base, in seconds since 1970: what the image's times are clamped to.

@@ -119,6 +119,7 @@ impl Rendered {
         let locked = self.packages.resolved.lock.base(wanted)?;
         let MadeBase { digest, epoch } = locked.made?;
         let new = LockedBase::new(wanted, digest, epoch, locked.snapshot.clone());
+        let new = new.with_tarball(locked.tarball.clone());
         let keep = mode.locked && locked.is_older_form_of(&new);
         Some(if keep { locked.clone() } else { new })
     }

@@ -4,20 +4,23 @@ use pib_debian::{DebianError, HostApt};
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::moment::Moment;
+use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::base_source;
 use super::resolve::Resolved;
 use super::resolve_all::AllResolved;
-use crate::bases::{self, BaseCache, StoredBase};
+use crate::bases::{self, BaseCache, BaseError, StoredBase};
 use crate::project::{Error, LockMode, Project, Session, slow};
 use pib_event::ReporterExt as _;
 
-/// Which packages a base that the lock does not hold is made of.
+/// Which packages a base that the lock does not hold is made of, or which tarball it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PackageChoice {
     /// Those of the base that this machine made last for what is asked for; where there is none, what archives have now.
     Made,
+    /// The same; but a whole tarball, which takes minutes, is left to the command that needs it.
+    MadeOrSmall,
     /// What archives have now.
     Newest,
 }
@@ -46,7 +49,7 @@ pub(crate) async fn lock_bases(
             Err(error) => {
                 let reason = format!("pib.lock does not hold the base yet: {error}");
                 // An archive that cannot be trusted is another matter than one that cannot be reached.
-                if matches!(error, Error::Debian(DebianError::Signature { .. } | DebianError::Keys { .. })) {
+                if is_about_trust(&error) {
                     session.warn_once(reason);
                     continue;
                 }
@@ -55,6 +58,16 @@ pub(crate) async fn lock_bases(
         }
     }
     reasons
+}
+
+fn is_about_trust(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Debian(DebianError::Signature { .. } | DebianError::Keys { .. })
+            | Error::Base(
+                BaseError::Signature { .. } | BaseError::NoSignature { .. } | BaseError::Keys { .. }
+            )
+    )
 }
 
 /// Returns the base of a part, where the lock does not hold it and it can be decided.
@@ -101,6 +114,20 @@ async fn decide(
                 (LockedBase::unmade(wanted, Some(packages)), made)
             }
         },
+        BaseSource::Signed(tarball) => {
+            let Some(found) = newest_tarball(session, &cache, tarball, mode, choice).await? else {
+                return Ok(None);
+            };
+            if let Some((before, older)) = before.and_then(|before| replaced_by_older(before, &found)) {
+                session.reporter.warn(older);
+                return Ok(Some(before.clone()));
+            }
+            if let Some(same) = before.filter(|base| base.tarball.as_ref() == Some(&found)) {
+                return Ok(Some(same.clone()));
+            }
+            let made = bases::signed::find_locked(&cache, &found);
+            (LockedBase::unmade(wanted, None).with_tarball(Some(found)), made)
+        }
         // The manifest names these by their digests.
         BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match before {
             Some(same) => return Ok(Some(same.clone())),
@@ -119,8 +146,7 @@ fn gone_back<'a>(before: &'a LockedBase, now: &BaseSnapshot) -> Option<(&'a Lock
     let locked = before.snapshot.as_ref()?;
     now.archives.iter().find_map(|archive| {
         let old = locked.archives.iter().find(|old| old.name == archive.name && old.moment > archive.moment)?;
-        let moments = [archive.moment, old.moment].map(|time| Moment::from_micros(time.saturating_mul(1_000_000)).to_string());
-        let [found, locked] = moments;
+        let [found, locked] = [archive.moment, old.moment].map(date);
         let name = &archive.name;
         Some((
             before,
@@ -132,9 +158,45 @@ fn gone_back<'a>(before: &'a LockedBase, now: &BaseSnapshot) -> Option<(&'a Lock
     })
 }
 
+/// Returns the tarball that a base is; nothing where it would have to be fetched, and is left to the build.
+async fn newest_tarball(
+    session: &Session,
+    cache: &BaseCache,
+    wanted: &SignedTarball,
+    mode: LockMode,
+    choice: PackageChoice,
+) -> Result<Option<LockedTarball>, Error> {
+    let before = bases::signed::find(cache, wanted).filter(|_| choice != PackageChoice::Newest);
+    match (before, choice) {
+        (Some(found), _) => Ok(Some(found.tarball)),
+        (None, PackageChoice::MadeOrSmall) => Ok(None),
+        (None, PackageChoice::Made | PackageChoice::Newest) => {
+            base_source::fetch_signed(session, mode, wanted).await.map(Some)
+        }
+    }
+}
+
+/// Returns the base of a lock, with a sentence about it, where the tarball at its address was signed earlier than the locked one.
+fn replaced_by_older<'a>(before: &'a LockedBase, now: &LockedTarball) -> Option<(&'a LockedBase, String)> {
+    let locked = before.tarball.as_ref().filter(|locked| locked.moment > now.moment)?;
+    let [found, locked] = [now.moment, locked.moment].map(date);
+    let system = format!("{} {}", before.os, before.arch);
+    Some((
+        before,
+        format!(
+            "the tarball of {system} was signed at {found}, and the one in pib.lock at {locked}: its server lags behind, or someone \
+             holds updates back; the base stays as it is"
+        ),
+    ))
+}
+
+fn date(seconds: u64) -> String {
+    Moment::from_micros(seconds.saturating_mul(1_000_000)).to_string()
+}
+
 /// Returns the base that this machine made last for the recipe, where that is wanted and it is known what it was made of.
 fn made_before(cache: &BaseCache, recipe: &Bootstrap, choice: PackageChoice) -> Option<StoredBase> {
-    let made = cache.find_recipe(recipe).filter(|_| choice == PackageChoice::Made);
+    let made = cache.find_recipe(recipe).filter(|_| choice != PackageChoice::Newest);
     made.filter(|made| cache.snapshot(made.digest).is_some())
 }
 

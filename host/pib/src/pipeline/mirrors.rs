@@ -1,10 +1,13 @@
 //! Where the packages of a distribution come from.
 
 use pib_plan::assemble::Arg;
+use pib_plan::id::INIT;
 use pib_plan::manifest::project::{Network, ProjectManifest};
+use pib_plan::manifest::stage::StageManifest;
 use pib_plan::variable::Variable;
 
 use crate::project::Session;
+use crate::source::Package;
 use pib_debian::HostApt;
 
 /// Where packages come from.
@@ -23,9 +26,11 @@ impl Mirrors {
     /// Returns the mirrors of a build: the project's, else this machine's, else the distribution's. What the
     /// finished device uses does not depend on the machine that built it.
     ///
+    /// An init stage that names a mirror makes a system whose packages this machine's mirrors do not have.
+    ///
     /// Where pib records what parts fetch, it asks this machine's mirrors for them, and parts know the public ones: so a
     /// recording does not depend on the machine either.
-    pub(crate) fn of(session: &Session, manifest: &ProjectManifest) -> Self {
+    pub(crate) fn of(session: &Session, manifest: &ProjectManifest, init: Option<&StageManifest>) -> Self {
         let host = HostApt::read(&session.host_root);
         let project = &manifest.project;
         let text = |url: Option<url::Url>| url.map(|url| url.as_str().trim_end_matches('/').to_owned());
@@ -34,7 +39,12 @@ impl Mirrors {
             let own = host.filter(|_| named.is_none());
             (public, own)
         };
-        let (public, main) = pair(&project.mirror, text(host.main), pib_debian::DEFAULT_MIRROR);
+        let system =
+            init.and_then(|init| init.base.get(&project.os)).and_then(|recipe| recipe.mirror.clone());
+        let (public, main) = match system {
+            Some(own) => (project.mirror.clone().unwrap_or(own), None),
+            None => pair(&project.mirror, text(host.main), pib_debian::DEFAULT_MIRROR),
+        };
         let (public_security, security) =
             pair(&project.security_mirror, text(host.security), pib_debian::DEFAULT_SECURITY_MIRROR);
         let for_parts = |public: &String, own: &Option<String>| match manifest.build.network {
@@ -46,6 +56,11 @@ impl Mirrors {
         let pairs = [(&public, main), (&public_security, security)];
         let own = pairs.into_iter().filter_map(|(public, own)| Some((public.clone(), own?))).collect();
         Self { build, build_security, public, public_security, own }
+    }
+
+    /// Returns the manifest of the init stage, where it is among these packages.
+    pub(crate) fn init_of(packages: &[Package]) -> Option<&StageManifest> {
+        packages.iter().find(|package| package.name.as_str() == INIT).map(|package| &package.manifest)
     }
 
     /// Returns a variable of the project as an argument of a part.

@@ -280,6 +280,7 @@ fn dependencies(based: &Based) -> impl Iterator<Item = Resource> {
     let project = &packages.project().manifest.project;
     let from = match &based.rendered.base {
         BaseSource::Tarball { location: Location::Url(url), .. } => public(url.as_str()),
+        BaseSource::Signed(tarball) => public(&tarball.url),
         _ => None,
     };
     let release = format!("{} {}", project.release, project.arch);

@@ -117,7 +117,7 @@ fn recorder_options(
     recording: Recording,
     mode: LockMode,
 ) -> Result<Options, Error> {
-    let mirrors = Mirrors::of(session, &project.manifest);
+    let mirrors = Mirrors::of(session, &project.manifest, None);
     let pair = |(public, actual)| Mirror { public, actual };
     let past = pib_debian::past_archives(moment);
     Ok(Options {

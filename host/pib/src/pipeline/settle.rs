@@ -148,7 +148,7 @@ fn complete(
     build_args: BTreeMap<String, String>,
 ) -> Result<Settled, Error> {
     let project = packages.project();
-    let mirrors = Mirrors::of(session, &project.manifest);
+    let mirrors = Mirrors::of(session, &project.manifest, Mirrors::init_of(&packages.list));
     let names: Vec<&str> = packages.list.iter().map(|package| package.name.as_str()).collect();
     let names = names.join(" ");
     let stages = packages.list.iter().zip(judged).map(|(package, settings)| {

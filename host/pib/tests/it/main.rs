@@ -16,6 +16,7 @@ mod guests;
 mod ledger;
 mod peers;
 mod secure;
+mod signed_root;
 mod site;
 mod skip;
 mod sshd;

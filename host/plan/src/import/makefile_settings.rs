@@ -167,7 +167,7 @@ impl Settings {
             tree.leave_out(format!("RPIOS_IMAGES_URL{shown}"), why.to_owned());
         }
         let add = "add [base] with path or url, and digest, of the root file system's tarball to pib.toml";
-        let why = match system::is_debian_like(&self.os) {
+        let why = match system::default_release(&self.os).is_some() {
             true => {
                 format!(
                     "pib's own `__init__` makes one of {}: remove this one from [stages], or {add}",

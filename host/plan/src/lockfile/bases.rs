@@ -3,6 +3,7 @@
 use super::{LockedBase, Lockfile, MadeBase};
 use crate::base::{BaseSource, Location, NeededBase, WantedBase};
 use crate::id::{Arch, Digest};
+use crate::signed_tarball::LockedTarball;
 use crate::snapshot::BaseSnapshot;
 
 /// What a lock holds one base for.
@@ -86,7 +87,14 @@ impl LockedBase {
             made: None,
             source: source.describe(),
             snapshot,
+            tarball: None,
         }
+    }
+
+    /// Returns the entry with the tarball that the base is.
+    #[must_use]
+    pub fn with_tarball(self, tarball: Option<LockedTarball>) -> Self {
+        Self { tarball, ..self }
     }
 
     /// Returns the digest of its root file system, where that is known.
@@ -110,7 +118,10 @@ impl LockedBase {
                 self.source.as_deref() == Some(&digest.to_string())
             }
             // Neither tells what had to be at the address; the manifest's digest does, so nothing is lost.
-            (None, BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. }) => false,
+            (
+                None,
+                BaseSource::Signed(_) | BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. },
+            ) => false,
         };
         fits && self.slot() == (project.arch, &project.os, &project.release)
     }

@@ -120,6 +120,8 @@ pub struct BaseState {
     digest: Option<Digest>,
     /// Where it comes from, if pib does not make it itself.
     source: Option<String>,
+    /// The digest of the signed tarball that it is.
+    tarball: Option<Digest>,
     /// The packages that it is made of, where they are known: names and versions.
     packages: BTreeMap<String, String>,
 }
@@ -128,7 +130,8 @@ impl BaseState {
     fn of(base: &LockedBase) -> Self {
         let packages = base.snapshot.iter().flat_map(|snapshot| &snapshot.packages);
         let packages = packages.map(|package| (package.name.clone(), package.version.clone())).collect();
-        Self { digest: base.digest(), source: base.source.clone(), packages }
+        let tarball = base.tarball.as_ref().map(|tarball| tarball.digest);
+        Self { digest: base.digest(), source: base.source.clone(), tarball, packages }
     }
 
     /// Returns how many packages the two do not have alike; nothing where those of one are not known.
@@ -142,10 +145,11 @@ impl BaseState {
 
 impl fmt::Display for BaseState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.digest, &self.source) {
-            (Some(digest), _) => digest.fmt(f),
-            (None, Some(source)) => f.write_str(source),
-            (None, None) => write!(f, "{} packages", self.packages.len()),
+        match (self.digest, &self.source, self.tarball) {
+            (Some(digest), ..) => digest.fmt(f),
+            (None, Some(source), _) => f.write_str(source),
+            (None, None, Some(tarball)) => write!(f, "the tarball {tarball}"),
+            (None, None, None) => write!(f, "{} packages", self.packages.len()),
         }
     }
 }
@@ -266,6 +270,11 @@ fn write_base_change(
     old: &BaseState,
     new: &BaseState,
 ) -> fmt::Result {
+    if let (Some(before), Some(now)) = (old.tarball, new.tarball)
+        && before != now
+    {
+        return write!(f, "changes {base} to the tarball {now}");
+    }
     match (old.other_packages(new), old.digest, new.digest) {
         (Some(count), ..) if count > 0 => {
             write!(f, "changes {count} of the packages of {base}")

@@ -7,6 +7,7 @@ use semver::Version;
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 use crate::moment::Moment;
+use crate::signed_tarball::LockedTarball;
 use crate::snapshot::BaseSnapshot;
 
 /// The newest schema that this code reads, and the one that it writes.
@@ -45,6 +46,8 @@ pub struct LockedBase {
     pub source: Option<String>,
     /// The packages that pib makes it of; absent where a pib that did not note them wrote the lock.
     pub snapshot: Option<BaseSnapshot>,
+    /// The tarball that it is, where its owner has newer ones at the same address.
+    pub tarball: Option<LockedTarball>,
 }
 
 /// What only somebody who has a base can tell of it. All of it follows from what the lock says besides.

@@ -13,6 +13,7 @@ use super::locked::{LockedBase, LockedStage, Lockfile, MadeBase, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 use crate::moment::Moment;
+use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 /// The largest lock that is read, in bytes: thousands of stages.
@@ -59,6 +60,7 @@ struct BaseSchema {
     source: Option<String>,
     archives: Option<Vec<ArchiveSnapshot>>,
     packages: Option<Vec<SnapshotPackage>>,
+    tarball: Option<LockedTarball>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -263,7 +265,7 @@ fn check_stages(input: Input<'_>, stages: &[StageSchema]) -> Result<(), LockErro
 impl BaseSchema {
     /// Returns the base; the error is what is wrong with it.
     fn read(self) -> Result<LockedBase, String> {
-        let Self { arch, os, release, recipe, digest, epoch, source, archives, packages } = self;
+        let Self { arch, os, release, recipe, digest, epoch, source, archives, packages, tarball } = self;
         let snapshot = match (archives, packages) {
             (None, None) => None,
             (Some(archives), Some(packages)) => Some(BaseSnapshot { archives, packages }),
@@ -275,14 +277,17 @@ impl BaseSchema {
         };
         let wrong = |what| format!("the base's packages {what}");
         snapshot.as_ref().map_or(Ok(()), BaseSnapshot::check).map_err(wrong)?;
+        let wrong = |what| format!("the base's tarball {what}");
+        tarball.as_ref().map_or(Ok(()), LockedTarball::check).map_err(wrong)?;
+        let is_decided = snapshot.is_some() || source.is_some() || tarball.is_some();
         let made = match (digest, epoch) {
             (Some(digest), Some(epoch)) => Some(MadeBase { digest, epoch }),
             // What it is follows from these, and is added when the base has been made.
-            (None, None) if recipe.is_some() && (snapshot.is_some() || source.is_some()) => None,
+            (None, None) if recipe.is_some() && is_decided => None,
             (None, None) => return Err("the base has neither `digest` nor what it is made of".to_owned()),
             _ => return Err("the base has only one of `digest` and `epoch`".to_owned()),
         };
-        Ok(LockedBase { arch, os, release, recipe, made, source, snapshot })
+        Ok(LockedBase { arch, os, release, recipe, made, source, snapshot, tarball })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::locked::{LockedStage, Lockfile, MadeBase, VERSION};
+use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 const HEADER: &str = "\
@@ -34,6 +35,10 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
             writeln!(out, "epoch = {epoch}")?;
         }
         option(out, "source", base.source.as_ref())?;
+        if let Some(LockedTarball { digest, moment, key }) = &base.tarball {
+            let (digest, key) = (quoted(digest), quoted(key));
+            writeln!(out, "tarball = {{ digest = {digest}, moment = {moment}, key = {key} }}")?;
+        }
         if let Some(snapshot) = &base.snapshot {
             write_snapshot(out, snapshot)?;
         }

@@ -7,6 +7,7 @@ use crate::id::{Arch, Digest};
 use crate::index::{GitReference, GitSource, HookRef, SourceId};
 use crate::moment::Moment;
 use crate::resolve::{Facts, Root, Update};
+use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
 fn name(text: &str) -> StageName {
@@ -228,6 +229,12 @@ fn any_snapshot() -> impl Strategy<Value = BaseSnapshot> {
     })
 }
 
+/// Some bases are signed tarballs.
+fn arch_tarball(number: usize, digest: Digest) -> Option<LockedTarball> {
+    let key = "68B3537F39A313B3E574D06777193F152BDBE6A6".to_owned();
+    (number == 1).then_some(LockedTarball { digest, moment: 7, key })
+}
+
 fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
     let digests = (of(any_digest()), any_digest());
@@ -238,7 +245,8 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             let is_decided = recipe.is_some() && (source.is_some() || snapshot.is_some());
             let epoch = epoch.or((!is_decided).then_some(7));
             let made = epoch.map(|epoch| MadeBase { digest, epoch });
-            LockedBase { arch: Arch::ALL[arch], os, release, recipe, made, source, snapshot }
+            let tarball = arch_tarball(arch, digest);
+            LockedBase { arch: Arch::ALL[arch], os, release, recipe, made, source, snapshot, tarball }
         },
     );
     let source = prop_oneof![

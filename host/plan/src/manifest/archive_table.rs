@@ -151,7 +151,8 @@ fn check_word(source: &ManifestText, text: &Spanned<String>, what: &str) -> Resu
     Err(source.error(text.span(), format!("`{shown}` is not the {what}"), "this one").with_help(help))
 }
 
-fn read_address(source: &ManifestText, text: &Spanned<String>) -> Result<String, ManifestError> {
+/// Reads an address that is fetched by http or https.
+pub(super) fn read_address(source: &ManifestText, text: &Spanned<String>) -> Result<String, ManifestError> {
     let address = text.get_ref().trim_end_matches('/');
     let is_plain = |c: char| c.is_ascii_graphic() && !"\"'\\`$<>{}".contains(c);
     let url = Url::parse(address).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
@@ -166,14 +167,18 @@ fn read_address(source: &ManifestText, text: &Spanned<String>) -> Result<String,
     Err(source.error(text.span(), message, "this address").with_help(help))
 }
 
-fn read_keys(source: &ManifestText, list: &Spanned<Vec<String>>) -> Result<Vec<String>, ManifestError> {
+/// Reads the fingerprints of keys.
+pub(super) fn read_keys(
+    source: &ManifestText,
+    list: &Spanned<Vec<String>>,
+) -> Result<Vec<String>, ManifestError> {
     let wrong = list.get_ref().iter().find(|key| !is_fingerprint(key));
     if list.get_ref().is_empty() || wrong.is_some() {
         let message = match wrong {
             Some(key) => {
                 format!("`{}` is not the fingerprint of a key", key.chars().take(80).collect::<String>())
             }
-            None => "an archive without a key cannot be checked".to_owned(),
+            None => "without a key, nothing can be checked".to_owned(),
         };
         let help = "Write the whole fingerprint, 40 hexadecimal digits without spaces: `gpg --show-keys FILE` prints it.";
         return Err(source.error(list.span(), message, "these keys").with_help(help));
@@ -243,7 +248,7 @@ mod tests {
             (full("http://a.example/x y", &keys, ""), "not an address"),
             (full("http://me:pw@a.example/x", &keys, ""), "not an address"),
             (full("http://a.example/x?y", &keys, ""), "not an address"),
-            (full("http://a.example/x", "[]", ""), "cannot be checked"),
+            (full("http://a.example/x", "[]", ""), "without a key"),
             (full("http://a.example/x", "[\"7FA3303E\"]", ""), "not the fingerprint"),
             (full("http://a.example/x", &keys, "suite = \"a b\""), "not the name of a suite"),
             (full("http://a.example/x", &keys, "components = []"), "no packages"),

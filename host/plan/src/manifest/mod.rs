@@ -11,6 +11,7 @@ mod schema_tests;
 pub mod stage;
 mod stage_tests;
 mod stores;
+mod tarball_table;
 pub mod user;
 pub mod user_edit;
 

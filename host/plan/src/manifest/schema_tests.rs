@@ -128,6 +128,7 @@ fn tables_of(file: &str, heading: &str) -> Vec<&'static str> {
             ("test", "TestTable"),
             ("base.OS", "BaseTable"),
             ("base.OS.archive", "ArchiveTable"),
+            ("base.OS.tarball", "TarballTable"),
         ],
     };
     known.iter().filter(|(name, _)| *name == heading).map(|(_, table)| *table).collect()

@@ -1,6 +1,7 @@
 //! Tests that take the machine: they boot what was built, kill what works, emulate whole systems, compile, and come in crowds.
 
 // The longest comes first: tests start in the order of their names, and at the end nothing waits for it alone.
+mod arch;
 mod as_emulated;
 mod bucket_registry;
 mod crowd;

@@ -17,7 +17,7 @@ fn a_project_grows_from_nothing() {
     let args =
         ["-C", "router", "add", "watchdog", "ro", "rootssh", "--config", "rootssh.authorized-keys=key.pub"];
     let added = bench.run(&args);
-    assert!(added.out.starts_with("Added watchdog 1.2.0, ro 1.4.0, rootssh 1.3.0\n"), "{}", added.errors);
+    assert!(added.out.starts_with("Added watchdog 1.3.0, ro 1.5.0, rootssh 1.4.0\n"), "{}", added.errors);
     let manifest = std::fs::read_to_string(bench.path("router/pib.toml")).unwrap();
     assert!(manifest.ends_with(
         "[stages]\nos = \"1\"\nwatchdog = \"1\"\nro = \"1\"\n\
@@ -27,7 +27,7 @@ fn a_project_grows_from_nothing() {
     let order: Vec<&str> = plan.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
     assert_eq!(order, ["__init__", "os", "watchdog", "rootssh", "ro", "__cleanup__"]);
     let tree = bench.run(&["-C", "router", "tree"]).out;
-    assert!(tree.contains("└── watchdog 1.2.0") && tree.contains("    └── os 1.3.0"), "{tree}");
+    assert!(tree.contains("└── watchdog 1.3.0") && tree.contains("    └── os 1.4.0"), "{tree}");
     let removed = bench.run(&["-C", "router", "remove", "watchdog"]).out;
     assert!(removed.starts_with("Removed watchdog\n"), "{removed}");
     let lock = std::fs::read_to_string(bench.path("router/pib.lock")).unwrap();
@@ -122,7 +122,7 @@ fn locks_are_obeyed() {
     assert_eq!(bench.run(&["lock"]).out, "Locked 4 stages\n");
     assert_eq!(bench.run(&["lock", "--frozen"]).out, "pib.lock is up to date: 4 stages\n");
     bench.write("pib.toml", &format!("{PROJECT}ro = \"1\"\n"));
-    bench.fails(&["plan", "--locked"], 3, &["adds `ro` 1.4.0"]);
+    bench.fails(&["plan", "--locked"], 3, &["adds `ro` 1.5.0"]);
     let lock = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
     bench.write("pib.lock", &lock.replace("version = 1\n", "version = 99\n"));
     bench.fails(&["plan"], 3, &["99"]);
@@ -277,8 +277,8 @@ fn a_build_explains_itself() {
         assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
         ran.out
     };
-    let why = "os 1.3.0 (the bundled registry)\n├── pib.toml asks for ^1\n├── stage ro 1.4.0 asks for ^1\n\
-               │   └── pib.toml asks for ^1\n└── stage watchdog 1.2.0 asks for ^1\n    └── pib.toml asks for ^1\n";
+    let why = "os 1.4.0 (the bundled registry)\n├── pib.toml asks for ^1\n├── stage ro 1.5.0 asks for ^1\n\
+               │   └── pib.toml asks for ^1\n└── stage watchdog 1.3.0 asks for ^1\n    └── pib.toml asks for ^1\n";
     assert_eq!(says(&["why", "os"]), why);
     assert!(says(&["why", "__init__"]).contains("every build"));
     assert!(says(&["why", "os", "--json"]).contains("\"asked-by\""));
@@ -286,15 +286,15 @@ fn a_build_explains_itself() {
     assert!(order.starts_with("watchdog comes before ro: "), "{order}");
     assert!(says(&["plan", "--why", "__cleanup__", "os"]).contains("phase"));
     let inverted = says(&["tree", "--invert"]);
-    assert!(inverted.contains("\n└── os 1.3.0") && inverted.contains("\n    ├── ro 1.4.0"), "{inverted}");
+    assert!(inverted.contains("\n└── os 1.4.0") && inverted.contains("\n    ├── ro 1.5.0"), "{inverted}");
 
     let found = says(&["search", "READ-ONLY"]);
-    assert!(found.starts_with("ro 1.4.0 ") && found.lines().count() == 1, "{found}");
+    assert!(found.starts_with("ro 1.5.0 ") && found.lines().count() == 1, "{found}");
     assert!(says(&["search"]).lines().count() >= 6);
     assert_eq!(says(&["search", "nothing-is-called-so"]), "No stage matches.\n");
     let info = says(&["info", "watchdog"]);
     for part in
-        ["watchdog 1.2.0: ", "versions:", "needs:      os ^1", "timeout (integer, at least 2, default 15)"]
+        ["watchdog 1.3.0: ", "versions:", "needs:      os ^1", "timeout (integer, at least 2, default 15)"]
     {
         assert!(info.contains(part), "no `{part}` in:\n{info}");
     }

@@ -76,7 +76,10 @@ fn what_cannot_work_is_told_before_a_build() {
             &["new", "x", "--board", "zerow"],
             &["no system for the Raspberry Pi Zero W on armv6", "`zero2w`", "--os raspios"],
         ),
-        (&["new", "x", "--os", "alpine"], &["no default release of `alpine`", "`debian` and `raspios`"]),
+        (
+            &["new", "x", "--os", "alpine"],
+            &["no default release of `alpine`", "`debian`, `raspios` and `arch`"],
+        ),
         (
             &["new", "x", "--arch", "armv6"],
             &["no system for the Raspberry Pi 4 on armv6", "`arm64` and `armv7`"],

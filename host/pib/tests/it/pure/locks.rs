@@ -76,13 +76,13 @@ fn a_merge_conflict_is_told_and_the_advice_works() {
     let bench = place();
     let ours = lock(&bench);
     let theirs =
-        ours.replace("name = \"watchdog\"\nversion = \"1.2.0\"", "name = \"watchdog\"\nversion = \"0.9.0\"");
+        ours.replace("name = \"watchdog\"\nversion = \"1.3.0\"", "name = \"watchdog\"\nversion = \"0.9.0\"");
     assert_ne!(ours, theirs);
     bench.write(
         "pib.lock",
         &ours.replace(
-            "name = \"watchdog\"\nversion = \"1.2.0\"\n",
-            "name = \"watchdog\"\n<<<<<<< HEAD\nversion = \"1.2.0\"\n=======\nversion = \"0.9.0\"\n>>>>>>> theirs\n",
+            "name = \"watchdog\"\nversion = \"1.3.0\"\n",
+            "name = \"watchdog\"\n<<<<<<< HEAD\nversion = \"1.3.0\"\n=======\nversion = \"0.9.0\"\n>>>>>>> theirs\n",
         ),
     );
     for args in READERS {

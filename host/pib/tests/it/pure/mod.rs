@@ -31,6 +31,7 @@ mod registry;
 mod registry_service;
 mod rules;
 mod schemas;
+mod signed_base;
 mod stage;
 mod systems;
 mod targets;

@@ -64,6 +64,43 @@ fn raspberry_pi_os_is_planned_for_every_board() {
 }
 
 #[test]
+fn arch_linux_arm_has_a_signed_tarball_for_every_architecture_that_it_is_built_for() {
+    let init = init();
+    let recipe = &init.base["arch"];
+    assert_eq!(recipe.mirror.as_deref(), Some("http://mirror.archlinuxarm.org"));
+    for arch in Arch::ALL {
+        let found = recipe.tarball(("arch", "rolling"), arch);
+        assert_eq!(found.is_some(), arch != Arch::Armv6, "{arch}");
+        let Some(tarball) = found else { continue };
+        assert_eq!(tarball.signature_url, format!("{}.sig", tarball.url));
+        assert!(tarball.keys.iter().all(|key| is_fingerprint(key)), "{tarball:?}");
+    }
+}
+
+#[test]
+fn arch_linux_arm_is_planned_for_every_board_that_runs_arm64_or_armv7() {
+    for board in BOARDS {
+        for arch in board.archs {
+            let manifest = PROJECT.replace("\"debian\"", "\"arch\"").replace("\"trixie\"", "\"rolling\"");
+            let manifest = manifest.replace("rpi4", board.name).replace("\"arm64\"", &format!("\"{arch}\""));
+            let bench = Bench::new(&manifest);
+            if *arch == Arch::Armv6 {
+                bench.fails(&["plan"], 3, &["Arch Linux ARM has no system for the"]);
+                continue;
+            }
+            let dockerfile = bench.run(&["plan", "--dockerfile"]);
+            assert_eq!(dockerfile.code, Some(0), "{} on {arch}: {}", board.name, dockerfile.errors);
+            assert!(dockerfile.out.contains("http://mirror.archlinuxarm.org"), "{}", dockerfile.out);
+        }
+    }
+    let bench = Bench::new(PROJECT);
+    succeeds(&bench, &["new", "kiosk", "--os", "arch"]);
+    let manifest = std::fs::read_to_string(bench.path("kiosk/pib.toml")).unwrap();
+    assert!(manifest.contains("release = \"rolling\"\n"), "{manifest}");
+    bench.fails(&["new", "zero", "--os", "arch", "--board", "zerow"], 2, &["on armv6", "--os raspios"]);
+}
+
+#[test]
 fn an_architecture_without_archives_is_told_before_anything_is_fetched() {
     let bench =
         Bench::new(&PROJECT.replace("[stages]", "[stages]\n__init__ = { path = \"stages/__init__\" }"));

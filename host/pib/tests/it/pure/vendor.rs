@@ -256,7 +256,7 @@ fn what_is_not_locked_any_more_goes_and_what_is_new_must_be_vendored() {
     setup.run(&["remove", "cam"]);
     setup.run(&["add", "ro"]);
     let said = setup.fails(&["plan"], 3);
-    assert!(said.contains("not vendored in `third-party/stages`: `acme 1.1.0` and `ro 1.4.0`"), "{said}");
+    assert!(said.contains("not vendored in `third-party/stages`: `acme 1.1.0` and `ro 1.5.0`"), "{said}");
     assert!(said.contains("Run `pib vendor`"), "{said}");
     let said = setup.run(&["vendor"]);
     assert!(said.contains("written: acme, ro\nremoved: cam"), "{said}");

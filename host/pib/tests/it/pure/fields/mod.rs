@@ -3,6 +3,7 @@
 //! The rows are compared with lists that the code itself gives ([`listed`]), so that a new field without a row fails.
 
 mod listed;
+mod rows_base;
 mod rows_build;
 mod rows_order;
 mod rows_origin;
@@ -150,6 +151,7 @@ fn rows(origins: &Origins) -> Vec<Row> {
     rows.extend(rows_order::rows());
     rows.extend(rows_origin::rows(origins));
     rows.extend(rows_stage::rows());
+    rows.extend(rows_base::rows());
     rows.extend(rows_build::rows());
     rows
 }

@@ -8,7 +8,7 @@ use pib_file::sealed::Sealed;
 use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::lockfile::{FILE_NAME as LOCK, LockedBase, Lockfile};
-use pib_plan::manifest::project::{BaseRequest, ProjectManifest};
+use pib_plan::manifest::project::{BaseRequest, Project, ProjectManifest};
 use pib_plan::manifest::stage::StageManifest;
 use toml_edit::{DocumentMut, Item, Table, Value};
 
@@ -230,20 +230,28 @@ impl Sample {
             None => {
                 let init = self.text("stages/__init__/stage.toml");
                 let init = StageManifest::parse("stage.toml", init).unwrap();
+                let recipe = &init.base[&project.os];
+                if let Some(tarball) = recipe.tarball((&project.os, &project.release), project.arch) {
+                    return made(project, &BaseSource::Signed(tarball));
+                }
                 BaseSource::Bootstrap(Bootstrap {
                     os: project.os.clone(),
                     release: project.release.clone(),
                     arch: project.arch,
                     mirror: project.mirror.clone(),
                     security_mirror: project.security_mirror.clone(),
-                    include: init.base[&project.os].include.clone(),
-                    archives: init.base[&project.os].archives(&project.release, project.arch),
+                    include: recipe.include.clone(),
+                    archives: recipe.archives(&project.release, project.arch),
                 })
             }
         };
-        let wanted = WantedBase { project, source: &source };
-        LockedBase::new(wanted, Digest::of(source.recipe().as_bytes()), 7, None)
+        made(project, &source)
     }
+}
+
+fn made(project: &Project, source: &BaseSource) -> LockedBase {
+    let wanted = WantedBase { project, source };
+    LockedBase::new(wanted, Digest::of(source.recipe().as_bytes()), 7, None)
 }
 
 /// A project on disk.
