@@ -23,6 +23,9 @@ pub enum Unknown {
     Refuse,
 }
 
+/// Takes a sentence for the user.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What everything that answers parts shares.
 pub(crate) struct Inner {
     pub(crate) store: Store,
@@ -31,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) lists: Option<Arc<dyn Lists>>,
     /// How long is waited before what a list names is asked for again.
     pub(crate) pauses: Vec<Duration>,
+    /// Is told why a part waits.
+    pub(crate) waiting: Option<Report>,
     pub(crate) authority: Authority,
     pub(crate) stores: Stores,
     pub(crate) unknown: Unknown,
@@ -53,6 +58,10 @@ pub(crate) struct State {
     pub(crate) undelivered: BTreeSet<String>,
     /// What could not be fetched, and why.
     pub(crate) failed: BTreeMap<String, String>,
+    /// The lists of which it was told that a part waits for what they name.
+    pub(crate) waited_for: BTreeSet<String>,
+    /// The lists that have named a file that no server had, although it was waited for.
+    pub(crate) out_of_step: BTreeSet<String>,
     /// The addresses of what was recorded in this run.
     pub(crate) new: BTreeSet<String>,
     /// What earlier runs have recorded that servers do not have, and was asked for again.
