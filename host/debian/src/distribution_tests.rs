@@ -63,7 +63,7 @@ impl Archive {
 
     fn context(&self) -> Context<'_> {
         let dates = DatePolicy::default();
-        Context { http: &self.http, dates, reporter: &self.reporter, lists: None }
+        Context { http: &self.http, dates, now: SystemTime::now(), reporter: &self.reporter, lists: None }
     }
 
     /// Returns trixie with its security updates on these mirrors.

@@ -48,6 +48,8 @@ pub(super) struct Context<'a> {
     pub http: &'a Http,
     /// What is done about dates.
     pub dates: DatePolicy,
+    /// When what archives say must hold.
+    pub now: SystemTime,
     /// Receives warnings.
     pub reporter: &'a Arc<dyn Reporter>,
     /// Keeps release files, where they are worth keeping.
@@ -72,7 +74,7 @@ impl Suite {
             Some(lists) => lists.file(&url).await?,
             None => context.http.bytes(&url, MAX_RELEASE).await?,
         };
-        let now = SystemTime::now();
+        let now = context.now;
         let signature = |reason: String| DebianError::Signature {
             url: url.to_string(),
             reason,

@@ -1,12 +1,13 @@
 //! Puts into the lock what bases are made of, which takes no engine: the first build only makes what the lock says.
 
-use pib_debian::{DebianError, HostApt};
+use pib_debian::DebianError;
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::moment::Moment;
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::base_source;
+use super::mirrors::host_apt;
 use super::resolve::Resolved;
 use super::resolve_all::AllResolved;
 use crate::bases::{self, BaseCache, StoredBase};
@@ -20,22 +21,35 @@ pub(crate) enum PackageChoice {
     Made,
     /// What archives have now.
     Newest,
+    /// What archives had at the moment that the lock names.
+    AsOf,
 }
 
 /// Has the lock hold the bases of a project and of its targets. What it holds already stays, and nothing is asked for that.
-/// Where it must stay as it is, nothing is done.
+/// Where it must stay as it is, nothing is asked for.
 ///
-/// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached. A build finds them
-/// then.
+/// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached.
+///
+/// # Errors
+/// When the lock must stay as it is and lacks a base, or a base of a certain moment cannot be had.
 pub(crate) async fn lock_bases(
     session: &Session,
     all: &mut AllResolved,
     mode: LockMode,
     choice: PackageChoice,
-) -> Vec<String> {
+) -> Result<Vec<String>, Error> {
     let mut reasons: Vec<String> = Vec::new();
     if mode.locked {
-        return reasons;
+        // Without an init stage there is no base, and a build says so.
+        let has_base =
+            |part: &Resolved| part.lock_of_init().is_some() || part.project.manifest.base.is_some();
+        let lacks = |part: &&Resolved| {
+            has_base(part) && !part.lock.may_hold_base(&NeededBase::of(&part.project.manifest))
+        };
+        return match all.parts.iter().find(lacks) {
+            Some(part) => Err(without_base(&part.project)),
+            None => Ok(reasons),
+        };
     }
     // Where all have the same init stage, what it asks for is the same as well.
     let has_one_init = all.parts.windows(2).all(|pair| pair[0].lock_of_init() == pair[1].lock_of_init());
@@ -43,18 +57,26 @@ pub(crate) async fn lock_bases(
         match decide(session, &all.parts[number], mode, choice, has_one_init).await {
             Ok(None) => {}
             Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
+            // Who asks for one day gets no other.
+            Err(error) if choice == PackageChoice::AsOf => return Err(error),
             Err(error) => {
-                let reason = format!("pib.lock does not hold the base yet: {error}");
+                let mut reason = format!("pib.lock does not hold the base yet: {error}");
                 // An archive that cannot be trusted is another matter than one that cannot be reached.
                 if matches!(error, Error::Debian(DebianError::Signature { .. } | DebianError::Keys { .. })) {
                     session.warn_once(reason);
-                    continue;
+                    reason = "pib.lock does not hold the base yet: its archive cannot be trusted, as the warning says".to_owned();
                 }
                 reasons.extend((!reasons.contains(&reason)).then_some(reason));
             }
         }
     }
-    reasons
+    Ok(reasons)
+}
+
+/// Returns the error of a lock that must stay as it is and does not hold the base of a project or target.
+pub(crate) fn without_base(project: &Project) -> Error {
+    let pib_plan::manifest::project::Project { os, release, arch, .. } = &project.manifest.project;
+    Error::Locked(vec![format!("it does not hold the base ({os} {release}, {arch})")])
 }
 
 /// Returns the base of a part, where the lock does not hold it and it can be decided.
@@ -84,23 +106,27 @@ async fn decide(
     }
     let before = before.as_ref().and_then(|lock| lock.base(wanted));
     let cache = BaseCache::new(&session.cache);
+    let as_of = part.lock.as_of.filter(|_| choice != PackageChoice::Newest);
     let (entry, made) = match &source {
-        BaseSource::Bootstrap(recipe) => match made_before(&cache, recipe, choice) {
-            Some(made) => (LockedBase::unmade(wanted, None), Some(made)),
-            None => {
-                let (packages, made) = choose(session, &cache, recipe, mode).await?;
-                if let Some((before, older)) = before.and_then(|before| gone_back(before, &packages)) {
-                    session.reporter.warn(older);
-                    return Ok(Some(before.clone()));
+        BaseSource::Bootstrap(recipe) => {
+            match made_before(&cache, recipe, choice).filter(|_| as_of.is_none()) {
+                Some(made) => (LockedBase::unmade(wanted, None), Some(made)),
+                None => {
+                    let (packages, made) = choose(session, &cache, recipe, as_of, mode).await?;
+                    let moved = before.filter(|_| as_of.is_none());
+                    if let Some((before, older)) = moved.and_then(|before| gone_back(before, &packages)) {
+                        session.reporter.warn(older);
+                        return Ok(Some(before.clone()));
+                    }
+                    let same = before
+                        .filter(|base| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key()));
+                    if let Some(same) = same {
+                        return Ok(Some(same.clone()));
+                    }
+                    (LockedBase::unmade(wanted, Some(packages)), made)
                 }
-                let same = before
-                    .filter(|base| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key()));
-                if let Some(same) = same {
-                    return Ok(Some(same.clone()));
-                }
-                (LockedBase::unmade(wanted, Some(packages)), made)
             }
-        },
+        }
         // The manifest names these by their digests.
         BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match before {
             Some(same) => return Ok(Some(same.clone())),
@@ -138,16 +164,18 @@ fn made_before(cache: &BaseCache, recipe: &Bootstrap, choice: PackageChoice) -> 
     made.filter(|made| cache.snapshot(made.digest).is_some())
 }
 
-/// Chooses the packages of a base from what archives have now; with the base, where it was made of them before.
+/// Chooses the packages of a base from what archives have now, or had at a moment; with the base, where it was made of them before.
 async fn choose(
     session: &Session,
     cache: &BaseCache,
     recipe: &Bootstrap,
+    as_of: Option<Moment>,
     mode: LockMode,
 ) -> Result<(BaseSnapshot, Option<StoredBase>), Error> {
-    let (lists, host) = (cache.lists(), HostApt::read(&session.host_root));
-    let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, &session.reporter);
-    let title = format!("Choosing the packages of {}", pib_debian::title(recipe));
+    let (lists, host) = (cache.lists(), host_apt(session)?);
+    let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, as_of, &session.reporter);
+    let when = as_of.map_or_else(String::new, |moment| format!(" as of {moment}"));
+    let title = format!("Choosing the packages of {}{when}", pib_debian::title(recipe));
     let packages = slow::shown(&*session.reporter, bases::STEP, title, choose).await?;
     let made = cache.choose(recipe, &packages)?;
     Ok((packages, made))
