@@ -8,9 +8,9 @@ use rand::rngs::OsRng;
 use url::Url;
 
 use super::*;
-use crate::{DatePolicy, HostApt};
 use crate::keyring::Keyring;
 use crate::package_list::tests::paragraph;
+use crate::{DatePolicy, HostApt};
 use pib_event::Event;
 use pib_net::testing::{Answer, Server};
 

@@ -147,6 +147,7 @@ impl Recorder {
             journal,
             upstream: Upstream::new(mirrors, past, private)?,
             lists,
+            refusal: pauses.iter().sum(),
             pauses,
             waiting,
             authority: Authority::new()?,

@@ -6,7 +6,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -83,6 +83,11 @@ impl ListedFile {
         request: &Request,
         headers: &HeaderMap,
     ) -> Result<Option<Response>, Answer> {
+        let reason =
+            format!("no mirror has the file that {} names; a mirror is being brought up to date", self.list);
+        if self.was_just_refused(inner) {
+            return Err(refuse(StatusCode::BAD_GATEWAY, &reason));
+        }
         for (number, pause) in self.pauses(inner).into_iter().map(Some).chain([None]).enumerate() {
             match self.ask_all(inner, headers).await {
                 Round::Missing => return Ok(None),
@@ -101,10 +106,9 @@ impl ListedFile {
                 },
             }
         }
-        let reason =
-            format!("no mirror has the file that {} names; a mirror is being brought up to date", self.list);
         let mut state = inner.state();
         state.out_of_step.insert(self.list.clone());
+        state.refused_at.insert(self.digest, Instant::now());
         state.failed.insert(request.url.clone(), reason.clone());
         drop(state);
         Err(refuse(StatusCode::BAD_GATEWAY, &reason))
@@ -118,6 +122,11 @@ impl ListedFile {
             true => Vec::new(),
             false => inner.pauses.clone(),
         }
+    }
+
+    /// Returns whether no server had the file a moment ago, although it was waited for.
+    fn was_just_refused(&self, inner: &Inner) -> bool {
+        inner.state().refused_at.get(&self.digest).is_some_and(|at| at.elapsed() < inner.refusal)
     }
 
     /// Tells, once for each list, that a part waits for a mirror.

@@ -73,11 +73,22 @@ async fn a_mirror_that_stays_out_of_step_is_waited_for_once() {
     let asked = |path: &str| world.server.asked().iter().filter(|asked| asked.contains(path)).count();
     assert!(get(&recorder, "d/a/one").await.0.contains(" 502 "));
     assert_eq!(asked("d/a/one"), 3, "it is asked for again after each pause");
+    // Nor is it refused without a question for longer than it would be waited for: here not at all.
     for _ in 0..2 {
         assert!(get(&recorder, "d/a/two").await.0.contains(" 502 "));
     }
     assert_eq!(asked("d/a/two"), 2, "what the same list names is not waited for again");
     assert_eq!(get(&recorder, "d/a/three").await.1, b"right");
+    let mut patient = world.options(recorder.recording(), Unknown::Record);
+    patient.lists = Some(Arc::new(TestLists));
+    patient.pauses = vec![Duration::from_millis(1), Duration::from_secs(3)];
+    let patient = Recorder::new(patient).unwrap();
+    for (count, expected) in [(3, 5), (1, 5)] {
+        for _ in 0..count {
+            assert!(get(&patient, "d/a/two").await.0.contains(" 502 "));
+        }
+        assert_eq!(asked("d/a/two"), expected, "a file that was just refused is asked for again");
+    }
     let told = told.lock().unwrap().clone();
     assert!(told.len() == 1 && told[0].contains("d/List names"), "{told:?}");
 }

@@ -21,11 +21,12 @@ const STAMP_LENGTH: usize = "20261121T091544Z".len();
 /// for is noted.
 fn past(asked: Arc<Mutex<Vec<String>>>) -> String {
     let host = HostApt::read(Path::new("/"));
-    let [main, security] = [
-        (host.main, pib_debian::DEFAULT_MIRROR),
-        (host.security, pib_debian::DEFAULT_SECURITY_MIRROR),
-    ]
-    .map(|(own, public)| own.map_or_else(|| public.to_owned(), |url| url.as_str().trim_end_matches('/').to_owned()));
+    let [main, security] =
+        [(host.main, pib_debian::DEFAULT_MIRROR), (host.security, pib_debian::DEFAULT_SECURITY_MIRROR)].map(
+            |(own, public)| {
+                own.map_or_else(|| public.to_owned(), |url| url.as_str().trim_end_matches('/').to_owned())
+            },
+        );
     web::serve(move |mut stream, request| {
         asked.lock().unwrap().push(request.target.clone());
         let found = request.target.strip_prefix("/archive/").and_then(|rest| {
@@ -40,7 +41,8 @@ fn past(asked: Arc<Mutex<Vec<String>>>) -> String {
         });
         let head = match found.as_deref().map(fetch) {
             Some(Some(body)) => {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+                let head =
+                    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
                 let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
                 return;
             }
@@ -94,7 +96,9 @@ fn base_and_parts_are_of_the_day_that_the_lock_names() {
     );
     let locked = pib(&["lock", "--as-of", &day.to_string()]);
     assert!(locked.status.success(), "{}", errors(&locked));
-    let lock = || Lockfile::parse("pib.lock", &fs::read_to_string(world.path(NAME).join("pib.lock")).unwrap()).unwrap();
+    let lock = || {
+        Lockfile::parse("pib.lock", &fs::read_to_string(world.path(NAME).join("pib.lock")).unwrap()).unwrap()
+    };
     assert_eq!((lock().as_of, lock().snapshot), (Some(day), Some(day)));
     assert!(lock().bases[0].snapshot.as_ref().is_some_and(|base| base.packages.len() > 50));
     let stamp: String = day.to_string().chars().filter(|c| !"-:".contains(*c)).collect();
@@ -107,8 +111,13 @@ fn base_and_parts_are_of_the_day_that_the_lock_names() {
     let text = fs::read_to_string(world.path(NAME).join(FILE_NAME)).unwrap();
     let recording = Recording::parse(FILE_NAME, &text).unwrap();
     // The recording knows the public addresses, as it does on every other day.
-    assert!(recording.iter().all(|(asked, _)| asked.url.starts_with("http://deb.debian.org/debian")), "{text}");
-    let wanted = |part: &str| asked.lock().unwrap().iter().any(|path| path.starts_with(&of_the_day) && path.contains(part));
+    assert!(
+        recording.iter().all(|(asked, _)| asked.url.starts_with("http://deb.debian.org/debian")),
+        "{text}"
+    );
+    let wanted = |part: &str| {
+        asked.lock().unwrap().iter().any(|path| path.starts_with(&of_the_day) && path.contains(part))
+    };
     assert!(wanted("dists/trixie/InRelease") && wanted("/pool/main/h/hello/"), "{asked:?}");
 
     // Nothing is asked again, and the image is the same.
