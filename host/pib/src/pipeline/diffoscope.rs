@@ -173,6 +173,10 @@ mod tests {
         {
             let mut header = tar::Header::new_ustar();
             header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_entry_type(tar::EntryType::Regular);
             tar.append_data(&mut header, path, text.as_bytes()).unwrap();
         }
