@@ -171,8 +171,8 @@ fn what_a_project_gives_now_is_told_apart_from_what_it_gave() {
     fs::write(scratch.path("pib.toml"), with_host).unwrap();
     refused(&verify(&scratch, &[]), "setting `project.hostname` was verifiedlater, and is other");
     let told = verify(&scratch, &["--json"]);
-    let last =
-        stderr_text(&told).lines().last().map(|line| serde_json::from_str::<Value>(line).unwrap()).unwrap();
+    let events = String::from_utf8_lossy(&told.stderr).into_owned();
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
     let differences = last["differences"].as_array().unwrap();
     assert!(
         differences.iter().any(|one| one["name"] == "setting `project.hostname`" && one["after"] == "other"),
