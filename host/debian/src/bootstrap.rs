@@ -89,7 +89,7 @@ pub async fn choose_packages(
 ) -> Result<BaseSnapshot, DebianError> {
     let (mirrors, lists) = (Mirrors::of(recipe, host)?, ListCache::new(lists, offline)?);
     let mirrors = match as_of {
-        Some(moment) => mirrors.as_of(moment, host)?,
+        Some(moment) => mirrors.at_moment(moment, host)?,
         None => mirrors,
     };
     choose(recipe, &mirrors, host, Some(&lists), reporter).await.map(|(snapshot, _)| snapshot)

@@ -410,7 +410,7 @@ async fn a_release_is_opened_as_it_was_at_a_moment() {
     let host = HostApt::default().with_past(Some(archive.server.url("past")));
     let at = |moment: &str| {
         let mirrors = Mirrors::on("trixie", archive.mirror("deb"), vec![archive.mirror("sec")]);
-        mirrors.as_of(moment.parse().unwrap(), &host)
+        mirrors.at_moment(moment.parse().unwrap(), &host)
     };
     let open_at = async |moment: &str| {
         let mirrors = at(moment).unwrap();
@@ -460,6 +460,6 @@ fn an_archive_of_somebody_else_has_no_past() {
         keys: vec![],
         key_url: server.url("key").to_string(),
     });
-    let error = mirrors.as_of("2025-11-02T00:00:00Z".parse().unwrap(), &HostApt::default()).unwrap_err();
+    let error = mirrors.at_moment("2025-11-02T00:00:00Z".parse().unwrap(), &HostApt::default()).unwrap_err();
     assert!(matches!(&error, DebianError::WithoutPast { archive } if archive == "mine"), "{error}");
 }

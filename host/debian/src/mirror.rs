@@ -173,7 +173,7 @@ impl Mirrors {
     ///
     /// # Errors
     /// When an archive is not Debian's, so that nobody keeps its past, or the moment is before the first that is kept.
-    pub(super) fn as_of(self, moment: Moment, host: &HostApt) -> Result<Self, DebianError> {
+    pub(super) fn at_moment(self, moment: Moment, host: &HostApt) -> Result<Self, DebianError> {
         let past = host.past()?;
         if PAST_BEGINS.parse().is_ok_and(|begin: Moment| moment < begin) {
             let reason = "it begins on 2005-03-12".to_owned();

@@ -20,5 +20,5 @@ pub(super) async fn run(session: &Session, json: bool, args: Lock) -> Result<(),
     let mode = args.lock.mode();
     let summary = ops::lock::lock(session, mode, args.as_of.as_deref()).await?;
     print_as(json, &summary, ops::lock::LockSummary::to_text)?;
-    report_missing_bases(session, summary.without_base, mode.offline)
+    report_missing_bases(session, summary.without_base, mode.offline && !mode.locked)
 }

@@ -31,7 +31,7 @@ pub(crate) enum PackageChoice {
 /// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached.
 ///
 /// # Errors
-/// When the lock must stay as it is and lacks a base, or a base of a certain moment cannot be had.
+/// When a base of a certain moment cannot be had.
 pub(crate) async fn lock_bases(
     session: &Session,
     all: &mut AllResolved,
@@ -46,10 +46,8 @@ pub(crate) async fn lock_bases(
         let lacks = |part: &&Resolved| {
             has_base(part) && !part.lock.may_hold_base(&NeededBase::of(&part.project.manifest))
         };
-        return match all.parts.iter().find(lacks) {
-            Some(part) => Err(without_base(&part.project)),
-            None => Ok(reasons),
-        };
+        reasons.extend(all.parts.iter().find(lacks).map(|part| format!("pib.lock {}", lack(&part.project))));
+        return Ok(reasons);
     }
     // Where all have the same init stage, what it asks for is the same as well.
     let has_one_init = all.parts.windows(2).all(|pair| pair[0].lock_of_init() == pair[1].lock_of_init());
@@ -75,8 +73,13 @@ pub(crate) async fn lock_bases(
 
 /// Returns the error of a lock that must stay as it is and does not hold the base of a project or target.
 pub(crate) fn without_base(project: &Project) -> Error {
+    Error::Locked(vec![format!("it {}", lack(project))])
+}
+
+/// Says what a lock lacks.
+fn lack(project: &Project) -> String {
     let pib_plan::manifest::project::Project { os, release, arch, .. } = &project.manifest.project;
-    Error::Locked(vec![format!("it does not hold the base ({os} {release}, {arch})")])
+    format!("does not hold the base ({os} {release}, {arch})")
 }
 
 /// Returns the base of a part, where the lock does not hold it and it can be decided.
