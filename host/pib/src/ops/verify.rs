@@ -96,7 +96,12 @@ pub async fn verify(
         }
         return Ok(Verified { image: path, digest, key: now.key() });
     }
-    let mut differences = found.differences(&now);
+    Err(built_from_something_else(path, &found, &now))
+}
+
+/// Returns the error of an image that was built from something else than the project has now.
+fn built_from_something_else(image: PathBuf, found: &Statement, now: &Statement) -> Error {
+    let mut differences = found.differences(now);
     differences.truncate(MAX_TOLD);
     let mut lines: Vec<String> = differences.iter().map(pipeline::difference_line).collect();
     if lines.is_empty() {
@@ -107,5 +112,5 @@ pub async fn verify(
     let reason =
         format!("it was built from something else than the project has now:\n  {}", lines.join("\n  "));
     let help = "Check out the project and lock that it was built from, or build again.".to_owned();
-    Err(Error::Unverified { image: path, reason, differences, help })
+    Error::Unverified { image, reason, differences, help }
 }
