@@ -96,7 +96,7 @@ impl Archives {
 
     async fn choose(&self, recipe: &Bootstrap) -> Result<pib_plan::snapshot::BaseSnapshot, DebianError> {
         let reporter: Arc<dyn Reporter> = Arc::new(Quiet);
-        choose_packages(self.lists.path(), false, recipe, &HostApt::default(), &reporter).await
+        choose_packages(self.lists.path(), false, recipe, &HostApt::default(), None, &reporter).await
     }
 
     async fn refused(&self, recipe: &Bootstrap) -> String {
@@ -132,7 +132,8 @@ async fn the_newest_version_of_all_archives_is_chosen_and_the_keys_are_kept() {
     assert!(new.iter().all(|path| path == "key" || path.ends_with("InRelease")), "{new:?}");
     let reporter: Arc<dyn Reporter> = Arc::new(Quiet);
     let recipe = archives.recipe();
-    let again = choose_packages(archives.lists.path(), true, &recipe, &HostApt::default(), &reporter).await;
+    let again =
+        choose_packages(archives.lists.path(), true, &recipe, &HostApt::default(), None, &reporter).await;
     assert_eq!(again.unwrap(), snapshot);
 }
 

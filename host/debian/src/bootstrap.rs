@@ -9,6 +9,7 @@ use pib_event::Reporter;
 use pib_net::Http;
 use pib_plan::emulation::Emulation;
 use pib_plan::id::Arch;
+use pib_plan::moment::Moment;
 use pib_plan::native::Native;
 use pib_plan::snapshot::{BaseSnapshot, SnapshotPackage};
 
@@ -73,7 +74,7 @@ pub async fn bootstrap(
 
 /// Chooses the packages that the recipe needs from what the mirrors have now, as [`bootstrap()`] does, and fetches none.
 ///
-/// What archives say is kept in the folder `lists`. With `offline` nothing else is known. A mirror that gives no answer is
+/// With `as_of` it is what Debian's archive of the past had at that moment. What archives say is kept in the folder `lists`. With `offline` nothing else is known. A mirror that gives no answer is
 /// given up soon, and one that is being updated is not waited for.
 ///
 /// # Errors
@@ -83,9 +84,14 @@ pub async fn choose_packages(
     offline: bool,
     recipe: &Bootstrap,
     host: &HostApt,
+    as_of: Option<Moment>,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<BaseSnapshot, DebianError> {
     let (mirrors, lists) = (Mirrors::of(recipe, host)?, ListCache::new(lists, offline)?);
+    let mirrors = match as_of {
+        Some(moment) => mirrors.at_moment(moment, host)?,
+        None => mirrors,
+    };
     choose(recipe, &mirrors, host, Some(&lists), reporter).await.map(|(snapshot, _)| snapshot)
 }
 
@@ -129,7 +135,7 @@ pub async fn bootstrap_again(
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<Prepared, DebianError> {
-    let mirrors = Mirrors::of(recipe, host)?.with_the_past()?;
+    let mirrors = Mirrors::of(recipe, host)?.with_the_past(host)?;
     lay_out(folders, recipe, snapshot.clone(), &mirrors, reporter).await
 }
 
@@ -144,7 +150,7 @@ pub async fn fetch_packages(
     host: &HostApt,
     reporter: &Arc<dyn Reporter>,
 ) -> Result<(), DebianError> {
-    let wanted = wanted(snapshot, &Mirrors::of(recipe, host)?.with_the_past()?)?;
+    let wanted = wanted(snapshot, &Mirrors::of(recipe, host)?.with_the_past(host)?)?;
     let what = title(recipe);
     download::all(&Http::new()?, debs, wanted, &what, reporter, |files| {
         files.for_each(drop);

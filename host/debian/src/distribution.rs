@@ -70,7 +70,7 @@ impl Distribution {
         reporter: &Arc<dyn Reporter>,
     ) -> Result<(Self, Packages), DebianError> {
         let http = Http::new()?;
-        let context = Context { http: &http, dates, reporter, lists };
+        let context = Context { http: &http, dates, now: mirrors.now(), reporter, lists };
         for (archive, mirror) in
             mirrors.archives.iter().filter_map(|own| Some((&own.archive, own.mirrors.first()?)))
         {
@@ -79,7 +79,8 @@ impl Distribution {
                 reporter.detail(STEP, format!("checking {suite} on {} ({})", mirror.url, mirror.origin));
             }
         }
-        let (suites, packages) = open(&context, architecture, &signed(&context, mirrors).await?).await?;
+        let opened = open(&context, architecture, &signed(&context, mirrors).await?).await;
+        let (suites, packages) = opened.map_err(|error| in_the_past(error, mirrors))?;
         let epoch = suites.first().map_or(0, |suite| suite.release.date);
         Ok((Self { http, suites, epoch }, packages))
     }
@@ -96,7 +97,7 @@ impl Distribution {
         reporter: &Arc<dyn Reporter>,
     ) -> Result<Option<(Self, Vec<SnapshotPackage>)>, DebianError> {
         let http = lists.http().clone();
-        let context = Context { http: &http, dates, reporter, lists: Some(lists) };
+        let context = Context { http: &http, dates, now: mirrors.now(), reporter, lists: Some(lists) };
         let found = find_suites(&context, &signed(&context, mirrors).await?).await?;
         let Some(suites) = found else { return Ok(None) };
         let known = digests(recipe, &suites).and_then(|digests| lists.packages(recipe, &digests));
@@ -110,6 +111,17 @@ impl Distribution {
         if let Some(digests) = digests(recipe, &self.suites) {
             lists.keep_packages(recipe, &digests, packages);
         }
+    }
+}
+
+/// Returns the error of archives that are asked as of a moment: that they do not have a release then is no fault of a mirror.
+fn in_the_past(error: DebianError, mirrors: &Mirrors) -> DebianError {
+    match (mirrors.as_of, error) {
+        (Some(moment), DebianError::NoRelease { mirror, release, source, .. }) => {
+            let reason = format!("there was no release `{release}` then ({source})");
+            DebianError::NotInThePast { moment, place: mirror, reason }
+        }
+        (_, error) => error,
     }
 }
 

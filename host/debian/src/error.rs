@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::{Arch, Digest};
+use pib_plan::moment::Moment;
 
 use pib_net::NetError;
 
@@ -69,6 +70,29 @@ pub enum DebianError {
         release: String,
         /// What the server answered.
         source: NetError,
+    },
+    /// The archive of the past has nothing of the moment.
+    #[error(
+        "Debian's archive of the past has nothing as of {moment} ({place}): {reason}; choose a later day, or another release"
+    )]
+    #[diagnostic(code(pib::debian::not_in_the_past))]
+    NotInThePast {
+        /// The moment that was asked for.
+        moment: Moment,
+        /// Where it was looked for.
+        place: String,
+        /// What was found.
+        reason: String,
+    },
+    /// Nobody keeps the past of an archive.
+    #[error(
+        "the archive `{archive}` has no archive of the past, so that it cannot be used as of a day; only Debian's own archives have one. \
+         Lock what it has today, without --as-of, and keep that with `pib push`"
+    )]
+    #[diagnostic(code(pib::debian::without_past))]
+    WithoutPast {
+        /// The archive.
+        archive: String,
     },
     /// A signed file is not signed as it must be.
     #[error(

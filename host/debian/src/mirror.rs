@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
+use pib_plan::moment::Moment;
 use pib_plan::package_archive::{KNOWN, PackageArchive};
 use url::Url;
 
@@ -21,6 +23,8 @@ pub const DEFAULT_SECURITY: &str = "http://deb.debian.org/debian-security";
 /// Debian's archive of the past, which has every package that ever was in Debian, by the moment.
 /// <https://snapshot.debian.org/>
 pub(super) const PAST: &str = "https://snapshot.debian.org/archive";
+/// The first day of which it has a copy.
+const PAST_BEGINS: &str = "2005-03-12T00:00:00Z";
 /// How long after its release was signed an archive is looked at there, in seconds: it takes a copy four times a day, and of
 /// a moment it gives the last copy before. Until the next copy no package of the release is gone.
 const PAST_DELAY: u64 = 6 * 3600 + 1800;
@@ -51,6 +55,8 @@ pub struct HostApt {
     pub security: Option<Url>,
     /// What the host's administrator decided about dates; a private, frozen mirror needs this.
     pub dates: DatePolicy,
+    /// The user's mirror of Debian's archive of the past, if there is one.
+    pub past: Option<Url>,
 }
 
 impl HostApt {
@@ -69,7 +75,21 @@ impl HostApt {
         for text in texts(&root.join("etc/apt/apt.conf"), &root.join("etc/apt/apt.conf.d"), "") {
             parse_dates(&text, &mut dates);
         }
-        Self { main: best(&entries, main_score), security: best(&entries, security_score), dates }
+        Self { main: best(&entries, main_score), security: best(&entries, security_score), dates, past: None }
+    }
+
+    /// Has another archive of the past than Debian's own asked, where the user names one.
+    #[must_use]
+    pub fn with_past(self, past: Option<Url>) -> Self {
+        Self { past, ..self }
+    }
+
+    /// Returns the address of the archive of the past.
+    ///
+    /// # Errors
+    /// When the one that the user names is not usable.
+    fn past(&self) -> Result<Url, DebianError> {
+        parse_url(self.past.as_ref().map_or(PAST, Url::as_str))
     }
 }
 
@@ -80,6 +100,8 @@ pub(super) struct Mirrors {
     pub archives: Vec<MirroredArchive>,
     /// Debian's archive of the past.
     past: Option<Url>,
+    /// The moment that the archives are of, where that is not now.
+    pub as_of: Option<Moment>,
 }
 
 /// An archive, and where it may be.
@@ -94,7 +116,7 @@ pub(super) struct MirroredArchive {
 impl Mirrors {
     /// Returns archives whose mirrors are known; what they do not have is nowhere.
     pub(super) fn new(archives: Vec<MirroredArchive>) -> Self {
-        Self { archives, past: None }
+        Self { archives, past: None, as_of: None }
     }
 
     /// Returns the mirrors of the archives that a recipe names. Those of Debian are the ones that the recipe names, else the
@@ -142,9 +164,39 @@ impl Mirrors {
     /// Has Debian's archive of the past asked for what no mirror of Debian has any more.
     ///
     /// # Errors
-    /// Never, while the address in this file is one.
-    pub(super) fn with_the_past(self) -> Result<Self, DebianError> {
-        Ok(self.with_past(parse_url(PAST)?))
+    /// When the user's mirror of it is not usable.
+    pub(super) fn with_the_past(self, host: &HostApt) -> Result<Self, DebianError> {
+        Ok(self.with_past(host.past()?))
+    }
+
+    /// Returns the archives as they were at a moment, in Debian's archive of the past.
+    ///
+    /// # Errors
+    /// When an archive is not Debian's, so that nobody keeps its past, or the moment is before the first that is kept.
+    pub(super) fn at_moment(self, moment: Moment, host: &HostApt) -> Result<Self, DebianError> {
+        let past = host.past()?;
+        if PAST_BEGINS.parse().is_ok_and(|begin: Moment| moment < begin) {
+            let reason = "it begins on 2005-03-12".to_owned();
+            return Err(DebianError::NotInThePast { moment, place: past.to_string(), reason });
+        }
+        let copy = |own: MirroredArchive| {
+            let name = own.archive.name.clone();
+            if own.archive.origin.is_some() {
+                return Err(DebianError::WithoutPast { archive: name });
+            }
+            let text =
+                format!("{}/{name}/{}", past.as_str().trim_end_matches('/'), date::stamp(moment.seconds()));
+            let mirror = Mirror { url: parse_url(&text)?, origin: format!("--as-of {moment}") };
+            Ok(MirroredArchive { mirrors: vec![mirror], ..own })
+        };
+        let archives = self.archives.into_iter().map(copy).collect::<Result<_, DebianError>>()?;
+        Ok(Self { archives, past: None, as_of: Some(moment) })
+    }
+
+    /// Returns the moment at which what the archives say must hold.
+    pub(super) fn now(&self) -> SystemTime {
+        let past = |moment: Moment| SystemTime::UNIX_EPOCH + Duration::from_micros(moment.micros());
+        self.as_of.map_or_else(SystemTime::now, past)
     }
 
     /// Has an archive of the past asked last.

@@ -95,6 +95,7 @@ fn the_projects_mirror_wins_then_the_hosts_then_the_default() {
         main: url("http://near.example/debian"),
         security: url("http://near.example/security"),
         dates: DatePolicy::default(),
+        past: None,
     };
     let urls = |(main, security): (Mirror, Vec<Mirror>)| {
         let all = std::iter::once(main).chain(security);

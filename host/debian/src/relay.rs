@@ -6,6 +6,7 @@ use std::path::Path;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::moment::Moment;
 use pib_plan::package_archive::KNOWN;
+use url::Url;
 
 use super::date;
 use super::error::DebianError;
@@ -80,12 +81,13 @@ pub fn write_relay(path: &Path, runner: &[u8]) -> Result<(), DebianError> {
     write(Tree::replace(path, 0)?).map_err(DebianError::io("writing", path))
 }
 
-/// Returns the archives of Debian, each with the address at which its archive of the past has it as of a moment
-/// (<https://snapshot.debian.org/>).
-pub fn past_archives(moment: Moment) -> [(&'static str, String); 2] {
+/// Returns the archives of Debian, each with the address at which its archive of the past has it as of a moment: at `past`, where the user
+/// names a mirror of it, else at Debian's own (<https://snapshot.debian.org/>).
+pub fn past_archives(moment: Moment, past: Option<&Url>) -> [(&'static str, String); 2] {
     let stamp = date::stamp(moment.seconds());
+    let past = past.map_or(PAST, Url::as_str).trim_end_matches('/');
     [(DEFAULT, KNOWN[0]), (DEFAULT_SECURITY, KNOWN[1])]
-        .map(|(public, name)| (public, format!("{PAST}/{name}/{stamp}")))
+        .map(|(public, name)| (public, format!("{past}/{name}/{stamp}")))
 }
 
 #[cfg(test)]
@@ -110,9 +112,12 @@ mod tests {
 
     #[test]
     fn the_past_is_asked_by_the_moment() {
-        let [(public, main), (_, security)] = past_archives("2026-11-21T09:15:44Z".parse().unwrap());
+        let [(public, main), (_, security)] = past_archives("2026-11-21T09:15:44Z".parse().unwrap(), None);
         assert_eq!(public, "http://deb.debian.org/debian");
         assert_eq!(main, "https://snapshot.debian.org/archive/debian/20261121T091544Z");
         assert_eq!(security, "https://snapshot.debian.org/archive/debian-security/20261121T091544Z");
+        let own = Url::parse("http://past.example/archive/").unwrap();
+        let [(_, main), _] = past_archives("2026-11-21T09:15:44Z".parse().unwrap(), Some(&own));
+        assert_eq!(main, "http://past.example/archive/debian/20261121T091544Z");
     }
 }

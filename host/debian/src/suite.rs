@@ -48,6 +48,8 @@ pub(super) struct Context<'a> {
     pub http: &'a Http,
     /// What is done about dates.
     pub dates: DatePolicy,
+    /// When what archives say must hold.
+    pub now: SystemTime,
     /// Receives warnings.
     pub reporter: &'a Arc<dyn Reporter>,
     /// Keeps release files, where they are worth keeping.
@@ -72,15 +74,15 @@ impl Suite {
             Some(lists) => lists.file(&url).await?,
             None => context.http.bytes(&url, MAX_RELEASE).await?,
         };
-        let now = SystemTime::now();
         let signature = |reason: String| DebianError::Signature {
             url: url.to_string(),
             reason,
             origin: mirror.origin.clone(),
         };
         let text = String::from_utf8(bytes).map_err(|_| signature("it is not text".to_owned()))?;
-        let (text, key) = signer.keyring.verify(&text, now).map_err(signature)?;
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        // Who signed it is judged today, and what it says by the moment that is asked for.
+        let (text, key) = signer.keyring.verify(&text, SystemTime::now()).map_err(signature)?;
+        let seconds = context.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let index = |reason| DebianError::Index { url: url.to_string(), reason };
         let release = Release::parse(&text).map_err(index)?;
         for warning in release.check(&archive.suite, seconds, context.dates).map_err(index)? {

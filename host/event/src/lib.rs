@@ -91,6 +91,8 @@ pub enum Event {
         places: Vec<Location>,
         /// The errors that it is made of, where they are several.
         problems: Vec<Problem>,
+        /// What differs, where the error is that something does; of very many only the first.
+        differences: Vec<Difference>,
         /// The exit code of the process.
         exit_code: u8,
         /// The files with all that was printed, where there are such.
@@ -115,6 +117,34 @@ pub struct Problem {
     pub places: Vec<Location>,
     /// The errors that it is made of, where they are several.
     pub problems: Vec<Problem>,
+}
+
+/// Something that two builds, or an image and its project, do not have alike.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Difference {
+    /// What differs: a path in the system, or a part of the build such as "stage `watchdog`".
+    pub name: String,
+    /// In what a file differs, e.g. `content`.
+    pub aspects: Vec<String>,
+    /// The first stage with the difference, where that is known.
+    pub stage: Option<String>,
+    /// What it was, of a part of the build.
+    pub before: Option<String>,
+    /// What it is now, of a part of the build.
+    pub after: Option<String>,
+    /// In what the content of a file differs, in a few lines, where this machine has diffoscope.
+    pub summary: Option<String>,
+}
+
+impl Difference {
+    /// Returns the difference with each of its texts changed.
+    fn map_texts(self, change: &impl Fn(String) -> String) -> Self {
+        let Self { name, aspects, stage, before, after, summary } = self;
+        let [stage, before, after, summary] = [stage, before, after, summary].map(|text| text.map(change));
+        Self { name: change(name), aspects, stage, before, after, summary }
+    }
 }
 
 /// A place in a file that is to blame.
@@ -144,10 +174,11 @@ impl Event {
             Self::Log { id, line } => Self::Log { id, line: change(line) },
             Self::Warning { message } => Self::Warning { message: change(message) },
             Self::Note { message } => Self::Note { message: change(message) },
-            Self::Error { code, message, help, causes, places, problems, exit_code, logs } => {
+            Self::Error { code, message, help, causes, places, problems, differences, exit_code, logs } => {
                 let whole = Problem { code, message, help, causes, places, problems }.map_texts(&change);
                 let Problem { code, message, help, causes, places, problems } = whole;
-                Self::Error { code, message, help, causes, places, problems, exit_code, logs }
+                let differences = differences.into_iter().map(|one| one.map_texts(&change)).collect();
+                Self::Error { code, message, help, causes, places, problems, differences, exit_code, logs }
             }
             Self::StepProgress { .. }
             | Self::StepFinished { .. }

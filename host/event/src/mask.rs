@@ -113,7 +113,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::ReporterExt as _;
+    use crate::{Difference, ReporterExt as _};
 
     #[test]
     fn every_line_of_a_secret_is_hidden() {
@@ -171,10 +171,18 @@ mod tests {
             causes: vec!["hunter2".into()],
             places: vec![],
             problems: vec![],
+            differences: vec![Difference {
+                name: "hunter2".into(),
+                aspects: vec!["content".into()],
+                stage: None,
+                before: Some("hunter2".into()),
+                after: None,
+                summary: None,
+            }],
             exit_code: 6,
             logs: vec!["hunter2.log".to_owned()],
         });
         let shown = format!("{:?}", keep.0.lock().unwrap());
-        assert_eq!((shown.matches("***").count(), shown.matches("hunter2").count()), (5, 1), "{shown}");
+        assert_eq!((shown.matches("***").count(), shown.matches("hunter2").count()), (7, 1), "{shown}");
     }
 }

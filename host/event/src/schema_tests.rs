@@ -61,6 +61,14 @@ fn every_event_has_the_properties_of_its_schema() {
     let place = Location { file: None, line: 1, column: 1, label: None };
     let problem =
         Problem { code: None, message: text(), help: None, causes: vec![], places: vec![], problems: vec![] };
+    let difference = Difference {
+        name: text(),
+        aspects: vec![text()],
+        stage: None,
+        before: None,
+        after: None,
+        summary: None,
+    };
     let events = [
         Event::StepStarted { id: id(), title: text() },
         Event::StepProgress { id: id(), done: 1, total: None },
@@ -79,6 +87,7 @@ fn every_event_has_the_properties_of_its_schema() {
             causes: vec![text()],
             places: vec![place.clone()],
             problems: vec![problem.clone()],
+            differences: vec![difference.clone()],
             exit_code: 6,
             logs: vec![text()],
         },
@@ -89,9 +98,11 @@ fn every_event_has_the_properties_of_its_schema() {
     let names = |value: &Value| -> BTreeSet<String> {
         value.as_object().unwrap().keys().filter(|name| *name != "time").cloned().collect()
     };
-    for (name, value) in
-        [("Location", serde_json::to_value(&place)), ("Problem", serde_json::to_value(&problem))]
-    {
+    for (name, value) in [
+        ("Location", serde_json::to_value(&place)),
+        ("Problem", serde_json::to_value(&problem)),
+        ("Difference", serde_json::to_value(&difference)),
+    ] {
         assert_eq!(names(&value.unwrap()), names(&schema["$defs"][name]["properties"]), "{name}");
     }
     for event in events {

@@ -56,6 +56,8 @@ impl Lockfile {
         let mut lock = Self {
             snapshot: self.snapshot,
             fetch: self.fetch,
+            as_of: self.as_of,
+            refuses_losses: self.refuses_losses,
             bases: self.bases.clone(),
             stages: resolution.stages.iter().map(stage).collect(),
             targets: self.targets.clone(),
@@ -130,7 +132,7 @@ impl Lockfile {
             hasher.field(digest.map_or(&[][..], |digest| digest.as_bytes()));
         }
         // Each is taken by name: a further one cannot be forgotten here.
-        let Self { snapshot, fetch: _, bases: _, stages, targets: _ } = self;
+        let Self { snapshot, fetch: _, as_of: _, refuses_losses: _, bases: _, stages, targets: _ } = self;
         let mut hasher = KeyHasher::new("pib lock content 1");
         hasher.field(snapshot.map_or_else(String::new, |moment| moment.to_string()));
         if let Some(LockedBase { arch, os, release, recipe, made, source: _, snapshot: _, tarball: _ }) = base

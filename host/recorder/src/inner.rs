@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use pib_plan::id::Digest;
 use pib_plan::recording::{AUTHORIZATION, GIVEN, Method, Recording, Request, Response};
 
 use crate::authority::Authority;
@@ -23,6 +24,9 @@ pub enum Unknown {
     Refuse,
 }
 
+/// Takes a sentence for the user.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// What everything that answers parts shares.
 pub(crate) struct Inner {
     pub(crate) store: Store,
@@ -31,6 +35,10 @@ pub(crate) struct Inner {
     pub(crate) lists: Option<Arc<dyn Lists>>,
     /// How long is waited before what a list names is asked for again.
     pub(crate) pauses: Vec<Duration>,
+    /// How long a file that no server had is refused without another question. Programs ask again and again.
+    pub(crate) refusal: Duration,
+    /// Is told why a part waits.
+    pub(crate) waiting: Option<Report>,
     pub(crate) authority: Authority,
     pub(crate) stores: Stores,
     pub(crate) unknown: Unknown,
@@ -53,6 +61,12 @@ pub(crate) struct State {
     pub(crate) undelivered: BTreeSet<String>,
     /// What could not be fetched, and why.
     pub(crate) failed: BTreeMap<String, String>,
+    /// The lists of which it was told that a part waits for what they name.
+    pub(crate) waited_for: BTreeSet<String>,
+    /// The lists that have named a file that no server had, although it was waited for.
+    pub(crate) out_of_step: BTreeSet<String>,
+    /// When the files that no server had, by their digests, were asked for last.
+    pub(crate) refused_at: HashMap<Digest, Instant>,
     /// The addresses of what was recorded in this run.
     pub(crate) new: BTreeSet<String>,
     /// What earlier runs have recorded that servers do not have, and was asked for again.

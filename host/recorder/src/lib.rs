@@ -43,8 +43,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use authority::Authority;
 pub use authority::AuthorityError;
-pub use inner::Unknown;
 use inner::{Inner, State};
+pub use inner::{Report, Unknown};
 use journal::Journal;
 pub use journal::{add_to_journal, read_journal};
 pub use lists::{Listed, Lists, PAUSES};
@@ -75,6 +75,8 @@ pub struct Options {
     pub lists: Option<Arc<dyn Lists>>,
     /// How long is waited before what a list names is asked for again: see [`PAUSES`].
     pub pauses: Vec<Duration>,
+    /// Is told, in a sentence, when a part begins to wait for a mirror.
+    pub waiting: Option<Report>,
     /// The servers on this machine or its network that may be reached, each a host, or a host and a port.
     pub private: Vec<String>,
     /// What is done about a request that the recording does not answer.
@@ -127,6 +129,7 @@ impl Recorder {
             past,
             lists,
             pauses,
+            waiting,
             private,
             unknown,
             offline,
@@ -144,7 +147,9 @@ impl Recorder {
             journal,
             upstream: Upstream::new(mirrors, past, private)?,
             lists,
+            refusal: pauses.iter().sum(),
             pauses,
+            waiting,
             authority: Authority::new()?,
             stores: Stores::new(stores, offline)?,
             unknown,

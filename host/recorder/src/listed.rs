@@ -6,6 +6,7 @@
 
 use std::io::Read as _;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
@@ -82,7 +83,12 @@ impl ListedFile {
         request: &Request,
         headers: &HeaderMap,
     ) -> Result<Option<Response>, Answer> {
-        for pause in inner.pauses.iter().map(Some).chain([None]) {
+        let reason =
+            format!("no mirror has the file that {} names; a mirror is being brought up to date", self.list);
+        if self.was_just_refused(inner) {
+            return Err(refuse(StatusCode::BAD_GATEWAY, &reason));
+        }
+        for (number, pause) in self.pauses(inner).into_iter().map(Some).chain([None]).enumerate() {
             match self.ask_all(inner, headers).await {
                 Round::Missing => return Ok(None),
                 Round::Found(response) => match inner.record(request, response.clone()) {
@@ -90,15 +96,50 @@ impl ListedFile {
                     Err(error) => return Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())),
                 },
                 Round::Wrong => match pause {
-                    Some(pause) => tokio::time::sleep(*pause).await,
+                    Some(pause) => {
+                        if number == 0 {
+                            self.report_waiting(inner);
+                        }
+                        tokio::time::sleep(pause).await;
+                    }
                     None => break,
                 },
             }
         }
-        let reason =
-            format!("no mirror has the file that {} names; a mirror is being brought up to date", self.list);
-        inner.state().failed.insert(request.url.clone(), reason.clone());
+        let mut state = inner.state();
+        state.out_of_step.insert(self.list.clone());
+        state.refused_at.insert(self.digest, Instant::now());
+        state.failed.insert(request.url.clone(), reason.clone());
+        drop(state);
         Err(refuse(StatusCode::BAD_GATEWAY, &reason))
+    }
+
+    /// Returns how long is waited before each further round of questions: not at all where the list has named another file that
+    /// did not come in all that time. Programs ask again by themselves, and for the same in other forms, so that a part would
+    /// stand still for minutes.
+    fn pauses(&self, inner: &Inner) -> Vec<Duration> {
+        match inner.state().out_of_step.contains(&self.list) {
+            true => Vec::new(),
+            false => inner.pauses.clone(),
+        }
+    }
+
+    /// Returns whether no server had the file a moment ago, although it was waited for.
+    fn was_just_refused(&self, inner: &Inner) -> bool {
+        inner.state().refused_at.get(&self.digest).is_some_and(|at| at.elapsed() < inner.refusal)
+    }
+
+    /// Tells, once for each list, that a part waits for a mirror.
+    fn report_waiting(&self, inner: &Inner) {
+        if let Some(report) =
+            inner.waiting.as_ref().filter(|_| inner.state().waited_for.insert(self.list.clone()))
+        {
+            let seconds = inner.pauses.iter().sum::<Duration>().as_secs();
+            report(&format!(
+                "a mirror is being brought up to date: it does not have what {} names; it is asked again for {seconds} seconds",
+                self.list
+            ));
+        }
     }
 
     /// Asks for the file at each address, at each server that has it.

@@ -36,6 +36,7 @@ impl World {
             past: Vec::new(),
             lists: None,
             pauses: vec![Duration::ZERO; 2],
+            waiting: None,
             private: Vec::new(),
             unknown,
             offline: false,

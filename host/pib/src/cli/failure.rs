@@ -27,7 +27,8 @@ const MAX_PROBLEMS: usize = 200;
 /// Returns the event that ends a run which failed.
 pub(super) fn event(error: &Error, logs: Vec<String>) -> Event {
     let Problem { code, message, help, causes, places, problems } = problem(error);
-    Event::Error { code, message, help, causes, places, problems, exit_code: error.exit_code(), logs }
+    let (differences, exit_code) = (error.differences(), error.exit_code());
+    Event::Error { code, message, help, causes, places, problems, differences, exit_code, logs }
 }
 
 /// Returns one error, with those that it is made of.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::options::LockArgs;
+use super::options::{LockArgs, report_missing_bases};
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -14,6 +14,8 @@ pub(super) struct Fetch {
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Fetch) -> Result<(), Error> {
-    let summary = ops::fetch::fetch(session, args.lock.mode()).await?;
-    print_as(json, &summary, ops::fetch::FetchSummary::to_text)
+    let mode = args.lock.mode();
+    let summary = ops::fetch::fetch(session, mode).await?;
+    print_as(json, &summary, ops::fetch::FetchSummary::to_text)?;
+    report_missing_bases(session, summary.without_base, mode.offline)
 }

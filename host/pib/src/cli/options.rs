@@ -2,8 +2,10 @@
 
 use clap::Args;
 
+use pib_event::ReporterExt as _;
+
 use super::completer;
-use crate::ops::{LockMode, Session};
+use crate::ops::{Error, LockMode, Session};
 
 /// How the lock is treated, and whether the network may be used.
 #[derive(Debug, Args)]
@@ -22,6 +24,21 @@ pub(super) struct LockArgs {
 impl LockArgs {
     pub(super) fn mode(&self) -> LockMode {
         LockMode { locked: self.locked || self.frozen, offline: self.offline || self.frozen }
+    }
+}
+
+/// Fails where the lock does not hold some of the bases, for these reasons. The user who asked for no network only hears of it.
+pub(super) fn report_missing_bases(
+    session: &Session,
+    reasons: Vec<String>,
+    offline: bool,
+) -> Result<(), Error> {
+    match reasons.is_empty() || offline {
+        true => {
+            reasons.into_iter().for_each(|reason| session.reporter.note(reason));
+            Ok(())
+        }
+        false => Err(Error::BaseNotLocked { reasons }),
     }
 }
 

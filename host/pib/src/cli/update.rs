@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::completer;
+use super::options::report_missing_bases;
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
@@ -37,5 +38,6 @@ pub(super) async fn run(session: &Session, json: bool, args: Update) -> Result<(
     let options =
         ops::update::UpdateOptions { stages, base, packages, precise, accept_republished, dry_run, offline };
     let updated = ops::update::update(session, &options).await?;
-    print_as(json, &updated, ops::update::Updated::to_text)
+    print_as(json, &updated, ops::update::Updated::to_text)?;
+    report_missing_bases(session, updated.without_base, offline)
 }

@@ -69,10 +69,14 @@ impl Loss {
 
     /// Returns the warning of an engine with these losses; `None` where it has none.
     pub fn warning(losses: &[Self]) -> Option<String> {
+        let texts = Self::list(losses)?;
+        Some(format!("this engine cannot export everything, and the image lacks: {texts}"))
+    }
+
+    /// Returns what is lost, as a list for people; `None` where nothing is.
+    pub fn list(losses: &[Self]) -> Option<String> {
         let texts: Vec<&str> = losses.iter().map(|loss| loss.as_str()).collect();
-        let texts = texts.join("; ");
-        (!losses.is_empty())
-            .then(|| format!("this engine cannot export everything, and the image lacks: {texts}"))
+        (!losses.is_empty()).then(|| texts.join("; "))
     }
 }
 

@@ -134,6 +134,23 @@ pub enum EngineError {
         /// What to do.
         help: String,
     },
+    /// The engine cannot give an image everything, and the project wants no such image.
+    #[error(
+        "pib.lock refuses engines that lose something of the system, and {engine} at {address} loses {lost}"
+    )]
+    #[diagnostic(code(pib::engine::lossy))]
+    #[diagnostic(help(
+        "Build with Docker Engine and BuildKit, run by root: name it with `--engine` or DOCKER_HOST, and leave DOCKER_BUILDKIT \
+         unset. To take an image that lacks this, leave `losses = \"refuse\"` out of [build] in pib.toml."
+    ))]
+    Lossy {
+        /// What the engine is called.
+        engine: String,
+        /// Its address.
+        address: String,
+        /// What it loses.
+        lost: String,
+    },
     /// The kernel cannot run the target's programs.
     #[error("this machine cannot run {arch} programs: {reason}")]
     #[diagnostic(code(pib::engine::binfmt))]

@@ -116,7 +116,8 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let project = Project::with_manifest(session, dir.clone(), &text)?;
     let mut all = resolve_all(session, &project, mode).await?;
     // Without a network, the stages are what matters here; `pib lock` says why there is no base.
-    lock_bases(session, &mut all, mode, PackageChoice::MadeOrSmall).await;
+    // What was asked for is about stages.
+    lock_bases(session, &mut all, mode, PackageChoice::MadeOrSmall).await?;
 
     let lock = all.changes().join("\n");
     if !options.dry_run {

@@ -91,6 +91,7 @@ pub(super) struct LoggedJob {
 /// Does what comes before the parts run. The project must be held exclusively.
 pub(super) async fn begin(session: &Session, options: &StageOptions) -> Result<Begun, Error> {
     let lookup = pipeline::decide(session, options).await?.look_up_base(options.lock);
+    let lookup = lookup.or_in_cache(session, options.lock)?;
     if let BaseLookup::Known(based) = &lookup
         && let Some(report) = pipeline::up_to_date(session, based, options).await?
     {

@@ -156,6 +156,9 @@ fn user_settings(session: &Session, all: &mut Vec<Setting>) -> Result<(), Error>
     if !config.private_servers.is_empty() {
         all.push(found("network.private", config.private_servers.join(", "), From::User, file));
     }
+    if let Some(address) = &config.snapshots {
+        all.push(found("network.snapshots", address.to_string(), From::User, file));
+    }
     let values =
         |limits: &Limits| serde_json::to_value(limits).ok().and_then(|value| value.as_object().cloned());
     let usual = values(&Limits::default()).unwrap_or_default();
@@ -210,6 +213,10 @@ fn known(manifest: &ProjectManifest) -> Vec<(&'static str, Option<String>)> {
         manifest::Network::Open => "open",
         manifest::Network::Recorded => "recorded",
     };
+    let losses = match manifest.build.losses {
+        manifest::Losses::Allow => "allow",
+        manifest::Losses::Refuse => "refuse",
+    };
     let bills = image.sbom.iter().map(|bill| match bill {
         manifest::Bill::Spdx => "spdx",
         manifest::Bill::Cyclonedx => "cyclonedx",
@@ -235,6 +242,7 @@ fn known(manifest: &ProjectManifest) -> Vec<(&'static str, Option<String>)> {
         ("image.foreign-root", text(&image.layout.foreign_root.to_string())),
         ("build.native", text(&manifest.build.native.to_string())),
         ("build.network", text(network)),
+        ("build.losses", text(losses)),
         ("vendor.path", manifest.vendor.clone()),
     ]
 }

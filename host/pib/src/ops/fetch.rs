@@ -6,6 +6,7 @@ use pib_plan::base::WantedBase;
 use pib_plan::id::INIT;
 use serde::Serialize;
 
+use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
 use crate::pipeline::{Resolved, base_source, recording, stores};
 use crate::project::{Error, LockMode, Project, Session};
@@ -22,13 +23,16 @@ pub struct FetchSummary {
     /// How many of the files that parts fetch.
     #[serde(skip_serializing_if = "is_none")]
     pub recorded: usize,
+    /// Why the lock does not hold some of the bases, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_base: Vec<String>,
 }
 
 fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-/// Resolves the stages of the project and of its targets, fetches them, the packages of the bases that the lock names and what
+/// Resolves the stages of the project and of its targets and chooses what their bases are made of; fetches the stages, the packages of the bases that the lock names and what
 /// parts were recorded to fetch, and writes the lock where it changes.
 ///
 /// # Errors
@@ -37,7 +41,11 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     let dir = crate::project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let project = Project::load(session)?;
-    let all = resolve_all(session, &project, mode).await?;
+    let mut all = resolve_all(session, &project, mode).await?;
+    let without_base = match mode.locked {
+        true => Vec::new(),
+        false => lock_bases(session, &mut all, mode, PackageChoice::Made).await?,
+    };
     let (mut stages, mut packages) = (Vec::new(), BTreeMap::new());
     for part in &all.parts {
         let fetched = part.packages().await?;
@@ -53,7 +61,7 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     }
     all.write_lock(mode)?;
     let recorded = fetch_recorded(session, mode, &all).await?;
-    Ok(FetchSummary { stages, packages, recorded })
+    Ok(FetchSummary { stages, packages, recorded, without_base })
 }
 
 /// Fetches the packages of the bases of a project and its targets, and what their parts were recorded to fetch.

@@ -15,7 +15,6 @@ use crate::pipeline::resolve::Moves;
 use crate::pipeline::resolve_all::resolve_all_moving;
 use crate::pipeline::{Resolved, base_source, emulators, native, vendored};
 use crate::project::{self, Error, LockMode, Project, Session};
-use pib_event::ReporterExt as _;
 use pib_plan::base::BaseSource;
 
 /// What may move.
@@ -45,12 +44,14 @@ pub struct Updated {
     pub changes: Vec<String>,
     /// Whether nothing was written.
     pub dry_run: bool,
+    /// Why the lock does not hold some of the bases, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without_base: Vec<String>,
 }
 
 /// Resolves anew what may move, and writes the lock.
 ///
-/// A base that may move is one of the packages that the mirror has now; the next build makes it. Where the mirror cannot be
-/// reached, that build chooses them.
+/// A base that may move is one of the packages that the mirror has now; the next build makes it.
 ///
 /// # Errors
 /// When a name is no stage of the build, no versions go together, or what is locked was published again with another
@@ -77,12 +78,10 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
     let moves = Moves { update, pins, republished, packages, vendor };
     let mut all = resolve_all_moving(session, &project, mode, moves).await?;
     if with_base {
-        all.parts.iter_mut().for_each(Resolved::drop_bases);
+        all.parts.iter_mut().for_each(Resolved::end_as_of);
     }
     let choice = if with_base { PackageChoice::Newest } else { PackageChoice::Made };
-    for reason in lock_bases(session, &mut all, mode, choice).await {
-        session.reporter.note(reason);
-    }
+    let without_base = lock_bases(session, &mut all, mode, choice).await?;
     let changes = all.changes();
     if !options.dry_run {
         if with_base {
@@ -92,7 +91,7 @@ pub async fn update(session: &Session, options: &UpdateOptions) -> Result<Update
         }
         all.write_lock(mode)?;
     }
-    Ok(Updated { changes, dry_run: options.dry_run })
+    Ok(Updated { changes, dry_run: options.dry_run, without_base })
 }
 
 /// Returns what may move, and what git stages move to.

@@ -6,6 +6,7 @@ use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
 use serde::Serialize;
 
+use crate::engine::Loss;
 use crate::pipeline::edition::Edition;
 use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
 use crate::project::{Error, LockMode, Project, Session, blocking};
@@ -62,8 +63,12 @@ pub async fn verify(
     let file = pib_file::open(&path).map_err(fail)?;
     let digest = Digest::from_bytes(blocking::read(file, pib_file::sha256).await?.map_err(fail)?);
     session.reporter.finished(STEP, false);
-    let unfit =
-        |reason: String, help: &str| Error::Unverified { image: path.clone(), reason, help: help.to_owned() };
+    let unfit = |reason: String, help: &str| Error::Unverified {
+        image: path.clone(),
+        reason,
+        differences: Vec::new(),
+        help: help.to_owned(),
+    };
     let beside = pipeline::provenance_of(&path);
     let text = pib_file::read_text(&beside, MAX_PROVENANCE).map_err(|error| error.to_string());
     let found = text.and_then(|text| Statement::parse(&text)).map_err(|reason| {
@@ -73,6 +78,10 @@ pub async fn verify(
     if !found.is_about(&digest) {
         let reason = format!("it has the digest {digest}, and its provenance is of another one");
         return Err(unfit(reason, "Somebody changed the image, or took the provenance of another build."));
+    }
+    if let Some(lost) = Loss::list(found.losses()).filter(|_| based.lock.refuses_losses) {
+        let reason = format!("the engine that built it has lost {lost}, and pib.lock refuses such engines");
+        return Err(unfit(reason, "Build it with an engine that keeps everything: Docker with BuildKit."));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let recording = Edition::of(session, &based)?.map(|edition| edition.recording).unwrap_or_default();
@@ -87,14 +96,21 @@ pub async fn verify(
         }
         return Ok(Verified { image: path, digest, key: now.key() });
     }
-    let mut lines = found.differences(&now);
+    Err(built_from_something_else(path, &found, &now))
+}
+
+/// Returns the error of an image that was built from something else than the project has now.
+fn built_from_something_else(image: PathBuf, found: &Statement, now: &Statement) -> Error {
+    let mut differences = found.differences(now);
+    differences.truncate(MAX_TOLD);
+    let mut lines: Vec<String> = differences.iter().map(pipeline::difference_line).collect();
     if lines.is_empty() {
         let what = "settings, files, options or secrets of the project differ; what stands for a secret in a key is \
                     another on each machine";
         lines.push(what.to_owned());
     }
-    lines.truncate(MAX_TOLD);
     let reason =
         format!("it was built from something else than the project has now:\n  {}", lines.join("\n  "));
-    Err(unfit(reason, "Check out the project and lock that it was built from, or build again."))
+    let help = "Check out the project and lock that it was built from, or build again.".to_owned();
+    Error::Unverified { image, reason, differences, help }
 }

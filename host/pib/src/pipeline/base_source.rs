@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pib_debian::{Folders, HostApt, has_packages};
+use pib_debian::{Folders, has_packages};
 use pib_plan::assemble::{BuildPlan, ContextFile, FileSource, PlannedStage};
 use pib_plan::base::{BaseSource, Bootstrap, Location, WantedBase};
 use pib_plan::emulation::Emulation;
@@ -17,6 +17,7 @@ use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::labels::LABEL;
+use super::mirrors::host_apt;
 use super::options::ToolOptions;
 use super::{connection, emulators, native, stores};
 use crate::bases::{self, BaseCache, BaseError, CacheLock, StoredBase};
@@ -244,7 +245,7 @@ pub(crate) async fn fetch_packages(
         if mode.offline {
             return Err(Error::BaseOffline);
         }
-        let (debs, host) = (cache.debs(), HostApt::read(&session.host_root));
+        let (debs, host) = (cache.debs(), host_apt(session)?);
         pib_debian::fetch_packages(&debs, recipe, snapshot, &host, &session.reporter).await?;
         session.reporter.finished(bases::STEP, false);
     }
@@ -373,7 +374,7 @@ async fn bootstrap(
     let Some(Tools { engine, native, emulation }) = tools else {
         return Err(Error::Stage { message: "a bootstrap needs a container engine".to_owned(), help: None });
     };
-    let host = HostApt::read(&session.host_root);
+    let host = host_apt(session)?;
     let (debs, temp) = (cache.debs(), cache.work_folder(&lock));
     let folders = Folders { debs: &debs, temp: &temp };
     let prepared = match snapshot {

@@ -9,9 +9,10 @@ use pib_plan::manifest::project::Network;
 
 use super::StageOptions;
 use super::base_source;
+use super::lock_bases::without_base;
 use super::render::Rendered;
 use super::resolve::write_lock;
-use crate::bases::StoredBase;
+use crate::bases::{BaseCache, StoredBase};
 use crate::engine::Engine;
 use crate::project::{Error, LockMode, Project, Session};
 use crate::source::Package;
@@ -59,10 +60,14 @@ pub(crate) async fn base(
         BaseLookup::Known(based) => Ok(*based),
         BaseLookup::Unknown(rendered) => {
             let decided = rendered.packages.resolved.lock.base(rendered.wanted_base());
+            if options.lock.locked && decided.is_none() {
+                // Minutes are not spent on a base that the lock may not take.
+                return Err(without_base(rendered.packages.project()));
+            }
             let stored = rendered.fetch_base(session, options, decided).await?;
             let manifest = &rendered.packages.project().manifest;
             let locked = base_source::locked(session, manifest, &rendered.base, &stored, decided)?;
-            if options.lock.locked && decided.is_some() {
+            if options.lock.locked {
                 session.reporter.note(UNMADE);
             }
             Ok(Based::new(*rendered, Some(locked)))
@@ -78,6 +83,23 @@ impl BaseLookup {
             Self::Known(based) => *based,
             Self::Unknown(rendered) => Based::new(*rendered, None),
         }
+    }
+
+    /// Has a base that the cache has be known, where the lock must stay as it is and holds what the base is made of, but not its
+    /// digest. Otherwise such a build would never be known to be up to date.
+    ///
+    /// # Errors
+    /// When the base in the cache cannot be read.
+    pub(crate) fn or_in_cache(self, session: &Session, mode: LockMode) -> Result<Self, Error> {
+        let Self::Unknown(rendered) = self else { return Ok(self) };
+        let decided = rendered.packages.resolved.lock.base(rendered.wanted_base()).filter(|_| mode.locked);
+        let cache = BaseCache::new(&session.cache);
+        let stored = decided.and_then(|_| base_source::find(&cache, &rendered.base, decided));
+        let Some(stored) = stored else { return Ok(Self::Unknown(rendered)) };
+        let manifest = &rendered.packages.project().manifest;
+        let locked = base_source::locked(session, manifest, &rendered.base, &stored, decided)?;
+        session.reporter.note(UNMADE);
+        Ok(Self::Known(Box::new(Based::new(*rendered, Some(locked)))))
     }
 
     /// Returns the project.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pib_disk::Listing;
 
+use super::diffoscope;
 use super::job::Built;
 use super::origin;
 use crate::project::{Error, Irreproducible, Session, blocking};
@@ -69,9 +70,11 @@ pub(crate) async fn compare(session: &Session, first: &Listed, second: &Listed) 
     let paths = differences.iter().map(|difference| difference.path.clone()).collect();
     let stages = first_stages(session, (&first.built, &second.built), paths).await.unwrap_or_default();
     session.reporter.finished(STEP, false);
+    let mut summaries = diffoscope::summaries(session, (&first.built, &second.built), &differences).await;
     let files = differences.into_iter().map(|difference| {
         let stage = stages.get(&difference.path).cloned();
-        Irreproducible { difference, stage }
+        let summary = summaries.remove(&difference.path);
+        Irreproducible { difference, stage, summary }
     });
     Err(Error::Irreproducible { files: files.collect(), all })
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::engine::Engine;
+use pib_plan::lockfile::Lockfile;
+
+use crate::engine::{Engine, EngineError, Loss};
 use crate::project::{Error, Session, slow};
 
 /// After this a temporary container is nobody's, whoever made it.
@@ -19,4 +21,18 @@ pub(crate) async fn connect(session: &Session) -> Result<Engine, Error> {
     // What an earlier pib left that was killed. That it cannot be removed is no reason not to build.
     _ = engine.remove_leftovers(LONG_AGO).await;
     Ok(engine)
+}
+
+/// Checks that an engine gives an image everything that the stages make, where the lock refuses others.
+///
+/// # Errors
+/// When the engine loses something.
+pub(crate) fn check_losses(engine: &Engine, lock: &Lockfile) -> Result<(), Error> {
+    match Loss::list(&engine.abilities().losses) {
+        Some(lost) if lock.refuses_losses => {
+            let address = engine.info().address.clone();
+            Err(EngineError::Lossy { engine: engine.builder(), address, lost }.into())
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,6 @@
 //! Puts into the lock what bases are made of, which takes no engine: the first build only makes what the lock says.
 
-use pib_debian::{DebianError, HostApt};
+use pib_debian::DebianError;
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::moment::Moment;
@@ -8,6 +8,7 @@ use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
 
 use super::base_source;
+use super::mirrors::host_apt;
 use super::resolve::Resolved;
 use super::resolve_all::AllResolved;
 use crate::bases::{self, BaseCache, BaseError, StoredBase};
@@ -23,22 +24,33 @@ pub(crate) enum PackageChoice {
     MadeOrSmall,
     /// What archives have now.
     Newest,
+    /// What archives had at the moment that the lock names.
+    AsOf,
 }
 
 /// Has the lock hold the bases of a project and of its targets. What it holds already stays, and nothing is asked for that.
-/// Where it must stay as it is, nothing is done.
+/// Where it must stay as it is, nothing is asked for.
 ///
-/// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached. A build finds them
-/// then.
+/// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached.
+///
+/// # Errors
+/// When a base of a certain moment cannot be had.
 pub(crate) async fn lock_bases(
     session: &Session,
     all: &mut AllResolved,
     mode: LockMode,
     choice: PackageChoice,
-) -> Vec<String> {
+) -> Result<Vec<String>, Error> {
     let mut reasons: Vec<String> = Vec::new();
     if mode.locked {
-        return reasons;
+        // Without an init stage there is no base, and a build says so.
+        let has_base =
+            |part: &Resolved| part.lock_of_init().is_some() || part.project.manifest.base.is_some();
+        let lacks = |part: &&Resolved| {
+            has_base(part) && !part.lock.may_hold_base(&NeededBase::of(&part.project.manifest))
+        };
+        reasons.extend(all.parts.iter().find(lacks).map(|part| format!("pib.lock {}", lack(&part.project))));
+        return Ok(reasons);
     }
     // Where all have the same init stage, what it asks for is the same as well.
     let has_one_init = all.parts.windows(2).all(|pair| pair[0].lock_of_init() == pair[1].lock_of_init());
@@ -46,18 +58,31 @@ pub(crate) async fn lock_bases(
         match decide(session, &all.parts[number], mode, choice, has_one_init).await {
             Ok(None) => {}
             Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
+            // Who asks for one day gets no other.
+            Err(error) if choice == PackageChoice::AsOf => return Err(error),
             Err(error) => {
-                let reason = format!("pib.lock does not hold the base yet: {error}");
+                let mut reason = format!("pib.lock does not hold the base yet: {error}");
                 // An archive that cannot be trusted is another matter than one that cannot be reached.
                 if is_about_trust(&error) {
                     session.warn_once(reason);
-                    continue;
+                    reason = "pib.lock does not hold the base yet: its archive cannot be trusted, as the warning says".to_owned();
                 }
                 reasons.extend((!reasons.contains(&reason)).then_some(reason));
             }
         }
     }
-    reasons
+    Ok(reasons)
+}
+
+/// Returns the error of a lock that must stay as it is and does not hold the base of a project or target.
+pub(crate) fn without_base(project: &Project) -> Error {
+    Error::Locked(vec![format!("it {}", lack(project))])
+}
+
+/// Says what a lock lacks.
+fn lack(project: &Project) -> String {
+    let pib_plan::manifest::project::Project { os, release, arch, .. } = &project.manifest.project;
+    format!("does not hold the base ({os} {release}, {arch})")
 }
 
 fn is_about_trust(error: &Error) -> bool {
@@ -95,49 +120,101 @@ async fn decide(
     if part.lock.base(wanted).is_some() {
         return Ok(None);
     }
-    let before = before.as_ref().and_then(|lock| lock.base(wanted));
-    let cache = BaseCache::new(&session.cache);
-    let (entry, made) = match &source {
-        BaseSource::Bootstrap(recipe) => match made_before(&cache, recipe, choice) {
-            Some(made) => (LockedBase::unmade(wanted, None), Some(made)),
-            None => {
-                let (packages, made) = choose(session, &cache, recipe, mode).await?;
-                if let Some((before, older)) = before.and_then(|before| gone_back(before, &packages)) {
-                    session.reporter.warn(older);
-                    return Ok(Some(before.clone()));
-                }
-                let same = before
-                    .filter(|base| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key()));
-                if let Some(same) = same {
-                    return Ok(Some(same.clone()));
-                }
-                (LockedBase::unmade(wanted, Some(packages)), made)
-            }
-        },
-        BaseSource::Signed(tarball) => {
-            let Some(found) = newest_tarball(session, &cache, tarball, mode, choice).await? else {
-                return Ok(None);
-            };
-            if let Some((before, older)) = before.and_then(|before| replaced_by_older(before, &found)) {
-                session.reporter.warn(older);
-                return Ok(Some(before.clone()));
-            }
-            if let Some(same) = before.filter(|base| base.tarball.as_ref() == Some(&found)) {
-                return Ok(Some(same.clone()));
-            }
-            let made = bases::signed::find_locked(&cache, &found);
-            (LockedBase::unmade(wanted, None).with_tarball(Some(found)), made)
-        }
+    let question = Question {
+        session,
+        cache: BaseCache::new(&session.cache),
+        wanted,
+        before: before.as_ref().and_then(|lock| lock.base(wanted)),
+        mode,
+        choice,
+        as_of: part.lock.as_of.filter(|_| choice != PackageChoice::Newest),
+    };
+    let decided = match &source {
+        BaseSource::Bootstrap(recipe) => question.of_archives(recipe).await?,
+        BaseSource::Signed(tarball) => question.of_tarball(tarball).await?,
         // The manifest names these by their digests.
-        BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match before {
-            Some(same) => return Ok(Some(same.clone())),
-            None => (LockedBase::unmade(wanted, None), base_source::find(&cache, &source, None)),
+        BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match question.before {
+            Some(same) => Decision::Kept(same.clone()),
+            None => {
+                let made = base_source::find(&question.cache, &source, None);
+                Decision::New(LockedBase::unmade(wanted, None), made)
+            }
         },
     };
-    Ok(Some(match made {
-        Some(made) => base_source::locked(session, manifest, &source, &made, Some(&entry))?,
-        None => entry,
-    }))
+    Ok(match decided {
+        Decision::Open => None,
+        Decision::Kept(base) | Decision::New(base, None) => Some(base),
+        Decision::New(base, Some(made)) => {
+            Some(base_source::locked(session, manifest, &source, &made, Some(&base))?)
+        }
+    })
+}
+
+/// What a lock gets for a base.
+enum Decision {
+    /// Nothing yet.
+    Open,
+    /// What it had before.
+    Kept(LockedBase),
+    /// Another one, which this machine may have made already.
+    New(LockedBase, Option<StoredBase>),
+}
+
+/// Which base a lock should hold.
+struct Question<'a> {
+    session: &'a Session,
+    cache: BaseCache,
+    wanted: WantedBase<'a>,
+    /// What the lock held before.
+    before: Option<&'a LockedBase>,
+    mode: LockMode,
+    choice: PackageChoice,
+    /// The moment that everything is of, where one was asked for.
+    as_of: Option<Moment>,
+}
+
+impl Question<'_> {
+    /// Decides for a base that is made of packages.
+    async fn of_archives(&self, recipe: &Bootstrap) -> Result<Decision, Error> {
+        let Self { session, cache, wanted, as_of, .. } = self;
+        let made = made_before(cache, recipe, self.choice).filter(|_| as_of.is_none());
+        if let Some(made) = made {
+            return Ok(Decision::New(LockedBase::unmade(*wanted, None), Some(made)));
+        }
+        let (packages, made) = choose(session, cache, recipe, *as_of, self.mode).await?;
+        let moved = self.before.filter(|_| as_of.is_none());
+        if let Some((before, older)) = moved.and_then(|before| gone_back(before, &packages)) {
+            session.reporter.warn(older);
+            return Ok(Decision::Kept(before.clone()));
+        }
+        let is_same =
+            |base: &&LockedBase| base.snapshot.as_ref().map(BaseSnapshot::key) == Some(packages.key());
+        if let Some(same) = self.before.filter(is_same) {
+            return Ok(Decision::Kept(same.clone()));
+        }
+        Ok(Decision::New(LockedBase::unmade(*wanted, Some(packages)), made))
+    }
+
+    /// Decides for a base that its maker signs as a whole.
+    async fn of_tarball(&self, tarball: &SignedTarball) -> Result<Decision, Error> {
+        if self.as_of.is_some() {
+            // Its maker replaces it, and nobody keeps the ones before.
+            return Err(DebianError::WithoutPast { archive: tarball.url.to_string() }.into());
+        }
+        let Self { session, cache, before, .. } = self;
+        let Some(found) = newest_tarball(session, cache, tarball, self.mode, self.choice).await? else {
+            return Ok(Decision::Open);
+        };
+        if let Some((before, older)) = before.and_then(|before| replaced_by_older(before, &found)) {
+            session.reporter.warn(older);
+            return Ok(Decision::Kept(before.clone()));
+        }
+        if let Some(same) = before.filter(|base| base.tarball.as_ref() == Some(&found)) {
+            return Ok(Decision::Kept(same.clone()));
+        }
+        let made = bases::signed::find_locked(cache, &found);
+        Ok(Decision::New(LockedBase::unmade(self.wanted, None).with_tarball(Some(found)), made))
+    }
 }
 
 /// Returns the base of a lock, with a sentence about it, where an archive is older now than when that base was chosen: then
@@ -170,7 +247,7 @@ async fn newest_tarball(
     match (before, choice) {
         (Some(found), _) => Ok(Some(found.tarball)),
         (None, PackageChoice::MadeOrSmall) => Ok(None),
-        (None, PackageChoice::Made | PackageChoice::Newest) => {
+        (None, PackageChoice::Made | PackageChoice::Newest | PackageChoice::AsOf) => {
             base_source::fetch_signed(session, mode, wanted).await.map(Some)
         }
     }
@@ -200,16 +277,18 @@ fn made_before(cache: &BaseCache, recipe: &Bootstrap, choice: PackageChoice) -> 
     made.filter(|made| cache.snapshot(made.digest).is_some())
 }
 
-/// Chooses the packages of a base from what archives have now; with the base, where it was made of them before.
+/// Chooses the packages of a base from what archives have now, or had at a moment; with the base, where it was made of them before.
 async fn choose(
     session: &Session,
     cache: &BaseCache,
     recipe: &Bootstrap,
+    as_of: Option<Moment>,
     mode: LockMode,
 ) -> Result<(BaseSnapshot, Option<StoredBase>), Error> {
-    let (lists, host) = (cache.lists(), HostApt::read(&session.host_root));
-    let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, &session.reporter);
-    let title = format!("Choosing the packages of {}", pib_debian::title(recipe));
+    let (lists, host) = (cache.lists(), host_apt(session)?);
+    let choose = pib_debian::choose_packages(&lists, mode.offline, recipe, &host, as_of, &session.reporter);
+    let when = as_of.map_or_else(String::new, |moment| format!(" as of {moment}"));
+    let title = format!("Choosing the packages of {}{when}", pib_debian::title(recipe));
     let packages = slow::shown(&*session.reporter, bases::STEP, title, choose).await?;
     let made = cache.choose(recipe, &packages)?;
     Ok((packages, made))

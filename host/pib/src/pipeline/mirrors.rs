@@ -6,9 +6,17 @@ use pib_plan::manifest::project::{Network, ProjectManifest};
 use pib_plan::manifest::stage::StageManifest;
 use pib_plan::variable::Variable;
 
-use crate::project::Session;
+use crate::project::{Error, Session, user_config};
 use crate::source::Package;
 use pib_debian::HostApt;
+
+/// Returns what this machine's apt says of Debian's archives, and the user of their past.
+///
+/// # Errors
+/// When the user's config cannot be used.
+pub(crate) fn host_apt(session: &Session) -> Result<HostApt, Error> {
+    Ok(HostApt::read(&session.host_root).with_past(user_config::load(session)?.snapshots))
+}
 
 /// Where packages come from.
 pub(crate) struct Mirrors {

@@ -27,6 +27,7 @@ mod compress;
 mod config_error;
 mod config_files;
 pub(crate) mod connection;
+mod diffoscope;
 pub(crate) mod edition;
 pub(crate) mod emulators;
 pub(crate) mod hook_calls;
@@ -58,7 +59,7 @@ pub(crate) use compare::{compare, list};
 pub(crate) use job::{Built, Job, job, run};
 pub use options::{EmulatorChoice, NoCache, StageOptions, Trial};
 pub(crate) use packages::{Packages, fetch};
-pub(crate) use provenance::Statement;
+pub(crate) use provenance::{Statement, line as difference_line};
 pub(crate) use render::{Rendered, render};
 pub use report::BuildReport;
 pub(crate) use report::{image_path, provenance_of, report, report_of, up_to_date};
@@ -107,6 +108,7 @@ pub(crate) async fn begin(
 ) -> Result<Job, Error> {
     lookup.rendered().check_images(session)?;
     let engine = connection::connect(session).await?;
+    connection::check_losses(&engine, &lookup.rendered().packages.resolved.lock)?;
     secrets::check_engine(&engine, lookup.packages())?;
     recording::check_engine(&engine, lookup.project())?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;

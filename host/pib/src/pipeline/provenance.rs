@@ -9,12 +9,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pib_plan::base::{BaseSource, Location};
 use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
+use pib_plan::manifest::project::{Compression, Network, ProjectManifest};
 use pib_plan::recording::{Method, Recording};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::based::Based;
 use crate::engine::Loss;
+use pib_event::Difference;
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
@@ -59,6 +61,103 @@ struct Parameters {
     name: String,
     os: String,
     release: String,
+    /// The board; absent where a pib wrote the provenance that did not note it, as are the settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    board: Option<String>,
+    /// The architecture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arch: Option<String>,
+    /// What else `pib.toml` decides of the image, by the keys there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    settings: BTreeMap<String, String>,
+}
+
+impl Parameters {
+    /// Returns what a project asks for.
+    fn of(manifest: &ProjectManifest) -> Self {
+        let ProjectManifest { project, image, build, .. } = manifest;
+        let network = match build.network {
+            Network::Recorded => "recorded",
+            Network::Open => "open",
+        };
+        let compress = match image.compress {
+            Compression::None => "none",
+            Compression::Xz => "xz",
+            Compression::Zstd => "zstd",
+        };
+        let settings = [
+            ("project.hostname", project.hostname.clone()),
+            ("project.locale", project.locale.clone()),
+            ("project.timezone", project.timezone.clone()),
+            ("image.compress", compress.to_owned()),
+            ("image.layout", image.layout.key_text()),
+            ("build.network", network.to_owned()),
+        ];
+        Self {
+            name: project.file_stem(),
+            os: project.os.clone(),
+            release: project.release.clone(),
+            board: Some(project.board.clone()),
+            arch: Some(project.arch.to_string()),
+            settings: settings.map(|(key, value)| (key.to_owned(), value)).into(),
+        }
+    }
+
+    /// Returns these as the pib would have written them that wrote `like`.
+    fn in_form_of(&self, like: &Self) -> Self {
+        match &like.board {
+            Some(_) => self.clone(),
+            None => Self { board: None, arch: None, settings: BTreeMap::new(), ..self.clone() },
+        }
+    }
+
+    /// Returns in what an image of `now` is another one.
+    fn differences(&self, now: &Self) -> Vec<Difference> {
+        let whole = |of: &Self| format!("{} of {} {}", of.name, of.os, of.release);
+        let mut found = Vec::new();
+        if whole(self) != whole(now) {
+            found.push(changed("image", Some(whole(self)), Some(whole(now))));
+        }
+        if self.board.is_some() {
+            let pairs = [("board", &self.board, &now.board), ("architecture", &self.arch, &now.arch)];
+            let pairs = pairs.into_iter().filter(|(_, own, other)| own != other);
+            found.extend(pairs.map(|(name, own, other)| changed(name, own.clone(), other.clone())));
+            let keys: BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
+            let values = |key: &String| (self.settings.get(key).cloned(), now.settings.get(key).cloned());
+            let settings =
+                keys.into_iter().map(|key| (key, values(key))).filter(|(_, (own, other))| own != other);
+            found
+                .extend(settings.map(|(key, (own, other))| changed(&format!("setting `{key}`"), own, other)));
+        }
+        found
+    }
+}
+
+fn changed(name: &str, before: Option<String>, after: Option<String>) -> Difference {
+    // What a stranger's provenance says is shown on one line, and no more of it than fits there.
+    let shown = |text: String| -> String {
+        let plain = text.trim_end().chars().map(|c| if c.is_control() { ' ' } else { c });
+        plain.take(MAX_NAME).collect()
+    };
+    Difference {
+        name: name.to_owned(),
+        aspects: Vec::new(),
+        stage: None,
+        before: before.map(shown),
+        after: after.map(shown),
+        summary: None,
+    }
+}
+
+/// Returns a difference between an image and its project as a line of text.
+pub(crate) fn line(difference: &Difference) -> String {
+    let Difference { name, before, after, .. } = difference;
+    match (before, after) {
+        (Some(before), Some(after)) => format!("{name} was {before}, and is {after}"),
+        (Some(before), None) => format!("{name} {before} is not in the project any more"),
+        (None, Some(after)) => format!("{name} {after} is new"),
+        (None, None) => format!("{name} is not what it was"),
+    }
 }
 
 /// What decides the image beside that.
@@ -111,7 +210,7 @@ impl Statement {
         file: &str,
         digest: Digest,
     ) -> Self {
-        let project = &based.rendered.packages.project().manifest.project;
+        let manifest = &based.rendered.packages.project().manifest;
         let version = BTreeMap::from([("pib".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
         Self {
             kind: STATEMENT.to_owned(),
@@ -120,11 +219,7 @@ impl Statement {
             predicate: Provenance {
                 build_definition: BuildDefinition {
                     build_type: BUILD_TYPE.to_owned(),
-                    external_parameters: Parameters {
-                        name: project.file_stem(),
-                        os: project.os.clone(),
-                        release: project.release.clone(),
-                    },
+                    external_parameters: Parameters::of(manifest),
                     internal_parameters: Inner { key: based.image_key(losses), losses: losses.to_vec() },
                     resolved_dependencies: dependencies(based).chain(downloads(recording)).collect(),
                 },
@@ -163,14 +258,15 @@ impl Statement {
     /// Returns whether it says of its image what `other` says. The file may have another name by now, and another version
     /// of pib may have written it.
     pub(crate) fn says_what(&self, other: &Self) -> bool {
-        self.definition().without_downloads() == other.definition().without_downloads()
+        self.definition().without_downloads()
+            == other.definition().without_downloads().in_form_of(self.definition())
             && self.predicate.run_details.builder.id == other.predicate.run_details.builder.id
     }
 
     /// Returns the downloads that `now` does not have as they were. It may have more: of another target, for instance.
-    pub(crate) fn downloads_beyond(&self, now: &Self) -> Vec<String> {
+    pub(crate) fn downloads_beyond(&self, now: &Self) -> Vec<Difference> {
         let (own, other) = (self.definition().downloads(), now.definition().downloads());
-        own.difference(&other).map(|(name, ..)| format!("download `{name}` is not what it was")).collect()
+        own.difference(&other).map(|(name, ..)| changed(&format!("download `{name}`"), None, None)).collect()
     }
 
     /// Returns the digest of everything that decided the image.
@@ -183,17 +279,11 @@ impl Statement {
         &self.definition().internal_parameters.losses
     }
 
-    /// Returns in what an image of `now` is made of something else, a few words each.
-    pub(crate) fn differences(&self, now: &Self) -> Vec<String> {
+    /// Returns in what an image of `now` is made of something else.
+    pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
         let mut found = self.downloads_beyond(now);
         let (own, other) = (self.definition().without_downloads(), now.definition().without_downloads());
-        if own.external_parameters != other.external_parameters {
-            let what = |of: &BuildDefinition| {
-                let Parameters { name, os, release } = &of.external_parameters;
-                format!("{name} of {os} {release}")
-            };
-            found.push(format!("it is of {}, and the project is {}", what(&own), what(&other)));
-        }
+        found.extend(own.external_parameters.differences(&other.external_parameters));
         let by_name = |of: &'_ BuildDefinition| -> BTreeMap<(String, String), Resource> {
             let resources = of.resolved_dependencies.iter();
             resources
@@ -205,17 +295,13 @@ impl Statement {
             match other.get(key) {
                 Some(now) if now.digest == before.digest => {}
                 Some(now) => {
-                    found.push(format!("{} was {}, and is {}", before.title(), before.which(), now.which()))
+                    found.push(changed(&before.title(), Some(before.which()), Some(now.which())));
                 }
-                None => found.push(format!(
-                    "{} {} is not in the project any more",
-                    before.title(),
-                    before.version()
-                )),
+                None => found.push(changed(&before.title(), Some(before.version().to_owned()), None)),
             }
         }
         let new = other.iter().filter(|(key, _)| !own.contains_key(*key));
-        found.extend(new.map(|(_, new)| format!("{} {} is new", new.title(), new.version())));
+        found.extend(new.map(|(_, new)| changed(&new.title(), None, Some(new.version().to_owned()))));
         found
     }
 
@@ -229,6 +315,12 @@ impl BuildDefinition {
     fn downloads(&self) -> BTreeSet<(&str, &str, &BTreeMap<String, String>)> {
         let all = self.resolved_dependencies.iter().filter(|resource| resource.kind() == DOWNLOAD);
         all.map(|resource| (&*resource.name, resource.version(), &resource.digest)).collect()
+    }
+
+    /// Returns it with the parameters as the pib would have written them that wrote `like`.
+    fn in_form_of(self, like: &Self) -> Self {
+        let external_parameters = self.external_parameters.in_form_of(&like.external_parameters);
+        Self { external_parameters, ..self }
     }
 
     /// Returns all but the downloads.

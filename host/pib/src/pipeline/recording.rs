@@ -7,7 +7,7 @@ use pib_buildkit::{Listener, Socket};
 use pib_debian::ListedIndex;
 use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
-use pib_plan::lockfile::{self, Lockfile};
+use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::Network;
 use pib_plan::moment::Moment;
 use pib_plan::recording::{self, MAX_TEXT, Recording};
@@ -20,7 +20,7 @@ use super::edition::{self, Edition};
 use super::mirrors::Mirrors;
 use super::{native, stores};
 use crate::engine::{Engine, Secret};
-use crate::project::{Error, LockMode, Project, RecordingError, Session, files, user_config};
+use crate::project::{Error, LockMode, Project, RecordingError, Session, pair, user_config};
 
 /// The folder of the bodies, in the cache.
 pub(crate) const STORE: &str = "fetched";
@@ -100,7 +100,8 @@ pub(crate) async fn open(
         // Parts may be given any of it from now on.
         pib_recorder::add_to_journal(&journal, &edition.recording).map_err(RecorderError::from)?;
         let (moment, recording) = (edition.moment, edition.recording.clone());
-        let options = recorder_options(session, project, moment, recording, mode)?;
+        let when = (moment, based.lock.as_of);
+        let options = recorder_options(session, project, when, recording, mode)?;
         Ok(Recorder::new(Options { journal: Some(journal), ..options })?)
     };
     let recorder = session.recorders.get_or_make(edition.name(), make)?;
@@ -113,26 +114,38 @@ pub(crate) async fn open(
 fn recorder_options(
     session: &Session,
     project: &Project,
-    moment: Moment,
+    (moment, as_of): (Moment, Option<Moment>),
     recording: Recording,
     mode: LockMode,
 ) -> Result<Options, Error> {
     let mirrors = Mirrors::of(session, &project.manifest, None);
     let pair = |(public, actual)| Mirror { public, actual };
-    let past = pib_debian::past_archives(moment);
+    let user = user_config::load(session)?;
+    let past = pib_debian::past_archives(as_of.unwrap_or(moment), user.snapshots.as_ref());
+    // Of another day than today, the archive of the past is what mirrors are otherwise.
+    let public = [&mirrors.public, &mirrors.public_security];
+    let of_the_past = as_of
+        .into_iter()
+        .flat_map(|_| public.into_iter().zip(&past))
+        .map(|(public, (_, archive))| (public.clone(), archive.clone()));
+    let mirrored: Vec<Mirror> = of_the_past.chain(mirrors.own.clone()).map(pair).collect();
     Ok(Options {
         recording,
         store: session.cache.join(STORE),
         journal: None,
-        mirrors: mirrors.own.into_iter().map(pair).collect(),
+        mirrors: mirrored,
         stores: stores::places(session, &project.dir, &project.manifest)?,
         past: past.into_iter().map(|(public, archive)| Past { public: public.to_owned(), archive }).collect(),
         lists: Some(Arc::new(Releases)),
         pauses: pib_recorder::PAUSES.to_vec(),
-        private: user_config::load(session)?.private_servers,
+        waiting: Some({
+            let reporter = Arc::clone(&session.reporter);
+            Arc::new(move |text: &str| reporter.warn(text))
+        }),
+        private: user.private_servers,
         unknown: if mode == LockMode::default() { Unknown::Record } else { Unknown::Refuse },
         offline: mode.offline,
-        variables: variables(),
+        variables: variables(as_of.is_some()),
     })
 }
 
@@ -142,7 +155,8 @@ fn reader(session: &Session, project: &Project, offline: bool) -> Result<Option<
     let Some(moment) = lock.snapshot.filter(|_| lock.fetch.is_some()) else { return Ok(None) };
     let recording = edition::read(session, project, &lock)?;
     let mode = LockMode { locked: true, offline };
-    Ok(Some(Recorder::new(recorder_options(session, project, moment, recording, mode)?)?))
+    let when = (moment, lock.as_of);
+    Ok(Some(Recorder::new(recorder_options(session, project, when, recording, mode)?)?))
 }
 
 /// Fetches what the project's parts were recorded to fetch and the cache does not have; returns how many files that is, with
@@ -183,17 +197,19 @@ pub(crate) fn bodies(session: &Session, project: &Project) -> Result<(Files, Vec
     Ok((files, missing))
 }
 
-/// Returns what commands are told: where the proxy is, by all the names that programs know it by.
-fn variables() -> Variables {
+/// Returns what commands are told: where the proxy is, by all the names that programs know it by. What is `of_the_past` is as old the
+/// first time as later.
+fn variables(of_the_past: bool) -> Variables {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let proxies = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
     let here = ["no_proxy", "NO_PROXY"].map(|name| pair(name, "localhost,127.0.0.1,::1"));
     let trust = pib_debian::RECORD_VARIABLES.map(|(name, value)| pair(name, value));
     let (name, value) = pib_debian::REPLAY_VARIABLE;
-    Variables {
-        always: proxies.map(|name| pair(name, "{proxy}")).into_iter().chain(here).chain(trust).collect(),
-        replay: vec![pair(name, value)],
-    }
+    let replay = vec![pair(name, value)];
+    let old = replay.clone().into_iter().filter(|_| of_the_past);
+    // Of two values of a name, the later one counts.
+    let all = proxies.map(|name| pair(name, "{proxy}")).into_iter().chain(here).chain(trust).chain(old);
+    Variables { always: all.collect(), replay }
 }
 
 impl RecordedNetwork {
@@ -264,9 +280,10 @@ impl RecordedNetwork {
                 recording::FILE_NAME
             ));
         }
+        let named = before.fetch;
         let lock = Lockfile { fetch: Some(digest), ..before };
-        let texts = [(recording::FILE_NAME, text), (lockfile::FILE_NAME, lock.to_text())];
-        files::replace_together(&self.project.folder()?, &texts)?;
+        let folders = (self.project.folder()?, self.project.target.make()?);
+        pair::replace((&folders.0, &folders.1), (text, digest), named, &lock)?;
         Ok((recording, Some(digest)))
     }
 }

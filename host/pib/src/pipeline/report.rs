@@ -228,7 +228,10 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
     let report: BuildReport = serde_json::from_str(&text).ok()?;
     let image = Image::of(based, report.losses.clone());
     let name = image.name(image.compress);
-    let same = report.key == image.key
+    // An engine that loses something may be refused since.
+    let is_allowed = report.losses.is_empty() || !based.lock.refuses_losses;
+    let same = is_allowed
+        && report.key == image.key
         && report.recording == based.lock.fetch
         && report.image == target.path().join(&name)
         && state(&target, &name) == Some((report.size, report.written))

@@ -12,8 +12,10 @@ use pib_plan::credential::Credentials;
 use pib_plan::id::{INIT, StageName};
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{LockedStage, Lockfile};
-use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
+use pib_plan::manifest::project::{Build, Doubt, Losses, ProjectManifest, RequestSource, StageRequest};
+use pib_plan::moment::Moment;
 use pib_plan::order::BuildOrder;
+use pib_plan::recording;
 use pib_plan::resolve::{
     self, Facts, Prefetch, Resolution, ResolveError, ResolveRequest, ResolvedStage, Root, Update,
 };
@@ -21,7 +23,8 @@ use pib_plan::resolve::{
 use super::{sort, vendored};
 use crate::project::consent::ProjectPermission;
 use crate::project::{
-    Error, LockMode, Project, Session, blocking, cache_lock, locate, reach, slow, user_config,
+    Error, LockMode, Project, RecordingError, Session, blocking, cache_lock, files, locate, reach, slow,
+    user_config,
 };
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
@@ -118,7 +121,7 @@ pub(crate) async fn resolve_moving(
     }
     check_fitness(session, &project.manifest, &resolution)?;
     let order = sort::sort(session, &project, &resolution)?;
-    let lock = dated(before.with_stages(&resolution), session, &project);
+    let lock = with_options(before.with_stages(&resolution), session, &project)?;
     if mode.locked {
         unchanged(&project, &lock)?;
     }
@@ -276,8 +279,27 @@ impl Resolved {
         &self.sources
     }
 
+    /// Has the lock take what archives had at a moment, for the base and for what parts fetch.
+    pub(crate) fn begin_as_of(&mut self, moment: Moment) {
+        if self.lock.as_of == Some(moment) {
+            return;
+        }
+        let snapshot = self.project.is_recorded().then_some(moment);
+        let lock = std::mem::take(&mut self.lock);
+        self.lock = Lockfile { as_of: Some(moment), snapshot, fetch: None, ..lock };
+        self.drop_bases();
+    }
+
+    /// Has the lock take what archives have now for bases; where parts are recorded, they stay at their moment.
+    pub(crate) fn end_as_of(&mut self) {
+        self.drop_bases();
+        if !self.project.is_recorded() {
+            self.lock.as_of = None;
+        }
+    }
+
     /// Takes the bases of the project's target out of the lock.
-    pub(crate) fn drop_bases(&mut self) {
+    fn drop_bases(&mut self) {
         let project = &self.project.manifest.project;
         self.lock.drop_bases(project.arch, &project.os, &project.release);
     }
@@ -323,20 +345,28 @@ fn init_in(lock: &Lockfile) -> Option<&LockedStage> {
     lock.stages.iter().find(|stage| stage.name.as_str() == INIT)
 }
 
-/// Returns the lock with the moment that the packages are of which parts install: now, where it has none yet; none where nothing is
-/// recorded.
-fn dated(lock: Lockfile, session: &Session, project: &Project) -> Lockfile {
-    match (project.is_recorded(), lock.snapshot) {
+/// Returns the lock with what `[build]` asks for: whether engines that lose something are refused, and the moment that the packages are of
+/// which parts install. That is now, where it has none yet; none where nothing is recorded.
+///
+/// # Errors
+/// When the lock is lost to which the project's recording belongs: a new snapshot would replace the recording.
+fn with_options(lock: Lockfile, session: &Session, project: &Project) -> Result<Lockfile, Error> {
+    let is_lost = project.is_recorded() && project.lock.is_none() && !project.has_lock();
+    if is_lost && files::read_own(&project.folder()?, recording::FILE_NAME)?.is_some() {
+        return Err(RecordingError::LockLost.into());
+    }
+    let lock = Lockfile { refuses_losses: project.manifest.build.losses == Losses::Refuse, ..lock };
+    Ok(match (project.is_recorded(), lock.snapshot) {
         (true, None) => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
         (false, Some(_)) => Lockfile { snapshot: None, fetch: None, ..lock },
         (true, Some(_)) | (false, None) => lock,
-    }
+    })
 }
 
 /// Returns what of the lock is held to, where some stages may move.
 fn may_stay(mut lock: Lockfile, Moves { update, packages, .. }: &Moves) -> Lockfile {
     if *packages {
-        (lock.snapshot, lock.fetch) = (None, None);
+        (lock.snapshot, lock.fetch, lock.as_of) = (None, None, None);
     }
     match update {
         Update::None => {}

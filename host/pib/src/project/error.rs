@@ -22,6 +22,7 @@ use crate::source::SourceError;
 use crate::source::git::GitError;
 use pib_debian::DebianError;
 use pib_disk::{DiskError, FlashError};
+use pib_event::Difference;
 use pib_file::LinkError;
 use pib_recorder::RecorderError;
 
@@ -210,6 +211,17 @@ pub enum Error {
          necessary."
     ))]
     Locked(Vec<String>),
+    /// The lock holds the stages, and not the base.
+    #[error("{}", reasons.join("\n"))]
+    #[diagnostic(code(pib::lock::no_base))]
+    #[diagnostic(help(
+        "The stages are locked. Without the base in it, no build with --locked is possible, and others take the packages of their \
+         day. Run the command again once the archive can be reached, or with --offline to do without the base."
+    ))]
+    BaseNotLocked {
+        /// Why not, a sentence each.
+        reasons: Vec<String>,
+    },
     /// The base that the lock holds cannot be had again.
     #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
     #[diagnostic(code(pib::base::moved))]
@@ -267,6 +279,8 @@ pub enum Error {
         image: PathBuf,
         /// What is wrong.
         reason: String,
+        /// What it is made of that the project does not have so, where that is wrong.
+        differences: Vec<Difference>,
         /// What to do next.
         #[help]
         help: String,

@@ -53,7 +53,10 @@ impl Error {
             Self::Inspection(_) | Self::Unbootable { .. } => 7,
             Self::TestsFailed { .. } => 12,
             Self::Emulator(_) => 13,
-            Self::BaseOffline | Self::EmulatorsOffline | Self::Unverified { .. } => 8,
+            Self::BaseNotLocked { .. }
+            | Self::BaseOffline
+            | Self::EmulatorsOffline
+            | Self::Unverified { .. } => 8,
             Self::Source(error) => source_code(error),
             Self::Base(error) => base_code(error),
             Self::Debian(error) => debian_code(error),

@@ -11,6 +11,8 @@ pub struct Irreproducible {
     pub difference: Difference,
     /// The first stage with a difference there; `None` where the engine does not tell.
     pub stage: Option<String>,
+    /// In what its content differs, in a few lines, where this machine has diffoscope.
+    pub summary: Option<String>,
 }
 
 impl fmt::Display for Irreproducible {
@@ -20,10 +22,10 @@ impl fmt::Display for Irreproducible {
         let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
         let path: String = self.difference.path.chars().map(escaped).collect();
         write!(f, "{path} ({})", aspects.join(", "))?;
-        match &self.stage {
-            Some(stage) => write!(f, ", by stage `{stage}`"),
-            None => Ok(()),
+        if let Some(stage) = &self.stage {
+            write!(f, ", by stage `{stage}`")?;
         }
+        self.summary.iter().flat_map(|text| text.lines()).try_for_each(|line| write!(f, "\n    {line}"))
     }
 }
 

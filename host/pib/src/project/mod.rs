@@ -8,8 +8,9 @@
 //! | `error`, `exit_code` | the error of operations, and the exit code of each kind |
 //! | `recording_error` | what can be wrong with what parts fetch |
 //! | `target_error` | what is wrong with a target |
-//! | `irreproducible` | what two builds do not have alike |
+//! | `irreproducible`, `differences` | what two builds do not have alike, and how events tell it |
 //! | `placed`, `locate` | an error with the lines of `pib.toml` that it comes from |
+//! | `pair` | replaces the lock and the recording that it names, which belong together |
 //! | `files` | reads small files, and replaces them in one step |
 //! | `logs` | the full log of a build |
 //! | `cache_folder` | who may write to the cache |
@@ -25,6 +26,7 @@ mod cache_folder;
 pub(crate) mod cache_lock;
 pub(crate) mod consent;
 mod contained;
+mod differences;
 mod error;
 mod exit_code;
 pub(crate) mod files;
@@ -33,6 +35,7 @@ pub(crate) mod locate;
 pub(crate) mod logs;
 mod manifest_result;
 mod open;
+pub(crate) mod pair;
 pub(crate) mod path_text;
 mod placed;
 pub(crate) mod reach;

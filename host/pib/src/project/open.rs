@@ -13,7 +13,7 @@ use pib_plan::packages::CacheOwner;
 use pib_file::{Folder, Output};
 
 use crate::project::error::TARGET;
-use crate::project::{Error, Session, TargetFolder, blocking, files};
+use crate::project::{Error, Session, TargetFolder, blocking, files, pair};
 
 /// A project, or one of its targets, as it is on disk.
 #[derive(Clone)]
@@ -182,6 +182,11 @@ impl Project {
         Ok(read_lock(session, &self.dir)?.unwrap_or_default())
     }
 
+    /// Returns whether the project has a lock.
+    pub(crate) fn has_lock(&self) -> bool {
+        self.whole_lock.is_some()
+    }
+
     /// Returns whether this is what the lock's file holds.
     pub(crate) fn holds(&self, whole: &Lockfile) -> bool {
         self.whole_lock.as_ref() == Some(whole)
@@ -228,6 +233,7 @@ impl Project {
         for folder in [&folder, &target] {
             files::remove_left(folder);
         }
+        pair::complete(&folder, &target)?;
         Ok(Held { _folder: folder_lock, _file: file })
     }
 }

@@ -22,6 +22,14 @@ pub enum RecordingError {
          `pib update --packages`."
     ))]
     Foreign,
+    /// The lock is missing to which the recording belongs.
+    #[error("the project has pib.fetch.lock, and not the pib.lock that it belongs to")]
+    #[diagnostic(code(pib::recording::lock_lost))]
+    #[diagnostic(help(
+        "Get pib.lock back from version control. To begin a new snapshot instead, which takes the packages of today, remove \
+         pib.fetch.lock as well."
+    ))]
+    LockLost,
     /// The engine cannot carry what parts fetch to pib.
     #[error("pib cannot record what parts fetch: {why}")]
     #[diagnostic(code(pib::recording::impossible))]
@@ -110,7 +118,7 @@ impl RecordingError {
     /// Returns the process's exit code.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Absent | Self::Foreign | Self::Empty => 3,
+            Self::Absent | Self::Foreign | Self::LockLost | Self::Empty => 3,
             Self::Impossible { .. } => 5,
             Self::Unanswered { .. } | Self::TooLarge { .. } => 6,
             Self::Unreadable { .. } | Self::Unwritable { .. } => 1,

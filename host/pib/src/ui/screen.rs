@@ -281,8 +281,10 @@ mod tests {
         let frame = screen.frame(Size { columns: 80, rows: 10 }, now);
         assert_eq!((frame.len(), frame[8].as_str()), (9, "… and 22 more"));
         let (message, help) = (String::new(), None);
-        let (causes, places, problems, logs) = (vec![], vec![], vec![], vec![]);
-        let error = Event::Error { code: None, message, help, causes, places, problems, exit_code: 1, logs };
+        let (causes, places, problems, differences, logs) = (vec![], vec![], vec![], vec![], vec![]);
+        let code = None;
+        let error =
+            Event::Error { code, message, help, causes, places, problems, differences, exit_code: 1, logs };
         let settled = screen.take(error, now);
         assert!(settled.len() == 30 && screen.is_empty());
         assert_eq!(plain(&settled)[0], "failed Fetching  after 0.0s");

@@ -111,6 +111,16 @@ pub enum Change {
     },
     /// The recorded downloads are others.
     Fetch,
+    /// What archives have is taken of another moment.
+    AsOf {
+        /// The moment now; none for what archives have on the day.
+        new: Option<Moment>,
+    },
+    /// Whether engines are refused that cannot give the image everything.
+    Losses {
+        /// Whether they are now.
+        refused: bool,
+    },
 }
 
 /// What a lock says of a base.
@@ -182,6 +192,12 @@ pub(super) fn diff(old: &Lockfile, new: &Lockfile) -> LockDiff {
     }
     if old.fetch != new.fetch {
         changes.push(Change::Fetch);
+    }
+    if old.as_of != new.as_of {
+        changes.push(Change::AsOf { new: new.as_of });
+    }
+    if old.refuses_losses != new.refuses_losses {
+        changes.push(Change::Losses { refused: new.refuses_losses });
     }
     LockDiff { changes }
 }
@@ -260,6 +276,14 @@ impl fmt::Display for Change {
             Self::Snapshot { new: Some(new) } => write!(f, "takes the packages of {new}"),
             Self::Snapshot { new: None } => f.write_str("takes the packages of the day"),
             Self::Fetch => f.write_str("changes the recorded downloads"),
+            Self::AsOf { new: Some(new) } => write!(f, "takes from archives what they had at {new}"),
+            Self::AsOf { new: None } => f.write_str("takes from archives what they have on the day"),
+            Self::Losses { refused: true } => {
+                f.write_str("refuses engines that lose something of the system")
+            }
+            Self::Losses { refused: false } => {
+                f.write_str("allows engines that lose something of the system")
+            }
         }
     }
 }

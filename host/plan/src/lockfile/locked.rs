@@ -20,6 +20,10 @@ pub struct Lockfile {
     pub snapshot: Option<Moment>,
     /// The digest of `pib.fetch.lock`, where there is one.
     pub fetch: Option<Digest>,
+    /// The moment of which the project takes what archives have, where it asks archives of the past.
+    pub as_of: Option<Moment>,
+    /// Whether engines are refused that cannot give the image everything.
+    pub refuses_losses: bool,
     /// The bases, one for each architecture, os, release and recipe; sorted by these.
     pub bases: Vec<LockedBase>,
     /// The stages, sorted by name.

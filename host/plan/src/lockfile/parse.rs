@@ -12,6 +12,7 @@ use super::LockError;
 use super::locked::{LockedBase, LockedStage, Lockfile, MadeBase, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::manifest::project::Losses;
 use crate::moment::Moment;
 use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
@@ -23,12 +24,15 @@ const MAKE_ANEW: &str = "Get the file back from version control, or delete it an
                          that may take newer versions.";
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Schema {
     #[serde(rename = "version")]
     _version: i64,
     snapshot: Option<Spanned<String>>,
     fetch: Option<Digest>,
+    as_of: Option<Spanned<String>>,
+    #[serde(default)]
+    losses: Losses,
     #[serde(default)]
     base: Vec<Spanned<BaseSchema>>,
     #[serde(default)]
@@ -104,10 +108,13 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Lockfile, LockError> {
     let bases = read_bases(input, std::mem::take(&mut schema.base))?;
     check_stages(input, &schema.stage)?;
     let targets = read_targets(input, &schema)?;
-    let snapshot = schema.snapshot.as_ref().map(|text| read_snapshot(input, text)).transpose()?;
+    let snapshot = schema.snapshot.as_ref().map(|text| read_moment(input, "snapshot", text)).transpose()?;
+    let as_of = schema.as_of.as_ref().map(|text| read_moment(input, "moment", text)).transpose()?;
     let mut lock = Lockfile {
         snapshot,
         fetch: schema.fetch,
+        as_of,
+        refuses_losses: schema.losses == Losses::Refuse,
         bases,
         stages: schema.stage.into_iter().map(Into::into).collect(),
         targets,
@@ -173,9 +180,9 @@ fn check_version(input: Input<'_>, table: &DeTable<'_>) -> Result<(), LockError>
     Ok(())
 }
 
-fn read_snapshot(input: Input<'_>, text: &Spanned<String>) -> Result<Moment, LockError> {
+fn read_moment(input: Input<'_>, what: &str, text: &Spanned<String>) -> Result<Moment, LockError> {
     text.get_ref().parse().map_err(|error| {
-        let message = format!("the snapshot in `{}` cannot be read: {error}", input.file);
+        let message = format!("the {what} in `{}` cannot be read: {error}", input.file);
         input.error(text.span(), "this one", message, MAKE_ANEW)
     })
 }

@@ -24,6 +24,8 @@ fn write_all(out: &mut String, lock: &Lockfile) -> fmt::Result {
     writeln!(out, "{HEADER}version = {VERSION}")?;
     option(out, "snapshot", lock.snapshot.as_ref())?;
     option(out, "fetch", lock.fetch.as_ref())?;
+    option(out, "as-of", lock.as_of.as_ref())?;
+    option(out, "losses", lock.refuses_losses.then_some("refuse"))?;
     for base in &lock.bases {
         out.write_str("\n[[base]]\n")?;
         string(out, "arch", &base.arch)?;

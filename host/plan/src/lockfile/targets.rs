@@ -15,6 +15,7 @@ impl Lockfile {
     /// Takes what [`Self::for_target`] gave, and what became of it since, back.
     pub fn set_target(&mut self, target: Option<&str>, part: Self) {
         (self.snapshot, self.fetch, self.bases) = (part.snapshot, part.fetch, part.bases);
+        (self.as_of, self.refuses_losses) = (part.as_of, part.refuses_losses);
         match target {
             None => self.stages = part.stages,
             Some(target) => drop(self.targets.insert(target.to_owned(), part.stages)),

@@ -262,9 +262,9 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
     let stage =
         (version, source, of(any_digest()), of(any_digest()), of(hook), any::<proptest::sample::Selector>());
     let stages = proptest::collection::btree_map("[a-z][a-z0-9-]{0,6}", stage, 0..6);
-    let recorded = (of(0..1_u64 << 36), of(any_digest()));
+    let recorded = (of(0..1_u64 << 36), of(any_digest()), of(0..1_u64 << 50), any::<bool>());
     (recorded, proptest::collection::vec(base, 0..4), stages).prop_map(
-        |((snapshot, fetch), bases, stages)| {
+        |((snapshot, fetch, as_of, refuses_losses), bases, stages)| {
             let names: Vec<StageName> = stages.keys().map(|text| name(text)).collect();
             let stage = |(own, (version, source, checksum, content, hook, selector)): (
                 String,
@@ -276,6 +276,8 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             let mut lock = Lockfile {
                 snapshot: snapshot.map(Moment::from_micros),
                 fetch,
+                as_of: as_of.map(Moment::from_micros),
+                refuses_losses,
                 bases: Vec::new(),
                 stages: stages.into_iter().map(stage).collect(),
                 targets: BTreeMap::new(),

@@ -27,7 +27,7 @@ pub(crate) use facts::is_hostname;
 pub use facts::{Places, Project};
 pub use fitness::{Build, Doubt};
 pub use image::ImageOptions;
-pub use options::{Bill, BuildOptions, Compression, Network};
+pub use options::{Bill, BuildOptions, Compression, Losses, Network};
 pub use parsed::{BaseRequest, ConfigEntry, ProjectManifest, RequestSource, StageRequest};
 pub use project_order::{OrderRule, OrderedStage, ProjectOrder};
 use schema::{BaseSchema, Schema, StageSchema, Stages};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
+use url::Url;
 
 use super::stores::check_store;
 use super::{ManifestError, ManifestText};
@@ -25,6 +26,8 @@ pub struct UserConfig {
     /// The servers on this machine or its network that the parts of projects may reach through pib: `[network] private`, each
     /// a host, or a host and a port.
     pub private_servers: Vec<String>,
+    /// The user's mirror of Debian's archive of the past: `[network] snapshots`.
+    pub snapshots: Option<Url>,
     /// The stores of recorded content that all projects use, by the user's own names: addresses, or folders: `[stores]`.
     pub stores: BTreeMap<String, String>,
 }
@@ -44,7 +47,8 @@ struct Schema {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct NetworkSchema {
-    private: Vec<String>,
+    private: Vec<Spanned<String>>,
+    snapshots: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -72,22 +76,69 @@ impl UserConfig {
         let schema: Schema = source.parse()?;
         let registries = schema.registries.into_iter().map(|(name, found)| registry(&source, &name, found));
         let registries = registries.collect::<Result<_, _>>()?;
-        let private_servers = schema.network.private;
+        let private_servers = schema.network.private.into_iter().map(|name| private_server(&source, &name));
+        let private_servers = private_servers.collect::<Result<_, _>>()?;
+        let snapshots = schema.network.snapshots.map(|address| snapshots(&source, &address)).transpose()?;
         let stores = schema.stores.into_iter().map(|(name, place)| check_store(&source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
         let Some(hooks) = schema.hooks else {
-            return Ok(Self { registries, private_servers, stores, ..Self::default() });
+            return Ok(Self { registries, private_servers, snapshots, stores, ..Self::default() });
         };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
         })?;
-        Ok(Self { hooks: hooks.into_inner(), registries, private_servers, stores })
+        Ok(Self { hooks: hooks.into_inner(), registries, private_servers, snapshots, stores })
     }
 
     /// Returns whether the file holds a token, so that nobody else may read it.
     pub fn has_token(&self) -> bool {
         self.registries.values().any(|registry| registry.token.is_some())
     }
+}
+
+/// Returns a server that parts may reach, as the host of an address is compared: in lower case, without the dot at the end.
+fn private_server(source: &ManifestText, name: &Spanned<String>) -> Result<String, ManifestError> {
+    let text = name.get_ref();
+    let wrong = |reason: &str| {
+        let error = source.error(name.span(), format!("`private` in [network]: {reason}"), "this server");
+        Err(error.with_help(
+            "Name a host, or a host and a port: private = [\"pypi.corp.example\", \"git.corp.example:8443\", \"10.0.0.7\"].",
+        ))
+    };
+    if text.contains("://") {
+        return wrong("it is an address, where a host is wanted");
+    }
+    if text.contains('*') || text.contains("/") {
+        return wrong("it is a pattern, a range or a path, where one host is wanted");
+    }
+    // What addresses are read by, reads it, so that what is compared later has the same form.
+    let Ok(url) = Url::parse(&format!("http://{text}/")) else { return wrong("it is not a host") };
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.path() == "/";
+    let Some(host) = url.host_str().filter(|_| is_plain && url.query().is_none() && url.fragment().is_none())
+    else {
+        return wrong("it is not a host");
+    };
+    // The port 80 is the scheme's own, and is left out of what was read.
+    let port = text.rsplit_once(':').filter(|(before, _)| !before.is_empty() && !text.ends_with(']'));
+    match port.map(|(_, port)| port.parse::<u16>()) {
+        None => Ok(host.to_owned()),
+        Some(Ok(port)) if port != 0 => Ok(format!("{host}:{port}")),
+        Some(_) => wrong("its port is not a number from 1 to 65535"),
+    }
+}
+
+/// Returns the address of a mirror of Debian's archive of the past.
+fn snapshots(source: &ManifestText, address: &Spanned<String>) -> Result<Url, ManifestError> {
+    let parsed = Url::parse(address.get_ref()).ok();
+    let usable = |url: &Url| {
+        matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none()
+    };
+    parsed.filter(usable).ok_or_else(|| {
+        let message = "`snapshots` in [network]: it is not an address of a web server";
+        source.error(address.span(), message, "this address").with_help(
+            "Name what stands before the archive's name there: snapshots = \"https://snapshot.debian.org/archive\".",
+        )
+    })
 }
 
 fn registry(
@@ -190,6 +241,62 @@ mod tests {
         let config =
             UserConfig::parse("config.toml", "[network]\nprivate = [\"pypi.corp.example\"]\n").unwrap();
         assert_eq!(config.private_servers, ["pypi.corp.example"]);
+    }
+
+    #[test]
+    fn an_archive_of_the_past_is_a_web_server() {
+        let parse = |address: &str| {
+            UserConfig::parse("config.toml", &format!("[network]\nsnapshots = \"{address}\"\n"))
+        };
+        let address = "https://past.corp.example/archive";
+        assert_eq!(parse(address).unwrap().snapshots.unwrap().as_str(), address);
+        for address in
+            ["", "past.corp.example", "ftp://past.corp.example", "/srv/past", "https://a.example/?x"]
+        {
+            let error = parse(address).expect_err(address);
+            assert!(error.advice().is_some_and(|advice| advice.contains("snapshot.debian.org")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_host_or_a_host_and_a_port() {
+        let parse = |name: &str| {
+            UserConfig::parse("config.toml", &format!("[network]\nprivate = [\"{name}\"]\n"))
+                .map(|config| config.private_servers)
+        };
+        for (text, expected) in [
+            ("PyPI.corp.example", "pypi.corp.example"),
+            ("git.corp.example:8443", "git.corp.example:8443"),
+            ("git.corp.example:80", "git.corp.example:80"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("localhost:3000", "localhost:3000"),
+            ("[fd00::1]", "[fd00::1]"),
+            ("[fd00::1]:8080", "[fd00::1]:8080"),
+        ] {
+            assert_eq!(parse(text).unwrap(), [expected]);
+        }
+        for text in [
+            "",
+            " ",
+            "a b",
+            "https://git.corp.example",
+            "git.corp.example/x",
+            "10.0.0.0/8",
+            "*.corp.example",
+            "user@git.corp.example",
+            "git.corp.example:0",
+            "git.corp.example:65536",
+            "git.corp.example:http",
+            "git.corp.example:",
+            "git.corp.example?x",
+            "git.corp.example#x",
+            "fd00::1",
+            ":80",
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.to_string().contains("`private` in [network]"), "{error}");
+            assert!(error.advice().is_some_and(|advice| advice.contains("pypi.corp.example")));
+        }
     }
 
     #[test]

@@ -51,6 +51,49 @@ async fn what_a_list_names_is_compared_before_a_part_gets_it() {
 }
 
 #[tokio::test]
+async fn a_mirror_that_stays_out_of_step_is_waited_for_once() {
+    let world = World::new();
+    world
+        .server
+        .set("d/List", [Answer::file("a/one x/one right\na/two x/two right\na/three x/three right\n")]);
+    for name in ["one", "two"] {
+        world.server.set(&format!("d/a/{name}"), (0..9).map(|_| Answer::file("WRONG")));
+    }
+    world.server.set("d/a/three", [Answer::file("right")]);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let report = {
+        let told = told.clone();
+        move |text: &str| told.lock().unwrap().push(text.to_owned())
+    };
+    let mut options = world.options(Recording::default(), Unknown::Record);
+    options.lists = Some(Arc::new(TestLists));
+    options.waiting = Some(Arc::new(report));
+    let recorder = Recorder::new(options).unwrap();
+    get(&recorder, "d/List").await;
+    let asked = |path: &str| world.server.asked().iter().filter(|asked| asked.contains(path)).count();
+    assert!(get(&recorder, "d/a/one").await.0.contains(" 502 "));
+    assert_eq!(asked("d/a/one"), 3, "it is asked for again after each pause");
+    // Nor is it refused without a question for longer than it would be waited for: here not at all.
+    for _ in 0..2 {
+        assert!(get(&recorder, "d/a/two").await.0.contains(" 502 "));
+    }
+    assert_eq!(asked("d/a/two"), 2, "what the same list names is not waited for again");
+    assert_eq!(get(&recorder, "d/a/three").await.1, b"right");
+    let mut patient = world.options(recorder.recording(), Unknown::Record);
+    patient.lists = Some(Arc::new(TestLists));
+    patient.pauses = vec![Duration::from_millis(1), Duration::from_secs(3)];
+    let patient = Recorder::new(patient).unwrap();
+    for (count, expected) in [(3, 5), (1, 5)] {
+        for _ in 0..count {
+            assert!(get(&patient, "d/a/two").await.0.contains(" 502 "));
+        }
+        assert_eq!(asked("d/a/two"), expected, "a file that was just refused is asked for again");
+    }
+    let told = told.lock().unwrap().clone();
+    assert!(told.len() == 1 && told[0].contains("d/List names"), "{told:?}");
+}
+
+#[tokio::test]
 async fn archives_of_the_past_have_what_mirrors_have_not() {
     let world = World::new();
     world.server.set("past/pool/a.deb", [Answer::file("old")]);

@@ -1,4 +1,4 @@
-//! What recording costs: the same install straight from the mirror and out of a recording, and a large file through pib's
+//! What locking and recording cost: `pib lock`, the same install straight from the mirror and out of a recording, and a large file through pib's
 //! proxy beside one straight from nginx.
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::measure::{median, run_pib};
+use super::measure::{median, millis, run_pib};
 use crate::run::{Outcome, cache, capture, command, has, root};
 use crate::setup::{Need, install};
 
@@ -23,6 +23,7 @@ pub(super) fn recorded(pib: &Path) -> Outcome {
     let work = root().join("target/bench/recorded");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
+    locks(pib, &work)?;
     installs(pib, &work)?;
     downloads(pib, &work)?;
     let _ = fs::remove_dir_all(&work);
@@ -84,6 +85,28 @@ impl Drop for Bench<'_> {
             let _ = capture(&mut command("docker", &["rmi", "--force", image]));
         }
     }
+}
+
+/// `pib lock` of a new project: with nothing in the cache, and with the indexes that it read before.
+fn locks(pib: &Path, work: &Path) -> Outcome {
+    let project = Bench::new(pib, work, "bench-lock", "RUN true\n", false)?;
+    let lock = |cache: &Path| {
+        let _ = fs::remove_file(project.folder.join("pib.lock"));
+        capture(project.pib().arg("lock").env("PIB_CACHE_DIR", cache)).map(drop)
+    };
+    let mut number = 0;
+    let cold = median(RUNS, || {
+        number += 1;
+        lock(&work.join(format!("cache-{number}")))
+    })?;
+    let kept = work.join("cache-1");
+    let warm = median(10, || lock(&kept))?;
+    println!(
+        "pib lock                        cold {:.2} s   with the indexes of before {:.0} ms (target: under 150 ms)",
+        cold.as_secs_f64(),
+        millis(warm)
+    );
+    Ok(())
 }
 
 /// A cold build of an install: what is fetched comes from the mirror, or from the recording's store.

@@ -71,6 +71,13 @@ fn a_project_builds_on_podman() {
     assert!(up_to_date(&by_docker()));
     // Podman would lose something of it, and it is there already.
     assert!(up_to_date(&project.build()));
+    let manifest = std::fs::read_to_string(project.path("pib.toml")).unwrap();
+    let refusing = manifest.replace("native = false", "native = false\nlosses = \"refuse\"");
+    std::fs::write(project.path("pib.toml"), refusing).unwrap();
+    assert!(up_to_date(&project.build()));
+    let refused = project.pib(&["build", "--no-cache"]).output().unwrap();
+    let said = stderr_text(&refused);
+    assert!(refused.status.code() == Some(5) && said.contains("pib::engine::lossy"), "{said}");
     let image = format!("{}?offset={}", project.image().display(), 4 << 20);
     assert_eq!(judge::debugfs(&image, "cat /etc/mine").unwrap().trim(), "for aarch64");
 }

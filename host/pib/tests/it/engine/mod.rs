@@ -3,6 +3,7 @@
 //! The base is a static busybox of the target's architecture from the host's Debian mirror, so that what runs
 //! here is emulated as in a user's build.
 
+mod as_of;
 mod base;
 mod binfmt;
 mod bootstrap;

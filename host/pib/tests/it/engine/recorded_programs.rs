@@ -3,11 +3,15 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use pib_plan::recording::{FILE_NAME, Method, Recording};
+use pib_plan::snapshot::ArchiveSnapshot;
+
+use sha2::{Digest as _, Sha512};
 
 use crate::forge::{Forge, Manners, Repo};
+use crate::skip::{lacks, skip};
 use crate::world::{Images, World};
 use crate::{secure, web};
 
@@ -60,6 +64,55 @@ fn wheel() -> Vec<u8> {
         ("greet-1.0.dist-info/WHEEL", wheel),
         ("greet-1.0.dist-info/RECORD", record),
     ])
+}
+
+/// A package of npm's that has one module, as the registry serves it.
+fn npm_package() -> Vec<u8> {
+    let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()));
+    for (path, text) in [
+        ("package/package.json", "{\"name\":\"greet\",\"version\":\"1.0.0\",\"main\":\"index.js\"}\n"),
+        ("package/index.js", "exports.word = 'hello from npm';\n"),
+    ] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, text.as_bytes()).unwrap();
+    }
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+/// Returns an npm client that needs nothing but node, from the registry that this machine's own client uses; `None` where it
+/// cannot be had.
+fn npm_client(folder: &Path) -> Option<Vec<u8>> {
+    let mut npm = Command::new("npm");
+    npm.args(["pack", "npm@10.9.2", "--silent", "--pack-destination"]).arg(folder).current_dir(folder);
+    let packed = npm.output().is_ok_and(|output| output.status.success());
+    fs::read(folder.join("npm-10.9.2.tgz")).ok().filter(|_| packed)
+}
+
+/// Serves a registry with one package, and an npm client; returns the port.
+fn npm_registry(key: &Path, certificate: &Path, client: Vec<u8>) -> u16 {
+    let package = npm_package();
+    // That writes base64.
+    let digest = ArchiveSnapshot::keyring_text(&Sha512::digest(&package));
+    let address = web::serve(move |mut stream, request| {
+        let host = request.header("host").unwrap_or_default();
+        let about = format!(
+            "{{\"name\":\"greet\",\"dist-tags\":{{\"latest\":\"1.0.0\"}},\"versions\":{{\"1.0.0\":{{\"name\":\"greet\",\
+             \"version\":\"1.0.0\",\"dist\":{{\"tarball\":\"https://{host}/greet/-/greet-1.0.0.tgz\",\
+             \"integrity\":\"sha512-{digest}\"}}}}}}}}"
+        );
+        let (status, body) = match &*request.target {
+            "/greet" => ("200 OK", about.into_bytes()),
+            "/greet/-/greet-1.0.0.tgz" => ("200 OK", package.clone()),
+            "/npm.tgz" => ("200 OK", client.clone()),
+            _ => ("404 Not Found", Vec::new()),
+        };
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+        let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+    });
+    secure::front(&address, HOST, key, certificate)
 }
 
 /// Serves an index of Python packages and a file; returns the port.
@@ -145,4 +198,49 @@ fn what_programs_fetch_over_tls_is_recorded_and_given_again_offline() {
     assert_eq!(read(&["build", "--until", "mine", "--frozen", "--no-cache"]), expected);
     assert_eq!(forge.requests(), asked, "a server was asked again");
     assert_eq!(fs::read_to_string(world.path(NAME).join(FILE_NAME)).unwrap(), text);
+}
+
+#[test]
+fn what_npm_fetches_over_tls_is_recorded_and_given_again_offline() {
+    const NPM: &str = "recordednpm";
+    if lacks(&["npm"]) {
+        return;
+    }
+    let _images = Images(NPM);
+    let world = World::new();
+    let Some(client) = npm_client(&world.path(".")) else {
+        return skip("npm cannot be had from its registry");
+    };
+    let (key, certificate) = secure::certificate(&world.path("authority"), &format!("IP:{HOST}"), "CA:FALSE");
+    let port = npm_registry(&key, &certificate, client);
+    let registry = format!("https://{HOST}:{port}/");
+    world.tiny(
+        NPM,
+        &format!(
+            "RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates curl nodejs\n\
+             RUN curl -sSf {registry}npm.tgz | tar -xz -C /opt\n\
+             RUN node /opt/package/bin/npm-cli.js install --prefix /app --registry {registry} --no-audit --no-fund \
+             --no-update-notifier greet && rm -rf /root/.npm\n\
+             RUN node -e 'fs.writeFileSync(\"/npm\", require(\"/app/node_modules/greet\").word)'\n"
+        ),
+    );
+    let path = world.path(NPM).join("pib.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + "\n[build]\nnetwork = \"recorded\"\n").unwrap();
+    let config = world.path("config/pib");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("config.toml"), format!("[network]\nprivate = [\"{HOST}:{port}\"]\n")).unwrap();
+    let installed = |args: &[&str]| {
+        let built = world.pib(NPM, args).env("SSL_CERT_FILE", &certificate).output().unwrap();
+        assert!(built.status.success(), "{}", errors(&built));
+        assert!(!errors(&built).contains("do not take pib's word"), "{}", errors(&built));
+        world.run(NPM, &["run", "--at", "mine", "--", "cat", "/npm"])
+    };
+    assert_eq!(installed(&["build", "--until", "mine"]), "hello from npm");
+    let text = fs::read_to_string(world.path(NPM).join(FILE_NAME)).unwrap();
+    for path in ["greet", "greet/-/greet-1.0.0.tgz", "npm.tgz"] {
+        assert!(text.contains(&format!("\"{registry}{path}\"")), "no {path} in {text}");
+    }
+    assert_eq!(installed(&["build", "--until", "mine", "--frozen", "--no-cache"]), "hello from npm");
+    assert_eq!(fs::read_to_string(world.path(NPM).join(FILE_NAME)).unwrap(), text);
 }

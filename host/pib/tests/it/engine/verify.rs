@@ -49,6 +49,10 @@ fn an_image_is_known_by_its_provenance_wherever_it_is() {
     assert_eq!(statement["_type"], "https://in-toto.io/Statement/v1");
     assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
     assert_eq!(statement["subject"][0]["name"], "verified-rpi4-arm64.img");
+    let asked = &statement["predicate"]["buildDefinition"]["externalParameters"];
+    assert_eq!((&asked["board"], &asked["arch"]), (&"rpi4".into(), &"arm64".into()), "{asked}");
+    assert_eq!(asked["settings"]["build.network"], "open");
+    assert!(asked["settings"]["image.layout"].as_str().unwrap().contains("\"ROOT\" ext4 \"/\""), "{asked}");
     assert_eq!(statement["subject"][0]["digest"]["sha256"], Digest::of(&bytes).hex());
     let made_of = statement["predicate"]["buildDefinition"]["resolvedDependencies"].as_array().unwrap();
     let names: Vec<&str> = made_of.iter().map(|resource| resource["name"].as_str().unwrap()).collect();
@@ -98,6 +102,62 @@ fn an_image_is_known_by_its_provenance_wherever_it_is() {
     }
 }
 
+/// An earlier pib did not note board, architecture and settings.
+#[test]
+fn a_provenance_of_an_earlier_pib_is_believed() {
+    let _images = Images("verifiedearlier");
+    let (scratch, _, text) = built("verifiedearlier");
+    let mut statement: Value = serde_json::from_str(&text).unwrap();
+    let asked = statement["predicate"]["buildDefinition"]["externalParameters"].as_object_mut().unwrap();
+    asked.retain(|key, _| ["name", "os", "release"].contains(&key.as_str()));
+    fs::write(provenance(&scratch), serde_json::to_string_pretty(&statement).unwrap()).unwrap();
+    let output = verify(&scratch, &[]);
+    assert!(output.status.success(), "{}", stderr_text(&output));
+    statement["predicate"]["buildDefinition"]["externalParameters"]["os"] = "other".into();
+    fs::write(provenance(&scratch), statement.to_string()).unwrap();
+    refused(&verify(&scratch, &[]), "is not what pib wrote");
+}
+
+/// What the classic builder loses is in the image's key, and a project may refuse it.
+#[test]
+fn a_project_can_refuse_engines_that_lose_something() {
+    let _images = Images("lossless");
+    let (scratch, ..) = built("lossless");
+    let classic = |args: &[&str]| scratch.pib(args).env("DOCKER_BUILDKIT", "0").output().unwrap();
+    fs::remove_file(scratch.image()).unwrap();
+    let output = classic(&["build"]);
+    assert!(output.status.success(), "{}", stderr_text(&output));
+    let lossy = fs::read(scratch.image()).unwrap();
+    assert!(verify(&scratch, &[]).status.success());
+
+    let manifest = fs::read_to_string(scratch.path("pib.toml")).unwrap();
+    let refusing = manifest.replace("native = false", "native = false\nlosses = \"refuse\"");
+    fs::write(scratch.path("pib.toml"), refusing).unwrap();
+    let locked = scratch.pib(&["build", "--locked"]).output().unwrap();
+    let told = stderr_text(&locked);
+    assert!(
+        locked.status.code() == Some(3) && told.contains("refuses engines that lose something"),
+        "{told}"
+    );
+    let output = classic(&["build"]);
+    let told = stderr_text(&output);
+    assert_eq!(output.status.code(), Some(5), "{told}");
+    for part in
+        ["pib::engine::lossy", "extended attributes of files", "below a VOLUME", "leave DOCKER_BUILDKIT"]
+    {
+        assert!(told.contains(part), "no `{part}` in: {told}");
+    }
+    assert_eq!(fs::read(scratch.image()).unwrap(), lossy, "the earlier image was changed");
+    let text = fs::read_to_string(scratch.path("pib.lock")).unwrap();
+    assert!(text.contains("\nlosses = \"refuse\"\n"), "{text}");
+    refused(&verify(&scratch, &[]), "pib.lock refuses such engines");
+    // An engine that keeps everything makes what it would make otherwise, and what it made is there for all engines.
+    scratch.must_build();
+    assert!(verify(&scratch, &[]).status.success());
+    let output = classic(&["build"]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("is up to date"));
+}
+
 #[test]
 fn what_a_project_gives_now_is_told_apart_from_what_it_gave() {
     let _images = Images("verifiedlater");
@@ -109,7 +169,15 @@ fn what_a_project_gives_now_is_told_apart_from_what_it_gave() {
     let manifest = fs::read_to_string(scratch.path("pib.toml")).unwrap();
     let with_host = manifest.replace("arch = \"arm64\"", "arch = \"arm64\"\nhostname = \"other\"");
     fs::write(scratch.path("pib.toml"), with_host).unwrap();
-    refused(&verify(&scratch, &[]), "settings, files, options or secrets of the project differ");
+    refused(&verify(&scratch, &[]), "setting `project.hostname` was verifiedlater, and is other");
+    let told = verify(&scratch, &["--json"]);
+    let events = String::from_utf8_lossy(&told.stderr).into_owned();
+    let last: Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    let differences = last["differences"].as_array().unwrap();
+    assert!(
+        differences.iter().any(|one| one["name"] == "setting `project.hostname`" && one["after"] == "other"),
+        "{last}"
+    );
 
     // The same build gives the same statement, also where it was lost.
     fs::write(scratch.path("pib.toml"), &manifest).unwrap();

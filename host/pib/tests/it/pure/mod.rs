@@ -1,5 +1,6 @@
 //! Tests that need neither an engine nor a network, nor anything that [`crate::world`] sets up.
 
+mod as_of;
 mod base_lock;
 mod book;
 mod boot;

@@ -11,6 +11,20 @@ pub struct BuildOptions {
     pub native: bool,
     /// What the parts of stages reach.
     pub network: Network,
+    /// What is done about an engine that cannot give the image everything.
+    pub losses: Losses,
+}
+
+/// What is done about an engine that cannot give the image everything that the stages make.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Losses {
+    /// It builds an image that lacks something, and has another key.
+    #[default]
+    Allow,
+    /// It is refused, so that the lock gives one image and no other.
+    Refuse,
 }
 
 /// What the parts of stages reach while they run.
@@ -27,7 +41,7 @@ pub enum Network {
 
 impl Default for BuildOptions {
     fn default() -> Self {
-        Self { native: true, network: Network::Open }
+        Self { native: true, network: Network::Open, losses: Losses::Allow }
     }
 }
 

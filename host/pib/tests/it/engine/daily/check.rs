@@ -1,6 +1,7 @@
 //! Two builds with nothing cached, compared.
 
 use std::io::BufRead as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::{Loop, nonce, text};
 use crate::world::docker;
@@ -37,9 +38,24 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
     for stage in ["odd", "between", "late"] {
         project.run(&["add", "--path", &format!("stages/{stage}")]);
     }
-    let output = project.output(&["build", "--check"]);
+    // A program of the test stands in for diffoscope, which few machines have.
+    let programs = project.world.path("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    let script = "#!/bin/sh\n[ \"$1\" = --version ] && exec echo diffoscope 240\n\
+                  while [ $# -gt 2 ]; do shift; done\nexec diff -u \"$1\" \"$2\"\n";
+    std::fs::write(programs.join("diffoscope"), script).unwrap();
+    std::fs::set_permissions(programs.join("diffoscope"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut check = project.world.pib(project.name, &["build", "--check", "--json"]);
+    let output = check.env("PATH", path).output().unwrap();
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(10), "{errors}");
+    let last: serde_json::Value = serde_json::from_str(errors.lines().last().unwrap()).unwrap();
+    let errors = last["message"].as_str().unwrap();
+    let odd = last["differences"].as_array().unwrap().iter().find(|one| one["name"] == "/etc/odd").unwrap();
+    assert_eq!((&odd["aspects"][0], &odd["stage"]), (&"content".into(), &"odd".into()), "{last}");
+    let summary = odd["summary"].as_str().unwrap();
+    assert!(summary.contains("\n-") && summary.contains("\n+") && !summary.contains("+++"), "{summary}");
     assert!(
         errors.contains("differ in 2 of their files and folders") || errors.contains("differ in 3 of"),
         "{errors}"

@@ -117,6 +117,14 @@ fn project() -> Vec<Row> {
         set("pib.toml: stores", "stores.own", "\"oci://x.example/Team\"", Refused("not a repository")),
         set("pib.toml: build.network=recorded", "build.network", "\"recorded\"", From("__init__")).locks(),
         set("pib.toml: build.network=open", "build.network", "\"open\"", Nothing("it is so without a word")),
+        set(
+            "pib.toml: build.losses=refuse",
+            "build.losses",
+            "\"refuse\"",
+            Nothing("an engine is refused, or gives what it would give"),
+        )
+        .locks(),
+        set("pib.toml: build.losses=allow", "build.losses", "\"allow\"", Nothing("it is so without a word")),
     ]
 }
 
