@@ -12,7 +12,7 @@ mod public;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pib_plan::credential::Credential;
 use pib_plan::id::Digest;
@@ -215,8 +215,9 @@ impl Http {
             request = request.bearer_auth(credential.token());
         }
         let silent = |wait: Duration| NetError::Silent { url: url.clone().into(), seconds: wait.as_secs() };
+        let began = Instant::now();
         let fail = |error: reqwest::Error| match error.is_timeout() && !error.is_connect() {
-            true => silent(UPLOAD),
+            true => silent(if began.elapsed() < UPLOAD { self.silence } else { UPLOAD }),
             false => NetError::of(url, error),
         };
         // A server needs time to judge what it gets, and none where it gets nothing.

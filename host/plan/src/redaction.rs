@@ -132,9 +132,8 @@ fn quoted(line: &str) -> Vec<Range<usize>> {
 fn is_named_secret(before: &str) -> bool {
     let Some(name) = before.trim_end().strip_suffix('=') else { return false };
     let name = name.trim_end().trim_end_matches(['"', '\'']).to_ascii_uppercase();
-    let start =
-        name.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))).map_or(0, |at| at + 1);
-    let all: Vec<&str> = words(&name[start..]).collect();
+    let is_outside = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let all: Vec<&str> = words(name.rsplit(is_outside).next().unwrap_or_default()).collect();
     all.last().is_some_and(|last| WORDS.contains(last) || PARTS.iter().any(|part| last.contains(part)))
         && !all.iter().any(|word| PUBLIC.contains(word))
 }
