@@ -63,10 +63,9 @@ fn is_secret_value(value: &str) -> bool {
 /// The user of ssh is a name, and stays.
 pub fn without_login(address: &str) -> String {
     let Some((scheme, rest)) = address.split_once("://") else {
-        // As ssh writes it: `user@host:path`. A user has no colon.
-        return match address.split_once('@') {
-            Some((user, host)) if user.contains(':') && !user.contains('/') => format!("***@{host}"),
-            _ => address.to_owned(),
+        return match password_of_ssh(address) {
+            Some(length) => format!("***{}", &address[length..]),
+            None => address.to_owned(),
         };
     };
     let (rest, query) = match rest.split_once('?') {
@@ -138,14 +137,17 @@ fn is_named_secret(before: &str) -> bool {
         && !all.iter().any(|word| PUBLIC.contains(word))
 }
 
+/// Returns how much of an address is a user with a password, where it is written as ssh has it: `USER:PASSWORD@HOST:PATH`.
+fn password_of_ssh(address: &str) -> Option<usize> {
+    let (user, place) = address.split_once('@')?;
+    // Else it is a name with a version: `pib:stage@0.1.0`.
+    (user.contains(':') && !user.contains('/') && place.contains(':')).then_some(user.len())
+}
+
 /// Returns where an address has a login, and where it has what follows `?`.
 fn logins(value: &str) -> [Option<Range<usize>>; 2] {
     let Some(scheme) = value.find("://") else {
-        let user = value.split_once('@').map(|(user, _)| user);
-        return [
-            user.filter(|user| user.contains(':') && !user.contains('/')).map(|user| 0..user.len()),
-            None,
-        ];
+        return [password_of_ssh(value).map(|length| 0..length), None];
     };
     let start = scheme + 3;
     let rest = &value[start..];
@@ -201,6 +203,7 @@ mod tests {
             ("git@x.example:a/b", "git@x.example:a/b"),
             ("me:hunter2@x.example:a/b", "***@x.example:a/b"),
             ("/a/b@c", "/a/b@c"),
+            ("pib:stage@0.1.0", "pib:stage@0.1.0"),
         ] {
             assert_eq!(without_login(text), shown);
         }

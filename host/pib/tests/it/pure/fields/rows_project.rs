@@ -316,6 +316,12 @@ fn target_image() -> Vec<Row> {
             "squashfs",
             From("facts"),
         ),
+        of_target_partition(
+            "pib.toml: target.*.image.partition.[].filesystem=erofs",
+            "ext4",
+            "erofs",
+            From("facts"),
+        ),
         of_target_partition("pib.toml: target.*.image.partition.[].label", "ROOT", "SYSTEM", From("facts")),
         of_target_partition(
             "pib.toml: target.*.image.partition.[].mount",
