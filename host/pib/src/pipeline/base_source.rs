@@ -15,6 +15,7 @@ use pib_plan::native::Native;
 use pib_plan::record::Ingredients;
 use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
 use pib_plan::snapshot::BaseSnapshot;
+use pib_plan::suggest;
 
 use super::labels::LABEL;
 use super::mirrors::host_apt;
@@ -37,7 +38,7 @@ pub(crate) fn source(
         return own;
     }
     let project = &manifest.project;
-    let recipe = recipe(&init.manifest, &project.os, &project.release)?;
+    let recipe = recipe(&init.manifest, manifest)?;
     if recipe.bootstrap == stage::Bootstrap::Tarball {
         return signed(init, recipe, project);
     }
@@ -93,7 +94,8 @@ pub(super) fn own_source(
     })
 }
 
-fn recipe<'a>(init: &'a StageManifest, os: &str, release: &str) -> Result<&'a BaseRecipe, Error> {
+fn recipe<'a>(init: &'a StageManifest, manifest: &ProjectManifest) -> Result<&'a BaseRecipe, Error> {
+    let Project { os, release, places, .. } = &manifest.project;
     let Some(recipe) = init.base.get(os) else {
         return Err(Error::Stage {
             message: format!(
@@ -103,14 +105,16 @@ fn recipe<'a>(init: &'a StageManifest, os: &str, release: &str) -> Result<&'a Ba
             help: Some("Give the project a [base] with a tarball or a container image.".to_owned()),
         });
     };
-    if !recipe.releases.is_empty() && !recipe.releases.iter().any(|known| known == release) {
-        let known = recipe.releases.iter().map(String::as_str);
-        return Err(Error::Stage {
-            message: format!("stage `{}` {} does not support {os} {release}", init.name, init.version),
-            help: Some(format!("It supports {}.", pib_plan::suggest::list(known))),
-        });
+    if recipe.releases.is_empty() || recipe.releases.iter().any(|known| known == release) {
+        return Ok(recipe);
     }
-    Ok(recipe)
+    let known = || recipe.releases.iter().map(String::as_str);
+    let help = match suggest::nearest(release, known()) {
+        Some(near) => format!("Did you mean `{near}`? It supports {}.", suggest::list(known())),
+        None => format!("It supports {}.", suggest::list(known())),
+    };
+    let message = format!("stage `{}` {} does not support {os} {release}", init.name, init.version);
+    Err(manifest.source.error(places.release.clone(), message, "this release").with_help(help).into())
 }
 
 /// Returns the name of the base in the engine; the digest in it is what makes the name trustworthy.

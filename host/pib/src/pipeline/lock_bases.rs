@@ -34,7 +34,7 @@ pub(crate) enum PackageChoice {
 /// Returns why it does not hold some of them, a sentence each, such as that an archive cannot be reached.
 ///
 /// # Errors
-/// When a base of a certain moment cannot be had.
+/// When the manifest asks for a release that the init stage does not support, or what archives had at a moment is not available.
 pub(crate) async fn lock_bases(
     session: &Session,
     all: &mut AllResolved,
@@ -58,8 +58,10 @@ pub(crate) async fn lock_bases(
         match decide(session, &all.parts[number], mode, choice, has_one_init).await {
             Ok(None) => {}
             Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
-            // Who asks for one day gets no other.
-            Err(error) if choice == PackageChoice::AsOf => return Err(error),
+            // Who asks for one day gets no other, and a mistake in the manifest is not a mirror's.
+            Err(error) if choice == PackageChoice::AsOf || matches!(error, Error::Manifest(_)) => {
+                return Err(error);
+            }
             Err(error) => {
                 let mut reason = format!("pib.lock does not hold the base yet: {error}");
                 // An archive that cannot be trusted is another matter than one that cannot be reached.
@@ -114,8 +116,12 @@ async fn decide(
             Ok(None) | Err(_) => return Ok(None),
         },
     };
-    // What cannot be built has no base; a build says why.
-    let Ok(source) = source else { return Ok(None) };
+    let source = match source {
+        Ok(source) => source,
+        Err(error @ Error::Manifest(_)) => return Err(error),
+        // What cannot be built has no base; a build says why.
+        Err(_) => return Ok(None),
+    };
     let wanted = WantedBase { project: &manifest.project, source: &source };
     if part.lock.base(wanted).is_some() {
         return Ok(None);

@@ -100,7 +100,9 @@ impl Settings {
         let mut get = |name: &str| sources.value(name);
         self.name = get("PROJECT").map(|name| plain_name(&name)).unwrap_or_default();
         self.given_os = get("OS").unwrap_or_else(|| "arch".to_owned());
-        self.os = plain_name(&self.given_os);
+        // pi-builder's name of Raspberry Pi OS is a shorter one.
+        let given = plain_name(&self.given_os);
+        self.os = if given == "rpios" { "raspios".to_owned() } else { given };
         if check_name(&self.os).is_err() {
             self.os = "arch".to_owned();
         }

@@ -40,4 +40,8 @@ pub(super) fn choose(tree: &mut Tree<'_>, settings: &mut Settings, found: &Found
             settings.variables.insert(name.clone(), value.clone());
         }
     }
+    // Parts compare it with pi-builder's own name of the system.
+    if settings.os != settings.given_os && parts.iter().any(|part| is_named_in(part, "OS")) {
+        settings.variables.insert("OS".to_owned(), settings.given_os.clone());
+    }
 }

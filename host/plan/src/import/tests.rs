@@ -88,6 +88,23 @@ fn a_product_of_debian_has_the_stages_that_all_systems_share() {
     );
 }
 
+/// Raspberry Pi OS has another name in pi-builder, which its parts know.
+#[test]
+fn raspberry_pi_os_keeps_the_name_that_its_parts_know() {
+    let mut files = tree();
+    files.insert("builder/Makefile".to_owned(), "OS ?= rpios\n".to_owned());
+    for name in ["__init__", "os", "__cleanup__"] {
+        files.remove(&format!("builder/stages/arch/{name}/Dockerfile.part")).unwrap();
+        let part = format!("builder/stages/common/{name}/Dockerfile.part");
+        files.insert(part, "RUN [ \"$OS\" = rpios ]\n".to_owned());
+    }
+    files.insert("builder/stages/common/os/Dockerfile.rpios.part".to_owned(), "RUN true\n".to_owned());
+    let imported = import_with(&files, &[]).unwrap();
+    let manifest = ProjectManifest::parse(FILE_NAME, &imported.manifest).unwrap();
+    assert_eq!((manifest.project.os.as_str(), manifest.variables["OS"].as_str()), ("raspios", "rpios"));
+    assert!(imported.left_out.iter().any(|left| left.why.contains("`Dockerfile.raspios.part`: rename it")));
+}
+
 #[test]
 fn secrets_are_named_and_their_values_are_nowhere() {
     let imported = import_with(&tree(), &[]).unwrap();

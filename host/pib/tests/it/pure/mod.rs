@@ -9,6 +9,7 @@ mod completion;
 mod doors;
 mod effective_config;
 mod endless;
+mod examples;
 mod events;
 mod failures;
 mod fields;

@@ -32,6 +32,15 @@ fn the_init_stage_makes_every_system_that_projects_may_ask_for() {
     }
 }
 
+/// A release that there is not is told at its line, by the plan and by the lock, which would lack a base.
+#[test]
+fn a_mistyped_release_is_told_at_its_line() {
+    let bench = Bench::new(&PROJECT.replace("\"trixie\"", "\"trxie\""));
+    let says = ["pib.toml:5:11", "does not support debian trxie", "Did you mean `trixie`?"];
+    bench.fails(&["plan"], 3, &says);
+    bench.fails(&["lock"], 3, &says);
+}
+
 #[test]
 fn raspberry_pi_os_has_archives_for_every_architecture_and_whole_fingerprints() {
     let init = init();

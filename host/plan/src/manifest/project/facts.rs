@@ -43,6 +43,8 @@ pub struct Project {
 /// Where facts stand in the manifest; a place is empty where the manifest does not have the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
+    /// The release.
+    pub release: Range<usize>,
     /// The board.
     pub board: Range<usize>,
     /// The architecture.
@@ -76,6 +78,7 @@ impl Project {
         }
         let kernel = schema.kernel.as_ref().map(|name| check_kernel(source, name)).transpose()?;
         let places = Places {
+            release: schema.release.span(),
             board: schema.board.span(),
             arch: schema.arch.span(),
             locale: schema.locale.span(),
