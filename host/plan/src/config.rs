@@ -335,6 +335,9 @@ pub fn from_command_line(schema: &ConfigKey, text: &str) -> Result<ConfigValue, 
             Ok(number) => ConfigValue::Integer(number),
             Err(_) => ConfigValue::String(text.to_owned()),
         },
+        ConfigType::List | ConfigType::Paths if text.starts_with(['[', '"', '\'']) => {
+            return Err("is a list, and is written with commas and without quotes here: a,b".to_owned());
+        }
         ConfigType::List | ConfigType::Paths => {
             ConfigValue::List(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect())
         }

@@ -123,7 +123,10 @@ pub struct ConfigKey {
 /// A value that a project gives to a config key, before its schema has judged it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a config value is a text in quotes, a whole number, true, false, or a list of texts in quotes such as [\"22\", \"80\"]"
+)]
 pub enum ConfigValue {
     /// `true` or `false`.
     Boolean(bool),

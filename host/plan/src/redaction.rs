@@ -31,6 +31,8 @@ const WORDS: [&str; 24] = [
 ];
 /// Words that make what they name public: `REPO_PUBLIC_KEY`.
 const PUBLIC: [&str; 3] = ["PUBLIC", "PUB", "FINGERPRINT"];
+/// Words that make a key one that is kept secret, where a line is shown.
+const SECRET_KEYS: [&str; 6] = ["ACCESS", "API", "ENCRYPTION", "PRIVATE", "SECRET", "SIGNING"];
 /// Parts of names that are enough, also inside a word: `DBPASSWORD`.
 const PARTS: [&str; 4] = ["PASSWD", "PASSWORD", "SECRET", "TOKEN"];
 /// How tokens of well-known services and hashed passwords begin.
@@ -133,6 +135,10 @@ fn is_named_secret(before: &str) -> bool {
     let name = name.trim_end().trim_end_matches(['"', '\'']).to_ascii_uppercase();
     let is_outside = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
     let all: Vec<&str> = words(name.rsplit(is_outside).next().unwrap_or_default()).collect();
+    // A key may be a public one, or the name of an entry.
+    if all.last() == Some(&"KEY") && !all.iter().any(|word| SECRET_KEYS.contains(word)) {
+        return false;
+    }
     all.last().is_some_and(|last| WORDS.contains(last) || PARTS.iter().any(|part| last.contains(part)))
         && !all.iter().any(|word| PUBLIC.contains(word))
 }
@@ -226,6 +232,9 @@ mod tests {
             ("\"ROOT_PASSWORD\" = \"hunt\\\"er2\"", "\"ROOT_PASSWORD\" = \"*********\""),
             ("token = \"hunter2", "token = \"*******"),
             ("key-url = \"https://x.example/key\"", "key-url = \"https://x.example/key\""),
+            ("key = \"repo.asc\"", "key = \"repo.asc\""),
+            ("peer-key = \"AAAA\"", "peer-key = \"AAAA\""),
+            ("private-key = \"AAAA\"", "private-key = \"****\""),
             ("psk = { file = \"a\" }", "psk = { file = \"a\" }"),
             ("public-key = \"ssh-ed25519 AAAA\"", "public-key = \"ssh-ed25519 AAAA\""),
         ] {

@@ -8,7 +8,7 @@ use pib_plan::id::StageName;
 pub use pib_plan::index::GitReference;
 use pib_plan::manifest::edit::{self, NewStage};
 use pib_plan::manifest::project::FILE_NAME;
-use pib_plan::metadata::{ConfigType, ConfigValue};
+use pib_plan::metadata::{ConfigKey, ConfigType, ConfigValue};
 use pib_plan::resolve::Resolution;
 use semver::VersionReq;
 use serde::Serialize;
@@ -114,6 +114,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     configure(session, &dir, &mut wanted, &resolved.resolution, &options.config)?;
     text = edit_all(&old, target, &wanted)?;
     let project = Project::with_manifest(session, dir.clone(), &text)?;
+    tell_missing_keys(session, &project, target, &wanted, &resolved.resolution)?;
     let mut all = resolve_all(session, &project, mode).await?;
     // Without a network, the stages are what matters here; `pib lock` says why there is no base.
     // What was asked for is about stages.
@@ -129,6 +130,29 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let stages =
         wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
     Ok(Added { stages: stages.collect(), target: options.target.clone(), lock, dry_run: options.dry_run })
+}
+
+/// Says which config keys an added stage still needs: it is in the project, and cannot be built.
+fn tell_missing_keys(
+    session: &Session,
+    project: &Project,
+    target: Option<&str>,
+    added: &[NewStage],
+    resolution: &Resolution,
+) -> Result<(), Error> {
+    let part = project.clone().of(target)?;
+    for request in part.manifest.stages.iter().filter(|own| added.iter().any(|new| new.name == own.name)) {
+        let Some(stage) = resolution.get(&request.name) else { continue };
+        let lacks = |(key, schema): &(&String, &ConfigKey)| schema.required && request.config.iter().all(|entry| entry.key != **key);
+        let missing: Vec<&str> = stage.entry.config.iter().filter(lacks).map(|(key, _)| key.as_str()).collect();
+        if let Some(first) = missing.first() {
+            let (name, keys) = (&request.name, pib_plan::suggest::list(missing.iter().copied()));
+            session.reporter.note(format!(
+                "stage `{name}` needs a value for {keys}: pib add {name} --config {name}.{first}=VALUE"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Removes stages from `pib.toml` and from `pib.lock`; a target leaves out those that the project has.

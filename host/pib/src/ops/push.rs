@@ -14,6 +14,7 @@ use pib_recorder::{RemoteStore, put};
 use serde::Serialize;
 
 use crate::bases::BaseCache;
+use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
 use crate::pipeline::{base_source, recording, stores};
 use crate::project::{self, Error, LockMode, Project, RecordingError, Session, blocking, user_config};
@@ -52,12 +53,15 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
     let project = Project::load(session)?;
     let destination = destination(session, &project, store)?;
     // What is pushed is what the lock names. Resolving asks whether the project may use its stores.
-    let all = resolve_all(session, &project, LockMode { locked: true, offline: true }).await?;
+    let mode = LockMode { locked: true, offline: true };
+    let mut all = resolve_all(session, &project, mode).await?;
+    let reasons = lock_bases(session, &mut all, mode, PackageChoice::Made).await?;
     let (store, (files, new)) = match destination {
         Destination::Folder(root) => (root.display().to_string(), fill(session, &all, &root).await?),
         Destination::Objects(store) => (store.to_string(), send(session, &all, &store).await?),
     };
-    Ok(Pushed { store, files, new })
+    // The store has what there is; others cannot build with it.
+    if reasons.is_empty() { Ok(Pushed { store, files, new }) } else { Err(Error::BaseNotLocked { reasons }) }
 }
 
 /// Puts what builds need into the store in a folder; returns how many files that is, and how many of them are new.
