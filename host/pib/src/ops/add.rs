@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use pib_event::ReporterExt as _;
 use pib_plan::config;
 use pib_plan::id::StageName;
 pub use pib_plan::index::GitReference;
@@ -143,8 +144,11 @@ fn tell_missing_keys(
     let part = project.clone().of(target)?;
     for request in part.manifest.stages.iter().filter(|own| added.iter().any(|new| new.name == own.name)) {
         let Some(stage) = resolution.get(&request.name) else { continue };
-        let lacks = |(key, schema): &(&String, &ConfigKey)| schema.required && request.config.iter().all(|entry| entry.key != **key);
-        let missing: Vec<&str> = stage.entry.config.iter().filter(lacks).map(|(key, _)| key.as_str()).collect();
+        let lacks = |(key, schema): &(&String, &ConfigKey)| {
+            schema.required && request.config.iter().all(|entry| entry.key != **key)
+        };
+        let missing: Vec<&str> =
+            stage.entry.config.iter().filter(lacks).map(|(key, _)| key.as_str()).collect();
         if let Some(first) = missing.first() {
             let (name, keys) = (&request.name, pib_plan::suggest::list(missing.iter().copied()));
             session.reporter.note(format!(

@@ -74,7 +74,10 @@ fn look(tree: &mut Tree<'_>, settings: &Settings, name: &str) -> Option<(String,
                 if let Some(text) = tree.text(&format!("{folder}/{part}")) {
                     if part != "Dockerfile.part" && settings.os != settings.given_os {
                         let wanted = format!("Dockerfile.{}.part", settings.os);
-                        tree.leave_out(format!("{folder}/{part}"), format!("pib reads `{wanted}`: rename it"));
+                        tree.leave_out(
+                            format!("{folder}/{part}"),
+                            format!("pib reads `{wanted}`: rename it"),
+                        );
                     }
                     return Some((plain_path(&folder)?, text));
                 }

@@ -23,7 +23,10 @@ fn every_example_is_planned() {
         let name = example.file_name().into_string().unwrap();
         let bench = Bench::new("");
         copy(&example.path(), &bench, "");
-        bench.write("keys/me.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me@desk\n");
+        bench.write(
+            "keys/me.pub",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me@desk\n",
+        );
         bench.write("secrets/wg.key", "wAnQx5TPCiqSb0GY6zIL4cvwlIMtOVYjHzs7kGDdEHg=\n");
         bench.write("secrets/web", "$apr1$saltsalt$JrsGZxKxMwfHtm5Tn3wrE.\n");
         let given = [("WIFI_PASSPHRASE", "a long passphrase"), ("PIB_TRUST", "1")];
