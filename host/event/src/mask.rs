@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use pib_plan::redaction::without_logins;
+
 use super::{Event, Reporter};
 
 /// The shortest text that is hidden. A shorter one would blot out half of the output, and tell more than it hides.
@@ -104,7 +106,7 @@ impl Masked {
 
 impl Reporter for Masked {
     fn report(&self, event: Event) {
-        self.inner.report(event.map_texts(|text| self.mask.apply(text)));
+        self.inner.report(event.map_texts(|text| without_logins(self.mask.apply(text))));
     }
 }
 

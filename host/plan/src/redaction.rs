@@ -87,21 +87,106 @@ pub fn without_login(address: &str) -> String {
 /// values of settings whose names end in a word such as `password`. Every other byte keeps its place.
 pub fn stars_in_place(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
+    let mut open = Open::default();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
-        for quoted in quoted(line) {
-            let value = &line[quoted.clone()];
-            let all = is_named_secret(&line[..quoted.start - 1]) || is_token(value);
-            let hidden = if all { [Some(0..value.len()), None] } else { logins(value) };
-            for range in hidden.into_iter().flatten() {
-                let at = start + quoted.start;
-                bytes[at + range.start..at + range.end].fill(b'*');
-            }
+        for range in open.hidden(line) {
+            bytes[start + range.start..start + range.end].fill(b'*');
         }
         start += line.len();
     }
     // Whole characters were replaced, each by as many stars as it has bytes.
     String::from_utf8(bytes).unwrap_or_default()
+}
+
+/// What a line of a manifest leaves open for those after it.
+#[derive(Default)]
+struct Open {
+    /// The quotes that end a text of several lines.
+    text: Option<&'static str>,
+    /// How many brackets of a secret's value are open.
+    brackets: usize,
+}
+
+impl Open {
+    /// Returns what is hidden of the next line.
+    fn hidden(&mut self, line: &str) -> Vec<Range<usize>> {
+        let mut hidden = Vec::new();
+        let mut from = 0;
+        if let Some(quotes) = self.text {
+            let end = line.find(quotes);
+            hidden.push(0..end.unwrap_or(line.trim_end().len()));
+            let Some(end) = end else { return hidden };
+            (self.text, from) = (None, end + quotes.len());
+        }
+        // A text of several lines is hidden, whatever it is of.
+        let begun = ["\"\"\"", "'''"]
+            .into_iter()
+            .filter_map(|quotes| Some((from + line[from..].find(quotes)?, quotes)));
+        let until = match begun.min() {
+            Some((at, quotes)) => {
+                let inside = at + quotes.len();
+                let end = line[inside..].find(quotes).map(|length| inside + length);
+                hidden.push(inside..end.unwrap_or(line.trim_end().len()).max(inside));
+                self.text = end.is_none().then_some(quotes);
+                at
+            }
+            None => line.len(),
+        };
+        hidden.extend(self.in_line(line, from, until));
+        hidden
+    }
+
+    /// Returns what is hidden between two places of a line, where no text of several lines is.
+    fn in_line(&mut self, line: &str, from: usize, until: usize) -> Vec<Range<usize>> {
+        let line = &line[..until];
+        let value_at = line.find('=').map(|at| at + 1).filter(|at| is_named_secret(&line[..*at]));
+        let is_secret = self.brackets > 0 || value_at.is_some();
+        let mut hidden = Vec::new();
+        let quoted: Vec<Range<usize>> = quoted(line).into_iter().filter(|range| range.start > from).collect();
+        for range in &quoted {
+            let (before, value) = (&line[..range.start - 1], &line[range.clone()]);
+            // Where a secret comes from is none.
+            let is_place = ["env", "file"]
+                .iter()
+                .any(|key| before.trim_end().trim_end_matches('=').trim_end().ends_with(key));
+            if is_named_secret(before)
+                || is_token(value)
+                || (is_secret && !is_place && range.start > value_at.unwrap_or(0))
+            {
+                hidden.push(range.clone());
+            } else {
+                let at = range.start;
+                hidden.extend(
+                    logins(value).into_iter().flatten().map(|login| at + login.start..at + login.end),
+                );
+            }
+        }
+        if let Some(at) = value_at {
+            let bare = line[at..].trim_start();
+            let start = until - bare.len();
+            if !bare.starts_with(['"', '\'', '[', '{']) {
+                let end = bare
+                    .find(|c: char| c.is_whitespace() || matches!(c, '#' | ',' | '}'))
+                    .unwrap_or(bare.len());
+                hidden.push(start..start + end);
+            }
+        }
+        if is_secret {
+            let is_inside = |at: usize| quoted.iter().any(|range| range.contains(&at));
+            let outside =
+                line.char_indices().filter(|(at, _)| *at >= value_at.unwrap_or(0) && !is_inside(*at));
+            for (_, c) in outside {
+                match c {
+                    '[' | '{' => self.brackets += 1,
+                    ']' | '}' => self.brackets = self.brackets.saturating_sub(1),
+                    '#' => break,
+                    _ => {}
+                }
+            }
+        }
+        hidden
+    }
 }
 
 fn is_token(value: &str) -> bool {
@@ -134,7 +219,14 @@ fn is_named_secret(before: &str) -> bool {
     let Some(name) = before.trim_end().strip_suffix('=') else { return false };
     let name = name.trim_end().trim_end_matches(['"', '\'']).to_ascii_uppercase();
     let is_outside = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    let all: Vec<&str> = words(name.rsplit(is_outside).next().unwrap_or_default()).collect();
+    // Of `password.value`, too, every part counts.
+    let is_outside = |c: char| c != '.' && is_outside(c);
+    name.rsplit(is_outside).next().unwrap_or_default().split('.').any(is_secret_name)
+}
+
+/// Returns whether the last word of a name is one of a secret's.
+fn is_secret_name(name: &str) -> bool {
+    let all: Vec<&str> = words(name).collect();
     // A key may be a public one, or the name of an entry.
     if all.last() == Some(&"KEY") && !all.iter().any(|word| SECRET_KEYS.contains(word)) {
         return false;
@@ -143,11 +235,30 @@ fn is_named_secret(before: &str) -> bool {
         && !all.iter().any(|word| PUBLIC.contains(word))
 }
 
+/// Returns a text without what lets somebody in in the addresses that it names.
+pub fn without_logins(text: String) -> String {
+    if !text.contains("://") && !text.contains('@') {
+        return text;
+    }
+    let is_edge = |c: char| c.is_whitespace() || matches!(c, '`' | '"' | '\'' | '(' | ')' | '<' | '>' | ',');
+    text.split_inclusive(is_edge)
+        .map(|word| {
+            let end = word.trim_end_matches(is_edge).len();
+            let (address, edge) = word.split_at(end);
+            // What ends a sentence is no part of the address.
+            let address_end = address.trim_end_matches(['.', ':', ';', '!']).len();
+            let (address, stop) = address.split_at(address_end);
+            format!("{}{stop}{edge}", without_login(address))
+        })
+        .collect()
+}
+
 /// Returns how much of an address is a user with a password, where it is written as ssh has it: `USER:PASSWORD@HOST:PATH`.
 fn password_of_ssh(address: &str) -> Option<usize> {
     let (user, place) = address.split_once('@')?;
     // Else it is a name with a version: `pib:stage@0.1.0`.
-    (user.contains(':') && !user.contains('/') && place.contains(':')).then_some(user.len())
+    let is_digest = place.starts_with("sha256:");
+    (user.contains(':') && !user.contains('/') && place.contains(':') && !is_digest).then_some(user.len())
 }
 
 /// Returns where an address has a login, and where it has what follows `?`.
@@ -216,6 +327,22 @@ mod tests {
     }
 
     #[test]
+    fn texts_lose_the_logins_of_their_addresses() {
+        for (text, shown) in [
+            ("fetching http://u:hunter2@x/y failed", "fetching http://***@x/y failed"),
+            ("`https://x/a?sig=hunter2`: 404.", "`https://x/a?***`: 404."),
+            ("see https://x.example.", "see https://x.example."),
+            (
+                "debian:trixie@sha256:abcd and pib:stage@0.1.0, me@x",
+                "debian:trixie@sha256:abcd and pib:stage@0.1.0, me@x",
+            ),
+            ("two  blanks\nstay", "two  blanks\nstay"),
+        ] {
+            assert_eq!(without_logins(text.to_owned()), shown);
+        }
+    }
+
+    #[test]
     fn a_shown_line_has_stars_for_what_lets_somebody_in() {
         for (line, shown) in [
             (
@@ -236,6 +363,11 @@ mod tests {
             ("peer-key = \"AAAA\"", "peer-key = \"AAAA\""),
             ("private-key = \"AAAA\"", "private-key = \"****\""),
             ("psk = { file = \"a\" }", "psk = { file = \"a\" }"),
+            ("psk = { value = \"a\", env = \"B\" }", "psk = { value = \"*\", env = \"B\" }"),
+            ("token = hunter2 # b", "token = ******* # b"),
+            ("password.a = { b = \"hunter2\" }", "password.a = { b = \"*******\" }"),
+            ("psk = [\n\"hunter2\"\n]\na = \"b\"", "psk = [\n\"*******\"\n]\na = \"b\""),
+            ("a = \"\"\"\nhunter2\nx\"\"\"\nb = \"c\"", "a = \"\"\"\n*******\n*\"\"\"\nb = \"c\""),
             ("public-key = \"ssh-ed25519 AAAA\"", "public-key = \"ssh-ed25519 AAAA\""),
         ] {
             assert_eq!(stars_in_place(line), shown);

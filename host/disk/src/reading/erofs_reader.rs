@@ -10,8 +10,8 @@ use super::error::ReadingError;
 use super::files::{FileKind, FilesReader, Handle, Metadata};
 use super::section::{Section, text_of, u16_at, u32_at, u64_at};
 use crate::erofs::on_disk::{
-    CHUNK_BITS, CHUNKED, CHUNKS, ENTRY, INDEXED, INLINE, MAGIC, NOWHERE, PACKED_INDEX, PADDED, PLAIN,
-    SETTINGS, SLOT, SUPERBLOCK, SUPERBLOCK_AT, WIDE_CHUNKS, round_up,
+    CHUNK_BITS, CHUNKED, CHUNKS, ENTRY, HAS_CHECKSUM, INDEXED, INLINE, MAGIC, NOWHERE, PACKED_INDEX, PADDED,
+    PLAIN, SETTINGS, SLOT, SUPERBLOCK, SUPERBLOCK_AT, WIDE_CHUNKS, round_up,
 };
 use crate::identity::uuid_text;
 
@@ -51,6 +51,7 @@ impl ErofsReader {
         if !(9..=16).contains(&bytes[12]) || bytes[90] != 0 {
             return Err(unsupported(format!("blocks of two to the power of {} bytes", bytes[12])));
         }
+        check_sum(&section, &bytes)?;
         let features = u32_at(&bytes, 80);
         if features & !(PADDED | SETTINGS | CHUNKS) != 0 {
             return Err(unsupported(format!("the features {features:#x}")));
@@ -159,6 +160,23 @@ impl ErofsReader {
             (at, left) = (at + entry, left - length);
         }
         Ok(())
+    }
+}
+
+/// Compares the checksum of the superblock's block, where there is one: of the rest of the block from the superblock on, with zeros in
+/// the checksum's own place, and without the last step of a CRC-32C.
+fn check_sum(section: &Section, superblock: &[u8]) -> Result<(), ReadingError> {
+    if u32_at(superblock, 8) & HAS_CHECKSUM == 0 {
+        return Ok(());
+    }
+    let block = 1_u64 << superblock[12];
+    // In smaller blocks the superblock is the first of a block.
+    let end = if block > SUPERBLOCK_AT { block } else { SUPERBLOCK_AT + block };
+    let mut bytes = section.bytes(SUPERBLOCK_AT, end - SUPERBLOCK_AT)?;
+    bytes[4..8].fill(0);
+    match !crc32c::crc32c(&bytes) == u32_at(superblock, 4) {
+        true => Ok(()),
+        false => Err(damaged("the checksum of its superblock is another one")),
     }
 }
 

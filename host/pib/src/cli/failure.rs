@@ -15,7 +15,7 @@ use crate::ops::Error;
 use crate::ui::{visible, visible_in_place};
 use pib_disk::FlashError;
 use pib_event::{Event, Location, Problem};
-use pib_plan::redaction::stars_in_place;
+use pib_plan::redaction::{stars_in_place, without_logins};
 
 /// A longer line of a source, in bytes, is shown in part.
 const WIDE: usize = 240;
@@ -92,7 +92,7 @@ fn places(error: &dyn Diagnostic) -> Vec<Location> {
 /// Returns the error for people: what is wrong, and below it, with numbers, the errors that it is made of. `hide` takes
 /// secrets out of its texts.
 pub(super) fn text(error: &dyn Diagnostic, style: &ErrorStyle, hide: &dyn Fn(String) -> String) -> String {
-    let shown = Shown::of(error, &|text| visible(&hide(text)));
+    let shown = Shown::of(error, &|text| visible(&without_logins(hide(text))));
     let mut text = style.draw(&shown, None);
     draw_problems(&shown.problems, "", style, &mut text);
     text

@@ -57,6 +57,6 @@ fn read(path: &Path, watch: &Watch) -> Result<(SystemContent, u64), Error> {
 pub(super) fn no_system(path: &Path) -> Error {
     Error::usage(
         format!("no partition of `{}` has a system that pib can read", path.display()),
-        "It reads ext4 file systems with /etc/os-release or /etc/fstab.",
+        "It reads ext4, squashfs and EROFS file systems with /etc/os-release or /etc/fstab.",
     )
 }

@@ -31,7 +31,7 @@ pub(super) fn system(image: &File, path: &Path) -> Result<SystemContent, Error> 
     system.ok_or_else(|| {
         Error::usage(
             "[image] asks for a bill of materials, and no partition of the image has a system that pib can read",
-            "It reads ext4 file systems with /etc/os-release or /etc/fstab. Remove `sbom` from [image].",
+            "It reads ext4, squashfs and EROFS file systems with /etc/os-release or /etc/fstab. Remove `sbom` from [image].",
         )
     })
 }

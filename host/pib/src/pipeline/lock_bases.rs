@@ -58,11 +58,14 @@ pub(crate) async fn lock_bases(
         match decide(session, &all.parts[number], mode, choice, has_one_init).await {
             Ok(None) => {}
             Ok(Some(base)) => all.parts.iter_mut().for_each(|part| part.lock.set_base(base.clone())),
-            // Who asks for one day gets no other, and a mistake in the manifest is not a mirror's.
-            Err(error) if choice == PackageChoice::AsOf || matches!(error, Error::Manifest(_)) => {
+            // Who asks for one day gets no other, a mistake in the manifest is not a mirror's, and what a lock has already is not
+            // lost because there is nothing newer.
+            Err(Undecided { error, had_one })
+                if had_one || choice == PackageChoice::AsOf || matches!(error, Error::Manifest(_)) =>
+            {
                 return Err(error);
             }
-            Err(error) => {
+            Err(Undecided { error, .. }) => {
                 let mut reason = format!("pib.lock does not hold the base yet: {error}");
                 // An archive that cannot be trusted is another matter than one that cannot be reached.
                 if is_about_trust(&error) {
@@ -104,7 +107,7 @@ async fn decide(
     mode: LockMode,
     choice: PackageChoice,
     has_one_init: bool,
-) -> Result<Option<LockedBase>, Error> {
+) -> Result<Option<LockedBase>, Undecided> {
     let Project { manifest, dir, lock: before, .. } = &part.project;
     let seems_held = has_one_init && part.keeps_init() && part.lock.may_hold_base(&NeededBase::of(manifest));
     let source = match base_source::own_source(manifest, dir) {
@@ -112,13 +115,13 @@ async fn decide(
         // What seems to be in the lock is looked up where that takes no network.
         None => match part.init(!seems_held).await {
             Ok(Some(init)) => base_source::source(manifest, dir, &init),
-            Err(error) if !seems_held => return Err(error),
+            Err(error) if !seems_held => return Err(error.into()),
             Ok(None) | Err(_) => return Ok(None),
         },
     };
     let source = match source {
         Ok(source) => source,
-        Err(error @ Error::Manifest(_)) => return Err(error),
+        Err(error @ Error::Manifest(_)) => return Err(error.into()),
         // What cannot be built has no base; a build says why.
         Err(_) => return Ok(None),
     };
@@ -136,16 +139,21 @@ async fn decide(
         as_of: part.lock.as_of.filter(|_| choice != PackageChoice::Newest),
     };
     let decided = match &source {
-        BaseSource::Bootstrap(recipe) => question.of_archives(recipe).await?,
-        BaseSource::Signed(tarball) => question.of_tarball(tarball).await?,
+        BaseSource::Bootstrap(recipe) => question.of_archives(recipe).await,
+        BaseSource::Signed(tarball) => question.of_tarball(tarball).await,
         // The manifest names these by their digests.
-        BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => match question.before {
+        BaseSource::Tarball { .. } | BaseSource::ContainerImage { .. } => Ok(match question.before {
             Some(same) => Decision::Kept(same.clone()),
             None => {
                 let made = base_source::find(&question.cache, &source, None);
                 Decision::New(LockedBase::unmade(wanted, None), made)
             }
-        },
+        }),
+    };
+    let decided = match (decided, question.before) {
+        (Err(_), Some(before)) if mode.offline => Decision::Kept(before.clone()),
+        (Err(error), before) => return Err(Undecided { error, had_one: before.is_some() }),
+        (Ok(decided), _) => decided,
     };
     Ok(match decided {
         Decision::Open => None,
@@ -154,6 +162,19 @@ async fn decide(
             Some(base_source::locked(session, manifest, &source, &made, Some(&base))?)
         }
     })
+}
+
+/// Says why a base could not be decided.
+struct Undecided {
+    error: Error,
+    /// Whether the lock held one before.
+    had_one: bool,
+}
+
+impl From<Error> for Undecided {
+    fn from(error: Error) -> Self {
+        Self { error, had_one: false }
+    }
 }
 
 /// What a lock gets for a base.

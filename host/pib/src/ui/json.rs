@@ -36,9 +36,11 @@ impl Json {
 
 impl Reporter for Json {
     fn report(&self, event: Event) {
+        // Taken before the time is, so that events stand in its order.
+        let mut out = std::io::stderr().lock();
         if let Some(line) = self.line(&event) {
             // A reader that went away is no reason to stop a build.
-            let _ = std::io::stderr().lock().write_all(&line);
+            let _ = out.write_all(&line);
         }
     }
 }

@@ -163,6 +163,11 @@ impl GitSource {
     pub fn new(url: &str, reference: GitReference, path: Option<&str>) -> Result<Self, SourceIdError> {
         let trimmed = url.trim_end_matches('/');
         check_text(trimmed, url)?;
+        if !split_user(trimmed).1.is_empty() {
+            let reason = "the address of a web server has no user, password or token before the host, since pib.toml and pib.lock \
+                          would hold it; git's own credential helpers keep them";
+            return Err(bad(url, reason));
+        }
         if trimmed.contains(['?', '#']) {
             return Err(bad(url, "a git URL has no `?` or `#`; give the tag, branch or rev by its own key"));
         }

@@ -159,7 +159,7 @@ fn everything_arrives_the_same_from_every_source() {
     assert_eq!(key(&project), by_path, "the umask of a checkout changes the stage");
 
     // A registry.
-    must(&project, &["publish", "outside/mine", "--index", "registry", "--allow-incomplete"]);
+    must(&project, &["publish", "outside/mine", "--index", "./registry", "--allow-incomplete"]);
     let index = std::fs::read_to_string(project.path("registry/mi/ne/mine")).unwrap();
     assert!(index.starts_with("{\"v\":2,"), "a pib that knows no modes would read this: {index}");
     let manifest = std::fs::read_to_string(project.path("pib.toml")).unwrap();
@@ -219,12 +219,12 @@ fn what_only_one_copy_of_a_folder_has_is_kept_and_told() {
     let said = must(&project, &["plan"]);
     assert!(entries.iter().all(|entry| said.contains(entry)), "{said}");
     // What is published must be the same from everywhere.
-    let said = fails(&project, &["publish", "stages/mine", "--index", "registry", "--allow-incomplete"]);
+    let said = fails(&project, &["publish", "stages/mine", "--index", "./registry", "--allow-incomplete"]);
     assert!(entries.iter().all(|entry| said.contains(entry)), "{said}");
     let manifest = std::fs::read_to_string(mine.join("stage.toml")).unwrap();
     std::fs::write(mine.join("stage.toml"), format!("{manifest}{}\n", entries.join("\n"))).unwrap();
     assert!(!must(&project, &["plan"]).contains("[modes]"));
-    must(&project, &["publish", "stages/mine", "--index", "registry", "--allow-incomplete"]);
+    must(&project, &["publish", "stages/mine", "--index", "./registry", "--allow-incomplete"]);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn what_cannot_arrive_is_refused_where_it_is() {
         let mut ways = vec![
             vec!["plan"],
             vec!["vendor"],
-            vec!["publish", "outside/mine", "--index", "registry", "--allow-incomplete"],
+            vec!["publish", "outside/mine", "--index", "./registry", "--allow-incomplete"],
         ];
         let mut told: Vec<String> = ways.drain(..).map(|args| fails(&project, &args)).collect();
         if in_git {
@@ -311,7 +311,7 @@ fn a_project_may_lie_in_any_folder() {
             assert!(text.contains(key), "{name}: {key} is missing in {text}");
         }
         // Through a registry and a repository in that folder.
-        must(&project, &["publish", "stages/mine", "--index", "registry", "--allow-incomplete"]);
+        must(&project, &["publish", "stages/mine", "--index", "./registry", "--allow-incomplete"]);
         git(&project.path("stages"), &["init", "-q"]);
         git(&project.path("stages"), &["add", "-A"]);
         git(&project.path("stages"), &["commit", "-qm", "1"]);
