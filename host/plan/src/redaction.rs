@@ -189,7 +189,8 @@ impl Open {
     }
 }
 
-fn is_token(value: &str) -> bool {
+/// Returns whether a text begins as tokens of well-known services, hashed passwords and private keys do.
+pub fn is_token(value: &str) -> bool {
     value.contains("PRIVATE KEY") || STARTS.iter().any(|start| value.starts_with(start))
 }
 

@@ -76,7 +76,7 @@ pub async fn fetch(
             checked.map_err(|reason| BaseError::Signature { file: name.clone(), reason })?;
         let mut opened = pib_file::open(path).map_err(BaseError::io("opening", path))?;
         let digest = tarball::digest(&mut opened).map_err(BaseError::io("reading", path))?;
-        let base = tarball::unpack_checked(&own_cache, &file, &name, digest)?;
+        let base = tarball::unpack_checked(&own_cache, (opened, path), &name, digest)?;
         Ok(SignedBase { base, tarball: LockedTarball { digest, moment, key } })
     };
     let found: Result<SignedBase, BaseError> =
@@ -105,7 +105,7 @@ pub async fn fetch_locked(
         let mut opened = pib_file::open(file.path()).map_err(BaseError::io("opening", file.path()))?;
         let found = tarball::digest(&mut opened).map_err(BaseError::io("reading", file.path()))?;
         match found == expected {
-            true => tarball::unpack_checked(&own_cache, &file, &name, found),
+            true => tarball::unpack_checked(&own_cache, (opened, file.path()), &name, found),
             false => Err(BaseError::Replaced { file: name, locked: expected, found }),
         }
     };

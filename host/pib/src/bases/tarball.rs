@@ -102,19 +102,18 @@ fn unpack(cache: &BaseCache, source: &Source, name: &str, expected: Digest) -> R
         let what = identify(&start).map(|kind| kind.name);
         return Err(BaseError::OtherTarball { file: name.to_owned(), expected, found, what });
     }
-    unpack_checked(cache, source, name, expected)
+    unpack_checked(cache, (file, path), name, expected)
 }
 
-/// Keeps a tarball with this digest unpacked in the cache, once it is known that it is the one that is wanted.
+/// Keeps a tarball with this digest unpacked in the cache, once it is known that it is the one that is wanted. It is read by the
+/// handle that the digest was taken by: what is at the path may be another one by now.
 pub(super) fn unpack_checked(
     cache: &BaseCache,
-    source: &Source,
+    (mut file, path): (File, &Path),
     name: &str,
     tarball: Digest,
 ) -> Result<StoredBase, BaseError> {
-    let path = source.path();
     let fail = |error: std::io::Error| BaseError::archive(name, error);
-    let mut file = open(path, name)?;
     let start = start(&mut file).and_then(|start| file.rewind().map(|()| start));
     let start = start.map_err(BaseError::io("reading", path))?;
     let format = Format::of(&start);

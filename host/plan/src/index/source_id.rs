@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::redaction::is_token;
+
 /// The canonical name of the registry that is embedded in the binary.
 const BUNDLED: &str = "bundled";
 
@@ -163,9 +165,9 @@ impl GitSource {
     pub fn new(url: &str, reference: GitReference, path: Option<&str>) -> Result<Self, SourceIdError> {
         let trimmed = url.trim_end_matches('/');
         check_text(trimmed, url)?;
-        if !split_user(trimmed).1.is_empty() {
-            let reason = "the address of a web server has no user, password or token before the host, since pib.toml and pib.lock \
-                          would hold it; git's own credential helpers keep them";
+        if is_token(split_user(trimmed).1.trim_end_matches('@')) {
+            let reason = "the address of a web server has no token before the host, since pib.toml and pib.lock would hold it; git's \
+                          own credential helpers keep tokens";
             return Err(bad(url, reason));
         }
         if trimmed.contains(['?', '#']) {

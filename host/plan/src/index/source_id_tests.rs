@@ -86,3 +86,13 @@ proptest! {
         }
     }
 }
+
+/// A token in the place of a user would stand in the lock, and be shown by every command.
+#[test]
+fn a_token_is_no_user_of_a_git_repository() {
+    for url in ["https://ghp_hunter2@github.com/a/b.git", "http://github_pat_x@127.0.0.1/x"] {
+        let error = GitSource::new(url, GitReference::Default, None).unwrap_err().to_string();
+        assert!(error.contains("no token before the host") && !error.contains("hunter2"), "{error}");
+    }
+    assert!(GitSource::new("https://org@dev.example.org/x", GitReference::Default, None).is_ok());
+}
