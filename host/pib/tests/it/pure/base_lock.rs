@@ -74,6 +74,17 @@ fn a_base_that_the_lock_holds_is_asked_for_nowhere() {
         assert_eq!(errors(&bench, args), "", "{args:?}");
         assert_eq!(fs::read_to_string(bench.path(FILE_NAME)).unwrap(), text, "{args:?}");
     }
+    // Nothing newer is to be found, so that the lock keeps what it has: without it, nothing would tell that a mirror went back.
+    for (args, code) in [
+        (&["update", "--base"][..], Some(8)),
+        (&["update"], Some(8)),
+        (&["update", "--base", "--offline"], Some(0)),
+        (&["update", "--offline"], Some(0)),
+    ] {
+        let output = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib"))).args(args).output().unwrap();
+        assert_eq!(output.status.code(), code, "{args:?}: {}", bench.ran(&output).errors);
+        assert_eq!(fs::read_to_string(bench.path(FILE_NAME)).unwrap(), text, "{args:?}");
+    }
     succeeds(&bench, &["add", "ro"]);
     assert_eq!(lock(&bench).bases[0].digest(), Some(Digest::of(b"")));
 }
