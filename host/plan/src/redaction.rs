@@ -249,7 +249,12 @@ pub fn without_logins(text: String) -> String {
             // What ends a sentence is no part of the address.
             let address_end = address.trim_end_matches(['.', ':', ';', '!']).len();
             let (address, stop) = address.split_at(address_end);
-            format!("{}{stop}{edge}", without_login(address))
+            // A question mark alone is a pattern's, as in a part that looks at an address.
+            let shown = match address.split_once('?') {
+                Some((start, rest)) if !rest.contains('=') => format!("{}?{rest}", without_login(start)),
+                _ => without_login(address),
+            };
+            format!("{shown}{stop}{edge}")
         })
         .collect()
 }
@@ -333,6 +338,7 @@ mod tests {
             ("fetching http://u:hunter2@x/y failed", "fetching http://***@x/y failed"),
             ("`https://x/a?sig=hunter2`: 404.", "`https://x/a?***`: 404."),
             ("see https://x.example.", "see https://x.example."),
+            ("case http://?*)", "case http://?*)"),
             (
                 "debian:trixie@sha256:abcd and pib:stage@0.1.0, me@x",
                 "debian:trixie@sha256:abcd and pib:stage@0.1.0, me@x",
