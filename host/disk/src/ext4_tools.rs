@@ -219,14 +219,7 @@ impl<'a> Filling<'a> {
 
     /// Sets owner, mode, times and attributes of an entry that is there.
     fn describe(&mut self, path: &str, node: &Node, links: u32) -> Result<(), DiskError> {
-        let kind = match node.kind {
-            Kind::Folder => 0o040_000,
-            Kind::File(_) => 0o100_000,
-            Kind::Symlink(_) => 0o120_000,
-            Kind::CharDevice { .. } => 0o020_000,
-            Kind::BlockDevice { .. } => 0o060_000,
-            Kind::Fifo => 0o010_000,
-        };
+        let kind = u32::from(node.kind.mode_bits());
         let whole = format!("/{path}");
         let (mode, time) = (format!("0{:o}", kind | u32::from(node.mode)), format!("@{}", node.mtime));
         let (uid, gid, count) = (node.uid.to_string(), node.gid.to_string(), links.to_string());

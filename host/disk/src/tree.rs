@@ -36,6 +36,25 @@ pub(crate) enum Kind {
     Fifo,
 }
 
+impl Kind {
+    /// Returns the bits of a mode that say what an entry is (`S_IFMT` of stat(2)).
+    pub(crate) fn mode_bits(&self) -> u16 {
+        match self {
+            Self::Folder => 0o040_000,
+            Self::File(_) => 0o100_000,
+            Self::Symlink(_) => 0o120_000,
+            Self::CharDevice { .. } => 0o020_000,
+            Self::BlockDevice { .. } => 0o060_000,
+            Self::Fifo => 0o010_000,
+        }
+    }
+}
+
+/// Returns a device's numbers as one, as the kernel's new_encode_dev has it (linux/kdev_t.h).
+pub(crate) fn device_number(major: u32, minor: u32) -> u32 {
+    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+}
+
 /// Where a file's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {

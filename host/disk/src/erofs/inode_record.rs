@@ -9,7 +9,7 @@ use super::on_disk::{
     BEGINS, BEGINS_PLAIN, BLOCK, BLOCK_COUNT, CHUNKED, GOES_ON, INDEX_ENTRY, INDEX_HEADER, INDEXED, INLINE,
     LARGE_EXTENTS, LONG_INODE, NOWHERE, PLAIN, SLOT, round_up,
 };
-use crate::tree::{Content, Kind, Node};
+use crate::tree::{Content, Node};
 
 /// An inode that is not written yet.
 #[derive(Debug)]
@@ -120,14 +120,7 @@ impl Inode<'_> {
     pub(super) fn head(&self, number: u32, outside: u32) -> Vec<u8> {
         let node = self.node;
         let mut bytes = Vec::with_capacity(LONG_INODE + self.attributes.len());
-        let kind = match node.kind {
-            Kind::Folder => 0o040_000,
-            Kind::File(_) => 0o100_000,
-            Kind::Symlink(_) => 0o120_000,
-            Kind::CharDevice { .. } => 0o020_000,
-            Kind::BlockDevice { .. } => 0o060_000,
-            Kind::Fifo => 0o010_000,
-        };
+        let kind = node.kind.mode_bits();
         // The first bit says that it is a long one.
         for half in [1 | self.body.layout() << 1, attributes::count(&self.attributes), kind | node.mode, 0] {
             bytes.extend(half.to_le_bytes());

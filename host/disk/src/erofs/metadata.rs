@@ -11,7 +11,7 @@ use super::folder::{Entry, Listing, kind};
 use super::inode_record::{Body, Inode, index};
 use super::on_disk::{BLOCK, SLOT, round_up};
 use crate::export::reader;
-use crate::tree::{Kind, Tree};
+use crate::tree::{Kind, Tree, device_number};
 
 /// How much is written in one step.
 const STEP: usize = 1 << 20;
@@ -154,8 +154,7 @@ fn inodes<'a>(tree: &'a Tree, contents: &'a Contents) -> io::Result<Vec<(usize, 
             }
             Kind::Symlink(target) => Body::Symlink(target),
             Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-                // As the kernel's new_encode_dev has it (linux/kdev_t.h).
-                Body::Device((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+                Body::Device(device_number(*major, *minor))
             }
             Kind::Fifo => Body::Fifo,
         };

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::error::ReadingError;
 use super::files::FileKind;
 use super::section::{Section, text_of, u16_at, u32_at, u64_at};
+use super::squashfs_inode::device;
 use crate::erofs::on_disk::{ATTRIBUTES_HEADER, LONG_INODE, PREFIXES, SHORT_INODE};
 
 /// The longest target of a link.
@@ -83,8 +84,7 @@ impl Inode {
         &self,
         content: impl FnOnce(u64) -> Result<Vec<u8>, ReadingError>,
     ) -> Result<FileKind, ReadingError> {
-        // As the kernel's new_encode_dev has it (linux/kdev_t.h).
-        let (major, minor) = (self.place >> 8 & 0xfff, self.place & 0xff | self.place >> 12 & 0xf_ff00);
+        let (major, minor) = device(self.place);
         Ok(match self.mode & 0o170_000 {
             0o040_000 => FileKind::Folder,
             0o100_000 => FileKind::File,

@@ -3,7 +3,7 @@
 use super::content::PackedFile;
 use super::format::{BLOCK_DEVICE, CHAR_DEVICE, EXTENDED, FIFO, FILE, FOLDER, FOLDER_EXTRA, NONE, SYMLINK};
 use super::table_writer::TablePlace;
-use crate::tree::{Kind, Node};
+use crate::tree::{Kind, Node, device_number};
 
 /// What all inodes have.
 pub(super) struct InodeFacts<'a> {
@@ -96,8 +96,7 @@ pub(super) fn other(facts: &InodeFacts<'_>) -> Vec<u8> {
             bytes.extend(target.as_bytes());
         }
         Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } => {
-            // As the kernel's new_encode_dev has it (linux/kdev_t.h).
-            words(&mut bytes, &[(minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)]);
+            words(&mut bytes, &[device_number(*major, *minor)]);
         }
         Kind::Folder | Kind::File(_) | Kind::Fifo => {}
     }
