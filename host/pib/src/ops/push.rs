@@ -60,8 +60,12 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
         Destination::Folder(root) => (root.display().to_string(), fill(session, &all, &root).await?),
         Destination::Objects(store) => (store.to_string(), send(session, &all, &store).await?),
     };
-    // The store has what there is; others cannot build with it.
-    if reasons.is_empty() { Ok(Pushed { store, files, new }) } else { Err(Error::BaseNotLocked { reasons }) }
+    // The store has what there is; without a base nobody builds with it.
+    if files == 0 && !reasons.is_empty() {
+        return Err(Error::BaseNotLocked { reasons });
+    }
+    reasons.into_iter().for_each(|reason| session.warn_once(reason));
+    Ok(Pushed { store, files, new })
 }
 
 /// Puts what builds need into the store in a folder; returns how many files that is, and how many of them are new.
