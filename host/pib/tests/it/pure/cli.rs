@@ -235,7 +235,7 @@ fn update_moves_what_it_is_told_to() {
     assert_eq!(bench.run(&["update", "--json"]).code, Some(0));
     assert_eq!(locked(), "1.2.0");
 
-    only_some_updates_drop_the_base(&bench);
+    the_base_stays_without_an_archive(&bench);
     let lock = bench.path("pib.lock");
     let before = std::fs::read_to_string(&lock).unwrap();
     for (args, code, say) in [
@@ -250,22 +250,20 @@ fn update_moves_what_it_is_told_to() {
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), before);
 }
 
-/// A base in the lock is dropped by a whole update and by `--base`, and by nothing else.
-fn only_some_updates_drop_the_base(bench: &Bench) {
+/// A base in the lock stays where no archive has another one to offer, whatever is updated.
+fn the_base_stays_without_an_archive(bench: &Bench) {
     let base = "\n[[base]]\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\
                 digest = \"sha256:0000000000000000000000000000000000000000000000000000000000000000\"\nepoch = 1\n";
     let lock = bench.path("pib.lock");
-    for (args, stays) in
-        [(&["update", "camera"][..], true), (&["update", "--base"], false), (&["update"], false)]
-    {
+    for (args, code) in [(&["update", "camera"][..], 0), (&["update", "--base"], 8), (&["update"], 8)] {
         let text = std::fs::read_to_string(&lock).unwrap();
         if !text.contains("[[base]]") {
             let at = text.find("\n[[stage]]").unwrap();
             std::fs::write(&lock, format!("{}{base}{}", &text[..at], &text[at..])).unwrap();
         }
         let ran = bench.run(args);
-        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.errors);
-        assert_eq!(std::fs::read_to_string(&lock).unwrap().contains("[[base]]"), stays, "{args:?}");
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.errors);
+        assert!(std::fs::read_to_string(&lock).unwrap().contains(base), "{args:?}");
     }
 }
 
