@@ -4,6 +4,7 @@
 //! out wrong with them later can be shown at its line. Unknown keys are errors.
 
 mod archive_table;
+mod base_recipe;
 pub mod edit;
 pub mod project;
 #[cfg(test)]

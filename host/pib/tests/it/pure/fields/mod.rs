@@ -52,6 +52,17 @@ struct Row {
     locks: bool,
 }
 
+/// Returns the row of a field that is set in a file of the sample.
+fn set(
+    field: &'static str,
+    file: &'static str,
+    path: &'static str,
+    value: &'static str,
+    effect: Effect,
+) -> Row {
+    Row::new(field, effect, move |sample| sample.set(file, path, value))
+}
+
 impl Row {
     fn new(
         field: impl Into<String>,

@@ -1,20 +1,10 @@
 //! The rows of `[base]` of `stage.toml`.
 
 use super::Effect::{Base, From, Nothing, Refused};
-use super::{Effect, Row};
+use super::{Row, set};
 
 const EARLY: &str = "stages/early/stage.toml";
 const INIT: &str = "stages/__init__/stage.toml";
-
-fn set(
-    field: &'static str,
-    file: &'static str,
-    path: &'static str,
-    value: &'static str,
-    effect: Effect,
-) -> Row {
-    Row::new(field, effect, move |sample| sample.set(file, path, value))
-}
 
 pub(super) fn rows() -> Vec<Row> {
     [base(), archives(), tarballs()].into_iter().flatten().collect()

@@ -2,20 +2,10 @@
 
 use super::Effect::{From, Image, Nothing, Refused};
 use super::sample::Sample;
-use super::{Effect, Row};
+use super::{Effect, Row, set};
 
 const EARLY: &str = "stages/early/stage.toml";
 const LATE: &str = "stages/late/stage.toml";
-
-fn set(
-    field: &'static str,
-    file: &'static str,
-    path: &'static str,
-    value: &'static str,
-    effect: Effect,
-) -> Row {
-    Row::new(field, effect, move |sample| sample.set(file, path, value))
-}
 
 /// A value of a config key of the stage `late` that the project does not set.
 fn of_key(field: &'static str, old: &'static str, new: &'static str, effect: Effect) -> Row {
