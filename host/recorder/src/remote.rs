@@ -20,7 +20,7 @@ use url::Url;
 
 use crate::store::below;
 
-/// Where files can be had by their digests.
+/// A store of files by their digests, on this machine or another.
 #[derive(Debug, Clone)]
 pub enum RemoteStore {
     /// A folder of this machine.

@@ -50,7 +50,7 @@ pub enum BaseError {
         /// What was found.
         reason: String,
     },
-    /// The signature of a tarball cannot be had.
+    /// The signature of a tarball is not available.
     #[error("the base {file} has no signature that pib can check, and nothing of it was used: {source}")]
     #[diagnostic(code(pib::base::no_signature))]
     #[diagnostic(help(

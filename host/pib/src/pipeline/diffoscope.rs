@@ -57,7 +57,7 @@ async fn is_here(program: &Path) -> bool {
     run(Command::new(program).arg("--version"), TO_START).await.is_some()
 }
 
-/// Takes the files out of both builds and compares each pair; `None` where they cannot be had.
+/// Takes the files out of both builds and compares each pair; `None` where one of the two cannot be read.
 async fn compare_all(builds: (&Built, &Built), paths: Vec<String>) -> Option<BTreeMap<String, String>> {
     let folder = tempfile::tempdir().ok()?;
     let first = extract(builds.0, &paths, folder.path().join("first")).await?;

@@ -100,7 +100,7 @@ pub(crate) async fn decide_only(
 /// Has an engine begin a build of what was decided: it gets what the first stage starts from, and the lock says so.
 ///
 /// # Errors
-/// When there is no engine that can build it, or the base cannot be had.
+/// When there is no engine that can build it, or the base is not available.
 pub(crate) async fn begin(
     session: &Session,
     lookup: BaseLookup,

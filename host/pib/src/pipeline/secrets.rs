@@ -103,7 +103,7 @@ impl Secrets {
     /// Gets the values of all secrets that stages want.
     ///
     /// # Errors
-    /// When one cannot be had, is empty or too large.
+    /// When one cannot be read, is empty or too large.
     pub(crate) async fn get(
         session: &Session,
         project: &Project,
@@ -130,7 +130,7 @@ impl Secrets {
         Ok(secrets)
     }
 
-    /// Finds out as much as a plan may: no program is started, and what cannot be had is taken to be as it was.
+    /// Finds out as much as a plan may: no program is started, and what cannot be read is taken to be as it was.
     pub(crate) fn recall(
         session: &Session,
         project: &Project,

@@ -62,7 +62,7 @@ type Settings = BTreeMap<String, Setting>;
 /// Settles the stages of a build.
 ///
 /// # Errors
-/// When a file or secret cannot be had, or an option of the command line is wrong.
+/// When a file or secret cannot be read, or an option of the command line is wrong.
 pub(crate) async fn settle(
     session: &Session,
     packages: Packages,
@@ -77,7 +77,7 @@ pub(crate) async fn settle(
     complete(session, packages, judged, secrets, build_args)
 }
 
-/// Settles the stages for a plan: no program is started, and a secret that cannot be had is taken to be as it was.
+/// Settles the stages for a plan: no program is started, and a secret that cannot be read is taken to be as it was.
 ///
 /// # Errors
 /// As [`settle`], but for secrets.

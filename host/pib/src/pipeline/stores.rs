@@ -1,4 +1,4 @@
-//! The stores that the user or a project names: where packages of bases, and what parts fetch, can be had by their digests.
+//! The stores that the user or a project names: where packages of bases, and what parts fetch, are kept by their digests.
 
 use std::fs;
 use std::path::Path;

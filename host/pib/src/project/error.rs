@@ -222,7 +222,7 @@ pub enum Error {
         /// Why not, a sentence each.
         reasons: Vec<String>,
     },
-    /// The base that the lock holds cannot be had again.
+    /// The base that the lock holds is no longer available.
     #[error("pib.lock holds the base {locked}, and what the mirror gives now is {found}")]
     #[diagnostic(code(pib::base::moved))]
     #[diagnostic(help(
@@ -338,7 +338,7 @@ pub enum Error {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Base(#[from] BaseError),
-    /// Debian's packages cannot be had.
+    /// Debian's packages are not available.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Debian(#[from] DebianError),

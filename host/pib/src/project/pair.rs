@@ -1,8 +1,8 @@
 //! Replaces `pib.lock` and `pib.fetch.lock`, which name each other, so that a process that is killed between the two leaves no pair that
 //! does not fit.
 //!
-//! Before the first is replaced, a note in the folder for what builds leave says what the second will be. Whoever next holds the
-//! lock on the project does what the note says.
+//! Before the first is replaced, a note in the folder for what builds leave says what the second will be. The next
+//! pib that works on the project does what the note says.
 
 use pib_file::Folder;
 use pib_plan::id::Digest;
@@ -24,8 +24,8 @@ struct Note {
     after: Digest,
 }
 
-/// Replaces the recording of a project and the lock, which named the recording `before` so far. Whoever calls this holds the lock on the
-/// project.
+/// Replaces the recording of a project and the lock, which named the recording `before` so far. The caller must hold the lock on
+/// the project.
 ///
 /// # Errors
 /// When a file cannot be written; then both are as they were.
@@ -45,8 +45,8 @@ pub(crate) fn replace(
     Ok(())
 }
 
-/// Has the lock name the recording that a killed process has written, where it still names the one before. Whoever calls this
-/// holds the lock on the project.
+/// Has the lock name the recording that a killed process has written, where it still names the one before. The caller
+/// must hold the lock on the project.
 ///
 /// # Errors
 /// When the lock cannot be written.

@@ -14,7 +14,7 @@ use super::git::GitError;
 use pib_net::NetError;
 use pib_objects::ObjectError;
 
-/// Says why a stage cannot be had, packed or published, and what to do about it.
+/// Says why a stage cannot be fetched, packed or published, and what to do about it.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum SourceError {
     /// A file or folder could not be read or written.

@@ -199,7 +199,7 @@ impl Sources {
     /// Returns the stages of a git repository: their names, and their folders inside it; `None` is its root.
     ///
     /// # Errors
-    /// When the repository cannot be had.
+    /// When the repository is not available.
     pub async fn git_stages(
         &self,
         source: &GitSource,

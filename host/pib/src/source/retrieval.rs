@@ -15,7 +15,7 @@ impl Sources {
     /// of the same source. A folder may change as it likes: it has no promise to keep.
     ///
     /// # Errors
-    /// When the stage cannot be had, or is not what the index or the lock promises.
+    /// When the stage is not available, or is not what the index or the lock promises.
     pub async fn fetch(
         &self,
         resolved: &ResolvedStage,

@@ -126,7 +126,7 @@ impl Database {
     /// Fetches a locked commit, unless it is there.
     ///
     /// # Errors
-    /// When it cannot be had, or is that of a tag which names another one by now.
+    /// When it is not available, or is that of a tag which names another one by now.
     pub(super) fn fetch_locked(
         &self,
         name: &StageName,

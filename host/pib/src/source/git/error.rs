@@ -7,7 +7,7 @@ use pib_plan::id::StageName;
 
 use super::permission::Denied;
 
-/// Says why a stage cannot be had from a git repository.
+/// Says why a git repository does not give a stage.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum GitError {
     /// The address is none that pib fetches from.
@@ -56,7 +56,7 @@ pub enum GitError {
         /// The commit that the tag names now.
         found: String,
     },
-    /// A locked commit cannot be had any more.
+    /// A locked commit is no longer available.
     #[error("the git repository {url} does not give commit {commit} of stage `{name}`, which pib.lock holds")]
     #[diagnostic(code(pib::git::commit_gone))]
     #[diagnostic(help(

@@ -82,7 +82,7 @@ fn npm_package() -> Vec<u8> {
 }
 
 /// Returns an npm client that needs nothing but node, from the registry that this machine's own client uses; `None` where it
-/// cannot be had.
+/// is not available.
 fn npm_client(folder: &Path) -> Option<Vec<u8>> {
     let mut npm = Command::new("npm");
     npm.args(["pack", "npm@10.9.2", "--silent", "--pack-destination"]).arg(folder).current_dir(folder);
@@ -209,7 +209,7 @@ fn what_npm_fetches_over_tls_is_recorded_and_given_again_offline() {
     let _images = Images(NPM);
     let world = World::new();
     let Some(client) = npm_client(&world.path(".")) else {
-        return skip("npm cannot be had from its registry");
+        return skip("its registry does not give npm");
     };
     let (key, certificate) = secure::certificate(&world.path("authority"), &format!("IP:{HOST}"), "CA:FALSE");
     let port = npm_registry(&key, &certificate, client);
