@@ -23,7 +23,7 @@ use pib_event::{Reporter, ReporterExt};
 const CHUNK: usize = 256 * 1024;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
-/// How long a container image that is in use is asked for again before that is an error.
+/// How long the engine is asked again about container images that others use or remove before that is an error.
 const IN_USE: Duration = Duration::from_secs(5);
 
 /// The id of a container image, as the engine gives it.
@@ -145,13 +145,26 @@ impl Engine {
 
     /// Returns the container images that have the label `label` (`key` or `key=value`).
     ///
+    /// Podman collects the ids first and reads each image then; it fails where one was removed in between, e.g. by another
+    /// build. The engine is asked again for some seconds in that case.
+    ///
     /// # Errors
-    /// When the engine does not answer.
+    /// When the engine does not answer, or goes on failing.
     pub async fn container_images(&self, label: &str) -> Result<Vec<ContainerImage>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-        let images = self.client().quick().list_images(Some(options)).await;
-        let images = images.map_err(|error| EngineError::api("listing container images", &error))?;
+        let since = Instant::now();
+        let images = loop {
+            match self.client().quick().list_images(Some(options.clone())).await {
+                Ok(images) => break images,
+                Err(DockerResponseServerError { status_code: 500, message })
+                    if message.contains("image not known") && since.elapsed() < IN_USE =>
+                {
+                    tokio::time::sleep(TICK).await;
+                }
+                Err(error) => return Err(EngineError::api("listing container images", &error)),
+            }
+        };
         Ok(images
             .into_iter()
             .map(|image| ContainerImage {
@@ -297,5 +310,63 @@ impl Layer {
         self.left -= want as u64;
         self.file = Some(file);
         Ok(Bytes::from(buffer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use crate::engine::ConnectOptions;
+
+    use super::*;
+
+    const VERSION: &str = r#"{"Version":"4.3.1","ApiVersion":"1.41","Os":"linux","Arch":"amd64",
+        "Components":[{"Name":"Podman Engine","Version":"4.3.1"}]}"#;
+
+    /// Answers as Podman does; each list of images is the next of `lists`.
+    fn answer(stream: UnixStream, lists: &mut impl Iterator<Item = (u16, &'static str)>) -> Option<()> {
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut lines = reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let first = lines.next()?;
+            lines.for_each(drop);
+            let (status, body) = match first {
+                line if line.contains("/version") => (200, VERSION),
+                line if line.contains("/images/json") => lists.next().unwrap(),
+                _ => (200, "{}"),
+            };
+            let head = format!(
+                "HTTP/1.1 {status} x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            reader.get_mut().write_all((head + body).as_bytes()).ok()?;
+        }
+    }
+
+    async fn listed(lists: Vec<(u16, &'static str)>) -> Result<Vec<ContainerImage>, EngineError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("engine.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        std::thread::spawn(move || {
+            let mut lists = lists.into_iter();
+            for stream in listener.incoming().flatten() {
+                answer(stream, &mut lists);
+            }
+        });
+        let host = Some(format!("unix://{}", path.display()));
+        let engine = Engine::connect(&ConnectOptions { host, ..ConnectOptions::default() }).await.unwrap();
+        engine.container_images("a=b").await
+    }
+
+    #[tokio::test]
+    async fn images_are_listed_again_where_podman_lost_one_while_it_listed_them() {
+        let lost =
+            r#"{"cause":"image not known","message":"reading image \"12\": image not known","response":500}"#;
+        let listed_again = listed(vec![(500, lost), (500, lost), (200, "[]")]).await;
+        assert_eq!(listed_again.unwrap(), []);
+        let error = listed(vec![(500, r#"{"message":"no space left on device"}"#)]).await.unwrap_err();
+        assert!(error.to_string().contains("listing container images"), "{error}");
     }
 }
