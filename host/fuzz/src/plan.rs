@@ -13,6 +13,7 @@ use pib_plan::manifest::user::UserConfig;
 use pib_plan::part;
 use pib_plan::record::BuildRecord;
 use pib_plan::recording::Recording;
+use pib_plan::redaction;
 use pib_plan::vendor::VendorList;
 
 use super::show;
@@ -146,5 +147,20 @@ fn index_lines() {
 fn stage_part() {
     bolero::check!().for_each(|input: &[u8]| {
         text(input).and_then(|text| shown(part::check("Dockerfile.part", text)));
+    });
+}
+
+/// Excerpts keep their columns: what is hidden has as many bytes as before, and line breaks stay.
+#[test]
+fn redaction() {
+    bolero::check!().for_each(|input: &[u8]| {
+        let Some(text) = text(input) else { return };
+        let shown = redaction::stars_in_place(text);
+        assert_eq!(shown.len(), text.len());
+        assert!(shown.bytes().zip(text.bytes()).all(|(shown, was)| shown == was || shown == b'*'));
+        assert_eq!(shown.lines().count(), text.lines().count());
+        assert_eq!(redaction::stars_in_place(&shown).len(), text.len());
+        redaction::without_logins(text.to_owned());
+        redaction::without_login(text);
     });
 }

@@ -59,6 +59,9 @@ pub fn check_schema(key: &str, schema: &ConfigKey) -> Result<(), String> {
     if crate::id::check_name(key).is_err() {
         return Err("a key is made of a-z, 0-9 and `-`, and starts with a letter".to_owned());
     }
+    if schema.help.chars().any(char::is_control) {
+        return Err("its `help` has a line break or a control character".to_owned());
+    }
     if schema.kind == ConfigType::Enum && schema.values.is_empty() {
         return Err("an enum needs `values`".to_owned());
     }

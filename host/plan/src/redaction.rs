@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Words in names of what holds secrets.
-const WORDS: [&str; 24] = [
+const WORDS: [&str; 27] = [
     "APIKEY",
     "AUTH",
     "AUTHORIZATION",
@@ -13,10 +13,12 @@ const WORDS: [&str; 24] = [
     "CREDENTIAL",
     "CREDENTIALS",
     "CREDS",
+    "DSN",
     "JWT",
     "KEY",
     "OTP",
     "PASS",
+    "PASSCODE",
     "PASSPHRASE",
     "PASSWD",
     "PASSWORD",
@@ -24,6 +26,7 @@ const WORDS: [&str; 24] = [
     "PRIVKEY",
     "PSK",
     "PW",
+    "PWD",
     "SECRET",
     "SECRETS",
     "TOKEN",
@@ -133,17 +136,22 @@ impl Open {
             }
             None => line.len(),
         };
-        hidden.extend(self.in_line(line, from, until));
+        let rest = &line[from..until];
+        hidden.extend(self.of_settings(rest).into_iter().map(|range| shifted(range, from)));
+        if let Some(at) = comment(rest) {
+            // Settings are often kept as comments. What one leaves open ends with its line.
+            let commented = Self::default().of_settings(&rest[at..]).into_iter().chain(of_words(&rest[at..]));
+            hidden.extend(commented.map(|range| shifted(range, from + at)));
+        }
         hidden
     }
 
-    /// Returns what is hidden between two places of a line, where no text of several lines is.
-    fn in_line(&mut self, line: &str, from: usize, until: usize) -> Vec<Range<usize>> {
-        let line = &line[..until];
+    /// Returns what is hidden of a piece of a line in which no text of several lines is.
+    fn of_settings(&mut self, line: &str) -> Vec<Range<usize>> {
         let value_at = line.find('=').map(|at| at + 1).filter(|at| is_named_secret(&line[..*at]));
         let is_secret = self.brackets > 0 || value_at.is_some();
         let mut hidden = Vec::new();
-        let quoted: Vec<Range<usize>> = quoted(line).into_iter().filter(|range| range.start > from).collect();
+        let quoted = quoted(line);
         for range in &quoted {
             let (before, value) = (&line[..range.start - 1], &line[range.clone()]);
             // Where a secret comes from is none.
@@ -157,14 +165,12 @@ impl Open {
                 hidden.push(range.clone());
             } else {
                 let at = range.start;
-                hidden.extend(
-                    logins(value).into_iter().flatten().map(|login| at + login.start..at + login.end),
-                );
+                hidden.extend(logins(value).into_iter().flatten().map(|login| shifted(login, at)));
             }
         }
         if let Some(at) = value_at {
             let bare = line[at..].trim_start();
-            let start = until - bare.len();
+            let start = line.len() - bare.len();
             if !bare.starts_with(['"', '\'', '[', '{']) {
                 let end = bare
                     .find(|c: char| c.is_whitespace() || matches!(c, '#' | ',' | '}'))
@@ -192,6 +198,27 @@ impl Open {
 /// Returns whether a text begins as tokens of well-known services, hashed passwords and private keys do.
 pub fn is_token(value: &str) -> bool {
     value.contains("PRIVATE KEY") || STARTS.iter().any(|start| value.starts_with(start))
+}
+
+fn shifted(range: Range<usize>, by: usize) -> Range<usize> {
+    range.start + by..range.end + by
+}
+
+/// Returns where words of a text have a login in an address.
+fn of_words(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let words = text.split_inclusive(char::is_whitespace).scan(0, |start, word| {
+        let at = *start;
+        *start += word.len();
+        Some((at, word.trim_end()))
+    });
+    words.flat_map(|(at, word)| logins(word).into_iter().flatten().map(move |range| shifted(range, at)))
+}
+
+/// Returns where what is behind the `#` of a line begins.
+fn comment(line: &str) -> Option<usize> {
+    let texts = quoted(line);
+    let is_inside = |at: usize| texts.iter().any(|range| range.contains(&at));
+    line.match_indices('#').find(|(at, _)| !is_inside(*at)).map(|(at, _)| at + 1)
 }
 
 /// Returns where the texts in quotes are in a line, without their quotes. What a line only begins goes to its end.
@@ -375,6 +402,10 @@ mod tests {
             ("password.a = { b = \"hunter2\" }", "password.a = { b = \"*******\" }"),
             ("psk = [\n\"hunter2\"\n]\na = \"b\"", "psk = [\n\"*******\"\n]\na = \"b\""),
             ("a = \"\"\"\nhunter2\nx\"\"\"\nb = \"c\"", "a = \"\"\"\n*******\n*\"\"\"\nb = \"c\""),
+            ("a = 1 # psk = \"hunter2\"", "a = 1 # psk = \"*******\""),
+            ("#password = hunter2 # old", "#password = ******* # old"),
+            ("a = \"#\" # see https://me:hunter2@x.example", "a = \"#\" # see https://**********@x.example"),
+            ("db-dsn = \"x\"\nadmin-pwd = 'y'", "db-dsn = \"*\"\nadmin-pwd = '*'"),
             ("public-key = \"ssh-ed25519 AAAA\"", "public-key = \"ssh-ed25519 AAAA\""),
         ] {
             assert_eq!(stars_in_place(line), shown);

@@ -135,10 +135,12 @@ struct Meta {
     name: StageName,
     #[cfg_attr(test, schemars(with = "String"))]
     version: Version,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    license: String,
+    #[serde(default = "empty")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    description: Spanned<String>,
+    #[serde(default = "empty")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    license: Spanned<String>,
     #[serde(default)]
     phase: Phase,
     #[serde(default)]
@@ -155,6 +157,20 @@ struct Meta {
 
 fn yes() -> bool {
     true
+}
+
+fn empty() -> Spanned<String> {
+    Spanned::new(0..0, String::new())
+}
+
+/// Returns a text that lists and pages show on one line; a registry keeps it for as long as the version.
+fn shown_text(source: &ManifestText, key: &str, text: Spanned<String>) -> Result<String, ManifestError> {
+    if text.get_ref().chars().any(char::is_control) {
+        let message = format!("`{key}` in `{}` has a line break or a control character", source.file);
+        let help = "Write it on one line; what needs more room belongs into README.md.";
+        return Err(source.error(text.span(), message, "this text").with_help(help));
+    }
+    Ok(text.into_inner())
 }
 
 /// What the part of a stage reaches while it runs.
@@ -213,6 +229,8 @@ impl StageManifest {
         let Meta { name, version, description, license, phase, uses, pib, native, network, exports } =
             schema.stage;
         let exports = read_exports(&source, phase, exports)?;
+        let description = shown_text(&source, "description", description)?;
+        let license = shown_text(&source, "license", license)?;
         let itself = schema.dependencies.contains_key(&name)
             || schema.conflicts.contains_key(&name)
             || schema.order.after.contains(&name)
@@ -405,5 +423,12 @@ max = 15
         assert!(error.to_string().contains("stage.toml"), "{error}");
         assert!(fails(&WATCHDOG.replace("[\"ro\"]", "[\"watchdog\"]")).to_string().contains("itself"));
         assert!(fails("[stage]\nname = \"x\"\n").to_string().contains("version"));
+        for text in ["Hardware\\nwatchdog", "\\u001b[31mred"] {
+            let error = fails(&WATCHDOG.replace("Hardware watchdog", text));
+            assert!(error.to_string().contains("`description`"), "{error}");
+            assert!(error.span().is_some_and(|span| span.len() > 4));
+        }
+        let error = fails(&WATCHDOG.replace("default = 15", "default = 15\nhelp = \"a\\nb\""));
+        assert!(error.to_string().contains("`help`"), "{error}");
     }
 }

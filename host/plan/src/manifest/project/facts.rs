@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::schema::ProjectSchema;
 use crate::board::{self, Board};
 use crate::id::{Arch, NameError, StageName, check_name};
-use crate::manifest::{ManifestError, ManifestText};
+use crate::manifest::{ManifestError, ManifestText, archive_table};
 
 /// The facts about what is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,9 +73,11 @@ impl Project {
         for (key, text) in [("locale", &schema.locale), ("timezone", &schema.timezone)] {
             check_setting(source, key, text)?;
         }
-        for mirror in [&schema.mirror, &schema.security_mirror].into_iter().flatten() {
-            check_mirror(source, mirror)?;
-        }
+        // They stand in files of the system, as those of an init stage do.
+        let address = |mirror: Option<Spanned<String>>| {
+            mirror.map(|mirror| archive_table::read_address(source, &mirror)).transpose()
+        };
+        let (mirror, security_mirror) = (address(schema.mirror)?, address(schema.security_mirror)?);
         let kernel = schema.kernel.as_ref().map(|name| check_kernel(source, name)).transpose()?;
         let places = Places {
             release: schema.release.span(),
@@ -84,9 +86,6 @@ impl Project {
             locale: schema.locale.span(),
             timezone: schema.timezone.span(),
             kernel: schema.kernel.as_ref().map(Spanned::span).unwrap_or_default(),
-        };
-        let url = |mirror: Option<Spanned<String>>| {
-            mirror.map(|url| url.into_inner().trim_end_matches('/').to_owned())
         };
         Ok(Self {
             name: schema.name.into_inner(),
@@ -99,8 +98,8 @@ impl Project {
             locale: schema.locale.into_inner(),
             timezone: schema.timezone.into_inner(),
             kernel,
-            mirror: url(schema.mirror),
-            security_mirror: url(schema.security_mirror),
+            mirror,
+            security_mirror,
             places,
         })
     }
@@ -172,18 +171,6 @@ fn check_setting(source: &ManifestText, key: &str, text: &Spanned<String>) -> Re
     }
     let message = format!("project.{key}: `{name}` is not the name of a {key}");
     Err(source.error(text.span(), message, "this one"))
-}
-
-fn check_mirror(source: &ManifestText, mirror: &Spanned<String>) -> Result<(), ManifestError> {
-    let text = mirror.get_ref();
-    let web = text.starts_with("http://") || text.starts_with("https://");
-    if web && !text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Ok(());
-    }
-    let message = format!("`{text}` is not the address of a package mirror");
-    Err(source
-        .error(mirror.span(), message, "this address")
-        .with_help("Write it as http://ftp.debian.org/debian."))
 }
 
 /// Applies the rules of RFC 1123, section 2.1, and Linux's limit of 64 bytes for the whole.
