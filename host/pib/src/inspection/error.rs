@@ -65,6 +65,25 @@ pub enum InspectionError {
         #[source]
         source: ReadingError,
     },
+    /// No partition has a system, but for one that cannot be read.
+    #[error(
+        "no partition of the image `{}` has a system, and partition {number} ({filesystem}) cannot be read: {fault}",
+        path.display()
+    )]
+    #[diagnostic(code(pib::inspect::unreadable))]
+    #[diagnostic(help(
+        "It may hold the system. Get or build the image again, or mount it on a system that can."
+    ))]
+    Unreadable {
+        /// The image.
+        path: PathBuf,
+        /// The partition's number.
+        number: u32,
+        /// What is in it, e.g. `squashfs`.
+        filesystem: &'static str,
+        /// Why it cannot be read, as the end of a sentence.
+        fault: String,
+    },
     /// A text in it is not what it should be.
     #[error("the image `{}` has a file `{file}` that cannot be read", path.display())]
     #[diagnostic(code(pib::inspect::content))]

@@ -76,11 +76,17 @@ impl OpenedImage {
     /// # Errors
     /// When a file system that could be it cannot be read.
     pub fn root(&self) -> Result<Option<&FoundPartition>, InspectionError> {
+        let mut unreadable = None;
         for partition in self.disk.partitions() {
             match partition.filesystem {
                 FoundFilesystem::Ext4 => {}
-                // One that is packed in a way that is not read here may be anything.
-                FoundFilesystem::Squashfs | FoundFilesystem::Erofs if partition.fault.is_none() => {}
+                FoundFilesystem::Squashfs | FoundFilesystem::Erofs => {
+                    // It is damaged, or packed in a way that is not read here, and may be anything.
+                    if let Some(fault) = &partition.fault {
+                        unreadable.get_or_insert((partition, fault));
+                        continue;
+                    }
+                }
                 _ => continue,
             }
             let mut files = self.files(partition)?;
@@ -90,7 +96,15 @@ impl OpenedImage {
                 }
             }
         }
-        Ok(None)
+        match unreadable {
+            None => Ok(None),
+            Some((partition, fault)) => Err(InspectionError::Unreadable {
+                path: self.path.clone(),
+                number: partition.number,
+                filesystem: partition.filesystem.text(),
+                fault: fault.clone(),
+            }),
+        }
     }
 
     /// Opens a partition's files.

@@ -7,14 +7,23 @@ use crate::world::World;
 
 /// Returns the layout with a root that is a squashfs.
 fn layout() -> Layout {
+    layout_with(Filesystem::Squashfs)
+}
+
+/// Returns the layout with a root that is never written to.
+fn layout_with(filesystem: Filesystem) -> Layout {
     let mut layout = inspect::layout();
-    (layout.partitions[1].filesystem, layout.partitions[1].free) = (Filesystem::Squashfs, None);
+    (layout.partitions[1].filesystem, layout.partitions[1].free) = (filesystem, None);
     layout
 }
 
-/// Returns a system that starts from it.
+/// Returns a system that starts from a squashfs.
 fn good() -> System {
-    let layout = layout();
+    started_from(&layout())
+}
+
+/// Returns a system that starts from the root of a layout.
+fn started_from(layout: &Layout) -> System {
     let mut system = inspect::good();
     let root = layout.root_device().unwrap();
     system.insert("etc/fstab".to_owned(), (layout.fstab().join("\n") + "\n").into_bytes());
@@ -55,6 +64,29 @@ fn a_change_in_a_squashfs_is_shown() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("/opt/new") && said.contains("/usr/bin/su"), "{said}");
     assert!(!said.contains("/usr/lib/systemd/systemd\""), "{said}");
+}
+
+#[test]
+fn a_damaged_superblock_is_the_cause_that_is_told() {
+    use std::os::unix::fs::FileExt as _;
+    let world = World::new();
+    image_of(&world, "good.img", &good(), &layout());
+    for (filesystem, at) in [(Filesystem::Squashfs, 28), (Filesystem::Erofs, 1024 + 12)] {
+        let layout = layout_with(filesystem);
+        let path = image_of(&world, "damaged.img", &started_from(&layout), &layout);
+        let disk = pib_disk::DiskImage::open(std::fs::File::open(&path).unwrap()).unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&[0xff; 2], disk.partitions()[1].region.offset + at).unwrap();
+        let (code, found) = inspect::inspect(&world, &path, "rpi4");
+        assert_eq!((code, &found["system"]), (Some(7), &serde_json::Value::Null), "{found:#}");
+        let why = found["system-error"].as_str().unwrap();
+        assert!(why.contains("partition 2 (") && why.contains("cannot be read: "), "{why}");
+        for arguments in [&["diff", "good.img", "damaged.img"][..], &["sbom", "damaged.img"]] {
+            let output = world.pib(".", arguments).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(7) && errors.contains("partition 2 ("), "{errors}");
+        }
+    }
 }
 
 #[test]
