@@ -8,6 +8,7 @@
 //! | `ramdisk` | opens the file system in a `boot.img` |
 //! | `system` | what the system in it consists of |
 //! | `page` | writes all of it as a page of HTML |
+//! | `content_hasher` | the digests by which files are compared |
 //! | `summary` | what is remembered of an image for the next page |
 //! | `changes` | what differs between two of them |
 //! | `licence` | the licences of a package, by its file `copyright` |
@@ -17,6 +18,7 @@
 mod bill;
 mod boot_files;
 mod changes;
+mod content_hasher;
 mod error;
 mod licence;
 mod opened;

@@ -8,8 +8,8 @@ use pib_debian::InstalledPackage;
 use pib_disk::{FileKind, FilesReader, Metadata, walk};
 use pib_plan::id::Digest;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
+use super::content_hasher::ContentHasher;
 use super::error::InspectionError;
 use super::licence;
 use super::opened::OpenedImage;
@@ -230,10 +230,10 @@ fn collect(
         }
         let digest = match metadata.kind {
             FileKind::File if digests => {
-                let mut hasher = Hasher { state: Sha256::new(), stopped };
+                let mut hasher = ContentHasher::new(stopped);
                 let most = MAX_FILE.min(left);
                 left -= files.copy_entry(entry, &mut hasher, most).map_err(|error| error.of_file(path))?;
-                Some(Digest::from_bytes(hasher.state.finalize().into()))
+                Some(hasher.finish())
             }
             _ => None,
         };
@@ -241,26 +241,6 @@ fn collect(
         Ok::<_, pib_disk::ReadingError>(())
     })?;
     Ok(found)
-}
-
-/// Takes a file's content for its digest, until nobody waits for it any more.
-struct Hasher<'a> {
-    state: Sha256,
-    stopped: &'a AtomicBool,
-}
-
-impl io::Write for Hasher<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.stopped.load(Ordering::Relaxed) {
-            return Err(io::Error::other("stopped by the user"));
-        }
-        self.state.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Returns the bytes of the files that are wanted. What has several names is shared out among them.

@@ -66,7 +66,7 @@ impl KeptIndex {
         let folder = full.parent().unwrap_or(&self.root);
         let head = Head { digest: Digest::of(bytes), validators: validators.clone() };
         // Made elsewhere: what a killed process leaves is not taken for a damaged file.
-        let temp = leftovers::temp_folder(&self.registries)?;
+        let temp = leftovers::TempFolder::new(&self.registries)?;
         let write = || {
             fs::create_dir_all(folder)?;
             let beside = temp.path().join("index");

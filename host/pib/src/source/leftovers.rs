@@ -1,6 +1,7 @@
 //! Where things of the cache are made before they get their names, and what killed processes leave there.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,18 +10,55 @@ use super::SourceError;
 
 /// After which time something temporary was surely left by a process that was killed.
 pub(super) const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How often a temporary folder is made that is taken for a leftover at once.
+const ATTEMPTS: u32 = 10;
 /// The folder, within each kind's own, in which things are made.
 pub(super) const TEMP: &str = "tmp";
 
-/// Makes a folder in which something of the kind that is kept in `root` can be made.
-pub(super) fn temp_folder(root: &Path) -> Result<tempfile::TempDir, SourceError> {
-    let folder = root.join(TEMP);
-    fs::create_dir_all(&folder).map_err(SourceError::io("creating", &folder))?;
-    remove_older(&folder, STALE);
-    tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir_in(&folder)
-        .map_err(SourceError::io("creating a folder in", &folder))
+/// A folder in which something of the cache is made, held by a lock for as long as it is used.
+///
+/// Its age alone does not tell that nobody uses it: clocks are set, e.g. on a machine without one of its own.
+#[derive(Debug)]
+pub(super) struct TempFolder {
+    folder: tempfile::TempDir,
+    _lock: File,
+}
+
+impl TempFolder {
+    /// Makes a folder in which something of the kind that is kept in `root` can be made.
+    pub(super) fn new(root: &Path) -> Result<Self, SourceError> {
+        let parent = root.join(TEMP);
+        fs::create_dir_all(&parent).map_err(SourceError::io("creating", &parent))?;
+        remove_older(&parent, STALE);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match Self::held(&parent) {
+                // Another process took it for a leftover before it was locked.
+                Err(error) if error.kind() == ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                made => return made.map_err(SourceError::io("creating a folder in", &parent)),
+            }
+        }
+    }
+
+    fn held(parent: &Path) -> io::Result<Self> {
+        let mode = fs::Permissions::from_mode(0o755);
+        let folder = tempfile::Builder::new().permissions(mode).tempdir_in(parent)?;
+        let lock = pib_file::Folder::open(folder.path())?.to_lock()?;
+        lock.lock_shared()?;
+        folder.path().metadata()?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Leaves it where it is: it was renamed, and nothing is left to remove.
+    pub(super) fn keep(self) {
+        let _ = self.folder.keep();
+    }
 }
 
 /// Removes what killed processes left anywhere in the cache below `root`. Whoever calls this has the cache alone.
@@ -55,13 +93,19 @@ fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) {
     }
 }
 
-/// Removes what is older than that. Failures are of no consequence here, either.
+/// Removes what is older than that and not in use. Failures are of no consequence here, either.
 fn remove_older(folder: &Path, limit: Duration) {
     for item in folder.read_dir().into_iter().flatten().flatten() {
         let modified = item.metadata().and_then(|metadata| metadata.modified());
         let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-        if limit.is_zero() || age.is_some_and(|age| age > limit) {
+        if limit.is_zero() || (age.is_some_and(|age| age > limit) && !is_in_use(&item.path())) {
             let _ = fs::remove_dir_all(item.path()).or_else(|_| fs::remove_file(item.path()));
         }
     }
+}
+
+/// Returns whether a process holds a temporary folder. Another file system may know no locks: there its age decides.
+fn is_in_use(folder: &Path) -> bool {
+    let lock = pib_file::Folder::open(folder).and_then(|folder| folder.to_lock());
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
 }

@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 
+use super::SourceError;
 use super::archive::{self, Promise};
+use super::leftovers::TempFolder;
 use super::stage_files::{self, Listing, Modes};
-use super::{SourceError, leftovers};
 
 /// How often a finished stage is put in place before a broken one in the way is an error.
 const ATTEMPTS: u32 = 8;
@@ -82,7 +83,7 @@ impl StageCache {
     }
 
     /// Gives a whole folder its name, unless another process has done so meanwhile.
-    fn put(&self, temp: tempfile::TempDir, listing: Listing) -> Result<CachedStage, SourceError> {
+    fn put(&self, temp: TempFolder, listing: Listing) -> Result<CachedStage, SourceError> {
         let content = listing.content;
         let root = self.folder(content);
         let mut attempt = 0;
@@ -90,8 +91,7 @@ impl StageCache {
             attempt += 1;
             match fs::rename(temp.path(), &root) {
                 Ok(()) => {
-                    // The folder has moved: there is nothing left to remove.
-                    let _ = temp.keep();
+                    temp.keep();
                     return Ok(CachedStage { root, listing });
                 }
                 Err(error) if is_occupied(&error) && attempt < ATTEMPTS => {
@@ -127,8 +127,8 @@ impl StageCache {
         Ok(file)
     }
 
-    fn temp_folder(&self) -> Result<tempfile::TempDir, SourceError> {
-        leftovers::temp_folder(&self.stages)
+    fn temp_folder(&self) -> Result<TempFolder, SourceError> {
+        TempFolder::new(&self.stages)
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Barrier;
 use std::thread;
 
+use super::super::leftovers;
 use super::super::testing::{stage, write};
 use super::*;
 use archive::{Packed, pack};
@@ -102,6 +103,22 @@ fn what_a_killed_process_left_is_removed_after_a_day() {
     File::open(temp.join("old")).unwrap().set_modified(past).unwrap();
     fixture.insert().unwrap();
     assert!(!temp.join("old").exists() && temp.join("new").exists());
+}
+
+#[test]
+fn what_is_in_use_stays_when_the_clock_jumps() {
+    let fixture = fixture();
+    let root = fixture.temp.path().join("cache/stages");
+    let used = leftovers::TempFolder::new(&root).unwrap();
+    let past = std::time::SystemTime::now() - leftovers::STALE * 400;
+    File::open(used.path()).unwrap().set_modified(past).unwrap();
+    fixture.insert().unwrap();
+    assert!(used.path().exists());
+    let path = used.path().to_owned();
+    // As a kill does it: the lock ends, the folder stays.
+    used.keep();
+    fixture.insert().unwrap();
+    assert!(!path.exists());
 }
 
 #[test]

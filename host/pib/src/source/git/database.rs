@@ -318,7 +318,7 @@ impl Database {
         }
         // It gets its name when it is whole: a process that is killed meanwhile leaves nothing that looks like one.
         let parent = self.folder.parent().unwrap_or(&self.folder);
-        let temp = leftovers::temp_folder(parent).map_err(self.failed("creating"))?;
+        let temp = leftovers::TempFolder::new(parent).map_err(self.failed("creating"))?;
         let made = temp.path().join("repository");
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).external_template(false);
