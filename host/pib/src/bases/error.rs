@@ -54,7 +54,7 @@ pub enum BaseError {
     #[error("the base {file} has no signature that pib can check, and nothing of it was used: {source}")]
     #[diagnostic(code(pib::base::no_signature))]
     #[diagnostic(help(
-        "Try again. If its owner has stopped to sign it, the init stage has to name another tarball, or the project a [base]."
+        "Try again. If its owner no longer signs it, the init stage has to name another tarball, or the project a [base]."
     ))]
     NoSignature {
         /// The tarball.

@@ -247,7 +247,7 @@ pub enum EngineError {
         found: Digest,
     },
     /// A program that is to run in a container is not there, or cannot be run.
-    #[error("could not run `{program}`: {}", if *missing { "there is no such program" } else { "it may not or cannot be run" })]
+    #[error("could not run `{program}`: {}", if *missing { "there is no such program" } else { "it cannot be run, or not by this user" })]
     #[diagnostic(code(pib::engine::cannot_run))]
     #[diagnostic(help("`pib shell` shows what the system has."))]
     CannotRun {

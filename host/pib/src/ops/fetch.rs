@@ -1,14 +1,16 @@
 //! Fetches what a build needs of stages, so that it needs no network for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use pib_event::ReporterExt as _;
 use pib_plan::base::WantedBase;
 use pib_plan::id::INIT;
+use pib_plan::manifest::project::ProjectManifest;
 use serde::Serialize;
 
 use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
-use crate::pipeline::{Resolved, base_source, recording, stores};
+use crate::pipeline::{Resolved, base_source, emulators, native, recording, stores};
 use crate::project::{Error, LockMode, Project, Session};
 use crate::source::Package;
 
@@ -20,6 +22,9 @@ pub struct FetchSummary {
     /// The bases whose packages the lock names, as `arch packages`: those of each architecture are there.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub packages: BTreeMap<String, usize>,
+    /// The programs that builds on this machine need beside them: `emulators`, `native tools`.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub tools: BTreeSet<&'static str>,
     /// How many of the files that parts fetch.
     #[serde(skip_serializing_if = "is_none")]
     pub recorded: usize,
@@ -32,8 +37,9 @@ fn is_none(count: &usize) -> bool {
     *count == 0
 }
 
-/// Resolves the stages of the project and of its targets and chooses what their bases are made of; fetches the stages, the packages of the bases that the lock names and what
-/// parts were recorded to fetch, and writes the lock where it changes.
+/// Resolves the stages of the project and of its targets and chooses what their bases are made of; fetches the stages, the packages
+/// of the bases that the lock names, emulators and native tools, and what parts were recorded to fetch; writes the lock where it
+/// changes.
 ///
 /// # Errors
 /// When the stages cannot be resolved or fetched, or `mode` forbids what is needed.
@@ -46,11 +52,12 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
         true => Vec::new(),
         false => lock_bases(session, &mut all, mode, PackageChoice::Made).await?,
     };
-    let (mut stages, mut packages) = (Vec::new(), BTreeMap::new());
+    let (mut stages, mut packages, mut tools) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     for part in &all.parts {
         let fetched = part.packages().await?;
         if let Some((arch, count)) = fetch_base(session, mode, part, &fetched).await? {
             packages.insert(arch, count);
+            tools.extend(fetch_tools(session, mode, &part.project.manifest).await);
         }
         for package in fetched {
             let stage = format!("{} {}", package.name, package.version);
@@ -61,7 +68,27 @@ pub async fn fetch(session: &Session, mode: LockMode) -> Result<FetchSummary, Er
     }
     all.write_lock(mode)?;
     let recorded = fetch_recorded(session, mode, &all).await?;
-    Ok(FetchSummary { stages, packages, recorded, without_base })
+    Ok(FetchSummary { stages, packages, tools, recorded, without_base })
+}
+
+/// Makes the programs that a build on this machine runs a part's commands with, and returns what there is of them. Without them the
+/// engine's kernel may do it, so that a failure is no more than a warning.
+async fn fetch_tools(session: &Session, mode: LockMode, manifest: &ProjectManifest) -> Vec<&'static str> {
+    if mode.offline {
+        return Vec::new();
+    }
+    let made = [
+        ("emulators", emulators::prepare(session, manifest).await),
+        ("native tools", native::prepare(session, manifest).await),
+    ];
+    let there = made.into_iter().filter_map(|(name, outcome)| match outcome {
+        Ok(is_there) => is_there.then_some(name),
+        Err(error) => {
+            session.reporter.warn(format!("the {name} for builds on this machine cannot be made: {error}"));
+            None
+        }
+    });
+    there.collect()
 }
 
 /// Fetches the packages of the bases of a project and its targets, and what their parts were recorded to fetch.

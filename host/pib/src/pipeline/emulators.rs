@@ -103,6 +103,17 @@ async fn make(
     native::make_tools(session, "Making emulators", recipe.key(), making).await
 }
 
+/// Makes the emulators for an engine on this machine where they are not in the cache; returns whether it needs some.
+///
+/// # Errors
+/// When they cannot be made.
+pub(crate) async fn prepare(session: &Session, manifest: &ProjectManifest) -> Result<bool, Error> {
+    let Some(machine) = Machine::of(std::env::consts::ARCH).filter(|_| !RUNNER.is_empty()) else {
+        return Ok(false);
+    };
+    make(session, manifest, machine, false).await.map(|_| true)
+}
+
 /// Returns what a build would use, for a plan: nothing is made, and no engine is asked.
 pub(crate) fn planned(
     session: &Session,

@@ -95,6 +95,20 @@ pub(crate) async fn get(
     Ok(Some(native))
 }
 
+/// Makes the companion for an engine on this machine where it is not in the cache; returns whether there is one for the project.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) async fn prepare(session: &Session, manifest: &ProjectManifest) -> Result<bool, Error> {
+    let Some(recipe) = recipe(manifest, std::env::consts::ARCH).filter(|_| manifest.build.native) else {
+        return Ok(false);
+    };
+    if BaseCache::new(&session.cache).find_tools(recipe.key()).is_none() {
+        make(session, &recipe).await?;
+    }
+    Ok(true)
+}
+
 /// Returns the machine that the program is for which starts commands in an engine, and relays what they ask for.
 ///
 /// # Errors

@@ -246,7 +246,7 @@ pub enum Error {
     #[error("pib's emulators are not in the cache, and --offline forbids to fetch them")]
     #[diagnostic(code(pib::emulator::offline))]
     #[diagnostic(help(
-        "Run the build once with the network, or have this machine's kernel emulate: `sudo pib binfmt`, then `--emulator handlers`."
+        "Run `pib fetch` or a build once with the network, or have this machine's kernel emulate: `sudo pib binfmt`, then `--emulator handlers`."
     ))]
     EmulatorsOffline,
     /// The packages that the lock names did not make the base that it names.

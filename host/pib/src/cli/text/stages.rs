@@ -59,6 +59,9 @@ impl FetchSummary {
         for (arch, count) in &self.packages {
             text.push_str(&format!(", and the base for {arch}, or the {count} packages that make it"));
         }
+        for tool in &self.tools {
+            text.push_str(&format!(", and {tool}"));
+        }
         if self.recorded > 0 {
             text.push_str(&format!(", and {} files that parts fetch", self.recorded));
         }

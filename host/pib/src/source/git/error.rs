@@ -114,7 +114,7 @@ pub enum GitError {
         reason: String,
     },
     /// The server's answer is not git's.
-    #[error("{url} cannot be fetched from: {reason}")]
+    #[error("could not fetch from {url}: {reason}")]
     #[diagnostic(code(pib::git::server))]
     #[diagnostic(help("{help}"))]
     Server {
@@ -126,7 +126,7 @@ pub enum GitError {
         help: String,
     },
     /// The server did not let this user in.
-    #[error("the server of {url} asks who is there, and {reason}")]
+    #[error("the server of {url} asks for a login, and {reason}")]
     #[diagnostic(code(pib::git::credentials))]
     #[diagnostic(help("{help}"))]
     Credentials {

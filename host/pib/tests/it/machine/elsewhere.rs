@@ -68,7 +68,8 @@ fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Conte
     // All that the build is made of has passed through this machine.
     match contents {
         Contents::Store => {
-            first.run(name, &["fetch"]);
+            let told = first.run(name, &["fetch"]);
+            assert!(told.contains(", and emulators, and native tools"), "{told}");
             let told = first.run(name, &["push"]);
             assert!(told.contains(" files of this project are in "), "{told}");
         }
