@@ -3,6 +3,8 @@
 //! Cargo compiles them for musl with a C compiler of a fixed version ([`cross`]); the crate `pib-dist` packs them.
 
 mod cross;
+#[cfg(test)]
+mod dist_tests;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +57,10 @@ pub(crate) fn dist(args: &[String]) -> Outcome {
     let epoch = epoch()?;
     let here = Checkout { folder: root(), home: None };
     here.release(&cross, &options.targets, &epoch, &options.out)?;
-    sign(&options.out)?;
+    match std::env::var_os(KEY) {
+        Some(key) => sign(&options.out, Path::new(&key))?,
+        None => eprintln!("SHA256SUMS is not signed: {KEY} does not name a private SSH key"),
+    }
     if options.check {
         let other = Checkout::elsewhere()?;
         let out = root().join("target/dist-elsewhere/out");
@@ -204,15 +209,10 @@ impl Checkout {
     }
 }
 
-/// Signs the digests, where a key is given.
-fn sign(out: &Path) -> Outcome {
-    let sums = out.join("SHA256SUMS");
-    let Some(key) = std::env::var_os(KEY) else {
-        eprintln!("{} is not signed: {KEY} does not name a private SSH key", sums.display());
-        return Ok(());
-    };
+/// Signs the digests with a private SSH key.
+fn sign(out: &Path, key: &Path) -> Outcome {
     let mut sign = command("ssh-keygen", &["-q", "-Y", "sign", "-n", NAMESPACE, "-f"]);
-    show(sign.arg(key).arg(&sums))
+    show(sign.arg(key).arg(out.join("SHA256SUMS")))
 }
 
 /// Compares what two builds wrote, but for signatures, which not every kind of key makes twice the same.

@@ -32,7 +32,7 @@ const PACKAGES: [&str; 20] = [
     "zlib1g",
 ];
 /// The C compiler for each target.
-pub(super) struct Cross(PathBuf);
+pub(super) struct Cross(pub(super) PathBuf);
 
 impl Cross {
     /// Returns the compiler, fetched and unpacked if this folder has none yet.

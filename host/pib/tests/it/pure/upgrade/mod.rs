@@ -50,7 +50,7 @@ compress = "xz"
 
 [[image.partition]]
 label = "BOOT"
-filesystem = "fat32"
+filesystem = "vfat"
 mount = "/boot/firmware"
 size = "256M"
 
@@ -136,14 +136,12 @@ fn locks_of_every_form_are_read_and_their_stages_stay() {
     }
 }
 
-/// What reads only, and what has nothing to add, leaves an earlier lock byte for byte.
+/// What only reads, and what is told to, leaves an earlier lock byte for byte.
 #[test]
 fn reading_an_earlier_lock_does_not_write_it() {
     for (form, lock) in forms() {
         let bench = project(PROJECT, &lock);
-        for args in
-            [&["plan", "--offline"][..], &["plan", "--offline", "--locked"], &["tree"], &["why", "os"]]
-        {
+        for args in [&["plan", "--offline", "--locked"][..], &["tree"], &["why", "os"]] {
             succeeds(&bench, args);
             assert_eq!(fs::read_to_string(bench.path("pib.lock")).unwrap(), lock, "{form}: {args:?}");
         }
@@ -155,9 +153,7 @@ fn a_recorded_lock_stays_byte_for_byte_with_its_recording() {
     let bench = project(&format!("{PROJECT}\n[build]\nnetwork = \"recorded\"\n"), RECORDED);
     let recording = fs::read_to_string(root().join("host/examples/router/pib.fetch.lock")).unwrap();
     bench.write("pib.fetch.lock", &recording);
-    for args in
-        [&["lock", "--locked"][..], &["lock"], &["plan", "--locked", "--offline"], &["fetch", "--help"]]
-    {
+    for args in [&["lock", "--locked"][..], &["lock"], &["plan", "--locked", "--offline"]] {
         succeeds(&bench, args);
         assert_eq!(fs::read_to_string(bench.path("pib.lock")).unwrap(), RECORDED, "{args:?}");
         assert_eq!(fs::read_to_string(bench.path("pib.fetch.lock")).unwrap(), recording, "{args:?}");
