@@ -13,10 +13,14 @@ fn main() {
     println!("cargo::rerun-if-changed=../native/src");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let runner = PathBuf::from(variable("OUT_DIR")).join("native-run");
-    // It reads the registers of x86-64; where pib runs on another processor, builds are emulated.
+    // It reads the registers of x86-64. A pib for another processor has no native tools, no emulators of its own and no
+    // recorded builds; an engine on that processor runs the same architecture's programs as they are, and emulates others
+    // by its kernel's handlers.
     let known = variable("CARGO_CFG_TARGET_ARCH") == "x86_64" && variable("CARGO_CFG_TARGET_OS") == "linux";
     let program = |file: &str, name: &str, output: &Path, wanted: bool, without: &str| {
-        if wanted && compile(&variable("RUSTC"), &variable("TARGET"), (file, name), output) {
+        let linker = Some(variable("RUSTC_LINKER")).filter(|linker| !linker.is_empty());
+        let compiler = Compiler { rustc: variable("RUSTC"), target: variable("TARGET"), linker };
+        if wanted && compiler.compile((file, name), output) {
             return;
         }
         if wanted {
@@ -32,18 +36,30 @@ fn main() {
     program("handlers.rs", "pib_handlers", &handlers, linux, "`pib binfmt` serves only this machine");
 }
 
-/// Compiles a program, linked statically: it runs in any root file system, in which no library may be counted on.
-fn compile(rustc: &str, target: &str, (file, name): (&str, &str), output: &Path) -> bool {
-    let options = ["--edition=2024", "--crate-type=bin", "-Copt-level=s", "-Clto=fat", "--crate-name", name];
-    let more = ["-Cpanic=abort", "-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Ccodegen-units=1"];
-    let status = Command::new(rustc)
-        .args(options)
-        .args(more)
-        // The same program whatever folder it was compiled in: its digest names the companion.
-        .arg("--remap-path-prefix=../native=native")
-        .args(["--target", target, "-o"])
-        .arg(output)
-        .arg(format!("../native/src/{file}"))
-        .status();
-    status.is_ok_and(|status| status.success())
+/// The compiler, as cargo would have it for the target.
+struct Compiler {
+    rustc: String,
+    target: String,
+    /// Named where the target is another than this machine, whose linker would not do.
+    linker: Option<String>,
+}
+
+impl Compiler {
+    /// Compiles a program, linked statically: it runs in any root file system, in which no library may be counted on.
+    fn compile(&self, (file, name): (&str, &str), output: &Path) -> bool {
+        let options =
+            ["--edition=2024", "--crate-type=bin", "-Copt-level=s", "-Clto=fat", "--crate-name", name];
+        let more = ["-Cpanic=abort", "-Cstrip=symbols", "-Ctarget-feature=+crt-static", "-Ccodegen-units=1"];
+        let status = Command::new(&self.rustc)
+            .args(options)
+            .args(more)
+            .args(self.linker.iter().map(|linker| format!("-Clinker={linker}")))
+            // The same program whatever folder it was compiled in: its digest names the companion.
+            .arg("--remap-path-prefix=../native=native")
+            .args(["--target", &self.target, "-o"])
+            .arg(output)
+            .arg(format!("../native/src/{file}"))
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
 }

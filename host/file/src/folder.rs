@@ -9,7 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -305,11 +305,11 @@ impl Folder {
         Ok(rustix::fs::openat(&*self.handle, ".", flags, Mode::empty())?.into())
     }
 
-    /// Makes a file that has no name, where the file system knows such files.
+    /// Makes a file that has no name, where the file system knows such files and `/proc` is there to give it one later.
     pub(crate) fn nameless(&self) -> Option<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&*self.handle, ".", flags, Mode::RUSR | Mode::WUSR);
-        file.ok().map(File::from)
+        file.ok().map(File::from).filter(|file| rustix::fs::stat(opened(file)).is_ok())
     }
 
     /// Makes a file with a name that nobody can foresee.
@@ -321,7 +321,7 @@ impl Folder {
 
     /// Gives a file that has no name one that nobody can foresee.
     pub(crate) fn name_file(&self, file: &File) -> io::Result<OsString> {
-        let source = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let source = opened(file);
         let link =
             |name: &OsStr| rustix::fs::linkat(CWD, &source, &*self.handle, name, AtFlags::SYMLINK_FOLLOW);
         with_new_name(LEFTOVER, link).map(|(name, ())| name)
@@ -401,10 +401,14 @@ impl Folder {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Ok(handle) = rustix::fs::openat(&*self.handle, name, flags, Mode::empty()) {
             // A folder that nobody may read has no other name by which a handle of it can be changed.
-            let handle = format!("/proc/self/fd/{}", handle.as_raw_fd());
-            _ = rustix::fs::chmodat(CWD, handle, Mode::RWXU, AtFlags::empty());
+            _ = rustix::fs::chmodat(CWD, opened(&handle), Mode::RWXU, AtFlags::empty());
         }
     }
+}
+
+/// Returns a path that leads to an open file, whatever its names are.
+fn opened(file: &impl AsRawFd) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 /// How every file is opened: nothing is waited for, no terminal is taken, no link is followed.

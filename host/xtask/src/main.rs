@@ -1,4 +1,5 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks` and `index`.
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks`,
+//! `index` and `dist`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -11,6 +12,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod engines;
 mod hooks;
 mod judge;
@@ -34,7 +36,9 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench   measure, as ratios to what a user would use instead  [native | engine | resolve: these alone]
   engines start every other kind of engine, hold it to the contract, have it build  [NAME...: these alone]
   hooks   build the hooks of stages/  [--check: compare them with what is published]
-  index   publish what is new in stages/ to registry-index/  [--check: only compare]";
+  index   publish what is new in stages/ to registry-index/  [--check: only compare]
+  dist    compile static programs for x86-64 and aarch64 and pack them for a release  [--target T]... [--out DIR]
+          [--check: compile once more in another folder, and compare]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
         Some("engines") => setup::setup().and_then(|()| engines::engines(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
+        Some("dist") => dist::dist(rest),
         Some("index") => test::index(rest.iter().any(|arg| arg == "--check")),
         _ => Err(USAGE.to_owned()),
     };

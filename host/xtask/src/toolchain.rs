@@ -1,4 +1,5 @@
-//! The compilers that the published hooks are built with: Debian trixie's, unpacked to a folder of their own.
+//! The compilers that the published hooks and the released program are built with: Debian trixie's, unpacked to a folder of
+//! their own.
 //!
 //! Another version of the compiler makes other bytes of the same source, so that one is chosen, and for as long as
 //! trixie is in Debian's archive everybody can have it. Nothing is installed: the machine may be any Debian, and the
@@ -42,6 +43,17 @@ const PACKAGES: [&str; 24] = [
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 /// The libraries' folders within the unpacked packages.
 const LIBRARIES: [&str; 2] = ["usr/lib/x86_64-linux-gnu", "usr/lib/llvm-19/lib"];
+/// The programs, each with how it is started.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("rustc", r#"run "$root/usr/bin/rustc" --sysroot "$root/usr" "$@""#),
+    ("rust-lld", r#"run "$root/usr/lib/llvm-19/bin/lld" "$@""#),
+    ("wasm-ld", r#"run "$root/usr/lib/llvm-19/bin/lld" -flavor wasm "$@""#),
+    (
+        "clang",
+        r#"run "$root/usr/lib/llvm-19/bin/clang" -resource-dir "$root/usr/lib/llvm-19/lib/clang/19" --sysroot "$root/usr" \
+    -B "$bin" "$@""#,
+    ),
+];
 /// The start of what the compiler calls itself.
 const RUSTC: &str = "rustc 1.85.1 ";
 
@@ -53,7 +65,9 @@ impl Toolchain {
     pub(crate) fn ready() -> Outcome<Self> {
         let folder = root().join("target/wasm-toolchain");
         let toolchain = Self(folder);
-        if !toolchain.0.join("complete").exists() {
+        // The programs of an earlier version of this task do not run in a checkout that was moved.
+        let runs = || capture(Command::new(toolchain.rustc()).arg("--version")).is_ok();
+        if !toolchain.0.join("complete").exists() || !runs() {
             toolchain.fetch()?;
         }
         let version = capture(Command::new(toolchain.rustc()).arg("--version"))?;
@@ -76,63 +90,12 @@ impl Toolchain {
     }
 
     fn fetch(&self) -> Outcome {
-        let _ = fs::remove_dir_all(&self.0);
-        let apt = self.0.join("apt");
-        let root = self.0.join("root");
-        for folder in ["lists/partial", "archives/partial", "etc"] {
-            create(&apt.join(folder))?;
-        }
-        create(&root)?;
         eprintln!("Fetching the compilers for hooks from Debian trixie");
-        let keyring = crate::run::root().join("host/debian/src/keys/debian-archive-keyring.asc");
-        let source = format!("deb [arch=amd64 signed-by={}] {} trixie main\n", keyring.display(), mirror());
-        write(&apt.join("sources.list"), &source)?;
-        write(&apt.join("status"), "")?;
-        capture(apt_get(&apt).arg("update"))?;
-        capture(apt_get(&apt).arg("download").args(PACKAGES).current_dir(apt.join("archives")))?;
-        let archives = fs::read_dir(apt.join("archives"))
-            .map_err(|error| format!("could not list what was downloaded: {error}"))?;
-        for archive in archives.flatten().map(|entry| entry.path()) {
-            if archive.extension().is_some_and(|end| end == "deb") {
-                let (archive, root) = (archive.to_string_lossy(), root.to_string_lossy());
-                capture(&mut command("dpkg-deb", &["--extract", &archive, &root]))?;
-            }
+        unpack(&self.0, &["amd64"], &PACKAGES)?;
+        for (name, text) in PROGRAMS {
+            write_program(&self.0, name, text)?;
         }
-        self.write_programs()?;
-        let _ = fs::remove_dir_all(&apt);
         write(&self.0.join("complete"), "")
-    }
-
-    /// Writes the programs that start the unpacked ones with their own loader and libraries.
-    fn write_programs(&self) -> Outcome {
-        let programs = self.programs();
-        create(&programs)?;
-        let root = self.0.join("root");
-        let root = root.display();
-        let libraries = LIBRARIES.map(|folder| format!("{root}/{folder}")).join(":");
-        for (name, program, options) in [
-            ("rustc", "usr/bin/rustc", format!("--sysroot {root}/usr")),
-            ("rust-lld", "usr/lib/llvm-19/bin/lld", String::new()),
-            ("wasm-ld", "usr/lib/llvm-19/bin/lld", "-flavor wasm".to_owned()),
-            (
-                "clang",
-                "usr/lib/llvm-19/bin/clang",
-                format!(
-                    "-resource-dir {root}/usr/lib/llvm-19/lib/clang/19 --sysroot {root}/usr -B {}",
-                    programs.display()
-                ),
-            ),
-        ] {
-            let loader = format!("{root}/usr/lib64/ld-linux-x86-64.so.2");
-            let text = format!(
-                "#!/bin/sh\nexec {loader} --library-path {libraries} {root}/{program} {options} \"$@\"\n"
-            );
-            let path = programs.join(name);
-            write(&path, &text)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-                .map_err(|error| format!("could not make {} executable: {error}", path.display()))?;
-        }
-        Ok(())
     }
 
     /// Has a command's cargo use these compilers.
@@ -143,8 +106,53 @@ impl Toolchain {
     }
 }
 
+/// Unpacks packages of trixie below `root` in a folder, which is made anew. A package of another architecture than the
+/// first has its name after a colon.
+pub(crate) fn unpack(folder: &Path, archs: &[&str], packages: &[&str]) -> Outcome {
+    let _ = fs::remove_dir_all(folder);
+    let (apt, root) = (folder.join("apt"), folder.join("root"));
+    for folder in ["lists/partial", "archives/partial", "etc"] {
+        create(&apt.join(folder))?;
+    }
+    create(&root)?;
+    let keyring = crate::run::root().join("host/debian/src/keys/debian-archive-keyring.asc");
+    let (keyring, archs) = (keyring.display(), archs.join(","));
+    let source = format!("deb [arch={archs} signed-by={keyring}] {} trixie main\n", mirror());
+    write(&apt.join("sources.list"), &source)?;
+    write(&apt.join("status"), "")?;
+    capture(apt_get(&apt, &archs).arg("update"))?;
+    capture(apt_get(&apt, &archs).arg("download").args(packages).current_dir(apt.join("archives")))?;
+    let archives = fs::read_dir(apt.join("archives"))
+        .map_err(|error| format!("could not list what was downloaded: {error}"))?;
+    for archive in archives.flatten().map(|entry| entry.path()) {
+        if archive.extension().is_some_and(|end| end == "deb") {
+            let (archive, root) = (archive.to_string_lossy(), root.to_string_lossy());
+            capture(&mut command("dpkg-deb", &["--extract", &archive, &root]))?;
+        }
+    }
+    let _ = fs::remove_dir_all(&apt);
+    Ok(())
+}
+
+/// Writes a program below `bin`, a shell script that may be moved with its folder: `run` starts an unpacked program with its
+/// own loader and libraries.
+pub(crate) fn write_program(folder: &Path, name: &str, text: &str) -> Outcome {
+    let programs = folder.join("bin");
+    create(&programs)?;
+    let libraries = LIBRARIES.map(|folder| format!("$root/{folder}")).join(":");
+    let text = format!(
+        "#!/bin/sh\nbin=$(cd \"$(dirname \"$0\")\" && pwd -P)\nroot=${{bin%/bin}}/root\n\
+         run() {{ exec \"$root/usr/lib64/ld-linux-x86-64.so.2\" --library-path \"{libraries}\" \"$@\"; }}\n\
+         {text}\n"
+    );
+    let path = programs.join(name);
+    write(&path, &text)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        .map_err(|error| format!("could not make {} executable: {error}", path.display()))
+}
+
 /// Returns an apt that knows nothing but the folder's own source.
-fn apt_get(folder: &Path) -> Command {
+fn apt_get(folder: &Path, archs: &str) -> Command {
     let mut apt = command("apt-get", &["--quiet", "--quiet"]);
     let path = |name: &str| folder.join(name).display().to_string();
     for (option, value) in [
@@ -155,7 +163,7 @@ fn apt_get(folder: &Path) -> Command {
         ("Dir::State::status", path("status")),
         ("Dir::Cache", path("archives")),
         ("APT::Architecture", "amd64".to_owned()),
-        ("APT::Architectures", "amd64".to_owned()),
+        ("APT::Architectures", archs.to_owned()),
         ("APT::Sandbox::User", "root".to_owned()),
         ("Acquire::Languages", "none".to_owned()),
         ("Acquire::Retries", "3".to_owned()),

@@ -40,4 +40,5 @@ mod targets;
 mod tls;
 mod tokens;
 mod trust;
+mod upgrade;
 mod vendor;
