@@ -8,6 +8,8 @@
 //! |---|---|
 //! | `pax` | reads tar streams with extended attributes |
 //! | `tree` | the file tree in memory |
+//! | `packs` | keeps tars that have most of their entries in common as packs of those, and puts them together again |
+//! | `tar_records` | reads a tar as the bytes of one entry after the other |
 //! | `read` | tar stream to tree and spool |
 //! | `load` | reads and normalises in one step; what the writers of file systems are given |
 //! | `normalise` | makes the tree the device's own: identity in, traces of the build out |
@@ -52,12 +54,14 @@ mod made_filesystem;
 mod mbr;
 mod mounts;
 mod normalise;
+mod packs;
 pub mod pax;
 mod read;
 mod reading;
 mod slots;
 mod squashfs;
 mod swap;
+mod tar_records;
 mod tree;
 
 pub use bmap::{BlockMap, BlockMapError, Checksum, MAX_BLOCK_MAP, MappedRange};
@@ -70,6 +74,7 @@ pub use flash::{FlashError, FlashOptions, Flashed, ImageSource, Replacement, fla
 pub use identity::Identity;
 pub use image::{ImageInfo, NewImage, PartitionInfo, write_empty, write_image};
 pub use listing::{Aspect, Difference, Listing, listing};
+pub use packs::{Joined, KnownRecords, OpenedPack, Packed, join, pack};
 pub use read::STEP;
 pub use reading::{
     DiskImage, FileKind, FilesReader, FoundFilesystem, FoundPartition, Handle, Metadata, PlacedFile,

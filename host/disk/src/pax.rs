@@ -12,7 +12,7 @@ use tar::{Archive, EntryType, Header};
 /// How extended attributes are named in PAX records, by GNU tar, libarchive and container engines alike.
 const XATTR: &str = "SCHILY.xattr.";
 /// The most bytes that an extended header may have.
-const MAX_EXTENSION: u64 = 16 << 20;
+pub(crate) const MAX_EXTENSION: u64 = 16 << 20;
 
 /// What a tar says of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +94,15 @@ fn malformed() -> io::Error {
 
 /// What the extended headers before an entry say of it.
 #[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
+pub(crate) struct Extensions {
+    pub(crate) path: Option<Vec<u8>>,
+    pub(crate) link: Option<Vec<u8>>,
     numbers: BTreeMap<&'static str, u64>,
     xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Extensions {
-    fn records(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn records(&mut self, bytes: &[u8]) -> io::Result<()> {
         for (key, value) in records(bytes)? {
             self.record(key, value).ok_or_else(malformed)?;
         }
@@ -128,7 +128,7 @@ impl Extensions {
         Some(())
     }
 
-    fn apply(self, header: &Header) -> io::Result<Meta> {
+    pub(crate) fn apply(self, header: &Header) -> io::Result<Meta> {
         let kind = header.entry_type();
         let size = header.entry_size()?;
         if self.numbers.get("size").is_some_and(|number| *number != size) {
@@ -175,7 +175,7 @@ fn read_extension(entry: &mut impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// Cuts the zero byte that ends a name, and what follows.
-fn c_string(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn c_string(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     bytes.truncate(end);
     bytes

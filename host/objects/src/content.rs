@@ -9,7 +9,7 @@ use pib_plan::object_address::ObjectAddress;
 use tokio::sync::OnceCell;
 
 use crate::access::Access;
-use crate::bucket::Bucket;
+use crate::bucket::{Bucket, Expected};
 use crate::error::ObjectError;
 use crate::oci::Repository;
 
@@ -94,6 +94,36 @@ impl ContentStore {
         }
     }
 
+    /// Returns the text that stands under a key, no more than `limit` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store cannot be asked, or the text is longer.
+    pub async fn entry(&self, key: &Digest, limit: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        match self.server().await? {
+            Server::Bucket(bucket) => Ok(bucket.get(&entry_name(key), limit).await?.map(|(bytes, _)| bytes)),
+            Server::Oci(repository) => repository.entry(key, limit).await,
+        }
+    }
+
+    /// Puts a text under a key, in the place of one that is there. It names the files, each with its size, which are there already;
+    /// a registry keeps them as long as the text.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn put_entry(
+        &self,
+        key: &Digest,
+        text: &str,
+        files: &[(Digest, u64)],
+    ) -> Result<(), ObjectError> {
+        match self.server().await? {
+            Server::Bucket(bucket) => {
+                bucket.put(&entry_name(key), text.as_bytes().to_vec(), Expected::Anything).await
+            }
+            Server::Oci(repository) => repository.put_entry(key, text, files).await,
+        }
+    }
+
     async fn server(&self) -> Result<&Server, ObjectError> {
         let make = async || {
             let made = match &self.address {
@@ -114,6 +144,11 @@ impl ContentStore {
 fn object_name(digest: &Digest) -> String {
     let hex = digest.hex();
     format!("{}/{hex}", &hex[..2])
+}
+
+/// Returns the name of the text under a key.
+fn entry_name(key: &Digest) -> String {
+    format!("entries/{}.json", key.hex())
 }
 
 impl fmt::Display for ContentStore {

@@ -6,6 +6,7 @@
 //! | [`Bucket`] | objects by their names: read, written whole, written only where nobody else has |
 //! | `bucket_error` | what the errors of a bucket's server mean |
 //! | `oci` | blobs and manifests of a repository, by the OCI distribution protocol |
+//! | `oci_manifest` | the manifests that pib writes there |
 //! | `oci_login` | lets the user in at a registry: challenges, tokens |
 //! | `docker_config` | what `docker login` has kept, and credential helpers |
 //! | `aws_files` | what `aws configure` has kept |
@@ -25,6 +26,7 @@ mod docker_config;
 mod error;
 mod oci;
 mod oci_login;
+mod oci_manifest;
 
 pub use access::Access;
 pub use bucket::{Bucket, Buckets, Expected, Found, ObjectVersion};

@@ -8,9 +8,11 @@ use std::time::Duration;
 use pib_net::Pace;
 use pib_plan::credential::is_this_machine;
 use pib_plan::id::Digest;
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LOCATION,
+};
 use reqwest::{Client, Method, Request, Response, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::Mutex;
@@ -20,6 +22,7 @@ use crate::access::Access;
 use crate::docker_config::{self, Login};
 use crate::error::{ObjectError, innermost};
 use crate::oci_login::{Challenge, basic, challenge, token};
+use crate::oci_manifest::{self, MANIFEST, MANIFEST_ROOM};
 
 /// How often a request is made before its failure is reported.
 const ATTEMPTS: u32 = 3;
@@ -34,11 +37,11 @@ const FLOOR: u64 = 1000;
 const MAX_ERROR: usize = 64 << 10;
 /// How many files one manifest lists: registries take manifests of 4 MiB.
 const MAX_FILES: usize = 10_000;
-/// The kind of the manifests that list what belongs together.
-const ARTIFACT: &str = "application/vnd.pib.store.v1";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const FILE: &str = "application/octet-stream";
+/// How many digits of a key a tag has; the text under it has them all.
+const TAG_DIGITS: usize = 24;
+/// What all manifests have as their config.
+const NOTHING: &[u8] = b"{}";
 
 /// A repository, and what lets the user in there.
 pub(crate) struct Repository {
@@ -59,24 +62,6 @@ pub(crate) struct Repository {
 enum Scope {
     Pull,
     Push,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    media_type: &'static str,
-    digest: Digest,
-    size: u64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    schema_version: u32,
-    media_type: &'static str,
-    artifact_type: &'static str,
-    config: Descriptor,
-    layers: Vec<Descriptor>,
 }
 
 #[derive(Default, Deserialize)]
@@ -244,41 +229,90 @@ impl Repository {
     /// # Errors
     /// When the registry does not take them.
     pub(crate) async fn list_content(&self, files: &[(Digest, u64)]) -> Result<(), ObjectError> {
-        const NOTHING: &[u8] = b"{}";
+        self.put_config().await?;
+        for files in files.chunks(MAX_FILES) {
+            let text = oci_manifest::text(NOTHING, files, None)?;
+            let tag = format!("{}-{}", self.tag, &Digest::of(&text).hex()[..16]);
+            self.put_manifest(&tag, &text, "writing the list of files").await?;
+        }
+        Ok(())
+    }
+
+    /// Returns the text that stands under a key, no more than `limit` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked, or has something else there.
+    pub(crate) async fn entry(&self, key: &Digest, limit: u64) -> Result<Option<Vec<u8>>, ObjectError> {
+        const DOING: &str = "reading an entry";
+        let url = self.url(&format!("manifests/{}", self.entry_tag(key)))?;
+        let get = || {
+            let mut request = Request::new(Method::GET, url.clone());
+            request.headers_mut().insert(ACCEPT, HeaderValue::from_static(MANIFEST));
+            request
+        };
+        let mut found = self.send(Scope::Pull, &get).await?;
+        match found.status() {
+            StatusCode::NOT_FOUND => return Ok(None),
+            StatusCode::OK => {}
+            _ => return Err(self.refused(found, DOING).await),
+        }
+        // In a manifest, a text has a backslash before each of its quotation marks.
+        let most = limit.saturating_mul(2).saturating_add(MANIFEST_ROOM);
+        let mut bytes = Vec::new();
+        while let Some(chunk) = found.chunk().await.map_err(|error| self.broken(error))? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 > most {
+                return Err(ObjectError::TooLarge(limit));
+            }
+        }
+        let text = oci_manifest::entry(&bytes)
+            .ok_or_else(|| ObjectError::Server(format!("{DOING} failed: what is there is not one")))?;
+        if text.len() as u64 > limit {
+            Err(ObjectError::TooLarge(limit))
+        } else {
+            Ok(Some(text.into_bytes()))
+        }
+    }
+
+    /// Puts a text under a key, in a manifest that lists the files that it names: as long as it is there, the registry keeps them.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub(crate) async fn put_entry(
+        &self,
+        key: &Digest,
+        text: &str,
+        files: &[(Digest, u64)],
+    ) -> Result<(), ObjectError> {
+        self.put_config().await?;
+        let manifest = oci_manifest::text(NOTHING, files, Some(text))?;
+        self.put_manifest(&self.entry_tag(key), &manifest, "writing an entry").await
+    }
+
+    fn entry_tag(&self, key: &Digest) -> String {
+        format!("{}-{}", self.tag, &key.hex()[..TAG_DIGITS])
+    }
+
+    /// Sends what all manifests have as their config, where the registry does not have it.
+    async fn put_config(&self) -> Result<(), ObjectError> {
         let config = Digest::of(NOTHING);
         if self.size(&config).await?.is_none() {
             let location = self.begin_upload().await?;
             self.finish_upload(location, &config, NOTHING.to_vec(), None).await?;
         }
-        for files in files.chunks(MAX_FILES) {
-            let layer = |(digest, size): &(Digest, u64)| Descriptor {
-                media_type: FILE,
-                digest: *digest,
-                size: *size,
-            };
-            let manifest = Manifest {
-                schema_version: 2,
-                media_type: MANIFEST,
-                artifact_type: ARTIFACT,
-                config: Descriptor { media_type: EMPTY, digest: config, size: NOTHING.len() as u64 },
-                layers: files.iter().map(layer).collect(),
-            };
-            let text =
-                serde_json::to_vec(&manifest).map_err(|error| ObjectError::Server(error.to_string()))?;
-            let tag = format!("{}-{}", self.tag, &Digest::of(&text).hex()[..16]);
-            let url = self.url(&format!("manifests/{tag}"))?;
-            let put = || {
-                let mut request = Request::new(Method::PUT, url.clone());
-                with_body(&mut request, &text, None);
-                request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MANIFEST));
-                request
-            };
-            let done = self.send(Scope::Push, &put).await?;
-            if done.status() != StatusCode::CREATED {
-                return Err(self.refused(done, "writing the list of files").await);
-            }
-        }
         Ok(())
+    }
+
+    async fn put_manifest(&self, tag: &str, text: &[u8], doing: &str) -> Result<(), ObjectError> {
+        let url = self.url(&format!("manifests/{tag}"))?;
+        let put = || {
+            let mut request = Request::new(Method::PUT, url.clone());
+            with_body(&mut request, text, None);
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MANIFEST));
+            request
+        };
+        let done = self.send(Scope::Push, &put).await?;
+        if done.status() == StatusCode::CREATED { Ok(()) } else { Err(self.refused(done, doing).await) }
     }
 
     fn url(&self, rest: &str) -> Result<Url, ObjectError> {

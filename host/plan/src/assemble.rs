@@ -121,6 +121,12 @@ pub fn stage_keys(arch: Arch, ground: &Digest, stages: &[StageInput]) -> Vec<Dig
     stages.iter().map(&mut next).collect()
 }
 
+/// Returns for each stage whether a build may start from its result alone, as another machine made it: no later stage takes
+/// files from one before it, and neither it nor one before it has a secret.
+pub fn starting_points(stages: &[StageInput]) -> Vec<bool> {
+    reach::starting_points(stages)
+}
+
 /// Returns the digest of what the stages of a project stand on: the base, the moment that the packages are of which their parts
 /// install, where that is settled, and the time that commands are told, in seconds since 1970.
 pub fn ground(base: &Digest, snapshot: Option<Moment>, epoch: u64) -> Digest {

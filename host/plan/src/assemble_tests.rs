@@ -322,3 +322,52 @@ fn times_follow_the_content() {
         assert_eq!((time + 500_000_000) / 1_000_000_000, time / 1_000_000_000);
     }
 }
+
+#[test]
+fn nothing_is_run_or_copied_of_stages_whose_files_are_there() {
+    let mut stages = [
+        stage(INIT, "1", "ENV A=\"$X\"\nRUN a\nWORKDIR /a"),
+        stage("os", "2", "SHELL [\"/bin/bash\", \"-c\"]\nCOPY stages/os/x /\nENV B=b\nUSER 7"),
+        stage("last", "3", "RUN c"),
+    ];
+    let file = ContextFile::folder("stages/os/x".to_owned(), Mode::FOLDER);
+    stages[1].files.push(file);
+    let with = |prebuilt| {
+        let base = BaseRef::ContainerImage("pib-stages:1".to_owned());
+        let extras = Extras { prebuilt, epoch: Some(7), ..Extras::default() };
+        assemble(Arch::Arm64, &base, &Digest::of(b"base"), &stages, &extras).unwrap()
+    };
+    let plan = with(Some(1));
+    let expected = "# Written by pib. Changes here are lost.\n\
+        \nFROM pib-stages:1 AS pib_init\nENV SOURCE_DATE_EPOCH=\"7\"\n# stage __init__ 1.0.0\nARG X=\"1\"\nENV A=\"${X}\"\n\
+        \nFROM pib_init AS os\n# stage os 1.0.0\nARG X=\"2\"\nSHELL [\"/bin/bash\",\"-c\"]\nENV B=\"b\"\nUSER 7\n\
+        \nFROM os AS last\n# stage last 1.0.0\nUSER 0:0\nSHELL [\"/bin/bash\",\"-o\",\"pipefail\",\"-c\"]\nARG X=\"3\"\nRUN c\n";
+    let shell = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with("SHELL"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(shell(&plan.dockerfile), shell(expected));
+    // What a later stage gets beside files is the same, and so are the keys.
+    let whole = with(None);
+    assert_eq!(plan.stages, whole.stages);
+    let kept = |line: &&str| !["RUN a", "WORKDIR", "COPY"].iter().any(|start| line.starts_with(start));
+    let lines: Vec<&str> = whole.dockerfile.lines().filter(kept).collect();
+    assert_eq!(lines, plan.dockerfile.lines().collect::<Vec<_>>());
+    assert!(!with(Some(2)).steps.iter().any(PlannedStep::makes_layer));
+}
+
+#[test]
+fn a_build_starts_only_where_nothing_before_is_needed_or_secret() {
+    let three = |last: &str| {
+        [stage(INIT, "1", "RUN a"), stage("a", "1", "RUN a"), stage("b", "1", "RUN b"), stage("c", "1", last)]
+    };
+    assert_eq!(starting_points(&three("RUN c")), [true; 4]);
+    assert_eq!(starting_points(&three("COPY --from=a /x /y")), [true, true, false, true]);
+    assert_eq!(
+        starting_points(&three("RUN --mount=type=bind,from=__init__,target=/x c")),
+        [true, false, false, true]
+    );
+    let mut secret = three("RUN c");
+    secret[2].secrets.push(StageSecret { id: "b.x".to_owned(), digest: None });
+    assert_eq!(starting_points(&secret), [true, true, false, false]);
+}

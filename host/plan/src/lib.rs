@@ -32,6 +32,7 @@
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`dockerfile`] | writes instructions, and escapes what stands in them |
+//! | [`stage_entry`] | what a shared cache has of a built stage |
 //! | [`part`] | checks a `Dockerfile.part` |
 //! | [`mode`] | the permissions of a stage's files |
 //! | [`path`] | which paths a stage's files may have |
@@ -91,6 +92,7 @@ pub mod signed_tarball;
 pub mod size;
 pub mod snapshot;
 pub mod stage_change;
+pub mod stage_entry;
 pub mod suggest;
 pub mod system;
 pub mod variable;

@@ -1,5 +1,7 @@
 //! What earlier builds left, and why a stage is built again.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{BuildPlan, PlannedStage};
@@ -22,6 +24,9 @@ pub struct BuildRecord {
     stages: Vec<Recorded>,
     /// The forms of all stages that were built, the newest last.
     keys: Vec<Digest>,
+    /// Which of these no part ran for: they came from a shared cache.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pulled: BTreeSet<Digest>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +48,7 @@ pub enum Verdict {
 
 impl Default for BuildRecord {
     fn default() -> Self {
-        Self { version: VERSION, base: None, stages: Vec::new(), keys: Vec::new() }
+        Self { version: VERSION, base: None, stages: Vec::new(), keys: Vec::new(), pulled: BTreeSet::new() }
     }
 }
 
@@ -73,6 +78,23 @@ impl BuildRecord {
         self.keys.extend(built.iter().map(|stage| stage.form));
         let old = self.keys.len().saturating_sub(MAX_KEYS);
         self.keys.drain(..old);
+        self.pulled.retain(|form| self.keys.contains(form));
+    }
+
+    /// Takes note that of the first `count` stages of `plan`, those up to the index `pulled` came from a shared cache, and the
+    /// others ran.
+    pub fn note_pulled(&mut self, plan: &BuildPlan, count: usize, pulled: Option<usize>) {
+        for (index, stage) in plan.stages.iter().take(count).enumerate() {
+            match pulled.is_some_and(|last| index <= last) {
+                true => self.pulled.insert(stage.form),
+                false => self.pulled.remove(&stage.form),
+            };
+        }
+    }
+
+    /// Returns whether the stage's part has run in a build, just so.
+    pub fn has_run(&self, stage: &PlannedStage) -> bool {
+        self.keys.contains(&stage.form) && !self.pulled.contains(&stage.form)
     }
 
     /// Returns the keyed digest of a secret, as the last build had it.
@@ -167,6 +189,26 @@ mod tests {
                 Verdict::ToBuild(why) => why,
             })
             .collect()
+    }
+
+    #[test]
+    fn what_was_pulled_has_not_run() {
+        let plan = plan("base", &[stage("a", "1", "RUN a"), stage("b", "1", "RUN b")]);
+        let mut record = BuildRecord::default();
+        let ran =
+            |record: &BuildRecord| plan.stages.iter().map(|stage| record.has_run(stage)).collect::<Vec<_>>();
+        record.note(&plan, None);
+        record.note_pulled(&plan, 2, Some(0));
+        assert_eq!(ran(&record), [false, true]);
+        let mut read = BuildRecord::parse(&record.to_text());
+        assert_eq!(read, record);
+        // What the engine has already is noted once more, and nothing of it has run since.
+        read.note(&plan, None);
+        assert_eq!(ran(&read), [false, true]);
+        read.note_pulled(&plan, 2, None);
+        assert_eq!(ran(&read), [true, true]);
+        assert_eq!(ran(&BuildRecord::default()), [false, false]);
+        assert_eq!(record.judge(&plan), [Verdict::Built, Verdict::Built]);
     }
 
     #[test]

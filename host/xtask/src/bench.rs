@@ -8,6 +8,7 @@ mod measure;
 mod native;
 mod recorded;
 mod resolve;
+mod shared;
 mod web;
 
 use std::fs;
@@ -29,6 +30,7 @@ use measure::{median, millis, no_op, run_pib};
 /// `device` measures the way from the engine to a login, on a copy of the example.
 /// `import` measures reading a product of pi-builder's kind.
 /// `recorded` measures what it costs to give parts what was recorded.
+/// `shared` measures a shared cache of built stages, with a second engine of Debian's packages: some minutes.
 /// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     if args.iter().any(|arg| arg == "hooks") {
@@ -53,6 +55,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "recorded") {
         return recorded::recorded(&pib);
+    }
+    if args.iter().any(|arg| arg == "shared") {
+        return shared::shared(&pib);
     }
     if args.first().is_some_and(|arg| arg == "resolve") {
         return resolve::resolve(&pib, args);

@@ -112,7 +112,7 @@ pub(crate) fn contracts() -> Outcome {
     }
     let mut skipped = Vec::new();
     for kind in kinds() {
-        match start(kind) {
+        match start_kind(kind) {
             Ok(engine) => {
                 if let Ended::Badly(reason) = hold(kind, &engine) {
                     return Err(format!("{} does not hold the contract of engines: {reason}", kind.name));
@@ -125,14 +125,21 @@ pub(crate) fn contracts() -> Outcome {
     Ok(())
 }
 
-fn start(kind: &Kind) -> Outcome<Engine> {
+/// Starts the engine of this name; it ends with what is returned.
+pub(crate) fn start(name: &str) -> Outcome<Engine> {
+    let kind =
+        KINDS.iter().find(|kind| kind.name == name).ok_or_else(|| format!("unknown engine `{name}`"))?;
+    start_kind(kind)
+}
+
+fn start_kind(kind: &Kind) -> Outcome<Engine> {
     Engine::start(&debian::unpacked(kind.release)?, kind.name, kind.program)
 }
 
 /// Has one kind hold the contract and do the main job.
 fn attempt(kind: &'static Kind) -> Result {
     eprintln!("== {}: {} ({})", kind.name, kind.title, kind.store);
-    match start(kind) {
+    match start_kind(kind) {
         Err(reason) => {
             eprintln!("{} cannot run here: {reason}", kind.name);
             let (contract, job) = (Ended::Skipped(reason), Ended::Skipped("not started".to_owned()));

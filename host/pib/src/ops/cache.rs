@@ -10,15 +10,15 @@ use serde::Serialize;
 
 use crate::bases::{self, BaseCache};
 use crate::hooks::{self, Host, Limits};
-use crate::pipeline::recording;
 use crate::pipeline::records::{self, Records};
+use crate::pipeline::{recording, transfer};
 use crate::project::{Error, Session, blocking, cache_lock};
 use crate::source;
 use pib_event::ReporterExt as _;
 use pib_recorder::Store;
 
 /// The folders of the cache, and what each holds.
-const KINDS: [(&str, &str); 9] = [
+const KINDS: [(&str, &str); 10] = [
     ("stages", "unpacked stages"),
     ("registries", "index files of registries"),
     ("git", "copies of git repositories"),
@@ -27,6 +27,7 @@ const KINDS: [(&str, &str); 9] = [
     (bases::LISTS, "what archives said of their packages"),
     (hooks::CACHE_FOLDER, "compiled hooks and their answers"),
     (recording::STORE, "what parts of stages have fetched"),
+    (transfer::FOLDER, "what a killed pib left of a shared cache's stages"),
     (records::FOLDER, "which container images pib has built"),
 ];
 /// What is no item, but how the cache works.

@@ -16,7 +16,7 @@ use crate::engine::{Abilities, Engine, EngineStore};
 use crate::ops::binfmt::{ARCHS, words};
 use crate::ops::trial_build;
 use crate::pipeline::mirrors::Mirrors;
-use crate::pipeline::{emulators, resolve};
+use crate::pipeline::{emulators, resolve, shared_cache};
 use crate::project::{self, Error, LockMode, Project, Session};
 use pib_net::Http;
 
@@ -119,6 +119,9 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
     }
     checks.extend(tools());
     checks.extend(registries(session, project.as_ref(), offline).await);
+    if !offline {
+        checks.extend(shared(session, project.as_ref()).await);
+    }
     Ok(DoctorReport { checks })
 }
 
@@ -288,6 +291,20 @@ async fn registries(session: &Session, project: Option<&Project>, offline: bool)
         checks.push(mirror(session, project).await);
     }
     checks
+}
+
+/// Checks the shared cache, where there is one.
+async fn shared(session: &Session, project: Option<&Project>) -> Option<Check> {
+    const NAME: &str = "the shared cache";
+    match shared_cache::check(session, project).await {
+        Ok(None) => None,
+        Ok(Some((place, None))) => Some(Check::ok(NAME, place)),
+        Ok(Some((place, Some(fault)))) => {
+            let remedy = "Builds go on without it. See whether this machine reaches it: `[cache]` in config.toml or pib.toml names it.";
+            Some(Check::bad(State::Warn, NAME, format!("{place}: {fault}"), remedy))
+        }
+        Err(error) => Some(Check::error(NAME, &error)),
+    }
 }
 
 async fn mirror(session: &Session, project: &Project) -> Check {

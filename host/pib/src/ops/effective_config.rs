@@ -153,6 +153,10 @@ fn user_settings(session: &Session, all: &mut Vec<Setting>) -> Result<(), Error>
     for (name, place) in &config.stores {
         all.push(found(&format!("stores.{name}"), place.clone(), From::User, file));
     }
+    if let Some(cache) = &config.cache {
+        all.push(found("cache.url", cache.location.to_string(), From::User, file));
+        all.push(found("cache.write", cache.write.as_str().to_owned(), From::User, file));
+    }
     if !config.private_servers.is_empty() {
         all.push(found("network.private", config.private_servers.join(", "), From::User, file));
     }
@@ -254,9 +258,14 @@ fn named(manifest: &ProjectManifest) -> Vec<(String, String)> {
     };
     let registries =
         manifest.registries.iter().map(|(name, index)| (format!("registries.{name}.index"), index.clone()));
+    let cache = manifest.cache.iter().flat_map(|cache| {
+        let values = [("url", cache.location.to_string()), ("write", cache.write.as_str().to_owned())];
+        values.map(|(key, value)| (format!("cache.{key}"), value))
+    });
     let stages =
         manifest.stages.iter().map(|stage| (format!("stages.{}", stage.name), source(&stage.source)));
     registries
+        .chain(cache)
         .chain(manifest.stores.iter().map(of("stores")))
         .chain(manifest.variables.iter().map(of("variables")))
         .chain(stages)

@@ -15,6 +15,7 @@ use super::edition::Edition;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::recording::{self, RecordedNetwork};
 use super::records::Records;
+use super::shared_cache::{self, SharedCache};
 use super::{NoCache, StageOptions, Trial, emulators, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     network: Option<RecordedNetwork>,
     /// What its parts were given before.
     recording: Recording,
+    /// The shared cache, where there is one and something is to be built.
+    shared: Option<SharedCache>,
 }
 
 /// Stages that an engine has built.
@@ -73,18 +76,27 @@ pub(crate) async fn job(
     let suffix = options.trial.map_or("", Trial::suffix);
     let tag = format!("pib/{}:{}{of_edition}{suffix}", manifest.project.name, &based.key().hex()[..16]);
     let is_built = is_built(session, &engine, &based, &tag, options).await?;
-    let (mut tools, mut emulation, mut network) = (None, None, None);
+    let (mut tools, mut emulation, mut network, mut shared) = (None, None, None, None);
     if !is_built {
-        let stored = based.tarball(session, options).await?;
-        emulation =
-            emulators::get(session, &engine, manifest, options.emulator, options.lock.offline).await?;
-        tools = native_tools(session, &engine, &based, options, emulation.is_some()).await?;
+        let earlier = record(based.rendered.packages.project());
+        shared = shared_cache::open(session, &engine, (&based, &earlier), options).await?;
+        let start = shared.as_ref().and_then(SharedCache::start);
+        let stored = match start {
+            None => based.tarball(session, options).await?,
+            Some(_) => None,
+        };
+        if start.is_none_or(|(last, _)| last < based.rendered.last) {
+            emulation =
+                emulators::get(session, &engine, manifest, options.emulator, options.lock.offline).await?;
+            tools = native_tools(session, &engine, &based, options, emulation.is_some()).await?;
+        }
         load_base(session, &engine, &based, stored.as_ref()).await?;
     }
     // What the engine has was given to parts as well, and stands in the project's recording.
     if let Some(edition) = edition.as_ref().filter(|_| !is_built || options.lock == LockMode::default()) {
         network = Some(recording::open(session, &engine, &based, edition, options.lock).await?);
     }
+    let start = shared.as_ref().and_then(SharedCache::start);
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
     // What parts keep in their caches would make the second of two builds another than the first, or like it.
@@ -100,17 +112,20 @@ pub(crate) async fn job(
         packages: packages.as_ref().filter(|_| mounts && network.is_none()),
         caches: Some(&caches),
         rerun: Some(rerun).filter(|_| mounts && options.no_cache != NoCache::Nothing),
+        prebuilt: start.map(|(last, _)| last),
     };
-    let plan = based.assemble(&based.reference, &extras)?;
+    let from =
+        start.map_or_else(|| based.reference.clone(), |(_, image)| BaseRef::ContainerImage(image.to_owned()));
+    let plan = based.assemble(&from, &extras)?;
     let recording = edition.map(|edition| edition.recording).unwrap_or_default();
-    Ok(Job { based, engine, plan, tag, caches, is_built, network, recording })
+    Ok(Job { based, engine, plan, tag, caches, is_built, network, recording, shared })
 }
 
 /// Has the engine run the parts, where it has not, and notes what was built.
 ///
 /// # Errors
 /// When a part fails.
-pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> Result<Built, Error> {
+pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions) -> Result<Built, Error> {
     let outcome = if job.is_built { Ok(()) } else { job.run_parts(session, options).await };
     let finish = |network: &RecordedNetwork| network.finish(session, outcome.is_err());
     let given = job.network.as_ref().map(finish).transpose()?;
@@ -119,8 +134,13 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
     if let Some(network) = &job.network {
         network.check()?;
     }
-    let Job { based, engine, plan, tag, caches, is_built: _, network: _, recording } = job;
-    let (recording, named) = given.unwrap_or((recording, based.lock.fetch));
+    let (recording, named) = given.unwrap_or((std::mem::take(&mut job.recording), job.based.lock.fetch));
+    if let Some(mut shared) = job.shared.take() {
+        let request = job.request(session, options);
+        shared.push(session, &job.engine, (&job.based, named), &request).await;
+        job.shared = Some(shared);
+    }
+    let Job { based, engine, plan, tag, caches, is_built, network: _, recording: _, shared } = job;
     let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording, named };
     if built.trial.is_some() {
         return Ok(built);
@@ -128,6 +148,10 @@ pub(crate) async fn run(session: &Session, job: Job, options: &StageOptions) -> 
     let project = built.based.rendered.packages.project();
     let mut record = record(project);
     record.note(&built.plan, Some(&built.stage().name));
+    if !is_built {
+        let pulled = shared.as_ref().and_then(SharedCache::start).map(|(last, _)| last);
+        record.note_pulled(&built.plan, built.based.rendered.last + 1, pulled);
+    }
     files::replace_text(&project.target.make()?, &record_name(project), &record.to_text())?;
     Ok(built)
 }
@@ -160,9 +184,7 @@ impl Built {
 
 impl Job {
     async fn run_parts(&self, session: &Session, options: &StageOptions) -> Result<(), Error> {
-        // Where instructions can mount something, what is run anew is told by that.
-        let classic = !self.engine.abilities().mounts && options.no_cache != NoCache::Nothing;
-        if classic && matches!(options.no_cache, NoCache::From(_)) {
+        if self.is_classic_rerun(options) && matches!(options.no_cache, NoCache::From(_)) {
             session
                 .reporter
                 .warn("this engine's builder cannot start in the middle: every stage is built again");
@@ -172,28 +194,39 @@ impl Job {
         if let Some(merged) = self.plan.merged_text() {
             session.reporter.note(merged);
         }
-        let rendered = &self.based.rendered;
-        let last = &self.plan.stages[rendered.last];
-        let mut request = BuildRequest::new(&self.plan, &self.tag);
-        request.labels = labels(session, &rendered.packages.project().dir, "build");
-        request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
-        request.target = options.until.is_some().then_some(&last.name);
-        request.no_cache = classic;
-        request.host_name = options.trial.and_then(Trial::host_name);
-        request.build_args = rendered.build_args.clone();
-        request.secrets = rendered.secrets.for_engine(&self.plan);
-        request.socket = self.network.as_ref().map(RecordedNetwork::socket);
-        request.texts = self.network.iter().map(RecordedNetwork::authority).collect();
-        request.isolated = self.network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
+        let request = self.request(session, options);
         if options.trial.is_some() {
             // What an interrupted one has left would stay without its name.
             let _ = self.engine.remove_image(&self.tag).await;
         }
         let image = self.engine.build(&request, &*session.reporter).await?;
         if options.trial.is_none() {
-            Records::new(session).add(last.key, &image);
+            Records::new(session).add(self.plan.stages[last].key, &image);
         }
         Ok(())
+    }
+
+    /// Returns what the engine is asked for.
+    fn request<'a>(&'a self, session: &Session, options: &StageOptions) -> BuildRequest<'a> {
+        let rendered = &self.based.rendered;
+        let last = &self.plan.stages[rendered.last];
+        let mut request = BuildRequest::new(&self.plan, &self.tag);
+        request.labels = labels(session, &rendered.packages.project().dir, "build");
+        request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
+        request.target = options.until.is_some().then_some(&last.name);
+        request.no_cache = self.is_classic_rerun(options);
+        request.host_name = options.trial.and_then(Trial::host_name);
+        request.build_args = rendered.build_args.clone();
+        request.secrets = rendered.secrets.for_engine(&self.plan);
+        request.socket = self.network.as_ref().map(RecordedNetwork::socket);
+        request.texts = self.network.iter().map(RecordedNetwork::authority).collect();
+        request.isolated = self.network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
+        request
+    }
+
+    /// Returns whether everything is built again: where instructions can mount something, what is run anew is told by that.
+    fn is_classic_rerun(&self, options: &StageOptions) -> bool {
+        !self.engine.abilities().mounts && options.no_cache != NoCache::Nothing
     }
 }
 

@@ -22,6 +22,7 @@ use pib_plan::resolve::{
 
 use super::{sort, vendored};
 use crate::project::consent::ProjectPermission;
+use crate::project::reach::Reach;
 use crate::project::{
     Error, LockMode, Project, RecordingError, Session, blocking, cache_lock, files, locate, reach, slow,
     user_config,
@@ -207,12 +208,8 @@ pub(crate) fn sources(
 ) -> Result<Sources, Error> {
     if !session.consent.asks_nothing(dir)? {
         let asked = reach::of_manifest(dir, manifest);
-        let own = match asked.iter().any(|reach| matches!(reach, reach::Reach::Store(_))) {
-            true => {
-                let own = user_config::load(session)?;
-                let registries = own.registries.values().map(|registry| &registry.index);
-                reach::of_objects(own.stores.values().chain(registries))
-            }
+        let own = match asked.iter().any(Reach::is_elsewhere) {
+            true => reach::named_by_user(&user_config::load(session)?, &asked),
             false => BTreeSet::new(),
         };
         session.consent.check(dir, asked.difference(&own).cloned())?;
@@ -228,7 +225,7 @@ pub(crate) fn sources(
         false => user_config::credentials(session, &manifest.registries)?,
     };
     let private = manifest.registries.values().filter(|index| credentials.for_registry(index).is_some());
-    session.consent.check(dir, private.cloned().map(reach::Reach::Token))?;
+    session.consent.check(dir, private.cloned().map(Reach::Token))?;
     Ok(sources.credentials(credentials))
 }
 

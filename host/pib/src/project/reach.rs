@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pib_plan::id::Digest;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest, RequestSource};
+use pib_plan::manifest::user::UserConfig;
 use pib_plan::object_address::ObjectAddress;
 use pib_plan::secret::SecretSource;
 use url::Url;
@@ -31,6 +32,8 @@ pub(crate) enum Reach {
     Token(String),
     /// The store or registry in the bucket or repository at this address is used, with what lets the user in there.
     Store(String),
+    /// Built stages are taken from the shared cache at this address, and perhaps added to it, with what lets the user in there.
+    Cache(String),
     /// The repository at this address is fetched with the user's password for git, or with their ssh.
     Login(String),
 }
@@ -76,8 +79,14 @@ impl Reach {
             Self::ContainerImage(name) => format!("container image {name:?}"),
             Self::Token(index) => format!("token {index:?}"),
             Self::Store(address) => format!("store {address:?}"),
+            Self::Cache(address) => format!("cache {address:?}"),
             Self::Login(url) => format!("git {url:?}"),
         }
+    }
+
+    /// Returns whether it is in a bucket or a repository, which the user's own config may name as well.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Cache(_))
     }
 
     /// Returns it in full, also the arguments of a program.
@@ -106,6 +115,9 @@ impl fmt::Display for Reach {
                 write!(f, "takes files out of the container image `{name}`, which may be one of yours")
             }
             Self::Store(address) => write!(f, "uses `{address}` with your keys or logins"),
+            Self::Cache(address) => {
+                write!(f, "takes built stages from `{address}`, and may add yours, with your keys or logins")
+            }
             Self::Login(url) => write!(f, "fetches from `{url}` with your git credentials"),
             Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
         }
@@ -127,14 +139,25 @@ pub(crate) fn of_manifest(dir: &Path, manifest: &ProjectManifest) -> BTreeSet<Re
     found.extend(stores.filter_map(|folder| Reach::outside(dir, folder)));
     // Two ways to write one address are one store.
     found.extend(of_objects(manifest.stores.values().chain(manifest.registries.values())));
+    found.extend(manifest.cache.as_ref().map(|cache| Reach::Cache(cache.location.to_string())));
     if let Some(BaseRequest::Path { path, .. }) = &manifest.base {
         found.extend(Reach::outside(dir, path));
     }
     found
 }
 
+/// Returns which of these the user's own config names, so that they are no matter of a project's. Where the user has a shared
+/// cache, a project's is not used.
+pub(crate) fn named_by_user(config: &UserConfig, asked: &BTreeSet<Reach>) -> BTreeSet<Reach> {
+    let registries = config.registries.values().map(|registry| &registry.index);
+    let mut found = of_objects(config.stores.values().chain(registries));
+    let is_unused = |reach: &&Reach| config.cache.is_some() && matches!(reach, Reach::Cache(_));
+    found.extend(asked.iter().filter(is_unused).cloned());
+    found
+}
+
 /// Returns which of these addresses are of buckets and repositories: the user's own are no matter of a project's.
-pub(crate) fn of_objects<'a>(addresses: impl Iterator<Item = &'a String>) -> BTreeSet<Reach> {
+fn of_objects<'a>(addresses: impl Iterator<Item = &'a String>) -> BTreeSet<Reach> {
     let found = addresses.filter_map(|text| text.trim_end_matches('/').parse::<ObjectAddress>().ok());
     found.map(|address| Reach::Store(address.to_string())).collect()
 }

@@ -68,6 +68,8 @@ pub struct Extras<'a> {
     pub caches: Option<&'a CacheOwner>,
     /// What is run again, whatever the engine has of it.
     pub rerun: Option<Rerun<'a>>,
+    /// The index of the last stage whose files are in what the first one starts from: up to there, nothing is run or copied.
+    pub prebuilt: Option<usize>,
 }
 
 /// The variable by which programs learn the time to write into files

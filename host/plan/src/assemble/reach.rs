@@ -91,6 +91,23 @@ pub(super) fn origin(stages: &[StageInput], index: usize, from: &StageRef) -> Re
     Err(AssembleError::Part(Box::new(stage.part.unknown_from(from, what, help))))
 }
 
+/// Returns for each stage whether a build may start from its result alone, as another machine made it: no later stage takes
+/// files from one before it, and neither it nor one before it has a secret, which its files may show.
+pub(super) fn starting_points(stages: &[StageInput]) -> Vec<bool> {
+    let earliest = |index: usize| {
+        let froms = stages[index].part.froms.iter();
+        let found = froms.filter_map(move |from| match origin(stages, index, from) {
+            Ok(Origin::Stage(found)) => Some(found),
+            Ok(Origin::Image) | Err(_) => None,
+        });
+        found.min().unwrap_or(index)
+    };
+    let secret = stages.iter().position(|stage| !stage.secrets.is_empty()).unwrap_or(stages.len());
+    let is_one =
+        |index: usize| index < secret && (index + 1..stages.len()).all(|later| earliest(later) >= index);
+    (0..stages.len()).map(is_one).collect()
+}
+
 /// Refuses arguments of a stage that the `ENV` of an earlier one overrides.
 fn check_env(earlier: &[StageInput], stage: &StageInput) -> Result<(), AssembleError> {
     for before in earlier {

@@ -5,7 +5,7 @@ use crate::dockerfile::{Line, Template};
 use crate::emulation::{self, Emulation};
 use crate::native::{self, Native};
 use crate::packages;
-use crate::part::{DEFAULT_SHELL, Part, Surroundings};
+use crate::part::{self, DEFAULT_SHELL, Part, Surroundings};
 use crate::relay::Relay;
 
 use super::input::{BaseRef, EPOCH, Extras, StageInput, StageSecret};
@@ -170,9 +170,17 @@ impl<'a> Writer<'a> {
 
     fn instruction(&mut self, line: &Line, written: Option<Written>) {
         let keyword = line.text().split(' ').next().unwrap_or_default().to_owned();
+        if part::makes_layer(&keyword) && self.is_prebuilt() {
+            return;
+        }
         self.steps.push(PlannedStep { line: self.line, keyword, stage: self.current, written });
         self.push(line.text());
         self.push("\n");
+    }
+
+    /// Returns whether the files of the stage that is written are there already. What it sets for later ones is not.
+    fn is_prebuilt(&self) -> bool {
+        self.current.zip(self.extras.prebuilt).is_some_and(|(current, last)| current <= last)
     }
 
     fn push(&mut self, text: &str) {

@@ -5,6 +5,7 @@
 
 mod archive_table;
 mod base_recipe;
+pub mod cache_table;
 pub mod edit;
 pub mod project;
 #[cfg(test)]

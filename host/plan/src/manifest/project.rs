@@ -69,6 +69,7 @@ impl ProjectManifest {
         patch.iter().try_for_each(|patch| check_patch(source, patch))?;
         let stores = schema.stores.into_iter().map(|(name, place)| check_store(source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
+        let cache = schema.cache.map(|cache| cache.check_of_project(source)).transpose()?;
         let vendor = schema.vendor.map(|vendor| sources::vendor(source, vendor)).transpose()?;
         let image = ImageOptions::check(source, schema.image, &project)?;
         let order = ProjectOrder::check(source, schema.order)?;
@@ -83,6 +84,7 @@ impl ProjectManifest {
             base,
             registries,
             stores,
+            cache,
             vendor,
             order,
             variables,

@@ -113,6 +113,7 @@ fn tables_of(file: &str, heading: &str) -> Vec<&'static str> {
             ("image", "TargetImage"),
             ("image.partition", "PartitionSpec"),
             ("build", "BuildOptions"),
+            ("cache", "CacheSchema"),
             ("registries.NAME", "RegistrySchema"),
             ("vendor", "VendorSchema"),
             ("order", "OrderSchema"),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
+use super::cache_table::{CacheSchema, SharedCache};
 use super::stores::check_store;
 use super::{ManifestError, ManifestText};
 use crate::credential::{self, Credential, UserRegistry};
@@ -30,11 +31,14 @@ pub struct UserConfig {
     pub snapshots: Option<Url>,
     /// The stores of recorded content that all projects use, by the user's own names: addresses, or folders: `[stores]`.
     pub stores: BTreeMap<String, String>,
+    /// The shared cache of built stages: `[cache]`.
+    pub cache: Option<SharedCache>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Schema {
+    cache: Option<CacheSchema>,
     hooks: Option<Spanned<Limits>>,
     #[serde(default)]
     network: NetworkSchema,
@@ -81,13 +85,13 @@ impl UserConfig {
         let snapshots = schema.network.snapshots.map(|address| snapshots(&source, &address)).transpose()?;
         let stores = schema.stores.into_iter().map(|(name, place)| check_store(&source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
-        let Some(hooks) = schema.hooks else {
-            return Ok(Self { registries, private_servers, snapshots, stores, ..Self::default() });
-        };
+        let cache = schema.cache.map(|cache| cache.check(&source)).transpose()?;
+        let found = Self { registries, private_servers, snapshots, stores, cache, ..Self::default() };
+        let Some(hooks) = schema.hooks else { return Ok(found) };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
         })?;
-        Ok(Self { hooks: hooks.into_inner(), registries, private_servers, snapshots, stores })
+        Ok(Self { hooks: hooks.into_inner(), ..found })
     }
 
     /// Returns whether the file holds a token, so that nobody else may read it.

@@ -19,7 +19,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An engine that runs; it ends with this value.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     child: Child,
     folder: PathBuf,
     address: String,
@@ -65,7 +65,7 @@ impl Engine {
     }
 
     /// Returns its address, as `--engine` takes it.
-    pub(super) fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         &self.address
     }
 

@@ -34,6 +34,7 @@ mod recorded;
 mod recorded_programs;
 mod rootfs;
 mod same;
+pub(crate) mod shared;
 mod targets;
 mod terminal;
 mod trouble;

@@ -18,6 +18,7 @@ mod object_stores;
 mod raspios;
 mod report_page;
 mod scan;
+mod shared_stores;
 mod stage;
 mod tutorial;
 mod whole_lock;

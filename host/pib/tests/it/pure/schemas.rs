@@ -141,6 +141,10 @@ network = "recorded"
 [stores]
 team = "https://pib.example/store"
 
+[cache]
+url = "oci://registry.example/acme/cache"
+write = "ci"
+
 [registries.acme]
 index = "https://stages.example.org/"
 

@@ -202,6 +202,25 @@ fn a_store_that_takes_the_users_keys_is_asked_for() {
 }
 
 #[test]
+fn a_shared_cache_is_asked_for() {
+    let cache = "\n[cache]\nurl = \"s3://team-cache/pib/\"\n";
+    let bench = strange(cache, "");
+    refused(&bench, &["lock"], "takes built stages from `s3://team-cache/pib`");
+    // That the user keeps recorded content there is no word for built stages.
+    let config = bench.folder.path().join(".config/pib");
+    std::fs::create_dir_all(&config).unwrap();
+    std::fs::write(config.join("config.toml"), "[stores]\na = \"s3://team-cache/pib\"\n").unwrap();
+    refused(&bench, &["lock"], "takes built stages from");
+    // The user's own cache is used instead of a project's.
+    std::fs::write(config.join("config.toml"), "[cache]\nurl = \"/srv/cache\"\n").unwrap();
+    allowed(&bench, &["lock"]);
+    std::fs::write(config.join("config.toml"), "").unwrap();
+    refused(&bench, &["lock"], "takes built stages from");
+    allowed(&bench, &["trust", "--yes"]);
+    allowed(&bench, &["lock"]);
+}
+
+#[test]
 fn the_users_word_holds_for_what_was_asked_and_for_nothing_else() {
     let stages = |file: &str| {
         format!(

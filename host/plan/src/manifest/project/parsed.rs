@@ -12,6 +12,7 @@ use super::project_order::ProjectOrder;
 use crate::id::{Digest, StageName};
 use crate::index::GitSource;
 use crate::manifest::ManifestText;
+use crate::manifest::cache_table::SharedCache;
 use crate::metadata::ConfigValue;
 
 /// A parsed and checked `pib.toml`.
@@ -35,6 +36,8 @@ pub struct ProjectManifest {
     pub registries: BTreeMap<String, String>,
     /// The stores of recorded content by the name that this project gives them: addresses, or folders relative to the project's.
     pub stores: BTreeMap<String, String>,
+    /// The shared cache of built stages that this project names, where the user's own config names none.
+    pub cache: Option<SharedCache>,
     /// The folder within the project that holds its stages, where `pib vendor` was run.
     pub vendor: Option<String>,
     /// The order that the project itself asks for.

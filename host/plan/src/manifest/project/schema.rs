@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::options::{Bill, BuildOptions, Compression};
 use crate::id::{Arch, Digest};
 use crate::layout::{Ext4Writer, PartitionSpec, PartitionTable};
+use crate::manifest::cache_table::CacheSchema;
 #[cfg(test)]
 use crate::manifest::schema_tests::{BoardName, ProjectName};
 use crate::metadata::ConfigValue;
@@ -37,6 +38,7 @@ pub(super) struct Schema {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "BTreeMap<String, String>"))]
     pub(super) stores: BTreeMap<Spanned<String>, Spanned<String>>,
+    pub(super) cache: Option<CacheSchema>,
     pub(super) vendor: Option<VendorSchema>,
     #[serde(default)]
     pub(super) order: OrderSchema,

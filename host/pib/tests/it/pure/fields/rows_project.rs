@@ -59,6 +59,7 @@ fn of_target_partition(field: &'static str, old: &'static str, new: &'static str
 pub(super) fn rows() -> Vec<Row> {
     let all = [
         project(),
+        elsewhere(),
         stages(),
         image(),
         image_partitions(),
@@ -101,6 +102,22 @@ fn project() -> Vec<Row> {
             "false",
             Nothing("the same comes of a build without native tools"),
         ),
+        set("pib.toml: build.network=recorded", "build.network", "\"recorded\"", From("__init__")).locks(),
+        set("pib.toml: build.network=open", "build.network", "\"open\"", Nothing("it is so without a word")),
+        set(
+            "pib.toml: build.losses=refuse",
+            "build.losses",
+            "\"refuse\"",
+            Nothing("an engine is refused, or gives what it would give"),
+        )
+        .locks(),
+        set("pib.toml: build.losses=allow", "build.losses", "\"allow\"", Nothing("it is so without a word")),
+    ]
+}
+
+/// Where files and stages come from that others have.
+fn elsewhere() -> Vec<Row> {
+    vec![
         set(
             "pib.toml: stores",
             "stores.own",
@@ -113,18 +130,33 @@ fn project() -> Vec<Row> {
             "\"s3://team-store/pib\"",
             Nothing("where files come from is not what they are"),
         ),
+        set(
+            "pib.toml: cache.url",
+            "cache.url",
+            "\"oci://x.example/team/cache\"",
+            Nothing("who built a stage is not what it is"),
+        ),
+        set("pib.toml: cache.url", "cache.url", "\"/srv/cache\"", Refused("a project cannot name a folder")),
         set("pib.toml: stores", "stores.own", "\"ftp://x.example\"", Refused("store")),
         set("pib.toml: stores", "stores.own", "\"oci://x.example/Team\"", Refused("not a repository")),
-        set("pib.toml: build.network=recorded", "build.network", "\"recorded\"", From("__init__")).locks(),
-        set("pib.toml: build.network=open", "build.network", "\"open\"", Nothing("it is so without a word")),
         set(
-            "pib.toml: build.losses=refuse",
-            "build.losses",
-            "\"refuse\"",
-            Nothing("an engine is refused, or gives what it would give"),
-        )
-        .locks(),
-        set("pib.toml: build.losses=allow", "build.losses", "\"allow\"", Nothing("it is so without a word")),
+            "pib.toml: cache.write=never",
+            "cache",
+            "{ url = \"s3://team-cache\", write = \"never\" }",
+            Nothing("who built a stage is not what it is"),
+        ),
+        set(
+            "pib.toml: cache.write=ci",
+            "cache",
+            "{ url = \"s3://team-cache\", write = \"ci\" }",
+            Nothing("who built a stage is not what it is"),
+        ),
+        set(
+            "pib.toml: cache.write=always",
+            "cache",
+            "{ url = \"s3://team-cache\", write = \"always\" }",
+            Nothing("who built a stage is not what it is"),
+        ),
     ]
 }
 
