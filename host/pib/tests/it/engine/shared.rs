@@ -8,7 +8,7 @@ use pib_plan::id::Digest;
 
 use super::kind::{Kind, Private, docker};
 use super::project::{Scratch, stderr_text};
-use crate::world::nonce;
+use crate::world::{Images, World, nonce};
 
 /// Variables by which a machine reaches a cache.
 type Variables = Vec<(String, String)>;
@@ -302,4 +302,40 @@ fn nothing_is_taken_where_everything_is_built_again_and_ci_alone_adds() {
     );
     assert!(again.executed.iter().any(|line| line.starts_with("mine ")), "{:?}", again.executed);
     assert_eq!((built.image, again.image), (desk.build().image, built.image));
+}
+
+#[test]
+fn a_recorded_stage_is_taken_by_who_has_the_same_recording() {
+    const NAME: &str = "sharedrecorded";
+    let _images = Images(NAME);
+    let first = World::new();
+    let cache = first.path("stages");
+    first.tiny(NAME, &format!("RUN echo {} && apt-get update\n", nonce()));
+    let manifest = fs::read_to_string(first.path(NAME).join("pib.toml")).unwrap();
+    fs::write(first.path(NAME).join("pib.toml"), manifest + "\n[build]\nnetwork = \"recorded\"\n").unwrap();
+    let configure = |world: &World| {
+        fs::create_dir_all(world.path("config/pib")).unwrap();
+        let text = format!("[cache]\nurl = \"{}\"\nwrite = \"always\"\n", cache.display());
+        fs::write(world.path("config/pib/config.toml"), text).unwrap();
+    };
+    configure(&first);
+    first.run(NAME, &["build"]);
+    // On an engine that reaches no network, as version control has the project.
+    let (other, engine) = (World::new(), docker("3g"));
+    configure(&other);
+    let (folder, copy) = (first.path(NAME), other.path(NAME));
+    fs::create_dir_all(copy.join("stages/mine")).unwrap();
+    for file in ["pib.toml", "pib.lock", "pib.fetch.lock", "stages/mine/Dockerfile.part"] {
+        fs::copy(folder.join(file), copy.join(file)).unwrap();
+    }
+    let build = other.pib(NAME, &["build", "--locked"]).env("DOCKER_HOST", engine.host()).output().unwrap();
+    let said = stderr_text(&build);
+    assert!(build.status.success(), "{said}");
+    assert!(said.contains("The stages up to __cleanup__ come from the shared cache"), "{said}");
+    let sum = |folder: &Path| {
+        fs::read_to_string(folder.join(format!("target/{NAME}-rpi4-arm64.img.sha256"))).unwrap()
+    };
+    assert_eq!(sum(&folder), sum(&copy));
+    let lock = |folder: &Path| fs::read_to_string(folder.join("pib.fetch.lock")).unwrap();
+    assert_eq!(lock(&folder), lock(&copy));
 }
