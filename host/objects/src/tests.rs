@@ -141,6 +141,32 @@ async fn a_repository_has_files_by_their_digests() {
 }
 
 #[tokio::test]
+async fn texts_stand_under_keys() {
+    let server = Server::start();
+    let (key, none) = (Digest::of(b"key"), Digest::of(b"none"));
+    let bucket = store("s3://team/pib", access(server.url("").as_str(), None));
+    let object = |key: &Digest| format!("team/pib/entries/{}.json", key.hex());
+    let repository = store(&registry(&server), Access::default());
+    let manifest = |key: &Digest| format!("v2/team/store/manifests/pib-{}", &key.hex()[..24]);
+    let text = "{\"annotations\": {\"dev.pib.entry\": \"{\\\"a\\\": 1}\"}}";
+    server.set(&object(&key), [given("{\"a\": 1}")]);
+    server.set(&manifest(&key), [Answer::file(text)]);
+    for store in [&bucket, &repository] {
+        assert_eq!(store.entry(&key, 8).await.unwrap(), Some(b"{\"a\": 1}".to_vec()), "{store}");
+        assert_eq!(store.entry(&none, 8).await.unwrap(), None, "{store}");
+    }
+    server.set(&object(&key), [given("{\"a\": 1}")]);
+    server.set(&manifest(&key), [Answer::file(text)]);
+    for store in [&bucket, &repository] {
+        assert!(matches!(store.entry(&key, 7).await, Err(ObjectError::TooLarge(7))), "{store}");
+    }
+    for wrong in ["", "{}", "{\"annotations\": {\"other\": \"x\"}}", &"x".repeat(100_000)] {
+        server.set(&manifest(&key), [Answer::file(wrong)]);
+        assert!(repository.entry(&key, 8).await.is_err());
+    }
+}
+
+#[tokio::test]
 async fn a_registry_that_asks_who_you_are_gets_a_token_and_no_other_server_does() {
     let (server, home) = (Server::start(), tempfile::tempdir().unwrap());
     let digest = Digest::of(b"right");

@@ -53,6 +53,7 @@ impl StageArgs {
             build_args: self.build_arg,
             secrets: self.secret,
             trial: None,
+            image_only: false,
             lock: self.lock.mode(),
         }
     }

@@ -90,6 +90,7 @@ pub(super) struct LoggedJob {
 
 /// Does what comes before the parts run. The project must be held exclusively.
 pub(super) async fn begin(session: &Session, options: &StageOptions) -> Result<Begun, Error> {
+    let options = &StageOptions { image_only: options.until.is_none(), ..options.clone() };
     let lookup = pipeline::decide(session, options).await?.look_up_base(options.lock);
     let lookup = lookup.or_in_cache(session, options.lock)?;
     if let BaseLookup::Known(based) = &lookup

@@ -16,6 +16,7 @@ use super::labels::{KEY_LABEL, LABEL, labels};
 use super::recording::{self, RecordedNetwork};
 use super::records::Records;
 use super::shared_cache::{self, SharedCache};
+use super::transfer::TransferFile;
 use super::{NoCache, StageOptions, Trial, emulators, native};
 use crate::bases::StoredBase;
 use crate::engine::{Base, BuildRequest, Engine};
@@ -39,6 +40,8 @@ pub(crate) struct Job {
     recording: Recording,
     /// The shared cache, where there is one and something is to be built.
     shared: Option<SharedCache>,
+    /// The root file system of all stages, where that came from the shared cache and the engine did not get it.
+    archive: Option<TransferFile>,
 }
 
 /// Stages that an engine has built.
@@ -56,6 +59,10 @@ pub(crate) struct Built {
     pub(crate) recording: Recording,
     /// The recording that the lock names.
     pub(crate) named: Option<Digest>,
+    /// The index of the last stage that came from a shared cache.
+    pub(crate) pulled: Option<usize>,
+    /// The root file system, where that came from a shared cache and the engine does not have it.
+    pub(crate) archive: Option<TransferFile>,
 }
 
 /// Assembles the stages for an engine, and gives it what the first of them starts from, where it does not have the
@@ -118,7 +125,8 @@ pub(crate) async fn job(
         start.map_or_else(|| based.reference.clone(), |(_, image)| BaseRef::ContainerImage(image.to_owned()));
     let plan = based.assemble(&from, &extras)?;
     let recording = edition.map(|edition| edition.recording).unwrap_or_default();
-    Ok(Job { based, engine, plan, tag, caches, is_built, network, recording, shared })
+    let archive = shared.as_mut().and_then(SharedCache::take_archive);
+    Ok(Job { based, engine, plan, tag, caches, is_built, network, recording, shared, archive })
 }
 
 /// Has the engine run the parts, where it has not, and notes what was built.
@@ -126,7 +134,8 @@ pub(crate) async fn job(
 /// # Errors
 /// When a part fails.
 pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions) -> Result<Built, Error> {
-    let outcome = if job.is_built { Ok(()) } else { job.run_parts(session, options).await };
+    let is_there = job.is_built || job.archive.is_some();
+    let outcome = if is_there { Ok(()) } else { job.run_parts(session, options).await };
     let finish = |network: &RecordedNetwork| network.finish(session, outcome.is_err());
     let given = job.network.as_ref().map(finish).transpose()?;
     outcome?;
@@ -140,8 +149,10 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
         shared.push(session, &job.engine, (&job.based, named), &request).await;
         job.shared = Some(shared);
     }
-    let Job { based, engine, plan, tag, caches, is_built, network: _, recording: _, shared } = job;
-    let built = Built { based, engine, plan, tag, trial: options.trial, caches, recording, named };
+    let Job { based, engine, plan, tag, caches, is_built, network: _, recording: _, shared, archive } = job;
+    let pulled = shared.as_ref().and_then(SharedCache::start).map(|(last, _)| last);
+    let built =
+        Built { based, engine, plan, tag, trial: options.trial, caches, recording, named, pulled, archive };
     if built.trial.is_some() {
         return Ok(built);
     }
@@ -149,7 +160,6 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
     let mut record = record(project);
     record.note(&built.plan, Some(&built.stage().name));
     if !is_built {
-        let pulled = shared.as_ref().and_then(SharedCache::start).map(|(last, _)| last);
         record.note_pulled(&built.plan, built.based.rendered.last + 1, pulled);
     }
     files::replace_text(&project.target.make()?, &record_name(project), &record.to_text())?;

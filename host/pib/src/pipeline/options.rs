@@ -21,6 +21,8 @@ pub struct StageOptions {
     pub secrets: Vec<String>,
     /// Which of two builds that are compared this is, where it is one.
     pub trial: Option<Trial>,
+    /// Only the image is wanted: what a shared cache has of the last stage need not be in the engine as well.
+    pub image_only: bool,
     /// How the lock is treated.
     pub lock: LockMode,
 }

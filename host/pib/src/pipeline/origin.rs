@@ -26,7 +26,8 @@ pub(crate) async fn stage_of(session: &Session, built: &Built, error: Error) -> 
 
 /// Returns the first stage whose result has the file; `None` where the engine does not say.
 async fn first_with(session: &Session, built: &Built, path: &[u8]) -> Option<String> {
-    let (mut low, mut high) = (0, built.based.rendered.last);
+    // Of stages that came from a shared cache, only what they make together is known.
+    let (mut low, mut high) = (built.pulled.unwrap_or(0), built.based.rendered.last);
     while low < high {
         let middle = low.midpoint(high);
         match has(session, built, middle, path).await? {
@@ -34,7 +35,8 @@ async fn first_with(session: &Session, built: &Built, path: &[u8]) -> Option<Str
             false => low = middle + 1,
         }
     }
-    Some(built.plan.stages.get(low)?.name.to_string())
+    let is_known = built.pulled.is_none_or(|pulled| low > pulled);
+    Some(built.plan.stages.get(low).filter(|_| is_known)?.name.to_string())
 }
 
 /// Returns whether the result of a stage has the file.

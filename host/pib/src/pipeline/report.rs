@@ -1,6 +1,7 @@
 //! The last step: takes the root file system out of the engine, writes the image, its checksum, its provenance and its
 //! report.
 
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use pib_file::Folder;
@@ -15,6 +16,7 @@ use super::job::Built;
 use super::records::Records;
 use super::{NoCache, StageOptions, Statement, bills, boot_check, compress, connection, edition, origin};
 use crate::engine::Loss;
+use crate::engine::rootfs_tar::Fault;
 use crate::inspection::SystemContent;
 use crate::project::{Error, Project, Session, TargetFolder, blocking, files};
 use pib_disk::{Identity, ImageInfo, NewImage};
@@ -290,6 +292,25 @@ fn stem_of(image: &Path) -> String {
     stem.unwrap_or(&name).to_owned()
 }
 
+/// Returns the root file system as a tar stream: that of the engine, with what will hold the engine's failure, or what came from a
+/// shared cache.
+async fn root_file_system(
+    session: &Session,
+    built: &Built,
+) -> Result<(Box<dyn Read + Send>, Option<Fault>), Error> {
+    if let Some(archive) = &built.archive {
+        let file =
+            pib_file::open(archive.path()).map_err(|error| Error::io("read", archive.path(), error))?;
+        return Ok((Box::new(BufReader::new(file)), None));
+    }
+    let tree = built.engine.export(&built.tag).await?;
+    if let Some(warning) = Loss::warning(tree.losses()) {
+        session.reporter.warn(warning);
+    }
+    let fault = tree.fault();
+    Ok((Box::new(tree), Some(fault)))
+}
+
 /// Takes the root file system out of the engine and writes the image.
 async fn write_image(
     session: &Session,
@@ -299,11 +320,7 @@ async fn write_image(
     const STEP: &str = "image";
     let name = image.name(Compression::None);
     session.reporter.started(STEP, format!("Writing {name}"));
-    let tree = built.engine.export(&built.tag).await?;
-    if let Some(warning) = Loss::warning(tree.losses()) {
-        session.reporter.warn(warning);
-    }
-    let fault = tree.fault();
+    let (tree, fault) = root_file_system(session, built).await?;
     let (layout, identity) = (image.layout.clone(), image.identity.clone());
     let target = image.target.make()?;
     let output =
@@ -319,7 +336,7 @@ async fn write_image(
         Ok((NewImage { file: compress::compress(new.file, compression, &*reporter)?, ..new }, system))
     })
     .await?
-    .map_err(|error| fault.take().map_or(error, Error::from))?;
+    .map_err(|error| fault.and_then(|fault| fault.take()).map_or(error, Error::from))?;
     session.reporter.finished(STEP, false);
     Ok(written)
 }

@@ -56,6 +56,8 @@ pub(crate) struct StartingPoint {
 pub(crate) struct Pulled {
     pub(super) packs: Vec<PackFile>,
     pub(super) known: KnownRecords,
+    /// The root file system, where the engine did not get it.
+    pub(super) archive: Option<TransferFile>,
 }
 
 /// Returns the cache that the user's own config names, else the one that the project names, and whether this run adds to it. Resolving
@@ -126,7 +128,7 @@ pub(crate) async fn open(
     }
     let mut cache = SharedCache { store, writes, start: None };
     if options.no_cache == NoCache::Nothing {
-        cache.find(session, engine, based, record).await?;
+        cache.find(session, engine, (based, record), options).await?;
     }
     Ok(Some(cache))
 }
@@ -137,13 +139,18 @@ impl SharedCache {
         self.start.as_ref().map(|start| (start.last, start.image.as_str()))
     }
 
+    /// Returns the root file system of all stages, where the cache had it and the engine did not get it.
+    pub(crate) fn take_archive(&mut self) -> Option<TransferFile> {
+        self.start.as_mut()?.pulled.as_mut()?.archive.take()
+    }
+
     /// Finds what the build can start from.
     async fn find(
         &mut self,
         session: &Session,
         engine: &Engine,
-        based: &Based,
-        record: &BuildRecord,
+        (based, record): (&Based, &BuildRecord),
+        options: &StageOptions,
     ) -> Result<(), Error> {
         let usable = assemble::starting_points(&based.rendered.inputs);
         let points = (0..=based.rendered.last).rev().filter(|point| usable[*point]);
@@ -156,21 +163,23 @@ impl SharedCache {
         while !deeper.is_empty() {
             let fault = match self.deepest(&deeper).await {
                 Ok(None) => return Ok(()),
-                Ok(Some((at, entry))) => match self.pull(session, engine, based, (at, &entry)).await {
-                    Ok(start) => {
-                        self.start = Some(start);
-                        return Ok(());
+                Ok(Some((at, entry))) => {
+                    match self.pull(session, engine, based, (at, &entry, options.image_only)).await {
+                        Ok(start) => {
+                            self.start = Some(start);
+                            return Ok(());
+                        }
+                        Err(fault @ CacheFault::Wrong(_)) => {
+                            // What comes before it may be right.
+                            deeper.retain(|(point, _)| *point < at);
+                            fault
+                        }
+                        Err(fault) => {
+                            deeper.clear();
+                            fault
+                        }
                     }
-                    Err(fault @ CacheFault::Wrong(_)) => {
-                        // What comes before it may be right.
-                        deeper.retain(|(point, _)| *point < at);
-                        fault
-                    }
-                    Err(fault) => {
-                        deeper.clear();
-                        fault
-                    }
-                },
+                }
                 Err(fault) => {
                     deeper.clear();
                     fault
@@ -238,12 +247,14 @@ impl SharedCache {
         session: &Session,
         engine: &Engine,
         based: &Based,
-        (last, entry): (usize, &StageEntry),
+        (last, entry, image_only): (usize, &StageEntry, bool),
     ) -> Result<StartingPoint, CacheFault> {
         let reporter = &session.reporter;
         let name = &based.rendered.inputs[last].name;
         reporter.started(STEP, format!("Taking the stages up to {name} out of the shared cache"));
-        let pulled = self.pull_files(session, engine, based, entry).await;
+        // Of the whole system, an image is made without the engine.
+        let keeps = image_only && last == based.rendered.last;
+        let pulled = self.pull_files(session, engine, based, (entry, keeps)).await;
         match &pulled {
             Ok(_) => {
                 reporter.finished(STEP, false);
@@ -265,7 +276,7 @@ impl SharedCache {
         session: &Session,
         engine: &Engine,
         based: &Based,
-        entry: &StageEntry,
+        (entry, keeps): (&StageEntry, bool),
     ) -> Result<Pulled, CacheFault> {
         let folder = folder(session)?;
         let (mut files, mut done) = (Vec::with_capacity(entry.packs.len()), 0);
@@ -299,6 +310,10 @@ impl SharedCache {
         };
         let joined = tokio::task::spawn_blocking(join).await;
         let (archive, known) = joined.map_err(std::io::Error::other)??;
+        let packs = entry.packs.clone();
+        if keeps {
+            return Ok(Pulled { packs, known, archive: Some(archive) });
+        }
         let project = based.rendered.packages.project();
         let mut labels: BTreeMap<_, _> = labels(session, &project.dir, "stages");
         labels.insert(LABEL.to_owned(), "stages".to_owned());
@@ -313,7 +328,7 @@ impl SharedCache {
         let loaded = engine.load_base(&base, &*session.reporter).await;
         let image = loaded.map_err(|error| CacheFault::Wrong(error.to_string()))?;
         Records::new(session).add(key, &image);
-        Ok(Pulled { packs: entry.packs.clone(), known })
+        Ok(Pulled { packs, known, archive: None })
     }
 }
 

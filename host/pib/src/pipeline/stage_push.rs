@@ -77,7 +77,8 @@ impl SharedCache {
         *is_begun = true;
         session.reporter.started(STEP, "Adding stages to the shared cache");
         let pulled = self.start.as_mut().and_then(|start| start.pulled.take());
-        let mut chain = pulled.map_or_else(Chain::default, |Pulled { packs, known }| Chain { packs, known });
+        let mut chain =
+            pulled.map_or_else(Chain::default, |Pulled { packs, known, archive: _ }| Chain { packs, known });
         let mut count = 0;
         for Outgoing { index, key } in missing {
             let stage = &request.plan.stages[index];

@@ -22,7 +22,7 @@ pub(super) fn folder(session: &Session) -> io::Result<Folder> {
 
 /// A file that others read by its path.
 #[derive(Debug)]
-pub(super) struct TransferFile(NamedTempFile);
+pub(crate) struct TransferFile(NamedTempFile);
 
 impl TransferFile {
     /// Makes an empty one.

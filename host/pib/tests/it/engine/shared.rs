@@ -8,7 +8,7 @@ use pib_plan::id::Digest;
 
 use super::kind::{Kind, Private, docker};
 use super::project::{Scratch, stderr_text};
-use crate::world::nonce;
+use crate::world::{Images, World, nonce};
 
 /// Variables by which a machine reaches a cache.
 type Variables = Vec<(String, String)>;
@@ -120,6 +120,9 @@ pub(crate) fn goes_round(name: &str, url: &str, variables: &Variables) -> (Machi
     );
     assert!(!pulled.said.contains("the shared cache has"), "{}", pulled.said);
     assert_eq!(pulled.image, built.image);
+    // A shell needs the stages in the engine, too.
+    let output = second.output(&["--until", "__cleanup__"]);
+    assert!(output.status.success() && !stderr_text(&output).contains(" RUN "), "{}", stderr_text(&output));
 
     // Only the last stage is another: it alone is built, and what is built is added.
     second.project.part("__cleanup__", "RUN echo \"another $WORD\" > /etc/cleaned\n");
@@ -221,11 +224,12 @@ fn a_name_is_no_proof_of_a_fetched_stage() {
     let own = Kind::BuildKit.options().0.host.unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
     let first = Machine::new("sharedname", &own, url, "always", &Vec::new());
     first.project.part("mine", &format!("RUN echo {} > /etc/mine\n", nonce()));
-    let built = first.build();
+    first.build();
     let engine = docker("500m");
     let second = Machine::new("sharedname", &engine.host(), url, "never", &Vec::new());
     second.like(&first);
-    assert_eq!(second.build().image, built.image);
+    second.project.part("__cleanup__", "RUN echo one > /etc/cleaned\n");
+    second.build();
     // Another user of the engine gives the name to something else.
     let docker = |args: &[&str]| {
         let mut docker = std::process::Command::new("docker");
@@ -238,11 +242,12 @@ fn a_name_is_no_proof_of_a_fetched_stage() {
     let other = list.lines().find(|line| line.starts_with("pib/sharedname:")).unwrap();
     docker(&["tag", other, name]);
     docker(&["rmi", other]);
-    fs::remove_file(second.project.image()).unwrap();
+    second.project.part("__cleanup__", "RUN echo two > /etc/cleaned\n");
     let again = second.build();
-    assert!(again.said.contains("The stages up to __cleanup__ come from the shared cache"), "{}", again.said);
+    assert!(again.said.contains("The stages up to mine come from the shared cache"), "{}", again.said);
     assert!(again.said.contains("is another than pib has loaded under this name"), "{}", again.said);
-    assert_eq!(again.image, built.image);
+    first.like(&second);
+    assert_eq!(first.build().image, again.image);
 }
 
 #[test]
@@ -302,4 +307,40 @@ fn nothing_is_taken_where_everything_is_built_again_and_ci_alone_adds() {
     );
     assert!(again.executed.iter().any(|line| line.starts_with("mine ")), "{:?}", again.executed);
     assert_eq!((built.image, again.image), (desk.build().image, built.image));
+}
+
+#[test]
+fn a_recorded_stage_is_taken_by_who_has_the_same_recording() {
+    const NAME: &str = "sharedrecorded";
+    let _images = Images(NAME);
+    let first = World::new();
+    let cache = first.path("stages");
+    first.tiny(NAME, &format!("RUN echo {} && apt-get update\n", nonce()));
+    let manifest = fs::read_to_string(first.path(NAME).join("pib.toml")).unwrap();
+    fs::write(first.path(NAME).join("pib.toml"), manifest + "\n[build]\nnetwork = \"recorded\"\n").unwrap();
+    let configure = |world: &World| {
+        fs::create_dir_all(world.path("config/pib")).unwrap();
+        let text = format!("[cache]\nurl = \"{}\"\nwrite = \"always\"\n", cache.display());
+        fs::write(world.path("config/pib/config.toml"), text).unwrap();
+    };
+    configure(&first);
+    first.run(NAME, &["build"]);
+    // On an engine that reaches no network, as version control has the project.
+    let (other, engine) = (World::new(), docker("3g"));
+    configure(&other);
+    let (folder, copy) = (first.path(NAME), other.path(NAME));
+    fs::create_dir_all(copy.join("stages/mine")).unwrap();
+    for file in ["pib.toml", "pib.lock", "pib.fetch.lock", "stages/mine/Dockerfile.part"] {
+        fs::copy(folder.join(file), copy.join(file)).unwrap();
+    }
+    let build = other.pib(NAME, &["build", "--locked"]).env("DOCKER_HOST", engine.host()).output().unwrap();
+    let said = stderr_text(&build);
+    assert!(build.status.success(), "{said}");
+    assert!(said.contains("The stages up to __cleanup__ come from the shared cache"), "{said}");
+    let sum = |folder: &Path| {
+        fs::read_to_string(folder.join(format!("target/{NAME}-rpi4-arm64.img.sha256"))).unwrap()
+    };
+    assert_eq!(sum(&folder), sum(&copy));
+    let lock = |folder: &Path| fs::read_to_string(folder.join("pib.fetch.lock")).unwrap();
+    assert_eq!(lock(&folder), lock(&copy));
 }
