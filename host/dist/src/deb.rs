@@ -116,5 +116,9 @@ fn changelog(release: &Release) -> String {
 fn overrides() -> &'static str {
     "# One program serves every Debian: it is linked statically, with the libraries that it uses.\n\
      pib: statically-linked-binary [usr/bin/pib]\n\
-     pib: embedded-library *\n"
+     pib: embedded-library *\n\
+     # The database is that of the system that pib builds.\n\
+     pib: uses-dpkg-database-directly [usr/bin/pib]\n\
+     # The package does not come from Debian's archive.\n\
+     pib: initial-upload-closes-no-bugs *\n"
 }

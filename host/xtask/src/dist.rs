@@ -23,15 +23,16 @@ const KEY: &str = "PIB_DIST_KEY";
 /// What signatures are for, as ssh-keygen understands it: a signature of something else is none of a release.
 const NAMESPACE: &str = "pib-release";
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 2] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need { what: "an ssh client", there: || has("ssh-keygen"), packages: &["openssh-client"] },
-    Need {
-        what: "user emulation for ARM",
-        there: || has("qemu-aarch64-static"),
-        packages: &["qemu-user-static"],
-    },
 ];
+/// What runs a program for another processor, which writes the manual pages where no native one is made.
+const EMULATION: [Need; 1] = [Need {
+    what: "user emulation for ARM",
+    there: || has("qemu-aarch64-static"),
+    packages: &["qemu-user-static"],
+}];
 
 /// What the command line asks for.
 struct Options {
@@ -50,6 +51,9 @@ pub(crate) fn dist(args: &[String]) -> Outcome {
         );
     }
     install(&NEEDS)?;
+    if !options.targets.iter().any(|target| target == TARGETS[0]) {
+        install(&EMULATION)?;
+    }
     for target in &options.targets {
         cross::add_target(target)?;
     }

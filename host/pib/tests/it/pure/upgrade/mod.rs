@@ -81,7 +81,7 @@ fn without(lock: &str, keys: &[&str]) -> String {
     let mut inside = false;
     let kept = lock.lines().filter(|line| {
         let is_key = |key: &&str| line.strip_prefix(*key).is_some_and(|rest| rest.starts_with(" ="));
-        let is_dropped = inside || keys.iter().any(|key| is_key(&key));
+        let is_dropped = inside || keys.iter().any(is_key);
         inside = is_dropped && (line.ends_with("= [") || (inside && *line != "]"));
         !is_dropped
     });
