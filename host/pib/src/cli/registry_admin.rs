@@ -52,7 +52,7 @@ struct Index {
 /// Check that every line of the index has its archive, and says what the archive says
 #[derive(Debug, Args)]
 struct Verify {
-    /// The registry's folder, or s3://BUCKET/PREFIX
+    /// The registry's folder, s3://BUCKET/PREFIX, or oci://HOST/NAMESPACE
     #[arg(default_value = ".")]
     folder: PathBuf,
 }

@@ -15,6 +15,7 @@ use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
+use crate::source::registry_oci::OciRegistry;
 use crate::source::{PackageFile, SourceError};
 
 /// The name that people look for first in a stage's folder.
@@ -91,7 +92,14 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     let registry = destination.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let candidates = registry_folder::candidates(&folders, &registry).await?;
-    let (versions, mut problems) = judge(&candidates, &registry.all_names().await?, options.allowed);
+    let names = registry.all_names().await?;
+    if names.is_none() && registry.is_oci() && candidates.iter().any(|candidate| candidate.is_new_name) {
+        session.warn_once(format!(
+            "{} does not list its stages, so it is not known whether another name is similar",
+            registry.source().describe()
+        ));
+    }
+    let (versions, mut problems) = judge(&candidates, &names.unwrap_or_default(), options.allowed);
     if !options.allowed.dirty {
         let new = candidates.iter().filter(|candidate| !candidate.is_published);
         problems.extend(new.filter_map(|candidate| dirty(session, candidate)));
@@ -158,6 +166,7 @@ impl Publication {
                 }
                 Ok(Published { published, unchanged })
             }
+            PublishDestination::Oci(registry) => self.write_oci(session, registry).await,
             PublishDestination::Web { url, .. } => {
                 let server = self.destination.server(session, url)?;
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
@@ -171,6 +180,22 @@ impl Publication {
                 Ok(Published { published, unchanged })
             }
         }
+    }
+
+    async fn write_oci(&self, session: &Session, registry: &OciRegistry) -> Result<Published, Error> {
+        let is_new = registry.publish(&self.candidates).await?;
+        let mut touched: BTreeMap<&StageName, Vec<semver::Version>> = BTreeMap::new();
+        let (mut published, mut unchanged) = (Vec::new(), Vec::new());
+        for (stage, is_new) in self.candidates.iter().zip(is_new) {
+            let (name, version) = (&stage.package.name, &stage.package.version);
+            touched.entry(name).or_default().push(version.clone());
+            if is_new { &mut published } else { &mut unchanged }.push(format!("{name} {version}"));
+        }
+        let reader = self.destination.registry(session)?;
+        for (name, versions) in touched {
+            registry.move_tags(name, &versions, &reader.versions(name).await?).await?;
+        }
+        Ok(Published { published, unchanged })
     }
 }
 

@@ -91,6 +91,9 @@ pub async fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> 
 /// # Errors
 /// When it cannot be read, or anything is wrong with it.
 pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
+    if let Some(oci) = PublishDestination::oci(session, folder)? {
+        return judged(oci.to_string().into(), oci.audit().await?);
+    }
     let (place, audit) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {
             PublishDestination::Bucket { address: address.clone(), bucket: Arc::clone(&bucket) }
@@ -108,6 +111,10 @@ pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, E
             (place, audit)
         }
     };
+    judged(place, audit)
+}
+
+fn judged(place: PathBuf, audit: RegistryAudit) -> Result<WholeRegistry, Error> {
     let RegistryAudit { stages, versions, faults, notes } = audit;
     match faults.is_empty() {
         true => Ok(WholeRegistry { registry: place, stages, versions, notes }),

@@ -278,7 +278,8 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     let mut candidates = registry_folder::candidates(&folders, registry).await.map_err(hide)?;
     let is_new = candidates.iter().any(|candidate| candidate.is_new_name);
     require(token, if is_new { Scope::PublishNew } else { Scope::PublishUpdate }, &package.name)?;
-    let (_, problems) = judge(&candidates, &registry.all_names().await.map_err(hide)?, allowed);
+    let (_, problems) =
+        judge(&candidates, &registry.all_names().await.map_err(hide)?.unwrap_or_default(), allowed);
     if !problems.is_empty() {
         let error = "the stage is not fit to be published".to_owned();
         return Err(Refusal {
@@ -334,7 +335,7 @@ async fn registry_page(State(served): State<Arc<Served>>, request: Request) -> R
     let wanted = parameter(request.uri(), "q").unwrap_or_default();
     let registry = &served.registry.registry;
     let mut newest = Vec::new();
-    for name in registry.all_names().await? {
+    for name in registry.all_names().await?.unwrap_or_default() {
         newest.extend(registry_pages::newest(&registry.versions(&name).await?));
     }
     Ok(page(registry_pages::list(&newest, &wanted)))

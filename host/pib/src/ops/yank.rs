@@ -55,6 +55,12 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
             let registry = BucketRegistry { bucket: bucket.as_ref(), address: &address.to_string() };
             registry.yank(stage, version, !undo, reason.as_deref()).await?
         }
+        PublishDestination::Oci(registry) => {
+            let changed = registry.yank(stage, version, !undo, reason.as_deref()).await?;
+            let file = destination.registry(session)?.versions(stage).await?;
+            registry.move_tags(stage, std::slice::from_ref(version), &file).await?;
+            changed
+        }
         PublishDestination::Web { url, .. } => {
             destination.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
         }

@@ -2,12 +2,13 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`registry`] | reads a static registry: embedded, in a folder, over HTTP |
+//! | [`registry`] | reads a registry: embedded, in a folder, over HTTP, in a bucket or an OCI registry |
 //! | [`path`] | takes a folder as a stage, also a bare one that has only a part |
 //! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
 //! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
+//! | [`registry_oci`], [`registry_oci_publish`] | read a namespace of an OCI registry, add stages to it |
 //! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
@@ -39,7 +40,10 @@ pub mod path;
 pub mod registry;
 pub mod registry_audit;
 pub mod registry_bucket;
+pub mod registry_error;
 pub mod registry_folder;
+pub mod registry_oci;
+pub mod registry_oci_publish;
 mod retrieval;
 pub mod stage_cache;
 mod stage_files;
@@ -65,7 +69,7 @@ use pib_plan::suggest;
 use git::{Git, GitOptions, Wish};
 use path::{PathPackages, PathStage};
 use pib_net::Http;
-use pib_objects::{Access, Buckets};
+use pib_objects::{Access, ObjectServers};
 use registry::Registry;
 use stage_cache::StageCache;
 use threads::Readers;
@@ -92,8 +96,8 @@ pub struct Sources {
     locked: Arc<[LockedStage]>,
     /// What lets the user in at registries.
     credentials: Credentials,
-    /// What reaches registries in buckets.
-    buckets: Buckets,
+    /// What reaches registries in buckets and OCI registries.
+    objects: ObjectServers,
     /// Whether web servers are asked even where the lock and what is kept of them would do.
     fresh: bool,
     /// Whether some were not asked.
@@ -125,7 +129,7 @@ impl Sources {
             cache_root: cache_root.to_owned(),
             locked: Arc::default(),
             credentials: Credentials::default(),
-            buckets: Buckets::default(),
+            objects: ObjectServers::default(),
             fresh: false,
             assumed: Arc::default(),
             path_packages: PathPackages::default(),
@@ -164,10 +168,10 @@ impl Sources {
         self
     }
 
-    /// Sets what lets the user in at registries in buckets.
+    /// Sets what lets the user in at registries in buckets and OCI registries.
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
-        self.buckets = Buckets::new(access);
+        self.objects = ObjectServers::new(access);
         self
     }
 
@@ -320,12 +324,16 @@ impl Sources {
         }
     }
 
-    /// Returns whether a registry is behind a web server.
+    /// Returns the names of all stages of a registry, for search; `None` where it is a server that has no list of them.
     ///
     /// # Errors
-    /// When its address is none.
-    pub fn is_remote(&self, source: &SourceId) -> Result<bool, SourceError> {
-        self.registry(source).map(|registry| registry.is_remote())
+    /// When the registry cannot be read.
+    pub async fn searchable(&self, source: &SourceId) -> Result<Option<Vec<StageName>>, SourceError> {
+        let registry = self.registry(source)?;
+        match registry.is_remote() && !registry.is_oci() {
+            true => Ok(None),
+            false => registry.all_names().await,
+        }
     }
 
     /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the
@@ -392,7 +400,7 @@ impl Sources {
             SourceId::Registry(registry) => match registry.url() {
                 Some(url) => {
                     let credential = self.credentials.for_registry(url);
-                    Registry::at(url, &self.cache_root, credential, &self.buckets, || self.http())
+                    Registry::at(url, &self.cache_root, credential, &self.objects, || self.http())
                 }
                 None => Ok(Registry::bundled()),
             },

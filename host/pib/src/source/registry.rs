@@ -1,4 +1,4 @@
-//! Registries: static files, embedded in the binary, in a folder, behind a web server, or in a bucket.
+//! Registries: static files, embedded in the binary, in a folder, behind a web server, or in a bucket; and OCI registries.
 //!
 //! ```text
 //! config.json                             the schema of the rest
@@ -6,6 +6,7 @@
 //! archives/watchdog/watchdog-1.0.0.stage  the archives
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use pib_plan::credential::Credential;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
 use pib_plan::object_address::ObjectAddress;
+use pib_plan::stage_artifact;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -23,8 +25,9 @@ use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
+use super::registry_oci::OciRegistry;
 use pib_net::{Http, NetError, Validators};
-use pib_objects::{Bucket, Buckets, Found, ObjectError};
+use pib_objects::{Bucket, Found, ObjectError, ObjectServers};
 
 /// The registry that is part of this program. Its folder is watched by the build script.
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
@@ -67,6 +70,7 @@ enum Location {
     Folder(PathBuf),
     Web { base: Url, http: Http, kept: KeptIndex },
     Bucket { bucket: Arc<Bucket>, kept: KeptIndex },
+    Oci { registry: OciRegistry, kept: KeptIndex },
 }
 
 impl Registry {
@@ -89,7 +93,7 @@ impl Registry {
     }
 
     /// Returns the registry at `url`; `http` gives the client for one behind a web server, and `credential` lets the user in
-    /// there; `buckets` reach one in a bucket. Index files from elsewhere are kept in the cache below `cache_root`.
+    /// there; `objects` reach one in a bucket or an OCI registry. Index files from elsewhere are kept in the cache below `cache_root`.
     ///
     /// # Errors
     /// When the address is not that of a registry.
@@ -97,7 +101,7 @@ impl Registry {
         url: &str,
         cache_root: &Path,
         credential: Option<&Credential>,
-        buckets: &Buckets,
+        objects: &ObjectServers,
         http: impl FnOnce() -> Result<Http, SourceError>,
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
@@ -119,11 +123,15 @@ impl Registry {
             }
             "s3" => match url.trim_end_matches('/').parse() {
                 Ok(ObjectAddress::Bucket { bucket, prefix }) => Location::Bucket {
-                    bucket: buckets.get(&bucket, &prefix).map_err(|error| bad(error.to_string()))?,
+                    bucket: objects.buckets.get(&bucket, &prefix).map_err(|error| bad(error.to_string()))?,
                     kept: KeptIndex::new(cache_root, &base),
                 },
                 Ok(other) => return Err(bad(format!("`{other}` is no bucket"))),
                 Err(error) => return Err(bad(error.to_string())),
+            },
+            "oci" => Location::Oci {
+                registry: OciRegistry::at(url, &objects.repositories).map_err(bad)?,
+                kept: KeptIndex::new(cache_root, &base),
             },
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
         };
@@ -137,7 +145,12 @@ impl Registry {
 
     /// Returns whether reading it takes the network.
     pub fn is_remote(&self) -> bool {
-        matches!(self.location, Location::Web { .. } | Location::Bucket { .. })
+        matches!(self.location, Location::Web { .. } | Location::Bucket { .. } | Location::Oci { .. })
+    }
+
+    /// Returns whether it is a namespace of an OCI registry.
+    pub fn is_oci(&self) -> bool {
+        matches!(self.location, Location::Oci { .. })
     }
 
     /// Checks that there is a registry that this code can read.
@@ -146,6 +159,9 @@ impl Registry {
     /// When there is none, or it is written for a newer pib.
     pub async fn check(&self) -> Result<(), SourceError> {
         let bad = |reason: String| SourceError::BadRegistry { registry: self.source.describe(), reason };
+        if let Location::Oci { registry, .. } = &self.location {
+            return registry.check().await;
+        }
         let bytes = self.read(CONFIG, MAX_CONFIG).await?;
         let bytes = bytes.ok_or_else(|| bad(format!("it has no {CONFIG}")))?;
         let config: Config = serde_json::from_slice(&bytes)
@@ -165,6 +181,15 @@ impl Registry {
         let bytes = match &self.location {
             Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
             Location::Bucket { bucket, kept } => self.revalidate_object(bucket, kept, &path).await?,
+            Location::Oci { registry, kept } => {
+                let before = kept_manifests(kept, &path);
+                let manifests = registry.manifests(name, before.as_ref().unwrap_or(&BTreeMap::new())).await?;
+                if before.as_ref() != Some(&manifests) {
+                    let text = serde_json::to_vec(&manifests).unwrap_or_default();
+                    kept.put(&path, &text, &Validators::default())?;
+                }
+                return Ok(stage_artifact::index_file(name, &self.source, &manifests));
+            }
             _ => self.read(&path, MAX_INDEX).await?,
         };
         self.parse(name, &bytes.unwrap_or_default())
@@ -172,6 +197,10 @@ impl Registry {
 
     /// Returns every version of `name` as the web server or the bucket had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
+        if let Location::Oci { kept, .. } = &self.location {
+            let manifests = kept_manifests(kept, &shard_path(name))?;
+            return Some(stage_artifact::index_file(name, &self.source, &manifests));
+        }
         let (Location::Web { kept, .. } | Location::Bucket { kept, .. }) = &self.location else {
             return None;
         };
@@ -255,27 +284,34 @@ impl Registry {
         SourceError::Net { what: format!("`{path}` of {}", self.source.describe()), source }
     }
 
-    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files, and for a bucket, which takes
-    /// its time.
+    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files, and for a bucket or an OCI
+    /// registry, which take their time.
     pub fn names(&self) -> Vec<StageName> {
         let mut names = Vec::new();
         match &self.location {
             Location::Embedded(folder) => embedded_names(folder, &mut names),
             Location::Folder(folder) => folder_names(folder, &mut names),
-            Location::Web { .. } | Location::Bucket { .. } => {}
+            Location::Web { .. } | Location::Bucket { .. } | Location::Oci { .. } => {}
         }
         names.sort();
         names
     }
 
-    /// Returns the names of all stages, sorted, also of a bucket, which is asked for them; none for a web server.
+    /// Returns the names of all stages, sorted, also of a bucket or an OCI registry, which is asked for them; `None` where the
+    /// registry has no list of them.
     ///
     /// # Errors
-    /// When the bucket cannot be asked.
-    pub async fn all_names(&self) -> Result<Vec<StageName>, SourceError> {
-        let Location::Bucket { bucket, .. } = &self.location else { return Ok(self.names()) };
-        let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
-        Ok(files.iter().filter_map(|file| name_at(Path::new(file))).collect())
+    /// When the registry cannot be asked.
+    pub async fn all_names(&self) -> Result<Option<Vec<StageName>>, SourceError> {
+        match &self.location {
+            Location::Web { .. } => Ok(None),
+            Location::Oci { registry, .. } => registry.names().await,
+            Location::Bucket { bucket, .. } => {
+                let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
+                Ok(Some(files.iter().filter_map(|file| name_at(Path::new(file))).collect()))
+            }
+            Location::Embedded(_) | Location::Folder(_) => Ok(Some(self.names())),
+        }
     }
 
     /// Returns the archive of a version, with the digest that its entry promises.
@@ -285,7 +321,13 @@ impl Registry {
     pub async fn archive(&self, entry: &IndexEntry) -> Result<Vec<u8>, SourceError> {
         let path = archive_path(&entry.name, &entry.vers);
         let limit = entry.size.unwrap_or(MAX_ARCHIVE).min(MAX_ARCHIVE);
-        let bytes = self.read(&path, limit).await?.ok_or_else(|| SourceError::NoArchive {
+        let bytes = match (&self.location, entry.cksum) {
+            (Location::Oci { registry, .. }, Some(digest)) => {
+                registry.archive(&entry.name, &digest, limit).await?
+            }
+            _ => self.read(&path, limit).await?,
+        };
+        let bytes = bytes.ok_or_else(|| SourceError::NoArchive {
             registry: self.source.describe(),
             name: entry.name.clone(),
             version: entry.vers.clone(),
@@ -315,6 +357,8 @@ impl Registry {
                 Ok(found) => Ok(found.map(|(bytes, _)| bytes)),
                 Err(source) => Err(self.unreadable(path, source)),
             },
+            // It has no files.
+            Location::Oci { .. } => Ok(None),
         }
     }
 
@@ -330,6 +374,11 @@ impl Registry {
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
     }
+}
+
+/// Returns what is kept of the manifests of a stage.
+fn kept_manifests(kept: &KeptIndex, path: &str) -> Option<BTreeMap<String, String>> {
+    serde_json::from_slice(&kept.get(path)?.bytes).ok()
 }
 
 /// Returns where a registry keeps the archive of a version.
