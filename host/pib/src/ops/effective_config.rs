@@ -254,9 +254,14 @@ fn named(manifest: &ProjectManifest) -> Vec<(String, String)> {
     };
     let registries =
         manifest.registries.iter().map(|(name, index)| (format!("registries.{name}.index"), index.clone()));
+    let keys = manifest.registries.iter().filter_map(|(name, index)| {
+        let key = manifest.registry_keys.get(&format!("{}/", index.trim_end_matches('/')))?;
+        Some((format!("registries.{name}.key"), key.to_string()))
+    });
     let stages =
         manifest.stages.iter().map(|stage| (format!("stages.{}", stage.name), source(&stage.source)));
     registries
+        .chain(keys)
         .chain(manifest.stores.iter().map(of("stores")))
         .chain(manifest.variables.iter().map(of("variables")))
         .chain(stages)

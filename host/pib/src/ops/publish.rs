@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub use super::publish_destination::Allowed;
 use super::publish_destination::PublishDestination;
+use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry_bucket::BucketRegistry;
@@ -32,6 +33,8 @@ pub struct PublishOptions {
     pub registry: String,
     /// What is allowed.
     pub allowed: Allowed,
+    /// The file of the key that signs the registry.
+    pub key: Option<PathBuf>,
 }
 
 /// What was published.
@@ -58,6 +61,8 @@ pub struct Publication {
     candidates: Vec<PublishCandidate>,
     #[serde(skip)]
     allowed: Allowed,
+    #[serde(skip)]
+    key: Option<PathBuf>,
 }
 
 /// A version that would be published.
@@ -111,6 +116,7 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
             destination,
             candidates,
             allowed: options.allowed,
+            key: options.key.clone(),
         }),
         false => Err(SourceError::Unpublishable { problems }.into()),
     }
@@ -147,6 +153,19 @@ impl Publication {
     /// # Errors
     /// When a version is published with another content, or the registry cannot be written.
     pub async fn write(&self, session: &Session) -> Result<Published, Error> {
+        let signer = match self.destination.signable(self.key.as_deref())? {
+            Some(place) => Some(Signer::of(session, place, self.key.as_deref()).await?),
+            None => None,
+        };
+        let published = self.add(session).await?;
+        if let Some(signer) = signer {
+            let names = self.candidates.iter().map(|stage| stage.package.name.clone());
+            signer.sign(&names.collect::<Vec<_>>()).await?;
+        }
+        Ok(published)
+    }
+
+    async fn add(&self, session: &Session) -> Result<Published, Error> {
         match &self.destination {
             PublishDestination::Folder(folder) => {
                 let folders: Vec<PathBuf> =

@@ -22,6 +22,7 @@ use crate::project::{self, Error, Project, Session, user_config};
 use crate::source::SourceError;
 use crate::source::registry::Registry;
 use crate::source::registry_oci::OciRegistry;
+use crate::source::registry_sign::SignableRegistry;
 use crate::ui::one_line;
 
 /// The longest answer of a server that is read, in bytes.
@@ -220,6 +221,27 @@ impl PublishDestination {
         }
     }
 
+    /// Returns the registry, to be signed.
+    ///
+    /// # Errors
+    /// When its server signs it, or nobody.
+    pub(super) fn signable(&self, key: Option<&Path>) -> Result<Option<SignableRegistry>, Error> {
+        let why = match self {
+            Self::Folder(folder) => return Ok(Some(SignableRegistry::Folder(folder.clone()))),
+            Self::Bucket { address, bucket } => {
+                return Ok(Some(SignableRegistry::Bucket(Arc::clone(bucket), address.to_string())));
+            }
+            Self::Web { .. } => "its server signs what is published: `pib registry serve --key FILE`",
+            Self::Oci(_) => "an OCI registry has no signed snapshot",
+        };
+        match key {
+            Some(_) => {
+                Err(Error::usage(format!("the registry {self} takes no key: {why}"), "Leave --key out."))
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Returns the registry, to be read.
     ///
     /// # Errors
@@ -273,6 +295,21 @@ impl fmt::Display for PublishDestination {
             Self::Oci(registry) => registry.fmt(f),
             Self::Web { url, .. } => url.as_str().trim_end_matches('/').fmt(f),
         }
+    }
+}
+
+/// Returns the folder of a registry that the command line names.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn existing(session: &Session, folder: &Path) -> Result<PathBuf, Error> {
+    let registry = session.cwd.join(folder);
+    match registry.is_dir() {
+        true => Ok(registry),
+        false => Err(Error::usage(
+            format!("there is no folder `{}`", session.show(&registry).display()),
+            "Name the folder of a registry; `pib registry init DIR` makes one.",
+        )),
     }
 }
 

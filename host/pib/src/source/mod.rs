@@ -9,6 +9,7 @@
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
 //! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
 //! | [`registry_oci`], [`registry_oci_publish`] | read a namespace of an OCI registry, add stages to it |
+//! | [`registry_sign`], [`registry_trust`] | sign what a registry has, and compare what is read of one with that |
 //! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
@@ -44,6 +45,8 @@ pub mod registry_error;
 pub mod registry_folder;
 pub mod registry_oci;
 pub mod registry_oci_publish;
+pub mod registry_sign;
+pub mod registry_trust;
 mod retrieval;
 pub mod stage_cache;
 mod stage_files;
@@ -57,12 +60,13 @@ pub mod vendor_folder;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pib_plan::credential::Credentials;
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
+use pib_plan::registry_snapshot::RegistryKey;
 use pib_plan::resolve::ResolvedStage;
 use pib_plan::suggest;
 
@@ -71,6 +75,7 @@ use path::{PathPackages, PathStage};
 use pib_net::Http;
 use pib_objects::{Access, ObjectServers};
 use registry::Registry;
+use registry_trust::RegistryTrust;
 use stage_cache::StageCache;
 use threads::Readers;
 use vendor_folder::Vendor;
@@ -96,6 +101,9 @@ pub struct Sources {
     locked: Arc<[LockedStage]>,
     /// What lets the user in at registries.
     credentials: Credentials,
+    /// The keys of registries, by their addresses, and what is known of what these sign.
+    keys: BTreeMap<String, RegistryKey>,
+    trusts: Arc<Mutex<BTreeMap<String, Arc<RegistryTrust>>>>,
     /// What reaches registries in buckets and OCI registries.
     objects: ObjectServers,
     /// Whether web servers are asked even where the lock and what is kept of them would do.
@@ -129,6 +137,8 @@ impl Sources {
             cache_root: cache_root.to_owned(),
             locked: Arc::default(),
             credentials: Credentials::default(),
+            keys: BTreeMap::new(),
+            trusts: Arc::default(),
             objects: ObjectServers::default(),
             fresh: false,
             assumed: Arc::default(),
@@ -165,6 +175,13 @@ impl Sources {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
+        self
+    }
+
+    /// Sets the keys that sign what registries have, by the addresses of these.
+    #[must_use]
+    pub fn keys(mut self, keys: BTreeMap<String, RegistryKey>) -> Self {
+        self.keys = keys;
         self
     }
 
@@ -400,7 +417,12 @@ impl Sources {
             SourceId::Registry(registry) => match registry.url() {
                 Some(url) => {
                     let credential = self.credentials.for_registry(url);
-                    Registry::at(url, &self.cache_root, credential, &self.objects, || self.http())
+                    let registry =
+                        Registry::at(url, &self.cache_root, credential, &self.objects, || self.http())?;
+                    Ok(match self.trust(source, url, &registry) {
+                        Some(trust) => registry.trusting(trust),
+                        None => registry,
+                    })
                 }
                 None => Ok(Registry::bundled()),
             },
@@ -409,6 +431,18 @@ impl Sources {
                 reason: "it is no registry".to_owned(),
             }),
         }
+    }
+
+    /// Returns what is known of what signs a registry: of one on this machine only where a key is named.
+    fn trust(&self, source: &SourceId, url: &str, registry: &Registry) -> Option<Arc<RegistryTrust>> {
+        let pinned = self.keys.get(url).copied();
+        let address = url.parse().ok().filter(|_| !registry.is_oci())?;
+        if pinned.is_none() && !registry.is_remote() {
+            return None;
+        }
+        let mut trusts = self.trusts.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(RegistryTrust::new(source, &address, pinned, &self.cache_root));
+        Some(Arc::clone(trusts.entry(url.to_owned()).or_insert_with(made)))
     }
 
     fn http(&self) -> Result<Http, SourceError> {

@@ -2,6 +2,7 @@
 
 use pib_objects::ObjectError;
 use pib_plan::id::StageName;
+use pib_plan::registry_snapshot::{RegistryKey, SnapshotError};
 use semver::Version;
 
 /// Says why a registry in an OCI registry cannot be used, and what to do about it.
@@ -51,6 +52,59 @@ pub enum RegistryError {
         name: StageName,
         /// The version.
         version: Version,
+    },
+    /// The snapshot of a registry is not to be trusted.
+    #[error("{registry} is not to be trusted: its snapshot {reason}")]
+    #[diagnostic(code(pib::source::snapshot))]
+    #[diagnostic(help(
+        "Nothing of it was used. Another mirror may have the right one. Ask whoever runs the registry, and not by the registry itself: \
+         which key is right, and whether it was signed lately."
+    ))]
+    Snapshot {
+        /// The registry, in a person's words.
+        registry: String,
+        /// What is wrong.
+        reason: SnapshotError,
+    },
+    /// A file of a registry is not what the snapshot says.
+    #[error("{registry} is not to be trusted: its index file `{path}` {reason}")]
+    #[diagnostic(code(pib::source::misfit))]
+    #[diagnostic(help(
+        "Nothing of it was used. Somebody has changed the file on the way or on the server, or has published without the registry's key. \
+         Try again in a minute, or use another mirror; tell whoever runs the registry."
+    ))]
+    Misfit {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The file.
+        path: String,
+        /// What is wrong; it completes "its index file ...".
+        reason: String,
+    },
+    /// A registry that must be signed is not.
+    #[error("{registry} is not to be trusted: it has no signed snapshot")]
+    #[diagnostic(code(pib::source::unsigned))]
+    #[diagnostic(help(
+        "Its key is in pib.toml, or it was signed when it was read before. Somebody may hold the snapshot back; tell whoever runs the \
+         registry."
+    ))]
+    Unsigned {
+        /// The registry, in a person's words.
+        registry: String,
+    },
+    /// A registry is to be signed by a key that is not its own.
+    #[error("{registry} is signed by {expected}, and not by {found}")]
+    #[diagnostic(code(pib::source::other_signer))]
+    #[diagnostic(help(
+        "Name the file of its key. To replace that key, sign with both: pib registry sign --key OLD --rotate-to NEW."
+    ))]
+    OtherSigner {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The key that signs it.
+        expected: RegistryKey,
+        /// The key that was given.
+        found: RegistryKey,
     },
     /// A registry does not say which stages it has.
     #[error("the registry {registry} does not list its repositories, or not for you")]

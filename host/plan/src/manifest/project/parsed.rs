@@ -13,6 +13,7 @@ use crate::id::{Digest, StageName};
 use crate::index::GitSource;
 use crate::manifest::ManifestText;
 use crate::metadata::ConfigValue;
+use crate::registry_snapshot::RegistryKey;
 
 /// A parsed and checked `pib.toml`.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct ProjectManifest {
     pub base: Option<BaseRequest>,
     /// Registries by the name that this project gives them: their index URLs.
     pub registries: BTreeMap<String, String>,
+    /// The keys that sign what these registries have, by their index URLs.
+    pub registry_keys: BTreeMap<String, RegistryKey>,
     /// The stores of recorded content by the name that this project gives them: addresses, or folders relative to the project's.
     pub stores: BTreeMap<String, String>,
     /// The folder within the project that holds its stages, where `pib vendor` was run.
