@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use pib_plan::id::Digest;
 use pib_plan::object_address::ObjectAddress;
@@ -12,6 +13,7 @@ use crate::access::Access;
 use crate::bucket::{Bucket, Expected};
 use crate::error::ObjectError;
 use crate::oci::Repository;
+use crate::oci_host::OciHost;
 
 /// Where files are kept by their digests. In a bucket they have the form of a store in a folder: `<2 hex digits>/<hex>`. In a
 /// repository they are blobs, and what [`ContentStore::list_content`] writes keeps the registry from removing them.
@@ -24,7 +26,7 @@ pub struct ContentStore {
 
 enum Server {
     Bucket(Bucket),
-    Oci(Box<Repository>),
+    Oci { repository: Box<Repository>, tag: String },
 }
 
 impl ContentStore {
@@ -51,7 +53,7 @@ impl ContentStore {
     ) -> Result<Option<Digest>, ObjectError> {
         match self.server().await? {
             Server::Bucket(bucket) => bucket.download(&object_name(digest), size, file).await,
-            Server::Oci(repository) => repository.download(digest, size, file).await,
+            Server::Oci { repository, .. } => repository.download(digest, size, file).await,
         }
     }
 
@@ -63,7 +65,7 @@ impl ContentStore {
         let size = pib_file::open(from).and_then(|file| file.metadata()).map_err(ObjectError::Here)?.len();
         let there = match self.server().await? {
             Server::Bucket(bucket) => bucket.size(&object_name(digest)).await?,
-            Server::Oci(repository) => repository.size(digest).await?,
+            Server::Oci { repository, .. } => repository.size(digest).await?,
         };
         if there == Some(size) {
             return Ok(false);
@@ -78,7 +80,7 @@ impl ContentStore {
         }
         match self.server().await? {
             Server::Bucket(bucket) => bucket.upload(&object_name(digest), from).await?,
-            Server::Oci(repository) => repository.upload(digest, from, size).await?,
+            Server::Oci { repository, .. } => repository.upload(digest, from, size).await?,
         }
         Ok(true)
     }
@@ -90,7 +92,7 @@ impl ContentStore {
     pub async fn list_content(&self, files: &[(Digest, u64)]) -> Result<(), ObjectError> {
         match self.server().await? {
             Server::Bucket(_) => Ok(()),
-            Server::Oci(repository) => repository.list_content(files).await,
+            Server::Oci { repository, tag } => repository.list_content(tag, files).await,
         }
     }
 
@@ -101,7 +103,7 @@ impl ContentStore {
     pub async fn entry(&self, key: &Digest, limit: u64) -> Result<Option<Vec<u8>>, ObjectError> {
         match self.server().await? {
             Server::Bucket(bucket) => Ok(bucket.get(&entry_name(key), limit).await?.map(|(bytes, _)| bytes)),
-            Server::Oci(repository) => repository.entry(key, limit).await,
+            Server::Oci { repository, tag } => repository.entry(tag, key, limit).await,
         }
     }
 
@@ -120,7 +122,7 @@ impl ContentStore {
             Server::Bucket(bucket) => {
                 bucket.put(&entry_name(key), text.as_bytes().to_vec(), Expected::Anything).await
             }
-            Server::Oci(repository) => repository.put_entry(key, text, files).await,
+            Server::Oci { repository, tag } => repository.put_entry(tag, (key, text), files).await,
         }
     }
 
@@ -131,7 +133,10 @@ impl ContentStore {
                     Bucket::new(bucket, prefix, &self.access).map(Server::Bucket)
                 }
                 ObjectAddress::Oci { host, repository, tag } => {
-                    Repository::new(host, repository, tag, &self.access).map(Box::new).map(Server::Oci)
+                    OciHost::new(host, &self.access).map(|host| Server::Oci {
+                        repository: Box::new(Repository::new(Arc::new(host), repository)),
+                        tag: tag.clone(),
+                    })
                 }
             };
             made.map_err(|error| error.to_string())

@@ -10,7 +10,7 @@ use pib_net::testing::{Answer, Server};
 use pib_plan::id::Digest;
 use pib_plan::object_address::ObjectAddress;
 
-use crate::{Access, ContentStore, ObjectError};
+use crate::{Access, ContentStore, FoundManifest, ObjectError, Repositories};
 
 const SECRET: &str = "wJalrXUtnFEMI";
 
@@ -191,4 +191,107 @@ async fn a_registry_that_asks_who_you_are_gets_a_token_and_no_other_server_does(
         let error = fetch(&store, &digest, 5).await.unwrap_err().to_string();
         assert!(error.contains(words), "{answer}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_server_that_a_registry_leads_to_is_told_no_login() {
+    let (server, elsewhere, home) = (Server::start(), Server::start(), tempfile::tempdir().unwrap());
+    let host = format!("127.0.0.1:{}", server.url("").port().unwrap());
+    std::fs::create_dir(home.path().join(".docker")).unwrap();
+    let config =
+        format!("{{\"auths\": {{\"{host}\": {{\"username\": \"me\", \"password\": \"hunter2\"}}}}}}");
+    std::fs::write(home.path().join(".docker/config.json"), config).unwrap();
+    let digest = Digest::of(b"right");
+    let leads = format!("307 Temporary Redirect\r\nLocation: {}", elsewhere.url("m"));
+    server.set(&blob(&digest), [Answer::status(&leads)]);
+    // It asks for the login as if it were the registry.
+    for asks in ["Basic realm=\"x\"".to_owned(), format!("Bearer realm=\"{}\"", elsewhere.url("token"))] {
+        elsewhere.set("m", [Answer::status(&format!("401 Unauthorized\r\nWWW-Authenticate: {asks}"))]);
+        let store = store(&registry(&server), access("", Some(home.path())));
+        let error = fetch(&store, &digest, 5).await.unwrap_err().to_string();
+        assert!(error.contains("the server that the registry leads to"), "{error}");
+    }
+    assert_eq!(elsewhere.asked(), ["m", "m"]);
+}
+
+fn repositories(server: &Server) -> (Repositories, String) {
+    (Repositories::new(Access::default()), format!("127.0.0.1:{}", server.url("").port().unwrap()))
+}
+
+#[tokio::test]
+async fn tags_come_in_pages_of_one_server() {
+    let server = Server::start();
+    let (all, host) = repositories(&server);
+    let repository = all.get(&host, "team/camera").unwrap();
+    let page = |tags: &str, link: &str| Answer {
+        head: format!("200 OK\r\nLink: <{link}>; rel=\"next\""),
+        body: format!("{{\"name\":\"x\",\"tags\":{tags}}}").into_bytes(),
+    };
+    assert_eq!(repository.tags(10).await.unwrap(), None);
+    let (first, next) = ("v2/team/camera/tags/list?n=1000", "v2/team/camera/tags/list?n=1000&last=b");
+    server.set(first, [page("[\"a\",\"b\"]", &format!("/{next}"))]);
+    server.set(next, [Answer::file("{\"tags\":[\"c\"]}")]);
+    assert_eq!(repository.tags(10).await.unwrap().unwrap(), ["a", "b", "c"]);
+    assert!(repository.tags(2).await.unwrap_err().to_string().contains("more than 2"));
+    server.set(first, [Answer::file("{\"tags\":null}")]);
+    assert_eq!(repository.tags(10).await.unwrap().unwrap(), Vec::<String>::new());
+    for link in [
+        "http://x.example/v2/team/camera/tags/list?last=b",
+        "/v2/other/tags/list?last=b",
+        &format!("/{first}"),
+    ] {
+        server.set(first, [page("[\"a\"]", link)]);
+        let error = repository.tags(10).await.unwrap_err().to_string();
+        assert!(error.contains("is the rest of the list"), "{error}");
+    }
+    // Pages without an end.
+    server.set(first, [page("[]", &format!("/{next}"))]);
+    server.set(next, [page("[]", &format!("/{next}"))]);
+    assert!(repository.tags(10).await.unwrap_err().to_string().contains("more than 10"));
+    server.set(first, [Answer::file("[]")]);
+    assert!(repository.tags(10).await.unwrap_err().to_string().contains("not a list"));
+}
+
+#[tokio::test]
+async fn a_manifest_is_the_one_that_the_registry_says_it_is() {
+    let server = Server::start();
+    let (all, host) = repositories(&server);
+    let repository = all.get(&host, "team/camera").unwrap();
+    let path = "v2/team/camera/manifests/1.0.0";
+    let with = |digest: Digest| Answer {
+        head: format!("200 OK\r\nDocker-Content-Digest: {digest}"),
+        body: b"text".to_vec(),
+    };
+    assert_eq!(repository.manifest("1.0.0", None).await.unwrap(), FoundManifest::Nothing);
+    server.set(path, [with(Digest::of(b"text"))]);
+    let found = repository.manifest("1.0.0", None).await.unwrap();
+    assert_eq!(found, FoundManifest::Manifest(b"text".to_vec()));
+    server.set(path, [Answer::status("304 Not Modified")]);
+    let known = Digest::of(b"text");
+    assert_eq!(repository.manifest("1.0.0", Some(&known)).await.unwrap(), FoundManifest::Unchanged);
+    assert!(repository.manifest("1.0.0", None).await.is_err());
+    server.set(path, [with(Digest::of(b"other"))]);
+    let error = repository.manifest("1.0.0", None).await.unwrap_err().to_string();
+    assert!(
+        error.contains(&Digest::of(b"other").to_string()) && error.contains(&known.to_string()),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_registry_may_have_a_list_of_repositories() {
+    let server = Server::start();
+    let (all, host) = repositories(&server);
+    assert!(all.check(&host).await.unwrap_err().to_string().contains("no OCI registry"));
+    server.set("v2/", [Answer::status("401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"")]);
+    all.check(&host).await.unwrap();
+    let list = "v2/_catalog?n=1000";
+    assert_eq!(all.list(&host, "team", 10).await.unwrap(), None);
+    server.set(list, [Answer::status("403 Forbidden")]);
+    assert_eq!(all.list(&host, "team", 10).await.unwrap(), None);
+    server
+        .set(list, [Answer::file("{\"repositories\":[\"team/camera\",\"team/a/b\",\"teams/x\",\"team\"]}")]);
+    assert_eq!(all.list(&host, "team", 10).await.unwrap().unwrap(), ["camera", "a/b"]);
+    server.set(list, [Answer::status("500 Internal Server Error\r\nRetry-After: 0")]);
+    assert!(all.list(&host, "team", 10).await.unwrap_err().to_string().contains("500"));
 }

@@ -17,6 +17,8 @@
 //! | [`object_address`] | addresses of content in buckets and OCI registries |
 //! | [`hook`] | what a component must be to be a hook, and what hooks may use |
 //! | [`index`] | sources, and what a registry knows of each version |
+//! | [`registry_snapshot`] | what a registry's key signs: its index files by digest, and until when |
+//! | [`stage_artifact`] | a version of a stage as an artifact of an OCI registry: its repository, tags and manifest |
 //! | [`stage_change`] | what a new version of a stage changes for projects, and whether its number may say so |
 //! | [`record`] | what earlier builds left, and why a stage is built again |
 //! | [`resolve`] | requirements to one version of each stage, or an explanation |
@@ -84,6 +86,7 @@ pub mod path;
 pub mod record;
 pub mod recording;
 pub mod redaction;
+pub mod registry_snapshot;
 pub mod relay;
 pub mod resolve;
 pub mod secret;
@@ -91,6 +94,7 @@ pub mod settings;
 pub mod signed_tarball;
 pub mod size;
 pub mod snapshot;
+pub mod stage_artifact;
 pub mod stage_change;
 pub mod stage_entry;
 pub mod suggest;

@@ -126,7 +126,7 @@ fn oci(rest: &str) -> Result<ObjectAddress, ObjectAddressError> {
 
 /// Returns whether a text is a part of a repository's name: words of lower-case letters and digits, between them one dot, one
 /// or two underscores, or hyphens (OCI distribution specification 1.1, "Pulling manifests").
-fn is_repository_part(part: &str) -> bool {
+pub(crate) fn is_repository_part(part: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut between = String::new();
     let mut after_word = false;

@@ -22,6 +22,9 @@ pub(super) struct Publish {
     /// The registry: a folder, an address, or the name of one of the project's or yours
     #[arg(long, value_name = "DIR|URL|NAME", visible_alias = "index", add = completer::registry())]
     registry: String,
+    /// The file of the registry's key, where it is signed
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Publish nothing; show what would be
     #[arg(long)]
     dry_run: bool,
@@ -49,6 +52,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
     let options = PublishOptions {
         folders: args.stages,
         registry: args.registry,
+        key: args.key,
         allowed: Allowed {
             dirty: args.allow_dirty,
             breaking: args.allow_breaking,

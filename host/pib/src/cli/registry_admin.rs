@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::output::print_as;
 use crate::ops::registry_admin::{self, MadeRegistry, NewIndex, WholeRegistry};
 use crate::ops::registry_server::{self, ServeOptions};
+use crate::ops::registry_signing::{self, SignOptions, SignedRegistry};
 use crate::ops::registry_tokens::{self, NewToken, Scope, TokenOptions};
 use crate::ops::{Error, Session};
 
@@ -30,6 +31,7 @@ enum Command {
     Init(Init),
     Index(Index),
     Verify(Verify),
+    Sign(Sign),
     Serve(Serve),
     Token(Token),
 }
@@ -47,12 +49,35 @@ struct Index {
     /// The registry's folder, or s3://BUCKET/PREFIX
     #[arg(default_value = ".")]
     folder: PathBuf,
+    /// The file of the registry's key, where it is signed
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+}
+
+/// Sign all of a registry as it is, so that nobody who passes it on can change it unseen
+///
+/// Projects name the key that this shows: [registries.NAME] key = "ed25519:...". From then on, `pib publish`, `yank`, `registry index` and
+/// `registry serve` take the key's file, and sign what they change.
+#[derive(Debug, Args)]
+struct Sign {
+    /// The registry's folder, or s3://BUCKET/PREFIX
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The file of the key; it is made where there is none
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The file of another key, which signs from now on; it is made where there is none
+    #[arg(long, value_name = "FILE")]
+    rotate_to: Option<PathBuf>,
+    /// For how many days the signature counts [default: as before, or 30]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: Option<u32>,
 }
 
 /// Check that every line of the index has its archive, and says what the archive says
 #[derive(Debug, Args)]
 struct Verify {
-    /// The registry's folder, or s3://BUCKET/PREFIX
+    /// The registry's folder, s3://BUCKET/PREFIX, or oci://HOST/NAMESPACE
     #[arg(default_value = ".")]
     folder: PathBuf,
 }
@@ -69,6 +94,9 @@ struct Serve {
     /// The file of tokens; without it nothing can be published
     #[arg(long, value_name = "FILE")]
     tokens: Option<PathBuf>,
+    /// The file of the registry's key, where it is signed
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// Make a token for somebody who publishes; it is shown once, and the file keeps its digest
@@ -115,14 +143,30 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
         Command::Init(args) => {
             print_as(json, &registry_admin::init(session, &args.folder).await?, MadeRegistry::to_text)
         }
-        Command::Index(args) => {
-            print_as(json, &registry_admin::index(session, &args.folder).await?, NewIndex::to_text)
-        }
+        Command::Index(args) => print_as(
+            json,
+            &registry_admin::index(session, &args.folder, args.key.as_deref()).await?,
+            NewIndex::to_text,
+        ),
         Command::Verify(args) => {
             print_as(json, &registry_admin::verify(session, &args.folder).await?, WholeRegistry::to_text)
         }
+        Command::Sign(args) => {
+            let options = SignOptions {
+                registry: args.folder,
+                key: args.key,
+                rotate_to: args.rotate_to,
+                days: args.days,
+            };
+            print_as(json, &registry_signing::sign(session, &options).await?, SignedRegistry::to_text)
+        }
         Command::Serve(args) => {
-            let options = ServeOptions { registry: args.folder, listen: args.listen, tokens: args.tokens };
+            let options = ServeOptions {
+                registry: args.folder,
+                listen: args.listen,
+                tokens: args.tokens,
+                key: args.key,
+            };
             registry_server::serve(session, &options, |address| {
                 let started = ServedAt { address: format!("http://{address}") };
                 print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))

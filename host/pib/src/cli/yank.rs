@@ -26,6 +26,9 @@ pub(super) struct Yank {
     /// Why, for those who ask for it: one line
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// The file of the registry's key, where it is signed
+    #[arg(long, value_name = "FILE")]
+    key: Option<std::path::PathBuf>,
 }
 
 /// Reads `STAGE@VERSION`.
@@ -37,7 +40,7 @@ fn version(text: &str) -> Result<(StageName, Version), String> {
 }
 
 pub(super) async fn run(session: &Session, json: bool, args: Yank) -> Result<(), Error> {
-    let Yank { version: (stage, version), registry, undo, reason } = args;
-    let yanked = yank(session, &YankOptions { stage, version, registry, undo, reason }).await?;
+    let Yank { version: (stage, version), registry, undo, reason, key } = args;
+    let yanked = yank(session, &YankOptions { stage, version, registry, undo, reason, key }).await?;
     print_as(json, &yanked, Yanked::to_text)
 }

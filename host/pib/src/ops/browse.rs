@@ -92,19 +92,25 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
 /// # Errors
 /// When the project or a registry cannot be read.
 pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, Error> {
-    let (sources, project) = sources(session, true)?;
+    let (local, project) = sources(session, true)?;
     let registries = project.map(|project| project.manifest.registries).unwrap_or_default();
+    // Of what is not on this machine, OCI registries alone list their stages.
+    let sources = match registries.values().any(|index| index.starts_with("oci://")) {
+        true => self::sources(session, false)?.0,
+        false => local,
+    };
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
     let mut found = Vec::new();
     for name in std::iter::once(None).chain(registries.keys().map(|name| Some(name.as_str()))) {
         let source = sources.registry_source(name)?;
-        if sources.is_remote(&source)? {
+        let Some(stages) = sources.searchable(&source).await? else {
             session.reporter.warn(format!(
-                "{} is not on this machine, and pib cannot search it; `pib info STAGE` asks it for one stage",
+                "pib cannot search {}, which does not list its stages; `pib info STAGE` asks it for one stage",
                 source.describe()
             ));
-        }
-        for stage in sources.names(&source) {
+            continue;
+        };
+        for stage in stages {
             let file = sources.candidates(&stage, &source).await?;
             let Some(entry) = newest(&file.versions) else { continue };
             let text = format!("{stage} {}", entry.description).to_lowercase();

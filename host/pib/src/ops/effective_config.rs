@@ -262,9 +262,14 @@ fn named(manifest: &ProjectManifest) -> Vec<(String, String)> {
         let values = [("url", cache.location.to_string()), ("write", cache.write.as_str().to_owned())];
         values.map(|(key, value)| (format!("cache.{key}"), value))
     });
+    let keys = manifest.registries.iter().filter_map(|(name, index)| {
+        let key = manifest.registry_keys.get(&format!("{}/", index.trim_end_matches('/')))?;
+        Some((format!("registries.{name}.key"), key.to_string()))
+    });
     let stages =
         manifest.stages.iter().map(|stage| (format!("stages.{}", stage.name), source(&stage.source)));
     registries
+        .chain(keys)
         .chain(cache)
         .chain(manifest.stores.iter().map(of("stores")))
         .chain(manifest.variables.iter().map(of("variables")))

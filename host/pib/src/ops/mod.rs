@@ -38,6 +38,7 @@ mod registry_files;
 pub mod registry_login;
 mod registry_pages;
 pub mod registry_server;
+pub mod registry_signing;
 pub mod registry_tokens;
 pub mod report_page;
 mod repository;

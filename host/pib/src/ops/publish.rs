@@ -11,10 +11,12 @@ use serde::Serialize;
 
 pub use super::publish_destination::Allowed;
 use super::publish_destination::PublishDestination;
+use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
+use crate::source::registry_oci::OciRegistry;
 use crate::source::{PackageFile, SourceError};
 
 /// The name that people look for first in a stage's folder.
@@ -31,6 +33,8 @@ pub struct PublishOptions {
     pub registry: String,
     /// What is allowed.
     pub allowed: Allowed,
+    /// The file of the key that signs the registry.
+    pub key: Option<PathBuf>,
 }
 
 /// What was published.
@@ -57,6 +61,8 @@ pub struct Publication {
     candidates: Vec<PublishCandidate>,
     #[serde(skip)]
     allowed: Allowed,
+    #[serde(skip)]
+    key: Option<PathBuf>,
 }
 
 /// A version that would be published.
@@ -91,7 +97,14 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     let registry = destination.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let candidates = registry_folder::candidates(&folders, &registry).await?;
-    let (versions, mut problems) = judge(&candidates, &registry.all_names().await?, options.allowed);
+    let names = registry.all_names().await?;
+    if names.is_none() && registry.is_oci() && candidates.iter().any(|candidate| candidate.is_new_name) {
+        session.warn_once(format!(
+            "{} does not list its stages, so it is not known whether another name is similar",
+            registry.source().describe()
+        ));
+    }
+    let (versions, mut problems) = judge(&candidates, &names.unwrap_or_default(), options.allowed);
     if !options.allowed.dirty {
         let new = candidates.iter().filter(|candidate| !candidate.is_published);
         problems.extend(new.filter_map(|candidate| dirty(session, candidate)));
@@ -103,6 +116,7 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
             destination,
             candidates,
             allowed: options.allowed,
+            key: options.key.clone(),
         }),
         false => Err(SourceError::Unpublishable { problems }.into()),
     }
@@ -139,6 +153,19 @@ impl Publication {
     /// # Errors
     /// When a version is published with another content, or the registry cannot be written.
     pub async fn write(&self, session: &Session) -> Result<Published, Error> {
+        let signer = match self.destination.signable(self.key.as_deref())? {
+            Some(place) => Some(Signer::of(session, place, self.key.as_deref()).await?),
+            None => None,
+        };
+        let published = self.add(session).await?;
+        if let Some(signer) = signer {
+            let names = self.candidates.iter().map(|stage| stage.package.name.clone());
+            signer.sign(&names.collect::<Vec<_>>()).await?;
+        }
+        Ok(published)
+    }
+
+    async fn add(&self, session: &Session) -> Result<Published, Error> {
         match &self.destination {
             PublishDestination::Folder(folder) => {
                 let folders: Vec<PathBuf> =
@@ -158,6 +185,7 @@ impl Publication {
                 }
                 Ok(Published { published, unchanged })
             }
+            PublishDestination::Oci(registry) => self.write_oci(session, registry).await,
             PublishDestination::Web { url, .. } => {
                 let server = self.destination.server(session, url)?;
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
@@ -171,6 +199,22 @@ impl Publication {
                 Ok(Published { published, unchanged })
             }
         }
+    }
+
+    async fn write_oci(&self, session: &Session, registry: &OciRegistry) -> Result<Published, Error> {
+        let is_new = registry.publish(&self.candidates).await?;
+        let mut touched: BTreeMap<&StageName, Vec<semver::Version>> = BTreeMap::new();
+        let (mut published, mut unchanged) = (Vec::new(), Vec::new());
+        for (stage, is_new) in self.candidates.iter().zip(is_new) {
+            let (name, version) = (&stage.package.name, &stage.package.version);
+            touched.entry(name).or_default().push(version.clone());
+            if is_new { &mut published } else { &mut unchanged }.push(format!("{name} {version}"));
+        }
+        let reader = self.destination.registry(session)?;
+        for (name, versions) in touched {
+            registry.move_tags(name, &versions, &reader.versions(name).await?).await?;
+        }
+        Ok(Published { published, unchanged })
     }
 }
 

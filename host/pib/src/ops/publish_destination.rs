@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 use pib_net::Http;
-use pib_objects::{Bucket, Buckets};
+use pib_objects::{Bucket, ObjectServers, Repositories};
 use pib_plan::credential::Credential;
 use pib_plan::id::StageName;
 use pib_plan::object_address::ObjectAddress;
@@ -21,6 +21,8 @@ use super::registry_tokens::Scope;
 use crate::project::{self, Error, Project, Session, user_config};
 use crate::source::SourceError;
 use crate::source::registry::Registry;
+use crate::source::registry_oci::OciRegistry;
+use crate::source::registry_sign::SignableRegistry;
 use crate::ui::one_line;
 
 /// The longest answer of a server that is read, in bytes.
@@ -53,6 +55,8 @@ pub(super) enum PublishDestination {
         /// The bucket.
         bucket: Arc<Bucket>,
     },
+    /// A namespace of an OCI registry.
+    Oci(OciRegistry),
     /// A server.
     Web {
         /// What the user calls it.
@@ -137,10 +141,22 @@ impl PublishDestination {
                 format!("the registry at {url} is not in a folder"),
                 "Name the folder that its server serves, or a clone of it.",
             )),
-            Self::Bucket { address, .. } => Err(Error::usage(
-                format!("the registry at {address} is not in a folder"),
+            Self::Bucket { .. } | Self::Oci(_) => Err(Error::usage(
+                format!("the registry at {named} is not in a folder"),
                 "Name the folder of a copy of it.",
             )),
+        }
+    }
+
+    /// Returns the OCI registry that a path of the command line is the address of; `None` where it is something else.
+    ///
+    /// # Errors
+    /// When the address is not that of a registry.
+    pub(super) fn oci(session: &Session, named: &Path) -> Result<Option<OciRegistry>, Error> {
+        let Some(text) = named.to_str().filter(|text| text.starts_with("oci://")) else { return Ok(None) };
+        match Self::at(session, None, text)? {
+            Self::Oci(registry) => Ok(Some(registry)),
+            Self::Folder(_) | Self::Bucket { .. } | Self::Web { .. } => Ok(None),
         }
     }
 
@@ -155,13 +171,17 @@ impl PublishDestination {
         let Some(text) = named.to_str().filter(|text| ObjectAddress::is_meant(text)) else { return Ok(None) };
         match Self::at(session, None, text)? {
             Self::Bucket { address, bucket } => Ok(Some((address, bucket))),
+            Self::Oci(registry) => Err(Error::usage(
+                format!("the registry at {registry} is an OCI registry, which needs none of this"),
+                "`pib publish` makes repositories and their index, and the registry serves them itself.",
+            )),
             Self::Folder(_) | Self::Web { .. } => Ok(None),
         }
     }
 
     fn at(session: &Session, name: Option<String>, index: &str) -> Result<Self, Error> {
         if ObjectAddress::is_meant(index) {
-            return Self::in_bucket(session, index);
+            return Self::in_objects(session, index);
         }
         let url = Url::parse(&format!("{}/", index.trim_end_matches('/'))).ok();
         let destination = url.and_then(|url| match url.scheme() {
@@ -172,19 +192,23 @@ impl PublishDestination {
         destination.ok_or_else(|| {
             Error::usage(
                 format!("`{index}` is not the address of a registry"),
-                "Give it as https://HOST/PATH, s3://BUCKET/PREFIX or file:///FOLDER, or name a folder.",
+                "Give it as https://HOST/PATH, s3://BUCKET/PREFIX, oci://HOST/NAMESPACE or file:///FOLDER, or name a folder.",
             )
         })
     }
 
-    fn in_bucket(session: &Session, index: &str) -> Result<Self, Error> {
-        const HELP: &str = "Registries are in folders, behind servers (https://HOST/PATH), and in buckets (s3://BUCKET/PREFIX).";
+    fn in_objects(session: &Session, index: &str) -> Result<Self, Error> {
+        const HELP: &str = "Registries are in folders, behind servers (https://HOST/PATH), in buckets (s3://BUCKET/PREFIX), and in OCI registries \
+                            (oci://HOST/NAMESPACE).";
         let wrong =
             |why: String| Error::usage(format!("`{index}` is not the address of a registry: {why}"), HELP);
         let address = index.trim_end_matches('/').parse::<ObjectAddress>();
         let address = address.map_err(|error| wrong(error.to_string()))?;
         match &address {
-            ObjectAddress::Oci { .. } => Err(wrong("an OCI registry keeps no stages".to_owned())),
+            ObjectAddress::Oci { .. } => {
+                let repositories = Repositories::new(session.object_access());
+                OciRegistry::at(index, &repositories).map(Self::Oci).map_err(wrong)
+            }
             ObjectAddress::Bucket { bucket, prefix } => {
                 let bucket = Bucket::new(bucket, prefix, &session.object_access());
                 let bucket = bucket.map_err(|source| SourceError::Objects {
@@ -197,6 +221,27 @@ impl PublishDestination {
         }
     }
 
+    /// Returns the registry, to be signed.
+    ///
+    /// # Errors
+    /// When its server signs it, or nobody.
+    pub(super) fn signable(&self, key: Option<&Path>) -> Result<Option<SignableRegistry>, Error> {
+        let why = match self {
+            Self::Folder(folder) => return Ok(Some(SignableRegistry::Folder(folder.clone()))),
+            Self::Bucket { address, bucket } => {
+                return Ok(Some(SignableRegistry::Bucket(Arc::clone(bucket), address.to_string())));
+            }
+            Self::Web { .. } => "its server signs what is published: `pib registry serve --key FILE`",
+            Self::Oci(_) => "an OCI registry has no signed snapshot",
+        };
+        match key {
+            Some(_) => {
+                Err(Error::usage(format!("the registry {self} takes no key: {why}"), "Leave --key out."))
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Returns the registry, to be read.
     ///
     /// # Errors
@@ -204,16 +249,19 @@ impl PublishDestination {
     pub(super) fn registry(&self, session: &Session) -> Result<Registry, Error> {
         match self {
             Self::Folder(folder) => Ok(Registry::folder(folder)?),
-            Self::Bucket { address, .. } => {
-                let buckets = Buckets::new(session.object_access());
-                let http = || Http::new().map_err(SourceError::client);
-                Ok(Registry::at(&address.to_string(), &session.cache, None, &buckets, http)?)
-            }
+            Self::Bucket { address, .. } => Self::in_store(session, &address.to_string()),
+            Self::Oci(registry) => Self::in_store(session, &registry.to_string()),
             Self::Web { url, .. } => {
                 let http = self.http(session, url)?;
-                Ok(Registry::at(url.as_str(), &session.cache, None, &Buckets::default(), || Ok(http))?)
+                Ok(Registry::at(url.as_str(), &session.cache, None, &ObjectServers::default(), || Ok(http))?)
             }
         }
+    }
+
+    fn in_store(session: &Session, address: &str) -> Result<Registry, Error> {
+        let objects = ObjectServers::new(session.object_access());
+        let http = || Http::new().map_err(SourceError::client);
+        Ok(Registry::at(address, &session.cache, None, &objects, http)?)
     }
 
     /// Returns the registry's server, with the user's token for it.
@@ -244,8 +292,24 @@ impl fmt::Display for PublishDestination {
         match self {
             Self::Folder(folder) => folder.display().fmt(f),
             Self::Bucket { address, .. } => address.fmt(f),
+            Self::Oci(registry) => registry.fmt(f),
             Self::Web { url, .. } => url.as_str().trim_end_matches('/').fmt(f),
         }
+    }
+}
+
+/// Returns the folder of a registry that the command line names.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn existing(session: &Session, folder: &Path) -> Result<PathBuf, Error> {
+    let registry = session.cwd.join(folder);
+    match registry.is_dir() {
+        true => Ok(registry),
+        false => Err(Error::usage(
+            format!("there is no folder `{}`", session.show(&registry).display()),
+            "Name the folder of a registry; `pib registry init DIR` makes one.",
+        )),
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::publish_destination::PublishDestination;
+use super::publish_destination::{PublishDestination, existing};
+use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::registry_audit::{self, RegistryAudit};
 use crate::source::registry_bucket::BucketRegistry;
+use crate::source::registry_sign::{Signable, SignableRegistry};
 use crate::source::{registry, registry_folder};
 
 /// A registry that was made, or was there.
@@ -69,16 +71,22 @@ pub async fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Erro
 ///
 /// # Errors
 /// When an archive cannot be used, or the folder cannot be written.
-pub async fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> {
+pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Result<NewIndex, Error> {
     let (registry, rebuilt) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {
             let address = address.to_string();
+            let signer =
+                Signer::of(session, SignableRegistry::Bucket(Arc::clone(&bucket), address.clone()), key)
+                    .await?;
             let rebuilt = BucketRegistry { bucket: &bucket, address: &address }.rebuild().await?;
+            signer.sign_all().await?;
             (PathBuf::from(address), rebuilt)
         }
         None => {
             let registry = existing(session, folder)?;
+            let signer = Signer::of(session, SignableRegistry::Folder(registry.clone()), key).await?;
             let rebuilt = registry_audit::rebuild(&registry)?;
+            signer.sign_all().await?;
             (registry, rebuilt)
         }
     };
@@ -91,6 +99,9 @@ pub async fn index(session: &Session, folder: &Path) -> Result<NewIndex, Error> 
 /// # Errors
 /// When it cannot be read, or anything is wrong with it.
 pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
+    if let Some(oci) = PublishDestination::oci(session, folder)? {
+        return judged(oci.to_string().into(), oci.audit().await?);
+    }
     let (place, audit) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {
             PublishDestination::Bucket { address: address.clone(), bucket: Arc::clone(&bucket) }
@@ -98,30 +109,25 @@ pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, E
                 .check()
                 .await?;
             let address = address.to_string();
-            let audit = BucketRegistry { bucket: &bucket, address: &address }.audit().await?;
+            let mut audit = BucketRegistry { bucket: &bucket, address: &address }.audit().await?;
+            audit.faults.extend(Signable::Bucket(&bucket, &address).faults().await?);
             (PathBuf::from(address), audit)
         }
         None => {
             let place = existing(session, folder)?;
             registry::Registry::folder(&place)?.check().await?;
-            let audit = registry_audit::audit(&place)?;
+            let mut audit = registry_audit::audit(&place)?;
+            audit.faults.extend(Signable::Folder(&place).faults().await?);
             (place, audit)
         }
     };
+    judged(place, audit)
+}
+
+fn judged(place: PathBuf, audit: RegistryAudit) -> Result<WholeRegistry, Error> {
     let RegistryAudit { stages, versions, faults, notes } = audit;
     match faults.is_empty() {
         true => Ok(WholeRegistry { registry: place, stages, versions, notes }),
         false => Err(crate::source::SourceError::DamagedRegistry { registry: place, faults }.into()),
-    }
-}
-
-fn existing(session: &Session, folder: &Path) -> Result<PathBuf, Error> {
-    let registry = session.cwd.join(folder);
-    match registry.is_dir() {
-        true => Ok(registry),
-        false => Err(Error::usage(
-            format!("there is no folder `{}`", session.show(&registry).display()),
-            "Name the folder of a registry; `pib registry init DIR` makes one.",
-        )),
     }
 }

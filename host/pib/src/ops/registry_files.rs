@@ -5,6 +5,7 @@ use axum::response::Response;
 use http::{HeaderMap, StatusCode, header};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::shard_path;
+use pib_plan::registry_snapshot;
 use semver::Version;
 
 /// Returns an answer that browsers take for nothing but what it says.
@@ -19,7 +20,7 @@ pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bo
 
 /// Returns whether a registry has a file at this path, and whether that never changes.
 pub(super) fn is_file(path: &str) -> Option<bool> {
-    if path == "config.json" {
+    if path == "config.json" || path == registry_snapshot::FILE_NAME {
         return Some(false);
     }
     let last = path.rsplit('/').next()?;
@@ -101,7 +102,7 @@ mod tests {
 
     #[test]
     fn only_a_registrys_files_are_served() {
-        for path in ["config.json", "2/os", "ca/me/camera", "1/a"] {
+        for path in ["config.json", "snapshot.json", "2/os", "ca/me/camera", "1/a"] {
             assert_eq!(is_file(path), Some(false), "{path}");
         }
         assert_eq!(is_file("archives/os/os-1.0.0+debian.stage"), Some(true));

@@ -41,6 +41,8 @@ const HEAD: Duration = Duration::from_secs(30);
 const UPLOAD: Duration = Duration::from_secs(600);
 /// How many connections there are at most; more wait.
 const CONNECTIONS: usize = 16_384;
+/// How often the server looks whether the registry's snapshot is to be renewed.
+const RENEWAL: Duration = Duration::from_secs(600);
 /// How many publications are judged at the same time: each may unpack a large archive.
 const PUBLICATIONS: usize = 4;
 
@@ -53,6 +55,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// The file of tokens; without one nothing can be published.
     pub tokens: Option<PathBuf>,
+    /// The file of the key that signs the registry.
+    pub key: Option<PathBuf>,
 }
 
 /// What all requests share.
@@ -72,7 +76,7 @@ pub async fn serve(
     options: &ServeOptions,
     started: impl FnOnce(SocketAddr) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let registry = ServedRegistry::open(session, &options.registry).await?;
+    let registry = ServedRegistry::open(session, &options.registry, options.key.as_deref()).await?;
     let tokens = options.tokens.as_ref().map(|path| session.cwd.join(path));
     let served = Arc::new(Served {
         registry,
@@ -84,6 +88,7 @@ pub async fn serve(
     let fail = |error| Error::io("listen at", Path::new(&address), error);
     let listener = TcpListener::bind(options.listen).await.map_err(fail)?;
     started(listener.local_addr().map_err(fail)?)?;
+    tokio::spawn(renew(Arc::clone(&served)));
     let router = router(served);
     let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -105,6 +110,17 @@ pub async fn serve(
             _ = http.serve_connection(TokioIo::new(stream), service).await;
             drop(permit);
         });
+    }
+}
+
+/// Has the snapshot of a signed registry count on, for as long as the server runs.
+async fn renew(served: Arc<Served>) {
+    loop {
+        if let Err(error) = served.registry.renew().await {
+            let message = format!("the registry's snapshot could not be renewed: {}", Causes(&error));
+            served.reporter.report(Event::Warning { message });
+        }
+        tokio::time::sleep(RENEWAL).await;
     }
 }
 
@@ -278,7 +294,8 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     let mut candidates = registry_folder::candidates(&folders, registry).await.map_err(hide)?;
     let is_new = candidates.iter().any(|candidate| candidate.is_new_name);
     require(token, if is_new { Scope::PublishNew } else { Scope::PublishUpdate }, &package.name)?;
-    let (_, problems) = judge(&candidates, &registry.all_names().await.map_err(hide)?, allowed);
+    let (_, problems) =
+        judge(&candidates, &registry.all_names().await.map_err(hide)?.unwrap_or_default(), allowed);
     if !problems.is_empty() {
         let error = "the stage is not fit to be published".to_owned();
         return Err(Refusal {
@@ -334,7 +351,7 @@ async fn registry_page(State(served): State<Arc<Served>>, request: Request) -> R
     let wanted = parameter(request.uri(), "q").unwrap_or_default();
     let registry = &served.registry.registry;
     let mut newest = Vec::new();
-    for name in registry.all_names().await? {
+    for name in registry.all_names().await?.unwrap_or_default() {
         newest.extend(registry_pages::newest(&registry.versions(&name).await?));
     }
     Ok(page(registry_pages::list(&newest, &wanted)))

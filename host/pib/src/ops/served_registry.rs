@@ -8,12 +8,14 @@ use pib_plan::id::StageName;
 use semver::Version;
 
 use super::publish_destination::PublishDestination;
+use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::SourceError;
 use crate::source::archive::MAX_ARCHIVE;
 use crate::source::registry::Registry;
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{Outcome, PublishCandidate};
+use crate::source::registry_sign::SignableRegistry;
 use crate::source::{registry_audit, registry_folder};
 
 /// A registry that can be read and written to.
@@ -21,6 +23,7 @@ pub(super) struct ServedRegistry {
     /// It, to be read.
     pub(super) registry: Registry,
     storage: Storage,
+    signer: Signer,
 }
 
 /// Where the files are.
@@ -34,20 +37,35 @@ impl ServedRegistry {
     ///
     /// # Errors
     /// When there is no registry.
-    pub(super) async fn open(session: &Session, named: &Path) -> Result<Self, Error> {
-        let served = match PublishDestination::bucket(session, named)? {
+    pub(super) async fn open(session: &Session, named: &Path, key: Option<&Path>) -> Result<Self, Error> {
+        let (registry, storage) = match PublishDestination::bucket(session, named)? {
             Some((address, bucket)) => {
                 let destination = PublishDestination::Bucket { address, bucket: Arc::clone(&bucket) };
                 let storage = Storage::Bucket { address: destination.to_string(), bucket };
-                Self { registry: destination.registry(session)?, storage }
+                (destination.registry(session)?, storage)
             }
             None => {
                 let root = session.cwd.join(named);
-                Self { registry: Registry::folder(&root)?, storage: Storage::Folder(root) }
+                (Registry::folder(&root)?, Storage::Folder(root))
             }
         };
-        served.registry.check().await?;
-        Ok(served)
+        registry.check().await?;
+        let place = match &storage {
+            Storage::Folder(root) => SignableRegistry::Folder(root.clone()),
+            Storage::Bucket { address, bucket } => {
+                SignableRegistry::Bucket(Arc::clone(bucket), address.clone())
+            }
+        };
+        let signer = Signer::of(session, place, key).await?;
+        Ok(Self { registry, storage, signer })
+    }
+
+    /// Has the registry's snapshot count longer, where half of its time is over and this server has the key.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub(super) async fn renew(&self) -> Result<(), SourceError> {
+        self.signer.renew().await
     }
 
     /// Returns the bytes of one of the registry's files; `None` where there is no such file.
@@ -75,6 +93,13 @@ impl ServedRegistry {
     /// # Errors
     /// When the version is published with another content, or the registry cannot be written.
     pub(super) async fn publish(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
+        let name = candidate.entry.name.clone();
+        let changed = self.add(candidate).await?;
+        self.signer.sign(&[name]).await?;
+        Ok(changed)
+    }
+
+    async fn add(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
         match &self.storage {
             Storage::Folder(root) => {
                 let root = root.clone();
@@ -93,6 +118,19 @@ impl ServedRegistry {
     /// # Errors
     /// When the registry has no such version, the reason is too long, or the registry cannot be written.
     pub(super) async fn yank(
+        &self,
+        name: StageName,
+        version: Version,
+        yanked: bool,
+        reason: Option<String>,
+    ) -> Result<bool, SourceError> {
+        let names = [name.clone()];
+        let changed = self.mark(name, version, yanked, reason).await?;
+        self.signer.sign(&names).await?;
+        Ok(changed)
+    }
+
+    async fn mark(
         &self,
         name: StageName,
         version: Version,

@@ -1,10 +1,13 @@
 //! Hides a version of a stage from new resolutions, or shows it again. Locks that hold it still work.
 
+use std::path::PathBuf;
+
 use pib_plan::id::StageName;
 use semver::Version;
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
+use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::registry_audit;
 use crate::source::registry_bucket::BucketRegistry;
@@ -22,6 +25,8 @@ pub struct YankOptions {
     pub undo: bool,
     /// Why, for those who ask for it.
     pub reason: Option<String>,
+    /// The file of the key that signs the registry.
+    pub key: Option<PathBuf>,
 }
 
 /// What became of a version.
@@ -47,6 +52,10 @@ pub struct Yanked {
 pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Error> {
     let destination = PublishDestination::find(session, &options.registry)?;
     let YankOptions { stage, version, undo, reason, .. } = options;
+    let signer = match destination.signable(options.key.as_deref())? {
+        Some(place) => Some(Signer::of(session, place, options.key.as_deref()).await?),
+        None => None,
+    };
     let changed = match &destination {
         PublishDestination::Folder(folder) => {
             registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?
@@ -55,10 +64,19 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
             let registry = BucketRegistry { bucket: bucket.as_ref(), address: &address.to_string() };
             registry.yank(stage, version, !undo, reason.as_deref()).await?
         }
+        PublishDestination::Oci(registry) => {
+            let changed = registry.yank(stage, version, !undo, reason.as_deref()).await?;
+            let file = destination.registry(session)?.versions(stage).await?;
+            registry.move_tags(stage, std::slice::from_ref(version), &file).await?;
+            changed
+        }
         PublishDestination::Web { url, .. } => {
             destination.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
         }
     };
+    if let Some(signer) = signer {
+        signer.sign(std::slice::from_ref(stage)).await?;
+    }
     let registry = destination.to_string();
     Ok(Yanked { stage: stage.to_string(), version: version.to_string(), yanked: !undo, changed, registry })
 }

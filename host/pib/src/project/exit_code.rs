@@ -94,6 +94,7 @@ fn source_code(error: &SourceError) -> u8 {
         | SourceError::NoArchive { .. }
         | SourceError::Denied { .. }
         | SourceError::DamagedRegistry { .. }
+        | SourceError::Registry(_)
         | SourceError::BadRegistry { .. } => 8,
         _ => 3,
     }

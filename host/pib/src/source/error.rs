@@ -11,6 +11,7 @@ use pib_plan::suggest;
 use semver::Version;
 
 use super::git::GitError;
+use super::registry_error::RegistryError;
 use pib_net::NetError;
 use pib_objects::ObjectError;
 
@@ -286,6 +287,10 @@ pub enum SourceError {
         /// After how many minutes.
         minutes: u64,
     },
+    /// A registry of a particular kind cannot be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Registry(#[from] RegistryError),
     /// A git repository does not give a stage.
     #[error(transparent)]
     #[diagnostic(transparent)]

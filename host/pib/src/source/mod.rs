@@ -2,12 +2,14 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`registry`] | reads a static registry: embedded, in a folder, over HTTP |
+//! | [`registry`] | reads a registry: embedded, in a folder, over HTTP, in a bucket or an OCI registry |
 //! | [`path`] | takes a folder as a stage, also a bare one that has only a part |
 //! | [`git`] | takes a stage out of a git repository |
 //! | [`archive`] | packs a stage to one file, and unpacks a stranger's safely |
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
 //! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
+//! | [`registry_oci`], [`registry_oci_publish`] | read a namespace of an OCI registry, add stages to it |
+//! | [`registry_sign`], [`registry_trust`] | sign what a registry has, and compare what is read of one with that |
 //! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
@@ -39,7 +41,12 @@ pub mod path;
 pub mod registry;
 pub mod registry_audit;
 pub mod registry_bucket;
+pub mod registry_error;
 pub mod registry_folder;
+pub mod registry_oci;
+pub mod registry_oci_publish;
+pub mod registry_sign;
+pub mod registry_trust;
 mod retrieval;
 pub mod stage_cache;
 mod stage_files;
@@ -53,20 +60,22 @@ pub mod vendor_folder;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use pib_plan::credential::Credentials;
 use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, GitSource, IndexFile, PathSource, SourceId};
 use pib_plan::lockfile::LockedStage;
+use pib_plan::registry_snapshot::RegistryKey;
 use pib_plan::resolve::ResolvedStage;
 use pib_plan::suggest;
 
 use git::{Git, GitOptions, Wish};
 use path::{PathPackages, PathStage};
 use pib_net::Http;
-use pib_objects::{Access, Buckets};
+use pib_objects::{Access, ObjectServers};
 use registry::Registry;
+use registry_trust::RegistryTrust;
 use stage_cache::StageCache;
 use threads::Readers;
 use vendor_folder::Vendor;
@@ -92,8 +101,11 @@ pub struct Sources {
     locked: Arc<[LockedStage]>,
     /// What lets the user in at registries.
     credentials: Credentials,
-    /// What reaches registries in buckets.
-    buckets: Buckets,
+    /// The keys of registries, by their addresses, and what is known of what these sign.
+    keys: BTreeMap<String, RegistryKey>,
+    trusts: Arc<Mutex<BTreeMap<String, Arc<RegistryTrust>>>>,
+    /// What reaches registries in buckets and OCI registries.
+    objects: ObjectServers,
     /// Whether web servers are asked even where the lock and what is kept of them would do.
     fresh: bool,
     /// Whether some were not asked.
@@ -125,7 +137,9 @@ impl Sources {
             cache_root: cache_root.to_owned(),
             locked: Arc::default(),
             credentials: Credentials::default(),
-            buckets: Buckets::default(),
+            keys: BTreeMap::new(),
+            trusts: Arc::default(),
+            objects: ObjectServers::default(),
             fresh: false,
             assumed: Arc::default(),
             path_packages: PathPackages::default(),
@@ -164,10 +178,17 @@ impl Sources {
         self
     }
 
-    /// Sets what lets the user in at registries in buckets.
+    /// Sets the keys that sign what registries have, by the addresses of these.
+    #[must_use]
+    pub fn keys(mut self, keys: BTreeMap<String, RegistryKey>) -> Self {
+        self.keys = keys;
+        self
+    }
+
+    /// Sets what lets the user in at registries in buckets and OCI registries.
     #[must_use]
     pub fn access(mut self, access: Access) -> Self {
-        self.buckets = Buckets::new(access);
+        self.objects = ObjectServers::new(access);
         self
     }
 
@@ -320,12 +341,16 @@ impl Sources {
         }
     }
 
-    /// Returns whether a registry is behind a web server.
+    /// Returns the names of all stages of a registry, for search; `None` where it is a server that has no list of them.
     ///
     /// # Errors
-    /// When its address is none.
-    pub fn is_remote(&self, source: &SourceId) -> Result<bool, SourceError> {
-        self.registry(source).map(|registry| registry.is_remote())
+    /// When the registry cannot be read.
+    pub async fn searchable(&self, source: &SourceId) -> Result<Option<Vec<StageName>>, SourceError> {
+        let registry = self.registry(source)?;
+        match registry.is_remote() && !registry.is_oci() {
+            true => Ok(None),
+            false => registry.all_names().await,
+        }
     }
 
     /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the
@@ -392,7 +417,12 @@ impl Sources {
             SourceId::Registry(registry) => match registry.url() {
                 Some(url) => {
                     let credential = self.credentials.for_registry(url);
-                    Registry::at(url, &self.cache_root, credential, &self.buckets, || self.http())
+                    let registry =
+                        Registry::at(url, &self.cache_root, credential, &self.objects, || self.http())?;
+                    Ok(match self.trust(source, url, &registry) {
+                        Some(trust) => registry.trusting(trust),
+                        None => registry,
+                    })
                 }
                 None => Ok(Registry::bundled()),
             },
@@ -401,6 +431,18 @@ impl Sources {
                 reason: "it is no registry".to_owned(),
             }),
         }
+    }
+
+    /// Returns what is known of what signs a registry: of one on this machine only where a key is named.
+    fn trust(&self, source: &SourceId, url: &str, registry: &Registry) -> Option<Arc<RegistryTrust>> {
+        let pinned = self.keys.get(url).copied();
+        let address = url.parse().ok().filter(|_| !registry.is_oci())?;
+        if pinned.is_none() && !registry.is_remote() {
+            return None;
+        }
+        let mut trusts = self.trusts.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(RegistryTrust::new(source, &address, pinned, &self.cache_root));
+        Some(Arc::clone(trusts.entry(url.to_owned()).or_insert_with(made)))
     }
 
     fn http(&self) -> Result<Http, SourceError> {

@@ -1,4 +1,4 @@
-//! Registries: static files, embedded in the binary, in a folder, behind a web server, or in a bucket.
+//! Registries: static files, embedded in the binary, in a folder, behind a web server, or in a bucket; and OCI registries.
 //!
 //! ```text
 //! config.json                             the schema of the rest
@@ -6,15 +6,18 @@
 //! archives/watchdog/watchdog-1.0.0.stage  the archives
 //! ```
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
 use pib_plan::credential::Credential;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, SourceId, shard_path};
 use pib_plan::object_address::ObjectAddress;
+use pib_plan::{registry_snapshot, stage_artifact};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -23,8 +26,10 @@ use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
+use super::registry_oci::OciRegistry;
+use super::registry_trust::RegistryTrust;
 use pib_net::{Http, NetError, Validators};
-use pib_objects::{Bucket, Buckets, Found, ObjectError};
+use pib_objects::{Bucket, Found, ObjectError, ObjectServers};
 
 /// The registry that is part of this program. Its folder is watched by the build script.
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
@@ -37,6 +42,9 @@ pub(super) const ARCHIVES: &str = "archives";
 const VERSION: u32 = 1;
 /// The most files that a registry in a bucket may have.
 pub(super) const MAX_FILES: usize = 1_000_000;
+/// How often a file and the snapshot are read again that do not fit, and the pause before that.
+const COMPARISONS: u32 = 2;
+const COMPARED_AGAIN: Duration = Duration::from_millis(500);
 /// The largest `config.json` that is read, in bytes.
 pub(super) const MAX_CONFIG: u64 = 64 << 10;
 
@@ -58,6 +66,16 @@ impl Config {
 pub struct Registry {
     source: SourceId,
     location: Location,
+    /// What its files are compared with.
+    trust: Option<Arc<RegistryTrust>>,
+}
+
+/// An index file as it was read.
+struct ReadFile {
+    /// `None` where there is none.
+    bytes: Option<Vec<u8>>,
+    /// What tells these bytes from others later, where they have come just now.
+    fresh: Option<Validators>,
 }
 
 /// Where a registry's files are.
@@ -67,12 +85,13 @@ enum Location {
     Folder(PathBuf),
     Web { base: Url, http: Http, kept: KeptIndex },
     Bucket { bucket: Arc<Bucket>, kept: KeptIndex },
+    Oci { registry: OciRegistry, kept: KeptIndex },
 }
 
 impl Registry {
     /// Returns the registry that is embedded in this program.
     pub fn bundled() -> Self {
-        Self { source: SourceId::bundled(), location: Location::Embedded(&BUNDLED) }
+        Self { source: SourceId::bundled(), location: Location::Embedded(&BUNDLED), trust: None }
     }
 
     /// Returns the registry in a folder.
@@ -85,11 +104,15 @@ impl Registry {
             registry: format!("the registry `{}`", path.display()),
             reason: "its path cannot be written as a URL".to_owned(),
         })?;
-        Ok(Self { source: SourceId::registry(url.as_str())?, location: Location::Folder(absolute) })
+        Ok(Self {
+            source: SourceId::registry(url.as_str())?,
+            location: Location::Folder(absolute),
+            trust: None,
+        })
     }
 
     /// Returns the registry at `url`; `http` gives the client for one behind a web server, and `credential` lets the user in
-    /// there; `buckets` reach one in a bucket. Index files from elsewhere are kept in the cache below `cache_root`.
+    /// there; `objects` reach one in a bucket or an OCI registry. Index files from elsewhere are kept in the cache below `cache_root`.
     ///
     /// # Errors
     /// When the address is not that of a registry.
@@ -97,7 +120,7 @@ impl Registry {
         url: &str,
         cache_root: &Path,
         credential: Option<&Credential>,
-        buckets: &Buckets,
+        objects: &ObjectServers,
         http: impl FnOnce() -> Result<Http, SourceError>,
     ) -> Result<Self, SourceError> {
         let source = SourceId::registry(url)?;
@@ -119,15 +142,25 @@ impl Registry {
             }
             "s3" => match url.trim_end_matches('/').parse() {
                 Ok(ObjectAddress::Bucket { bucket, prefix }) => Location::Bucket {
-                    bucket: buckets.get(&bucket, &prefix).map_err(|error| bad(error.to_string()))?,
+                    bucket: objects.buckets.get(&bucket, &prefix).map_err(|error| bad(error.to_string()))?,
                     kept: KeptIndex::new(cache_root, &base),
                 },
                 Ok(other) => return Err(bad(format!("`{other}` is no bucket"))),
                 Err(error) => return Err(bad(error.to_string())),
             },
+            "oci" => Location::Oci {
+                registry: OciRegistry::at(url, &objects.repositories).map_err(bad)?,
+                kept: KeptIndex::new(cache_root, &base),
+            },
             other => return Err(bad(format!("it cannot be reached by `{other}`"))),
         };
-        Ok(Self { source, location })
+        Ok(Self { source, location, trust: None })
+    }
+
+    /// Returns the registry, of which only what its key has signed counts.
+    #[must_use]
+    pub(super) fn trusting(self, trust: Arc<RegistryTrust>) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Returns where this registry is, as the lock writes it.
@@ -137,7 +170,12 @@ impl Registry {
 
     /// Returns whether reading it takes the network.
     pub fn is_remote(&self) -> bool {
-        matches!(self.location, Location::Web { .. } | Location::Bucket { .. })
+        matches!(self.location, Location::Web { .. } | Location::Bucket { .. } | Location::Oci { .. })
+    }
+
+    /// Returns whether it is a namespace of an OCI registry.
+    pub fn is_oci(&self) -> bool {
+        matches!(self.location, Location::Oci { .. })
     }
 
     /// Checks that there is a registry that this code can read.
@@ -146,8 +184,16 @@ impl Registry {
     /// When there is none, or it is written for a newer pib.
     pub async fn check(&self) -> Result<(), SourceError> {
         let bad = |reason: String| SourceError::BadRegistry { registry: self.source.describe(), reason };
+        if let Location::Oci { registry, .. } = &self.location {
+            return registry.check().await;
+        }
         let bytes = self.read(CONFIG, MAX_CONFIG).await?;
         let bytes = bytes.ok_or_else(|| bad(format!("it has no {CONFIG}")))?;
+        if let Some(trust) = &self.trust
+            && let Some(snapshot) = trust.current(false, || self.snapshot_file()).await?
+        {
+            trust.compare(&snapshot, CONFIG, Some(&bytes), None)?;
+        }
         let config: Config = serde_json::from_slice(&bytes)
             .map_err(|error| bad(format!("its {CONFIG} cannot be read ({error})")))?;
         if config.v > VERSION {
@@ -162,20 +208,88 @@ impl Registry {
     /// When the registry cannot be read.
     pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
         let path = shard_path(name);
-        let bytes = match &self.location {
-            Location::Web { base, http, kept } => self.revalidate(base, http, kept, &path).await?,
-            Location::Bucket { bucket, kept } => self.revalidate_object(bucket, kept, &path).await?,
-            _ => self.read(&path, MAX_INDEX).await?,
+        if let Location::Oci { registry, kept } = &self.location {
+            let before = kept_manifests(kept, &path);
+            let manifests = registry.manifests(name, before.as_ref().unwrap_or(&BTreeMap::new())).await?;
+            if before.as_ref() != Some(&manifests) {
+                let text = serde_json::to_vec(&manifests).unwrap_or_default();
+                kept.put(&path, &text, &Validators::default())?;
+            }
+            return Ok(stage_artifact::index_file(name, &self.source, &manifests));
+        }
+        let read = match &self.trust {
+            Some(trust) => self.read_trusted(trust, &path).await?,
+            None => self.read_index(&path).await?,
         };
-        self.parse(name, &bytes.unwrap_or_default())
+        self.keep(&path, &read)?;
+        self.parse(name, &read.bytes.unwrap_or_default())
+    }
+
+    /// Reads an index file that is what the registry's key has signed.
+    async fn read_trusted(&self, trust: &RegistryTrust, path: &str) -> Result<ReadFile, SourceError> {
+        let before = self.kept().and_then(|kept| kept.get(path)).map(|kept| Digest::of(&kept.bytes));
+        let mut attempt = 0;
+        loop {
+            let snapshot = trust.current(attempt > 0, || self.snapshot_file()).await?;
+            let read = self.read_index(path).await?;
+            let Some(snapshot) = snapshot else { return Ok(read) };
+            match trust.compare(&snapshot, path, read.bytes.as_deref(), before) {
+                Ok(()) => return Ok(read),
+                // Whoever publishes writes the index first, and the snapshot a moment later.
+                Err(_) if attempt < COMPARISONS => tokio::time::sleep(COMPARED_AGAIN).await,
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Returns the file of the snapshot, which is to be judged.
+    async fn snapshot_file(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        let read = self.read_index(registry_snapshot::FILE_NAME).await?;
+        self.keep(registry_snapshot::FILE_NAME, &read)?;
+        Ok(read.bytes)
+    }
+
+    /// Reads an index file; a server sends it only if it has changed.
+    async fn read_index(&self, path: &str) -> Result<ReadFile, SourceError> {
+        match &self.location {
+            Location::Web { base, http, kept } => self.revalidate(base, http, kept, path).await,
+            Location::Bucket { bucket, kept } => self.revalidate_object(bucket, kept, path).await,
+            _ => Ok(ReadFile { bytes: self.read(path, MAX_INDEX).await?, fresh: None }),
+        }
+    }
+
+    /// Keeps what was read, for the next time.
+    fn keep(&self, path: &str, read: &ReadFile) -> Result<(), SourceError> {
+        match (self.kept(), &read.bytes, &read.fresh) {
+            (Some(kept), Some(bytes), Some(validators)) => kept.put(path, bytes, validators),
+            (Some(kept), None, _) => {
+                kept.forget(path);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn kept(&self) -> Option<&KeptIndex> {
+        match &self.location {
+            Location::Web { kept, .. } | Location::Bucket { kept, .. } | Location::Oci { kept, .. } => {
+                Some(kept)
+            }
+            Location::Embedded(_) | Location::Folder(_) => None,
+        }
     }
 
     /// Returns every version of `name` as the web server or the bucket had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
-        let (Location::Web { kept, .. } | Location::Bucket { kept, .. }) = &self.location else {
+        if let Location::Oci { kept, .. } = &self.location {
+            let manifests = kept_manifests(kept, &shard_path(name))?;
+            return Some(stage_artifact::index_file(name, &self.source, &manifests));
+        }
+        if self.trust.as_ref().is_some_and(|trust| trust.is_new()) {
             return None;
-        };
-        self.parse(name, &kept.get(&shard_path(name))?.bytes).ok()
+        }
+        self.parse(name, &self.kept()?.get(&shard_path(name))?.bytes).ok()
     }
 
     fn parse(&self, name: &StageName, bytes: &[u8]) -> Result<IndexFile, SourceError> {
@@ -194,20 +308,14 @@ impl Registry {
         http: &Http,
         kept: &KeptIndex,
         path: &str,
-    ) -> Result<Option<Vec<u8>>, SourceError> {
+    ) -> Result<ReadFile, SourceError> {
         let before = kept.get(path);
         let known = before.as_ref().map(|kept| kept.validators.clone()).unwrap_or_default();
         let url = self.url(base, path)?;
         match http.changed(&url, MAX_INDEX, &known).await {
-            Ok(Some((bytes, validators))) => {
-                kept.put(path, &bytes, &validators)?;
-                Ok(Some(bytes))
-            }
-            Ok(None) => Ok(before.map(|kept| kept.bytes)),
-            Err(error) if error.is_not_found() => {
-                kept.forget(path);
-                Ok(None)
-            }
+            Ok(Some((bytes, validators))) => Ok(ReadFile { bytes: Some(bytes), fresh: Some(validators) }),
+            Ok(None) => Ok(ReadFile { bytes: before.map(|kept| kept.bytes), fresh: None }),
+            Err(error) if error.is_not_found() => Ok(ReadFile { bytes: None, fresh: None }),
             Err(source) => Err(self.unreachable(path, source)),
         }
     }
@@ -218,20 +326,16 @@ impl Registry {
         bucket: &Bucket,
         kept: &KeptIndex,
         path: &str,
-    ) -> Result<Option<Vec<u8>>, SourceError> {
+    ) -> Result<ReadFile, SourceError> {
         let before = kept.get(path);
         let known = before.as_ref().and_then(|kept| kept.validators.etag.as_deref());
         match bucket.changed(path, MAX_INDEX, known).await {
             Ok(Found::Object(bytes, version)) => {
                 let etag = version.tag().map(str::to_owned);
-                kept.put(path, &bytes, &Validators { etag, last_modified: None })?;
-                Ok(Some(bytes))
+                Ok(ReadFile { bytes: Some(bytes), fresh: Some(Validators { etag, last_modified: None }) })
             }
-            Ok(Found::Unchanged) => Ok(before.map(|kept| kept.bytes)),
-            Ok(Found::Nothing) => {
-                kept.forget(path);
-                Ok(None)
-            }
+            Ok(Found::Unchanged) => Ok(ReadFile { bytes: before.map(|kept| kept.bytes), fresh: None }),
+            Ok(Found::Nothing) => Ok(ReadFile { bytes: None, fresh: None }),
             Err(source) => Err(self.unreadable(path, source)),
         }
     }
@@ -255,27 +359,34 @@ impl Registry {
         SourceError::Net { what: format!("`{path}` of {}", self.source.describe()), source }
     }
 
-    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files, and for a bucket, which takes
-    /// its time.
+    /// Returns the names of all stages, sorted; none for a web server, which cannot list its files, and for a bucket or an OCI
+    /// registry, which take their time.
     pub fn names(&self) -> Vec<StageName> {
         let mut names = Vec::new();
         match &self.location {
             Location::Embedded(folder) => embedded_names(folder, &mut names),
             Location::Folder(folder) => folder_names(folder, &mut names),
-            Location::Web { .. } | Location::Bucket { .. } => {}
+            Location::Web { .. } | Location::Bucket { .. } | Location::Oci { .. } => {}
         }
         names.sort();
         names
     }
 
-    /// Returns the names of all stages, sorted, also of a bucket, which is asked for them; none for a web server.
+    /// Returns the names of all stages, sorted, also of a bucket or an OCI registry, which is asked for them; `None` where the
+    /// registry has no list of them.
     ///
     /// # Errors
-    /// When the bucket cannot be asked.
-    pub async fn all_names(&self) -> Result<Vec<StageName>, SourceError> {
-        let Location::Bucket { bucket, .. } = &self.location else { return Ok(self.names()) };
-        let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
-        Ok(files.iter().filter_map(|file| name_at(Path::new(file))).collect())
+    /// When the registry cannot be asked.
+    pub async fn all_names(&self) -> Result<Option<Vec<StageName>>, SourceError> {
+        match &self.location {
+            Location::Web { .. } => Ok(None),
+            Location::Oci { registry, .. } => registry.names().await,
+            Location::Bucket { bucket, .. } => {
+                let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
+                Ok(Some(files.iter().filter_map(|file| name_at(Path::new(file))).collect()))
+            }
+            Location::Embedded(_) | Location::Folder(_) => Ok(Some(self.names())),
+        }
     }
 
     /// Returns the archive of a version, with the digest that its entry promises.
@@ -285,7 +396,13 @@ impl Registry {
     pub async fn archive(&self, entry: &IndexEntry) -> Result<Vec<u8>, SourceError> {
         let path = archive_path(&entry.name, &entry.vers);
         let limit = entry.size.unwrap_or(MAX_ARCHIVE).min(MAX_ARCHIVE);
-        let bytes = self.read(&path, limit).await?.ok_or_else(|| SourceError::NoArchive {
+        let bytes = match (&self.location, entry.cksum) {
+            (Location::Oci { registry, .. }, Some(digest)) => {
+                registry.archive(&entry.name, &digest, limit).await?
+            }
+            _ => self.read(&path, limit).await?,
+        };
+        let bytes = bytes.ok_or_else(|| SourceError::NoArchive {
             registry: self.source.describe(),
             name: entry.name.clone(),
             version: entry.vers.clone(),
@@ -315,6 +432,8 @@ impl Registry {
                 Ok(found) => Ok(found.map(|(bytes, _)| bytes)),
                 Err(source) => Err(self.unreadable(path, source)),
             },
+            // It has no files.
+            Location::Oci { .. } => Ok(None),
         }
     }
 
@@ -330,6 +449,11 @@ impl Registry {
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
     }
+}
+
+/// Returns what is kept of the manifests of a stage.
+fn kept_manifests(kept: &KeptIndex, path: &str) -> Option<BTreeMap<String, String>> {
+    serde_json::from_slice(&kept.get(path)?.bytes).ok()
 }
 
 /// Returns where a registry keeps the archive of a version.

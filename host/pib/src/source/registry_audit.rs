@@ -187,14 +187,19 @@ fn check_line(folder: &Folder, name: &StageName, entry: &IndexEntry) -> Result<(
         io::ErrorKind::NotFound => format!("`{path}` is not there"),
         _ => format!("`{path}` cannot be read ({error})"),
     })?;
-    let found = Digest::of(&bytes);
+    check_archive(entry, &bytes, &format!("`{path}`"))
+}
+
+/// Returns what is wrong with a line, given the archive that it names; `what` is what the archive is called.
+pub(super) fn check_archive(entry: &IndexEntry, bytes: &[u8], what: &str) -> Result<(), String> {
+    let found = Digest::of(bytes);
     if let Some(cksum) = entry.cksum.filter(|cksum| *cksum != found) {
-        return Err(format!("`{path}` is another file than was published: expected {cksum}, found {found}"));
+        return Err(format!("{what} is another file than was published: expected {cksum}, found {found}"));
     }
-    let derived = derive(&bytes, &path).map_err(|error| error.to_string())?;
+    let derived = derive(bytes, what).map_err(|error| error.to_string())?;
     let said = IndexEntry { yanked: false, yank_reason: None, ..entry.clone() };
     match difference(&said, &derived) {
-        Some(field) => Err(format!("it says of `{field}` what `{path}` does not say")),
+        Some(field) => Err(format!("it says of `{field}` what {what} does not say")),
         None => Ok(()),
     }
 }
@@ -220,7 +225,7 @@ pub fn rebuild(root: &Path) -> Result<RebuiltIndex, SourceError> {
     let mut derived: BTreeMap<StageName, BTreeMap<Version, IndexEntry>> = BTreeMap::new();
     for path in archives(&folder)? {
         let bytes = read_archive(&folder, &path).map_err(SourceError::io("reading", &root.join(&path)))?;
-        let entry = derive(&bytes, &path)?;
+        let entry = derive(&bytes, &format!("`{path}`"))?;
         if archive_path(&entry.name, &entry.vers) != path {
             let reason = format!("it holds stage `{}` {}", entry.name, entry.vers);
             return Err(SourceError::BadArchive { what: format!("`{path}`"), reason });
@@ -270,8 +275,8 @@ fn to_text(entry: &IndexEntry) -> String {
 }
 
 /// Returns what an archive says of itself.
-fn derive(bytes: &[u8], path: &str) -> Result<IndexEntry, SourceError> {
-    let (_folder, package) = archive::open(bytes, &format!("`{path}`"))?;
+fn derive(bytes: &[u8], what: &str) -> Result<IndexEntry, SourceError> {
+    let (_folder, package) = archive::open(bytes, what)?;
     line_of(&package, Digest::of(bytes), bytes.len() as u64)
 }
 

@@ -59,6 +59,7 @@ impl ProjectManifest {
     fn new(source: &ManifestText, schema: Schema, target: Option<&str>) -> Result<Self, ManifestError> {
         let project = Project::check(source, schema.project, target)?;
         let base = schema.base.map(|base| check_base(source, base)).transpose()?;
+        let registry_keys = sources::registry_keys(source, &schema.registries)?;
         let registries: BTreeMap<_, _> =
             schema.registries.into_iter().map(|(name, registry)| (name, registry.index)).collect();
         let requests = |stages: Stages<StageSchema>| -> Result<Vec<_>, _> {
@@ -83,6 +84,7 @@ impl ProjectManifest {
             build: schema.build,
             base,
             registries,
+            registry_keys,
             stores,
             cache,
             vendor,

@@ -12,7 +12,7 @@ use super::{ManifestError, ManifestText};
 use crate::credential::{self, Credential, UserRegistry};
 use crate::hook::Limits;
 use crate::id;
-use crate::object_address::ObjectAddress;
+use crate::object_address::{DEFAULT_TAG, ObjectAddress};
 
 /// The file's name within pib's folder among the user's config files.
 pub const FILE_NAME: &str = "config.toml";
@@ -154,7 +154,7 @@ fn registry(
         .map_err(|error| source.error(name.span(), format!("name of a registry: {error}"), "this name"))?;
     let RegistrySchema { index, token } = schema;
     if ObjectAddress::is_meant(index.get_ref()) {
-        return bucket_registry(source, name, &index, token.as_ref());
+        return object_registry(source, name, &index, token.as_ref());
     }
     let address = credential::scope(index.get_ref());
     address.map_err(|error| {
@@ -172,8 +172,8 @@ fn registry(
     Ok((name.get_ref().clone(), registry))
 }
 
-/// Checks a registry in a bucket, where the keys of the user's own let in, and no token does.
-fn bucket_registry(
+/// Checks a registry in a bucket or an OCI registry, where the user's own keys or logins let in, and no token does.
+fn object_registry(
     source: &ManifestText,
     name: &Spanned<String>,
     index: &Spanned<String>,
@@ -181,12 +181,18 @@ fn bucket_registry(
 ) -> Result<(String, UserRegistry), ManifestError> {
     let fail = |message: String| {
         let error = source.error(index.span(), message, "this address");
-        Err(error.with_help("Write it as index = \"s3://BUCKET/PREFIX\", without a token."))
+        Err(error.with_help(
+            "Write it as index = \"s3://BUCKET/PREFIX\" or \"oci://HOST/NAMESPACE\", without a token.",
+        ))
     };
     match index.get_ref().parse::<ObjectAddress>() {
         Err(error) => fail(format!("the address of registry `{}`: {error}", name.get_ref())),
-        Ok(ObjectAddress::Oci { .. }) => fail(format!(
-            "the address of registry `{}` is that of an OCI registry, which keeps no stages",
+        Ok(ObjectAddress::Oci { tag, .. }) if tag != DEFAULT_TAG => fail(format!(
+            "the address of registry `{}` has the tag `{tag}`; a registry of stages is a namespace without a tag",
+            name.get_ref()
+        )),
+        Ok(ObjectAddress::Oci { .. }) if token.is_some() => fail(format!(
+            "registry `{}` is an OCI registry, which takes the login of `docker login` and no token",
             name.get_ref()
         )),
         Ok(_) if token.is_some() => {
@@ -330,14 +336,16 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_in_a_bucket_takes_no_token() {
+    fn a_registry_in_a_bucket_or_an_oci_registry_takes_no_token() {
         let of =
             |text: &str| UserConfig::parse("config.toml", &format!("[registries.a]\nindex = \"{text}\n"));
         assert_eq!(of("s3://team/stages\"").unwrap().registries["a"].index, "s3://team/stages");
+        assert_eq!(of("oci://x.example/a\"").unwrap().registries["a"].index, "oci://x.example/a");
         for (text, words) in [
             ("s3://team/stages\"\ntoken = \"x\"", "no token"),
             ("s3://T/\"", "not the name of a bucket"),
-            ("oci://x.example/a\"", "keeps no stages"),
+            ("oci://x.example/a:v1\"", "without a tag"),
+            ("oci://x.example/a\"\ntoken = \"x\"", "docker login"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.to_string().contains(words), "{text}: {error}");

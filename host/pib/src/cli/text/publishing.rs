@@ -8,6 +8,7 @@ use crate::ops::pack::PackedStage;
 use crate::ops::publish::{NewVersion, Publication, Published};
 use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
 use crate::ops::registry_login::{Bearer, Login, Logout};
+use crate::ops::registry_signing::SignedRegistry;
 use crate::ops::registry_tokens::NewToken;
 use crate::ops::yank::Yanked;
 
@@ -123,6 +124,18 @@ impl WholeRegistry {
         );
         notes.iter().for_each(|note| text += &format!("\n{note}"));
         text
+    }
+}
+
+impl SignedRegistry {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { registry, key, version, expires } = self;
+        let until = Moment::from_micros(expires.saturating_mul(1_000_000));
+        format!(
+            "{} is signed: its snapshot {version} counts until {until}\nProjects name its key: [registries.NAME] key = \"{key}\"",
+            registry.display()
+        )
     }
 }
 

@@ -244,3 +244,43 @@ fn two_servers_share_one_bucket() {
     assert!(std::fs::read_to_string(shop.bench.path("pib.lock")).unwrap().contains(&newest));
     assert_eq!(shop.bench.run(&["fetch"]).code, Some(0));
 }
+
+/// Of a signed registry, readers take only what its key has signed; publishers at the same time do not undo each other's signatures.
+#[test]
+fn a_registry_in_a_bucket_is_signed() {
+    let Some(shop) = Shop::new() else { return };
+    let address = Shop::address();
+    shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
+    shop.publish("camera");
+    let signed: serde_json::Value =
+        serde_json::from_str(&shop.succeeds(&["--json", "registry", "sign", &address, "--key", "key"]))
+            .unwrap();
+    shop.project();
+    let text = std::fs::read_to_string(shop.bench.path("pib.toml")).unwrap();
+    shop.bench.write("pib.toml", &format!("{text}key = {}\n", signed["key"]));
+    shop.succeeds(&["lock"]);
+    shop.stage("camera", "camera", "1.1.0", "It does one thing.\n");
+    let ran = shop.run(&["publish", "camera", "--registry", &address]);
+    assert!(ran.code == Some(2) && ran.errors.contains("the registry is signed"), "{}", ran.errors);
+    shop.succeeds(&["publish", "camera", "--registry", &address, "--key", "key"]);
+    let names = ["light", "sound", "motor"];
+    let begin = |name: &&str| {
+        shop.stage(name, name, "1.0.0", "It does one thing.\n");
+        let mut pib = shop.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
+        pib.args(["publish", name, "--registry", &address, "--allow-similar", "--key", "key"]);
+        pib.envs(shop.peer.s3_variables()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        pib.spawn().unwrap()
+    };
+    let all: Vec<Child> = names.iter().map(begin).collect();
+    assert!(all.into_iter().all(|mut child| child.wait().unwrap().success()));
+    assert!(shop.verify().contains("5 versions of 4 stages"));
+    shop.succeeds(&["update"]);
+    assert!(std::fs::read_to_string(shop.bench.path("pib.lock")).unwrap().contains("1.1.0"));
+    // Whoever may write to the bucket, and does not have the key, is not believed.
+    let path = format!("{BUCKET}/stages/ca/me/camera");
+    assert_eq!(shop.peer.s3("PUT", &path, b"{}\n"), 200);
+    let ran = shop.run(&["update"]);
+    assert!(ran.code == Some(8) && ran.errors.contains("is not to be trusted"), "{}", ran.errors);
+    let ran = shop.run(&["registry", "verify", &address]);
+    assert!(ran.errors.contains("is not what `snapshot.json` says"), "{}", ran.errors);
+}

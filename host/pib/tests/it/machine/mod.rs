@@ -15,6 +15,7 @@ mod main_job;
 mod more_stages;
 mod moved;
 mod object_stores;
+mod oci_stages;
 mod raspios;
 mod report_page;
 mod scan;

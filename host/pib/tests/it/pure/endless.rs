@@ -12,6 +12,9 @@ use crate::bench::{Bench, PROJECT};
 use crate::forge::Repo;
 use crate::web;
 
+/// What a registry that is not signed answers.
+const UNSIGNED: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// Returns the index line of a version that needs these stages.
 fn line(name: &str, version: &str, needs: impl IntoIterator<Item = String>) -> String {
     let digest = Digest::of(b"");
@@ -27,8 +30,12 @@ fn registry(index: impl Fn(&str) -> String + Send + Sync + 'static) -> (String, 
     let (asked, index) = (Arc::new(AtomicUsize::new(0)), Arc::new(index));
     let count = Arc::clone(&asked);
     let address = web::serve(move |mut stream, request| {
-        count.fetch_add(1, Ordering::Relaxed);
         let name = request.target.rsplit('/').next().unwrap();
+        if name == "snapshot.json" {
+            let _ = stream.write_all(UNSIGNED);
+            return;
+        }
+        count.fetch_add(1, Ordering::Relaxed);
         let body = if name == "config.json" { "{\"v\":1}".to_owned() } else { index(name) };
         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
@@ -125,6 +132,10 @@ fn every_wait_ends_at_a_signal() {
     let count = Arc::clone(&asked);
     // A byte now and then, a pause that was asked for, and silence.
     let slow = web::serve(move |mut stream, request| {
+        if request.target.ends_with("snapshot.json") {
+            let _ = stream.write_all(UNSIGNED);
+            return;
+        }
         count.fetch_add(1, Ordering::Relaxed);
         let head = match request.target.rsplit('/').next().unwrap() {
             "x0" => "200 OK\r\nContent-Length: 60000",

@@ -34,6 +34,7 @@ mod registry_service;
 mod rules;
 mod schemas;
 mod signed_base;
+mod signed_registry;
 mod stage;
 mod systems;
 mod targets;

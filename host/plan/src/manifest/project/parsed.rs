@@ -14,6 +14,7 @@ use crate::index::GitSource;
 use crate::manifest::ManifestText;
 use crate::manifest::cache_table::SharedCache;
 use crate::metadata::ConfigValue;
+use crate::registry_snapshot::RegistryKey;
 
 /// A parsed and checked `pib.toml`.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct ProjectManifest {
     pub base: Option<BaseRequest>,
     /// Registries by the name that this project gives them: their index URLs.
     pub registries: BTreeMap<String, String>,
+    /// The keys that sign what these registries have, by their index URLs.
+    pub registry_keys: BTreeMap<String, RegistryKey>,
     /// The stores of recorded content by the name that this project gives them: addresses, or folders relative to the project's.
     pub stores: BTreeMap<String, String>,
     /// The shared cache of built stages that this project names, where the user's own config names none.

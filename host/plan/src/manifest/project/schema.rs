@@ -203,6 +203,8 @@ pub(super) struct BaseSchema {
 #[serde(deny_unknown_fields)]
 pub(super) struct RegistrySchema {
     pub(super) index: String,
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub(super) key: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Deserialize)]

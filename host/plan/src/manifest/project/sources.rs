@@ -7,12 +7,40 @@ use semver::VersionReq;
 use toml::Spanned;
 
 use super::parsed::RequestSource;
-use super::schema::{StageTable, VendorSchema};
+use super::schema::{RegistrySchema, StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
 use crate::manifest::{ManifestError, ManifestText};
 use crate::path::is_git;
+use crate::registry_snapshot::RegistryKey;
 use crate::suggest;
+
+/// Returns the keys of the registries that have one, by the addresses that these have in a lock.
+pub(super) fn registry_keys(
+    source: &ManifestText,
+    registries: &BTreeMap<String, RegistrySchema>,
+) -> Result<BTreeMap<String, RegistryKey>, ManifestError> {
+    let mut keys = BTreeMap::new();
+    for (name, registry) in registries {
+        let Some(text) = &registry.key else { continue };
+        let fail =
+            |message: String, help: &str| source.error(text.span(), message, "this key").with_help(help);
+        let key: RegistryKey = text.get_ref().parse().map_err(|error| {
+            let message = format!("key of the registry `{name}`: {error}");
+            fail(message, "Copy it from whoever runs the registry: `pib registry sign` shows it.")
+        })?;
+        if registry.index.starts_with("oci://") {
+            let message = format!("the registry `{name}` is an OCI registry, which has no signed snapshot");
+            return Err(fail(message, "Remove the key. pib.lock holds the digest of each stage."));
+        }
+        let address = format!("{}/", registry.index.trim_end_matches('/'));
+        if keys.insert(address, key).is_some_and(|other| other != key) {
+            let message = format!("the registry `{name}` has another key elsewhere in this file");
+            return Err(fail(message, "Two names of one registry have one key."));
+        }
+    }
+    Ok(keys)
+}
 
 /// Returns the one source that the table of the stage `name` gives, taking its keys out of it.
 pub(super) fn origin(

@@ -140,6 +140,11 @@ fn addresses(origins: &Origins) -> Vec<Row> {
         })
         .start(start)
         .locks(),
+        Row::new("pib.toml: registries.*.key", Nothing("it decides what is believed"), |sample| {
+            let key = format!("\"ed25519:{}\"", "0a".repeat(32));
+            sample.set("pib.toml", "registries.other.key", &key);
+        })
+        .start(|sample| sample.set("pib.toml", "registries.other.index", "\"http://127.0.0.1:1/\"")),
         Row::new("pib.toml: registries.*.index", Nothing("no stage comes from there"), |sample| {
             sample.set("pib.toml", "registries.acme.index", "\"http://127.0.0.1:1/\"");
         }),

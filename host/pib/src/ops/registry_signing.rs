@@ -1,0 +1,197 @@
+//! Signs registries, and keeps their snapshots up to date where something is published.
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pib_plan::id::StageName;
+use pib_plan::registry_snapshot::from_hex;
+use serde::Serialize;
+
+use super::publish_destination::PublishDestination;
+use crate::project::{self, Error, Session};
+use crate::source::registry_sign::{Change, SignableRegistry, SigningKey};
+
+/// How the text in a file with a key begins; the secret's hex digits follow.
+const SECRET: &str = "pib-registry-key:";
+/// The largest such file, in bytes.
+const MAX_KEY: u64 = 4096;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is signed, and by which key.
+#[derive(Debug, Clone)]
+pub struct SignOptions {
+    /// The registry's folder, or the address of its bucket.
+    pub registry: PathBuf,
+    /// The file of the key; it is made where there is none.
+    pub key: PathBuf,
+    /// The file of the key that signs from now on; it is made where there is none.
+    pub rotate_to: Option<PathBuf>,
+    /// For how many days the snapshot counts.
+    pub days: Option<u32>,
+}
+
+/// A registry that was signed.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SignedRegistry {
+    /// Its folder or its address.
+    pub registry: PathBuf,
+    /// The key, for the projects that use the registry.
+    pub key: String,
+    /// The number of the snapshot.
+    pub version: u64,
+    /// Until when it counts, in seconds since 1970.
+    pub expires: u64,
+}
+
+/// Signs all of a registry as it is.
+///
+/// # Errors
+/// When another key signs it, or the registry or a key's file cannot be read or written.
+pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegistry, Error> {
+    let (place, registry) = match PublishDestination::bucket(session, &options.registry)? {
+        Some((address, bucket)) => {
+            let address = address.to_string();
+            (SignableRegistry::Bucket(bucket, address.clone()), PathBuf::from(address))
+        }
+        None => {
+            let root = super::publish_destination::existing(session, &options.registry)?;
+            crate::source::registry::Registry::folder(&root)?.check().await?;
+            (SignableRegistry::Folder(root.clone()), root)
+        }
+    };
+    let key = load(session, &options.key)?.map_or_else(|| make(session, &options.key), Ok)?;
+    let next = options.rotate_to.as_ref();
+    let next = next.map(|file| load(session, file)?.map_or_else(|| make(session, file), Ok)).transpose()?;
+    let lifetime = options.days.map(|days| DAY * days);
+    let change = Change::All { lifetime, next: next.as_ref() };
+    let signed = place.borrow().sign(&key, &change).await?;
+    let signed = signed.ok_or_else(|| Error::usage("nothing was signed", "Run the command again."))?;
+    Ok(SignedRegistry {
+        registry,
+        key: signed.key.to_string(),
+        version: signed.snapshot.version,
+        expires: signed.snapshot.expires,
+    })
+}
+
+/// What signs what is published.
+pub(super) struct Signer {
+    place: SignableRegistry,
+    key: Option<SigningKey>,
+}
+
+impl Signer {
+    /// Returns what signs a registry that is written to: nothing where it is not signed.
+    ///
+    /// # Errors
+    /// When the registry is signed and there is no key, or the other way round.
+    pub(super) async fn of(
+        session: &Session,
+        place: SignableRegistry,
+        key: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let is_signed = place.borrow().is_signed().await?;
+        let key = match (is_signed, key) {
+            (true, None) => {
+                return Err(Error::usage(
+                    "the registry is signed, and what is published without its key would be refused by all who use it",
+                    "Name the file of its key: --key FILE.",
+                ));
+            }
+            (false, Some(_)) => {
+                let help = "Sign it once: pib registry sign REGISTRY --key FILE.";
+                return Err(Error::usage("the registry is not signed, so that no key is of use", help));
+            }
+            (false, None) => None,
+            (true, Some(file)) => Some(load(session, file)?.ok_or_else(|| {
+                Error::usage(
+                    format!("there is no file `{}`", file.display()),
+                    "Name the file of the registry's key.",
+                )
+            })?),
+        };
+        Ok(Self { place, key })
+    }
+
+    /// Signs the index files of stages that were changed.
+    ///
+    /// # Errors
+    /// When another key signs the registry, or it cannot be written.
+    pub(super) async fn sign(&self, names: &[StageName]) -> Result<(), crate::source::SourceError> {
+        if let Some(key) = self.key.as_ref().filter(|_| !names.is_empty()) {
+            self.place.borrow().sign(key, &Change::Stages(names)).await?;
+        }
+        Ok(())
+    }
+
+    /// Signs all of the registry as it is.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub(super) async fn sign_all(&self) -> Result<(), crate::source::SourceError> {
+        if let Some(key) = &self.key {
+            self.place.borrow().sign(key, &Change::All { lifetime: None, next: None }).await?;
+        }
+        Ok(())
+    }
+
+    /// Has the snapshot count longer, where half of its time is over.
+    ///
+    /// # Errors
+    /// As [`sign`](Self::sign).
+    pub(super) async fn renew(&self) -> Result<(), crate::source::SourceError> {
+        if let Some(key) = &self.key {
+            self.place.borrow().sign(key, &Change::Renewal).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns the key in a file; `None` where there is no file.
+fn load(session: &Session, file: &Path) -> Result<Option<SigningKey>, Error> {
+    let path = session.cwd.join(file);
+    let text = match pib_file::read_text(&path, MAX_KEY) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(|error| Error::io("read", &path, error))?,
+    };
+    session.mask.hide(text.trim().as_bytes());
+    let mode =
+        std::fs::metadata(&path).map_err(|error| Error::io("read", &path, error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::usage(
+            format!("others may read the key in `{}` (mode 0{:o})", path.display(), mode & 0o777),
+            format!("Make a new key, or close the file if nobody has read it: chmod 600 {}.", path.display()),
+        ));
+    }
+    let key = text.trim().strip_prefix(SECRET).and_then(from_hex).and_then(|secret| SigningKey::of(&secret));
+    key.map(Some).ok_or_else(|| {
+        Error::usage(
+            format!("`{}` is not the file of a registry's key", path.display()),
+            "`pib registry sign` makes one where there is no file.",
+        )
+    })
+}
+
+/// Makes a key, and the file that has it.
+fn make(session: &Session, file: &Path) -> Result<SigningKey, Error> {
+    let path = session.cwd.join(file);
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret)
+        .map_err(|error| Error::io("make a key", "", io::Error::other(error.to_string())))?;
+    let key = SigningKey::of(&secret).ok_or_else(|| Error::usage("no key could be made", "Try again."))?;
+    let text = format!("{SECRET}{}\n", hex::encode(secret));
+    session.mask.hide(text.trim().as_bytes());
+    let folder = project::make_folder(session, path.parent().unwrap_or(&path))?;
+    let write = || {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut new = folder.output(name)?.create()?;
+        new.file().write_all(text.as_bytes())?;
+        new.as_file().sync_all()?;
+        new.keep(std::fs::Permissions::from_mode(0o600))
+    };
+    write().map_err(|error| Error::io("write", &path, error))?;
+    Ok(key)
+}

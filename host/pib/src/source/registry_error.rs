@@ -1,0 +1,119 @@
+//! What can go wrong with registries of particular kinds.
+
+use pib_objects::ObjectError;
+use pib_plan::id::StageName;
+use pib_plan::registry_snapshot::{RegistryKey, SnapshotError};
+use semver::Version;
+
+/// Says why a registry in an OCI registry cannot be used, and what to do about it.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum RegistryError {
+    /// An OCI registry could not be read or written.
+    #[error("{action} {what} failed")]
+    #[diagnostic(code(pib::source::oci))]
+    #[diagnostic(help(
+        "An OCI registry is reached with the login that `docker login HOST` has kept, or that a credential helper has; what is in \
+         the cache can be used with --offline."
+    ))]
+    Oci {
+        /// What was being done, e.g. "reading".
+        action: &'static str,
+        /// To what.
+        what: String,
+        /// What is wrong.
+        #[source]
+        source: ObjectError,
+    },
+    /// What stands under the tag of a version is not that version.
+    #[error("version {version} of stage `{name}` in the registry {registry} {reason}")]
+    #[diagnostic(code(pib::source::bad_manifest))]
+    #[diagnostic(help(
+        "Another program has written there, or a newer pib. Publish another version, or have whoever runs the registry remove that \
+         tag."
+    ))]
+    BadManifest {
+        /// The registry's address.
+        registry: String,
+        /// The stage.
+        name: StageName,
+        /// The version.
+        version: Version,
+        /// What is wrong; it completes "version 1.2.3 ...".
+        reason: String,
+    },
+    /// What was published is gone again.
+    #[error("stage `{name}` {version} was published to {registry}, and is gone again")]
+    #[diagnostic(code(pib::source::lost))]
+    #[diagnostic(help("Somebody removed it, or the registry did not keep it. Publish it again."))]
+    Lost {
+        /// The registry's address.
+        registry: String,
+        /// The stage.
+        name: StageName,
+        /// The version.
+        version: Version,
+    },
+    /// The snapshot of a registry is not to be trusted.
+    #[error("{registry} is not to be trusted: its snapshot {reason}")]
+    #[diagnostic(code(pib::source::snapshot))]
+    #[diagnostic(help(
+        "Nothing of it was used. Another mirror may have the right one. Ask whoever runs the registry, and not by the registry itself: \
+         which key is right, and whether it was signed lately."
+    ))]
+    Snapshot {
+        /// The registry, in a person's words.
+        registry: String,
+        /// What is wrong.
+        reason: SnapshotError,
+    },
+    /// A file of a registry is not what the snapshot says.
+    #[error("{registry} is not to be trusted: its index file `{path}` {reason}")]
+    #[diagnostic(code(pib::source::misfit))]
+    #[diagnostic(help(
+        "Nothing of it was used. Somebody has changed the file on the way or on the server, or has published without the registry's key. \
+         Try again in a minute, or use another mirror; tell whoever runs the registry."
+    ))]
+    Misfit {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The file.
+        path: String,
+        /// What is wrong; it completes "its index file ...".
+        reason: String,
+    },
+    /// A registry that must be signed is not.
+    #[error("{registry} is not to be trusted: it has no signed snapshot")]
+    #[diagnostic(code(pib::source::unsigned))]
+    #[diagnostic(help(
+        "Its key is in pib.toml, or it was signed when it was read before. Somebody may hold the snapshot back; tell whoever runs the \
+         registry."
+    ))]
+    Unsigned {
+        /// The registry, in a person's words.
+        registry: String,
+    },
+    /// A registry is to be signed by a key that is not its own.
+    #[error("{registry} is signed by {expected}, and not by {found}")]
+    #[diagnostic(code(pib::source::other_signer))]
+    #[diagnostic(help(
+        "Name the file of its key. To replace that key, sign with both: pib registry sign --key OLD --rotate-to NEW."
+    ))]
+    OtherSigner {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The key that signs it.
+        expected: RegistryKey,
+        /// The key that was given.
+        found: RegistryKey,
+    },
+    /// A registry does not say which stages it has.
+    #[error("the registry {registry} does not list its repositories, or not for you")]
+    #[diagnostic(code(pib::source::unlisted))]
+    #[diagnostic(help(
+        "Many OCI registries list theirs for administrators only. `pib info STAGE --registry NAME` asks for one stage."
+    ))]
+    Unlisted {
+        /// The registry's address.
+        registry: String,
+    },
+}

@@ -1,0 +1,166 @@
+//! Registries of stages that are namespaces of OCI registries: a repository for each stage, a manifest for each version (see
+//! `pib_plan::stage_artifact`). Reading an index takes tags and manifests; no archive is fetched for that.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_objects::{FoundManifest, ObjectError, Repositories, Repository};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::MAX_VERSIONS;
+use pib_plan::object_address::{DEFAULT_TAG, ObjectAddress};
+use pib_plan::stage_artifact::{repository_of, stage_of, version_of};
+
+use super::SourceError;
+use super::registry_error::RegistryError;
+
+/// The most tags of a stage: each version has one, and there are those that move.
+const MAX_TAGS: usize = 3 * MAX_VERSIONS;
+/// The largest that all manifests of a stage may be together, in bytes.
+const MAX_MANIFESTS: usize = 8 << 20;
+/// The most repositories of a registry that are listed.
+const MAX_REPOSITORIES: usize = 100_000;
+/// How many manifests are asked for at the same time.
+const AT_ONCE: usize = 8;
+
+/// A namespace of an OCI registry.
+#[derive(Debug, Clone)]
+pub struct OciRegistry {
+    host: String,
+    namespace: String,
+    repositories: Repositories,
+}
+
+impl OciRegistry {
+    /// Returns the registry at an address such as `oci://HOST/NAMESPACE`. Nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// When the address is none of an OCI registry's, in a person's words.
+    pub fn at(address: &str, repositories: &Repositories) -> Result<Self, String> {
+        match address.trim_end_matches('/').parse().map_err(|error| format!("{error}"))? {
+            ObjectAddress::Oci { tag, .. } if tag != DEFAULT_TAG => Err(format!(
+                "the address has the tag `{tag}`; a registry of stages is a namespace without a tag"
+            )),
+            ObjectAddress::Oci { host, repository: namespace, .. } => {
+                Ok(Self { host, namespace, repositories: repositories.clone() })
+            }
+            ObjectAddress::Bucket { .. } => Err("it is the address of a bucket".to_owned()),
+        }
+    }
+
+    /// Returns the repository of a stage; `None` where no repository can be called so.
+    pub(super) fn repository(&self, name: &StageName) -> Result<Option<Arc<Repository>>, SourceError> {
+        let Some(part) = repository_of(name) else { return Ok(None) };
+        let path = format!("{}/{part}", self.namespace);
+        self.repositories.get(&self.host, &path).map(Some).map_err(self.fail("using", format!("`{path}`")))
+    }
+
+    /// Checks that there is an OCI registry. Whether the namespace has stages, no registry says.
+    pub(super) async fn check(&self) -> Result<(), SourceError> {
+        let found = self.repositories.check(&self.host).await;
+        found
+            .map_err(|source| RegistryError::Oci { action: "reading", what: self.to_string(), source }.into())
+    }
+
+    /// Returns the tags of all versions of a stage; none where the registry does not have it.
+    pub(super) async fn tags(&self, name: &StageName) -> Result<Vec<String>, SourceError> {
+        let Some(repository) = self.repository(name)? else { return Ok(Vec::new()) };
+        let tags = repository.tags(MAX_TAGS).await;
+        let tags = tags.map_err(self.fail("listing", format!("the versions of stage `{name}`")))?;
+        Ok(tags.unwrap_or_default().into_iter().filter(|tag| version_of(tag).is_some()).collect())
+    }
+
+    /// Returns the manifests of all versions of a stage, by their tags. Those that are `kept` are sent only where they have changed.
+    pub(super) async fn manifests(
+        &self,
+        name: &StageName,
+        kept: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, SourceError> {
+        let tags = self.tags(name).await?;
+        let Some(repository) = self.repository(name)?.filter(|_| !tags.is_empty()) else {
+            return Ok(BTreeMap::new());
+        };
+        let bad = |reason: String| SourceError::BadRegistry { registry: self.describe(), reason };
+        if tags.len() > MAX_VERSIONS {
+            return Err(bad(format!("stage `{name}` has more than {MAX_VERSIONS} versions")));
+        }
+        let read = tags.into_iter().map(async |tag| {
+            let known = kept.get(&tag);
+            let digest = known.map(|text| Digest::of(text.as_bytes()));
+            let text = match self.manifest(&repository, name, &tag, digest.as_ref()).await? {
+                // It was removed meanwhile.
+                FoundManifest::Nothing => None,
+                FoundManifest::Unchanged => known.cloned(),
+                FoundManifest::Manifest(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            };
+            Ok::<_, SourceError>((tag, text))
+        });
+        let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
+        let (mut found, mut bytes) = (BTreeMap::new(), 0);
+        while let Some((tag, text)) = read.try_next().await? {
+            let Some(text) = text else { continue };
+            bytes += text.len();
+            if bytes > MAX_MANIFESTS {
+                let reason =
+                    format!("the manifests of stage `{name}` are more than {} MiB", MAX_MANIFESTS >> 20);
+                return Err(bad(reason));
+            }
+            found.insert(tag, text);
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn manifest(
+        &self,
+        repository: &Repository,
+        name: &StageName,
+        tag: &str,
+        known: Option<&Digest>,
+    ) -> Result<FoundManifest, SourceError> {
+        let found = repository.manifest(tag, known).await;
+        found.map_err(self.fail("reading", format!("the manifest of `{name}:{tag}`")))
+    }
+
+    /// Returns the names of all stages, sorted; `None` where the registry does not list its repositories, or not for this user.
+    pub(super) async fn names(&self) -> Result<Option<Vec<StageName>>, SourceError> {
+        let found = self.repositories.list(&self.host, &self.namespace, MAX_REPOSITORIES).await;
+        let found = found.map_err(self.fail("listing", "the stages".to_owned()))?;
+        Ok(found.map(|repositories| {
+            let mut names: Vec<StageName> = repositories.iter().filter_map(|part| stage_of(part)).collect();
+            names.sort();
+            names
+        }))
+    }
+
+    /// Returns the archive with a digest, no more than `limit` bytes; `None` where the stage's repository has none. The caller compares.
+    pub(super) async fn archive(
+        &self,
+        name: &StageName,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(repository) = self.repository(name)? else { return Ok(None) };
+        let found = repository.blob(digest, limit).await;
+        found.map_err(self.fail("reading", format!("the archive {digest} of stage `{name}`")))
+    }
+
+    pub(super) fn describe(&self) -> String {
+        format!("the registry {self}")
+    }
+
+    pub(super) fn fail(
+        &self,
+        action: &'static str,
+        what: String,
+    ) -> impl FnOnce(ObjectError) -> SourceError + use<> {
+        let what = format!("{what} in {}", self.describe());
+        move |source| RegistryError::Oci { action, what, source }.into()
+    }
+}
+
+impl fmt::Display for OciRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "oci://{}/{}", self.host, self.namespace)
+    }
+}

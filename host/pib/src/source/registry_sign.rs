@@ -1,0 +1,306 @@
+//! Signs registries in folders and buckets: the snapshot that names all their index files.
+//!
+//! Whoever publishes writes the index first, and the snapshot after it. Only what was published is signed anew: what somebody else has put
+//! into the index stays unsigned, and readers refuse it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
+use pib_plan::id::{Digest, StageName};
+use pib_plan::index::shard_path;
+use pib_plan::registry_snapshot::{
+    FILE_NAME, KeySignature, MAX_SNAPSHOT, RegistryKey, Rotation, SignedSnapshot, Snapshot, rotation_text,
+};
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
+use super::SourceError;
+use super::entry::MAX_INDEX;
+use super::registry::{CONFIG, MAX_FILES, Registry, name_at};
+use super::registry_error::RegistryError;
+use super::registry_folder::{hold, replace};
+use super::registry_trust::{now, verify};
+
+/// How long a snapshot counts where nobody says.
+pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How often a snapshot is written again that somebody else has written meanwhile.
+const ATTEMPTS: u64 = 100;
+
+/// The key that signs a registry.
+pub struct SigningKey {
+    pair: Ed25519KeyPair,
+    public: RegistryKey,
+}
+
+impl SigningKey {
+    /// Returns the key of a secret; `None` where it is none.
+    pub fn of(secret: &[u8; 32]) -> Option<Self> {
+        let pair = Ed25519KeyPair::from_seed_unchecked(secret).ok()?;
+        let public = RegistryKey(pair.public_key().as_ref().try_into().ok()?);
+        Some(Self { pair, public })
+    }
+
+    /// Returns the public key.
+    pub fn public(&self) -> RegistryKey {
+        self.public
+    }
+
+    fn sign(&self, text: &str) -> KeySignature {
+        let mut bytes = [0; 64];
+        bytes.copy_from_slice(self.pair.sign(text.as_bytes()).as_ref());
+        KeySignature(bytes)
+    }
+}
+
+/// What is signed.
+pub enum Change<'a> {
+    /// All of the registry as it is.
+    All {
+        /// For how long the snapshot counts; as before where nobody says.
+        lifetime: Option<Duration>,
+        /// The key that signs from now on.
+        next: Option<&'a SigningKey>,
+    },
+    /// The index files of these stages.
+    Stages(&'a [StageName]),
+    /// Nothing but the time: the snapshot counts longer where half of its time is over.
+    Renewal,
+}
+
+/// A snapshot that was signed.
+#[derive(Debug, Clone)]
+pub struct NewSnapshot {
+    /// The key.
+    pub key: RegistryKey,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+}
+
+/// A registry that can be signed.
+#[derive(Debug, Clone, Copy)]
+pub enum Signable<'a> {
+    /// In a folder.
+    Folder(&'a Path),
+    /// In a bucket, with its address for errors.
+    Bucket(&'a Bucket, &'a str),
+}
+
+impl Signable<'_> {
+    /// Returns whether the registry is signed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn is_signed(self) -> Result<bool, SourceError> {
+        Ok(self.read(FILE_NAME, MAX_SNAPSHOT).await?.is_some())
+    }
+
+    /// Signs the registry; `None` where there is nothing to sign: a renewal is too early, or the stages are signed as they are.
+    ///
+    /// # Errors
+    /// When another key signs it, its snapshot is damaged, or it cannot be read or written.
+    pub async fn sign(
+        self,
+        key: &SigningKey,
+        change: &Change<'_>,
+    ) -> Result<Option<NewSnapshot>, SourceError> {
+        for attempt in 0..ATTEMPTS {
+            // Held until the snapshot is written; a bucket compares what is there instead.
+            let _held = match self {
+                Self::Folder(root) => Some(hold(root)?),
+                Self::Bucket(..) => None,
+            };
+            let before = self.read(FILE_NAME, MAX_SNAPSHOT).await?;
+            let (signed, version) = before.map_or((None, None), |(bytes, version)| (Some(bytes), version));
+            let signed = signed.map(|bytes| SignedSnapshot::parse(&bytes)).transpose();
+            let signed = signed.map_err(|reason| self.untrusted(reason))?;
+            let own = signed.as_ref().map(|signed| signed.own(&verify)).transpose();
+            let own = own.map_err(|reason| self.untrusted(reason))?;
+            if let (Change::Renewal, Some(own)) = (change, &own)
+                && own.expires > now() + own.lifetime / 2
+            {
+                return Ok(None);
+            }
+            let files = self.files(change, own.as_ref()).await?;
+            if let (Change::Stages(_), Some(own)) = (change, &own)
+                && own.files == files
+            {
+                return Ok(None);
+            }
+            let (signed, snapshot) = self.next(key, change, signed.as_ref(), own.as_ref(), files)?;
+            if self.write(signed.to_text().into_bytes(), version.as_ref()).await? {
+                return Ok(Some(NewSnapshot { key: signed.key, snapshot }));
+            }
+            tokio::time::sleep(Duration::from_millis(5 * (attempt + 1)).min(Duration::from_millis(500)))
+                .await;
+        }
+        Err(self.bad(format!("others write `{FILE_NAME}` all the time")))
+    }
+
+    fn next(
+        self,
+        key: &SigningKey,
+        change: &Change<'_>,
+        before: Option<&SignedSnapshot>,
+        own: Option<&Snapshot>,
+        files: BTreeMap<String, Digest>,
+    ) -> Result<(SignedSnapshot, Snapshot), SourceError> {
+        if let Some(before) = before.filter(|before| before.key != key.public()) {
+            let (registry, expected) = (self.describe(), before.key);
+            return Err(RegistryError::OtherSigner { registry, expected, found: key.public() }.into());
+        }
+        let (lifetime, next) = match change {
+            Change::All { lifetime, next } => (*lifetime, *next),
+            Change::Stages(_) | Change::Renewal => (None, None),
+        };
+        let lifetime =
+            lifetime.map_or(own.map_or(LIFETIME.as_secs(), |own| own.lifetime), |time| time.as_secs());
+        let snapshot = Snapshot::next(own, files, now(), lifetime);
+        let signed = serde_json::to_string(&snapshot).map_err(|error| self.bad(error.to_string()))?;
+        let mut rotations = before.map(|before| before.rotations.clone()).unwrap_or_default();
+        rotations.extend(next.map(|next| Rotation {
+            from: key.public(),
+            to: next.public(),
+            signature: key.sign(&rotation_text(&next.public())),
+        }));
+        let signer = next.unwrap_or(key);
+        let signature = signer.sign(&signed);
+        Ok((SignedSnapshot { signed, key: signer.public(), signature, rotations }, snapshot))
+    }
+
+    /// Returns the digests that the next snapshot has.
+    async fn files(
+        self,
+        change: &Change<'_>,
+        own: Option<&Snapshot>,
+    ) -> Result<BTreeMap<String, Digest>, SourceError> {
+        let (mut files, paths) = match (change, own) {
+            (Change::Stages(names), Some(own)) => {
+                (own.files.clone(), names.iter().map(shard_path).collect::<Vec<_>>())
+            }
+            (Change::Renewal, Some(own)) => return Ok(own.files.clone()),
+            _ => (BTreeMap::new(), self.paths().await?),
+        };
+        for path in paths {
+            match self.read(&path, MAX_INDEX).await? {
+                Some((bytes, _)) => files.insert(path, Digest::of(&bytes)),
+                None => files.remove(&path),
+            };
+        }
+        Ok(files)
+    }
+
+    /// Returns what differs between the registry and its snapshot, a sentence each; nothing where it is not signed.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn faults(self) -> Result<Vec<String>, SourceError> {
+        let Some((bytes, _)) = self.read(FILE_NAME, MAX_SNAPSHOT).await? else { return Ok(Vec::new()) };
+        let snapshot = match SignedSnapshot::parse(&bytes).and_then(|signed| signed.own(&verify)) {
+            Ok(snapshot) => snapshot,
+            Err(reason) => return Ok(vec![format!("`{FILE_NAME}`: it {reason}")]),
+        };
+        let mut faults = Vec::new();
+        if snapshot.expires <= now() {
+            faults.push(format!("`{FILE_NAME}`: it does not count any more; run `pib registry sign`"));
+        }
+        let files = self.files(&Change::All { lifetime: None, next: None }, None).await?;
+        let all: std::collections::BTreeSet<_> = files.keys().chain(snapshot.files.keys()).collect();
+        let differs = all.into_iter().filter(|path| files.get(*path) != snapshot.files.get(*path));
+        faults.extend(differs.map(|path| format!("`{path}` is not what `{FILE_NAME}` says")));
+        Ok(faults)
+    }
+
+    /// Returns the paths of all files that a snapshot names.
+    async fn paths(self) -> Result<Vec<String>, SourceError> {
+        let mut paths = vec![CONFIG.to_owned()];
+        match self {
+            Self::Folder(root) => paths.extend(Registry::folder(root)?.names().iter().map(shard_path)),
+            Self::Bucket(bucket, _) => {
+                let files = bucket.list("", MAX_FILES).await.map_err(self.fail("listing", "files"))?;
+                paths.extend(files.into_iter().filter(|path| name_at(Path::new(path)).is_some()));
+            }
+        }
+        Ok(paths)
+    }
+
+    async fn read(
+        self,
+        path: &str,
+        limit: u64,
+    ) -> Result<Option<(Vec<u8>, Option<ObjectVersion>)>, SourceError> {
+        match self {
+            Self::Folder(root) => {
+                let read = pib_file::Folder::open(root)
+                    .and_then(|folder| folder.open_file(Path::new(path)))
+                    .and_then(|file| pib_file::read_open(file, limit));
+                match read {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    read => Ok(Some((read.map_err(SourceError::io("reading", &root.join(path)))?, None))),
+                }
+            }
+            Self::Bucket(bucket, _) => {
+                let found = bucket.get(path, limit).await.map_err(self.fail("reading", path))?;
+                Ok(found.map(|(bytes, version)| (bytes, Some(version))))
+            }
+        }
+    }
+
+    /// Writes the snapshot in the place of the one that was read; returns whether that was still there.
+    async fn write(self, bytes: Vec<u8>, before: Option<&ObjectVersion>) -> Result<bool, SourceError> {
+        match self {
+            Self::Folder(root) => {
+                let folder = pib_file::Folder::open(root).map_err(SourceError::io("opening", root))?;
+                replace(&folder, Path::new(FILE_NAME), &bytes).map(|()| true)
+            }
+            Self::Bucket(bucket, _) => {
+                let expected = before.map_or(Expected::Nothing, Expected::Version);
+                match bucket.put(FILE_NAME, bytes, expected).await {
+                    Ok(()) => Ok(true),
+                    Err(ObjectError::Conflict(_)) => Ok(false),
+                    Err(error) => Err(self.fail("writing", FILE_NAME)(error)),
+                }
+            }
+        }
+    }
+
+    fn describe(self) -> String {
+        match self {
+            Self::Folder(root) => format!("the registry `{}`", root.display()),
+            Self::Bucket(_, address) => format!("the registry {address}"),
+        }
+    }
+
+    fn bad(self, reason: String) -> SourceError {
+        SourceError::BadRegistry { registry: self.describe(), reason }
+    }
+
+    fn untrusted(self, reason: pib_plan::registry_snapshot::SnapshotError) -> SourceError {
+        RegistryError::Snapshot { registry: self.describe(), reason }.into()
+    }
+
+    fn fail(self, action: &'static str, path: &str) -> impl FnOnce(ObjectError) -> SourceError + use<> {
+        let what = format!("`{path}` of {}", self.describe());
+        move |source| SourceError::Objects { action, what, source }
+    }
+}
+
+/// A registry that can be signed, with what it owns.
+#[derive(Debug, Clone)]
+pub enum SignableRegistry {
+    /// In a folder.
+    Folder(PathBuf),
+    /// In a bucket.
+    Bucket(std::sync::Arc<Bucket>, String),
+}
+
+impl SignableRegistry {
+    /// Returns it to be signed.
+    pub fn borrow(&self) -> Signable<'_> {
+        match self {
+            Self::Folder(root) => Signable::Folder(root),
+            Self::Bucket(bucket, address) => Signable::Bucket(bucket, address),
+        }
+    }
+}
