@@ -35,6 +35,11 @@ pub(super) fn board() -> ArgValueCompleter {
     completer(|_, _| completion::boards())
 }
 
+/// Completes the name of a template of projects.
+pub(super) fn template() -> ArgValueCompleter {
+    completer(|_, _| completion::templates())
+}
+
 /// Completes an architecture.
 pub(super) fn arch() -> ArgValueCompleter {
     completer(|_, _| completion::architectures())

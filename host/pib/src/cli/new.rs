@@ -20,9 +20,12 @@ pub(super) struct New {
 /// What the device is.
 #[derive(Debug, Args)]
 pub(super) struct What {
-    /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, cm3, cm4, cm5, pi400, pi500, zerow or zero2w
-    #[arg(long, default_value = "rpi4", add = completer::board())]
-    board: String,
+    /// What the project begins with: router, camera, kiosk, nas or empty [default: empty]
+    #[arg(long, add = completer::template())]
+    template: Option<String>,
+    /// The board: rpi1, rpi2, rpi3, rpi4, rpi5, cm3, cm4, cm5, pi400, pi500, zerow or zero2w [default: the template's, or rpi4]
+    #[arg(long, add = completer::board())]
+    board: Option<String>,
     /// The architecture: arm64, armv7 or armv6 [default: the best that board and system have]
     #[arg(long, add = completer::arch())]
     arch: Option<String>,
@@ -40,8 +43,8 @@ pub(super) struct What {
 impl What {
     /// Returns the options of a project in `path`.
     pub(super) fn options(self, path: PathBuf) -> ops::new::NewOptions {
-        let Self { board, arch, os, release, kernel } = self;
-        ops::new::NewOptions { path, board, arch, os, release, kernel }
+        let Self { template, board, arch, os, release, kernel } = self;
+        ops::new::NewOptions { path, template, board, arch, os, release, kernel }
     }
 }
 

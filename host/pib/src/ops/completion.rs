@@ -12,6 +12,7 @@ use pib_plan::index::{IndexEntry, Offer, SourceId};
 use pib_plan::manifest::project::{FILE_NAME, ProjectManifest};
 use pib_plan::redaction::without_login;
 
+use super::project_template;
 use crate::pipeline::resolve;
 use crate::project::{self, LockMode, Session, user_config};
 use crate::source::Sources;
@@ -34,6 +35,11 @@ impl Offered {
 /// Returns the boards.
 pub fn boards() -> Vec<Offered> {
     BOARDS.iter().map(|board| Offered::new(board.name, board.title)).collect()
+}
+
+/// Returns the templates of projects.
+pub fn templates() -> Vec<Offered> {
+    project_template::all().map(|(name, help)| Offered::new(name, help)).collect()
 }
 
 /// Returns the architectures.

@@ -30,6 +30,7 @@ pub mod new;
 pub mod newer_packages;
 pub mod pack;
 pub mod plan;
+pub mod project_template;
 pub mod publish;
 mod publish_destination;
 pub mod push;

@@ -11,6 +11,7 @@ use pib_plan::suggest;
 use pib_plan::system::{self, Unfit};
 use serde::Serialize;
 
+use super::project_template;
 use crate::project::{Error, Session, files};
 
 /// What to start.
@@ -18,8 +19,10 @@ use crate::project::{Error, Session, files};
 pub struct NewOptions {
     /// The folder to make.
     pub path: PathBuf,
-    /// The board.
-    pub board: String,
+    /// The template, where the project does not begin empty.
+    pub template: Option<String>,
+    /// The board, where not the template's.
+    pub board: Option<String>,
     /// The architecture, where not the board's best.
     pub arch: Option<String>,
     /// The operating system.
@@ -43,23 +46,67 @@ pub struct NewProject {
     pub arch: Arch,
 }
 
-/// The file that tells git what is not to be kept.
+/// The file that tells git what is not to be kept, and its lines: the second where the project has files with secrets.
 const IGNORE: &str = ".gitignore";
+const IGNORED: [&str; 2] = ["/target\n", "/secrets\n"];
+/// The board of a project that begins empty.
+const BOARD: &str = "rpi4";
 
-/// Makes the folder and its `pib.toml`.
+/// Makes the folder, its `pib.toml` and what else the template has.
 ///
 /// # Errors
-/// When the name, board or architecture is not known, the operating system has nothing for the board, or a project is
+/// When the name, template, board or architecture is not known, the operating system has nothing for the board, or something is
 /// there already.
 pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error> {
     let folder = session.cwd.join(&options.path);
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     check_name(&name)
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
-    let board = board::find(&options.board).map_err(|error| Error::usage(error.to_string(), error.help()))?;
-    let release = match (&options.release, system::default_release(&options.os)) {
-        (Some(release), _) => release.clone(),
-        (None, Some(release)) => release.to_owned(),
+    let template = project_template::find(options.template.as_deref())?;
+    let board = options.board.as_deref().or(template.as_ref().map(|template| template.board));
+    let board =
+        board::find(board.unwrap_or(BOARD)).map_err(|error| Error::usage(error.to_string(), error.help()))?;
+    let release = release(options)?;
+    let arch = arch(options, &board, &release)?;
+    match system::check_board(&options.os, &release, board.name, arch) {
+        Err(Unfit::Kernel { .. }) if options.kernel.is_some() => {}
+        judged => judged.map_err(unfit)?,
+    }
+    let project = project_table(&name, options, &release, board.name, arch);
+    let (text, files) = match &template {
+        Some(template) => (template.manifest(&project), template.files.as_slice()),
+        None => (format!("{project}\n[stages]\nos = \"1\"\n"), &[][..]),
+    };
+    // What is written must be what `pib build` reads.
+    ProjectManifest::parse(FILE_NAME, &text)?;
+    for name in [FILE_NAME].into_iter().chain(files.iter().map(|(name, _)| *name)) {
+        let path = folder.join(name);
+        if path.symlink_metadata().is_ok() {
+            let message = format!("`{}` exists already", session.show(&path).display());
+            return Err(Error::usage(message, "Choose another folder, or edit that file."));
+        }
+    }
+    let made = Folder::make(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
+    project_template::write(&made, files)?;
+    files::replace_text(&made, FILE_NAME, &text)?;
+    if made.kind(IGNORE).is_ok_and(|kind| kind.is_none()) {
+        let lines = if text.contains("\"secrets/") { 2 } else { 1 };
+        files::replace_text(&made, IGNORE, &IGNORED[..lines].concat())?;
+    }
+    if let Err(error) = session.consent.started(&folder) {
+        // A home that cannot be written to is no reason not to start a project.
+        session
+            .reporter
+            .warn(format!("{error}; what the project names outside of its folder will need `pib trust`"));
+    }
+    Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
+}
+
+/// Returns the release that was asked for, or the system's default.
+fn release(options: &NewOptions) -> Result<String, Error> {
+    match (&options.release, system::default_release(&options.os)) {
+        (Some(release), _) => Ok(release.clone()),
+        (None, Some(release)) => Ok(release.to_owned()),
         (None, None) => {
             let message = format!("pib knows no default release of `{}`", options.os);
             let help = match suggest::nearest(&options.os, system::names()) {
@@ -69,34 +116,9 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
                     suggest::list(system::names())
                 ),
             };
-            return Err(Error::usage(message, help));
+            Err(Error::usage(message, help))
         }
-    };
-    let arch = arch(options, &board, &release)?;
-    match system::check_board(&options.os, &release, board.name, arch) {
-        Err(Unfit::Kernel { .. }) if options.kernel.is_some() => {}
-        judged => judged.map_err(unfit)?,
     }
-    let text = manifest(&name, options, &release, board.name, arch);
-    // What is written must be what `pib build` reads.
-    ProjectManifest::parse(FILE_NAME, &text)?;
-    let path = folder.join(FILE_NAME);
-    if path.symlink_metadata().is_ok() {
-        let message = format!("`{}` exists already", session.show(&path).display());
-        return Err(Error::usage(message, "Choose another folder, or edit that file."));
-    }
-    let made = Folder::make(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
-    files::replace_text(&made, FILE_NAME, &text)?;
-    if made.kind(IGNORE).is_ok_and(|kind| kind.is_none()) {
-        files::replace_text(&made, IGNORE, "/target\n")?;
-    }
-    if let Err(error) = session.consent.started(&folder) {
-        // A home that cannot be written to is no reason not to start a project.
-        session
-            .reporter
-            .warn(format!("{error}; what the project names outside of its folder will need `pib trust`"));
-    }
-    Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
 }
 
 /// Returns the architecture that was asked for, or the best that both the board and the release have.
@@ -113,7 +135,8 @@ fn unfit(unfit: Unfit) -> Error {
     Error::usage(unfit.to_string(), unfit.help())
 }
 
-fn manifest(name: &str, options: &NewOptions, release: &str, board: &str, arch: Arch) -> String {
+/// Returns the table `[project]` of `pib.toml`.
+fn project_table(name: &str, options: &NewOptions, release: &str, board: &str, arch: Arch) -> String {
     // What is typed is text, whatever it holds.
     let quoted = |text: &str| toml::Value::from(text).to_string();
     let (os, release) = (quoted(&options.os), quoted(release));
@@ -129,9 +152,6 @@ arch = \"{arch}\"
 {kernel}hostname = \"{name}\"
 locale = \"en_US.UTF-8\"
 timezone = \"UTC\"
-
-[stages]
-os = \"1\"
 "
     )
 }

@@ -5,6 +5,7 @@ mod arch;
 mod as_emulated;
 mod bucket_registry;
 mod crowd;
+mod device_stages;
 mod elsewhere;
 mod example;
 mod flash;

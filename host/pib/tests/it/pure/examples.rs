@@ -29,6 +29,7 @@ fn every_example_is_planned() {
         );
         bench.write("secrets/wg.key", "wAnQx5TPCiqSb0GY6zIL4cvwlIMtOVYjHzs7kGDdEHg=\n");
         bench.write("secrets/web", "$apr1$saltsalt$JrsGZxKxMwfHtm5Tn3wrE.\n");
+        bench.write("secrets/share", "0123456789abcdef0123456789abcdef\n");
         let given = [("WIFI_PASSPHRASE", "a long passphrase"), ("PIB_TRUST", "1")];
         let ran = bench.run_with(&["plan"], &given);
         assert_eq!(ran.code, Some(0), "{name}: {}", ran.errors);
@@ -45,5 +46,59 @@ fn every_example_is_planned() {
         planned.push(name);
     }
     planned.sort();
-    assert_eq!(planned, ["camera", "kiosk", "kvm", "router"]);
+    assert_eq!(planned, ["camera", "kiosk", "kvm", "nas", "router", "wifi-router"]);
+}
+
+#[test]
+fn every_template_is_planned_under_another_name_and_board() {
+    let given = [("WIFI_PASSPHRASE", "a long passphrase"), ("PIB_TRUST", "1")];
+    for (template, board) in
+        [("router", "rpi4"), ("camera", "zero2w"), ("kiosk", "rpi4"), ("nas", "rpi4"), ("empty", "rpi4")]
+    {
+        let bench = Bench::new("");
+        fs::remove_file(bench.path("pib.toml")).unwrap();
+        let made = bench.run(&["init", "--template", template]);
+        assert_eq!(made.code, Some(0), "{template}: {}", made.errors);
+        let text = fs::read_to_string(bench.path("pib.toml")).unwrap();
+        assert!(
+            text.contains(&format!(
+                "name = \"project\"\nos = \"debian\"\nrelease = \"trixie\"\nboard = \"{board}\""
+            )),
+            "{text}"
+        );
+        bench.write(
+            "keys/me.pub",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me@desk\n",
+        );
+        bench.write("secrets/share", "0123456789abcdef0123456789abcdef\n");
+        let planned = bench.run_with(&["plan"], &given);
+        assert_eq!(planned.code, Some(0), "{template}: {}", planned.errors);
+        let ignored = fs::read_to_string(bench.path(".gitignore")).unwrap();
+        assert_eq!(ignored.contains("/secrets"), template == "nas", "{ignored}");
+        let again = bench.run(&["init", "--template", template]);
+        assert!(again.code == Some(2) && again.errors.contains("exists already"), "{}", again.errors);
+    }
+}
+
+#[test]
+fn a_template_is_made_for_another_system_and_what_is_unknown_is_told() {
+    let bench = Bench::new("");
+    let made = bench.run(&["new", "cam", "--template", "camera", "--os", "raspios", "--board", "rpi5"]);
+    assert_eq!(made.code, Some(0), "{}", made.errors);
+    let text = fs::read_to_string(bench.path("cam/pib.toml")).unwrap();
+    assert!(
+        text.contains("os = \"raspios\"")
+            && text.contains("board = \"rpi5\"")
+            && text.contains("hostname = \"cam\""),
+        "{text}"
+    );
+    assert!(
+        bench.path("cam/stages/stream/Dockerfile.part").exists() && !bench.path("cam/README.md").exists()
+    );
+    let wrong = bench.run(&["new", "x", "--template", "cammera"]);
+    assert_eq!(wrong.code, Some(2), "{}", wrong.errors);
+    for says in ["unknown template `cammera`", "Did you mean `camera`?", "`nas` and `empty`"] {
+        assert!(wrong.errors.contains(says), "{}", wrong.errors);
+    }
+    assert!(!bench.path("x").exists());
 }
