@@ -6,7 +6,7 @@ use super::options::{LockArgs, report_missing_bases};
 use super::output::print_as;
 use crate::ops::{self, Error, Session};
 
-/// Fetch stages, bases and tools into the cache, for builds without network
+/// Fetch stages, bases and tools, for builds without network
 #[derive(Debug, Args)]
 pub(super) struct Fetch {
     #[command(flatten)]
