@@ -16,6 +16,7 @@ pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 const BLOCK: u64 = 512;
 
 /// What of an archive comes before the layer's bytes, and what after them.
+#[derive(Clone)]
 pub(super) struct Frame {
     pub(super) head: Vec<u8>,
     pub(super) tail: Vec<u8>,

@@ -21,6 +21,10 @@ use pib_event::{Reporter, ReporterExt};
 
 /// How much of a base is handed to the engine at once.
 const CHUNK: usize = 256 * 1024;
+/// The step of loading a base.
+const LOADING: &str = "base:load";
+/// How often a base is sent before the engine's failure is reported.
+const ATTEMPTS: u32 = 4;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(200);
 /// How long the engine is asked again about container images that others use or remove before that is an error.
@@ -81,11 +85,10 @@ impl Engine {
         base: &Base<'_>,
         reporter: &dyn Reporter,
     ) -> Result<ContainerImageId, EngineError> {
-        const STEP: &str = "base:load";
-        reporter.started(STEP, format!("Loading {} into {}", base.tag, self.info().name));
+        reporter.started(LOADING, format!("Loading {} into {}", base.tag, self.info().name));
         match self.has_base(base).await? {
             Some((id, true)) => {
-                reporter.finished(STEP, true);
+                reporter.finished(LOADING, true);
                 return Ok(id);
             }
             Some((_, false)) => reporter.warn(format!(
@@ -95,9 +98,34 @@ impl Engine {
             None => {}
         }
         let (frame, size) = measured(base).await?;
+        let mut attempt = 1;
+        loop {
+            match self.send_base(base, (&frame, size), reporter).await {
+                Ok(id) => {
+                    reporter.finished(LOADING, false);
+                    return Ok(id);
+                }
+                // Podman closes the connection, or says that it does not know an image, where another build removes at this
+                // moment what is made of the same layer.
+                Err(EngineError::Disconnected { .. } | EngineError::Api { .. }) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Sends a base to the engine once; returns its id.
+    async fn send_base(
+        &self,
+        base: &Base<'_>,
+        (frame, size): (&Frame, u64),
+        reporter: &dyn Reporter,
+    ) -> Result<ContainerImageId, EngineError> {
         let sent = Arc::new(AtomicU64::new(0));
         let failed = Arc::new(std::sync::OnceLock::new());
-        let body = archive_stream(base.rootfs_tar.to_owned(), size, frame, sent.clone(), failed.clone());
+        let body =
+            archive_stream(base.rootfs_tar.to_owned(), size, frame.clone(), sent.clone(), failed.clone());
         let docker = self.client().patient();
         let mut answer = Box::pin(docker.import_image_stream(ImportImageOptions::default(), body, None));
         let mut tick = tokio::time::interval(TICK);
@@ -106,22 +134,21 @@ impl Engine {
                 line = answer.next() => match line {
                     None => break,
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return Err(failed.get().map_or_else(
-                        || EngineError::api("loading the base", &error),
-                        |reason: &String| EngineError::Api {
-                            doing: "loading the base".to_owned(), message: reason.clone(),
+                    Some(Err(error)) => return Err(match failed.get() {
+                        None => EngineError::api("loading the base", &error),
+                        Some(error) => EngineError::Io {
+                            action: "read",
+                            path: base.rootfs_tar.to_owned(),
+                            source: std::io::Error::other(String::clone(error)),
                         },
-                    )),
+                    }),
                 },
-                _ = tick.tick() => reporter.progress(STEP, sent.load(Ordering::Relaxed), Some(size)),
+                _ = tick.tick() => reporter.progress(LOADING, sent.load(Ordering::Relaxed), Some(size)),
             }
         }
         // The engine answers "Loaded" in words; that it has the base is the only proof of success.
         let message = match self.has_base(base).await? {
-            Some((id, true)) => {
-                reporter.finished(STEP, false);
-                return Ok(id);
-            }
+            Some((id, true)) => return Ok(id),
             Some((_, false)) => format!("it took the base, and has something else as {}", base.tag),
             None => format!("it took the base, but does not list {}", base.tag),
         };
@@ -136,7 +163,7 @@ impl Engine {
     }
 
     async fn inspected(&self, tag: &str) -> Result<Option<ImageInspect>, EngineError> {
-        match self.client().quick().inspect_image(tag).await {
+        match unless_lost(async || self.client().quick().inspect_image(tag).await).await {
             Ok(image) => Ok(Some(image)),
             Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(EngineError::api(format!("looking up the container image {tag}"), &error)),
@@ -145,26 +172,14 @@ impl Engine {
 
     /// Returns the container images that have the label `label` (`key` or `key=value`).
     ///
-    /// Podman collects the ids first and reads each image then; it fails where one was removed in between, e.g. by another
-    /// build. The engine is asked again for some seconds in that case.
-    ///
     /// # Errors
-    /// When the engine does not answer, or goes on failing.
+    /// When the engine does not answer.
     pub async fn container_images(&self, label: &str) -> Result<Vec<ContainerImage>, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-        let since = Instant::now();
-        let images = loop {
-            match self.client().quick().list_images(Some(options.clone())).await {
-                Ok(images) => break images,
-                Err(DockerResponseServerError { status_code: 500, message })
-                    if message.contains("image not known") && since.elapsed() < IN_USE =>
-                {
-                    tokio::time::sleep(TICK).await;
-                }
-                Err(error) => return Err(EngineError::api("listing container images", &error)),
-            }
-        };
+        let images =
+            unless_lost(async || self.client().quick().list_images(Some(options.clone())).await).await;
+        let images = images.map_err(|error| EngineError::api("listing container images", &error))?;
         Ok(images
             .into_iter()
             .map(|image| ContainerImage {
@@ -188,7 +203,8 @@ impl Engine {
         let (since, mut was_there) = (Instant::now(), false);
         loop {
             let options = RemoveImageOptions { force: false, noprune: false, ..Default::default() };
-            match self.client().quick().remove_image(tag, Some(options), None).await {
+            let remove = async || self.client().quick().remove_image(tag, Some(options.clone()), None).await;
+            match unless_lost(remove).await {
                 Ok(_) => return Ok(true),
                 // Podman takes the name away first, and then finds that it cannot remove the rest.
                 Err(DockerResponseServerError { status_code: 404, .. }) => return Ok(was_there),
@@ -200,6 +216,26 @@ impl Engine {
                     return Err(EngineError::api(format!("removing the container image {tag}"), &error));
                 }
             }
+        }
+    }
+}
+
+/// Asks the engine, and for some seconds again where it lost an image while it answered.
+///
+/// To answer about one image Podman reads all of them: it collects their ids first, and fails where one was removed before
+/// it was read, e.g. by another build.
+async fn unless_lost<T>(
+    ask: impl AsyncFn() -> Result<T, bollard::errors::Error>,
+) -> Result<T, bollard::errors::Error> {
+    let since = Instant::now();
+    loop {
+        match ask().await {
+            Err(DockerResponseServerError { status_code: 500, message })
+                if message.contains("image not known") && since.elapsed() < IN_USE =>
+            {
+                tokio::time::sleep(TICK).await;
+            }
+            answer => return answer,
         }
     }
 }
