@@ -49,6 +49,8 @@ pub struct NewProject {
 /// The file that tells git what is not to be kept, and its lines: the second where the project has files with secrets.
 const IGNORE: &str = ".gitignore";
 const IGNORED: [&str; 2] = ["/target\n", "/secrets\n"];
+/// The largest such file, in bytes.
+const MAX_IGNORE: u64 = 1 << 20;
 /// The board of a project that begins empty.
 const BOARD: &str = "rpi4";
 
@@ -89,10 +91,8 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     let made = Folder::make(&folder).map_err(|error| Error::io("create the folder", &folder, error))?;
     project_template::write(&made, files)?;
     files::replace_text(&made, FILE_NAME, &text)?;
-    if made.kind(IGNORE).is_ok_and(|kind| kind.is_none()) {
-        let lines = if text.contains("\"secrets/") { 2 } else { 1 };
-        files::replace_text(&made, IGNORE, &IGNORED[..lines].concat())?;
-    }
+    let ignored = if text.contains("\"secrets/") { 2 } else { 1 };
+    ignore(&made, &IGNORED[..ignored])?;
     if let Err(error) = session.consent.started(&folder) {
         // A home that cannot be written to is no reason not to start a project.
         session
@@ -100,6 +100,21 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
             .warn(format!("{error}; what the project names outside of its folder will need `pib trust`"));
     }
     Ok(NewProject { path: options.path.clone(), board: board.name.to_owned(), arch })
+}
+
+/// Has git ignore files of the project, in a file that may be there already.
+fn ignore(made: &Folder, lines: &[&str]) -> Result<(), Error> {
+    let before = match made.kind(IGNORE) {
+        Ok(None) => String::new(),
+        _ => made.read_text(IGNORE, MAX_IGNORE).map_err(|error| Error::io("read", IGNORE, error))?,
+    };
+    let missing = lines.iter().filter(|line| !before.lines().any(|found| found.trim() == line.trim_end()));
+    let missing: String = missing.copied().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let end = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+    files::replace_text(made, IGNORE, &format!("{before}{end}{missing}"))
 }
 
 /// Returns the release that was asked for, or the system's default.

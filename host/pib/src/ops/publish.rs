@@ -157,10 +157,13 @@ impl Publication {
             Some(place) => Some(Signer::of(session, place, self.key.as_deref()).await?),
             None => None,
         };
+        let names: Vec<_> = self.candidates.iter().map(|stage| stage.package.name.clone()).collect();
+        if let Some(signer) = &signer {
+            signer.check(&names).await?;
+        }
         let published = self.add(session).await?;
         if let Some(signer) = signer {
-            let names = self.candidates.iter().map(|stage| stage.package.name.clone());
-            signer.sign(&names.collect::<Vec<_>>()).await?;
+            signer.sign(&names).await?;
         }
         Ok(published)
     }

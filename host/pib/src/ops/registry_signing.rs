@@ -62,6 +62,9 @@ pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegi
             (SignableRegistry::Folder(root.clone()), root)
         }
     };
+    for file in [&options.key].into_iter().chain(&options.rotate_to) {
+        check_place(session, &place, file)?;
+    }
     let key = load(session, &options.key)?.map_or_else(|| make(session, &options.key), Ok)?;
     let next = options.rotate_to.as_ref();
     let next = next.map(|file| load(session, file)?.map_or_else(|| make(session, file), Ok)).transpose()?;
@@ -75,6 +78,20 @@ pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegi
         version: signed.snapshot.version,
         expires: signed.snapshot.expires,
     })
+}
+
+/// Refuses the file of a key in the folder of the registry, whose files everybody may read.
+fn check_place(session: &Session, place: &SignableRegistry, file: &Path) -> Result<(), Error> {
+    let SignableRegistry::Folder(root) = place else { return Ok(()) };
+    let path = session.cwd.join(file);
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    if root.canonicalize().ok().zip(folder).is_none_or(|(root, folder)| !folder.starts_with(root)) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("the key's file `{}` would be a file of the registry, and be served with it", file.display()),
+        "Keep the key outside of the registry's folder.",
+    ))
 }
 
 /// What signs what is published.
@@ -114,6 +131,17 @@ impl Signer {
             })?),
         };
         Ok(Self { place, key })
+    }
+
+    /// Checks, before the index files of stages are changed, that the key signs the registry, and that they are what it has signed.
+    ///
+    /// # Errors
+    /// When another key signs the registry, or a file is not what its snapshot says.
+    pub(super) async fn check(&self, names: &[StageName]) -> Result<(), crate::source::SourceError> {
+        match &self.key {
+            Some(key) => self.place.borrow().check(key, names).await,
+            None => Ok(()),
+        }
     }
 
     /// Signs the index files of stages that were changed.

@@ -57,6 +57,7 @@ impl ServedRegistry {
             }
         };
         let signer = Signer::of(session, place, key).await?;
+        signer.check(&[]).await?;
         Ok(Self { registry, storage, signer })
     }
 
@@ -94,6 +95,7 @@ impl ServedRegistry {
     /// When the version is published with another content, or the registry cannot be written.
     pub(super) async fn publish(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
         let name = candidate.entry.name.clone();
+        self.signer.check(std::slice::from_ref(&name)).await?;
         let changed = self.add(candidate).await?;
         self.signer.sign(&[name]).await?;
         Ok(changed)
@@ -125,6 +127,7 @@ impl ServedRegistry {
         reason: Option<String>,
     ) -> Result<bool, SourceError> {
         let names = [name.clone()];
+        self.signer.check(&names).await?;
         let changed = self.mark(name, version, yanked, reason).await?;
         self.signer.sign(&names).await?;
         Ok(changed)

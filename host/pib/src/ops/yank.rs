@@ -56,6 +56,9 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
         Some(place) => Some(Signer::of(session, place, options.key.as_deref()).await?),
         None => None,
     };
+    if let Some(signer) = &signer {
+        signer.check(std::slice::from_ref(stage)).await?;
+    }
     let changed = match &destination {
         PublishDestination::Folder(folder) => {
             registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?

@@ -8,6 +8,7 @@ use pib_plan::id::Digest;
 use pib_plan::manifest::project::{BaseRequest, ProjectManifest, RequestSource};
 use pib_plan::manifest::user::UserConfig;
 use pib_plan::object_address::ObjectAddress;
+use pib_plan::redaction::without_login;
 use pib_plan::secret::SecretSource;
 use url::Url;
 
@@ -92,36 +93,47 @@ impl Reach {
     /// Returns it in full, also the arguments of a program.
     pub(crate) fn in_full(&self) -> String {
         match self {
-            Self::Runs { words, .. } => format!("starts `{}`", words.join(" ")),
+            Self::Runs { words, .. } => on_one_line(&format!("starts `{}`", words.join(" "))),
             other => other.to_string(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Reads { named, leads_to } if Path::new(named) == leads_to => format!("reads `{named}`"),
+            Self::Reads { named, leads_to } if leads_to.parent().is_none() => {
+                format!("reads `{named}`, which may lead anywhere on this machine")
+            }
+            Self::Reads { named, leads_to } => {
+                format!("reads `{named}`, which is `{}`", leads_to.display())
+            }
+            // Somebody may have put a password among the arguments, and errors end in logs.
+            Self::Runs { words, .. } => format!("starts `{}`", words.first().map_or("", String::as_str)),
+            Self::Variable(name) => format!("reads the environment variable `{name}`"),
+            Self::ContainerImage(name) => {
+                format!("takes files out of the container image `{name}`, which may be one of yours")
+            }
+            Self::Store(address) => format!("uses `{address}` with your keys or logins"),
+            Self::Cache(address) => {
+                format!("takes built stages from `{address}`, and may add yours, with your keys or logins")
+            }
+            Self::Login(url) => {
+                format!("fetches from `{}` with your git credentials", without_login(&url.to_string()))
+            }
+            Self::Token(index) => format!("fetches from `{index}` with your token"),
         }
     }
 }
 
 impl fmt::Display for Reach {
+    /// On one line: a name in it may hold line breaks, which would look like entries of their own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reads { named, leads_to } if Path::new(named) == leads_to => write!(f, "reads `{named}`"),
-            Self::Reads { named, leads_to } if leads_to.parent().is_none() => {
-                write!(f, "reads `{named}`, which may lead anywhere on this machine")
-            }
-            Self::Reads { named, leads_to } => {
-                write!(f, "reads `{named}`, which is `{}`", leads_to.display())
-            }
-            // Somebody may have put a password among the arguments, and errors end in logs.
-            Self::Runs { words, .. } => write!(f, "starts `{}`", words.first().map_or("", String::as_str)),
-            Self::Variable(name) => write!(f, "reads the environment variable `{name}`"),
-            Self::ContainerImage(name) => {
-                write!(f, "takes files out of the container image `{name}`, which may be one of yours")
-            }
-            Self::Store(address) => write!(f, "uses `{address}` with your keys or logins"),
-            Self::Cache(address) => {
-                write!(f, "takes built stages from `{address}`, and may add yours, with your keys or logins")
-            }
-            Self::Login(url) => write!(f, "fetches from `{url}` with your git credentials"),
-            Self::Token(index) => write!(f, "fetches from `{index}` with your token"),
-        }
+        f.write_str(&on_one_line(&self.text()))
     }
+}
+
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Returns what a manifest names outside of the project's folder.

@@ -81,6 +81,20 @@ pub enum RegistryError {
         /// What is wrong; it completes "its index file ...".
         reason: String,
     },
+    /// An index file that is about to be changed is not what the registry's key has signed.
+    #[error("{registry} was changed without its key: its index file `{path}` is not what its snapshot says")]
+    #[diagnostic(code(pib::source::unvouched))]
+    #[diagnostic(help(
+        "Nothing was changed. Somebody has put something into the file, or a publish was interrupted. Look at the file and at the \
+         archives that it names. If all of it is yours, sign it: `pib registry sign REGISTRY --key FILE`; else get the file back from a \
+         backup."
+    ))]
+    Unvouched {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The file.
+        path: String,
+    },
     /// A registry that must be signed is not.
     #[error("{registry} is not to be trusted: it has no signed snapshot")]
     #[diagnostic(code(pib::source::unsigned))]

@@ -27,6 +27,9 @@ use super::registry_trust::{now, verify};
 pub const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often a snapshot is written again that somebody else has written meanwhile.
 const ATTEMPTS: u64 = 100;
+/// How often the index is compared with the snapshot, and how long pib waits in between for that of another publisher.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// The key that signs a registry.
 pub struct SigningKey {
@@ -96,6 +99,55 @@ impl Signable<'_> {
         Ok(self.read(FILE_NAME, MAX_SNAPSHOT).await?.is_some())
     }
 
+    /// Checks, before the index files of stages are changed, that this key signs the registry and that they are what the key has
+    /// signed: what somebody else has put into them would be signed with the change. Another publisher's snapshot follows its
+    /// change within moments; it is awaited.
+    ///
+    /// # Errors
+    /// When another key signs the registry, its snapshot is damaged, or a file is not what it says.
+    pub async fn check(self, key: &SigningKey, stages: &[StageName]) -> Result<(), SourceError> {
+        let mut attempt = 1;
+        loop {
+            let Some((signed, own, _)) = self.snapshot().await? else { return Ok(()) };
+            self.check_signer(key, &signed)?;
+            let Some(path) = self.unsigned(&own, stages).await? else { return Ok(()) };
+            if attempt == LOOKS {
+                return Err(RegistryError::Unvouched { registry: self.describe(), path }.into());
+            }
+            attempt += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Returns the path of the first index file of these stages that is not what a snapshot says.
+    async fn unsigned(self, own: &Snapshot, stages: &[StageName]) -> Result<Option<String>, SourceError> {
+        for path in stages.iter().map(shard_path) {
+            let found = self.read(&path, MAX_INDEX).await?.map(|(bytes, _)| Digest::of(&bytes));
+            if found.as_ref() != own.files.get(&path) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the snapshot, as it is written and as it was signed, and its state in a bucket; `None` where there is none.
+    async fn snapshot(
+        self,
+    ) -> Result<Option<(SignedSnapshot, Snapshot, Option<ObjectVersion>)>, SourceError> {
+        let Some((bytes, version)) = self.read(FILE_NAME, MAX_SNAPSHOT).await? else { return Ok(None) };
+        let signed = SignedSnapshot::parse(&bytes).map_err(|reason| self.untrusted(reason))?;
+        let own = signed.own(&verify).map_err(|reason| self.untrusted(reason))?;
+        Ok(Some((signed, own, version)))
+    }
+
+    fn check_signer(self, key: &SigningKey, before: &SignedSnapshot) -> Result<(), SourceError> {
+        if before.key == key.public() {
+            return Ok(());
+        }
+        let (registry, expected) = (self.describe(), before.key);
+        Err(RegistryError::OtherSigner { registry, expected, found: key.public() }.into())
+    }
+
     /// Signs the registry; `None` where there is nothing to sign: a renewal is too early, or the stages are signed as they are.
     ///
     /// # Errors
@@ -111,12 +163,10 @@ impl Signable<'_> {
                 Self::Folder(root) => Some(hold(root)?),
                 Self::Bucket(..) => None,
             };
-            let before = self.read(FILE_NAME, MAX_SNAPSHOT).await?;
-            let (signed, version) = before.map_or((None, None), |(bytes, version)| (Some(bytes), version));
-            let signed = signed.map(|bytes| SignedSnapshot::parse(&bytes)).transpose();
-            let signed = signed.map_err(|reason| self.untrusted(reason))?;
-            let own = signed.as_ref().map(|signed| signed.own(&verify)).transpose();
-            let own = own.map_err(|reason| self.untrusted(reason))?;
+            let (signed, own, version) = match self.snapshot().await? {
+                Some((signed, own, version)) => (Some(signed), Some(own), version),
+                None => (None, None, None),
+            };
             if let (Change::Renewal, Some(own)) = (change, &own)
                 && own.expires > now() + own.lifetime / 2
             {
@@ -146,10 +196,7 @@ impl Signable<'_> {
         own: Option<&Snapshot>,
         files: BTreeMap<String, Digest>,
     ) -> Result<(SignedSnapshot, Snapshot), SourceError> {
-        if let Some(before) = before.filter(|before| before.key != key.public()) {
-            let (registry, expected) = (self.describe(), before.key);
-            return Err(RegistryError::OtherSigner { registry, expected, found: key.public() }.into());
-        }
+        before.map_or(Ok(()), |before| self.check_signer(key, before))?;
         let (lifetime, next) = match change {
             Change::All { lifetime, next } => (*lifetime, *next),
             Change::Stages(_) | Change::Renewal => (None, None),

@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pib_plan::id::Digest;
 use pib_plan::index::SourceId;
-use pib_plan::registry_snapshot::{KeySignature, KnownSnapshot, RegistryKey, SignedSnapshot, Snapshot};
+use pib_plan::registry_snapshot::{
+    FILE_NAME, KeySignature, KnownSnapshot, RegistryKey, SignedSnapshot, Snapshot,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use url::Url;
@@ -92,8 +94,11 @@ impl RegistryTrust {
         };
         let judged = SignedSnapshot::parse(&bytes)
             .and_then(|signed| signed.judge(self.pinned, known.as_ref(), now, &verify));
-        let (snapshot, found) =
-            judged.map_err(|reason| RegistryError::Snapshot { registry: self.registry.clone(), reason })?;
+        let (snapshot, found) = judged.map_err(|reason| {
+            // Else its server may go on to say that it has not changed.
+            self.kept.forget(FILE_NAME);
+            RegistryError::Snapshot { registry: self.registry.clone(), reason }
+        })?;
         if known.as_ref() != Some(&found) {
             self.keep(&State { known: Some(found), asked: now })?;
         }

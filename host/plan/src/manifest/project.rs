@@ -116,12 +116,19 @@ impl ProjectManifest {
     }
 }
 
+fn has_login(address: &str) -> bool {
+    url::Url::parse(address).is_ok_and(|url| !url.username().is_empty() || url.password().is_some())
+}
+
 fn check_base(source: &ManifestText, base: Spanned<BaseSchema>) -> Result<BaseRequest, ManifestError> {
     let span = base.span();
     let BaseSchema { url, path, image, digest } = base.into_inner();
     let help = "Give `url` and `digest`, or `path` and `digest`, or `image = \"name@sha256:...\"`.";
     let fail = |message: &str| Err(source.error(span.clone(), message, "in this table").with_help(help));
     match (url, path, image, digest) {
+        (Some(url), None, None, Some(_)) if has_login(&url) => {
+            fail("the base's address has a login in it, which pib.lock would show to everybody")
+        }
         (Some(url), None, None, Some(digest)) => Ok(BaseRequest::Url { url, digest }),
         (None, Some(path), None, Some(digest)) => Ok(BaseRequest::Path { path, digest }),
         (None, None, Some(image), None) => {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use pib::engine::{Base, BuildRequest, ConnectOptions, Engine};
@@ -48,16 +48,25 @@ pub(super) struct Lab {
     options: ConnectOptions,
     /// Ends after the rest.
     _private: Option<Arc<Private>>,
+    _turn: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
+
+/// Podman's turns: it loses images that one test builds on while another removes what is made of the same layers, whatever its
+/// clients do. What must work at once is in one test.
+static PODMANS_TURN: LazyLock<Arc<tokio::sync::Mutex<()>>> = LazyLock::new(Arc::default);
 
 impl Lab {
     pub(super) async fn of(kind: Kind, test: &str) -> Self {
+        let turn = match kind {
+            Kind::Podman => Some(Arc::clone(&PODMANS_TURN).lock_owned().await),
+            _ => None,
+        };
         let (options, private) = kind.options();
         let engine = Engine::connect(&options).await.unwrap();
         let nonce = format!("{:?}", SystemTime::now());
         let name =
             format!("pib-test-{kind:?}-{}-{}", test.replace('_', "-"), std::process::id()).to_lowercase();
-        let lab = Self { engine, kind, name, nonce, options, _private: private };
+        let lab = Self { engine, kind, name, nonce, options, _private: private, _turn: turn };
         let labels = BTreeMap::from([(LABEL.to_owned(), lab.name.clone())]);
         ledger::label(LABEL, &lab.name);
         let base = Base {

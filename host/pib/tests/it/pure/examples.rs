@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::bench::Bench;
-use crate::world::root;
+use crate::world::{World, root};
 
 fn copy(from: &Path, bench: &Bench, to: &str) {
     for entry in fs::read_dir(from).unwrap().flatten() {
@@ -101,4 +101,14 @@ fn a_template_is_made_for_another_system_and_what_is_unknown_is_told() {
         assert!(wrong.errors.contains(says), "{}", wrong.errors);
     }
     assert!(!bench.path("x").exists());
+}
+
+/// What holds secrets is ignored also in a folder that git knows already.
+#[test]
+fn a_gitignore_that_is_there_gets_the_missing_lines() {
+    let world = World::new();
+    std::fs::create_dir(world.path("here")).unwrap();
+    std::fs::write(world.path("here/.gitignore"), "*.log").unwrap();
+    world.run("here", &["init", "--template", "nas"]);
+    assert_eq!(std::fs::read_to_string(world.path("here/.gitignore")).unwrap(), "*.log\n/target\n/secrets\n");
 }

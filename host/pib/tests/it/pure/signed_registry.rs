@@ -305,3 +305,56 @@ fn a_server_signs_what_it_takes() {
     let ran = bench.run_with(&args, &variables);
     assert!(ran.code != Some(0), "{}", ran.out);
 }
+
+#[test]
+fn what_others_put_into_the_folder_is_never_signed_with_a_change() {
+    let mirror = Mirror::new(true);
+    let index = mirror.bench.path("../registry").join(INDEX);
+    let own = fs::read_to_string(&index).unwrap();
+    let foreign = format!("{own}{}", own.replace("1.0.0", "1.0.9"));
+    fs::write(&index, &foreign).unwrap();
+    mirror.stage("1.1.0");
+    let publish = ["publish", "../acme", "--index", "../registry", "--allow-incomplete", "--key"];
+    let said = ["was changed without its key", INDEX, "Nothing was changed"];
+    mirror.bench.fails(&[&publish[..], &["../key"]].concat(), 8, &said);
+    mirror.bench.fails(&["yank", "acme@1.0.0", "--registry", "../registry", "--key", "../key"], 8, &said);
+    assert_eq!(fs::read_to_string(&index).unwrap(), foreign);
+    fs::write(&index, &own).unwrap();
+    // Nor does a key that is not the registry's change anything.
+    let secret = format!("pib-registry-key:{}\n", "11".repeat(32));
+    mirror.bench.write("../other", &secret);
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(mirror.bench.path("../other"), private).unwrap();
+    mirror.bench.fails(&[&publish[..], &["../other"]].concat(), 8, &["signed by"]);
+    assert_eq!(fs::read_to_string(&index).unwrap(), own);
+    mirror.publish("1.1.0");
+    assert!(fs::read_to_string(&index).unwrap().contains("1.1.0"));
+}
+
+#[test]
+fn a_key_stays_out_of_the_folder_that_is_served() {
+    let mirror = Mirror::new(true);
+    for more in [&["--key", "../registry/new"][..], &["--key", "../key", "--rotate-to", "../registry/new"]] {
+        let sign = [&["registry", "sign", "../registry"], more].concat();
+        mirror.bench.fails(
+            &sign,
+            2,
+            &["would be a file of the registry", "outside of the registry's folder"],
+        );
+    }
+    assert!(!mirror.bench.path("../registry/new").exists());
+}
+
+/// What an attacker on the way says of a forged snapshot, e.g. that it is of next year, must not count for the true one.
+#[test]
+fn a_refused_snapshot_is_not_kept() {
+    let mirror = Mirror::new(true);
+    mirror.works();
+    let forged = String::from_utf8(mirror.read("snapshot.json")).unwrap().replacen("sha256:", "sha256:0", 1);
+    fs::write(mirror.at("snapshot.json"), forged).unwrap();
+    assert_ne!(mirror.bench.run(&["update"]).code, Some(0));
+    let kept = walkdir::WalkDir::new(mirror.bench.folder.path().join("cache")).into_iter().flatten();
+    assert_eq!(kept.filter(|entry| entry.file_name() == "snapshot.json").count(), 0);
+    mirror.copy();
+    mirror.works();
+}
