@@ -54,9 +54,11 @@ fn compare(project: &'static str, target: Target<'_>) {
     assert_eq!(runs, "/usr/bin/readlink\n", "native tools were used");
     assert!(with.remove(RUNS).is_some() && without.remove(RUNS).is_some());
 
+    // An archive may have been written anew since the first of the two was made, with the same packages.
     let base = |world: &World| {
         let lock = std::fs::read_to_string(world.path(project).join("pib.lock")).unwrap();
-        lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap().to_owned()
+        let base = lock.split("[[base]]").nth(1).unwrap().split("[[").next().unwrap();
+        base.lines().filter(|line| !line.contains("moment = ")).collect::<Vec<_>>().join("\n")
     };
     assert_eq!(base(&native), base(&emulated), "the bases differ");
     // The day of the build is in no user's password, which would make each day's image another.
