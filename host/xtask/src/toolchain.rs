@@ -12,8 +12,8 @@ use std::process::Command;
 
 use crate::run::{Outcome, capture, command, root};
 
-/// The packages that are unpacked: the compilers, the linker, what the target needs, and the libraries of all these.
-const PACKAGES: [&str; 24] = [
+/// Trixie's C compiler, and the libraries that it runs with.
+pub(crate) const CLANG: [&str; 17] = [
     "clang-19",
     "libc6",
     "libclang-common-19-dev",
@@ -22,22 +22,25 @@ const PACKAGES: [&str; 24] = [
     "libedit2",
     "libffi8",
     "libgcc-s1",
-    "libgmp10",
     "libllvm19",
     "liblzma5",
     "libmd0",
-    "libstd-rust-1.85",
-    "libstd-rust-dev",
-    "libstd-rust-dev-wasm32",
     "libstdc++6",
     "libtinfo6",
     "libxml2",
     "libz3-4",
     "libzstd1",
+    "zlib1g",
+];
+/// What hooks need beside it: the compiler of Rust, the linker, and what the target needs.
+const PACKAGES: [&str; 7] = [
+    "libgmp10",
+    "libstd-rust-1.85",
+    "libstd-rust-dev",
+    "libstd-rust-dev-wasm32",
     "lld-19",
     "rustc",
     "wasi-libc",
-    "zlib1g",
 ];
 /// Debian's archive, where this machine's apt knows no mirror of it.
 const ARCHIVE: &str = "http://deb.debian.org/debian";
@@ -91,7 +94,7 @@ impl Toolchain {
 
     fn fetch(&self) -> Outcome {
         eprintln!("Fetching the compilers for hooks from Debian trixie");
-        unpack(&self.0, &["amd64"], &PACKAGES)?;
+        unpack(&self.0, &["amd64"], &[&CLANG[..], &PACKAGES].concat())?;
         for (name, text) in PROGRAMS {
             write_program(&self.0, name, text)?;
         }

@@ -159,8 +159,8 @@ pub enum SourceError {
     #[error("the archive of {what} was refused: {reason}")]
     #[diagnostic(code(pib::source::bad_archive))]
     #[diagnostic(help(
-        "Nothing of it was kept. The archive is damaged or was not made by `pib publish`; tell whoever runs the \
-         registry."
+        "Nothing of it was kept. The archive is damaged or was not made by `pib publish`; tell the registry's \
+         owner."
     ))]
     BadArchive {
         /// The stage and version.
@@ -204,7 +204,7 @@ pub enum SourceError {
     /// The index has a version whose archive is not there.
     #[error("{registry} lists stage `{name}` {version} but has no archive of it")]
     #[diagnostic(code(pib::source::no_archive))]
-    #[diagnostic(help("The registry is incomplete; tell whoever runs it, or choose another version."))]
+    #[diagnostic(help("The registry is incomplete; tell its owner, or choose another version."))]
     NoArchive {
         /// The registry, in a person's words.
         registry: String,

@@ -235,7 +235,7 @@ impl Registry {
             let Some(snapshot) = snapshot else { return Ok(read) };
             match trust.compare(&snapshot, path, read.bytes.as_deref(), before) {
                 Ok(()) => return Ok(read),
-                // Whoever publishes writes the index first, and the snapshot a moment later.
+                // A publisher writes the index first, and the snapshot a moment later.
                 Err(_) if attempt < COMPARISONS => tokio::time::sleep(COMPARED_AGAIN).await,
                 Err(error) => return Err(error),
             }

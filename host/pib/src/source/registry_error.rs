@@ -28,7 +28,7 @@ pub enum RegistryError {
     #[error("version {version} of stage `{name}` in the registry {registry} {reason}")]
     #[diagnostic(code(pib::source::bad_manifest))]
     #[diagnostic(help(
-        "Another program has written there, or a newer pib. Publish another version, or have whoever runs the registry remove that \
+        "Another program has written there, or a newer pib. Publish another version, or ask the registry's owner to remove that \
          tag."
     ))]
     BadManifest {
@@ -57,8 +57,8 @@ pub enum RegistryError {
     #[error("{registry} is not to be trusted: its snapshot {reason}")]
     #[diagnostic(code(pib::source::snapshot))]
     #[diagnostic(help(
-        "Nothing of it was used. Another mirror may have the right one. Ask whoever runs the registry, and not by the registry itself: \
-         which key is right, and whether it was signed lately."
+        "Nothing of it was used. Another mirror may have the right one. Ask the registry's owner, e.g. by mail, which key \
+         is right, and whether it was signed lately."
     ))]
     Snapshot {
         /// The registry, in a person's words.
@@ -71,7 +71,7 @@ pub enum RegistryError {
     #[diagnostic(code(pib::source::misfit))]
     #[diagnostic(help(
         "Nothing of it was used. Somebody has changed the file on the way or on the server, or has published without the registry's key. \
-         Try again in a minute, or use another mirror; tell whoever runs the registry."
+         Try again in a minute, or use another mirror; tell the registry's owner."
     ))]
     Misfit {
         /// The registry, in a person's words.
@@ -99,8 +99,8 @@ pub enum RegistryError {
     #[error("{registry} is not to be trusted: it has no signed snapshot")]
     #[diagnostic(code(pib::source::unsigned))]
     #[diagnostic(help(
-        "Its key is in pib.toml, or it was signed when it was read before. Somebody may hold the snapshot back; tell whoever runs the \
-         registry."
+        "Its key is in pib.toml, or it was signed when it was read before. Somebody may hold the snapshot back; tell the registry's \
+         owner."
     ))]
     Unsigned {
         /// The registry, in a person's words.

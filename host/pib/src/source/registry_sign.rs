@@ -1,6 +1,6 @@
 //! Signs registries in folders and buckets: the snapshot that names all their index files.
 //!
-//! Whoever publishes writes the index first, and the snapshot after it. Only what was published is signed anew: what somebody else has put
+//! A publisher writes the index first, and the snapshot after it. Only what was published is signed anew: what somebody else has put
 //! into the index stays unsigned, and readers refuse it.
 
 use std::collections::BTreeMap;

@@ -145,7 +145,7 @@ impl Diagnostic for ResolveError {
                 let first = excess.chain.first().map(|name| format!("`{name}`")).unwrap_or_default();
                 Some(Box::new(format!(
                     "No build needs that much, so the registry is broken or means harm. Take {first} out of pib.toml, or \
-                     tell whoever runs the registry."
+                     tell the registry's owner."
                 )))
             }
             Self::TooHard => Some(Box::new(

@@ -6,31 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::run::{Outcome, capture, command, root, show};
-use crate::toolchain::{unpack, write_program};
+use crate::toolchain::{CLANG, unpack, write_program};
 
-/// The packages that are unpacked: the compiler with its libraries, `ar`, and musl's headers for each architecture.
-const PACKAGES: [&str; 20] = [
-    "clang-19",
-    "libc6",
-    "libclang-common-19-dev",
-    "libclang-cpp19",
-    "libbsd0",
-    "libedit2",
-    "libffi8",
-    "libgcc-s1",
-    "libllvm19",
-    "liblzma5",
-    "libmd0",
-    "libstdc++6",
-    "libtinfo6",
-    "libxml2",
-    "libz3-4",
-    "libzstd1",
-    "llvm-19",
-    "musl-dev:amd64",
-    "musl-dev:arm64",
-    "zlib1g",
-];
+/// What is unpacked beside the C compiler: `ar`, and musl's headers for each architecture.
+const PACKAGES: [&str; 3] = ["llvm-19", "musl-dev:amd64", "musl-dev:arm64"];
 /// The C compiler for each target.
 pub(super) struct Cross(pub(super) PathBuf);
 
@@ -42,7 +21,7 @@ impl Cross {
             return Ok(cross);
         }
         eprintln!("Fetching the C compiler for releases from Debian trixie");
-        unpack(&cross.0, &["amd64", "arm64"], &PACKAGES)?;
+        unpack(&cross.0, &["amd64", "arm64"], &[&CLANG[..], &PACKAGES].concat())?;
         write_program(
             &cross.0,
             "llvm-ar",

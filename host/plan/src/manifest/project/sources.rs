@@ -27,7 +27,7 @@ pub(super) fn registry_keys(
             |message: String, help: &str| source.error(text.span(), message, "this key").with_help(help);
         let key: RegistryKey = text.get_ref().parse().map_err(|error| {
             let message = format!("key of the registry `{name}`: {error}");
-            fail(message, "Copy it from whoever runs the registry: `pib registry sign` shows it.")
+            fail(message, "Copy it from the registry's owner: `pib registry sign` shows it.")
         })?;
         if registry.index.starts_with("oci://") {
             let message = format!("the registry `{name}` is an OCI registry, which has no signed snapshot");
