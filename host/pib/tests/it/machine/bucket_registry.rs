@@ -1,68 +1,34 @@
 //! A registry of stages in a bucket, kept by a real server: published, resolved, yanked, checked, and raced for.
 
 use std::io::{BufRead as _, BufReader};
+use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
 
-use crate::bench::{Bench, Ran};
+use super::publisher::Publisher;
 use crate::peers::{self, BUCKET, Peer};
-
-const FOCUS: &str = "\n[config.focus]\ntype = \"integer\"\n";
 
 struct Shop {
     peer: Peer,
-    bench: Bench,
+    publisher: Publisher,
+}
+
+impl Deref for Shop {
+    type Target = Publisher;
+
+    fn deref(&self) -> &Publisher {
+        &self.publisher
+    }
 }
 
 impl Shop {
     fn new() -> Option<Self> {
-        Some(Self { peer: peers::s3_server()?, bench: Bench::new("") })
+        let peer = peers::s3_server()?;
+        let variables = peer.s3_variables().to_vec();
+        Some(Self { peer, publisher: Publisher::new(Self::address(), variables, "secret-key") })
     }
 
     fn address() -> String {
         format!("s3://{BUCKET}/stages")
-    }
-
-    /// Writes a stage that is fit for strangers, in a folder.
-    fn stage(&self, folder: &str, name: &str, version: &str, readme: &str) {
-        let manifest = format!(
-            "[stage]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"Does one thing\"\nlicense = \"MIT\"\n{FOCUS}"
-        );
-        self.bench.write(&format!("{folder}/stage.toml"), &manifest);
-        self.bench.write(&format!("{folder}/Dockerfile.part"), "RUN true\n");
-        self.bench.write(&format!("{folder}/README.md"), readme);
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        let variables = self.peer.s3_variables();
-        let pairs: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        self.bench.run_with(args, &pairs)
-    }
-
-    fn succeeds(&self, args: &[&str]) -> String {
-        let ran = self.run(args);
-        assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.errors);
-        assert!(!ran.out.contains("secret-key") && !ran.errors.contains("secret-key"));
-        ran.out
-    }
-
-    fn publish(&self, folder: &str) -> String {
-        self.succeeds(&["publish", folder, "--registry", &Self::address()])
-    }
-
-    fn verify(&self) -> String {
-        self.succeeds(&["registry", "verify", &Self::address()])
-    }
-
-    /// Begins to publish.
-    fn begin(&self, folder: &str) -> Child {
-        let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
-        pib.args(["publish", folder, "--registry", &Self::address(), "--allow-similar"]);
-        pib.envs(self.peer.s3_variables()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        pib.spawn().unwrap()
-    }
-
-    fn project(&self) {
-        self.bench.write("pib.toml", &format!("[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\n[stages]\ncamera = {{ version = \"1\", registry = \"shop\" }}\n\n[registries.shop]\nindex = \"{}/\"\n", Self::address()));
     }
 }
 
@@ -85,7 +51,7 @@ fn a_stage_goes_through_a_bucket_to_a_project() {
         assert!(ran.code == Some(3) && ran.errors.contains(words), "{}", ran.errors);
     }
 
-    shop.project();
+    shop.project(&Shop::address());
     shop.succeeds(&["lock"]);
     shop.succeeds(&["fetch"]);
     let lock = std::fs::read_to_string(shop.bench.path("pib.lock")).unwrap();
@@ -120,21 +86,7 @@ fn a_stage_goes_through_a_bucket_to_a_project() {
 #[test]
 fn who_publish_at_the_same_time_do_not_undo_each_others() {
     let Some(shop) = Shop::new() else { return };
-    const ROUNDS: u32 = 5;
-    for round in 0..ROUNDS {
-        for (folder, readme) in [("one", "One.\n"), ("two", "Two.\n")] {
-            shop.stage(folder, "camera", &format!("1.{round}.0"), readme);
-        }
-        let both = ["one", "two"].map(|folder| shop.begin(folder));
-        let won = both.map(|mut child| child.wait().unwrap().success());
-        assert_ne!(won[0], won[1], "round {round}");
-        for number in 0..3 {
-            shop.stage(&format!("d{number}"), "camera", &format!("1.{round}.{}", number + 1), "Different.\n");
-        }
-        let all = [0, 1, 2].map(|number| shop.begin(&format!("d{number}")));
-        assert_eq!(all.map(|mut child| child.wait().unwrap().success()), [true; 3], "round {round}");
-    }
-    assert!(shop.verify().contains(&format!("{} versions of 1 stage", ROUNDS * 4)));
+    shop.race(5);
 }
 
 /// A publish that is killed at any moment leaves a registry that is whole, and can be repeated.
@@ -255,7 +207,7 @@ fn a_registry_in_a_bucket_is_signed() {
     let signed: serde_json::Value =
         serde_json::from_str(&shop.succeeds(&["--json", "registry", "sign", &address, "--key", "key"]))
             .unwrap();
-    shop.project();
+    shop.project(&Shop::address());
     let text = std::fs::read_to_string(shop.bench.path("pib.toml")).unwrap();
     shop.bench.write("pib.toml", &format!("{text}key = {}\n", signed["key"]));
     shop.succeeds(&["lock"]);

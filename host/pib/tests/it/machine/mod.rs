@@ -17,6 +17,7 @@ mod more_stages;
 mod moved;
 mod object_stores;
 mod oci_stages;
+mod publisher;
 mod raspios;
 mod report_page;
 mod scan;

@@ -4,24 +4,35 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
 
 use pib_plan::id::Digest;
 
-use crate::bench::{Bench, Ran};
+use super::publisher::Publisher;
 use crate::peers::{self, Peer, USER};
 use crate::web::{self, Request};
 
 /// The header of the user and their password.
 const BASIC: &str = "Basic dGVzdGVyOmh1bnRlcjItb2YtdGhlLXJlZ2lzdHJ5";
-const FOCUS: &str = "\n[config.focus]\ntype = \"integer\"\n";
 
 struct Shop {
     peer: Peer,
-    bench: Bench,
-    /// The user's variables: where their logins are.
-    variables: Vec<(String, String)>,
+    publisher: Publisher,
+}
+
+impl Deref for Shop {
+    type Target = Publisher;
+
+    fn deref(&self) -> &Publisher {
+        &self.publisher
+    }
+}
+
+impl DerefMut for Shop {
+    fn deref_mut(&mut self) -> &mut Publisher {
+        &mut self.publisher
+    }
 }
 
 fn flat(text: &str) -> String {
@@ -31,11 +42,8 @@ fn flat(text: &str) -> String {
 impl Shop {
     fn new(asks: bool) -> Option<Self> {
         let peer = peers::oci_registry(asks)?;
-        Some(Self { peer, bench: Bench::new(""), variables: Vec::new() })
-    }
-
-    fn address(&self) -> String {
-        format!("oci://127.0.0.1:{}/acme/stages", self.peer.port)
+        let address = format!("oci://127.0.0.1:{}/acme/stages", peer.port);
+        Some(Self { peer, publisher: Publisher::new(address, Vec::new(), USER.1) })
     }
 
     /// Writes what `docker login` would have kept, for servers at these ports.
@@ -49,55 +57,10 @@ impl Shop {
         self.variables = vec![("DOCKER_CONFIG".to_owned(), folder)];
     }
 
-    /// Writes a stage that is fit for strangers, in a folder.
-    fn stage(&self, folder: &str, name: &str, version: &str, readme: &str) {
-        let manifest = format!(
-            "[stage]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"Does one thing\"\nlicense = \"MIT\"\n{FOCUS}"
-        );
-        self.bench.write(&format!("{folder}/stage.toml"), &manifest);
-        self.bench.write(&format!("{folder}/Dockerfile.part"), "RUN true\n");
-        self.bench.write(&format!("{folder}/README.md"), readme);
-    }
-
-    fn run(&self, args: &[&str]) -> Ran {
-        let pairs: Vec<_> =
-            self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let ran = self.bench.run_with(args, &pairs);
-        assert!(!ran.out.contains(USER.1) && !ran.errors.contains(USER.1), "{}{}", ran.out, ran.errors);
-        ran
-    }
-
-    fn succeeds(&self, args: &[&str]) -> String {
-        let ran = self.run(args);
-        assert_eq!(ran.code, Some(0), "{args:?}: {}{}", ran.out, ran.errors);
-        ran.out
-    }
-
     fn fails(&self, args: &[&str], code: i32, words: &str) {
         let ran = self.run(args);
         let told = flat(&ran.errors);
         assert!(ran.code == Some(code) && told.contains(words), "{args:?}: {:?} {}{told}", ran.code, ran.out);
-    }
-
-    fn publish(&self, folder: &str) -> String {
-        self.succeeds(&["publish", folder, "--registry", &self.address()])
-    }
-
-    fn verify(&self) -> String {
-        self.succeeds(&["registry", "verify", &self.address()])
-    }
-
-    fn begin(&self, folder: &str) -> Child {
-        let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
-        pib.args(["publish", folder, "--registry", &self.address(), "--allow-similar"]);
-        pib.envs(self.variables.iter().cloned());
-        pib.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
-    /// Writes a project that takes the camera from the registry at an address.
-    fn project(&self, address: &str) {
-        self.bench.write("pib.toml", &format!("[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n\n[stages]\ncamera = {{ version = \"1\", registry = \"shop\" }}\n\n[registries.shop]\nindex = \"{address}/\"\n"));
-        _ = fs::remove_file(self.bench.path("pib.lock"));
     }
 
     /// Returns the manifest that the registry has under a tag.
@@ -312,7 +275,8 @@ fn a_registry_that_asks_who_you_are_takes_dockers_login() {
     });
     shop.bench.write("../other/keep", "");
     shop.project(&liar.address());
-    shop.variables.push(("PIB_CACHE_DIR".to_owned(), shop.bench.path("../other").display().to_string()));
+    let cache = shop.bench.path("../other").display().to_string();
+    shop.variables.push(("PIB_CACHE_DIR".to_owned(), cache));
     shop.succeeds(&["lock"]);
     shop.succeeds(&["fetch"]);
     assert_eq!(*asked.lock().unwrap(), [None]);
@@ -322,24 +286,7 @@ fn a_registry_that_asks_who_you_are_takes_dockers_login() {
 #[test]
 fn who_publish_at_the_same_time_are_told_who_has_won() {
     let Some(shop) = Shop::new(false) else { return };
-    const ROUNDS: u32 = 4;
-    for round in 0..ROUNDS {
-        for (folder, readme) in [("one", "One.\n"), ("two", "Two.\n")] {
-            shop.stage(folder, "camera", &format!("1.{round}.0"), readme);
-        }
-        let both = ["one", "two"].map(|folder| (folder, shop.begin(folder)));
-        let won = both.map(|(folder, mut child)| (folder, child.wait().unwrap().success()));
-        assert_ne!(won[0].1, won[1].1, "round {round}");
-        // The one that has won is there: publishing it again changes nothing.
-        let winner = won.iter().find(|(_, won)| *won).unwrap().0;
-        shop.publish(winner);
-        for number in 0..3 {
-            shop.stage(&format!("d{number}"), "camera", &format!("1.{round}.{}", number + 1), "Different.\n");
-        }
-        let all = [0, 1, 2].map(|number| shop.begin(&format!("d{number}")));
-        assert_eq!(all.map(|mut child| child.wait().unwrap().success()), [true; 3], "round {round}");
-    }
-    assert!(shop.verify().contains(&format!("{} versions of 1 stage", ROUNDS * 4)));
+    shop.race(4);
 }
 
 #[test]
