@@ -1,5 +1,5 @@
 //! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks`,
-//! `index` and `dist`.
+//! `index`, `dist` and `fuzz-registry`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -14,6 +14,7 @@ mod bench;
 mod demo;
 mod dist;
 mod engines;
+mod fuzz_registry;
 mod hooks;
 mod judge;
 mod leftovers;
@@ -38,7 +39,8 @@ const USAGE: &str = "usage: cargo xtask TASK
   hooks   build the hooks of stages/  [--check: compare them with what is published]
   index   publish what is new in stages/ to registry-index/  [--check: only compare]
   dist    compile static programs for x86-64 and aarch64 and pack them for a release  [--target T]... [--out DIR]
-          [--check: compile once more in another folder, and compare]";
+          [--check: compile once more in another folder, and compare]
+  fuzz-registry  have schemathesis send what it makes up to a registry's server, some minutes  [its own options]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Some("engines") => setup::setup().and_then(|()| engines::engines(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
         Some("dist") => dist::dist(rest),
+        Some("fuzz-registry") => fuzz_registry::fuzz_registry(rest),
         Some("index") => test::index(rest.iter().any(|arg| arg == "--check")),
         _ => Err(USAGE.to_owned()),
     };
