@@ -1,4 +1,4 @@
-//! Strangers' texts in HTML. The two functions here are the only way by which they come into a page.
+//! Strangers' texts in HTML. The functions here are the only way by which they come into a page.
 
 /// Returns a text as HTML shows it, in an element or in an attribute in double quotes. What would not be seen, or would turn
 /// round what is beside it, is shown as a sign.
@@ -24,6 +24,12 @@ pub fn escape_lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// Returns a text, still to be escaped, in which what would not be seen is shown as a sign.
+pub fn visible(text: &str) -> String {
+    let shown = |c: char| if is_unseen(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
 /// Returns whether a character is a control, or one that decides the direction or the width of others.
 fn is_unseen(c: char) -> bool {
     c.is_control()
@@ -47,6 +53,11 @@ mod tests {
             let rest = known.iter().fold(shown, |rest, entity| rest.replace(entity, ""));
             assert!(!rest.contains('&'), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_not_seen_is_shown() {
+        assert_eq!(visible("a\n\t<b>\u{202e}\r"), "a\n\t<b>\u{fffd}\u{fffd}");
     }
 
     #[test]
