@@ -17,7 +17,10 @@ pub(super) const GROUPS: [(&str, &[&str]); 7] = [
     ("Try an image without a board", &["boot", "test"]),
     ("Look into an image", &["inspect", "diff", "sbom"]),
     ("Ask", &["tree", "why", "outdated", "search", "info", "config", "explain"]),
-    ("Make stages", &["stage", "package", "publish", "yank", "login", "logout", "whoami", "registry"]),
+    (
+        "Make stages",
+        &["stage", "package", "publish", "yank", "owner", "login", "logout", "whoami", "registry"],
+    ),
     ("This machine", &["scan", "trust", "doctor", "binfmt", "cache", "schema", "man", "completions", "help"]),
 ];
 /// The width of the column of names.

@@ -30,6 +30,7 @@ mod new;
 mod options;
 mod outdated;
 mod output;
+mod owner;
 mod pack;
 mod picker;
 mod plan;
@@ -156,6 +157,7 @@ enum Command {
     Package(pack::Package),
     Publish(publish::Publish),
     Yank(yank::Yank),
+    Owner(owner::Owner),
     Login(registry_login::Login),
     Logout(registry_login::Logout),
     Whoami(registry_login::Whoami),
@@ -287,6 +289,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Package(args) => pack::run(session, json, args),
         Command::Publish(args) => publish::run(session, json, args).await,
         Command::Yank(args) => yank::run(session, json, args).await,
+        Command::Owner(args) => owner::run(session, json, args).await,
         Command::Login(args) => registry_login::login(session, json, args).await,
         Command::Logout(args) => registry_login::logout(session, json, &args),
         Command::Whoami(args) => registry_login::whoami(session, json, args).await,

@@ -4,9 +4,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use pib_plan::id::StageName;
+use pib_plan::registry_snapshot::RegistryKey;
 use serde::Serialize;
 
+use super::completer;
 use super::output::print_as;
+use crate::ops::mirror::{self, MirrorOptions, RegistryCopy};
 use crate::ops::registry_admin::{self, MadeRegistry, NewIndex, WholeRegistry};
 use crate::ops::registry_server::{self, ServeOptions};
 use crate::ops::registry_signing::{self, SignOptions, SignedRegistry};
@@ -33,6 +37,7 @@ enum Command {
     Verify(Verify),
     Sign(Sign),
     Serve(Serve),
+    Mirror(Mirror),
     Token(Token),
 }
 
@@ -72,6 +77,9 @@ struct Sign {
     /// For how many days the signature counts [default: as before, or 30]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: Option<u32>,
+    /// The number of the snapshot, where its last one is lost [default: the next one]
+    #[arg(long, value_name = "N")]
+    number: Option<u64>,
 }
 
 /// Check that every line of the index has its archive, and says what the archive says
@@ -97,6 +105,25 @@ struct Serve {
     /// The file of the registry's key, where it is signed
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+}
+
+/// Copy a registry into a folder, or go on with a copy
+///
+/// What its key has not signed, and archives with another digest than the index has, are refused. The copy keeps the signed snapshot, so
+/// that projects use it with the same key; `pib registry serve` serves it. Run the command again to bring the copy up to date.
+#[derive(Debug, Args)]
+struct Mirror {
+    /// The registry: a folder, an address, or the name of one of the project's or yours
+    #[arg(value_name = "DIR|URL|NAME", add = completer::registry())]
+    source: String,
+    /// The folder of the copy
+    folder: PathBuf,
+    /// A stage to copy, with all its versions [default: all stages]
+    #[arg(value_name = "STAGE")]
+    stages: Vec<StageName>,
+    /// The key that signs the registry [default: the one it was first seen with]
+    #[arg(long, value_name = "ed25519:...")]
+    key: Option<RegistryKey>,
 }
 
 /// Make a token for somebody who publishes; it is shown once, and the file keeps its digest
@@ -126,6 +153,8 @@ enum TokenScope {
     PublishUpdate,
     /// Yank versions, and take that back
     Yank,
+    /// Add owners of stages, and remove them
+    ChangeOwners,
 }
 
 impl From<TokenScope> for Scope {
@@ -134,6 +163,7 @@ impl From<TokenScope> for Scope {
             TokenScope::PublishNew => Self::PublishNew,
             TokenScope::PublishUpdate => Self::PublishUpdate,
             TokenScope::Yank => Self::Yank,
+            TokenScope::ChangeOwners => Self::ChangeOwners,
         }
     }
 }
@@ -157,6 +187,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
                 key: args.key,
                 rotate_to: args.rotate_to,
                 days: args.days,
+                number: args.number,
             };
             print_as(json, &registry_signing::sign(session, &options).await?, SignedRegistry::to_text)
         }
@@ -172,6 +203,11 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
                 print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))
             })
             .await
+        }
+        Command::Mirror(args) => {
+            let Mirror { source, folder, stages, key } = args;
+            let options = MirrorOptions { source, folder, stages, key };
+            print_as(json, &mirror::mirror(session, &options).await?, RegistryCopy::to_text)
         }
         Command::Token(args) => {
             let scopes = match args.scope.is_empty() {

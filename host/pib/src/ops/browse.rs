@@ -11,7 +11,9 @@ use serde::Serialize;
 use crate::pipeline::resolve::{self, Moves, places, resolve_moving};
 use crate::pipeline::{self, vendored};
 use crate::project::{self, Error, LockMode, Project, Session, TargetError};
-use crate::source::Sources;
+use crate::source::registry_list::{ListedStage, newest, newest_of};
+use crate::source::{SourceError, Sources};
+use crate::ui::one_line;
 
 /// A stage that was found.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +27,9 @@ pub struct Found {
     pub description: String,
     /// The registry that has it.
     pub registry: String,
+    /// What the project calls that registry; none for the bundled one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
 }
 
 /// All that a registry says of a stage.
@@ -54,7 +59,7 @@ pub struct Version {
     pub unreadable: Option<String>,
 }
 
-/// A stage of which there is a newer version than the locked one.
+/// A stage of which there is a newer version than the locked one, or whose locked version was yanked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outdated {
@@ -66,6 +71,12 @@ pub struct Outdated {
     pub compatible: String,
     /// The newest of all.
     pub newest: String,
+    /// Whether the version in the lock was yanked.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub yanked: bool,
+    /// Why it was, where its publisher says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub yank_reason: Option<String>,
     /// The target that this is so for, where it is not so for the project itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
@@ -87,15 +98,17 @@ fn sources(session: &Session, offline: bool) -> Result<(Sources, Option<Project>
 
 /// Returns the stages whose name or description has all the words, by name.
 ///
-/// Registries that are not on this machine are not searched; a warning says so.
+/// A registry that does not list its stages, or cannot be read, is not searched; a warning says so.
 ///
 /// # Errors
-/// When the project or a registry cannot be read.
+/// When the project cannot be read.
 pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, Error> {
     let (local, project) = sources(session, true)?;
     let registries = project.map(|project| project.manifest.registries).unwrap_or_default();
-    // Of what is not on this machine, OCI registries alone list their stages.
-    let sources = match registries.values().any(|index| index.starts_with("oci://")) {
+    // Buckets take their time to list what is in them.
+    let lists =
+        |index: &String| ["oci://", "https://", "http://"].iter().any(|start| index.starts_with(start));
+    let sources = match registries.values().any(lists) {
         true => self::sources(session, false)?.0,
         false => local,
     };
@@ -103,29 +116,46 @@ pub async fn search(session: &Session, words: &[String]) -> Result<Vec<Found>, E
     let mut found = Vec::new();
     for name in std::iter::once(None).chain(registries.keys().map(|name| Some(name.as_str()))) {
         let source = sources.registry_source(name)?;
-        let Some(stages) = sources.searchable(&source).await? else {
-            session.reporter.warn(format!(
-                "pib cannot search {}, which does not list its stages; `pib info STAGE` asks it for one stage",
-                source.describe()
-            ));
-            continue;
-        };
-        for stage in stages {
-            let file = sources.candidates(&stage, &source).await?;
-            let Some(entry) = newest(&file.versions) else { continue };
-            let text = format!("{stage} {}", entry.description).to_lowercase();
-            if words.iter().all(|word| text.contains(word)) {
-                found.push(Found {
-                    name: stage.to_string(),
-                    version: entry.vers.to_string(),
-                    description: entry.description.clone(),
-                    registry: source.describe(),
-                });
+        let stages = match sources.searchable(&source).await {
+            Ok(Some(stages)) => stages,
+            Ok(None) => {
+                session.reporter.warn(format!(
+                    "pib cannot search {}, which does not list its stages; `pib info STAGE` asks it for one stage",
+                    source.describe()
+                ));
+                continue;
             }
-        }
+            // The others are worth showing.
+            Err(error) => {
+                session.reporter.warn(format!("pib cannot search {}: {}", source.describe(), causes(&error)));
+                continue;
+            }
+        };
+        let fits = |stage: &ListedStage| {
+            let text = format!("{} {}", stage.name, stage.description).to_lowercase();
+            !stage.yanked && words.iter().all(|word| text.contains(word))
+        };
+        found.extend(stages.into_iter().filter(fits).map(|stage| Found {
+            name: stage.name.to_string(),
+            version: stage.version.to_string(),
+            description: stage.description,
+            registry: source.describe(),
+            called: name.map(str::to_owned),
+        }));
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Returns an error and what caused it, on one line.
+fn causes(error: &SourceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    one_line(&text)
 }
 
 /// Returns what is known of a stage: at the registry that is named, or where the project has it from, or at the first
@@ -205,21 +235,33 @@ pub async fn outdated(session: &Session, offline: bool) -> Result<Vec<Outdated>,
 
 async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Result<Vec<Outdated>, Error> {
     let now = pipeline::resolve(session, project.clone(), mode).await?;
+    let sources = resolve::sources(session, &project.dir, &project.manifest, mode)?;
+    let mut files = Vec::new();
+    for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
+        files.push((stage, sources.candidates(&stage.name, &stage.source).await?));
+    }
     let vendor = vendored::open(session, project)?;
     let moves = Moves { update: Update::All, vendor, ..Moves::default() };
-    let updated = resolve_moving(session, project.clone(), mode, moves).await?;
-    let sources = resolve::sources(session, &project.dir, &project.manifest, mode)?;
+    let updated = match resolve_moving(session, project.clone(), mode, moves).await {
+        Ok(updated) => Some(updated),
+        // Where all that fits was yanked, there is nothing to move to: that is what is told.
+        Err(_) if files.iter().any(|(stage, file)| yanked(&file.versions, &stage.version).is_some()) => None,
+        Err(error) => return Err(error),
+    };
     let mut list = Vec::new();
-    for stage in now.resolution.stages.iter().filter(|stage| matches!(stage.source, SourceId::Registry(_))) {
-        let file = sources.candidates(&stage.name, &stage.source).await?;
+    for (stage, file) in files {
+        let yanked = yanked(&file.versions, &stage.version);
         let newest = newest(&file.versions).map_or(&stage.version, |entry| &entry.vers);
-        let compatible = updated.resolution.get(&stage.name).map_or(&stage.version, |found| &found.version);
-        if *newest > stage.version || *compatible > stage.version {
+        let compatible = updated.as_ref().and_then(|updated| updated.resolution.get(&stage.name));
+        let compatible = compatible.map_or(&stage.version, |found| &found.version);
+        if *newest > stage.version || *compatible > stage.version || yanked.is_some() {
             list.push(Outdated {
                 name: stage.name.to_string(),
                 locked: stage.version.to_string(),
                 compatible: compatible.to_string(),
                 newest: newest.to_string(),
+                yanked: yanked.is_some(),
+                yank_reason: yanked.flatten(),
                 target: None,
             });
         }
@@ -227,16 +269,10 @@ async fn outdated_in(session: &Session, project: &Project, mode: LockMode) -> Re
     Ok(list)
 }
 
-/// Returns the newest version that a new project could take; a pre-release only where there is nothing else.
-fn newest(versions: &[Candidate]) -> Option<&IndexEntry> {
-    newest_of(versions, false)
-}
-
-/// Returns the newest version, of those that were yanked or of the others.
-fn newest_of(versions: &[Candidate], yanked: bool) -> Option<&IndexEntry> {
-    let entries = versions.iter().filter_map(|candidate| match &candidate.offer {
-        Offer::Entry(entry) if entry.yanked == yanked => Some(&**entry),
+/// Returns why a version was yanked, as far as its publisher says so; `None` where it was not.
+fn yanked(versions: &[Candidate], version: &semver::Version) -> Option<Option<String>> {
+    versions.iter().find_map(|candidate| match &candidate.offer {
+        Offer::Entry(entry) if entry.yanked && entry.vers == *version => Some(entry.yank_reason.clone()),
         _ => None,
-    });
-    entries.max_by(|a, b| (a.vers.pre.is_empty(), &a.vers).cmp(&(b.vers.pre.is_empty(), &b.vers)))
+    })
 }

@@ -49,7 +49,15 @@ async fn outdated_in(session: &Session, project: Project) -> Result<Vec<Outdated
     let newest = pib_debian::newest_versions(&recipe, &host, &session.reporter).await?;
     let outdated = locked.into_iter().filter_map(|(name, locked)| {
         let newest = newest.get(&name).filter(|newest| pib_debian::is_newer(newest, &locked))?.clone();
-        Some(Outdated { name, locked, compatible: newest.clone(), newest, target: None })
+        Some(Outdated {
+            name,
+            locked,
+            compatible: newest.clone(),
+            newest,
+            yanked: false,
+            yank_reason: None,
+            target: None,
+        })
     });
     Ok(outdated.collect())
 }

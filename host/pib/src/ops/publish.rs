@@ -9,8 +9,8 @@ use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
 use serde::Serialize;
 
-pub use super::publish_destination::Allowed;
 use super::publish_destination::PublishDestination;
+pub use super::publish_server::Allowed;
 use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
@@ -97,7 +97,11 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     let registry = destination.registry(session)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
     let candidates = registry_folder::candidates(&folders, &registry).await?;
-    let names = registry.all_names().await?;
+    let names = match &destination {
+        // Its server compares the names itself.
+        PublishDestination::Web { .. } => None,
+        _ => registry.all_names().await?,
+    };
     if names.is_none() && registry.is_oci() && candidates.iter().any(|candidate| candidate.is_new_name) {
         session.warn_once(format!(
             "{} does not list its stages, so it is not known whether another name is similar",

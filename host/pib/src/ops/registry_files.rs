@@ -18,23 +18,34 @@ pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bo
     response
 }
 
-/// Returns whether a registry has a file at this path, and whether that never changes.
-pub(super) fn is_file(path: &str) -> Option<bool> {
+/// How a file is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileKind {
+    /// What is in it.
+    pub(super) mime: &'static str,
+    /// Whether it never changes.
+    pub(super) never_changes: bool,
+}
+
+/// Returns how the file of a registry at this path is sent; `None` where a registry has none there.
+pub(super) fn file_kind(path: &str) -> Option<FileKind> {
+    const ARCHIVE: FileKind = FileKind { mime: "application/octet-stream", never_changes: true };
+    const INDEX: FileKind = FileKind { mime: "application/x-ndjson", never_changes: false };
     if path == "config.json" || path == registry_snapshot::FILE_NAME {
-        return Some(false);
+        return Some(FileKind { mime: "application/json", never_changes: false });
     }
     let last = path.rsplit('/').next()?;
     if let Some(rest) = path.strip_prefix("archives/") {
         let (name, _) = rest.split_once('/').filter(|(_, file)| *file == last)?;
         let version = last.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".stage")?;
-        return (name.parse::<StageName>().is_ok() && version.parse::<Version>().is_ok()).then_some(true);
+        return (name.parse::<StageName>().is_ok() && version.parse::<Version>().is_ok()).then_some(ARCHIVE);
     }
     let name: StageName = last.parse().ok()?;
-    (shard_path(&name) == path).then_some(false)
+    (shard_path(&name) == path).then_some(INDEX)
 }
 
 /// Returns an answer with a file, or the part of it that is asked for, or none where the client has it.
-pub(super) fn send_file(headers: &HeaderMap, bytes: Vec<u8>, never_changes: bool) -> Response {
+pub(super) fn send_file(headers: &HeaderMap, bytes: Vec<u8>, file: FileKind) -> Response {
     let tag = format!("\"{}\"", &Digest::of(&bytes).hex()[..32]);
     let asked = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_known = asked(header::IF_NONE_MATCH).is_some_and(|tags| {
@@ -54,9 +65,8 @@ pub(super) fn send_file(headers: &HeaderMap, bytes: Vec<u8>, never_changes: bool
         }
         (false, _) => (StatusCode::OK, bytes, None),
     };
-    let kind = if never_changes { "application/octet-stream" } else { "application/json" };
-    let mut response = respond(status, kind, body);
-    let keep = match never_changes {
+    let mut response = respond(status, file.mime, body);
+    let keep = match file.never_changes {
         true => "public, max-age=31536000, immutable",
         false => "public, max-age=0, must-revalidate",
     };
@@ -102,10 +112,14 @@ mod tests {
 
     #[test]
     fn only_a_registrys_files_are_served() {
-        for path in ["config.json", "snapshot.json", "2/os", "ca/me/camera", "1/a"] {
-            assert_eq!(is_file(path), Some(false), "{path}");
+        let mime = |path: &str| file_kind(path).map(|kind| kind.mime);
+        for path in ["config.json", "snapshot.json"] {
+            assert_eq!(mime(path), Some("application/json"), "{path}");
         }
-        assert_eq!(is_file("archives/os/os-1.0.0+debian.stage"), Some(true));
+        for path in ["2/os", "ca/me/camera", "1/a"] {
+            assert_eq!(mime(path), Some("application/x-ndjson"), "{path}");
+        }
+        assert!(file_kind("archives/os/os-1.0.0+debian.stage").is_some_and(|kind| kind.never_changes));
         for path in [
             "",
             "tokens.json",
@@ -116,7 +130,7 @@ mod tests {
             ".git/config",
             "archives/os/os-1.stage",
         ] {
-            assert_eq!(is_file(path), None, "{path}");
+            assert_eq!(mime(path), None, "{path}");
         }
     }
 

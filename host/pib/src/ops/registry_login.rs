@@ -14,8 +14,9 @@ use pib_plan::manifest::user::{self, UserConfig};
 use pib_plan::manifest::user_edit;
 use serde::Serialize;
 
-pub use super::publish_destination::Bearer;
-use super::publish_destination::{PublishDestination, RegistryServer};
+use super::publish_destination::PublishDestination;
+pub use super::publish_server::Bearer;
+use super::publish_server::RegistryServer;
 use crate::project::{self, Error, Project, Session, files, user_config};
 
 /// Which registry a token is for.

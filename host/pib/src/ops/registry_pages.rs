@@ -1,150 +1,259 @@
-//! The pages of a registry: written on the server, without script. Every text of a stage is a stranger's, and is escaped.
+//! The pages of a registry: written on the server, and whole without a script. Every text of a stage is a stranger's, and is escaped.
+//!
+//! Links are relative, so that the pages may stand below any path of a proxy's.
 
 use std::fmt::Write as _;
 
-use pib_plan::html::{escape, escape_lines};
-use pib_plan::index::{IndexEntry, IndexFile, Offer};
+use pib_plan::html::escape;
+use pib_plan::index::{Candidate, IndexEntry, IndexFile, Offer};
 
+use super::registry_catalogue::Catalogue;
+use super::registry_readme;
 use crate::source::archive;
 
 /// The longest readme that is shown, in bytes.
 const MAX_README: u64 = 256 << 10;
-/// Works in light and dark, on a phone and on a screen.
-const STYLE: &str = "\
-:root{color-scheme:light dark;--line:#8886;--mark:#0a6}\
-body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:0 auto;padding:1rem}\
-a{color:light-dark(#0550ae,#79b8ff)}h1{line-height:1.2}\
-form{display:flex;gap:.5rem;margin:1rem 0}input{flex:1;font:inherit;padding:.5rem}button{font:inherit;padding:.5rem 1rem}\
-li{margin:.5rem 0}ul{padding-left:1.2rem}pre{white-space:pre-wrap;overflow-wrap:anywhere;padding:.75rem;border:1px solid var(--line);border-radius:.4rem}\
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem;border-bottom:1px solid var(--line);vertical-align:top}\
-.wide{overflow-x:auto}small{opacity:.8}";
+/// How many stages a page lists.
+const LISTED: usize = 60;
 
-fn document(title: &str, body: &str) -> String {
+/// Writes a page; `root` leads to the first one.
+fn document(title: &str, root: &str, body: &str) -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
-         </head>\n<body>\n{body}</body>\n</html>\n",
-        escape(title)
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <link rel=\"icon\" href=\"{root}assets/icon.svg\">\n<link rel=\"stylesheet\" href=\"{root}assets/registry.css\">\n\
+         <script src=\"{root}assets/registry.js\" defer></script>\n</head>\n<body>\n\
+         <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
+         <header class=\"top\"><nav aria-label=\"Registry\"><a class=\"brand\" href=\"{root}.\"><img src=\"{root}assets/icon.svg\" alt=\"\">\
+         Stages for pib</a></nav></header>\n<main id=\"main\">\n{body}</main>\n</body>\n</html>\n",
+        title = escape(title),
     )
 }
 
-/// Returns the newest version that is not yanked, or else the newest.
-pub(super) fn newest(file: &IndexFile) -> Option<IndexEntry> {
-    let entries = file.versions.iter().filter_map(|candidate| match &candidate.offer {
-        Offer::Entry(entry) => Some(entry),
-        Offer::Unreadable(_) => None,
-    });
-    entries.max_by(|a, b| (!a.yanked, &a.vers).cmp(&(!b.yanked, &b.vers))).map(|entry| (**entry).clone())
-}
-
-/// Returns the page of all stages, or of those whose name or description has the words of a search.
-pub(super) fn list(stages: &[IndexEntry], wanted: &str) -> String {
-    let words: Vec<String> = wanted.split_whitespace().map(str::to_lowercase).collect();
-    let fits = |entry: &&IndexEntry| {
-        let text = format!("{} {}", entry.name, entry.description).to_lowercase();
-        words.iter().all(|word| text.contains(word))
-    };
-    let found: Vec<&IndexEntry> = stages.iter().filter(fits).collect();
+/// Returns the page of all stages, or of those that a search finds, from one of them on.
+pub(super) fn list(catalogue: &Catalogue, wanted: &str, from: usize) -> String {
+    let found = catalogue.search(wanted);
     let mut body = format!(
-        "<header><h1>Stages</h1>\n<form role=\"search\"><input type=\"search\" name=\"q\" aria-label=\"Search stages\" \
-         placeholder=\"Search\" value=\"{}\"><button>Search</button></form></header>\n<main>\n<p>{} of {}</p>\n<ul>\n",
+        "<h1>Stages</h1>\n<form class=\"search\" role=\"search\" action=\".\"><input type=\"search\" name=\"q\" aria-label=\"Search stages\" \
+         placeholder=\"Search {} stages\" autocomplete=\"off\" spellcheck=\"false\" value=\"{}\"><button>Search</button></form>\n\
+         <div id=\"results\">\n<p class=\"quiet\" role=\"status\">{}</p>\n<ul class=\"stages\">\n",
+        catalogue.stages.len(),
         escape(wanted),
-        found.len(),
-        stages.len()
+        counted(found.len(), catalogue.stages.len()),
     );
-    for entry in found {
+    for entry in found.iter().skip(from).take(LISTED) {
         _ = writeln!(
             body,
-            "<li><a href=\"/stages/{name}\">{name}</a> <small>{version}</small><br>{about}</li>",
+            "<li><h2><a href=\"stages/{name}\">{name}</a><span class=\"version\">{version}{yanked}</span></h2><p>{about}</p></li>",
             name = escape(entry.name.as_str()),
             version = escape(&entry.vers.to_string()),
+            yanked = if entry.yanked { " (yanked)" } else { "" },
             about = escape(&entry.description)
         );
     }
-    body += "</ul>\n</main>\n";
-    document("Stages", &body)
-}
-
-/// Returns the page of a stage.
-pub(super) fn stage(entry: &IndexEntry, file: &IndexFile, readme: Option<&str>) -> String {
-    let name = escape(entry.name.as_str());
-    let mut body = format!(
-        "<nav><a href=\"/\">All stages</a></nav>\n<main>\n<h1>{name} <small>{}</small></h1>\n<p>{}</p>\n\
-         <h2>Add it</h2>\n<pre><code>pib add {name}</code></pre>\n",
-        escape(&entry.vers.to_string()),
-        escape(&entry.description)
-    );
-    facts(&mut body, entry);
-    config(&mut body, entry);
-    body += "<h2>Versions</h2>\n<ul>\n";
-    let mut candidates: Vec<_> = file.versions.iter().collect();
-    candidates.sort_by(|a, b| b.version.cmp(&a.version));
-    for candidate in candidates {
-        let state = match &candidate.offer {
-            Offer::Entry(entry) if entry.yanked => match &entry.yank_reason {
-                Some(reason) => format!(" (yanked: {})", escape(reason)),
-                None => " (yanked)".to_owned(),
-            },
-            Offer::Entry(_) => String::new(),
-            Offer::Unreadable(reason) => format!(" ({})", escape(reason)),
-        };
-        _ = writeln!(body, "<li>{}{state}</li>", escape(&candidate.version.to_string()));
-    }
     body += "</ul>\n";
-    if let Some(readme) = readme {
-        _ = writeln!(body, "<h2>README</h2>\n<pre>{}</pre>", escape_lines(readme));
-    }
-    body += "</main>\n";
-    document(entry.name.as_str(), &body)
+    other_pages(&mut body, wanted, from, found.len());
+    body += "</div>\n";
+    document("Stages", "", &body)
 }
 
-/// Adds what the stage needs and is for.
-fn facts(body: &mut String, entry: &IndexEntry) {
-    let list = |list: &Option<Vec<String>>| list.as_ref().map_or("all".to_owned(), |list| list.join(", "));
-    let archs = entry.support.arch.as_ref().map(|list| list.iter().map(ToString::to_string).collect());
-    let needs: Vec<String> = entry.deps.iter().map(|(name, range)| format!("{name} {range}")).collect();
-    let rows = [
-        ("Licence", if entry.license.is_empty() { "not said".to_owned() } else { entry.license.clone() }),
-        ("Operating systems", list(&entry.support.os)),
-        ("Architectures", list(&archs)),
-        ("Boards", list(&entry.support.boards)),
-        ("Needs", if needs.is_empty() { "no other stage".to_owned() } else { needs.join(", ") }),
-        ("Hook", entry.hook.as_ref().map_or("none".to_owned(), |hook| hook.world.clone())),
-        ("Archive", format!("{} bytes", entry.size.unwrap_or_default())),
-    ];
-    body.push_str("<div class=\"wide\"><table>\n");
-    for (name, value) in rows {
-        _ = writeln!(body, "<tr><th scope=\"row\">{name}</th><td>{}</td></tr>", escape(&value));
+fn counted(found: usize, all: usize) -> String {
+    let stages = if all == 1 { "stage" } else { "stages" };
+    match found {
+        0 if all > 0 => format!("No stage matches; there are {all}"),
+        _ if found == all => format!("{all} {stages}"),
+        _ => format!("{found} of {all} {stages}"),
     }
-    body.push_str("</table></div>\n");
 }
 
-/// Adds the table of config keys.
-fn config(body: &mut String, entry: &IndexEntry) {
-    if entry.config.is_empty() {
-        return;
+/// Adds links to the stages before and after those on a page.
+fn other_pages(body: &mut String, wanted: &str, from: usize, found: usize) {
+    let link = |text: &str, from: usize| {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("q", wanted).append_pair("from", &from.to_string());
+        format!("<a class=\"button\" href=\"?{}\">{text}</a>", escape(&query.finish()))
+    };
+    let before = (from > 0).then(|| link("Previous", from.saturating_sub(LISTED)));
+    let after = found.checked_sub(from).filter(|left| *left > LISTED).map(|_| link("Next", from + LISTED));
+    if before.is_some() || after.is_some() {
+        let links: String = before.into_iter().chain(after).collect();
+        _ = writeln!(body, "<nav class=\"pages\" aria-label=\"Pages\">{links}</nav>");
     }
-    body.push_str(
-        "<h2>Config</h2>\n<div class=\"wide\"><table>\n<tr><th scope=\"col\">Key</th><th scope=\"col\">Type</th>\
-         <th scope=\"col\">Default</th><th scope=\"col\">What it does</th></tr>\n",
-    );
-    for (name, key) in &entry.config {
-        let kind = serde_json::to_value(key.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
-        let default = match &key.default {
-            Some(value) => serde_json::to_string(value).unwrap_or_default(),
-            None if key.required => "required".to_owned(),
-            None => String::new(),
-        };
-        _ = writeln!(
-            body,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
-            escape(name),
-            escape(&kind.unwrap_or_default()),
-            escape(&default),
-            escape(&key.help)
+}
+
+/// Returns the page where there is no stage of that name.
+pub(super) fn missing() -> String {
+    let body = "<h1>No such stage</h1>\n<p>This registry has no stage of this name. <a href=\"../\">All stages</a></p>\n";
+    document("No such stage", "../", body)
+}
+
+/// What the page of a stage is made from.
+pub(super) struct StagePage<'a> {
+    /// Its newest version.
+    pub(super) entry: &'a IndexEntry,
+    /// All of them.
+    pub(super) file: &'a IndexFile,
+    /// Its readme.
+    pub(super) readme: Option<&'a str>,
+    /// All stages of the registry.
+    pub(super) catalogue: &'a Catalogue,
+}
+
+impl StagePage<'_> {
+    /// Returns the page.
+    pub(super) fn to_html(&self) -> String {
+        let entry = self.entry;
+        let name = escape(entry.name.as_str());
+        let mut body = format!(
+            "<h1>{name}<span class=\"version\">{}</span></h1>\n<p class=\"lead\">{}</p>\n",
+            escape(&entry.vers.to_string()),
+            escape(&entry.description)
         );
+        if entry.yanked {
+            let reason = entry.yank_reason.as_ref().map(|reason| format!(": {}", escape(reason)));
+            _ = writeln!(
+                body,
+                "<p class=\"notice\">Every version was yanked{}. Locks that hold one still work.</p>",
+                reason.unwrap_or_default()
+            );
+        }
+        body += "<div class=\"stage\">\n<div>\n";
+        _ = write!(
+            body,
+            "<section class=\"install\" aria-labelledby=\"install\"><h2 id=\"install\">Install</h2>\n\
+             <div class=\"copy\"><pre><code id=\"line\">pib add {name}</code></pre>\
+             <button type=\"button\" data-copy=\"line\" hidden>Copy</button></div>\n<p id=\"copied\" class=\"quiet\" role=\"status\"></p>\n\
+             <p>The project names this registry in its <code>pib.toml</code>:</p>\n\
+             <pre><code>[registries.NAME]\nindex = \"<span data-address=\"../\">the address of this site</span>\"</code></pre></section>\n"
+        );
+        self.config(&mut body);
+        if let Some(readme) = self.readme {
+            let readme = registry_readme::to_html(readme);
+            _ = writeln!(
+                body,
+                "<section aria-labelledby=\"readme\"><h2 id=\"readme\">README</h2>\n<div class=\"readme\">{readme}</div></section>"
+            );
+        }
+        body += "</div>\n<aside aria-label=\"About this stage\">\n";
+        self.facts(&mut body);
+        self.dependencies(&mut body);
+        self.versions(&mut body);
+        body += "</aside>\n</div>\n";
+        document(&format!("{} - stages for pib", entry.name), "../", &body)
     }
-    body.push_str("</table></div>\n");
+
+    /// Adds what the stage is for.
+    fn facts(&self, body: &mut String) {
+        let entry = self.entry;
+        let list =
+            |list: &Option<Vec<String>>| list.as_ref().map_or("all".to_owned(), |list| list.join(", "));
+        let archs = entry.support.arch.as_ref().map(|list| list.iter().map(ToString::to_string).collect());
+        let rows = [
+            (
+                "Licence",
+                if entry.license.is_empty() { "not given".to_owned() } else { entry.license.clone() },
+            ),
+            ("Systems", list(&entry.support.os)),
+            ("Architectures", list(&archs)),
+            ("Boards", list(&entry.support.boards)),
+            ("Hook", entry.hook.as_ref().map_or("none".to_owned(), |hook| hook.world.clone())),
+            ("Archive", size(entry.size.unwrap_or_default())),
+        ];
+        body.push_str("<section aria-labelledby=\"facts\"><h2 id=\"facts\">Facts</h2>\n<dl>\n");
+        for (name, value) in rows {
+            _ = writeln!(body, "<dt>{name}</dt><dd>{}</dd>", escape(&value));
+        }
+        body.push_str("</dl></section>\n");
+    }
+
+    /// Adds the stages that it needs, and those that need it.
+    fn dependencies(&self, body: &mut String) {
+        let link = |name: &str| match self.catalogue.has(name) {
+            true => format!("<a href=\"{0}\">{0}</a>", escape(name)),
+            false => escape(name),
+        };
+        let needs = self.entry.deps.iter();
+        let needs: Vec<String> = needs
+            .map(|(name, range)| format!("{} {}", link(name.as_str()), escape(&range.to_string())))
+            .collect();
+        let users: Vec<String> =
+            self.catalogue.users_of(self.entry.name.as_str()).iter().map(|name| link(name)).collect();
+        for (id, title, items) in [("needs", "Needs", needs), ("users", "Needed by", users)] {
+            _ = writeln!(body, "<section aria-labelledby=\"{id}\"><h2 id=\"{id}\">{title}</h2>");
+            match items.is_empty() {
+                true => body.push_str("<p class=\"quiet\">no other stage</p>"),
+                false => _ = write!(body, "<ul><li>{}</li></ul>", items.join("</li><li>")),
+            }
+            body.push_str("</section>\n");
+        }
+    }
+
+    /// Adds the list of versions, the newest first.
+    fn versions(&self, body: &mut String) {
+        body.push_str("<section aria-labelledby=\"versions\"><h2 id=\"versions\">Versions</h2>\n<ol>\n");
+        let mut candidates: Vec<&Candidate> = self.file.versions.iter().collect();
+        candidates.sort_by(|a, b| b.version.cmp(&a.version));
+        for candidate in candidates {
+            let state = match &candidate.offer {
+                Offer::Entry(entry) if entry.yanked => match &entry.yank_reason {
+                    Some(reason) => format!("yanked: {}", escape(reason)),
+                    None => "yanked".to_owned(),
+                },
+                Offer::Entry(_) => String::new(),
+                Offer::Unreadable(reason) => escape(reason),
+            };
+            let state = match state.is_empty() {
+                true => state,
+                false => format!(" <span class=\"yanked\">({state})</span>"),
+            };
+            _ = writeln!(body, "<li>{}{state}</li>", escape(&candidate.version.to_string()));
+        }
+        body.push_str("</ol></section>\n");
+    }
+
+    /// Adds the table of config keys.
+    fn config(&self, body: &mut String) {
+        if self.entry.config.is_empty() {
+            return;
+        }
+        // On a phone the cells stand below one another; the roles stay.
+        body.push_str(
+            "<section aria-labelledby=\"config\"><h2 id=\"config\">Config</h2>\n<div class=\"wide\"><table class=\"config\" role=\"table\" \
+             aria-labelledby=\"config\">\n<thead role=\"rowgroup\"><tr role=\"row\">",
+        );
+        for title in ["Key", "Type", "Default", "What it does"] {
+            _ = write!(body, "<th role=\"columnheader\" scope=\"col\">{title}</th>");
+        }
+        body.push_str("</tr></thead>\n<tbody role=\"rowgroup\">\n");
+        for (name, key) in &self.entry.config {
+            let kind = serde_json::to_value(key.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+            let (class, default) = match &key.default {
+                Some(value) => (" class=\"default\"", serde_json::to_string(value).unwrap_or_default()),
+                None if key.required => ("", "required".to_owned()),
+                None => ("", String::new()),
+            };
+            _ = writeln!(
+                body,
+                "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}</th><td role=\"cell\">{}</td>\
+                 <td role=\"cell\"{class}>{}</td><td role=\"cell\">{}</td></tr>",
+                escape(name),
+                escape(&kind.unwrap_or_default()),
+                escape(&default),
+                escape(&key.help)
+            );
+        }
+        body.push_str("</tbody></table></div></section>\n");
+    }
+}
+
+/// Returns a number of bytes as people read it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
 }
 
 /// Returns the readme in an archive, if there is one that can be shown.
@@ -167,13 +276,30 @@ mod tests {
         let line = json.replace('\n', "");
         let source = pib_plan::index::SourceId::bundled();
         let file = IndexFile::parse(&entry.name, &source, &line).unwrap();
-        let pages =
-            [list(std::slice::from_ref(&entry), "\"><script>"), stage(&entry, &file, Some("</pre><script>"))];
-        for page in pages {
-            for bad in ["<script", "<img", "<b>", "<i>", "\u{202e}"] {
+        let catalogue = Catalogue::of(vec![entry.clone()]);
+        let readme = Some("</pre><script>");
+        let stage = StagePage { entry: &entry, file: &file, readme, catalogue: &catalogue };
+        for page in [list(&catalogue, "\"><script>", 0), stage.to_html()] {
+            for bad in ["<script>", "<img src=x", "<b>", "<i>", "\u{202e}"] {
                 assert!(!page.contains(bad), "{bad} in {page}");
             }
         }
-        assert!(list(&[entry], "script alert").contains("1 of 1"));
+        assert!(list(&catalogue, "script alert", 0).contains("1 stage<"));
+    }
+
+    #[test]
+    fn long_lists_have_pages() {
+        let entry = |number: usize| {
+            let text = format!(r#"{{"name":"stage-{number:03}","vers":"1.0.0","description":"One"}}"#);
+            serde_json::from_str(&text).unwrap()
+        };
+        let catalogue = Catalogue::of((0..LISTED * 2 + 1).map(entry).collect());
+        let first = list(&catalogue, "o&e", 0);
+        assert!(first.contains("No stage matches") && !first.contains("Next"), "{first}");
+        let first = list(&catalogue, "one", 0);
+        assert!(first.contains("?q=one&amp;from=60\">Next") && !first.contains("Previous"), "{first}");
+        let last = list(&catalogue, "one", LISTED * 2);
+        assert!(last.contains("stage-120") && last.contains("from=60\">Previous") && !last.contains("Next"));
+        assert!(!list(&catalogue, "one", usize::MAX).contains("Next"));
     }
 }

@@ -3,13 +3,16 @@
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use pib_event::{Event, Reporter};
 use pib_plan::id::StageName;
 use pib_plan::registry_snapshot::from_hex;
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
+use super::signed_numbers;
 use crate::project::{self, Error, Session};
 use crate::source::registry_sign::{Change, SignableRegistry, SigningKey};
 
@@ -30,6 +33,8 @@ pub struct SignOptions {
     pub rotate_to: Option<PathBuf>,
     /// For how many days the snapshot counts.
     pub days: Option<u32>,
+    /// The number of the snapshot, where it is not the next one.
+    pub number: Option<u64>,
 }
 
 /// A registry that was signed.
@@ -69,9 +74,13 @@ pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegi
     let next = options.rotate_to.as_ref();
     let next = next.map(|file| load(session, file)?.map_or_else(|| make(session, file), Ok)).transpose()?;
     let lifetime = options.days.map(|days| DAY * days);
-    let change = Change::All { lifetime, next: next.as_ref() };
+    let change = Change::All { lifetime, next: next.as_ref(), number: options.number };
+    recall(session, &key, &options.key)?;
     let signed = place.borrow().sign(&key, &change).await?;
     let signed = signed.ok_or_else(|| Error::usage("nothing was signed", "Run the command again."))?;
+    for file in [&options.key].into_iter().chain(&options.rotate_to) {
+        remember(session.reporter.as_ref(), &session.cwd.join(file), signed.snapshot.version);
+    }
     Ok(SignedRegistry {
         registry,
         key: signed.key.to_string(),
@@ -97,10 +106,16 @@ fn check_place(session: &Session, place: &SignableRegistry, file: &Path) -> Resu
 /// What signs what is published.
 pub(super) struct Signer {
     place: SignableRegistry,
-    key: Option<SigningKey>,
+    key: Option<(SigningKey, PathBuf)>,
+    reporter: Arc<dyn Reporter>,
 }
 
 impl Signer {
+    /// Returns what signs nothing, for a registry that is only read.
+    pub(super) fn of_nothing(session: &Session, place: SignableRegistry) -> Self {
+        Self { place, key: None, reporter: session.reporter.clone() }
+    }
+
     /// Returns what signs a registry that is written to: nothing where it is not signed.
     ///
     /// # Errors
@@ -108,17 +123,21 @@ impl Signer {
     pub(super) async fn of(
         session: &Session,
         place: SignableRegistry,
-        key: Option<&Path>,
+        file: Option<&Path>,
     ) -> Result<Self, Error> {
         let is_signed = place.borrow().is_signed().await?;
-        let key = match (is_signed, key) {
+        let key = match (is_signed, file) {
             (true, None) => {
                 return Err(Error::usage(
                     "the registry is signed, and what is published without its key would be refused by all who use it",
                     "Name the file of its key: --key FILE.",
                 ));
             }
-            (false, Some(_)) => {
+            (false, Some(file)) => {
+                if let Some(key) = load(session, file)? {
+                    recall(session, &key, file)?;
+                    place.borrow().check_newest(&key, None)?;
+                }
                 let help = "Sign it once: pib registry sign REGISTRY --key FILE.";
                 return Err(Error::usage("the registry is not signed, so that no key is of use", help));
             }
@@ -130,7 +149,25 @@ impl Signer {
                 )
             })?),
         };
-        Ok(Self { place, key })
+        let key = key.zip(file.map(|file| session.cwd.join(file)));
+        Ok(Self { place, key, reporter: session.reporter.clone() })
+    }
+
+    /// Returns the key, which knows what it has signed last: perhaps by the hand of another process.
+    fn key(&self) -> Result<Option<&SigningKey>, crate::source::SourceError> {
+        let Some((key, file)) = &self.key else { return Ok(None) };
+        let last = signed_numbers::last(file)
+            .map_err(crate::source::SourceError::io("reading", &signed_numbers::path(file)))?;
+        key.has_signed(last);
+        Ok(Some(key))
+    }
+
+    async fn signed(&self, key: &SigningKey, change: &Change<'_>) -> Result<(), crate::source::SourceError> {
+        let signed = self.place.borrow().sign(key, change).await?;
+        if let Some((signed, (_, file))) = signed.zip(self.key.as_ref()) {
+            remember(self.reporter.as_ref(), file, signed.snapshot.version);
+        }
+        Ok(())
     }
 
     /// Checks, before the index files of stages are changed, that the key signs the registry, and that they are what it has signed.
@@ -138,7 +175,7 @@ impl Signer {
     /// # Errors
     /// When another key signs the registry, or a file is not what its snapshot says.
     pub(super) async fn check(&self, names: &[StageName]) -> Result<(), crate::source::SourceError> {
-        match &self.key {
+        match self.key()? {
             Some(key) => self.place.borrow().check(key, names).await,
             None => Ok(()),
         }
@@ -149,10 +186,10 @@ impl Signer {
     /// # Errors
     /// When another key signs the registry, or it cannot be written.
     pub(super) async fn sign(&self, names: &[StageName]) -> Result<(), crate::source::SourceError> {
-        if let Some(key) = self.key.as_ref().filter(|_| !names.is_empty()) {
-            self.place.borrow().sign(key, &Change::Stages(names)).await?;
+        match self.key()?.filter(|_| !names.is_empty()) {
+            Some(key) => self.signed(key, &Change::Stages(names)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Signs all of the registry as it is.
@@ -160,10 +197,10 @@ impl Signer {
     /// # Errors
     /// As [`sign`](Self::sign).
     pub(super) async fn sign_all(&self) -> Result<(), crate::source::SourceError> {
-        if let Some(key) = &self.key {
-            self.place.borrow().sign(key, &Change::All { lifetime: None, next: None }).await?;
+        match self.key()? {
+            Some(key) => self.signed(key, &Change::All { lifetime: None, next: None, number: None }).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Has the snapshot count longer, where half of its time is over.
@@ -171,10 +208,30 @@ impl Signer {
     /// # Errors
     /// As [`sign`](Self::sign).
     pub(super) async fn renew(&self) -> Result<(), crate::source::SourceError> {
-        if let Some(key) = &self.key {
-            self.place.borrow().sign(key, &Change::Renewal).await?;
+        match self.key()? {
+            Some(key) => self.signed(key, &Change::Renewal).await,
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Tells a key what it has signed last, as far as that is known beside its file.
+fn recall(session: &Session, key: &SigningKey, file: &Path) -> Result<(), Error> {
+    let path = session.cwd.join(file);
+    let last = signed_numbers::last(&path);
+    key.has_signed(last.map_err(|error| Error::io("read", &signed_numbers::path(&path), error))?);
+    Ok(())
+}
+
+/// Remembers what the key in a file has signed. The snapshot is there already: what is wrong now is only a warning.
+fn remember(reporter: &dyn Reporter, file: &Path, number: u64) {
+    if let Err(error) = signed_numbers::remember(file, number) {
+        let shown = signed_numbers::path(file);
+        let message = format!(
+            "pib cannot remember in `{}` that snapshot {number} was signed ({error}): it would not notice that the registry is rolled back",
+            shown.display()
+        );
+        reporter.report(Event::Warning { message });
     }
 }
 

@@ -28,11 +28,13 @@ pub enum Scope {
     PublishUpdate,
     /// Yank versions, and take that back.
     Yank,
+    /// Add owners of stages, and remove them.
+    ChangeOwners,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::PublishNew, Self::PublishUpdate, Self::Yank];
+    pub const ALL: [Self; 4] = [Self::PublishNew, Self::PublishUpdate, Self::Yank, Self::ChangeOwners];
 
     /// Returns its name, as options and files have it.
     pub fn name(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Scope {
             Self::PublishNew => "publish-new",
             Self::PublishUpdate => "publish-update",
             Self::Yank => "yank",
+            Self::ChangeOwners => "change-owners",
         }
     }
 }

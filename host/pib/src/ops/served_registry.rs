@@ -15,6 +15,7 @@ use crate::source::archive::MAX_ARCHIVE;
 use crate::source::registry::Registry;
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{Outcome, PublishCandidate};
+use crate::source::registry_owners::OwnerLists;
 use crate::source::registry_sign::SignableRegistry;
 use crate::source::{registry_audit, registry_folder};
 
@@ -33,11 +34,16 @@ enum Storage {
 }
 
 impl ServedRegistry {
-    /// Returns the registry in a folder, or in the bucket that `named` is the address of.
+    /// Returns the registry in a folder, or in the bucket that `named` is the address of. One that is only read takes no key.
     ///
     /// # Errors
-    /// When there is no registry.
-    pub(super) async fn open(session: &Session, named: &Path, key: Option<&Path>) -> Result<Self, Error> {
+    /// When there is no registry, or the key is not the one that signs it.
+    pub(super) async fn open(
+        session: &Session,
+        named: &Path,
+        key: Option<&Path>,
+        is_read_only: bool,
+    ) -> Result<Self, Error> {
         let (registry, storage) = match PublishDestination::bucket(session, named)? {
             Some((address, bucket)) => {
                 let destination = PublishDestination::Bucket { address, bucket: Arc::clone(&bucket) };
@@ -56,9 +62,20 @@ impl ServedRegistry {
                 SignableRegistry::Bucket(Arc::clone(bucket), address.clone())
             }
         };
-        let signer = Signer::of(session, place, key).await?;
+        let signer = match is_read_only && key.is_none() {
+            true => Signer::of_nothing(session, place),
+            false => Signer::of(session, place, key).await?,
+        };
         signer.check(&[]).await?;
         Ok(Self { registry, storage, signer })
+    }
+
+    /// Returns the lists of the owners of its stages.
+    pub(super) fn owners(&self) -> OwnerLists<'_> {
+        match &self.storage {
+            Storage::Folder(root) => OwnerLists::Folder(root),
+            Storage::Bucket { address, bucket } => OwnerLists::Bucket(bucket, address),
+        }
     }
 
     /// Has the registry's snapshot count longer, where half of its time is over and this server has the key.

@@ -10,6 +10,8 @@
 //! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
 //! | [`registry_oci`], [`registry_oci_publish`] | read a namespace of an OCI registry, add stages to it |
 //! | [`registry_sign`], [`registry_trust`] | sign what a registry has, and compare what is read of one with that |
+//! | [`registry_owners`] | keeps who owns the stages of a registry that has a server |
+//! | [`registry_list`], [`registry_mirror`] | ask a registry's server which stages it has, copy a registry into a folder |
 //! | [`registry_audit`] | yanks versions, checks such a registry, rebuilds its index |
 //! | [`stage_cache`] | unpacked stages by the digest of their content |
 //! | [`vendor_folder`] | stages that the project holds itself |
@@ -43,8 +45,11 @@ pub mod registry_audit;
 pub mod registry_bucket;
 pub mod registry_error;
 pub mod registry_folder;
+pub mod registry_list;
+pub mod registry_mirror;
 pub mod registry_oci;
 pub mod registry_oci_publish;
+pub mod registry_owners;
 pub mod registry_sign;
 pub mod registry_trust;
 mod retrieval;
@@ -75,6 +80,7 @@ use path::{PathPackages, PathStage};
 use pib_net::Http;
 use pib_objects::{Access, ObjectServers};
 use registry::Registry;
+use registry_list::ListedStage;
 use registry_trust::RegistryTrust;
 use stage_cache::StageCache;
 use threads::Readers;
@@ -341,16 +347,25 @@ impl Sources {
         }
     }
 
-    /// Returns the names of all stages of a registry, for search; `None` where it is a server that has no list of them.
+    /// Returns the stages of a registry, for search; `None` where it is a server that has no list of them.
     ///
     /// # Errors
     /// When the registry cannot be read.
-    pub async fn searchable(&self, source: &SourceId) -> Result<Option<Vec<StageName>>, SourceError> {
+    pub async fn searchable(&self, source: &SourceId) -> Result<Option<Vec<ListedStage>>, SourceError> {
         let registry = self.registry(source)?;
-        match registry.is_remote() && !registry.is_oci() {
-            true => Ok(None),
-            false => registry.all_names().await,
+        if let Some(stages) = registry.listed().await? {
+            return Ok(Some(stages));
         }
+        if registry.is_remote() && !registry.is_oci() {
+            return Ok(None);
+        }
+        let Some(names) = registry.all_names().await? else { return Ok(None) };
+        let mut stages = Vec::new();
+        for name in names {
+            let file = self.candidates(&name, source).await?;
+            stages.extend(registry_list::newest(&file.versions).map(ListedStage::of));
+        }
+        Ok(Some(stages))
     }
 
     /// Returns what is kept of a web server's index, where it is not to be asked: without the network, or since the

@@ -26,6 +26,7 @@ use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
+use super::registry_list::{self, ListedStage};
 use super::registry_oci::OciRegistry;
 use super::registry_trust::RegistryTrust;
 use pib_net::{Http, NetError, Validators};
@@ -372,14 +373,24 @@ impl Registry {
         names
     }
 
-    /// Returns the names of all stages, sorted, also of a bucket or an OCI registry, which is asked for them; `None` where the
-    /// registry has no list of them.
+    /// Returns the stages that a registry's own server lists; `None` where it has no such server.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn listed(&self) -> Result<Option<Vec<ListedStage>>, SourceError> {
+        let Location::Web { base, http, .. } = &self.location else { return Ok(None) };
+        registry_list::read(http, base).await.map_err(|source| self.unreachable(registry_list::PATH, source))
+    }
+
+    /// Returns the names of all stages, sorted, also of one that must be asked for them; `None` where it has no list of them.
     ///
     /// # Errors
     /// When the registry cannot be asked.
     pub async fn all_names(&self) -> Result<Option<Vec<StageName>>, SourceError> {
         match &self.location {
-            Location::Web { .. } => Ok(None),
+            Location::Web { .. } => {
+                Ok(self.listed().await?.map(|stages| stages.into_iter().map(|stage| stage.name).collect()))
+            }
             Location::Oci { registry, .. } => registry.names().await,
             Location::Bucket { bucket, .. } => {
                 let files = bucket.list("", MAX_FILES).await.map_err(|source| self.unreadable("", source))?;
@@ -419,7 +430,7 @@ impl Registry {
     }
 
     /// Returns the file at `path`, `None` where there is none.
-    async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+    pub(super) async fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
         match &self.location {
             Location::Embedded(folder) => Ok(folder.get_file(path).map(|file| file.contents().to_owned())),
             Location::Folder(folder) => self.read_file(&folder.join(path), limit),

@@ -19,7 +19,7 @@ use super::registry::{ARCHIVES, Registry, archive_path};
 use super::registry_folder::{hold, line_of, replace, without_build};
 
 /// The longest reason for yanking a version, in characters: a sentence.
-const MAX_REASON: usize = 300;
+pub const MAX_REASON: usize = 300;
 
 /// What a look at a whole registry has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,14 +80,29 @@ fn unyankable(registry: &Path, reason: String) -> SourceError {
     SourceError::Unyankable { registry: registry.to_owned(), reason }
 }
 
+/// Returns whether a text can be the reason why a version is yanked: it is one line, and not too long.
+pub fn is_reason(text: &str) -> bool {
+    text.chars().count() <= MAX_REASON && !text.chars().any(char::is_control)
+}
+
 /// Checks why a version is yanked.
 ///
 /// # Errors
 /// When that is more than a line.
 pub(super) fn check_reason(registry: &Path, reason: Option<&str>) -> Result<(), SourceError> {
-    match reason.is_some_and(|text| text.chars().count() > MAX_REASON || text.chars().any(char::is_control)) {
-        true => Err(unyankable(registry, format!("a reason is one line of at most {MAX_REASON} characters"))),
-        false => Ok(()),
+    match reason.is_none_or(is_reason) {
+        true => Ok(()),
+        false => {
+            Err(unyankable(registry, format!("a reason is one line of at most {MAX_REASON} characters")))
+        }
+    }
+}
+
+/// Returns whether somebody who names a version means this one: they may leave its build metadata out.
+pub(super) fn is_meant(named: &Version, version: &Version) -> bool {
+    match named.build.is_empty() {
+        true => without_build(version) == *named,
+        false => version == named,
     }
 }
 
@@ -104,9 +119,7 @@ pub(super) fn mark_yanked(
     reason: Option<&str>,
 ) -> Result<bool, SourceError> {
     let bad = |reason: String| unyankable(registry, reason);
-    let named = |line: &&mut Line| {
-        line.entry.as_ref().is_some_and(|entry| without_build(&entry.vers) == without_build(version))
-    };
+    let named = |line: &&mut Line| line.entry.as_ref().is_some_and(|entry| is_meant(version, &entry.vers));
     let versions = lines.iter().filter_map(|line| Some(line.entry.as_ref()?.vers.to_string()));
     let versions: Vec<String> = versions.collect();
     let Some(line) = lines.iter_mut().find(named) else {

@@ -120,6 +120,37 @@ pub enum RegistryError {
         /// The key that was given.
         found: RegistryKey,
     },
+    /// A registry is older than what its key has signed.
+    #[error("{registry} was rolled back: {found}, and its key has signed number {last}")]
+    #[diagnostic(code(pib::source::rolled_back))]
+    #[diagnostic(help(
+        "Nothing was changed: those who have read the newer state would refuse this one. Get the newer state back. If it is lost, look at what is \
+         there, and sign it with a greater number: `pib registry sign REGISTRY --key FILE --number {next}`."
+    ))]
+    RolledBack {
+        /// The registry, in a person's words.
+        registry: String,
+        /// What was found, in a person's words.
+        found: String,
+        /// The greatest number that the key is known to have signed.
+        last: u64,
+        /// The least number that counts.
+        next: u64,
+    },
+    /// A snapshot is to have a number that a newer one has, or may have.
+    #[error("{registry} cannot be signed with the number {number}: the next one is {least}")]
+    #[diagnostic(code(pib::source::small_number))]
+    #[diagnostic(help(
+        "Leave --number out, or give a greater one. Readers refuse numbers that are smaller than one that they know."
+    ))]
+    SmallNumber {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The number that was asked for.
+        number: u64,
+        /// The least number that counts.
+        least: u64,
+    },
     /// A registry does not say which stages it has.
     #[error("the registry {registry} does not list its repositories, or not for you")]
     #[diagnostic(code(pib::source::unlisted))]

@@ -154,7 +154,9 @@ impl OciRegistry {
         registry_audit::check_reason(&shown, reason)?;
         let repository = self.writable(name)?;
         for attempt in 0..ATTEMPTS {
-            let Some((tag, _)) = self.find(&repository, name, version).await? else {
+            let found = self.find(&repository, name, version).await?;
+            let Some((tag, _)) = found.filter(|(_, entry)| registry_audit::is_meant(version, &entry.vers))
+            else {
                 return Err(self.no_such(name, version).await?);
             };
             let FoundManifest::Manifest(before) = self.manifest(&repository, name, &tag, None).await? else {
@@ -204,6 +206,12 @@ impl OciRegistry {
     pub async fn audit(&self) -> Result<RegistryAudit, SourceError> {
         let names = self.names().await?;
         let names = names.ok_or_else(|| RegistryError::Unlisted { registry: self.to_string() })?;
+        if names.is_empty() {
+            // Nothing makes an OCI registry one of stages but the stages.
+            let reason =
+                "it has no stages: nothing was published to it, or its address is mistyped".to_owned();
+            return Err(SourceError::BadRegistry { registry: self.describe(), reason });
+        }
         let mut audit = RegistryAudit::default();
         for name in names {
             let manifests = self.manifests(&name, &BTreeMap::new()).await?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
@@ -21,6 +22,7 @@ use super::entry::MAX_INDEX;
 use super::registry::{CONFIG, MAX_FILES, Registry, name_at};
 use super::registry_error::RegistryError;
 use super::registry_folder::{hold, replace};
+use super::registry_mirror;
 use super::registry_trust::{now, verify};
 
 /// How long a snapshot counts where nobody says.
@@ -35,6 +37,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub struct SigningKey {
     pair: Ed25519KeyPair,
     public: RegistryKey,
+    /// The greatest number that it is known to have signed; 0 where none is.
+    last: AtomicU64,
 }
 
 impl SigningKey {
@@ -42,12 +46,22 @@ impl SigningKey {
     pub fn of(secret: &[u8; 32]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(secret).ok()?;
         let public = RegistryKey(pair.public_key().as_ref().try_into().ok()?);
-        Some(Self { pair, public })
+        Some(Self { pair, public, last: AtomicU64::new(0) })
     }
 
     /// Returns the public key.
     pub fn public(&self) -> RegistryKey {
         self.public
+    }
+
+    /// Says that the key has signed a snapshot with this number: it signs none with a smaller one.
+    pub fn has_signed(&self, number: u64) {
+        self.last.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// Returns the greatest number that the key is known to have signed; 0 where none is.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
     }
 
     fn sign(&self, text: &str) -> KeySignature {
@@ -65,6 +79,8 @@ pub enum Change<'a> {
         lifetime: Option<Duration>,
         /// The key that signs from now on.
         next: Option<&'a SigningKey>,
+        /// The number of the snapshot, where it is not the next one.
+        number: Option<u64>,
     },
     /// The index files of these stages.
     Stages(&'a [StageName]),
@@ -108,8 +124,9 @@ impl Signable<'_> {
     pub async fn check(self, key: &SigningKey, stages: &[StageName]) -> Result<(), SourceError> {
         let mut attempt = 1;
         loop {
-            let Some((signed, own, _)) = self.snapshot().await? else { return Ok(()) };
+            let Some((signed, own, _)) = self.snapshot().await? else { return self.check_newest(key, None) };
             self.check_signer(key, &signed)?;
+            self.check_newest(key, Some(own.version))?;
             let Some(path) = self.unsigned(&own, stages).await? else { return Ok(()) };
             if attempt == LOOKS {
                 return Err(RegistryError::Unvouched { registry: self.describe(), path }.into());
@@ -138,6 +155,25 @@ impl Signable<'_> {
         let signed = SignedSnapshot::parse(&bytes).map_err(|reason| self.untrusted(reason))?;
         let own = signed.own(&verify).map_err(|reason| self.untrusted(reason))?;
         Ok(Some((signed, own, version)))
+    }
+
+    /// Checks that the number of the snapshot, where there is one, is not smaller than one that the key has signed: somebody may have
+    /// put an older state back, and what is signed now would make it count.
+    ///
+    /// # Errors
+    /// When it is smaller, or the snapshot is gone.
+    pub fn check_newest(self, key: &SigningKey, found: Option<u64>) -> Result<(), SourceError> {
+        let last = key.last();
+        match found.unwrap_or_default() >= last {
+            true => Ok(()),
+            false => {
+                let found = found.map_or("it has no snapshot".to_owned(), |found| {
+                    format!("its snapshot has the number {found}")
+                });
+                let (registry, next) = (self.describe(), last.saturating_add(1));
+                Err(RegistryError::RolledBack { registry, found, last, next }.into())
+            }
+        }
     }
 
     fn check_signer(self, key: &SigningKey, before: &SignedSnapshot) -> Result<(), SourceError> {
@@ -180,6 +216,7 @@ impl Signable<'_> {
             }
             let (signed, snapshot) = self.next(key, change, signed.as_ref(), own.as_ref(), files)?;
             if self.write(signed.to_text().into_bytes(), version.as_ref()).await? {
+                key.has_signed(snapshot.version);
                 return Ok(Some(NewSnapshot { key: signed.key, snapshot }));
             }
             tokio::time::sleep(Duration::from_millis(5 * (attempt + 1)).min(Duration::from_millis(500)))
@@ -197,13 +234,26 @@ impl Signable<'_> {
         files: BTreeMap<String, Digest>,
     ) -> Result<(SignedSnapshot, Snapshot), SourceError> {
         before.map_or(Ok(()), |before| self.check_signer(key, before))?;
-        let (lifetime, next) = match change {
-            Change::All { lifetime, next } => (*lifetime, *next),
-            Change::Stages(_) | Change::Renewal => (None, None),
+        let (lifetime, next, number) = match change {
+            Change::All { lifetime, next, number } => (*lifetime, *next, *number),
+            Change::Stages(_) | Change::Renewal => (None, None, None),
         };
+        let found = own.map(|own| own.version);
+        match number {
+            None => self.check_newest(key, found)?,
+            Some(number) => {
+                let least = found.unwrap_or_default().max(key.last()).saturating_add(1);
+                if number < least {
+                    return Err(
+                        RegistryError::SmallNumber { registry: self.describe(), number, least }.into()
+                    );
+                }
+            }
+        }
         let lifetime =
             lifetime.map_or(own.map_or(LIFETIME.as_secs(), |own| own.lifetime), |time| time.as_secs());
-        let snapshot = Snapshot::next(own, files, now(), lifetime);
+        let mut snapshot = Snapshot::next(own, files, now(), lifetime);
+        snapshot.version = number.unwrap_or(snapshot.version);
         let signed = serde_json::to_string(&snapshot).map_err(|error| self.bad(error.to_string()))?;
         let mut rotations = before.map(|before| before.rotations.clone()).unwrap_or_default();
         rotations.extend(next.map(|next| Rotation {
@@ -252,9 +302,19 @@ impl Signable<'_> {
         if snapshot.expires <= now() {
             faults.push(format!("`{FILE_NAME}`: it does not count any more; run `pib registry sign`"));
         }
-        let files = self.files(&Change::All { lifetime: None, next: None }, None).await?;
+        let files = self.files(&Change::All { lifetime: None, next: None, number: None }, None).await?;
         let all: std::collections::BTreeSet<_> = files.keys().chain(snapshot.files.keys()).collect();
+        // A copy of some stages has the snapshot of all.
+        let asked_for = match self {
+            Self::Folder(root) => registry_mirror::asked_for(root),
+            Self::Bucket(..) => None,
+        };
+        let is_left_out = |path: &str| {
+            let name = name_at(Path::new(path)).filter(|_| !files.contains_key(path));
+            asked_for.as_ref().zip(name).is_some_and(|(asked_for, name)| !asked_for.contains(&name))
+        };
         let differs = all.into_iter().filter(|path| files.get(*path) != snapshot.files.get(*path));
+        let differs = differs.filter(|path| !is_left_out(path));
         faults.extend(differs.map(|path| format!("`{path}` is not what `{FILE_NAME}` says")));
         Ok(faults)
     }

@@ -79,6 +79,14 @@ impl RegistryTrust {
         Ok(found)
     }
 
+    /// Judges the file of a snapshot as it is now; returns the snapshot, `None` where there is none and there need not be one.
+    ///
+    /// # Errors
+    /// When it is not to be trusted.
+    pub(super) fn judge_now(&self, file: Option<Vec<u8>>) -> Result<Option<Snapshot>, SourceError> {
+        self.judge(file, self.state().and_then(|state| state.known), now())
+    }
+
     /// Judges the file of a snapshot, and keeps what is known from now on.
     fn judge(
         &self,

@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests set up what the program reads")]
 
+mod api_description;
 mod apt_archive;
 mod bench;
+mod browser;
 mod console;
 mod event_log;
 mod exported;

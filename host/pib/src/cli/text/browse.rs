@@ -16,9 +16,14 @@ pub(crate) fn found_text(found: &[Found]) -> String {
         return "No stage matches.".to_owned();
     }
     let width = found.iter().map(|stage| stage.name.len() + stage.version.len()).max().unwrap_or(0) + 1;
+    let called = |stage: &Found| stage.called.clone().unwrap_or("bundled".to_owned());
+    // Where all are from one registry, nobody needs its name.
+    let several = found.iter().any(|stage| stage.called.is_some());
+    let names = found.iter().map(|stage| called(stage).len()).max().unwrap_or(0);
     let line = |stage: &Found| {
         let name = format!("{} {}", stage.name, stage.version);
-        format!("{name:<width$}  {}\n", one_line(&stage.description))
+        let registry = if several { format!("  {:<names$}", called(stage)) } else { String::new() };
+        format!("{name:<width$}{registry}  {}\n", one_line(&stage.description))
     };
     found.iter().map(line).collect()
 }
@@ -29,15 +34,20 @@ pub(crate) fn outdated_text(list: &[Outdated], what: &str) -> String {
         return format!("Every {what} has its newest version.");
     }
     let line = |stage: &Outdated| {
-        let Outdated { name, locked, compatible, newest, target } = stage;
+        let Outdated { name, locked, compatible, newest, target, yanked, yank_reason } = stage;
         let newest = match compatible == newest {
             true => String::new(),
             false => format!(" (the newest is {newest})"),
         };
+        let yanked = match (yanked, yank_reason) {
+            (false, _) => String::new(),
+            (true, None) => " (yanked)".to_owned(),
+            (true, Some(reason)) => format!(" (yanked: {})", one_line(reason)),
+        };
         let target = target.as_ref().map(|target| format!(" (target `{target}`)")).unwrap_or_default();
         match locked == compatible {
-            true => format!("{name} {locked} stays{newest}{target}\n"),
-            false => format!("{name} {locked} -> {compatible}{newest}{target}\n"),
+            true => format!("{name} {locked}{yanked} stays{newest}{target}\n"),
+            false => format!("{name} {locked}{yanked} -> {compatible}{newest}{target}\n"),
         }
     };
     list.iter().map(line).collect()

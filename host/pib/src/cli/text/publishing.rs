@@ -4,13 +4,16 @@ use pib_plan::moment::Moment;
 use pib_plan::size::ByteSize;
 use pib_plan::suggest::count;
 
+use crate::ops::mirror::RegistryCopy;
 use crate::ops::pack::PackedStage;
 use crate::ops::publish::{NewVersion, Publication, Published};
 use crate::ops::registry_admin::{MadeRegistry, NewIndex, WholeRegistry};
 use crate::ops::registry_login::{Bearer, Login, Logout};
 use crate::ops::registry_signing::SignedRegistry;
 use crate::ops::registry_tokens::NewToken;
+use crate::ops::stage_owners::{ChangedOwner, StageOwners};
 use crate::ops::yank::Yanked;
+use crate::ui::one_line;
 
 impl Published {
     /// Returns the result for people.
@@ -66,6 +69,49 @@ impl PackedStage {
             }
         };
         format!("{}{last}", files.collect::<String>())
+    }
+}
+
+impl RegistryCopy {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let fetched = match self.fetched {
+            0 => "nothing was fetched".to_owned(),
+            some => format!("{} fetched, {}", count(some, "archive"), ByteSize(self.bytes)),
+        };
+        let snapshot = match self.snapshot {
+            Some(number) => format!("signed snapshot {number}"),
+            None => "not signed".to_owned(),
+        };
+        let (versions, stages) = (count(self.versions, "version"), count(self.stages, "stage"));
+        let place = self.registry.display();
+        let mut text =
+            format!("{place} has {versions} of {stages} of {} ({snapshot}); {fetched}", self.source);
+        text.extend(self.notes.iter().map(|note| format!("\n- {note}")));
+        text
+    }
+}
+
+impl StageOwners {
+    /// Returns the owners for people, a line each.
+    pub(crate) fn to_text(&self) -> String {
+        match self.owners.as_slice() {
+            [] => format!("{} has no owners: everybody may publish whose token allows it", self.stage),
+            owners => owners.iter().map(|owner| one_line(owner)).collect::<Vec<_>>().join("\n"),
+        }
+    }
+}
+
+impl ChangedOwner {
+    /// Returns the result for people.
+    pub(crate) fn to_text(&self) -> String {
+        let Self { stage, owner, owns, changed, registry } = self;
+        match (changed, owns) {
+            (true, true) => format!("{owner} is an owner of {stage} in {registry} now"),
+            (true, false) => format!("{owner} is not an owner of {stage} in {registry} any more"),
+            (false, true) => format!("{owner} was an owner of {stage} already"),
+            (false, false) => format!("{owner} was not an owner of {stage}"),
+        }
     }
 }
 

@@ -19,6 +19,8 @@ mod object_stores;
 mod oci_stages;
 mod publisher;
 mod raspios;
+mod registry_crowd;
+mod registry_pages;
 mod report_page;
 mod scan;
 mod shared_stores;

@@ -58,6 +58,14 @@ fn a_stage_goes_from_its_folder_to_a_project() {
     succeeds(&bench, &["yank", "camera@1.0.0", "--registry", "./shop", "--undo"]);
     succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop", "--undo"]);
     assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 -> 1.1.0\n");
+    // Whoever has locked what is yanked is told, also where there is nothing else.
+    succeeds(&bench, &["yank", "camera@1.0.0", "--registry", "./shop", "--reason", "it is blind"]);
+    assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 (yanked: it is blind) -> 1.1.0\n");
+    succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop"]);
+    assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 (yanked: it is blind) stays\n");
+    for version in ["1.0.0", "1.1.0"] {
+        succeeds(&bench, &["yank", &format!("camera@{version}"), "--registry", "./shop", "--undo"]);
+    }
     // A mistyped name makes no folder.
     let says = ["no registry is called `shpo`", "Did you mean `shop`?", "`./shpo`"];
     bench.fails(&["publish", "camera", "--registry", "shpo"], 2, &says);
@@ -105,6 +113,27 @@ fn what_strangers_would_stumble_over_is_not_published() {
 }
 
 /// Runs git in the folder of the stages.
+/// Who names a version's build metadata means that version, and no other.
+#[test]
+fn a_version_is_yanked_by_its_whole_name() {
+    let bench = Bench::new("");
+    stage(&bench, "camera", "1.2.0+debian", "");
+    succeeds(&bench, &["publish", "camera", "--registry", "./shop"]);
+    let ran = bench.run(&["yank", "camera@1.2.0+nothere", "--registry", "./shop"]);
+    assert!(
+        ran.code == Some(3) && ran.errors.contains("only `1.2.0+debian`"),
+        "{:?}{}",
+        ran.code,
+        ran.errors
+    );
+    for version in ["1.2.0+debian", "1.2.0"] {
+        succeeds(&bench, &["yank", &format!("camera@{version}"), "--registry", "./shop"]);
+        let lines = std::fs::read_to_string(bench.path("shop/ca/me/camera")).unwrap();
+        assert!(lines.contains("\"yanked\":true"), "{lines}");
+        succeeds(&bench, &["yank", &format!("camera@{version}"), "--registry", "./shop", "--undo"]);
+    }
+}
+
 fn git(bench: &Bench, args: &[&str]) {
     let mut git = Command::new("git");
     let name = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"];

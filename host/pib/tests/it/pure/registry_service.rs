@@ -4,16 +4,17 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
+use crate::api_description;
 use crate::bench::Bench;
 use crate::site::succeeds;
 
 const PROJECT: &str =
     "[project]\nname = \"pi\"\nboard = \"rpi4\"\narch = \"arm64\"\nos = \"debian\"\nrelease = \"trixie\"\n";
 
-/// A running server of the registry in `shop`, which ends with this value.
-struct Service {
+/// A running server of a registry, which ends with this value.
+pub(crate) struct Service {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Drop for Service {
@@ -24,9 +25,15 @@ impl Drop for Service {
 }
 
 impl Service {
+    /// Serves the registry in `shop`, to which is published.
     fn start(bench: &Bench) -> Self {
+        Self::of(bench, &["shop", "--tokens", "tokens.json"])
+    }
+
+    /// Serves a registry; `args` name it and say how.
+    pub(crate) fn of(bench: &Bench, args: &[&str]) -> Self {
         let mut pib = bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
-        pib.args(["registry", "serve", "shop", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"]);
+        pib.args(["registry", "serve", "--listen", "127.0.0.1:0"]).args(args);
         let errors = std::fs::File::create(bench.path("errors")).unwrap();
         let mut child = pib.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let mut line = String::new();
@@ -34,6 +41,11 @@ impl Service {
         let address = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
         let address = address.unwrap_or_else(|| panic!("{line}")).trim_end_matches(';').to_owned();
         Self { child, address }
+    }
+
+    /// Returns the process's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a request as it is, and returns the whole answer.
@@ -52,10 +64,12 @@ impl Service {
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {length}\r\n{lines}\r\n",
             self.address
         );
-        self.raw(&[head.as_bytes(), body].concat())
+        let answer = self.raw(&[head.as_bytes(), body].concat());
+        api_description::check(method, path, &answer);
+        answer
     }
 
-    fn get(&self, path: &str, headers: &[&str]) -> String {
+    pub(crate) fn get(&self, path: &str, headers: &[&str]) -> String {
         self.request("GET", path, headers, b"")
     }
 }
@@ -112,6 +126,8 @@ fn a_stage_is_published_to_a_server_and_taken_from_it() {
     let yank = ["yank", "camera@1.1.0", "--registry", "shop", "--reason", "it is blind"];
     let (code, said) = run_as(&bench, &service, &updates, &yank);
     assert!(code == Some(8) && said.contains("403"), "{said}");
+    let long = [&yank[..4], &["--reason", "a\nb"]].concat();
+    assert!(run_as(&bench, &service, &all, &long).1.contains("one line"));
     assert_eq!(run_as(&bench, &service, &all, &yank).0, Some(0));
     let info = succeeds(&bench, &["info", "camera", "--registry", "shop"]);
     assert!(info.contains("1.1.0 (yanked: it is blind)"), "{info}");
@@ -155,18 +171,26 @@ fn files_and_pages_are_read_by_anybody_and_nothing_else_is() {
         assert!(service.get(path, &[]).starts_with("HTTP/1.1 404"), "{path}");
     }
     for (path, words) in [
-        ("/", "1 of 1"),
-        ("/?q=birds", "1 of 1"),
-        ("/?q=%3Cscript%3E", "0 of 1"),
+        ("/", "1 stage<"),
+        ("/?q=birds", "1 stage<"),
+        ("/?q=%3Cscript%3E", "No stage matches"),
         ("/stages/camera", "pib add camera"),
     ] {
         let page = service.get(path, &[]);
         assert!(page.starts_with("HTTP/1.1 200") && page.contains(words), "{path}: {page}");
         assert!(
-            !page.contains("<script") && !page.contains("<b>") && page.contains("default-src 'none'"),
+            !page.contains("<script>") && !page.contains("<b>") && page.contains("default-src 'none'"),
             "{page}"
         );
     }
+    for name in ["registry.css", "registry.js", "icon.svg"] {
+        assert!(service.get(&format!("/assets/{name}"), &[]).starts_with("HTTP/1.1 200"), "{name}");
+    }
+    // Programs are told where what is, and get a list of the stages.
+    let described = service.get("/api/v1/openapi.json", &[]);
+    assert!(described.contains("\"openapi\": \"3.1.0\""), "{described}");
+    let list = service.get("/api/v1/stages?q=birds", &[]);
+    assert!(list.contains("\"name\":\"camera\",\"version\":\"1.0.0\""), "{list}");
 }
 
 #[test]
@@ -189,7 +213,10 @@ fn what_strangers_send_does_no_harm() {
     ] {
         assert!(put(path, b"").starts_with("HTTP/1.1 404"), "{path}");
     }
-    assert!(service.request("PUT", "/config.json", &[&bearer], b"{}").starts_with("HTTP/1.1 405"));
+    assert!(put("/api/v1/stages?allow=everything", b"").starts_with("HTTP/1.1 400"));
+    assert!(service.get("/?from=-1", &[]).starts_with("HTTP/1.1 400"));
+    let answer = service.request("PUT", "/config.json", &[&bearer], b"{}");
+    assert!(answer.starts_with("HTTP/1.1 405") && answer.contains("allow: GET,HEAD"), "{answer}");
     // A body that is shorter than was said, a request that is none, a length that nobody has.
     let broken =
         format!("PUT /api/v1/stages HTTP/1.1\r\nhost: x\r\n{bearer}\r\ncontent-length: 100\r\n\r\nabc");
@@ -210,6 +237,73 @@ fn what_strangers_send_does_no_harm() {
     assert!(errors.contains("a request failed"), "{errors}");
     // The file of tokens has no token.
     assert!(!std::fs::read_to_string(bench.path("tokens.json")).unwrap().contains(&secret));
+}
+
+/// One registry that does not answer keeps nobody from seeing what the others have.
+#[test]
+fn all_registries_are_searched_side_by_side() {
+    let bench = Bench::new("");
+    stage(&bench, "camera", "1.0.0");
+    succeeds(&bench, &["publish", "camera", "--registry", "./shop"]);
+    let service = Service::of(&bench, &["shop"]);
+    bench.write("pib.toml", &format!("{PROJECT}\n[stages]\n\n[registries.shop]\nindex = \"http://{}\"\n\n[registries.dead]\nindex = \"http://127.0.0.1:9\"\n\n[registries.gone]\nindex = \"oci://127.0.0.1:9/a\"\n", service.address));
+    let ran = bench.run(&["search", "birds"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "camera 1.0.0  shop  Films <b>birds</b>\n"),
+        "{}",
+        ran.errors
+    );
+    for registry in ["http://127.0.0.1:9", "oci://127.0.0.1:9/a"] {
+        assert!(ran.errors.contains(&format!("cannot search the registry {registry}")), "{}", ran.errors);
+    }
+    let all = succeeds(&bench, &["search"]);
+    assert!(all.contains("  bundled  ") && all.contains("  shop     "), "{all}");
+}
+
+/// Who publishes a stage first owns it; they name others, and nobody else publishes or yanks.
+#[test]
+fn a_stage_belongs_to_its_owners() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let tokens = ["ann", "bob", "eve"].map(|name| {
+        let said = succeeds(&bench, &["registry", "token", name, "--tokens", "tokens.json"]);
+        said.lines().next().unwrap().to_owned()
+    });
+    let [ann, bob, eve] = tokens.each_ref().map(String::as_str);
+    let service = Service::start(&bench);
+    let index = format!("http://{}", service.address);
+    let run = |token: &str, args: &[&str], exit: i32, words: &str| {
+        let (code, said) = run_as(&bench, &service, token, &[args, &["--registry", &index]].concat());
+        assert!(code == Some(exit) && said.contains(words), "{args:?}: {said}");
+    };
+    run(ann, &["owner", "list", "camera"], 8, "404");
+    stage(&bench, "camera", "1.0.0");
+    run(ann, &["publish", "camera"], 0, "Published camera 1.0.0");
+    run(eve, &["owner", "list", "camera"], 0, "ann\n");
+    stage(&bench, "camera", "1.1.0");
+    run(bob, &["publish", "camera"], 8, "belongs to ann, and the token is of bob");
+    run(eve, &["yank", "camera@1.0.0"], 8, "belongs to ann");
+    run(eve, &["owner", "add", "camera", "eve"], 8, "belongs to ann");
+    run(ann, &["owner", "add", "camera", "bbo"], 8, "nobody of that name");
+    run(ann, &["owner", "add", "camera", "bob"], 0, "bob is an owner of camera");
+    run(ann, &["owner", "add", "camera", "bob"], 0, "already");
+    run(bob, &["publish", "camera"], 0, "Published camera 1.1.0");
+    run(bob, &["owner", "remove", "camera", "ann"], 0, "not an owner of camera");
+    run(bob, &["owner", "remove", "camera", "bob"], 8, "only owner");
+    run(ann, &["yank", "camera@1.1.0"], 8, "belongs to bob");
+    // What was published at the folder belongs to nobody until a token names the first owner.
+    stage(&bench, "light", "1.0.0");
+    succeeds(&bench, &["publish", "light", "--registry", "./shop"]);
+    run(eve, &["owner", "list", "light"], 0, "has no owners");
+    run(eve, &["yank", "light@1.0.0"], 0, "yanked");
+    run(eve, &["owner", "add", "light", "ann"], 0, "ann is an owner");
+    run(eve, &["yank", "light@1.0.0", "--undo"], 8, "belongs to ann");
+    // The lists are served to nobody, and are in nobody's way.
+    assert!(service.get("/owners/camera.json", &[]).starts_with("HTTP/1.1 404"));
+    assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("3 versions of 2 stages"));
+    let ran = bench.run(&["owner", "list", "camera", "--registry", "./shop"]);
+    assert!(ran.code == Some(2) && ran.errors.contains("has no owners"), "{}", ran.errors);
 }
 
 /// Through one server and at the folder itself: each version is in the index once.

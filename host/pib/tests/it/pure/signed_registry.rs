@@ -259,7 +259,7 @@ fn a_server_signs_what_it_takes() {
     let token = succeeds(bench, &["--json", "registry", "token", "ann", "--tokens", "../tokens"]);
     let token: serde_json::Value = serde_json::from_str(&token).unwrap();
     bench.fails(
-        &["registry", "serve", "../registry", "--listen", "127.0.0.1:0"],
+        &["registry", "serve", "../registry", "--listen", "127.0.0.1:0", "--tokens", "../tokens"],
         2,
         &["the registry is signed"],
     );
@@ -304,6 +304,40 @@ fn a_server_signs_what_it_takes() {
     let args = ["publish", "../acme", "--registry", "acme", "--key", "../key", "--allow-incomplete"];
     let ran = bench.run_with(&args, &variables);
     assert!(ran.code != Some(0), "{}", ran.out);
+}
+
+/// A key remembers what it has signed: an older state that somebody puts back, or a lost snapshot, is not signed as if it were the newest.
+#[test]
+fn a_registry_that_was_rolled_back_is_not_signed_unasked() {
+    let mirror = Mirror::new(true);
+    let bench = &mirror.bench;
+    let (now, before) = (bench.path("../registry"), bench.path("../before"));
+    copy(&now, &before);
+    mirror.publish("1.1.0");
+    mirror.copy();
+    mirror.works();
+    fs::remove_dir_all(&now).unwrap();
+    copy(&before, &now);
+    mirror.stage("1.2.0");
+    let publish = ["publish", "../acme", "--index", "../registry", "--allow-incomplete", "--key", "../key"];
+    let sign = ["registry", "sign", "../registry", "--key", "../key"];
+    for args in [&publish[..], &["yank", "acme@1.0.0", "--registry", "../registry", "--key", "../key"], &sign]
+    {
+        let said =
+            ["was rolled back: its snapshot has the number 1, and its key has signed number 2", "--number 3"];
+        bench.fails(args, 8, &said);
+    }
+    assert_eq!(fs::read(now.join(INDEX)).unwrap(), fs::read(before.join(INDEX)).unwrap());
+    fs::remove_file(now.join("snapshot.json")).unwrap();
+    for args in [&publish[..], &sign] {
+        bench.fails(args, 8, &["was rolled back: it has no snapshot, and its key has signed number 2"]);
+    }
+    let number = |number: &'static str| [&sign[..], &["--number", number]].concat();
+    bench.fails(&number("2"), 8, &["cannot be signed with the number 2: the next one is 3"]);
+    assert!(succeeds(bench, &number("7")).contains("its snapshot 7 counts until"));
+    mirror.publish("1.2.0");
+    mirror.copy();
+    mirror.works();
 }
 
 #[test]
