@@ -21,7 +21,9 @@ pub(super) struct Owner {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(List),
+    /// Make somebody an owner of a stage
     Add(Change),
+    /// Remove an owner of a stage
     Remove(Change),
 }
 
@@ -34,7 +36,7 @@ struct List {
     registry: RegistryOption,
 }
 
-/// A stage and a person.
+// What it does, the commands say.
 #[derive(Debug, Args)]
 struct Change {
     /// The stage

@@ -109,7 +109,7 @@ fn nothing_is_copied_that_is_not_to_be_trusted() {
     bench.write("../registry/ac/me/acme", &index);
     bench.write("../registry/snapshot.json", &before);
     source.refuses(&[&source.site.address, "copy", "--key", &key], "was rolled back");
-    let other = key.replace(|c: char| c.is_ascii_digit(), "0");
+    let other = format!("ed25519:{}", "0".repeat(64));
     source.refuses(&[&source.site.address, "copy", "--key", &other], "is signed by");
     assert!(succeeds(bench, &["registry", "verify", "copy"]).contains("3 versions of 2 stages"));
 }
