@@ -219,7 +219,7 @@ impl Signer {
 fn recall(session: &Session, key: &SigningKey, file: &Path) -> Result<(), Error> {
     let path = session.cwd.join(file);
     let last = signed_numbers::last(&path);
-    key.has_signed(last.map_err(|error| Error::io("read", &signed_numbers::path(&path), error))?);
+    key.has_signed(last.map_err(|error| Error::io("read", signed_numbers::path(&path), error))?);
     Ok(())
 }
 
