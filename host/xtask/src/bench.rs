@@ -31,13 +31,13 @@ use measure::{median, millis, no_op, run_pib};
 /// `import` measures reading a product of pi-builder's kind.
 /// `recorded` measures what it costs to give parts what was recorded.
 /// `shared` measures a shared cache of built stages, with a second engine of Debian's packages: some minutes.
+/// `--pib PROGRAM` measures that program, instead of compiling this one: for the same measurement before and after a change.
 /// `hooks` measures hooks, by the component of the stage watchdog.
 pub(crate) fn bench(args: &[String]) -> Outcome {
     if args.iter().any(|arg| arg == "hooks") {
         return show(&mut cargo(&["bench", "--locked", "-p", "pib", "--bench", "hooks"]));
     }
-    show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
-    let pib = root().join("target/release/pib");
+    let pib = program(args)?;
     if args.iter().any(|arg| arg == "native") {
         return native::native(&pib, args);
     }
@@ -70,6 +70,16 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     complete(&pib, &project)?;
     no_op(&pib, &project)?;
     export(&pib, &project)
+}
+
+/// Returns the program to measure: the one that `--pib` names, so that two can be compared; else it compiles this one.
+fn program(args: &[String]) -> Outcome<PathBuf> {
+    if let Some(at) = args.iter().position(|arg| arg == "--pib") {
+        let named = args.get(at + 1).ok_or("--pib needs the path of a program")?;
+        return std::fs::canonicalize(named).map_err(|error| format!("could not find {named}: {error}"));
+    }
+    show(&mut cargo(&["build", "--release", "--locked", "-p", "pib"]))?;
+    Ok(root().join("target/release/pib"))
 }
 
 /// How long `pib plan` takes on the example.

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::run::{Outcome, cache, cargo, command, root, show};
+use crate::run::{Outcome, cache, command, linting_cargo, root, show};
 use start::Engine;
 
 /// A kind of engine.
@@ -89,7 +89,7 @@ pub(crate) fn engines(names: &[String]) -> Outcome {
         return Err(format!("unknown engine `{unknown}`; the engines are {}", all.join(", ")));
     }
     debian::needs()?;
-    show(&mut cargo(&["build", "--workspace", "--locked", "--bin", "pib"]))?;
+    show(&mut linting_cargo(&["build", "--bin", "pib"]))?;
     show(contract().arg("--no-run"))?;
     let chosen = KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name));
     let results: Vec<Result> = chosen.map(attempt).collect();
@@ -155,7 +155,7 @@ fn attempt(kind: &'static Kind) -> Result {
 /// Returns the program of the contract's tests for an engine that is given to it.
 fn contract() -> std::process::Command {
     // The same packages as in `cargo xtask test`, so that nothing is compiled twice.
-    cargo(&["test", "--workspace", "--locked", "--test", "it"])
+    linting_cargo(&["test", "--test", "it"])
 }
 
 fn hold(kind: &Kind, engine: &Engine) -> Ended {

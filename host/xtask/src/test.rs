@@ -4,8 +4,13 @@ use crate::run::{Outcome, cache, cargo, show};
 
 /// Checks formatting and lints.
 pub(crate) fn lint() -> Outcome {
-    show(&mut cargo(&["fmt", "--all", "--check"]))?;
+    formatting()?;
     show(&mut cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+}
+
+/// Checks the formatting.
+pub(crate) fn formatting() -> Outcome {
+    show(&mut cargo(&["fmt", "--all", "--check"]))
 }
 
 /// Has the tests of the terminal keep what they see, for the book; and the schema of the events be written.

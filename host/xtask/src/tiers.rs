@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::leftovers::Run;
-use crate::run::{Outcome, cache, cargo, root, show};
+use crate::run::{Outcome, cache, linting_cargo, root, show};
 
 /// A tier of tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Tier {
     fn commands(self, filter: &[String]) -> Vec<Command> {
         let mut commands = Vec::new();
         if self == Self::Pure {
-            let mut units = cargo(&TEST);
+            let mut units = linting_cargo(&TEST);
             units.args(["--lib", "--bins"]);
             for name in other_integration_tests() {
                 units.args(["--test", &name]);
@@ -42,7 +42,7 @@ impl Tier {
             units.arg("--").args(filter);
             commands.push(units);
         }
-        let mut integration = cargo(&TEST);
+        let mut integration = linting_cargo(&TEST);
         integration.args(["--test", WITH_TIERS, "--"]).args(filter);
         for other in ALL.iter().filter(|other| **other != self) {
             integration.args(["--skip", &format!("{}::", other.name())]);
@@ -73,7 +73,7 @@ fn other_integration_tests() -> Vec<String> {
 const WITH_TIERS: &str = "it";
 
 /// The same packages and features for each command, so that everything is compiled once.
-const TEST: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
+const TEST: [&str; 2] = ["test", "--no-fail-fast"];
 
 /// Runs the tiers that are named, or all of them; what else is named filters the tests.
 pub(crate) fn test(args: &[String]) -> Outcome {
@@ -86,11 +86,12 @@ pub(crate) fn test(args: &[String]) -> Outcome {
         crate::setup::setup()?;
     }
     if named.is_none() {
-        crate::test::lint()?;
+        crate::test::formatting()?;
     }
     let mut times = Vec::new();
     let since = Instant::now();
-    show(cargo(&TEST).arg("--no-run"))?;
+    // Benchmarks, too, so that each target is linted.
+    show(linting_cargo(&TEST).args(["--all-targets", "--no-run"]))?;
     times.push(("compiling", since.elapsed()));
     if tiers.contains(&Tier::Machine) {
         // Tests of hooks use the compilers that this brings; and what is published must be what its source makes. The pib

@@ -11,7 +11,7 @@ use pib_plan::suggest;
 use pib_plan::system::{self, Unfit};
 use serde::Serialize;
 
-use super::project_template;
+use super::project_template::{self, ProjectTemplate};
 use crate::project::{Error, Session, files};
 
 /// What to start.
@@ -65,7 +65,7 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     check_name(&name)
         .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
     let template = project_template::find(options.template.as_deref())?;
-    let board = options.board.as_deref().or(template.as_ref().map(|template| template.board));
+    let board = options.board.as_deref().or(template.as_ref().map(ProjectTemplate::board));
     let board =
         board::find(board.unwrap_or(BOARD)).map_err(|error| Error::usage(error.to_string(), error.help()))?;
     let release = release(options)?;
@@ -73,6 +73,9 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     match system::check_board(&options.os, &release, board.name, arch) {
         Err(Unfit::Kernel { .. }) if options.kernel.is_some() => {}
         judged => judged.map_err(unfit)?,
+    }
+    if let Some(template) = &template {
+        template.check(&options.os, &board, arch)?;
     }
     let project = project_table(&name, options, &release, board.name, arch);
     let (text, files) = match &template {

@@ -5,36 +5,85 @@ use std::path::Path;
 
 use include_dir::{Dir, include_dir};
 use pib_file::Folder;
+use pib_plan::board::{BOARDS, Board};
+use pib_plan::id::Arch;
 use pib_plan::manifest::project::FILE_NAME;
-use pib_plan::suggest;
+use pib_plan::{suggest, system};
 
 use crate::project::Error;
 
 static EXAMPLES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../examples");
 
-/// The templates: the name, the folder of the example, the board, and what comes of it.
-const TEMPLATES: [(&str, &str, &str, &str); 4] = [
-    ("router", "wifi-router", "rpi4", "a Wi-Fi network of its own, whose devices reach what is at the cable"),
-    ("camera", "camera", "zero2w", "a camera on the wireless network"),
-    ("kiosk", "kiosk", "rpi4", "a screen that shows one web page"),
-    ("nas", "nas", "rpi4", "a file server with a read-only system"),
+/// A template, as it is listed.
+#[derive(Debug)]
+struct Listed {
+    name: &'static str,
+    /// What comes of it.
+    help: &'static str,
+    /// The folder of the example.
+    folder: &'static str,
+    board: &'static str,
+    /// Whether it is nothing without Wi-Fi.
+    wireless: bool,
+    archs: &'static [Arch],
+}
+
+/// What Debian and Raspberry Pi OS both have.
+const ANY: &[Arch] = &[Arch::Arm64, Arch::Armv7, Arch::Armv6];
+/// What Chromium is built for.
+const BROWSER: &[Arch] = &[Arch::Arm64, Arch::Armv7];
+
+const TEMPLATES: [Listed; 4] = [
+    Listed {
+        name: "router",
+        help: "a Wi-Fi network of its own, whose devices reach what is at the cable",
+        folder: "wifi-router",
+        board: "rpi4",
+        wireless: true,
+        archs: ANY,
+    },
+    Listed {
+        name: "camera",
+        help: "a camera on the wireless network",
+        folder: "camera",
+        board: "zero2w",
+        wireless: true,
+        archs: ANY,
+    },
+    Listed {
+        name: "kiosk",
+        help: "a screen that shows one web page",
+        folder: "kiosk",
+        board: "rpi4",
+        wireless: false,
+        archs: BROWSER,
+    },
+    Listed {
+        name: "nas",
+        help: "a file server with a read-only system",
+        folder: "nas",
+        board: "rpi4",
+        wireless: false,
+        archs: ANY,
+    },
 ];
+/// The systems that the templates are made for: `pure::systems` resolves each of them for each.
+const SYSTEMS: [&str; 2] = ["debian", "raspios"];
 /// The name of what is no template: a project with the stage `os` alone.
 const EMPTY: &str = "empty";
 
 /// What a project begins with.
 #[derive(Debug)]
 pub(super) struct ProjectTemplate {
-    /// The board that it is made for.
-    pub board: &'static str,
     /// Its files beside `pib.toml`: paths within the project, and texts.
     pub files: Vec<(&'static str, &'static str)>,
+    listed: &'static Listed,
     example: &'static str,
 }
 
 /// Returns the names of templates, and what comes of each.
 pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let named = TEMPLATES.iter().map(|(name, _, _, help)| (*name, *help));
+    let named = TEMPLATES.iter().map(|listed| (listed.name, listed.help));
     named.chain([(EMPTY, "a system that boots, and nothing else")])
 }
 
@@ -44,7 +93,7 @@ pub fn all() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// When there is no such template.
 pub(super) fn find(name: Option<&str>) -> Result<Option<ProjectTemplate>, Error> {
     let Some(name) = name.filter(|name| *name != EMPTY) else { return Ok(None) };
-    let Some((_, folder, board, _)) = TEMPLATES.iter().find(|(known, ..)| *known == name) else {
+    let Some(listed) = TEMPLATES.iter().find(|listed| listed.name == name) else {
         let names = || all().map(|(name, _)| name);
         let help = match suggest::nearest(name, names()) {
             Some(near) => format!("Did you mean `{near}`? The templates are {}.", suggest::list(names())),
@@ -52,7 +101,7 @@ pub(super) fn find(name: Option<&str>) -> Result<Option<ProjectTemplate>, Error>
         };
         return Err(Error::usage(format!("unknown template `{name}`"), help));
     };
-    Ok(Some(ProjectTemplate::of(folder, board)))
+    Ok(Some(ProjectTemplate::of(listed)))
 }
 
 /// Writes the files of a template into a project's folder.
@@ -72,12 +121,47 @@ pub(super) fn write(project: &Folder, files: &[(&str, &str)]) -> Result<(), Erro
 
 impl ProjectTemplate {
     /// Reads an example. It is part of the program, and a test reads each.
-    fn of(folder: &str, board: &'static str) -> Self {
-        let mut template = Self { board, files: Vec::new(), example: "" };
-        if let Some(root) = EXAMPLES.get_dir(folder) {
-            template.add(root, folder);
+    fn of(listed: &'static Listed) -> Self {
+        let mut template = Self { files: Vec::new(), listed, example: "" };
+        if let Some(root) = EXAMPLES.get_dir(listed.folder) {
+            template.add(root, listed.folder);
         }
         template
+    }
+
+    /// Returns the board that it is made for, where the command line names none.
+    pub(super) fn board(&self) -> &'static str {
+        self.listed.board
+    }
+
+    /// Checks that the template's stages have what they need on a device.
+    ///
+    /// # Errors
+    /// When the system has not all of them, the architecture has not their packages, or the board has no Wi-Fi.
+    pub(super) fn check(&self, os: &str, board: &Board, arch: Arch) -> Result<(), Error> {
+        let Listed { name, wireless, archs, .. } = self.listed;
+        let empty = "or leave --template out and add the stages that you want with `pib add`";
+        // A system of the user's own may have all of them in stages of its own.
+        if !SYSTEMS.contains(&os) && system::names().any(|known| known == os) {
+            let message = format!("the template `{name}` has stages that `{os}` has not");
+            return Err(Error::usage(
+                message,
+                format!("Choose --os {}, {empty}.", SYSTEMS.join(" or --os ")),
+            ));
+        }
+        if !archs.contains(&arch) {
+            let message = format!("the template `{name}` has programs that are not built for {arch}");
+            let archs = suggest::list(archs.iter().map(|arch| arch.as_str()));
+            return Err(Error::usage(message, format!("Choose a board of {archs}, {empty}.")));
+        }
+        if *wireless && !board.wifi {
+            let message =
+                format!("the template `{name}` needs Wi-Fi, and the board `{}` has none", board.name);
+            let boards = BOARDS.iter().filter(|board| board.wifi).map(|board| board.name);
+            let help = format!("Choose one of {}, {empty}.", suggest::list(boards));
+            return Err(Error::usage(message, help));
+        }
+        Ok(())
     }
 
     /// Adds the manifest, and the files of stages; READMEs and locks are the example's own.
@@ -112,9 +196,9 @@ mod tests {
 
     #[test]
     fn every_template_is_a_project_with_another_name_and_board() {
-        for (name, ..) in TEMPLATES {
+        for Listed { name, .. } in TEMPLATES {
             let template = find(Some(name)).unwrap().unwrap();
-            assert!(template.example.contains(&format!("board = \"{}\"", template.board)), "{name}");
+            assert!(template.example.contains(&format!("board = \"{}\"", template.board())), "{name}");
             let table = "[project]\nname = \"mine\"\nos = \"debian\"\nrelease = \"trixie\"\nboard = \"rpi3\"\n\
                          arch = \"arm64\"\n";
             let text = template.manifest(table);

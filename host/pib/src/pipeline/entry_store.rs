@@ -7,12 +7,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use pib_file::Folder;
-use pib_objects::{Access, ContentStore, ObjectError};
+use pib_objects::{ContentStore, ObjectError};
 use pib_plan::id::Digest;
 use pib_plan::manifest::cache_table::CacheLocation;
 use pib_plan::stage_entry::{MAX_ENTRY, PackFile, StageEntry};
 
 use super::transfer::TransferFile;
+use crate::project::Session;
 
 /// The place of a shared cache.
 pub(super) enum EntryStore {
@@ -47,12 +48,16 @@ impl From<ObjectError> for CacheFault {
 }
 
 impl EntryStore {
-    /// Returns the place that the user's config in the folder `config` names. Nobody is asked yet.
-    pub(super) fn new(config: &Path, location: &CacheLocation, access: Access) -> Self {
+    /// Returns the place that the config names: a folder by its path from that of the user's config, or from `~`. Nobody is
+    /// asked yet.
+    pub(super) fn new(session: &Session, location: &CacheLocation) -> Self {
         match location {
-            CacheLocation::Folder(path) => Self::Folder(config.join(path)),
+            CacheLocation::Folder(path) if path.starts_with("~/") => Self::Folder(session.path(path)),
+            CacheLocation::Folder(path) => {
+                Self::Folder(session.config.as_deref().unwrap_or(&session.cwd).join(path))
+            }
             CacheLocation::Objects(address) => {
-                Self::Objects(Box::new(ContentStore::new(address.clone(), access)))
+                Self::Objects(Box::new(ContentStore::new(address.clone(), session.object_access())))
             }
         }
     }
@@ -60,6 +65,19 @@ impl EntryStore {
     /// Returns whether the network is needed to reach it.
     pub(super) fn is_remote(&self) -> bool {
         matches!(self, Self::Objects(_))
+    }
+
+    /// Checks that the place is there, as far as that can be seen without asking for an entry.
+    ///
+    /// # Errors
+    /// When it is a folder that is not there.
+    pub(super) fn is_there(&self) -> Result<(), CacheFault> {
+        match self {
+            Self::Folder(root) if !root.is_dir() => {
+                Err(CacheFault::Unusable("there is no such folder".to_owned()))
+            }
+            Self::Folder(_) | Self::Objects(_) => Ok(()),
+        }
     }
 
     /// Returns the entry of a key, if there is one.

@@ -77,8 +77,7 @@ fn configured(session: &Session, project: Option<&Project>) -> Result<Option<(En
         CacheWrite::Ci => is_ci(),
         CacheWrite::Always => true,
     };
-    let folder = session.config.as_deref().unwrap_or(&session.cwd);
-    Ok(Some((EntryStore::new(folder, &cache.location, session.object_access()), writes)))
+    Ok(Some((EntryStore::new(session, &cache.location), writes)))
 }
 
 /// Returns what the shared cache is called, and why it cannot be used, where it cannot; `None` where there is none, or the
@@ -95,9 +94,11 @@ pub(crate) async fn check(
         let reach = cache.map(|cache| Reach::Cache(cache.location.to_string()));
         session.consent.check(&project.dir, reach).is_ok()
     });
-    let Some((store, _)) = configured(session, project)? else { return Ok(None) };
+    let Some((store, writes)) = configured(session, project)? else { return Ok(None) };
     let asked = tokio::time::timeout(ANSWER, store.entry(Digest::of(b"pib doctor"))).await;
     let fault = asked.map_or_else(|_| Some(silent()), Result::err);
+    // The first build that adds to it makes the folder.
+    let fault = fault.or_else(|| if writes { None } else { store.is_there().err() });
     Ok(Some((store.to_string(), fault.map(|fault| fault.to_string()))))
 }
 

@@ -103,6 +103,30 @@ fn a_template_is_made_for_another_system_and_what_is_unknown_is_told() {
     assert!(!bench.path("x").exists());
 }
 
+/// What a template says of systems and boards is what its stages support.
+#[test]
+fn a_template_resolves_for_each_system_it_accepts_and_is_refused_for_others() {
+    let bench = Bench::new("");
+    for template in ["router", "camera", "kiosk", "nas"] {
+        let made = bench.run(&["new", template, "--template", template, "--os", "raspios"]);
+        assert_eq!(made.code, Some(0), "{template}: {}", made.errors);
+        let tree = bench.run(&["tree", "--project", template]);
+        assert_eq!(tree.code, Some(0), "{template}: {}", tree.errors);
+        let refused = bench.run(&["new", "other", "--template", template, "--os", "arch"]);
+        assert_eq!(refused.code, Some(2), "{template}: {}", refused.errors);
+        assert!(refused.errors.contains("has stages that `arch` has not"), "{}", refused.errors);
+    }
+    for (template, more, says) in [
+        ("router", ["--board", "rpi2"].as_slice(), "needs Wi-Fi, and the board `rpi2` has none"),
+        ("camera", &["--board", "rpi2"], "`zero2w`"),
+        ("kiosk", &["--board", "rpi1", "--os", "raspios"], "not built for armv6"),
+    ] {
+        let refused = bench.run(&[&["new", "other", "--template", template], more].concat());
+        assert!(refused.code == Some(2) && refused.errors.contains(says), "{template}: {}", refused.errors);
+    }
+    assert!(!bench.path("other").exists());
+}
+
 /// What holds secrets is ignored also in a folder that git knows already.
 #[test]
 fn a_gitignore_that_is_there_gets_the_missing_lines() {
