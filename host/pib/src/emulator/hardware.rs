@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 /// The name of the port that the agent in the system opens, in `/dev/virtio-ports`.
 pub(super) const PORT_NAME: &str = "pib.test";
 
+/// The address of the Raspberry Pi's network card, one of Raspberry Pi's own. Linux calls a card on USB `eth0` only where its
+/// address is one that a maker gave (drivers/net/usb/usbnet.c), and `usb0` is not what systems configure.
+const PI_ADDRESS: &str = "b8:27:eb:00:00:01";
+
 /// A kind of machine that QEMU runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hardware {
@@ -132,7 +136,8 @@ impl MachineOptions {
         }
         add(&["-netdev", &network]);
         if self.hardware == Hardware::RaspberryPi3 {
-            add(&["-drive", &format!("if=sd,{drive}"), "-device", "usb-net,netdev=net"]);
+            add(&["-drive", &format!("if=sd,{drive}")]);
+            add(&["-device", &format!("usb-net,netdev=net,mac={PI_ADDRESS}")]);
             // The first serial port is the one of Bluetooth.
             add(&["-serial", "null"]);
         } else {
@@ -224,7 +229,12 @@ mod tests {
     fn each_machine_has_its_own_devices() {
         assert!(line(&options(Hardware::Virt32)).starts_with("-M virt,highmem=off -cpu cortex-a15"));
         let pi = line(&MachineOptions { agent: None, ..options(Hardware::RaspberryPi3) });
-        assert!(pi.contains("if=sd,") && pi.contains("usb-net") && !pi.contains("virtio"), "{pi}");
+        assert!(
+            pi.contains("if=sd,")
+                && pi.contains("usb-net,netdev=net,mac=b8:27:eb:")
+                && !pi.contains("virtio"),
+            "{pi}"
+        );
         let open = MachineOptions { console: Console::Terminal, graphic: true, ..options(Hardware::Virt64) };
         let open = line(&open);
         assert!(
