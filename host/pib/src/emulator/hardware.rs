@@ -10,6 +10,11 @@ pub(super) const PORT_NAME: &str = "pib.test";
 /// address is one that a maker gave (drivers/net/usb/usbnet.c), and `usb0` is not what systems configure.
 const PI_ADDRESS: &str = "b8:27:eb:00:00:01";
 
+/// Has systemd wait longer than its minute and a half for disks and services: an emulated machine is slow, and slower on a
+/// busy one. Before systemd 254, the second counts for disks, too.
+const PATIENCE: [&str; 2] =
+    ["systemd.default_device_timeout_sec=300", "systemd.default_timeout_start_sec=300"];
+
 /// A kind of machine that QEMU runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hardware {
@@ -106,7 +111,9 @@ impl Hardware {
 impl MachineOptions {
     /// Returns the kernel's command line: the image's own, with QEMU's console in the place of the board's.
     fn command_line(&self) -> String {
-        let words = self.boot.command_line.split_whitespace();
+        let own = self.boot.command_line.split_whitespace();
+        // What the image says of the same comes later, and counts.
+        let words = PATIENCE.into_iter().chain(own);
         let mut words: Vec<&str> = words.filter(|word| !word.starts_with("console=")).collect();
         if self.graphic {
             words.push("console=tty0");
@@ -218,7 +225,7 @@ mod tests {
     fn the_consoles_of_a_board_become_that_of_the_machine() {
         let line = line(&options(Hardware::Virt64));
         assert!(
-            line.contains("-append root=LABEL=PIROOT ro console=ttyAMA0 rdinit=/pib-test/init"),
+            line.contains("timeout_start_sec=300 root=LABEL=PIROOT ro console=ttyAMA0 rdinit=/pib-test/init"),
             "{line}"
         );
         assert!(line.contains("snapshot=on,file=/t/a,,b.img"), "{line}");
