@@ -6,6 +6,15 @@ use std::path::{Path, PathBuf};
 /// The name of the port that the agent in the system opens, in `/dev/virtio-ports`.
 pub(super) const PORT_NAME: &str = "pib.test";
 
+/// The address of the Raspberry Pi's network card, one of Raspberry Pi's own. Linux calls a card on USB `eth0` only where its
+/// address is one that a maker gave (drivers/net/usb/usbnet.c), and `usb0` is not what systems configure.
+const PI_ADDRESS: &str = "b8:27:eb:00:00:01";
+
+/// Has systemd wait longer than its minute and a half for disks and services: an emulated machine is slow, and slower on a
+/// busy one. Before systemd 254, the second counts for disks, too.
+const PATIENCE: [&str; 2] =
+    ["systemd.default_device_timeout_sec=300", "systemd.default_timeout_start_sec=300"];
+
 /// A kind of machine that QEMU runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hardware {
@@ -102,7 +111,9 @@ impl Hardware {
 impl MachineOptions {
     /// Returns the kernel's command line: the image's own, with QEMU's console in the place of the board's.
     fn command_line(&self) -> String {
-        let words = self.boot.command_line.split_whitespace();
+        let own = self.boot.command_line.split_whitespace();
+        // What the image says of the same comes later, and counts.
+        let words = PATIENCE.into_iter().chain(own);
         let mut words: Vec<&str> = words.filter(|word| !word.starts_with("console=")).collect();
         if self.graphic {
             words.push("console=tty0");
@@ -132,7 +143,8 @@ impl MachineOptions {
         }
         add(&["-netdev", &network]);
         if self.hardware == Hardware::RaspberryPi3 {
-            add(&["-drive", &format!("if=sd,{drive}"), "-device", "usb-net,netdev=net"]);
+            add(&["-drive", &format!("if=sd,{drive}")]);
+            add(&["-device", &format!("usb-net,netdev=net,mac={PI_ADDRESS}")]);
             // The first serial port is the one of Bluetooth.
             add(&["-serial", "null"]);
         } else {
@@ -213,7 +225,7 @@ mod tests {
     fn the_consoles_of_a_board_become_that_of_the_machine() {
         let line = line(&options(Hardware::Virt64));
         assert!(
-            line.contains("-append root=LABEL=PIROOT ro console=ttyAMA0 rdinit=/pib-test/init"),
+            line.contains("timeout_start_sec=300 root=LABEL=PIROOT ro console=ttyAMA0 rdinit=/pib-test/init"),
             "{line}"
         );
         assert!(line.contains("snapshot=on,file=/t/a,,b.img"), "{line}");
@@ -224,7 +236,12 @@ mod tests {
     fn each_machine_has_its_own_devices() {
         assert!(line(&options(Hardware::Virt32)).starts_with("-M virt,highmem=off -cpu cortex-a15"));
         let pi = line(&MachineOptions { agent: None, ..options(Hardware::RaspberryPi3) });
-        assert!(pi.contains("if=sd,") && pi.contains("usb-net") && !pi.contains("virtio"), "{pi}");
+        assert!(
+            pi.contains("if=sd,")
+                && pi.contains("usb-net,netdev=net,mac=b8:27:eb:")
+                && !pi.contains("virtio"),
+            "{pi}"
+        );
         let open = MachineOptions { console: Console::Terminal, graphic: true, ..options(Hardware::Virt64) };
         let open = line(&open);
         assert!(

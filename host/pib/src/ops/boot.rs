@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use pib_event::ReporterExt as _;
+use pib_plan::size::ByteSize;
 
 use super::inspect::existing;
 pub use super::startup::BootBoard;
@@ -49,6 +50,7 @@ pub async fn boot(session: &Session, options: &BootOptions) -> Result<(), Error>
         }
     };
     let memory = memory(options.memory)?;
+    check_pi(options, memory)?;
     let shown = session.show(&image).display().to_string();
     session.reporter.started(STEP, format!("Taking the kernel out of {shown}"));
     let request = StartupRequest { image, board, machine: options.board, agent: false, card: options.card };
@@ -77,6 +79,31 @@ pub async fn boot(session: &Session, options: &BootOptions) -> Result<(), Error>
         agent: None,
     })?;
     Ok(machine.finish().await?)
+}
+
+/// Checks that a Raspberry Pi is asked for nothing that QEMU's does not have.
+///
+/// # Errors
+/// When it is.
+fn check_pi(options: &BootOptions, memory: u64) -> Result<(), Error> {
+    if options.board != BootBoard::RaspberryPi3 {
+        return Ok(());
+    }
+    if memory != DEFAULT_MEMORY {
+        let message = format!("QEMU's Raspberry Pi 3 has 1 GiB of memory, not {}", ByteSize(memory << 20));
+        return Err(Error::usage(message, "Leave --memory out, or --board."));
+    }
+    match options.card.filter(|card| !card.is_power_of_two()) {
+        Some(card) => {
+            let larger = card.checked_next_power_of_two().unwrap_or(card);
+            let message = format!(
+                "a card of QEMU's Raspberry Pi 3 has a power of two as its size, not {}",
+                ByteSize(card)
+            );
+            Err(Error::usage(message, format!("Give it --card {}.", ByteSize(larger))))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Returns an amount of memory in MiB.

@@ -76,26 +76,33 @@ impl Layout {
         if let Some(kind) = &part.kind {
             check_kind(self.table, kind)?;
         }
-        if part.grow && part.filesystem.is_read_only() {
-            let name = part.filesystem.with_article();
-            return Err(format!(
-                "lets `{label}` grow, and {name} stays as it was written; let a partition for data grow"
-            ));
-        }
-        if part.grow && part.filesystem != Filesystem::Ext4 {
-            return Err(format!("lets `{label}` grow, which only an ext4 can"));
-        }
-        if part.grow && part.mount.is_empty() {
-            return Err(format!("lets `{label}` grow, which nothing mounts; give it a `mount`"));
-        }
-        if part.grow && number + 1 < self.partitions.len() {
-            return Err(format!("lets `{label}` grow, which only the last partition can"));
-        }
-        Ok(())
+        let is_last = number + 1 == self.partitions.len();
+        if part.grow { part.check_growth(is_last) } else { Ok(()) }
     }
 }
 
 impl PartitionSpec {
+    /// Checks that the partition can grow on the device.
+    fn check_growth(&self, is_last: bool) -> Result<(), String> {
+        let label = &self.label;
+        let reason = match self.filesystem {
+            Filesystem::Vfat => {
+                "and Linux cannot enlarge a FAT that is mounted; give it the `size` that it needs, and let an ext4 after it \
+                 grow"
+                    .to_owned()
+            }
+            other if other.is_read_only() => {
+                let name = other.with_article();
+                format!("and {name} stays as it was written; let a partition for data grow")
+            }
+            other if other != Filesystem::Ext4 => "which only an ext4 can".to_owned(),
+            _ if self.mount.is_empty() => "which nothing mounts; give it a `mount`".to_owned(),
+            _ if !is_last => "which only the last partition can".to_owned(),
+            _ => return Ok(()),
+        };
+        Err(format!("lets `{label}` grow, {reason}"))
+    }
+
     fn check_mount(&self) -> Result<(), String> {
         let absolute = self.mount == "/" || (self.mount.starts_with('/') && !self.mount.ends_with('/'));
         let mut names = self.mount.split('/').skip(1);

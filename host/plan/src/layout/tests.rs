@@ -177,7 +177,7 @@ fn what_a_partition_cannot_be_is_refused() {
         (|part| part.align = Some(ByteSize(512)), "a power of two"),
         (|part| part.reserved = Some(51), "at most 50"),
         (|part| (part.filesystem, part.reserved) = (Filesystem::Vfat, Some(1)), "only an ext4"),
-        (|part| (part.filesystem, part.grow) = (Filesystem::Vfat, true), "only an ext4 can"),
+        (|part| (part.filesystem, part.grow) = (Filesystem::Vfat, true), "enlarge a FAT"),
         (|part| (part.mount, part.grow) = (String::new(), true), "nothing mounts"),
         (|part| part.kind = Some("ee".to_owned()), "the type of a table"),
         (|part| part.kind = Some("8E".to_owned()), "small letters"),

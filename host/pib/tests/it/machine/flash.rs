@@ -84,19 +84,19 @@ impl Drop for Card {
 }
 
 /// An image with its map, and its compressed forms.
-struct Image {
+pub(super) struct Image {
     folder: tempfile::TempDir,
-    path: PathBuf,
-    map: BlockMap,
+    pub(super) path: PathBuf,
+    pub(super) map: BlockMap,
     root: u64,
 }
 
-fn image_size() -> u64 {
+pub(super) fn image_size() -> u64 {
     128 << 20
 }
 
 /// Writes an image as a build does: some files that do not compress well, and much free room.
-fn image() -> Image {
+pub(super) fn image() -> Image {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("router.img");
     let mut layout = Layout::default_for("debian");
@@ -166,7 +166,7 @@ fn succeeds(args: &[&str]) -> String {
 }
 
 #[track_caller]
-fn fails(args: &[&str], code: i32, says: &str) {
+pub(super) fn fails(args: &[&str], code: i32, says: &str) {
     let output = flash(args).output().unwrap();
     let text = text(&output);
     assert!(

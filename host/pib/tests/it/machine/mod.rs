@@ -8,6 +8,7 @@ mod crowd;
 mod device_stages;
 mod elsewhere;
 mod example;
+mod faulty_cards;
 mod flash;
 mod format;
 mod growth;

@@ -92,3 +92,29 @@ fn an_image_without_a_kernel_is_not_started() {
     let (code, said) = boot(&world, "/usr/bin:/bin", &[]);
     assert!(code == Some(13) && said.contains("has no kernel that QEMU could start"), "{said}");
 }
+
+/// QEMU's Raspberry Pi has one amount of memory, and a slot for cards of some sizes.
+#[test]
+fn a_raspberry_pi_gets_what_it_has_and_no_more() {
+    let world = World::new();
+    image(&world, "good.img", &good());
+    let folder = world.path("bin");
+    let path = format!("{}:/usr/bin:/bin", folder.display());
+    let text =
+        "for word in \"$@\"; do case $word in *if=sd*) wc -c < \"${word##*file=}\";; esac; done; echo \"$@\"";
+    program(&folder, "qemu-system-aarch64", text);
+    for (card, size) in [(None, None), (Some("2GiB"), Some(2_u64 << 30))] {
+        let args = ["--board", "rpi3"].into_iter().chain(card.into_iter().flat_map(|card| ["--card", card]));
+        let (code, said) = boot(&world, &path, &args.collect::<Vec<_>>());
+        assert!(code == Some(0) && said.contains("-M raspi3b") && said.contains("-dtb "), "{said}");
+        let found = said.lines().find_map(|line| line.trim().parse::<u64>().ok()).unwrap();
+        assert!(found.is_power_of_two() && size.is_none_or(|size| size == found), "{said}");
+    }
+    for (args, says) in [
+        (["--card", "3GiB"], "Give it --card 4GiB."),
+        (["--memory", "2GiB"], "has 1 GiB of memory, not 2GiB"),
+    ] {
+        let (code, said) = boot(&world, &path, &[&["--board", "rpi3"], &args[..]].concat());
+        assert!(code == Some(2) && said.contains(says), "{said}");
+    }
+}

@@ -26,19 +26,20 @@ pub(crate) fn prepared(world: World, project: &str, part: &str, target: Target<'
         })
         .collect();
     write(&manifest, &text.join("\n"));
-    without_security(&world, project);
+    without_updates(&world, project);
     world
 }
 
-/// Leaves out the security updates: mirrors serve them for armv7 with a list that is not the signed one, at times.
-fn without_security(world: &World, project: &str) {
+/// Leaves out the updates: mirrors serve them for armv7 with lists that are not the signed ones, at times.
+fn without_updates(world: &World, project: &str) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stages/__init__");
     let to = world.path(project).join("stages");
     let copy = format!("cp -r '{}' '{}'", from.display(), to.display());
     assert!(std::process::Command::new("sh").args(["-c", &copy]).status().unwrap().success());
     let part = to.join("__init__/Dockerfile.debian.part");
     let text = std::fs::read_to_string(&part).unwrap();
-    let first = "sed -i '/^$/,$d' /etc/apt/sources.list.d/debian.sources; apt-get update";
+    let first =
+        "sed -i '/^$/,$d; s/ [a-z]*-updates//' /etc/apt/sources.list.d/debian.sources; apt-get update";
     assert!(text.contains("apt-get update"));
     write(&part, &text.replace("apt-get update", first));
     world.run(project, &["add", "--path", "stages/__init__"]);
