@@ -27,7 +27,7 @@ const NEEDS: [Need; 2] = [
     Need { what: "a C compiler", there: || has("cc"), packages: &["build-essential"] },
     Need { what: "an ssh client", there: || has("ssh-keygen"), packages: &["openssh-client"] },
 ];
-/// What runs a program for another processor, which writes the manual pages where no native one is made.
+/// What runs a program for another processor: each is tried, and one writes the manual pages where no native one is made.
 const EMULATION: [Need; 1] = [Need {
     what: "user emulation for ARM",
     there: || has("qemu-aarch64-static"),
@@ -51,7 +51,7 @@ pub(crate) fn dist(args: &[String]) -> Outcome {
         );
     }
     install(&NEEDS)?;
-    if !options.targets.iter().any(|target| target == TARGETS[0]) {
+    if options.targets.iter().any(|target| target != TARGETS[0]) {
         install(&EMULATION)?;
     }
     for target in &options.targets {
@@ -146,6 +146,7 @@ impl Checkout {
         create(out)?;
         for target in targets {
             self.compile(cross, target, epoch)?;
+            self.try_out(target)?;
         }
         // A native program writes them faster, and each writes the same.
         let speaker = targets.iter().find(|target| *target == TARGETS[0]).or(targets.first());
@@ -181,18 +182,46 @@ impl Checkout {
         show(cross.use_in(&mut build, target, &[(&cargo_home, "/cargo"), (&self.folder, "/pib")]))
     }
 
-    /// Has a compiled program write its manual pages and completion scripts.
-    fn write_pages(&self, target: &str, pages: &Path) -> Outcome {
-        let _ = fs::remove_dir_all(pages);
-        create(&pages.join("completions"))?;
-        let run = || match target == TARGETS[0] {
+    /// Returns the compiled program, as this machine runs it.
+    fn run(&self, target: &str) -> Command {
+        match target == TARGETS[0] {
             true => Command::new(self.program(target)),
             false => {
                 let mut emulator = Command::new("qemu-aarch64-static");
                 emulator.arg(self.program(target));
                 emulator
             }
+        }
+    }
+
+    /// Has a compiled program do what depends on the C library it is linked with: the tests run one with another.
+    fn try_out(&self, target: &str) -> Outcome {
+        let home = self.folder.join("target/dist-trial").join(target);
+        let _ = fs::remove_dir_all(&home);
+        create(&home)?;
+        let run = || {
+            let mut run = self.run(target);
+            run.env_clear().env("HOME", &home).current_dir(&home);
+            run
         };
+        capture(run().args(["new", "device"]))?;
+        capture(run().args(["tree", "--project", "device"]))?;
+        let trust = home.join(".config/pib/trust.toml");
+        let text = fs::read_to_string(&trust)
+            .map_err(|error| format!("could not read {}: {error}", trust.display()))?;
+        match text.contains("started-here = true") {
+            true => Ok(()),
+            false => {
+                Err(format!("pib for {target} does not know the project that it has just made:\n{text}"))
+            }
+        }
+    }
+
+    /// Has a compiled program write its manual pages and completion scripts.
+    fn write_pages(&self, target: &str, pages: &Path) -> Outcome {
+        let _ = fs::remove_dir_all(pages);
+        create(&pages.join("completions"))?;
+        let run = || self.run(target);
         capture(run().arg("man").arg(pages.join("man")))?;
         for shell in SHELLS {
             let script = capture(run().args(["completions", shell]))?;

@@ -30,7 +30,7 @@ enum Shell {
 const INSTALL: &str = "\
 To have commands, options, stages, config keys, targets and boards completed:
   bash   pib completions bash > ~/.local/share/bash-completion/completions/pib
-  zsh    pib completions zsh > ~/.zfunc/_pib    (with ~/.zfunc in fpath, before compinit)
+  zsh    pib completions zsh > ~/.local/share/zsh/site-functions/_pib    (in fpath, before compinit)
   fish   pib completions fish > ~/.config/fish/completions/pib.fish
 The script asks the program, so that it must be written again when pib is updated.";
 
