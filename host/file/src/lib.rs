@@ -8,6 +8,7 @@
 
 mod device;
 mod folder;
+mod identity;
 mod link;
 mod new;
 pub mod sealed;
@@ -23,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use device::{open_device, open_device_to_write};
 pub use folder::{Entry, Folder, LEFTOVER};
+pub use identity::{Identity, identity};
 pub use link::LinkError;
 pub use new::{NewFile, Output};
 pub use rustix::fs::FileType as Kind;

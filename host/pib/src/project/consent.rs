@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pib_file::Folder;
-use rustix::fs::{AtFlags, StatxFlags};
 use serde::{Deserialize, Serialize};
 
 use super::contained::real;
@@ -200,7 +199,7 @@ impl Consent {
     /// Returns the answer for the project in `dir`, which is none where it was given for another folder at that path.
     fn answer(&self, dir: &Path) -> Result<Answer, Error> {
         let answer = self.answers()?.project.remove(&key(dir)).unwrap_or_default();
-        Ok(if answer.folder == Identity::of(dir).text { answer } else { Answer::default() })
+        Ok(if answer.folder == FolderIdentity::of(dir).text { answer } else { Answer::default() })
     }
 
     /// Keeps what this run was granted, where a project is not allowed it yet; nothing where no config is kept.
@@ -238,7 +237,7 @@ impl Consent {
             return Ok(());
         }
         // Without its birth, a folder cannot be told from one that takes its number when it is gone.
-        self.change(dir, |answer| answer.started_here = Identity::of(dir).is_certain)
+        self.change(dir, |answer| answer.started_here = FolderIdentity::of(dir).is_certain)
     }
 
     /// Takes back everything that a project is allowed.
@@ -264,7 +263,7 @@ impl Consent {
         lock.lock().map_err(fail)?;
         let mut answers = self.answers()?;
         let answer = answers.project.entry(key(dir)).or_default();
-        let now = Identity::of(dir).text;
+        let now = FolderIdentity::of(dir).text;
         if answer.folder != now {
             *answer = Answer { folder: now, ..Answer::default() };
         }
@@ -287,27 +286,24 @@ fn key(dir: &Path) -> String {
 }
 
 /// What tells a folder from all others that were or will be at its path.
-struct Identity {
+struct FolderIdentity {
     /// Its inode and, to the nanosecond, when it was made: ext4 gives the number of a removed folder to the next one.
     text: String,
     /// Whether the file system tells when it was made.
     is_certain: bool,
 }
 
-impl Identity {
+impl FolderIdentity {
     fn of(dir: &Path) -> Self {
-        // `std::fs::Metadata::created` never knows it in a program for musl, as the released ones are.
-        let wanted = StatxFlags::BTIME | StatxFlags::INO;
-        let Ok(found) = rustix::fs::statx(rustix::fs::CWD, dir, AtFlags::empty(), wanted) else {
+        let Ok(found) = pib_file::identity(dir) else {
             return Self { text: String::new(), is_certain: false };
         };
-        let is_certain = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::BTIME);
-        let (inode, born) = (found.stx_ino, found.stx_btime);
-        let text = match is_certain {
-            true => format!("{inode} born {}.{:09}", born.tv_sec, born.tv_nsec),
-            false => format!("{inode} on {}:{}", found.stx_dev_major, found.stx_dev_minor),
+        let (inode, (major, minor)) = (found.inode, found.device);
+        let text = match found.born {
+            Some((seconds, nanoseconds)) => format!("{inode} born {seconds}.{nanoseconds:09}"),
+            None => format!("{inode} on {major}:{minor}"),
         };
-        Self { text, is_certain }
+        Self { text, is_certain: found.born.is_some() }
     }
 }
 
@@ -436,7 +432,7 @@ mod tests {
         trust.allow(&dir, &[Reach::Variable("A".to_owned())], true).unwrap();
         assert!(trust.check(&dir, [asked.clone()]).is_err());
         // A file system gives the number of a removed folder to one that is made after it.
-        let born = || Identity::of(&dir).text.split_once(" born ").unwrap().1.to_owned();
+        let born = || FolderIdentity::of(&dir).text.split_once(" born ").unwrap().1.to_owned();
         for _ in 0..20 {
             trust.started(&dir).unwrap();
             assert!(trust.check(&dir, [asked.clone()]).is_ok());
