@@ -1,5 +1,5 @@
 //! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks`,
-//! `index`, `dist` and `fuzz-registry`.
+//! `index`, `dist`, `live` and `fuzz-registry`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
 
@@ -18,6 +18,7 @@ mod fuzz_registry;
 mod hooks;
 mod judge;
 mod leftovers;
+mod live;
 mod run;
 mod setup;
 mod sshd;
@@ -35,6 +36,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   record  build on a terminal and keep what is seen in host/docs/terminal/
   setup   install what is missing and start the container engine
   bench   measure, as ratios to what a user would use instead  [native | engine | resolve: these alone]  [--pib PROGRAM]
+  live    build, compare and boot every system from its real archives, which the tests imitate  [SYSTEM...: these alone]
   engines start every other kind of engine, hold it to the contract, have it build  [NAME...: these alone]
   hooks   build the hooks of stages/  [--check: compare them with what is published]
   index   publish what is new in stages/ to registry-index/  [--check: only compare]
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some("record") => setup::setup().and_then(|()| test::record()),
         Some("setup") => setup::setup(),
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
+        Some("live") => setup::setup().and_then(|()| live::live(rest)),
         Some("engines") => setup::setup().and_then(|()| engines::engines(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
         Some("dist") => dist::dist(rest),
