@@ -41,7 +41,11 @@ pub(super) async fn all<T: Send + 'static>(
     reporter: &Arc<dyn Reporter>,
     work: impl FnOnce(&mut dyn Iterator<Item = PathBuf>) -> Result<T, DebianError> + Send + 'static,
 ) -> Result<T, DebianError> {
-    reporter.started(STEP, format!("Downloading {} packages of {what}", wanted.len()));
+    let count = match wanted.len() {
+        1 => "1 package".to_owned(),
+        count => format!("{count} packages"),
+    };
+    reporter.started(STEP, format!("Downloading {count} of {what}"));
     let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
     let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
     // One that has failed takes no more; why, it says itself.

@@ -148,13 +148,14 @@ fn documents(args: &Pack) -> Result<Documents, DistError> {
     let completions = ["bash", "zsh", "fish"].map(|shell| read(&args.completions.join(shell)));
     let [bash, zsh, fish] = completions;
     let mut own = Vec::new();
-    for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "SECURITY.md"] {
+    for name in ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         own.push((name.to_owned(), read(&args.root.join(name))?));
     }
-    // In the checkout the book is in another place, seen from the README.
-    let readme =
-        String::from_utf8_lossy(&read(&args.root.join("README.md"))?).replace("](host/docs/", "](book/");
-    own.push(("README.md".to_owned(), readme.into_bytes()));
+    for name in ["README.md", "SECURITY.md"] {
+        let page = read(&args.root.join(name))?;
+        let page = pib_dist::relinked(&String::from_utf8_lossy(&page), env!("CARGO_PKG_REPOSITORY"));
+        own.push((name.to_owned(), page.into_bytes()));
+    }
     let book = args.root.join("host/docs");
     let pages = walkdir::WalkDir::new(&book).sort_by_file_name().into_iter().filter_map(Result::ok);
     for page in pages.filter(|page| page.file_type().is_file() && page.file_name() != "book.toml") {

@@ -59,6 +59,8 @@ pub(super) async fn run(session: &Session, json: bool, args: Test) -> Result<(),
         _ => None,
     };
     let reports = test::test(session, &options, which.as_ref()).await?;
-    print_as(json, &reports, TestReports::to_text)?;
+    if json || reports.tell_more() {
+        print_as(json, &reports, TestReports::to_text)?;
+    }
     reports.into_result()
 }

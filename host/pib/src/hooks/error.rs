@@ -109,6 +109,9 @@ pub enum HookError {
     /// This machine cannot run hooks.
     #[error("could not set up the sandbox for hooks: {reason}")]
     #[diagnostic(code(pib::hook::sandbox))]
+    #[diagnostic(help(
+        "pib starts itself once more to compile hooks, by /proc/self/exe: see that /proc is mounted, and that there is memory for another process."
+    ))]
     Sandbox {
         /// Why.
         reason: String,

@@ -53,6 +53,9 @@ pub struct Added {
     pub target: Option<String>,
     /// How the lock changes, a line each.
     pub lock: String,
+    /// Whether `pib.toml` or the lock changes: all of it may be there already.
+    #[serde(skip)]
+    pub is_new: bool,
     /// Whether nothing was written.
     pub dry_run: bool,
 }
@@ -122,6 +125,7 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     lock_bases(session, &mut all, mode, PackageChoice::MadeOrSmall).await?;
 
     let lock = all.changes().join("\n");
+    let is_new = text != old || !lock.is_empty();
     if !options.dry_run {
         let texts: Vec<_> = [(FILE_NAME, text)].into_iter().chain(all.lock_text(mode)?).collect();
         files::replace_together(&project.folder()?, &texts)?;
@@ -130,7 +134,8 @@ pub async fn add(session: &Session, options: &AddOptions) -> Result<Added, Error
     let version = |name: &StageName| resolved.resolution.get(name).map(|stage| stage.version.to_string());
     let stages =
         wanted.iter().map(|stage| format!("{} {}", stage.name, version(&stage.name).unwrap_or_default()));
-    Ok(Added { stages: stages.collect(), target: options.target.clone(), lock, dry_run: options.dry_run })
+    let (target, dry_run) = (options.target.clone(), options.dry_run);
+    Ok(Added { stages: stages.collect(), target, lock, is_new, dry_run })
 }
 
 /// Says which config keys an added stage still needs: it is in the project, and cannot be built.

@@ -104,12 +104,13 @@ pub async fn doctor(session: &Session, offline: bool) -> Result<DoctorReport, Er
             None
         }
     };
+    let wanted = project.as_ref().map(|project| project.manifest.project.arch);
+    // What runs ARM programs depends on the engine: without one, nothing is known of it.
     if let Some(engine) = &engine {
         let recorded = project.as_ref().is_some_and(Project::is_recorded);
         checks.extend(engine_checks(engine, recorded));
+        checks.extend(ARCHS.into_iter().map(|arch| emulation(engine, arch, wanted)));
     }
-    let wanted = project.as_ref().map(|project| project.manifest.project.arch);
-    checks.extend(ARCHS.into_iter().map(|arch| emulation(engine.as_ref(), arch, wanted)));
     let folder = project.as_ref().map_or(&session.cwd, |project| &project.dir);
     checks.push(space("disk space of the project", folder));
     checks.push(space("disk space of the cache", &session.cache));
@@ -152,22 +153,19 @@ fn engine_checks(engine: &Engine, recorded: bool) -> Vec<Check> {
 }
 
 /// Checks whether programs of `arch` run in the engine; what the project does not need is only a warning.
-fn emulation(engine: Option<&Engine>, arch: Arch, wanted: Option<Arch>) -> Check {
+fn emulation(engine: &Engine, arch: Arch, wanted: Option<Arch>) -> Check {
     let name = emulation_name(arch);
     // One emulator serves both 32-bit architectures.
     let needed = wanted.is_none_or(|wanted| (wanted == Arch::Arm64) == (arch == Arch::Arm64));
-    if let Some(engine) = engine {
-        if is_native(&engine.info().arch, arch) {
-            return Check::ok(name, "the engine's processor runs them itself");
-        }
-        if emulators::obstacle(engine).is_none() {
-            return Check::ok(name, "pib's own emulators run them; no handler is needed");
-        }
-        if !engine.is_this_kernel() {
-            let remedy = "`pib binfmt status` asks its kernel through a container; `pib binfmt` registers \
-                          what is missing.";
-            return Check::bad(State::Warn, name, "not known: the engine is on another machine", remedy);
-        }
+    if is_native(&engine.info().arch, arch) {
+        return Check::ok(name, "the engine's processor runs them itself");
+    }
+    if emulators::obstacle(engine).is_none() {
+        return Check::ok(name, "pib's own emulators run them; no handler is needed");
+    }
+    if !engine.is_this_kernel() {
+        let remedy = "`pib binfmt status` asks its kernel through a container; `pib binfmt` registers what is missing.";
+        return Check::bad(State::Warn, name, "not known: the engine is on another machine", remedy);
     }
     let status = Binfmt::default().read().status(arch);
     let state = if needed { State::Fail } else { State::Warn };

@@ -110,6 +110,11 @@ impl TestReport {
 }
 
 impl TestReports {
+    /// Returns whether they tell more than the error of [`TestReports::into_result`]: of an image, or of which target it is.
+    pub fn tell_more(&self) -> bool {
+        self.reports.iter().any(|report| report.image.is_some() || report.target.is_some())
+    }
+
     /// Returns the error that says what failed, where something did.
     ///
     /// # Errors

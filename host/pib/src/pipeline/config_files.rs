@@ -20,6 +20,8 @@ const MAX_LOOKED_AT: usize = 100_000;
 const MAX_CONFIG_FILES: u64 = 256 << 20;
 /// How long files may be looked for: a pattern may look through the whole machine.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What to do about a file that is not there.
+const ADVICE: &str = "Paths are relative to the folder of pib.toml. Put the file there, or name another one.";
 
 /// A file of the project that a config key names.
 #[derive(Debug, Clone)]
@@ -47,7 +49,7 @@ pub(crate) fn read(
     let config_error = |what: String| {
         let message = format!("config key `{key}` of stage `{}` {what}", package.name);
         let error = config_error(&project.manifest, request, key, message);
-        Error::from(error.with_help("Paths are relative to the folder of pib.toml."))
+        Error::from(error.with_help(ADVICE))
     };
     let mut paths = Vec::new();
     for pattern in patterns {

@@ -1,6 +1,7 @@
 //! Puts into the lock what bases are made of, which takes no engine: the first build only makes what the lock says.
 
 use pib_debian::DebianError;
+use pib_net::NetError;
 use pib_plan::base::{BaseSource, Bootstrap, NeededBase, WantedBase};
 use pib_plan::lockfile::LockedBase;
 use pib_plan::moment::Moment;
@@ -95,7 +96,9 @@ fn is_about_trust(error: &Error) -> bool {
         error,
         Error::Debian(DebianError::Signature { .. } | DebianError::Keys { .. })
             | Error::Base(
-                BaseError::Signature { .. } | BaseError::NoSignature { .. } | BaseError::Keys { .. }
+                BaseError::Signature { .. }
+                    | BaseError::NoSignature { source: NetError::Status { .. }, .. }
+                    | BaseError::Keys { .. }
             )
     )
 }

@@ -1,6 +1,6 @@
 //! What parts fetch while they run, where the project has that recorded: `pib.fetch.lock`, and who answers parts by it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pib_buildkit::{Listener, Socket};
@@ -249,7 +249,7 @@ impl RecordedNetwork {
     ) -> Result<(Recording, Option<Digest>), Error> {
         let told = [
             distrusted(&self.recorder.distrusted()),
-            private(&self.recorder.private()),
+            private(&self.recorder.private(), session),
             not_fetched(&self.recorder.failed()),
             refused(&self.recorder.refused(), self.mode),
             absent(&self.recorder.absent()).filter(|_| failed),
@@ -300,11 +300,16 @@ fn distrusted(hosts: &[String]) -> Option<String> {
 }
 
 /// Says what was asked for on this machine or its network.
-fn private(addresses: &[String]) -> Option<String> {
+fn private(addresses: &[String], session: &Session) -> Option<String> {
     let first = addresses.first()?;
+    let config = session.config.as_deref().unwrap_or(Path::new("")).join("config.toml");
+    let url = url::Url::parse(first).ok();
+    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("HOST");
+    let port = url.as_ref().and_then(url::Url::port).map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!(
-        "parts asked for {first}, which is not on the public internet: if they may, name the server in config.toml, \
-         [network] private = [\"HOST\"]"
+        "parts asked for {first}, which is not on the public internet: if they may, write private = [\"{host}{port}\"] below \
+         [network] in {}",
+        config.display()
     ))
 }
 

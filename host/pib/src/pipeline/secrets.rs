@@ -193,7 +193,10 @@ fn secret_error(project: &Project, secret: &WantedSecret<'_>, what: &str) -> Err
     let message = format!("the secret `{}` is not available: {what}", secret.id());
     let request = request(project, secret.stage);
     let error = config_error(&project.manifest, request, &secret.key, message);
-    let help = format!("Or name another place for this build: --secret id={},src=FILE.", secret.id());
+    let help = format!(
+        "Provide it there, or name another place for this build: --secret id={},src=FILE.",
+        secret.id()
+    );
     error.with_help(help).into()
 }
 

@@ -1,6 +1,6 @@
 //! Puts the values of variables into texts, and computes the functions that need nothing but texts.
 
-use super::state::{Makefile, Operator, Variable};
+use super::state::{Makefile, Operator, SourceLine, Variable};
 
 /// How deep values may refer to others.
 const MAX_DEPTH: usize = 40;
@@ -23,9 +23,17 @@ impl Makefile {
             return None;
         }
         self.pending.push(name.to_owned());
-        let value = self.expand(&variable.text);
+        let value = self.expand_at(variable.place, &variable.text);
         self.pending.pop();
         Some(value)
+    }
+
+    /// Returns a text with the values of the variables in it; what is noted of it is noted of this place.
+    pub(super) fn expand_at(&mut self, place: SourceLine, text: &str) -> String {
+        let outer = std::mem::replace(&mut self.at, place);
+        let expanded = self.expand(text);
+        self.at = outer;
+        expanded
     }
 
     /// Returns a text with the values of the variables in it.
@@ -175,7 +183,8 @@ impl Makefile {
         let before: Vec<_> =
             (1..=9).map(|number| self.variables.get(&usize::to_string(&number)).cloned()).collect();
         for (at, argument) in arguments.iter().enumerate().take(9) {
-            let simple = Variable { text: argument.clone(), is_recursive: false, is_default: false };
+            let place = self.at.clone();
+            let simple = Variable { text: argument.clone(), is_recursive: false, is_default: false, place };
             self.variables.insert((at + 1).to_string(), simple);
         }
         let value = self.value(&name).unwrap_or_default();
@@ -217,7 +226,8 @@ impl Makefile {
             self.note(format!("the value of {name} is too long, and is left out"));
             return;
         }
-        self.variables.insert(name.to_owned(), Variable { text, is_recursive, is_default });
+        let place = self.at.clone();
+        self.variables.insert(name.to_owned(), Variable { text, is_recursive, is_default, place });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::state::Makefile;
+use super::state::{Makefile, SourceLine};
 
 /// A call of make in a recipe.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,10 +19,10 @@ impl Makefile {
     /// Returns the calls of make in the recipe of a target.
     pub fn calls(&mut self, target: &str) -> Vec<MakeCall> {
         let rules = self.rules.iter().filter(|rule| rule.targets.iter().any(|own| own == target));
-        let lines: Vec<String> = rules.flat_map(|rule| rule.recipe.iter().cloned()).collect();
+        let lines: Vec<(SourceLine, String)> = rules.flat_map(|rule| rule.recipe.iter().cloned()).collect();
         let mut calls = Vec::new();
-        for line in lines {
-            let line = self.expand(&line.replace("$@", target));
+        for (place, line) in lines {
+            let line = self.expand_at(place, &line.replace("$@", target));
             for command in commands(line.trim_start_matches(['@', '-', '+', ' ', '\t'])) {
                 calls.extend(call(&command));
             }

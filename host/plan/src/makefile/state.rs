@@ -19,7 +19,7 @@ pub struct Makefile {
     /// What had no value here, or was not understood.
     pub(super) notes: Vec<Note>,
     /// The file that is being read, and the line.
-    pub(super) at: (String, usize),
+    pub(super) at: SourceLine,
     /// The variables that are being expanded.
     pub(super) pending: Vec<String>,
     /// How many steps were taken.
@@ -34,15 +34,20 @@ pub(super) struct Variable {
     pub(super) is_recursive: bool,
     /// Whether its maker means it for whoever reads the makefile: it was assigned by `?=`.
     pub(super) is_default: bool,
+    /// The file and the line of its last assignment; empty where no makefile assigns it.
+    pub(super) place: SourceLine,
 }
+
+/// A file, and a line of it from 1.
+pub(super) type SourceLine = (String, usize);
 
 /// A rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Rule {
     pub(super) targets: Vec<String>,
     pub(super) prerequisites: Vec<String>,
-    /// The lines of the recipe, as they are written.
-    pub(super) recipe: Vec<String>,
+    /// The lines of the recipe, as they are written, and where they are.
+    pub(super) recipe: Vec<(SourceLine, String)>,
 }
 
 /// How a value is assigned.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::expansion::{MAX_STEPS, split_arguments};
 use super::logical_line::{LogicalLine, logical_lines};
-use super::state::{Assignment, Makefile, Operator, Rule, Variable};
+use super::state::{Assignment, Makefile, Operator, Rule, SourceLine, Variable};
 
 /// How many files may be included, and how deep.
 const MAX_INCLUDES: usize = 64;
@@ -22,7 +22,8 @@ pub fn read(
 ) -> Makefile {
     let mut makefile = Makefile { given: given.clone(), ..Makefile::default() };
     for (name, value) in given {
-        let variable = Variable { text: value.clone(), is_recursive: false, is_default: false };
+        let place = SourceLine::default();
+        let variable = Variable { text: value.clone(), is_recursive: false, is_default: false, place };
         makefile.variables.insert(name.clone(), variable);
     }
     let mut reader = Reader { files, makefile, included: 0, depth: 0 };
@@ -96,7 +97,7 @@ impl Reader<'_> {
             if let Some(rule) =
                 progress.rule.and_then(|at| self.makefile.rules.get_mut(at)).filter(|_| active)
             {
-                rule.recipe.push(line.text.trim().to_owned());
+                rule.recipe.push((self.makefile.at.clone(), line.text.trim().to_owned()));
             }
             return;
         }
@@ -156,7 +157,7 @@ impl Reader<'_> {
             return None;
         }
         let (before, recipe) = match rest.split_once(';') {
-            Some((before, recipe)) => (before, vec![recipe.trim().to_owned()]),
+            Some((before, recipe)) => (before, vec![(self.makefile.at.clone(), recipe.trim().to_owned())]),
             None => (rest, Vec::new()),
         };
         let before = self.makefile.expand(before);

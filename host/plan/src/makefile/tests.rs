@@ -70,6 +70,14 @@ fn what_has_no_value_is_noted_and_never_run() {
     let noted = notes("A := $(shell touch /tmp/x)\nB != date\ninclude lost.mk\n");
     assert!(noted[0].contains("Makefile:1: $(shell ...) was not computed"), "{noted:?}");
     assert!(noted[1].contains("Makefile:2") && noted[2].contains("lost.mk"), "{noted:?}");
+    // Also what is computed only once the whole makefile was read is told with its line.
+    assert_eq!(
+        notes("B = $(A)\nA = 1 $(shell date)\n"),
+        ["Makefile:2: $(shell ...) was not computed, and has no value here"]
+    );
+    let mut makefile = read_with("all:\n\ttrue\n\t$(MAKE) x=$(shell date)\n", &[], None);
+    assert_eq!(makefile.calls("all").len(), 1);
+    assert!(makefile.notes().iter().all(|note| note.line == 3), "{:?}", makefile.notes());
     assert!(notes("A = $(B)\nB = $(A)\n").iter().any(|note| note.contains("refers to itself")));
     assert!(notes("include again.mk\n").iter().any(|note| note.contains("circle")));
     assert!(notes("ifeq (a\nendif\nendif\nA = $(B\n").len() > 2);

@@ -14,6 +14,12 @@ impl Added {
     pub(crate) fn to_text(&self) -> String {
         let how = if self.dry_run { "Would add" } else { "Added" };
         let what = if self.stages.is_empty() { "nothing new".to_owned() } else { self.stages.join(", ") };
+        if !self.is_new {
+            return match self.stages.is_empty() {
+                true => "Nothing changed".to_owned(),
+                false => format!("Nothing changed: the project has {what} already, with these settings"),
+            };
+        }
         let to = self.target.as_ref().map(|target| format!(" to target `{target}`")).unwrap_or_default();
         format!("{how} {what}{to}\n{}", self.lock)
     }

@@ -66,6 +66,7 @@ fn each_thing_that_is_missing_has_its_remedy() {
     ] {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
     }
+    assert!(!text.contains("programs for"), "what only an engine can tell is told without one:\n{text}");
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("2 checks failed"), "{errors}");
 }

@@ -5,7 +5,11 @@ mod links;
 mod reference;
 mod style;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use pib_plan::manifest::stage::StageManifest;
+use semver::Version;
 
 use crate::bench::{Bench, PROJECT};
 use crate::console;
@@ -35,6 +39,29 @@ fn prose(page: &str) -> String {
         !inside && !is_fence
     });
     outside.collect::<Vec<_>>().join("\n")
+}
+
+/// A reader sees other versions than those shown as soon as a stage has a new one.
+#[test]
+fn the_versions_that_are_shown_are_the_newest() {
+    let stages = files(&root().join("stages"), "/stage.toml").into_iter().map(|path| {
+        let manifest = StageManifest::parse("stage.toml", &read(&path)).unwrap();
+        (manifest.name.to_string(), manifest.version)
+    });
+    let stages: BTreeMap<String, Version> = stages.collect();
+    let mut count = 0;
+    for page in ["tutorial.md", "guides/inspecting.md"] {
+        let page = read(&docs().join(page));
+        let words: Vec<&str> = page.split_whitespace().collect();
+        for pair in words.windows(2) {
+            let version = pair[1].trim_end_matches([',', ':']).parse::<Version>();
+            if let (Some(newest), Ok(version)) = (stages.get(pair[0]), version) {
+                assert_eq!(version, *newest, "{}", pair[0]);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 10, "{count} versions");
 }
 
 /// The commands of guides in blocks `console` are run in a project; those of the tutorial in `machine::tutorial`.
