@@ -10,7 +10,8 @@ use super::registry_signing::Signer;
 use crate::project::{Error, Session};
 use crate::source::registry_audit::{self, RegistryAudit};
 use crate::source::registry_bucket::BucketRegistry;
-use crate::source::registry_sign::{Signable, SignableRegistry};
+use crate::source::registry_sign::SignableRegistry;
+use crate::source::registry_store::RegistryStore;
 use crate::source::{registry, registry_folder};
 
 /// A registry that was made, or was there.
@@ -110,14 +111,14 @@ pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, E
                 .await?;
             let address = address.to_string();
             let mut audit = BucketRegistry { bucket: &bucket, address: &address }.audit().await?;
-            audit.faults.extend(Signable::Bucket(&bucket, &address).faults().await?);
+            audit.faults.extend(RegistryStore::Bucket(&bucket, &address).faults().await?);
             (PathBuf::from(address), audit)
         }
         None => {
             let place = existing(session, folder)?;
             registry::Registry::folder(&place)?.check().await?;
             let mut audit = registry_audit::audit(&place)?;
-            audit.faults.extend(Signable::Folder(&place).faults().await?);
+            audit.faults.extend(RegistryStore::Folder(&place).faults().await?);
             (place, audit)
         }
     };

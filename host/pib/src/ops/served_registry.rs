@@ -17,6 +17,7 @@ use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{Outcome, PublishCandidate};
 use crate::source::registry_owners::OwnerLists;
 use crate::source::registry_sign::SignableRegistry;
+use crate::source::registry_store::RegistryStore;
 use crate::source::{registry_audit, registry_folder};
 
 /// A registry that can be read and written to.
@@ -72,10 +73,10 @@ impl ServedRegistry {
 
     /// Returns the lists of the owners of its stages.
     pub(super) fn owners(&self) -> OwnerLists<'_> {
-        match &self.storage {
-            Storage::Folder(root) => OwnerLists::Folder(root),
-            Storage::Bucket { address, bucket } => OwnerLists::Bucket(bucket, address),
-        }
+        OwnerLists(match &self.storage {
+            Storage::Folder(root) => RegistryStore::Folder(root),
+            Storage::Bucket { address, bucket } => RegistryStore::Bucket(bucket, address),
+        })
     }
 
     /// Has the registry's snapshot count longer, where half of its time is over and this server has the key.

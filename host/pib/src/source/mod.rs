@@ -9,6 +9,7 @@
 //! | [`registry_folder`] | adds stages to a registry that is a folder |
 //! | [`registry_bucket`] | adds stages to a registry in a bucket, and looks after one |
 //! | [`registry_oci`], [`registry_oci_publish`] | read a namespace of an OCI registry, add stages to it |
+//! | [`registry_store`] | reads and replaces the files of a registry in a folder or a bucket |
 //! | [`registry_sign`], [`registry_trust`] | sign what a registry has, and compare what is read of one with that |
 //! | [`registry_owners`] | keeps who owns the stages of a registry that has a server |
 //! | [`registry_list`], [`registry_mirror`] | ask a registry's server which stages it has, copy a registry into a folder |
@@ -51,6 +52,7 @@ pub mod registry_oci;
 pub mod registry_oci_publish;
 pub mod registry_owners;
 pub mod registry_sign;
+pub mod registry_store;
 pub mod registry_trust;
 mod retrieval;
 pub mod stage_cache;

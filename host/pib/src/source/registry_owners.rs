@@ -4,17 +4,15 @@
 //! that was read.
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::Path;
 use std::time::Duration;
 
-use pib_file::Folder;
-use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
+use pib_objects::ObjectVersion;
 use pib_plan::id::StageName;
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
-use super::registry_folder::{hold, replace};
+use super::registry_folder::hold;
+use super::registry_store::RegistryStore;
 
 /// The largest list of owners that is read, in bytes.
 const MAX_OWNERS: u64 = 1 << 20;
@@ -31,14 +29,9 @@ struct OwnersFile {
     owners: Owners,
 }
 
-/// Where the lists of owners are.
+/// The lists of owners of a registry.
 #[derive(Debug, Clone, Copy)]
-pub enum OwnerLists<'a> {
-    /// In a registry's folder.
-    Folder(&'a Path),
-    /// In a registry's bucket, with its address for errors.
-    Bucket(&'a Bucket, &'a str),
-}
+pub struct OwnerLists<'a>(pub RegistryStore<'a>);
 
 impl OwnerLists<'_> {
     /// Returns the owners of a stage; `None` where nobody is named.
@@ -61,9 +54,9 @@ impl OwnerLists<'_> {
     ) -> Result<(Owners, bool), E> {
         for _ in 0..ATTEMPTS {
             // Held until the list is written.
-            let _held = match self {
-                Self::Folder(root) => Some(hold(root)?),
-                Self::Bucket(..) => None,
+            let _held = match self.0 {
+                RegistryStore::Folder(root) => Some(hold(root)?),
+                RegistryStore::Bucket(..) => None,
             };
             let (owners, before) = self.list(stage).await?;
             let Some(next) = change(owners.as_ref())? else { return Ok((owners.unwrap_or_default(), false)) };
@@ -72,28 +65,14 @@ impl OwnerLists<'_> {
             }
             tokio::time::sleep(PAUSE).await;
         }
-        Err(self.bad(format!("others write the owners of `{stage}` all the time")).into())
+        Err(self.0.bad(format!("others write the owners of `{stage}` all the time")).into())
     }
 
     async fn list(self, stage: &StageName) -> Result<(Option<Owners>, Option<ObjectVersion>), SourceError> {
         let path = path(stage);
-        let (bytes, version) = match self {
-            Self::Folder(root) => {
-                let read = Folder::open(root).and_then(|folder| folder.read(Path::new(&path), MAX_OWNERS));
-                match read {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((None, None)),
-                    read => (read.map_err(SourceError::io("reading", &root.join(&path)))?, None),
-                }
-            }
-            Self::Bucket(bucket, _) => {
-                match bucket.get(&path, MAX_OWNERS).await.map_err(self.fail("reading", &path))? {
-                    Some((bytes, version)) => (bytes, Some(version)),
-                    None => return Ok((None, None)),
-                }
-            }
-        };
+        let Some((bytes, version)) = self.0.read(&path, MAX_OWNERS).await? else { return Ok((None, None)) };
         let file: OwnersFile = serde_json::from_slice(&bytes)
-            .map_err(|error| self.bad(format!("`{path}` cannot be read ({error})")))?;
+            .map_err(|error| self.0.bad(format!("`{path}` cannot be read ({error})")))?;
         Ok((Some(file.owners), version))
     }
 
@@ -104,39 +83,9 @@ impl OwnerLists<'_> {
         owners: &Owners,
         before: Option<&ObjectVersion>,
     ) -> Result<bool, SourceError> {
-        let path = path(stage);
         let text = serde_json::to_vec(&OwnersFile { owners: owners.clone() })
-            .map_err(|error| self.bad(error.to_string()))?;
-        match self {
-            Self::Folder(root) => {
-                let folder = Folder::open(root).map_err(SourceError::io("opening", root))?;
-                replace(&folder, Path::new(&path), &text).map(|()| true)
-            }
-            Self::Bucket(bucket, _) => {
-                let expected = before.map_or(Expected::Nothing, Expected::Version);
-                match bucket.put(&path, text, expected).await {
-                    Ok(()) => Ok(true),
-                    Err(ObjectError::Conflict(_)) => Ok(false),
-                    Err(error) => Err(self.fail("writing", &path)(error)),
-                }
-            }
-        }
-    }
-
-    fn describe(self) -> String {
-        match self {
-            Self::Folder(root) => format!("the registry `{}`", root.display()),
-            Self::Bucket(_, address) => format!("the registry {address}"),
-        }
-    }
-
-    fn bad(self, reason: String) -> SourceError {
-        SourceError::BadRegistry { registry: self.describe(), reason }
-    }
-
-    fn fail(self, action: &'static str, path: &str) -> impl FnOnce(ObjectError) -> SourceError + use<> {
-        let what = format!("`{path}` of {}", self.describe());
-        move |source| SourceError::Objects { action, what, source }
+            .map_err(|error| self.0.bad(error.to_string()))?;
+        self.0.write(&path(stage), text, before).await
     }
 }
 

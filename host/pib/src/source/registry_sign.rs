@@ -4,12 +4,11 @@
 //! into the index stays unsigned, and readers refuse it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
+use pib_objects::{Bucket, ObjectVersion};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::shard_path;
 use pib_plan::registry_snapshot::{
@@ -21,8 +20,9 @@ use super::SourceError;
 use super::entry::MAX_INDEX;
 use super::registry::{CONFIG, MAX_FILES, Registry, name_at};
 use super::registry_error::RegistryError;
-use super::registry_folder::{hold, replace};
+use super::registry_folder::hold;
 use super::registry_mirror;
+use super::registry_store::RegistryStore;
 use super::registry_trust::{now, verify};
 
 /// How long a snapshot counts where nobody says.
@@ -97,16 +97,7 @@ pub struct NewSnapshot {
     pub snapshot: Snapshot,
 }
 
-/// A registry that can be signed.
-#[derive(Debug, Clone, Copy)]
-pub enum Signable<'a> {
-    /// In a folder.
-    Folder(&'a Path),
-    /// In a bucket, with its address for errors.
-    Bucket(&'a Bucket, &'a str),
-}
-
-impl Signable<'_> {
+impl RegistryStore<'_> {
     /// Returns whether the registry is signed.
     ///
     /// # Errors
@@ -215,7 +206,7 @@ impl Signable<'_> {
                 return Ok(None);
             }
             let (signed, snapshot) = self.next(key, change, signed.as_ref(), own.as_ref(), files)?;
-            if self.write(signed.to_text().into_bytes(), version.as_ref()).await? {
+            if self.write(FILE_NAME, signed.to_text().into_bytes(), version.as_ref()).await? {
                 key.has_signed(snapshot.version);
                 return Ok(Some(NewSnapshot { key: signed.key, snapshot }));
             }
@@ -332,64 +323,8 @@ impl Signable<'_> {
         Ok(paths)
     }
 
-    async fn read(
-        self,
-        path: &str,
-        limit: u64,
-    ) -> Result<Option<(Vec<u8>, Option<ObjectVersion>)>, SourceError> {
-        match self {
-            Self::Folder(root) => {
-                let read = pib_file::Folder::open(root)
-                    .and_then(|folder| folder.open_file(Path::new(path)))
-                    .and_then(|file| pib_file::read_open(file, limit));
-                match read {
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                    read => Ok(Some((read.map_err(SourceError::io("reading", &root.join(path)))?, None))),
-                }
-            }
-            Self::Bucket(bucket, _) => {
-                let found = bucket.get(path, limit).await.map_err(self.fail("reading", path))?;
-                Ok(found.map(|(bytes, version)| (bytes, Some(version))))
-            }
-        }
-    }
-
-    /// Writes the snapshot in the place of the one that was read; returns whether that was still there.
-    async fn write(self, bytes: Vec<u8>, before: Option<&ObjectVersion>) -> Result<bool, SourceError> {
-        match self {
-            Self::Folder(root) => {
-                let folder = pib_file::Folder::open(root).map_err(SourceError::io("opening", root))?;
-                replace(&folder, Path::new(FILE_NAME), &bytes).map(|()| true)
-            }
-            Self::Bucket(bucket, _) => {
-                let expected = before.map_or(Expected::Nothing, Expected::Version);
-                match bucket.put(FILE_NAME, bytes, expected).await {
-                    Ok(()) => Ok(true),
-                    Err(ObjectError::Conflict(_)) => Ok(false),
-                    Err(error) => Err(self.fail("writing", FILE_NAME)(error)),
-                }
-            }
-        }
-    }
-
-    fn describe(self) -> String {
-        match self {
-            Self::Folder(root) => format!("the registry `{}`", root.display()),
-            Self::Bucket(_, address) => format!("the registry {address}"),
-        }
-    }
-
-    fn bad(self, reason: String) -> SourceError {
-        SourceError::BadRegistry { registry: self.describe(), reason }
-    }
-
     fn untrusted(self, reason: pib_plan::registry_snapshot::SnapshotError) -> SourceError {
         RegistryError::Snapshot { registry: self.describe(), reason }.into()
-    }
-
-    fn fail(self, action: &'static str, path: &str) -> impl FnOnce(ObjectError) -> SourceError + use<> {
-        let what = format!("`{path}` of {}", self.describe());
-        move |source| SourceError::Objects { action, what, source }
     }
 }
 
@@ -404,10 +339,10 @@ pub enum SignableRegistry {
 
 impl SignableRegistry {
     /// Returns it to be signed.
-    pub fn borrow(&self) -> Signable<'_> {
+    pub fn borrow(&self) -> RegistryStore<'_> {
         match self {
-            Self::Folder(root) => Signable::Folder(root),
-            Self::Bucket(bucket, address) => Signable::Bucket(bucket, address),
+            Self::Folder(root) => RegistryStore::Folder(root),
+            Self::Bucket(bucket, address) => RegistryStore::Bucket(bucket, address),
         }
     }
 }
