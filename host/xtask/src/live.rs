@@ -1,4 +1,4 @@
-//! The main job with the real archives of each system, for whoever has a network that reaches them.
+//! The main job with the real archives of each system. It needs a network that reaches them.
 //!
 //! The tests make archives of their own, of the same shape as the real ones. That these are still of that shape, only a build from
 //! them can show.

@@ -27,7 +27,7 @@ pub(super) struct Served {
     pub(super) tokens: Option<PathBuf>,
     /// Taken while a publication is judged.
     pub(super) publications: Semaphore,
-    /// Whoever runs the server sees what is wrong with it.
+    /// Shows the server's own faults to the person who runs it.
     pub(super) reporter: Arc<dyn Reporter>,
 }
 

@@ -12,7 +12,7 @@ use crate::source::SourceError;
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) denial: Denial,
-    /// What is wrong on the server: whoever runs it sees that, the client does not.
+    /// A fault of the server itself. The person who runs it is told; the client is not.
     fault: Option<Fault>,
 }
 

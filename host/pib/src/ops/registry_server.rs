@@ -115,7 +115,7 @@ fn router(served: Arc<Served>) -> Router {
         .with_state(served)
 }
 
-/// Tells whoever runs the server what is wrong with it.
+/// Tells the person who runs the server what is wrong with it.
 async fn tell_fault(State(served): State<Arc<Served>>, response: Response) -> Response {
     if let Some(Fault(what)) = response.extensions().get() {
         served.reporter.report(Event::Warning { message: format!("a request failed: {what}") });
