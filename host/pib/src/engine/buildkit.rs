@@ -80,6 +80,11 @@ async fn build(
             Err(error) if has_given_up(&error) => {
                 reporter.note("BuildKit has waited for itself, and gave up; asking it again");
             }
+            Err(EngineError::LostLayers { .. }) if !request.no_cache => {
+                reporter.warn("the engine's build cache names layers that are gone; building without it");
+                let anew = BuildRequest { no_cache: true, ..request.clone() };
+                return attempt(client, &anew, reporter).await;
+            }
             outcome => return outcome,
         }
     }

@@ -234,6 +234,14 @@ pub enum EngineError {
         /// What was being done.
         doing: String,
     },
+    /// The engine's build cache names layers that the engine has no more.
+    #[error("the engine's build cache names layers that are gone: {message}")]
+    #[diagnostic(code(pib::engine::lost_layers))]
+    #[diagnostic(help("Empty the build cache with `docker builder prune --all`, then build again."))]
+    LostLayers {
+        /// What the engine said.
+        message: String,
+    },
     /// A base in the cache is not what its name says.
     #[error("the base {} is damaged: it has the digest {found}, and is to have {expected}", .path.display())]
     #[diagnostic(code(pib::engine::damaged_base))]

@@ -8,6 +8,7 @@ use pib_plan::assemble::BuildPlan;
 use super::error::EngineError;
 use super::log_lines::{Lines, shorten};
 use super::mirror_state::MirrorState;
+use super::refused::names_lost_layers;
 use super::{merged, part_location};
 use pib_event::{Event, Mask, Reporter, ReporterExt};
 
@@ -294,6 +295,9 @@ pub(super) fn step_failed(
     let says = |is: fn(&str) -> bool| log_tail.iter().chain([&message]).any(|line| is(line));
     if says(|line| line.to_lowercase().contains("no space left on device")) {
         return EngineError::DiskFull { doing: format!("building at `{instruction}`") };
+    }
+    if names_lost_layers(&message) {
+        return EngineError::LostLayers { message };
     }
     // The engine itself could not start the shell. A program that a part starts fails in the shell's words.
     if says(|line| {

@@ -105,6 +105,25 @@ impl Private {
         ask().is_ok_and(|answer| answer.contains(" 200 "))
     }
 
+    /// Takes the images of a Docker engine away with their layers, and waits for the engine that follows it on the same store.
+    pub(crate) fn lose_images(&self) {
+        let running = self.processes().into_iter().find(|(_, line)| line.starts_with("dockerd "));
+        let number = running.unwrap().0;
+        let store = PathBuf::from(format!("/proc/{number}/root{}/data", self.folder.path().display()));
+        for layer in std::fs::read_dir(store.join("image/overlay2/layerdb/sha256")).unwrap() {
+            let folder = std::fs::read_to_string(layer.unwrap().path().join("cache-id")).unwrap();
+            std::fs::remove_dir_all(store.join("overlay2").join(folder)).unwrap();
+        }
+        std::fs::remove_dir_all(store.join("image")).unwrap();
+        let process = rustix::process::Pid::from_raw(number.cast_signed()).unwrap();
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+        let since = Instant::now();
+        while rustix::process::test_kill_process(process).is_ok() || !self.answers() {
+            assert!(since.elapsed() < Duration::from_secs(60), "no engine after a restart:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
