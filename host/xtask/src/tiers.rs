@@ -47,11 +47,9 @@ impl Tier {
         for other in ALL.iter().filter(|other| **other != self) {
             integration.args(["--skip", &format!("{}::", other.name())]);
         }
-        if self == Self::Engine {
-            // Where one test waits for the engine, another may run: two cores are 94 % busy with three of them.
-            let cores = std::thread::available_parallelism().map_or(1, usize::from);
-            integration.args(["--test-threads", &(cores + 1).to_string()]);
-        }
+        // Where one test waits for an engine, a disk or a boot, another may run: two cores are 94 % busy with three of them.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        integration.args(["--test-threads", &(cores + 1).to_string()]);
         commands.push(integration);
         commands
     }
