@@ -47,7 +47,20 @@ pub fn is_suspect(name: &str, value: &str) -> bool {
     let words: Vec<&str> = words(&name).collect();
     let is_named =
         words.iter().any(|word| WORDS.contains(word)) || PARTS.iter().any(|part| name.contains(part));
-    (is_named && !words.iter().any(|word| PUBLIC.contains(word))) || is_secret_value(value)
+    let is_public = words.iter().any(|word| PUBLIC.contains(word)) || is_openpgp_key(&words, value);
+    (is_named && !is_public) || is_secret_value(value)
+}
+
+/// Returns whether a name speaks of a key alone, and its value is how OpenPGP names one: `REPO_KEY = 912C773ABBD1B584`. A
+/// fingerprint has 40 digits, and a key's id the last 16 of them.
+fn is_openpgp_key(words: &[&str], value: &str) -> bool {
+    let is_digit = |digit: u8| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit);
+    let is_key = words.iter().filter(|word| WORDS.contains(word)).all(|word| *word == "KEY");
+    is_key
+        && words.contains(&"KEY")
+        && !words.iter().any(|word| SECRET_KEYS.contains(word))
+        && matches!(value.len(), 16 | 40)
+        && value.bytes().all(is_digit)
 }
 
 /// Returns the words of a name: `api-key` and `API_KEY` have the same two.
@@ -328,11 +341,15 @@ mod tests {
             ("REPO", "https://me:word@example.org/x"),
             ("BLOB", "-----BEGIN OPENSSH PRIVATE KEY-----"),
             ("HASH", "$6$abc$def"),
+            ("API_KEY", "912C773ABBD1B584"),
+            ("CAMERA_KEY", "912c773abbd1b584"),
         ] {
             assert!(is_suspect(name, value), "{name}");
         }
         for (name, value) in [
             ("REPO_PUBLIC_KEY", "x"),
+            ("ARCH_REPO_KEY", "912C773ABBD1B584"),
+            ("ARCH_REPO_KEY", "F5CC8C1D8C2B8B7C7B6D5A4C912C773ABBD1B584"),
             ("KEYMAP", "us"),
             ("AUTHOR", "me"),
             ("REPO_URL", "https://example.org/a@b"),
