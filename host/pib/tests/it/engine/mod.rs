@@ -31,6 +31,7 @@ mod own_base;
 pub(crate) mod project;
 mod readers;
 mod recorded;
+mod recorded_by_port;
 mod recorded_programs;
 mod restarted;
 mod rootfs;
