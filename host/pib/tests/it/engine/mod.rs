@@ -37,6 +37,7 @@ mod restarted;
 mod rootfs;
 mod same;
 pub(crate) mod shared;
+mod spread;
 mod targets;
 mod terminal;
 mod trouble;
