@@ -47,7 +47,7 @@ impl EmulatorRecipe {
     pub fn key(&self) -> Digest {
         let mut key = KeyHasher::new(VERSION);
         key.field(RELEASE).field(PACKAGE).field(self.machine.platform());
-        key.field(relay::relay_key(self.runner).as_bytes());
+        key.field(relay::relay_key(self.runner, relay::RelayForm::Mounted).as_bytes());
         key.finish()
     }
 }

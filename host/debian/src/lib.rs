@@ -64,7 +64,7 @@ pub use emulators::{EmulatorRecipe, emulators};
 pub use error::DebianError;
 pub use installed::{InstalledPackage, STATUS, installed};
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
-pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, past_archives, relay_key, write_relay};
+pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, RelayForm, past_archives, relay_key, write_relay};
 pub use release::{DatePolicy, ListedIndex, listed_index};
 pub use second::FOLDER as SECOND_PART;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::moment::Moment;
 use pib_plan::package_archive::KNOWN;
+use pib_plan::relay::COPIED;
 use url::Url;
 
 use super::date;
@@ -19,6 +20,8 @@ const VERSION: &str = "pib relay 1";
 const SOCKET: &str = "recorder";
 /// The place of the certificate of the authority that vouches for the recorder.
 const AUTHORITY: &str = "ca.pem";
+/// Where the program puts that certificate, where it is copied and not mounted: in memory.
+const IN_MEMORY: &str = "/dev/shm/pib-ca.pem";
 /// What apt is told: whom to trust where it speaks to the recorder as to a server.
 const RECORD: &str = "Acquire::https::CAInfo \"/.pib/ca.pem\";\n";
 /// What it is told as well where it reads indexes of the past: that their time is over is no news. What they are is checked
@@ -57,11 +60,23 @@ pub(super) fn add_files(tree: &mut Tree<impl Write>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the digest of all that decides the image of a program that starts commands, and has no tools beside it.
-pub fn relay_key(runner: &[u8]) -> Digest {
+/// How instructions get the program that starts commands, where it has no tools beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayForm {
+    /// Its image is mounted.
+    Mounted,
+    /// It is copied from the folder [`COPIED`] of its image.
+    Copied,
+}
+
+/// Returns the digest of all that decides that image.
+pub fn relay_key(runner: &[u8], form: RelayForm) -> Digest {
     let mut key = KeyHasher::new(VERSION);
     for (name, text) in FILES {
         key.field(name).field(text);
+    }
+    if form == RelayForm::Copied {
+        key.field(COPIED).field(IN_MEMORY);
     }
     key.field(runner);
     key.finish()
@@ -71,11 +86,24 @@ pub fn relay_key(runner: &[u8]) -> Digest {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_relay(path: &Path, runner: &[u8]) -> Result<(), DebianError> {
+pub fn write_relay(path: &Path, runner: &[u8], form: RelayForm) -> Result<(), DebianError> {
     let write = |mut tree: Tree<io::BufWriter<std::fs::File>>| {
-        tree.add_file("run", 0o755, runner.len() as u64, runner)?;
-        tree.add_file("tools", 0o644, 0, io::empty())?;
-        add_files(&mut tree)?;
+        match form {
+            RelayForm::Mounted => {
+                tree.add_file("run", 0o755, runner.len() as u64, runner)?;
+                tree.add_file("tools", 0o644, 0, io::empty())?;
+                add_files(&mut tree)?;
+            }
+            RelayForm::Copied => {
+                let place = |name: &str| format!("{COPIED}/{name}");
+                tree.add_file(&place("run"), 0o755, runner.len() as u64, runner)?;
+                tree.add_file(&place("tools"), 0o644, 0, io::empty())?;
+                tree.add_link(&place(AUTHORITY), IN_MEMORY)?;
+                for (name, text) in FILES {
+                    tree.add_file(&place(name), 0o644, text.len() as u64, text.as_bytes())?;
+                }
+            }
+        }
         tree.finish()?.flush()
     };
     write(Tree::replace(path, 0)?).map_err(DebianError::io("writing", path))
@@ -94,20 +122,40 @@ pub fn past_archives(moment: Moment, past: Option<&Url>) -> [(&'static str, Stri
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_image_has_the_program_and_a_place_for_the_socket() {
+    /// Returns the paths in an image, each with its permissions.
+    fn files(form: RelayForm) -> Vec<(String, u32)> {
         let file = tempfile::NamedTempFile::new().unwrap();
-        write_relay(file.path(), b"program").unwrap();
+        write_relay(file.path(), b"program", form).unwrap();
         let mut archive = tar::Archive::new(file.reopen().unwrap());
         let names = archive.entries().unwrap().map(|entry| {
             let entry = entry.unwrap();
             (entry.path().unwrap().display().to_string(), entry.header().mode().unwrap() & 0o777)
         });
-        let names: Vec<(String, u32)> = names.collect();
-        let files = ["tools", "recorder", "ca.pem", "record.conf", "replay.conf", "wgetrc"];
-        let expected = std::iter::once(("run", 0o755)).chain(files.map(|name| (name, 0o644)));
-        assert_eq!(names, expected.map(|(name, mode)| (name.to_owned(), mode)).collect::<Vec<_>>());
-        assert_ne!(relay_key(b"program"), relay_key(b"another"));
+        names.collect()
+    }
+
+    #[test]
+    fn the_image_has_the_program_and_a_place_for_the_socket() {
+        let names = ["tools", "recorder", "ca.pem", "record.conf", "replay.conf", "wgetrc"];
+        let expected = std::iter::once(("run", 0o755)).chain(names.map(|name| (name, 0o644)));
+        let expected: Vec<_> = expected.map(|(name, mode)| (name.to_owned(), mode)).collect();
+        assert_eq!(files(RelayForm::Mounted), expected);
+        let key = |program| relay_key(program, RelayForm::Mounted);
+        assert_ne!(key(b"program"), key(b"another"));
+    }
+
+    #[test]
+    fn what_is_copied_has_the_certificate_in_memory_alone() {
+        let names = files(RelayForm::Copied);
+        assert!(
+            names.contains(&("pib/run".to_owned(), 0o755))
+                && names.contains(&("pib/ca.pem".to_owned(), 0o777))
+        );
+        assert!(
+            names.iter().all(|(name, _)| name.starts_with("pib/") && !name.ends_with("/recorder")),
+            "{names:?}"
+        );
+        assert_ne!(relay_key(b"program", RelayForm::Copied), relay_key(b"program", RelayForm::Mounted));
     }
 
     #[test]

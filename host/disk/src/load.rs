@@ -28,6 +28,7 @@ pub(crate) fn load(
     let spool = folder.unnamed().map_err(DiskError::io("create a file in", folder.path()))?;
     reporter.detail(STEP, "reading the root file system");
     let mut tree = read::read(rootfs, &spool, reporter)?;
+    reporter.detail(STEP, "normalising");
     let notes =
         normalise::normalise(&mut tree, identity, &spool).map_err(DiskError::io("read", folder.path()))?;
     for note in notes {

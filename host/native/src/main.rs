@@ -3,7 +3,7 @@
 //! fetches, it leads that there.
 //!
 //! ```text
-//! /.pib/run [--fresh] [--emulate] COMMAND [ARGUMENT...]
+//! /.pib/run [--fresh] [--emulate] [--open] COMMAND [ARGUMENT...]
 //! /.pib/run --tidy
 //! ```
 //!
@@ -25,7 +25,8 @@
 //! | `emulation` | which emulator runs a program, and how it is called |
 //! | `format` | what a file is that is to be run |
 //! | `view`, `credentials` | which file a path means to a process, and what the process may do with it |
-//! | `relay` | leads what the command fetches to pib |
+//! | `relay` | leads what the command fetches to pib; with `--open`, nothing is led there |
+//! | `route` | how pib is reached |
 //! | `twin` | which twin stands in for a program |
 //! | `tools` | which tools there are, and their rules |
 //! | `set_id` | what is done about programs that would gain rights |
@@ -49,6 +50,7 @@ mod message;
 mod owned;
 mod registers;
 mod relay;
+mod route;
 mod set_id;
 mod sys;
 mod tools;
@@ -69,6 +71,8 @@ struct Options {
     fresh: bool,
     /// The companion's emulators start the target's programs.
     emulate: bool,
+    /// What the command fetches is not recorded, although that of others is.
+    open: bool,
 }
 
 fn main() -> ExitCode {
@@ -78,7 +82,7 @@ fn main() -> ExitCode {
     }
     let options = options(&mut arguments);
     if arguments.is_empty() {
-        message::say("usage: run [--fresh] [--emulate] COMMAND [ARGUMENT...]");
+        message::say("usage: run [--fresh] [--emulate] [--open] COMMAND [ARGUMENT...]");
         return ExitCode::from(NOT_STARTED);
     }
     let root = Path::new(tools::ROOT);
@@ -89,7 +93,7 @@ fn main() -> ExitCode {
             return ExitCode::from(NOT_STARTED);
         }
     };
-    if let Err(error) = relay::start(Path::new(relay::SOCKET)) {
+    if let Err(error) = relay::start(Path::new(relay::SOCKET), options.open) {
         message::say(&format!("could not reach pib, which records what this command fetches: {error}"));
         return ExitCode::from(NOT_STARTED);
     }
@@ -124,6 +128,7 @@ fn options(arguments: &mut Vec<OsString>) -> Options {
         match word {
             "--fresh" => options.fresh = true,
             "--emulate" => options.emulate = true,
+            "--open" => options.open = true,
             _ => break,
         }
         arguments.remove(0);

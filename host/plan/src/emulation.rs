@@ -69,7 +69,7 @@ mod tests {
     use crate::assemble::{BaseRef, BuildPlan, Extras, assemble};
     use crate::id::{Arch, Digest};
     use crate::native::{Native, SetId};
-    use crate::relay::Relay;
+    use crate::relay::{Relay, Way};
 
     fn plan(emulated: bool, native: bool, recorded: bool) -> BuildPlan {
         let parts = [("RUN a\nRUN [\"c\"]\nSHELL [\"/bin/bash\", \"-c\"]\nRUN d", true), ("RUN b", false)];
@@ -77,7 +77,11 @@ mod tests {
         let machine = Machine::Amd64;
         let emulation = Emulation { image: "pib-emulators:x".to_owned(), machine };
         let tools = Native { image: "pib-native:x".to_owned(), machine, set_id: SetId::Ignored };
-        let relay = Relay { image: "pib-relay:x".to_owned(), machine, socket: "pib.fetch.7".to_owned() };
+        let relay = Relay {
+            image: "pib-relay:x".to_owned(),
+            way: Way::Session(machine),
+            socket: "pib.fetch.7".to_owned(),
+        };
         let extras = Extras {
             emulation: emulated.then_some(&emulation),
             native: native.then_some(&tools),

@@ -31,6 +31,7 @@
 //! | [`moment`] | a moment of the calendar |
 //! | [`package_archive`] | archives of packages that bases are made of |
 //! | [`signed_tarball`] | a base that a distribution publishes whole, and signs |
+//! | [`workers`] | which engine builds which target, where there are several |
 //! | [`packages`] | keeps what package managers download |
 //! | [`vendor`] | the list of the stages that a project holds itself |
 //! | [`dockerfile`] | writes instructions, and escapes what stands in them |
@@ -101,3 +102,4 @@ pub mod suggest;
 pub mod system;
 pub mod variable;
 pub mod vendor;
+pub mod workers;

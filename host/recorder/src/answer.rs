@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderValue, PROXY_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
+use crate::guard::Guard;
 use crate::inner::{Inner, Unknown};
 use crate::reply::{Answer, empty, refuse, start, streamed, whole};
 use crate::{fetch, listed};
@@ -31,15 +32,18 @@ const MAX_SENT: usize = 16 << 20;
 /// How long a program may take for the beginning of an encrypted connection.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
-/// Serves a connection of a part, to which this is its web proxy, until it ends.
+/// Serves a connection of a part, to which this is its web proxy, until it ends. A `guard` judges each request.
 pub(crate) async fn serve(
     inner: Arc<Inner>,
     connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    guard: Option<Guard>,
 ) {
     let service = service_fn(move |request: http::Request<Incoming>| {
         let inner = Arc::clone(&inner);
+        let is_refused = guard.as_ref().is_some_and(|guard| !guard.lets_in(request.headers()));
         async move {
             Ok::<_, Infallible>(match *request.method() {
+                _ if is_refused => refuse_stranger(),
                 http::Method::CONNECT => secure(&inner, request),
                 _ => as_proxy(&inner, request).await,
             })
@@ -47,6 +51,14 @@ pub(crate) async fn serve(
     });
     // How it ends is the part's own affair: it may stop in the middle of whatever it fetches.
     _ = protocol().serve_connection(TokioIo::new(connection), service).with_upgrades().await;
+}
+
+/// Returns the answer to somebody who does not have the token of this build.
+fn refuse_stranger() -> Answer {
+    let mut answer = refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, "this proxy serves one build of pib");
+    answer.headers_mut().insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"pib\""));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    answer
 }
 
 fn protocol() -> http1::Builder {
@@ -103,11 +115,12 @@ async fn as_server(inner: &Arc<Inner>, origin: &str, request: http::Request<Inco
     answer(inner, url, request).await
 }
 
-/// Answers a request to a web proxy, and the question of the program that starts commands.
+/// Answers a request to a web proxy, and the questions of the program that starts commands.
 async fn as_proxy(inner: &Arc<Inner>, request: http::Request<Incoming>) -> Answer {
     if request.uri().authority().is_none() {
         return match request.uri().path() {
             "/environment" => whole(inner.environment.clone().into()),
+            "/authority" => whole(inner.authority.certificate.clone().into()),
             _ => refuse(StatusCode::NOT_FOUND, "this is the proxy by which pib records downloads"),
         };
     }

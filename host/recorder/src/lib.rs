@@ -1,6 +1,6 @@
 //! Records what the parts of a build fetch, and gives them the same again.
 //!
-//! Parts reach a [`Recorder`] as their web proxy, over any byte stream. What the recording has is answered from the store.
+//! Parts reach a [`Recorder`] as their web proxy, over any byte stream or at a [`Port`]. What the recording has is answered from the store.
 //! What it has not is fetched, given to the part as it arrives, kept by its digest, and added to the recording; or refused,
 //! where nothing may be added.
 //!
@@ -15,6 +15,7 @@
 //! | `upstream` | where responses come from: mirrors, and archives of the past |
 //! | [`Store`] | keeps bodies by digest |
 //! | [`RemoteStore`], [`Stores`] | stores that others have filled |
+//! | [`Port`], `guard` | a port with a token, for parts that no session leads here |
 //! | `journal` | keeps all that was recorded of a snapshot on this machine |
 //!
 //! Invariants: a body is in the store, and its response in the recording, before a part has the last of it; nothing is
@@ -24,15 +25,19 @@
 mod answer;
 mod authority;
 mod fetch;
+mod guard;
 mod inner;
 mod journal;
 mod listed;
 mod lists;
+mod port;
 mod remote;
 mod reply;
 mod store;
 mod upstream;
 
+use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -48,6 +53,7 @@ pub use inner::{Report, Unknown};
 use journal::Journal;
 pub use journal::{add_to_journal, read_journal};
 pub use lists::{Listed, Lists, PAUSES};
+pub use port::Port;
 pub use remote::{RemoteStore, Stores, put};
 pub use store::{Store, StoreError};
 use upstream::Upstream;
@@ -162,7 +168,15 @@ impl Recorder {
 
     /// Serves a part's connection until it ends.
     pub fn serve(&self, connection: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        tokio::spawn(answer::serve(Arc::clone(&self.0), connection));
+        tokio::spawn(answer::serve(Arc::clone(&self.0), connection, None));
+    }
+
+    /// Opens a port for parts that come to one of these addresses of this machine.
+    ///
+    /// # Errors
+    /// When no port can be opened.
+    pub async fn open_port(&self, addresses: &[IpAddr]) -> io::Result<Port> {
+        Port::open(Arc::clone(&self.0), addresses).await
     }
 
     /// Fetches every recorded body that the store does not have; `each` is told how many are there. Returns why some are not

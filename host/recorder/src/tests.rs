@@ -1,4 +1,5 @@
 mod encrypted;
+mod port;
 mod sources;
 
 use std::io;

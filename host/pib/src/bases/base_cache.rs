@@ -21,6 +21,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
+use pib_debian::RelayForm;
 use pib_plan::base::Bootstrap;
 use pib_plan::id::{Digest, KeyHasher};
 use pib_plan::signed_tarball::{LockedTarball, SignedTarball};
@@ -196,8 +197,8 @@ impl BaseCache {
     ///
     /// # Errors
     /// When the cache cannot be written.
-    pub fn relay(&self, runner: &[u8]) -> Result<StoredBase, BaseError> {
-        let note = self.bases().join("companions").join(pib_debian::relay_key(runner).hex());
+    pub fn relay(&self, runner: &[u8], form: RelayForm) -> Result<StoredBase, BaseError> {
+        let note = self.bases().join("companions").join(pib_debian::relay_key(runner, form).hex());
         if let Some(found) = self.noted(&note) {
             return Ok(found);
         }
@@ -205,7 +206,7 @@ impl BaseCache {
         fs::create_dir_all(&folder).map_err(BaseError::io("creating", &folder))?;
         let file =
             tempfile::NamedTempFile::new_in(&folder).map_err(BaseError::io("creating a file in", &folder))?;
-        pib_debian::write_relay(file.path(), runner)
+        pib_debian::write_relay(file.path(), runner, form)
             .map_err(|error| BaseError::Stream(io::Error::other(error)))?;
         let digest = digest_file(file.path())?;
         let stored = self.keep(file, digest)?;

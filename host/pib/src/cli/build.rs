@@ -30,6 +30,9 @@ pub(super) struct Build {
     /// Build all targets of the project
     #[arg(long)]
     all: bool,
+    /// Fail where parts may fetch what is not recorded
+    #[arg(long)]
+    strict: bool,
     /// Write a page of HTML that shows what is in the image, to FILE or beside the image
     #[arg(long, value_name = "FILE", num_args = 0..=1, conflicts_with_all = ["until", "check", "all", "target"])]
     report: Option<Option<PathBuf>>,
@@ -43,7 +46,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Build) -> Result<()
         Some(stage) if stage.is_empty() => NoCache::All,
         Some(stage) => NoCache::From(stage),
     };
-    let options = StageOptions { no_cache, ..args.stages.options(args.until) };
+    let options = StageOptions { no_cache, strict: args.strict, ..args.stages.options(args.until) };
     if args.check {
         let session = match &*args.target {
             [] => session.clone(),

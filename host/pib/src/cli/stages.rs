@@ -54,6 +54,7 @@ impl StageArgs {
             secrets: self.secret,
             trial: None,
             image_only: false,
+            strict: false,
             lock: self.lock.mode(),
         }
     }

@@ -82,8 +82,8 @@ async fn build(
             }
             Err(EngineError::LostLayers { .. }) if !request.no_cache => {
                 reporter.warn("the engine's build cache names layers that are gone; building without it");
-                let anew = BuildRequest { no_cache: true, ..request.clone() };
-                return attempt(client, &anew, reporter).await;
+                let again = BuildRequest { no_cache: true, ..request.clone() };
+                return attempt(client, &again, reporter).await;
             }
             outcome => return outcome,
         }

@@ -223,6 +223,16 @@ pub enum EngineError {
         /// What happened.
         reason: String,
     },
+    /// None of the engines that a build of several targets is spread over answers any more.
+    #[error("none of the engines `{names}` answers any more")]
+    #[diagnostic(code(pib::engine::all_gone))]
+    #[diagnostic(help(
+        "`pib doctor --engine ADDRESS` says what is wrong with one. `pib build --engine ADDRESS` builds with one alone."
+    ))]
+    AllGone {
+        /// Their names in the user's config.
+        names: String,
+    },
     /// The engine's disk is full.
     #[error("the container engine has no disk space left while {doing}")]
     #[diagnostic(code(pib::engine::disk_full))]

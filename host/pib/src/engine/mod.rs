@@ -12,6 +12,7 @@
 //! | [`image`] | container images: look up, load a base, list, remove |
 //! | [`container`] | runs a command in a container, and lists and removes pib's |
 //! | `temporary` | containers that are removed whatever happens |
+//! | `host_addresses` | where this machine is to a container of an engine on it |
 //! | [`rootfs_tar`] | the root file system of a container image as a tar stream |
 //! | [`binfmt_misc`] | whether a kernel can run the target's programs, and how to make it; `far` is another machine's |
 //!
@@ -36,6 +37,7 @@ mod docker_host;
 mod error;
 mod far;
 mod handler;
+mod host_addresses;
 pub mod image;
 mod log_lines;
 mod merged;

@@ -157,6 +157,14 @@ fn user_settings(session: &Session, all: &mut Vec<Setting>) -> Result<(), Error>
         all.push(found("cache.url", cache.location.to_string(), From::User, file));
         all.push(found("cache.write", cache.write.as_str().to_owned(), From::User, file));
     }
+    for (name, engine) in &config.engines {
+        let key = |end: &str| format!("engines.{name}.{end}");
+        all.push(found(&key("address"), without_login(&engine.address), From::User, file));
+        if !engine.platforms.is_empty() {
+            all.push(found(&key("platforms"), engine.platforms.join(", "), From::User, file));
+        }
+        all.push(found(&key("slots"), engine.slots.to_string(), From::User, file));
+    }
     if !config.private_servers.is_empty() {
         all.push(found("network.private", config.private_servers.join(", "), From::User, file));
     }

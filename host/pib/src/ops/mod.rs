@@ -60,6 +60,7 @@ pub mod schema;
 mod served_registry;
 mod signature;
 mod signed_numbers;
+mod spread;
 pub mod stage_owners;
 mod startup;
 pub mod targets;

@@ -1,7 +1,8 @@
 //! Builds several targets of a project.
 //!
 //! What they share is made once: bases and stages are the same for all that ask for the same. What must happen one after
-//! the other (the lock, the base, what goes into the engine) does; then the engine builds several at once.
+//! the other (the lock, the base, what goes into the engine) does; then the engine builds several at once. Where the user has named
+//! several engines, they are spread over these.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use miette::Diagnostic as _;
 use serde::Serialize;
 
 use super::build::{Begun, BuildOutcome, begin};
+use super::spread;
 use crate::pipeline::StageOptions;
 use crate::project::{self, Error, Project, Session, TargetError};
 use pib_event::{Event, Reporter};
@@ -68,6 +70,12 @@ pub async fn build(session: &Session, options: &StageOptions, which: &Which) -> 
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     let names = names(session, which)?;
+    if let Some(crew) = spread::crew(session).await? {
+        let targets: Vec<Session> = names.iter().map(|name| of_target(session, name)).collect();
+        let results = crew.build(&targets, options).await?;
+        let outcomes = names.into_iter().zip(results).map(|(name, result)| Outcome::new(name, result));
+        return Ok(Outcomes { targets: outcomes.collect() });
+    }
     let mut begun = Vec::with_capacity(names.len());
     for name in names {
         let session = of_target(session, &name);

@@ -45,7 +45,7 @@ pub(crate) async fn get(
         return Ok(None);
     };
     let image = format!("pib-emulators:{}", &stored.digest.hex()[..16]);
-    native::load_image(session, engine, &stored, (&image, machine)).await?;
+    native::load_image(session, engine, &stored, (&image, machine.platform())).await?;
     Ok(Some(Emulation { image, machine }))
 }
 

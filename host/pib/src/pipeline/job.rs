@@ -101,7 +101,7 @@ pub(crate) async fn job(
     }
     // What the engine has was given to parts as well, and stands in the project's recording.
     if let Some(edition) = edition.as_ref().filter(|_| !is_built || options.lock == LockMode::default()) {
-        network = Some(recording::open(session, &engine, &based, edition, options.lock).await?);
+        network = Some(recording::open(session, &engine, &based, edition, options).await?);
     }
     let start = shared.as_ref().and_then(SharedCache::start);
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
@@ -138,7 +138,10 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
     let outcome = if is_there { Ok(()) } else { job.run_parts(session, options).await };
     let finish = |network: &RecordedNetwork| network.finish(session, outcome.is_err());
     let given = job.network.as_ref().map(finish).transpose()?;
-    outcome?;
+    outcome.map_err(|error| match &job.network {
+        Some(network) => network.explain(error),
+        None => error,
+    })?;
     // A part may go on without what it asked for, and would then make something else than it did when that was recorded.
     if let Some(network) = &job.network {
         network.check()?;
@@ -228,7 +231,8 @@ impl Job {
         request.host_name = options.trial.and_then(Trial::host_name);
         request.build_args = rendered.build_args.clone();
         request.secrets = rendered.secrets.for_engine(&self.plan);
-        request.socket = self.network.as_ref().map(RecordedNetwork::socket);
+        request.build_args.extend(self.network.as_ref().and_then(RecordedNetwork::build_arg));
+        request.socket = self.network.as_ref().and_then(RecordedNetwork::socket);
         request.texts = self.network.iter().map(RecordedNetwork::authority).collect();
         request.isolated = self.network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
         request

@@ -42,6 +42,7 @@ mod options;
 pub(crate) mod origin;
 mod packages;
 mod provenance;
+mod recorder_access;
 pub(crate) mod recording;
 pub(crate) mod records;
 pub(crate) mod render;
@@ -82,6 +83,7 @@ pub(crate) async fn decide(session: &Session, options: &StageOptions) -> Result<
     let project = Project::load(session)?;
     project.target.check(&project.manifest.project.file_stem())?;
     let rendered = decide_only(session, project, options).await?;
+    recording::check_strict(&rendered, options.strict)?;
     rendered.packages.resolved.write_lock(options.lock)?;
     Ok(rendered)
 }
@@ -114,7 +116,7 @@ pub(crate) async fn begin(
     let engine = connection::connect(session).await?;
     connection::check_losses(&engine, &lookup.rendered().packages.resolved.lock)?;
     secrets::check_engine(&engine, lookup.packages())?;
-    recording::check_engine(&engine, lookup.project())?;
+    recording::check_engine(session, &engine, lookup.project(), options.strict)?;
     let based = base(session, lookup, options).await?.dated(session, &engine, options.lock).await?;
     based.write_lock(options.lock)?;
     job(session, engine, based, options).await

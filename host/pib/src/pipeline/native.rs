@@ -10,7 +10,7 @@ use super::labels::LABEL;
 use super::records::Records;
 use crate::bases::{self, BaseCache, StoredBase};
 use crate::engine::{Base, Engine};
-use crate::project::{Error, RecordingError, Session, blocking, cache_lock};
+use crate::project::{Error, Session, blocking, cache_lock};
 use pib_debian::{CompanionRecipe, DebianError, Folders, HostApt};
 use pib_event::ReporterExt as _;
 use pib_plan::base::Bootstrap;
@@ -91,7 +91,7 @@ pub(crate) async fn get(
         None => SetId::Unknown,
     };
     let native = named(&recipe, Some(&stored.digest), set_id);
-    load_image(session, engine, &stored, (&native.image, recipe.machine)).await?;
+    load_image(session, engine, &stored, (&native.image, recipe.machine.platform())).await?;
     Ok(Some(native))
 }
 
@@ -107,36 +107,6 @@ pub(crate) async fn prepare(session: &Session, manifest: &ProjectManifest) -> Re
         make(session, &recipe).await?;
     }
     Ok(true)
-}
-
-/// Returns the machine that the program is for which starts commands in an engine, and relays what they ask for.
-///
-/// # Errors
-/// When the engine cannot have it.
-pub(crate) fn runner_machine(engine: &Engine) -> Result<Machine, Error> {
-    let info = engine.info();
-    let cannot = |why: String| Err(RecordingError::Impossible { why }.into());
-    if !engine.abilities().mounts {
-        return cannot(format!("{} {} has no BuildKit", info.name, info.version));
-    }
-    let known =
-        Machine::of(&info.arch).filter(|machine| Machine::of(std::env::consts::ARCH) == Some(*machine));
-    let known = known.filter(|_| !RUNNER.is_empty());
-    known.map_or_else(|| cannot(format!("pib has no program for {}", info.arch)), Ok)
-}
-
-/// Loads the program that starts commands into the engine, without tools; returns the machine that it is for and what the
-/// engine calls it.
-///
-/// # Errors
-/// When the engine cannot have it, or does not take it.
-pub(crate) async fn load_runner(session: &Session, engine: &Engine) -> Result<(Machine, String), Error> {
-    let machine = runner_machine(engine)?;
-    let stored = BaseCache::new(&session.cache).relay(RUNNER)?;
-    cache_lock::used(&stored.path);
-    let image = format!("pib-relay:{}", &stored.digest.hex()[..16]);
-    load_image(session, engine, &stored, (&image, machine)).await?;
-    Ok((machine, image))
 }
 
 /// Has the next build make the companion anew: a new base has new versions, and a program stands in only for one of
@@ -185,7 +155,7 @@ pub(super) async fn make_tools(
     Ok(made)
 }
 
-/// Loads a container image of programs for the engine's machine, with what the engine is to call it.
+/// Loads a container image of programs for the engine's machine, with what the engine is to call it and for which platform.
 ///
 /// # Errors
 /// When the engine does not take it.
@@ -193,16 +163,11 @@ pub(super) async fn load_image(
     session: &Session,
     engine: &Engine,
     stored: &StoredBase,
-    (image, machine): (&str, Machine),
+    (image, platform): (&str, &str),
 ) -> Result<(), Error> {
     let labels = BTreeMap::from([(LABEL.to_owned(), "native".to_owned())]);
-    let base = Base {
-        rootfs_tar: &stored.path,
-        digest: stored.digest,
-        tag: image,
-        platform: machine.platform(),
-        labels: &labels,
-    };
+    let base =
+        Base { rootfs_tar: &stored.path, digest: stored.digest, tag: image, platform, labels: &labels };
     let id = engine.load_base(&base, &*session.reporter).await?;
     Records::new(session).add_loaded(&id);
     Ok(())

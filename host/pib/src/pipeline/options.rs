@@ -23,6 +23,8 @@ pub struct StageOptions {
     pub trial: Option<Trial>,
     /// Only the image is wanted: what a shared cache has of the last stage need not be in the engine as well.
     pub image_only: bool,
+    /// Whether a build fails in which parts fetch what is not recorded, or could.
+    pub strict: bool,
     /// How the lock is treated.
     pub lock: LockMode,
 }

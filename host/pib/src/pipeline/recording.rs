@@ -11,14 +11,15 @@ use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::Network;
 use pib_plan::moment::Moment;
 use pib_plan::recording::{self, MAX_TEXT, Recording};
-use pib_plan::relay::{self, Relay};
+use pib_plan::relay::{self, Relay, Way};
 use pib_recorder::{Listed, Lists, Mirror, Options, Past, Recorder, RecorderError, Unknown, Variables};
 use tokio::io::DuplexStream;
 
 use super::based::Based;
 use super::edition::{self, Edition};
 use super::mirrors::Mirrors;
-use super::{native, stores};
+use super::recorder_access::{self, OpenPort};
+use super::{Rendered, StageOptions, stores};
 use crate::engine::{Engine, Secret};
 use crate::project::{Error, LockMode, Project, RecordingError, Session, pair, user_config};
 
@@ -27,22 +28,73 @@ pub(crate) const STORE: &str = "fetched";
 
 /// The network of a build whose parts reach nothing but what pib fetches for them.
 pub(crate) struct RecordedNetwork {
-    /// What instructions mount.
+    /// What instructions need to reach it.
     pub(crate) relay: Relay,
     recorder: Recorder,
+    /// The port at which they do, where that is no socket.
+    port: Option<OpenPort>,
     project: Project,
     mode: LockMode,
+    strict: bool,
 }
 
-/// Checks that an engine can carry what parts fetch to them, where the project has it recorded.
+/// Checks that an engine can carry what parts fetch to them, where the project has it recorded. A `strict` build needs one
+/// that lets parts reach nothing else.
 ///
 /// # Errors
 /// Says why the engine cannot.
-pub(crate) fn check_engine(engine: &Engine, project: &Project) -> Result<(), Error> {
-    match project.manifest.build.network {
-        Network::Recorded => native::runner_machine(engine).map(drop),
-        Network::Open => Ok(()),
+pub(crate) fn check_engine(
+    session: &Session,
+    engine: &Engine,
+    project: &Project,
+    strict: bool,
+) -> Result<(), Error> {
+    if project.manifest.build.network == Network::Open {
+        return Ok(());
     }
+    if let Way::Session(_) = recorder_access::way(engine)? {
+        return Ok(());
+    }
+    let why = format!(
+        "{} leaves parts their network: what programs fetch without pib's proxy is not recorded",
+        engine.builder()
+    );
+    if strict {
+        return Err(bypassed([why]));
+    }
+    session.warn_once(why);
+    Ok(())
+}
+
+/// Checks, where a build is strict, that all that its parts fetch is to be recorded.
+///
+/// # Errors
+/// Says what is not.
+pub(crate) fn check_strict(rendered: &Rendered, strict: bool) -> Result<(), Error> {
+    if !strict {
+        return Ok(());
+    }
+    if rendered.packages.project().manifest.build.network == Network::Open {
+        let why = "[build] in pib.toml does not say `network = \"recorded\"`";
+        return Err(bypassed([why.to_owned()]));
+    }
+    let open = open_stages(rendered);
+    if open.is_empty() {
+        return Ok(());
+    }
+    let open = open.join("`, `");
+    Err(bypassed([format!("`{open}` has `network = \"open\"`: what its part fetches is not recorded")]))
+}
+
+/// Returns the names of the stages whose parts reach the network without pib.
+fn open_stages(rendered: &Rendered) -> Vec<&str> {
+    let open = rendered.inputs.iter().filter(|stage| !stage.recorded);
+    open.map(|stage| stage.name.as_str()).collect()
+}
+
+/// Returns the error of a strict build that has these reasons against it.
+fn bypassed(why: impl Into<Vec<String>>) -> Error {
+    RecordingError::Bypassed { why: why.into() }.into()
 }
 
 /// Checks that a build that may record nothing can be given what its parts ask for, before the first of them runs. Tells which
@@ -62,8 +114,7 @@ async fn check_recording(
     if based.lock.fetch.is_none() {
         return Err(RecordingError::Empty.into());
     }
-    let open = based.rendered.inputs.iter().filter(|stage| !stage.recorded);
-    let open: Vec<&str> = open.map(|stage| stage.name.as_str()).collect();
+    let open = open_stages(&based.rendered);
     if !open.is_empty() {
         session.warn_once(format!(
             "`{}` has `network = \"open\"`: what its part fetches is not recorded, and comes from the network also with \
@@ -89,12 +140,13 @@ pub(crate) async fn open(
     engine: &Engine,
     based: &Based,
     edition: &Edition,
-    mode: LockMode,
+    options: &StageOptions,
 ) -> Result<RecordedNetwork, Error> {
+    let (mode, strict) = (options.lock, options.strict);
     let project = based.rendered.packages.project();
-    let (machine, image) = native::load_runner(session, engine).await?;
     // The engine knows what it has run by this name.
     let socket = format!("pib.fetch.{}", &edition.name()[..16]);
+    let relay = recorder_access::load_relay(session, engine, &project.manifest, socket).await?;
     let make = || {
         let journal = edition.journal(session);
         // Parts may be given any of it from now on.
@@ -106,8 +158,11 @@ pub(crate) async fn open(
     };
     let recorder = session.recorders.get_or_make(edition.name(), make)?;
     check_recording(session, based, &recorder, mode).await?;
-    let relay = Relay { image, machine, socket };
-    Ok(RecordedNetwork { relay, recorder, project: project.clone(), mode })
+    let port = match relay.way {
+        Way::Session(_) => None,
+        Way::Port => Some(recorder_access::open_port(session, engine, &recorder).await?),
+    };
+    Ok(RecordedNetwork { relay, recorder, port, project: project.clone(), mode, strict })
 }
 
 /// Returns what a recorder works with that keeps no journal.
@@ -213,9 +268,24 @@ fn variables(of_the_past: bool) -> Variables {
 }
 
 impl RecordedNetwork {
-    /// Returns the socket by which instructions reach the recorder.
-    pub(crate) fn socket(&self) -> Socket {
-        Socket { id: self.relay.socket.clone(), listener: Arc::new(Serving(self.recorder.clone())) }
+    /// Returns the socket by which instructions reach the recorder, where that is one.
+    pub(crate) fn socket(&self) -> Option<Socket> {
+        let socket =
+            || Socket { id: self.relay.socket.clone(), listener: Arc::new(Serving(self.recorder.clone())) };
+        self.port.is_none().then(socket)
+    }
+
+    /// Returns the build argument that tells instructions how to reach the recorder, where they need one.
+    pub(crate) fn build_arg(&self) -> Option<(String, String)> {
+        self.port.as_ref().map(OpenPort::argument)
+    }
+
+    /// Returns what is behind the failure of a build, where that is the way to the recorder.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match &self.port {
+            Some(port) => port.explain(error),
+            None => error,
+        }
     }
 
     /// Returns the certificate of the authority that vouches for the recorder.
@@ -224,11 +294,14 @@ impl RecordedNetwork {
     }
 
     /// Returns an error where a part was not given what the recording has, or, of a build that must not add to it, asked for
-    /// what it does not have.
+    /// what it does not have; of a strict build, also where something could not be recorded.
     ///
     /// # Errors
     /// Then.
     pub(crate) fn check(&self) -> Result<(), Error> {
+        if let Some(why) = distrusted(&self.recorder.distrusted()).filter(|_| self.strict) {
+            return Err(bypassed([why]));
+        }
         let mut missing = self.recorder.undelivered();
         if self.mode != LockMode::default() {
             let refused = self.recorder.refused();

@@ -24,7 +24,7 @@ use super::transfer::{TransferFile, folder};
 use super::{NoCache, StageOptions};
 use crate::engine::{Base, Engine};
 use crate::project::reach::Reach;
-use crate::project::{Error, Project, Session, user_config};
+use crate::project::{Error, LockMode, Project, Session, user_config};
 
 /// The step of taking stages out of the cache, and of adding them to it.
 pub(super) const STEP: &str = "cache";
@@ -78,6 +78,16 @@ fn configured(session: &Session, project: Option<&Project>) -> Result<Option<(En
         CacheWrite::Always => true,
     };
     Ok(Some((EntryStore::new(session, &cache.location), writes)))
+}
+
+/// Returns whether builds of the session's project add what they built to a shared cache, where others find it.
+///
+/// # Errors
+/// When the config cannot be used.
+pub(crate) fn is_added_to(session: &Session, mode: LockMode) -> Result<bool, Error> {
+    let Ok(project) = Project::load(session) else { return Ok(false) };
+    let found = configured(session, Some(&project))?;
+    Ok(found.is_some_and(|(store, writes)| writes && !(mode.offline && store.is_remote())))
 }
 
 /// Returns what the shared cache is called, and why it cannot be used, where it cannot; `None` where there is none, or the

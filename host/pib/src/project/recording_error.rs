@@ -34,12 +34,33 @@ pub enum RecordingError {
     #[error("pib cannot record what parts fetch: {why}")]
     #[diagnostic(code(pib::recording::impossible))]
     #[diagnostic(help(
-        "Build with Docker and BuildKit on a machine of pib's own kind, or leave `network = \"recorded\"` out of [build] in \
-         pib.toml."
+        "Build with Docker and BuildKit on a machine of pib's own kind, run pib on the machine of the engine, or leave \
+         `network = \"recorded\"` out of [build] in pib.toml."
     ))]
     Impossible {
         /// Why not.
         why: String,
+    },
+    /// The containers of an engine without BuildKit do not reach pib.
+    #[error("parts do not reach pib, which records what they fetch: {engine} leads them to none of {places}")]
+    #[diagnostic(code(pib::recording::unreachable))]
+    #[diagnostic(help(
+        "A firewall may forbid it: let containers reach this machine, for instance with `sudo ufw allow in on docker0`. Or build \
+         with Docker and BuildKit, which needs no such way."
+    ))]
+    Unreachable {
+        /// What to call the engine.
+        engine: String,
+        /// The addresses that were tried.
+        places: String,
+    },
+    /// A build that is to record everything does not, or might not.
+    #[error("not everything that parts fetch is recorded: {}", beginning(.why))]
+    #[diagnostic(code(pib::recording::bypassed))]
+    #[diagnostic(help("Change what is named, or build without --strict."))]
+    Bypassed {
+        /// What is against it, a sentence each.
+        why: Vec<String>,
     },
     /// A build may record nothing, and nothing is recorded.
     #[error("pib.lock names no recording of what parts fetch, and this build may not make one")]
@@ -119,8 +140,8 @@ impl RecordingError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Absent | Self::Foreign | Self::LockLost | Self::Empty => 3,
-            Self::Impossible { .. } => 5,
-            Self::Unanswered { .. } | Self::TooLarge { .. } => 6,
+            Self::Impossible { .. } | Self::Unreachable { .. } => 5,
+            Self::Unanswered { .. } | Self::TooLarge { .. } | Self::Bypassed { .. } => 6,
             Self::Unreadable { .. } | Self::Unwritable { .. } => 1,
             Self::NotFetched { .. } | Self::NotPushed { .. } => 8,
         }

@@ -6,7 +6,7 @@ use crate::emulation::{self, Emulation};
 use crate::native::{self, Native};
 use crate::packages;
 use crate::part::{self, DEFAULT_SHELL, Part, Surroundings};
-use crate::relay::Relay;
+use crate::relay::{self, Relay};
 
 use super::input::{BaseRef, EPOCH, Extras, StageInput, StageSecret};
 use super::plan::{PlannedStep, Written};
@@ -112,6 +112,13 @@ impl<'a> Writer<'a> {
         }
         let runner = self.runner_of(&stages[index]);
         if !runner.is_empty() {
+            if !self.runner {
+                self.extras
+                    .relay
+                    .iter()
+                    .flat_map(|relay| relay.copy_lines())
+                    .for_each(|line| self.own(&line));
+            }
             self.runner = true;
             self.choose(started_by(runner, &default_shell()));
         } else if self.runner {
@@ -127,6 +134,8 @@ impl<'a> Writer<'a> {
         match self.extras {
             Extras { emulation: Some(_), .. } => &emulation::RUNNER,
             Extras { relay, .. } if is_native || (relay.is_some() && stage.recorded) => &native::RUNNER,
+            // Every command of the build is told of the recorder.
+            Extras { relay: Some(relay), .. } if relay.is_copied() => &relay::OPEN,
             _ => &[],
         }
     }
@@ -135,7 +144,11 @@ impl<'a> Writer<'a> {
     fn without_runner(&mut self) {
         self.runner = false;
         self.choose(default_shell());
-        let tidy = self.extras.emulation.map_or_else(native::tidy_line, Emulation::tidy_line);
+        let tidy = match (self.extras.emulation, self.extras.relay) {
+            (Some(emulation), _) => emulation.tidy_line(),
+            (None, Some(relay)) => relay.tidy_line(),
+            (None, None) => native::tidy_line(),
+        };
         self.own(&tidy);
     }
 
@@ -240,7 +253,7 @@ impl Surroundings for Assembled<'_> {
         let emulation = self.extras.emulation;
         let beside = emulation.filter(|_| self.native.is_some()).map(Emulation::mount_beside);
         let program = self.native.map(Native::mount).or_else(|| emulation.map(Emulation::mount));
-        let program = program.or_else(|| relay.map(Relay::program));
+        let program = program.or_else(|| relay.and_then(Relay::program));
         program
             .into_iter()
             .chain(beside)

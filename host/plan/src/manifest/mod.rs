@@ -7,6 +7,7 @@ mod archive_table;
 mod base_recipe;
 pub mod cache_table;
 pub mod edit;
+pub mod engines;
 pub mod project;
 #[cfg(test)]
 mod schema_tests;

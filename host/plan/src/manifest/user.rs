@@ -7,6 +7,7 @@ use toml::Spanned;
 use url::Url;
 
 use super::cache_table::{CacheSchema, SharedCache};
+use super::engines::{self, EngineSchema, NamedEngine};
 use super::stores::check_store;
 use super::{ManifestError, ManifestText};
 use crate::credential::{self, Credential, UserRegistry};
@@ -33,12 +34,16 @@ pub struct UserConfig {
     pub stores: BTreeMap<String, String>,
     /// The shared cache of built stages: `[cache]`.
     pub cache: Option<SharedCache>,
+    /// The engines that builds of several targets are spread over, by the user's own names: `[engines.NAME]`.
+    pub engines: BTreeMap<String, NamedEngine>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Schema {
     cache: Option<CacheSchema>,
+    #[serde(default)]
+    engines: BTreeMap<Spanned<String>, EngineSchema>,
     hooks: Option<Spanned<Limits>>,
     #[serde(default)]
     network: NetworkSchema,
@@ -86,7 +91,9 @@ impl UserConfig {
         let stores = schema.stores.into_iter().map(|(name, place)| check_store(&source, name, place));
         let stores = stores.collect::<Result<_, _>>()?;
         let cache = schema.cache.map(|cache| cache.check(&source)).transpose()?;
-        let found = Self { registries, private_servers, snapshots, stores, cache, ..Self::default() };
+        let engines = engines::check(&source, schema.engines)?;
+        let found =
+            Self { registries, private_servers, snapshots, stores, cache, engines, ..Self::default() };
         let Some(hooks) = schema.hooks else { return Ok(found) };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::measure::{millis, no_op, run_pib};
@@ -23,8 +23,8 @@ const PLAIN: &str = "pib-bench:engine";
 
 /// An event of a build, and when it arrived.
 pub(super) struct Event {
-    at: Duration,
-    line: String,
+    pub(super) at: Duration,
+    pub(super) line: String,
 }
 
 impl Event {
@@ -183,9 +183,14 @@ pub(super) fn until_built(events: &[Event]) -> Outcome<Duration> {
 
 /// Runs pib and returns its events, each with its time since the start.
 pub(super) fn events(pib: &Path, project: &Path, args: &[&str]) -> Outcome<Vec<Event>> {
-    let fail = |error| format!("could not run pib: {error}");
     let mut run = command(&pib.to_string_lossy(), &["--json"]);
     run.current_dir(project).env("PIB_CACHE_DIR", crate::run::cache()).args(args);
+    events_of(&mut run)
+}
+
+/// Runs pib, which is told to print events, and returns them, each with its time since the start.
+pub(super) fn events_of(run: &mut Command) -> Outcome<Vec<Event>> {
+    let fail = |error| format!("could not run pib: {error}");
     let since = Instant::now();
     let mut child = run.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(fail)?;
     let Some(errors) = child.stderr.take() else { return Err("pib has no standard error".to_owned()) };

@@ -1,5 +1,5 @@
-//! What locking and recording cost: `pib lock`, the same install straight from the mirror and out of a recording, and a large file through pib's
-//! proxy beside one straight from nginx.
+//! What locking and recording cost: `pib lock`, the same install straight from the mirror and out of a recording, what normalising takes of the
+//! export, and a large file through pib's proxy beside one straight from nginx.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use super::engine::{self, events_of};
 use super::measure::{median, millis, run_pib};
 use crate::run::{Outcome, cache, capture, command, has, root};
 use crate::setup::{Need, install};
@@ -18,7 +19,7 @@ const RUNS: usize = 3;
 /// The size of the large file, in MiB.
 const LARGE: usize = 256;
 
-/// Measures both.
+/// Measures all of it.
 pub(super) fn recorded(pib: &Path) -> Outcome {
     let work = root().join("target/bench/recorded");
     let _ = fs::remove_dir_all(&work);
@@ -114,6 +115,7 @@ fn installs(pib: &Path, work: &Path) -> Outcome {
     let part = format!("RUN apt-get update\nRUN apt-get install --yes {PACKAGES}\n");
     let recorded = Bench::new(pib, work, "bench-recorded", &part, true)?;
     recorded.build(&[])?;
+    normalising(&recorded)?;
     let replayed = median(RUNS, || recorded.build(&["--frozen", "--no-cache"]).map(drop))?;
     let mut number = 0;
     let straight = median(RUNS, || {
@@ -127,6 +129,35 @@ fn installs(pib: &Path, work: &Path) -> Outcome {
         replayed.as_secs_f64(),
         straight.as_secs_f64(),
         replayed.as_secs_f64() / straight.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Writing the image of what was installed: how much of that time normalising takes.
+fn normalising(project: &Bench<'_>) -> Outcome {
+    let image = project.folder.join("target").join(format!("{}-rpi4-arm64.img", project.name));
+    let (mut whole, mut part) = (Vec::new(), Vec::new());
+    for _ in 0..RUNS {
+        let _ = fs::remove_file(&image);
+        let mut build = command(&project.pib.to_string_lossy(), &["--json", "build"]);
+        build.current_dir(&project.folder).env("PIB_CACHE_DIR", cache());
+        build.env("PIB_TRUST", "1").env("XDG_CONFIG_HOME", project.folder.join("config"));
+        let events = events_of(build.stdin(Stdio::null()))?;
+        let of_image: Vec<_> =
+            events.iter().filter(|event| event.line.contains("\"id\":\"image\"")).collect();
+        let normalised = of_image.iter().position(|event| event.line.contains("\"normalising\""));
+        let at = normalised.ok_or("the build did not say when it normalises")?;
+        let after = of_image.get(at + 1).ok_or("nothing came after normalising")?;
+        part.push(after.at.saturating_sub(of_image[at].at));
+        let (first, last) = (of_image.first(), of_image.last());
+        whole.push(last.zip(first).map(|(last, first)| last.at - first.at).unwrap_or_default());
+    }
+    let (whole, part) = (engine::middle(whole), engine::middle(part));
+    println!(
+        "writing the image               {:.2} s   of that, normalising {:.0} ms   {:.1} % (target: under 5 %)",
+        whole.as_secs_f64(),
+        millis(part),
+        100.0 * part.as_secs_f64() / whole.as_secs_f64()
     );
     Ok(())
 }

@@ -358,12 +358,14 @@ fn parts_reach_nothing_that_is_not_recorded() {
     let early = until(&["--locked", "--no-cache"]);
     assert!(early.status.code() == Some(3) && errors(&early).contains("names no recording"), "{early:?}");
 
-    // What an engine cannot carry is told before anything is built.
+    // What an engine cannot keep parts from is told before a strict build begins.
     fs::write(folder.join(FILE_NAME), &text).unwrap();
     fs::write(folder.join("pib.lock"), locked.to_text()).unwrap();
-    let classic = ["build", "--until", "mine", "--no-cache"];
-    let classic = world.pib(NAME, &classic).env("DOCKER_BUILDKIT", "0").output().unwrap();
-    assert!(classic.status.code() == Some(5) && errors(&classic).contains("cannot record"), "{classic:?}");
+    let strict = ["build", "--until", "mine", "--strict"];
+    let classic = world.pib(NAME, &strict).env("DOCKER_BUILDKIT", "0").output().unwrap();
+    let told = errors(&classic);
+    assert!(classic.status.code() == Some(6) && told.contains("pib::recording::bypassed"), "{told}");
+    assert!(until(&["--strict"]).status.success());
 }
 
 #[test]
@@ -379,6 +381,8 @@ fn an_open_stage_has_the_network_and_is_named_where_nothing_may_be_recorded() {
     fs::write(world.path(NAME).join("stages/mine/stage.toml"), manifest).unwrap();
     let open = until(&[]);
     assert!(open.status.success() && !errors(&open).contains("not recorded"), "{}", errors(&open));
+    let strict = until(&["--strict"]);
+    assert!(strict.status.code() == Some(6) && errors(&strict).contains("bypassed"), "{}", errors(&strict));
     let locked = until(&["--locked", "--no-cache"]);
     let told = errors(&locked);
     assert!(locked.status.success() && told.contains("`mine` has `network = \"open\"`"), "{told}");

@@ -60,6 +60,8 @@ pub(super) fn rows() -> Vec<Row> {
         of_build("pib build: --check", &["--check"], Build),
         // A report is of the image that a build leaves, and what stands in for one here cannot be read.
         of_build("pib build: --report", &["--no-cache", "--report"], Build),
+        // The project records nothing, so that no image of it will do.
+        of_build("pib build: --strict", &["--strict"], Build),
         of_build("pib build: --all", &["--all"], Build),
         of_build("pib build: --target", &["--target", TARGET], Build),
         of_build("pib build: --json", &["--json"], Nothing("it is about what is shown")),
