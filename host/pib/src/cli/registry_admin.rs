@@ -121,7 +121,7 @@ struct Mirror {
     /// A stage to copy, with all its versions [default: all stages]
     #[arg(value_name = "STAGE")]
     stages: Vec<StageName>,
-    /// The key that signs the registry [default: the one it was first seen with]
+    /// The key that signs it [default: yours, or the first seen]
     #[arg(long, value_name = "ed25519:...")]
     key: Option<RegistryKey>,
 }

@@ -8,6 +8,7 @@ mod base_recipe;
 pub mod cache_table;
 pub mod edit;
 pub mod project;
+mod registry_key;
 #[cfg(test)]
 mod schema_tests;
 pub mod stage;
