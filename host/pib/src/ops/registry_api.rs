@@ -3,7 +3,6 @@
 //! `host/docs/registry-api.openapi.json` describes it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{Path as InPath, Request, State};
@@ -16,21 +15,27 @@ use super::publish::{Allowed, judge};
 use super::publish_server::{Bearer, Changed};
 use super::registry_access::{Named, Served, bearer, require, require_owner};
 use super::registry_answer::{Refusal, json, parameter};
+use super::registry_caller::Caller;
 use super::registry_files::respond;
+use super::registry_metrics::PublishResult;
 use super::registry_ownership;
 use super::registry_tokens::{Scope, Token};
-use crate::source::archive::{self, MAX_ARCHIVE};
+use super::registry_upload::Upload;
+use crate::source::archive;
 use crate::source::registry_list::{ListedStage, StageList};
 use crate::source::{SourceError, registry_audit, registry_folder};
 
 /// The description of the interface.
 const DESCRIPTION: &str = include_str!("../../../docs/registry-api.openapi.json");
-/// How long a client may take for an archive.
-const UPLOAD: Duration = Duration::from_secs(600);
 
 /// `GET health`.
 pub(super) async fn health() -> Response {
     respond(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+}
+
+/// `GET metrics`.
+pub(super) async fn metrics(State(served): State<Arc<Served>>) -> Result<Response, Refusal> {
+    served.metrics.page().map_err(|error| Refusal::internal(&error))
 }
 
 /// `GET openapi.json`.
@@ -69,21 +74,39 @@ pub(super) async fn publish(
     State(served): State<Arc<Served>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
-    let allowed = allowed(&request)?;
-    let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large, or was broken off");
-    let length =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_ARCHIVE) {
-        return Err(large());
-    }
-    let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
-    let _permit = served.publications.acquire().await.map_err(busy)?;
-    let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the archive came too slowly");
-    let body = axum::body::to_bytes(request.into_body(), MAX_ARCHIVE as usize);
-    let body = tokio::time::timeout(UPLOAD, body).await.map_err(slow)?;
-    let changed = add(&served, &token, body.map_err(|_| large())?, allowed).await?;
+    let count = |result: &Result<bool, Refusal>| match result {
+        Ok(true) => PublishResult::New,
+        Ok(false) => PublishResult::Unchanged,
+        Err(refusal) if refusal.status.is_server_error() => PublishResult::Failed,
+        Err(_) => PublishResult::Refused,
+    };
+    let (token, allowed, upload) = match receive(&served, request).await {
+        Ok(received) => received,
+        Err(refusal) => {
+            let result = Err(refusal);
+            served.metrics.published(count(&result));
+            return result.map(|changed| json(StatusCode::OK, &Changed { changed }));
+        }
+    };
+    let shared = Arc::clone(&served);
+    let work = async move {
+        let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+        let _permit = shared.publications.acquire().await.map_err(busy)?;
+        let added = add(&shared, &token, upload.bytes.clone(), allowed).await;
+        shared.metrics.published(count(&added));
+        added
+    };
+    let changed = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
+}
+
+/// Receives an archive from somebody who has a token.
+async fn receive(served: &Served, request: Request) -> Result<(Token, Allowed, Upload), Refusal> {
+    let token = bearer(served, &request)?;
+    let allowed = allowed(&request)?;
+    let caller = Caller::of(&request);
+    let upload = served.uploads.receive(request, &caller).await?;
+    Ok((token, allowed, upload))
 }
 
 /// Judges an archive and adds it to the registry; returns whether it is new there.
@@ -124,7 +147,7 @@ pub(super) async fn yank(
     named: Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
+    let token = bearer(&served, &request)?;
     let InPath((name, version)) = named.map_err(|_| Refusal::missing("stage"))?;
     let name: StageName = name.parse().map_err(|_| Refusal::missing("stage"))?;
     let version: Version = version.parse().map_err(|_| Refusal::missing("version"))?;
@@ -136,14 +159,19 @@ pub(super) async fn yank(
         let what = format!("a reason is one line of at most {} characters", registry_audit::MAX_REASON);
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what));
     }
-    let changed = served.registry.yank(name, version, yanked, reason).await?;
-    served.catalogue.forget().await;
+    let shared = Arc::clone(&served);
+    let work = async move {
+        let changed = shared.registry.yank(name, version, yanked, reason).await?;
+        shared.catalogue.forget().await;
+        Ok(changed)
+    };
+    let changed = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
 }
 
 /// `GET me`: whose the token is.
 pub(super) async fn me(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
+    let token = bearer(&served, &request)?;
     let Token { name, digest: _, scopes, stages, expires } = token;
     let mut response = json(StatusCode::OK, &Bearer { name, scopes, stages, expires });
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -46,6 +46,7 @@ fn routes() -> Vec<Route> {
         ),
         Route::new("/api/v1/me", READ, get(registry_api::me)),
         Route::new("/health", READ, get(registry_api::health)),
+        Route::new("/metrics", READ, get(registry_api::metrics)),
         Route::new("/", READ, get(registry_face::registry_page)),
         Route::new("/stages/{name}", READ, get(registry_face::stage_page)),
         Route::new("/assets/{file}", READ, get(registry_face::asset)),

@@ -31,6 +31,7 @@ mod ramdisk;
 mod read_only_root;
 mod registry;
 mod registry_mirror;
+mod registry_operation;
 pub(crate) mod registry_service;
 mod rules;
 mod schemas;
