@@ -18,6 +18,7 @@ pub use source_id::{GitReference, GitSource, PathSource, RegistrySource, SourceI
 
 use crate::id::{Digest, StageName};
 use crate::metadata::{ConfigSchema, Order, Phase, Requirements, Support};
+use crate::moment::Moment;
 
 /// The newest schema of an index line that this code reads.
 pub const SCHEMA: u32 = 2;
@@ -95,6 +96,9 @@ pub struct IndexEntry {
     /// Why it was yanked, where its publisher says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yank_reason: Option<String>,
+    /// When it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pubtime: Option<Moment>,
 }
 
 impl IndexEntry {

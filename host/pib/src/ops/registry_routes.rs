@@ -49,6 +49,8 @@ fn routes() -> Vec<Route> {
         Route::new("/metrics", READ, get(registry_api::metrics)),
         Route::new("/", READ, get(registry_face::registry_page)),
         Route::new("/stages/{name}", READ, get(registry_face::stage_page)),
+        Route::new("/feed.atom", READ, get(registry_face::feed)),
+        Route::new("/feeds/{file}", READ, get(registry_face::stage_feed)),
         Route::new("/assets/{file}", READ, get(registry_face::asset)),
         Route::new("/config.json", READ, get(file)),
         Route::new("/snapshot.json", READ, get(file)),

@@ -60,6 +60,7 @@ pub(super) fn of(
         hook,
         yanked: false,
         yank_reason: None,
+        pubtime: None,
     })
 }
 

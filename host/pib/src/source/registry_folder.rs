@@ -10,12 +10,14 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, MODES_SCHEMA, Offer, shard_path};
 use pib_plan::manifest::stage;
 use pib_plan::metadata::ConfigType;
+use pib_plan::moment::Moment;
 use pib_plan::part;
 use semver::Version;
 
@@ -86,7 +88,8 @@ pub fn publish(
                 });
             }
             None => {
-                let entry = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
+                let line = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
+                let entry = IndexEntry { pubtime: Some(now()), ..line };
                 new.push(NewVersion { entry, archive: packed.archive });
                 Outcome::New
             }
@@ -139,7 +142,10 @@ pub async fn candidates(
         let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
         candidates.push(PublishCandidate {
             folder: folder.clone(),
-            entry: line_of(&package, checksum, archive.len() as u64)?,
+            entry: IndexEntry {
+                pubtime: Some(now()),
+                ..line_of(&package, checksum, archive.len() as u64)?
+            },
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
             is_new_name: file.versions.is_empty(),
             before,
@@ -223,6 +229,12 @@ pub(super) fn line_of(package: &Package, checksum: Digest, size: u64) -> Result<
     entry.content = Some(package.content);
     entry.size = Some(size);
     Ok(entry)
+}
+
+/// Returns the moment, to the second.
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment::from_micros(since.as_secs().saturating_mul(1_000_000))
 }
 
 /// Checks what a stranger who builds the stage would stumble over.

@@ -33,6 +33,7 @@ mod registry;
 mod registry_mirror;
 mod registry_operation;
 pub(crate) mod registry_service;
+mod registry_site;
 mod rules;
 mod schemas;
 mod signed_base;
