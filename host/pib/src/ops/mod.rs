@@ -35,6 +35,7 @@ pub mod project_template;
 pub mod publish;
 mod publish_destination;
 mod publish_server;
+mod publish_trial;
 pub mod push;
 mod registry_access;
 pub mod registry_admin;

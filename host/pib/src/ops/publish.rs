@@ -11,9 +11,12 @@ use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
 pub use super::publish_server::Allowed;
+use super::publish_trial;
 use super::registry_signing::Signer;
+use super::test::TestReports;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
+use crate::source::registry::CONFIG;
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::registry_oci::OciRegistry;
@@ -150,6 +153,21 @@ impl Publication {
     /// Returns whether a version before differs from one of these in what projects see.
     pub fn has_changes(&self) -> bool {
         self.versions.iter().any(|version| version.before.is_some())
+    }
+
+    /// Builds the versions that are new as strangers would, and runs their tests in QEMU; `config` is what a project would set.
+    ///
+    /// # Errors
+    /// When a version cannot be built. Tests that fail are in the reports.
+    pub async fn test(&self, session: &Session, config: &[String]) -> Result<TestReports, Error> {
+        let registry = match &self.destination {
+            PublishDestination::Folder(folder) => {
+                let there = folder.join(CONFIG).is_file().then(|| folder.canonicalize().ok()).flatten();
+                there.and_then(|folder| url::Url::from_file_path(folder).ok()).map(String::from)
+            }
+            other => Some(other.to_string()),
+        };
+        publish_trial::run(session, &self.candidates, registry, config).await
     }
 
     /// Adds the versions to the registry.
