@@ -19,6 +19,7 @@ pub use source_id::{GitReference, GitSource, PathSource, RegistrySource, SourceI
 use crate::id::{Digest, StageName};
 use crate::metadata::{ConfigSchema, Order, Phase, Requirements, Support};
 use crate::moment::Moment;
+use crate::publisher::PublisherSignature;
 
 /// The newest schema of an index line that this code reads.
 pub const SCHEMA: u32 = 2;
@@ -99,6 +100,9 @@ pub struct IndexEntry {
     /// When it was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pubtime: Option<Moment>,
+    /// Its publisher's key and signature, where they sign what they publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<PublisherSignature>,
 }
 
 impl IndexEntry {

@@ -27,6 +27,9 @@ pub(super) struct Publish {
     /// The file of the registry's key, where it is signed
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// The file of your own key, to sign with; made if need be
+    #[arg(long, value_name = "FILE")]
+    sign_with: Option<PathBuf>,
     /// Publish nothing; show what would be
     #[arg(long)]
     dry_run: bool,
@@ -61,6 +64,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
         folders: args.stages,
         registry: args.registry,
         key: args.key,
+        publisher_key: args.sign_with,
         allowed: Allowed {
             dirty: args.allow_dirty,
             breaking: args.allow_breaking,
@@ -71,7 +75,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
     if args.check {
         return print_as(json, &publish::check(session, &options)?, Published::to_text);
     }
-    let publication = publish::prepare(session, &options).await?;
+    let mut publication = publish::prepare(session, &options).await?;
     if args.test {
         let reports = publication.test(session, &args.config).await?;
         if reports.failed() {

@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::{Path as InPath, Request, State};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 use pib_plan::id::StageName;
+use pib_plan::publisher::{PublisherError, PublisherSignature};
 use semver::Version;
 
 use super::publish::{Allowed, judge};
@@ -23,7 +23,7 @@ use super::registry_tokens::{Scope, Token};
 use super::registry_upload::Upload;
 use crate::source::archive;
 use crate::source::registry_list::{ListedStage, StageList};
-use crate::source::{SourceError, registry_audit, registry_folder};
+use crate::source::{SourceError, registry_audit, registry_folder, registry_publisher};
 
 /// The description of the interface.
 const DESCRIPTION: &str = include_str!("../../../docs/registry-api.openapi.json");
@@ -80,7 +80,7 @@ pub(super) async fn publish(
         Err(refusal) if refusal.status.is_server_error() => PublishResult::Failed,
         Err(_) => PublishResult::Refused,
     };
-    let (token, allowed, upload) = match receive(&served, request).await {
+    let received = match receive(&served, request).await {
         Ok(received) => received,
         Err(refusal) => {
             let result = Err(refusal);
@@ -92,7 +92,7 @@ pub(super) async fn publish(
     let work = async move {
         let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
         let _permit = shared.publications.acquire().await.map_err(busy)?;
-        let added = add(&shared, &token, upload.bytes.clone(), allowed).await;
+        let added = add(&shared, &received).await;
         shared.metrics.published(count(&added));
         added
     };
@@ -100,17 +100,31 @@ pub(super) async fn publish(
     Ok(json(StatusCode::OK, &Changed { changed }))
 }
 
+/// What somebody sends who publishes.
+struct Received {
+    token: Token,
+    allowed: Allowed,
+    publisher: Option<PublisherSignature>,
+    upload: Upload,
+}
+
 /// Receives an archive from somebody who has a token.
-async fn receive(served: &Served, request: Request) -> Result<(Token, Allowed, Upload), Refusal> {
+async fn receive(served: &Served, request: Request) -> Result<Received, Refusal> {
     let token = bearer(served, &request)?;
     let allowed = allowed(&request)?;
+    let publisher = parameter(request.uri(), "publisher").map(|text| text.parse()).transpose();
+    let publisher = publisher.map_err(|error: PublisherError| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("`publisher`: {error}"))
+    })?;
     let caller = Caller::of(&request);
     let upload = served.uploads.receive(request, &caller).await?;
-    Ok((token, allowed, upload))
+    Ok(Received { token, allowed, publisher, upload })
 }
 
 /// Judges an archive and adds it to the registry; returns whether it is new there.
-async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> Result<bool, Refusal> {
+async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
+    let Received { token, allowed, publisher, upload } = received;
+    let body = upload.bytes.clone();
     let opened = tokio::task::spawn_blocking(move || archive::open(&body, "the stage"));
     let (folder, package) = opened.await.map_err(|error| Refusal::internal(&error))??;
     let registry = &served.registry.registry;
@@ -128,7 +142,13 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     let owners = served.registry.owners().read(&package.name).await.map_err(hide)?;
     require_owner(token, owners.as_ref(), &package.name)?;
     let names = registry.all_names().await.map_err(hide)?.unwrap_or_default();
-    let (_, problems) = judge(&candidates, &names, allowed);
+    let (_, mut problems) = judge(&candidates, &names, *allowed);
+    for candidate in &mut candidates {
+        candidate.entry.publisher = *publisher;
+        if !registry_publisher::is_signed(&candidate.entry) {
+            problems.push("its publisher's signature is not one of this stage, version and content".to_owned());
+        }
+    }
     if !problems.is_empty() {
         return Err(Refusal::unfit(problems));
     }

@@ -275,6 +275,10 @@ impl StagePage<'_> {
             ("Architectures", list(&archs)),
             ("Boards", list(&entry.support.boards)),
             ("Hook", entry.hook.as_ref().map_or("none".to_owned(), |hook| hook.world.clone())),
+            (
+                "Signed by",
+                entry.publisher.map_or("nobody".to_owned(), |publisher| publisher.key.to_string()),
+            ),
             ("Archive", size(entry.size.unwrap_or_default())),
         ];
         body.push_str("<section aria-labelledby=\"facts\"><h2 id=\"facts\">Facts</h2>\n<dl>\n");

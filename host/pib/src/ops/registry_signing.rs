@@ -215,6 +215,25 @@ impl Signer {
     }
 }
 
+/// Returns the key that a publisher signs with; its file is made where there is none.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(super) fn publishers_key(session: &Session, file: &Path) -> Result<SigningKey, Error> {
+    match load(session, file)? {
+        Some(key) => Ok(key),
+        None => make(session, file),
+    }
+}
+
+/// Returns the public key of the key in a file; `None` where there is no file yet.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(super) fn public_key(session: &Session, file: &Path) -> Result<Option<RegistryKey>, Error> {
+    Ok(load(session, file)?.map(|key| key.public()))
+}
+
 /// Tells a key what it has signed last, as far as that is known beside its file.
 fn recall(session: &Session, key: &SigningKey, file: &Path) -> Result<(), Error> {
     let path = session.cwd.join(file);

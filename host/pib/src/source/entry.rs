@@ -61,6 +61,7 @@ pub(super) fn of(
         yanked: false,
         yank_reason: None,
         pubtime: None,
+        publisher: None,
     })
 }
 

@@ -109,7 +109,7 @@ impl BucketRegistry<'_> {
         match package.content == candidate.package.content {
             true => {
                 let line = line_of(&package, Digest::of(&bytes), bytes.len() as u64)?;
-                Ok(IndexEntry { pubtime: entry.pubtime, ..line })
+                Ok(IndexEntry { pubtime: entry.pubtime, publisher: entry.publisher, ..line })
             }
             false => Err(already_published(candidate, package.content)),
         }

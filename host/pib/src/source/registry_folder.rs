@@ -19,6 +19,7 @@ use pib_plan::manifest::stage;
 use pib_plan::metadata::ConfigType;
 use pib_plan::moment::Moment;
 use pib_plan::part;
+use pib_plan::publisher::PublisherSignature;
 use semver::Version;
 
 use super::archive::{Packed, pack};
@@ -63,6 +64,19 @@ pub fn publish(
     registry_dir: &Path,
     check: bool,
 ) -> Result<Vec<PublishedStage>, SourceError> {
+    publish_signed(stage_dirs, registry_dir, check, &|_| None)
+}
+
+/// Publishes stages as [`publish`] does; `sign` gives the publisher's signature of each.
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_signed(
+    stage_dirs: &[PathBuf],
+    registry_dir: &Path,
+    check: bool,
+    sign: &dyn Fn(&IndexEntry) -> Option<PublisherSignature>,
+) -> Result<Vec<PublishedStage>, SourceError> {
     let held = if check { None } else { Some(hold(registry_dir)?) };
     let registry = Registry::folder(registry_dir)?;
     let mut new: Vec<NewVersion> = Vec::new();
@@ -89,7 +103,7 @@ pub fn publish(
             }
             None => {
                 let line = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
-                let entry = IndexEntry { pubtime: Some(now()), ..line };
+                let entry = IndexEntry { pubtime: Some(now()), publisher: sign(&line), ..line };
                 new.push(NewVersion { entry, archive: packed.archive });
                 Outcome::New
             }

@@ -64,7 +64,7 @@ impl SigningKey {
         self.last.load(Ordering::Relaxed)
     }
 
-    fn sign(&self, text: &str) -> KeySignature {
+    pub(super) fn sign(&self, text: &str) -> KeySignature {
         let mut bytes = [0; 64];
         bytes.copy_from_slice(self.pair.sign(text.as_bytes()).as_ref());
         KeySignature(bytes)

@@ -6,6 +6,7 @@ use super::*;
 use crate::id::{Arch, Digest};
 use crate::index::{GitReference, GitSource, HookRef, SourceId};
 use crate::moment::Moment;
+use crate::registry_snapshot::RegistryKey;
 use crate::resolve::{Facts, Root, Update};
 use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
@@ -271,7 +272,8 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
                 (_, _, _, _, _, proptest::sample::Selector),
             )| {
                 let dependencies = selector.try_select(&names).cloned().into_iter().collect();
-                LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
+                let publisher = content.map(|content: Digest| RegistryKey(*content.as_bytes()));
+                LockedStage { name: name(&own), version, source, checksum, content, publisher, hook, dependencies }
             };
             let mut lock = Lockfile {
                 snapshot: snapshot.map(Moment::from_micros),

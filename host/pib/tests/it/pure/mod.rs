@@ -26,6 +26,7 @@ mod locks;
 mod orphans;
 mod output;
 mod private;
+mod publishers;
 mod publishing;
 mod ramdisk;
 mod read_only_root;
