@@ -121,7 +121,7 @@ impl Drop for Nginx {
     fn drop(&mut self) {
         // Killed, it would leave its workers.
         let id = self.process.0.id().to_string();
-        let _ = command("kill", &["-QUIT", &id]).status();
+        let _ = command("kill", &["-TERM", &id]).status();
         let _ = self.process.0.wait();
     }
 }
