@@ -216,7 +216,9 @@ impl Http {
         loop {
             let (mut response, began) = self.send_once(&method, url, body.clone()).await?;
             let wait = retry_after(&response).filter(|wait| !is_too_long(*wait));
-            match wait.filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS && attempt < self.attempts) {
+            match wait
+                .filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS && attempt < self.attempts)
+            {
                 // The server has done nothing with it, and says when it will.
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => return self.answer(&mut response, (url, began), limit).await,

@@ -152,8 +152,16 @@ impl Lockfile {
             hasher.field(made.as_ref().map_or(Vec::new(), |made| made.epoch.to_le_bytes().to_vec()));
         }
         for stage in stages {
-            let LockedStage { name, version, source: _, checksum, content, publisher: _, hook, dependencies: _ } =
-                stage;
+            let LockedStage {
+                name,
+                version,
+                source: _,
+                checksum,
+                content,
+                publisher: _,
+                hook,
+                dependencies: _,
+            } = stage;
             hasher.field("stage").field(name.as_str()).field(version.to_string());
             optional(&mut hasher, checksum.as_ref());
             optional(&mut hasher, content.as_ref());

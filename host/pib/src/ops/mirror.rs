@@ -61,12 +61,7 @@ pub async fn mirror(session: &Session, options: &MirrorOptions) -> Result<Regist
         Some(key) => Some(key),
         None => named_key(session, &registry)?,
     };
-    let source = MirrorSource {
-        registry: &registry,
-        key,
-        stages: &options.stages,
-        cache: &session.cache,
-    };
+    let source = MirrorSource { registry: &registry, key, stages: &options.stages, cache: &session.cache };
     let folder = session.cwd.join(&options.folder);
     let mirrored = registry_mirror::mirror(&source, &folder).await?;
     let Mirrored { stages, versions, fetched, bytes, snapshot, notes } = mirrored;

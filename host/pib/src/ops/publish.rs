@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
 pub use super::publish_server::Allowed;
+use super::publish_trial;
 use super::registry_signing::{self, Signer};
 use super::test::TestReports;
-use super::publish_trial;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry::CONFIG;
@@ -217,7 +217,8 @@ impl Publication {
                     self.candidates.iter().map(|stage| stage.folder.clone()).collect();
                 let signature = |line: &IndexEntry| {
                     let mut entries = self.candidates.iter().map(|stage| &stage.entry);
-                    let same = |entry: &&IndexEntry| (&entry.name, entry.content) == (&line.name, line.content);
+                    let same =
+                        |entry: &&IndexEntry| (&entry.name, entry.content) == (&line.name, line.content);
                     entries.find(same).and_then(|entry| entry.publisher)
                 };
                 publish(&folders, folder, false, &signature)

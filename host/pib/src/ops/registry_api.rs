@@ -146,7 +146,8 @@ async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
     for candidate in &mut candidates {
         candidate.entry.publisher = *publisher;
         if !registry_publisher::is_signed(&candidate.entry) {
-            problems.push("its publisher's signature is not one of this stage, version and content".to_owned());
+            problems
+                .push("its publisher's signature is not one of this stage, version and content".to_owned());
         }
     }
     if !problems.is_empty() {

@@ -24,7 +24,8 @@ pub(super) struct Caller {
 impl Caller {
     /// Returns who sends a request, before anything is known of a token.
     pub(super) fn new(request: &Request, behind_proxy: bool) -> Self {
-        let peer = request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(peer)| *peer);
+        let peer =
+            request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(peer)| *peer);
         let forwarded = forwarded_for(request.headers()).filter(|_| behind_proxy);
         Self { address: forwarded.unwrap_or(peer), user: OnceLock::new(), received: AtomicU64::new(0) }
     }

@@ -49,10 +49,7 @@ pub(super) async fn asset(name: Named<String>, headers: HeaderMap) -> Result<Res
 }
 
 /// Sends the feed of the whole registry.
-pub(super) async fn feed(
-    State(served): State<Arc<Served>>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
+pub(super) async fn feed(State(served): State<Arc<Served>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let catalogue = served.catalogue.get(&served.registry.registry).await?;
     Ok(send_feed(&headers, &registry_pages::feed(&catalogue.history, Pages::Served)))
 }
@@ -65,7 +62,8 @@ pub(super) async fn stage_feed(
 ) -> Result<Response, Refusal> {
     let missing = || Refusal::missing("feed");
     let InPath(file) = file.map_err(|_| missing())?;
-    let name: StageName = file.strip_suffix(".atom").and_then(|name| name.parse().ok()).ok_or_else(missing)?;
+    let name: StageName =
+        file.strip_suffix(".atom").and_then(|name| name.parse().ok()).ok_or_else(missing)?;
     let versions = served.registry.registry.versions(&name).await?;
     match versions.versions.is_empty() {
         true => Err(missing()),

@@ -39,7 +39,8 @@ impl History {
     }
 
     fn sorted(mut self) -> Self {
-        self.recent.sort_by_cached_key(|entry| (Reverse(entry.pubtime), entry.name.clone(), entry.vers.clone()));
+        self.recent
+            .sort_by_cached_key(|entry| (Reverse(entry.pubtime), entry.name.clone(), entry.vers.clone()));
         self.recent.truncate(LISTED);
         self
     }
@@ -65,7 +66,9 @@ impl Feed<'_> {
         let Self { title, file, root, suffix, history } = self;
         let updated = history.recent.first().and_then(|entry| entry.pubtime);
         // What was published first never changes, and is no other registry's.
-        let id = history.first.map_or(Digest::of(b""), |(_, first)| Digest::of(format!("{title} {first}").as_bytes()));
+        let id = history
+            .first
+            .map_or(Digest::of(b""), |(_, first)| Digest::of(format!("{title} {first}").as_bytes()));
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\" xml:lang=\"en\">\n\
              <title>{}</title>\n<id>{}</id>\n<updated>{}</updated>\n<link rel=\"self\" href=\"{}\"/>\n\
@@ -106,7 +109,9 @@ mod tests {
     fn file(name: &str, lines: &[(&str, &str)]) -> IndexFile {
         let line = |(version, more): &(&str, &str)| {
             let cksum = Digest::of(format!("{name}{version}").as_bytes());
-            format!(r#"{{"name":"{name}","vers":"{version}","description":"a & <b>","cksum":"{cksum}"{more}}}"#) + "\n"
+            format!(
+                r#"{{"name":"{name}","vers":"{version}","description":"a & <b>","cksum":"{cksum}"{more}}}"#
+            ) + "\n"
         };
         let text: String = lines.iter().map(line).collect();
         IndexFile::parse(&name.parse().unwrap(), &pib_plan::index::SourceId::bundled(), &text).unwrap()
@@ -131,8 +136,11 @@ mod tests {
         let text = feed(&both);
         let document = roxmltree::Document::parse(&text).unwrap();
         let texts = |name: &str| -> Vec<&str> {
-            document.descendants().filter(|node| node.has_tag_name(("http://www.w3.org/2005/Atom", name)))
-                .filter_map(|node| node.text()).collect()
+            document
+                .descendants()
+                .filter(|node| node.has_tag_name(("http://www.w3.org/2005/Atom", name)))
+                .filter_map(|node| node.text())
+                .collect()
         };
         assert_eq!(texts("title"), ["Stages", "camera 1.2.0 (yanked)", "light 1.0.0", "camera 1.1.0"]);
         assert_eq!(texts("updated")[..2], ["2026-11-29T12:00:00Z"; 2]);

@@ -93,7 +93,9 @@ impl AccessLog {
             }
         };
         let started = std::thread::Builder::new().name("access-log".to_owned()).spawn(work);
-        started.map(|_| Self(sender)).map_err(|error| Error::io("start the thread of", "the access log", error))
+        started
+            .map(|_| Self(sender))
+            .map_err(|error| Error::io("start the thread of", "the access log", error))
     }
 
     /// Adds a request.

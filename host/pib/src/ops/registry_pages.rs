@@ -166,8 +166,7 @@ fn counted(found: usize, all: usize) -> String {
 
 /// Adds links to the stages before and after those on a page.
 fn other_pages(body: &mut String, address: impl Fn(usize) -> String, from: usize, found: usize) {
-    let link =
-        |text: &str, from: usize| format!("<a class=\"button\" href=\"{}\">{text}</a>", address(from));
+    let link = |text: &str, from: usize| format!("<a class=\"button\" href=\"{}\">{text}</a>", address(from));
     let before = (from > 0).then(|| link("Previous", from.saturating_sub(LISTED)));
     let after = found.checked_sub(from).filter(|left| *left > LISTED).map(|_| link("Next", from + LISTED));
     if before.is_some() || after.is_some() {
@@ -275,10 +274,7 @@ impl StagePage<'_> {
             ("Architectures", list(&archs)),
             ("Boards", list(&entry.support.boards)),
             ("Hook", entry.hook.as_ref().map_or("none".to_owned(), |hook| hook.world.clone())),
-            (
-                "Signed by",
-                entry.publisher.map_or("nobody".to_owned(), |publisher| publisher.key.to_string()),
-            ),
+            ("Signed by", entry.publisher.map_or("nobody".to_owned(), |publisher| publisher.key.to_string())),
             ("Archive", size(entry.size.unwrap_or_default())),
         ];
         body.push_str("<section aria-labelledby=\"facts\"><h2 id=\"facts\">Facts</h2>\n<dl>\n");
@@ -331,7 +327,10 @@ impl StagePage<'_> {
             _ = writeln!(body, "<li>{}{state}</li>", escape(&candidate.version.to_string()));
         }
         let feed = escape(&stage_feed_file(&self.entry.name));
-        _ = writeln!(body, "</ol><p class=\"quiet\"><a href=\"../feeds/{feed}\">Feed of new versions</a></p></section>");
+        _ = writeln!(
+            body,
+            "</ol><p class=\"quiet\"><a href=\"../feeds/{feed}\">Feed of new versions</a></p></section>"
+        );
     }
 
     /// Adds the table of config keys.
@@ -428,9 +427,17 @@ mod tests {
         // In files, each page is one.
         let files: Vec<(String, usize)> = list_files(LISTED * 2 + 1).collect();
         let names = ["index.html", "page-2.html", "page-3.html"];
-        assert_eq!(files, names.map(str::to_owned).into_iter().zip([0, LISTED, LISTED * 2]).collect::<Vec<_>>());
+        assert_eq!(
+            files,
+            names.map(str::to_owned).into_iter().zip([0, LISTED, LISTED * 2]).collect::<Vec<_>>()
+        );
         let middle = super::list(&catalogue, "", LISTED, Pages::Files);
-        assert!(middle.contains("href=\"index.html\">Previous") && middle.contains("href=\"page-3.html\">Next"));
-        assert!(middle.contains("href=\"stages/stage-060.html\"") && !middle.contains("href=\"?"), "{middle}");
+        assert!(
+            middle.contains("href=\"index.html\">Previous") && middle.contains("href=\"page-3.html\">Next")
+        );
+        assert!(
+            middle.contains("href=\"stages/stage-060.html\"") && !middle.contains("href=\"?"),
+            "{middle}"
+        );
     }
 }

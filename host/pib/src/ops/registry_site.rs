@@ -69,7 +69,8 @@ impl Site<'_> {
         let Some(entry) = newest(&file) else { return Ok((page, feed)) };
         let archive = self.registry.archive(&entry).await?;
         let readme = tokio::task::spawn_blocking(move || registry_pages::readme(&archive));
-        let readme = readme.await.map_err(|error| Error::io("read", self.folder.path(), io::Error::other(error)))?;
+        let readme =
+            readme.await.map_err(|error| Error::io("read", self.folder.path(), io::Error::other(error)))?;
         let (catalogue, readme) = (self.catalogue, readme.as_deref());
         let stage = StagePage { entry: &entry, file: &file, readme, catalogue, pages: Pages::Files };
         self.replace(&format!("stages/{page}"), stage.to_html().as_bytes())?;

@@ -110,7 +110,9 @@ pub(crate) fn registry_keys(
         if let Some(named) = named.filter(|named| *named != own) {
             let address = address.trim_end_matches('/');
             return Err(unusable(
-                format!("your config and this project name different keys for the registry {address}: {own} and {named}"),
+                format!(
+                    "your config and this project name different keys for the registry {address}: {own} and {named}"
+                ),
                 "Ask the registry's owner which key is theirs, and correct the other file.",
             ));
         }

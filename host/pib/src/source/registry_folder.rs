@@ -156,10 +156,7 @@ pub async fn candidates(
         let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
         candidates.push(PublishCandidate {
             folder: folder.clone(),
-            entry: IndexEntry {
-                pubtime: Some(now()),
-                ..line_of(&package, checksum, archive.len() as u64)?
-            },
+            entry: IndexEntry { pubtime: Some(now()), ..line_of(&package, checksum, archive.len() as u64)? },
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
             is_new_name: file.versions.is_empty(),
             before,

@@ -273,7 +273,16 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             )| {
                 let dependencies = selector.try_select(&names).cloned().into_iter().collect();
                 let publisher = content.map(|content: Digest| RegistryKey(*content.as_bytes()));
-                LockedStage { name: name(&own), version, source, checksum, content, publisher, hook, dependencies }
+                LockedStage {
+                    name: name(&own),
+                    version,
+                    source,
+                    checksum,
+                    content,
+                    publisher,
+                    hook,
+                    dependencies,
+                }
             };
             let mut lock = Lockfile {
                 snapshot: snapshot.map(Moment::from_micros),

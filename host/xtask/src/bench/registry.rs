@@ -53,17 +53,21 @@ fn publish(pib: &Path, work: &Path, scale: &Scale) -> Outcome {
     let folder = work.join("publish");
     let names: Vec<String> = (0..scale.published).map(|number| format!("stage-{number:05}")).collect();
     for name in &names {
-        let text = format!("[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\ndescription = \"One of many\"\nlicense = \"MIT\"\n");
+        let text = format!(
+            "[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\ndescription = \"One of many\"\nlicense = \"MIT\"\n"
+        );
         write(&folder.join(name).join("stage.toml"), &text)?;
         write(&folder.join(name).join("Dockerfile.part"), "RUN true\n")?;
         write(&folder.join(name).join("README.md"), "It does nothing.\n")?;
     }
     let ours = median(1, || {
         let mut run = in_folder(pib, &folder, work);
-        run.args(["publish", "--registry", "./shop", "--yes", "--allow-similar", "--allow-dirty"]).args(&names);
+        run.args(["publish", "--registry", "./shop", "--yes", "--allow-similar", "--allow-dirty"])
+            .args(&names);
         capture(&mut run).map(drop)
     })?;
-    let pack = "mkdir packed; for name in stage-*; do tar -cf - \"$name\" | gzip > \"packed/$name.tgz\"; done";
+    let pack =
+        "mkdir packed; for name in stage-*; do tar -cf - \"$name\" | gzip > \"packed/$name.tgz\"; done";
     let theirs = median(1, || capture(command("sh", &["-euc", pack]).current_dir(&folder)).map(drop))?;
     println!(
         "publishing {} stages to a folder       {:>8.1} ms   {:.2} ms each",

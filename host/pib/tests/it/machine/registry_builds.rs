@@ -47,9 +47,11 @@ fn an_image_is_built_of_stages_from_a_server_and_from_an_oci_registry() {
     }
     let project = Scratch::new("fromregistries", "unix:///var/run/docker.sock");
     let text = fs::read_to_string(project.path("pib.toml")).unwrap();
-    let stages = "served = { version = \"1\", registry = \"web\" }\npushed = { version = \"1\", registry = \"oci\" }";
+    let stages =
+        "served = { version = \"1\", registry = \"web\" }\npushed = { version = \"1\", registry = \"oci\" }";
     let text = text.replace("mine = { path = \"stages/mine\" }", stages);
-    let text = format!("{text}\n[registries.web]\nindex = \"{web}\"\n\n[registries.oci]\nindex = \"{oci}\"\n");
+    let text =
+        format!("{text}\n[registries.web]\nindex = \"{web}\"\n\n[registries.oci]\nindex = \"{oci}\"\n");
     fs::write(project.path("pib.toml"), text).unwrap();
     wants(&project, &["served 1.0.0", "pushed 1.0.0"]);
     project.must_build();

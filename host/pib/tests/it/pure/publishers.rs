@@ -73,7 +73,8 @@ fn what_a_publisher_has_not_signed_is_refused() {
     publish(&bench, "1.0.1", Some("other"), &[]);
     let text = std::fs::read_to_string(bench.path(INDEX)).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    let signature = |line: &str| line.split("\"publisher\":").nth(1).unwrap().trim_end_matches('}').to_owned();
+    let signature =
+        |line: &str| line.split("\"publisher\":").nth(1).unwrap().trim_end_matches('}').to_owned();
     let (mine, other) = (signature(lines[0]), signature(lines[1]));
     let key = publisher(&bench);
     for bad in [lines[1].replace(&other, &mine), lines[1].replace(&key[8..], &"ab".repeat(32))] {
@@ -84,7 +85,11 @@ fn what_a_publisher_has_not_signed_is_refused() {
         assert!(said.contains("is not what its publisher"), "{said}");
         assert_eq!(fetched.code, Some(8), "{said}");
         let verified = bench.run(&["registry", "verify", "shop"]);
-        assert!(verified.code == Some(8) && verified.errors.contains("publisher's signature"), "{}", verified.errors);
+        assert!(
+            verified.code == Some(8) && verified.errors.contains("publisher's signature"),
+            "{}",
+            verified.errors
+        );
     }
 }
 

@@ -50,7 +50,14 @@ fn a_registry_of_files_has_pages_and_feeds() {
     // They show a registry as it was when they were written.
     assert_eq!(names(&bench), ["feed.atom", "index.html"]);
     succeeds(&bench, &["registry", "index", "shop"]);
-    let all = ["feed.atom", "feeds/camera.atom", "feeds/light.atom", "index.html", "stages/camera.html", "stages/light.html"];
+    let all = [
+        "feed.atom",
+        "feeds/camera.atom",
+        "feeds/light.atom",
+        "index.html",
+        "stages/camera.html",
+        "stages/light.html",
+    ];
     assert_eq!(names(&bench), all);
     check_links(&bench);
     let written = pages(&bench);
@@ -69,9 +76,13 @@ fn a_registry_of_files_has_pages_and_feeds() {
     assert!(succeeds(&bench, &["registry", "init", "shop"]).contains("already"));
     let service = Service::of(&bench, &["shop"]);
     let feed = service.get("/feed.atom", &[]);
-    assert!(feed.contains("content-type: application/atom+xml") && feed.contains("href=\"stages/light\""), "{feed}");
+    assert!(
+        feed.contains("content-type: application/atom+xml") && feed.contains("href=\"stages/light\""),
+        "{feed}"
+    );
     assert!(service.get("/feeds/camera.atom", &[]).contains("camera 1.0.0"));
-    for path in ["/feeds/nobody.atom", "/feeds/camera", "/index.html", "/stages.json", "/stages/camera.html"] {
+    for path in ["/feeds/nobody.atom", "/feeds/camera", "/index.html", "/stages.json", "/stages/camera.html"]
+    {
         assert!(service.get(path, &[]).starts_with("HTTP/1.1 404"), "{path}");
     }
 

@@ -76,9 +76,7 @@ pub(super) fn reads_per_second(
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..clients).map(|number| scope.spawn(move || client(number))).collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().map_err(|_| "a client failed".to_owned())?)
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a client failed".to_owned())?)
     })?;
     Ok(count.load(Ordering::Relaxed) as f64 / since.elapsed().as_secs_f64())
 }

@@ -95,7 +95,8 @@ impl Nginx {
         fs::write(folder.join("nginx.conf"), config).map_err(fail)?;
         let mut run = command("nginx", &["-e", "errors", "-c"]);
         run.arg(folder.join("nginx.conf")).arg("-p").arg(&folder).env("PATH", crate::bench::measure::path());
-        let child = run.stdin(Stdio::null()).spawn().map_err(|error| format!("could not run nginx: {error}"))?;
+        let child =
+            run.stdin(Stdio::null()).spawn().map_err(|error| format!("could not run nginx: {error}"))?;
         let server = Self { process: Process(child), address };
         let since = Instant::now();
         while TcpStream::connect(&server.address).is_err() {
