@@ -237,12 +237,13 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
         fail(json, Error::Interrupted, &*reporter, None);
     })?;
     let outcome = runtime.block_on(async {
-        if let Command::Registry(args) = command
-            && args.is_server()
-        {
+        let command = match command {
             // What clients have begun is not dropped.
-            return registry_admin::run(session, json, args, interrupted).await.map(|()| 0);
-        }
+            Command::Registry(args) if args.is_server() => {
+                return registry_admin::run(session, json, args, interrupted).await.map(|()| 0);
+            }
+            command => command,
+        };
         // Dropping the work is what stops it: every future below cleans up after itself when dropped.
         tokio::select! {
             outcome = dispatch(session, json, command) => outcome,

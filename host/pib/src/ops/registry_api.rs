@@ -184,7 +184,7 @@ pub(super) async fn yank(
     let work = async move {
         let changed = shared.registry.yank(name, version, yanked, reason).await?;
         shared.catalogue.forget().await;
-        Ok(changed)
+        Ok::<_, Refusal>(changed)
     };
     let changed = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))

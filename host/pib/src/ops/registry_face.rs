@@ -116,7 +116,9 @@ fn page(status: StatusCode, html: String) -> Response {
     let mut response = respond(status, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
     let policy = format!("{}; {POLICY}", registry_pages::POLICY);
-    headers.extend(policy.parse().ok().map(|policy| (header::CONTENT_SECURITY_POLICY, policy)));
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pib_event::{Reporter, ReporterExt as _};
-use pib_file::Folder;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pib_event::{Event, Reporter};
 use pib_plan::id::StageName;
-use pib_plan::registry_snapshot::from_hex;
+use pib_plan::registry_snapshot::{RegistryKey, from_hex};
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;

@@ -99,7 +99,7 @@ impl Site<'_> {
             new.file().write_all(bytes)?;
             new.keep(Permissions::from_mode(0o644))
         };
-        write().map_err(|error| Error::io("write", &self.folder.path().join(path), error))
+        write().map_err(|error| Error::io("write", self.folder.path().join(path), error))
     }
 
     /// Removes the pages in a folder that are of nothing any more. What a person has put there stays.
