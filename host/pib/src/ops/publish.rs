@@ -23,7 +23,7 @@ use crate::source::registry::CONFIG;
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::registry_oci::OciRegistry;
-use crate::source::{PackageFile, SourceError, registry_publisher};
+use crate::source::{PackageFile, SourceError};
 
 /// The name that people look for first in a stage's folder.
 const README: &str = "README.md";
@@ -192,7 +192,7 @@ impl Publication {
         if let Some(file) = &self.publisher_key {
             let key = registry_signing::publishers_key(session, file)?;
             for candidate in &mut self.candidates {
-                candidate.entry.publisher = registry_publisher::sign(&key, &candidate.entry);
+                candidate.entry.publisher = key.sign_version(&candidate.entry);
             }
         }
         let signer = match self.destination.signable(self.key.as_deref())? {

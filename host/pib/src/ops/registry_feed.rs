@@ -68,7 +68,7 @@ impl Feed<'_> {
         // What was published first never changes, and is no other registry's.
         let id = history
             .first
-            .map_or(Digest::of(b""), |(_, first)| Digest::of(format!("{title} {first}").as_bytes()));
+            .map_or(Digest::of(b""), |(_, first)| Digest::of(format!("{file} {first}").as_bytes()));
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<feed xmlns=\"http://www.w3.org/2005/Atom\" xml:lang=\"en\">\n\
              <title>{}</title>\n<id>{}</id>\n<updated>{}</updated>\n<link rel=\"self\" href=\"{}\"/>\n\
@@ -110,7 +110,7 @@ mod tests {
         let line = |(version, more): &(&str, &str)| {
             let cksum = Digest::of(format!("{name}{version}").as_bytes());
             format!(
-                r#"{{"name":"{name}","vers":"{version}","description":"a & <b>","cksum":"{cksum}"{more}}}"#
+                r#"{{"name":"{name}","vers":"{version}","description":"a & <b>","cksum":"{cksum}","content":"{cksum}"{more}}}"#
             ) + "\n"
         };
         let text: String = lines.iter().map(line).collect();

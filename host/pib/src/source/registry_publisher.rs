@@ -4,14 +4,7 @@ use pib_plan::index::IndexEntry;
 use pib_plan::publisher::{PublisherSignature, signed_text};
 
 use super::registry_error::RegistryError;
-use super::registry_sign::SigningKey;
 use super::registry_trust::verify;
-
-/// Returns the signature of a version by its publisher; `None` where it has no content to be signed.
-pub fn sign(key: &SigningKey, entry: &IndexEntry) -> Option<PublisherSignature> {
-    let text = signed_text(&entry.name, &entry.vers, &entry.content?);
-    Some(PublisherSignature { key: key.public(), signature: key.sign(&text) })
-}
 
 /// Returns whether a version is what its publisher has signed. One that nobody has signed is.
 pub fn is_signed(entry: &IndexEntry) -> bool {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use pib_objects::{Bucket, ObjectVersion};
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::shard_path;
+use pib_plan::index::{IndexEntry, shard_path};
+use pib_plan::publisher::{PublisherSignature, signed_text};
 use pib_plan::registry_snapshot::{
     FILE_NAME, KeySignature, MAX_SNAPSHOT, RegistryKey, Rotation, SignedSnapshot, Snapshot, rotation_text,
 };
@@ -64,7 +65,13 @@ impl SigningKey {
         self.last.load(Ordering::Relaxed)
     }
 
-    pub(super) fn sign(&self, text: &str) -> KeySignature {
+    /// Returns the signature of a version, where the key is its publisher's; `None` where the version has no content to be signed.
+    pub fn sign_version(&self, entry: &IndexEntry) -> Option<PublisherSignature> {
+        let text = signed_text(&entry.name, &entry.vers, &entry.content?);
+        Some(PublisherSignature { key: self.public, signature: self.sign(&text) })
+    }
+
+    fn sign(&self, text: &str) -> KeySignature {
         let mut bytes = [0; 64];
         bytes.copy_from_slice(self.pair.sign(text.as_bytes()).as_ref());
         KeySignature(bytes)
