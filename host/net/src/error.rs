@@ -1,5 +1,7 @@
 //! What can go wrong with a request, and what of that may pass.
 
+use std::time::Duration;
+
 use reqwest::StatusCode;
 use url::Url;
 
@@ -96,6 +98,11 @@ impl NetError {
             // The URL is in our own message already.
             None => Self::Transport { url: url.clone().into(), source: source.without_url() },
         }
+    }
+
+    /// Returns the error of a server that did not answer in this time.
+    pub(crate) fn silent(url: &Url, wait: Duration) -> Self {
+        Self::Silent { url: url.clone().into(), seconds: wait.as_secs() }
     }
 
     /// Returns the error of a transfer that only pretends to go on.

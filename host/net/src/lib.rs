@@ -14,6 +14,7 @@ use std::io::{Seek, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use pib_plan::credential::Credential;
 use pib_plan::id::Digest;
 use reqwest::{Method, Response, StatusCode, header};
@@ -197,8 +198,9 @@ impl Http {
         poured.map(drop).map_err(|failure| failure.error)
     }
 
-    /// Sends a request with a body, once; returns the server's status, and of its answer no more than `limit` bytes, also where it
-    /// refuses. A redirect is followed as for reading, and the token goes to no other server.
+    /// Sends a request with a body; returns the server's status, and of its answer no more than `limit` bytes, also where it
+    /// refuses. It is sent again only where the server says that it takes no more requests for a while. A redirect is followed as for
+    /// reading, and the token goes to no other server.
     ///
     /// # Errors
     /// When the server cannot be reached, is silent, or answers with more.
@@ -209,24 +211,58 @@ impl Http {
         body: Vec<u8>,
         limit: usize,
     ) -> Result<(StatusCode, Vec<u8>), NetError> {
-        let is_empty = body.is_empty();
-        let mut request = self.client.request(method, url.clone()).body(body);
+        let body = Bytes::from(body);
+        let mut attempt = 1;
+        loop {
+            let (mut response, began) = self.send_once(&method, url, body.clone()).await?;
+            let wait = retry_after(&response).filter(|wait| !is_too_long(*wait));
+            match wait
+                .filter(|_| response.status() == StatusCode::TOO_MANY_REQUESTS && attempt < self.attempts)
+            {
+                // The server has done nothing with it, and says when it will.
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => return self.answer(&mut response, (url, began), limit).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn send_once(
+        &self,
+        method: &Method,
+        url: &Url,
+        body: Bytes,
+    ) -> Result<(Response, Instant), NetError> {
+        // A server needs time to judge what it gets, and none where it gets nothing.
+        let wait = if body.is_empty() { self.silence } else { UPLOAD };
+        let mut request = self.client.request(method.clone(), url.clone()).body(body);
         if let Some(credential) = self.credential.as_ref().filter(|credential| credential.covers(url)) {
             request = request.bearer_auth(credential.token());
         }
-        let silent = |wait: Duration| NetError::Silent { url: url.clone().into(), seconds: wait.as_secs() };
         let began = Instant::now();
-        let fail = |error: reqwest::Error| match error.is_timeout() && !error.is_connect() {
-            true => silent(if began.elapsed() < UPLOAD { self.silence } else { UPLOAD }),
-            false => NetError::of(url, error),
-        };
-        // A server needs time to judge what it gets, and none where it gets nothing.
-        let wait = if is_empty { self.silence } else { UPLOAD };
         let sent = tokio::time::timeout(wait, request.timeout(UPLOAD).send()).await;
-        let mut response = sent.map_err(|_| silent(wait))?.map_err(fail)?;
+        let sent = sent.map_err(|_| NetError::silent(url, wait))?;
+        sent.map(|response| (response, began)).map_err(|error| self.broken(url, began, error))
+    }
+
+    /// Returns the error for a request with a body that got no whole answer.
+    fn broken(&self, url: &Url, began: Instant, error: reqwest::Error) -> NetError {
+        match error.is_timeout() && !error.is_connect() {
+            true => NetError::silent(url, if began.elapsed() < UPLOAD { self.silence } else { UPLOAD }),
+            false => NetError::of(url, error),
+        }
+    }
+
+    /// Reads an answer, no more than `limit` bytes of it.
+    async fn answer(
+        &self,
+        response: &mut Response,
+        (url, began): (&Url, Instant),
+        limit: usize,
+    ) -> Result<(StatusCode, Vec<u8>), NetError> {
         let mut answer = Vec::new();
         let mut pace = Pace::new(self.window, FLOOR);
-        while let Some(chunk) = response.chunk().await.map_err(fail)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, began, error))? {
             pace.arrived(chunk.len()).map_err(|slow| NetError::slow(url, slow))?;
             if answer.len() + chunk.len() > limit {
                 return Err(NetError::TooLarge { url: url.clone().into(), limit: limit as u64 });

@@ -88,6 +88,26 @@ async fn a_server_that_asks_for_an_hour_is_not_waited_for() {
     assert_eq!(server.asked().len(), 1);
 }
 
+#[tokio::test]
+async fn what_a_server_has_no_time_for_is_sent_again() {
+    let server = Server::start();
+    let url = server.url("x");
+    let put = async || {
+        let http = Http::new().unwrap();
+        http.send(Method::PUT, &url, b"body".to_vec(), 1000).await.map(|(status, _)| status.as_u16()).unwrap()
+    };
+    let busy = || Answer::status("429 Too Many Requests\r\nRetry-After: 0");
+    server.set("x", [busy(), busy(), Answer::file("done")]);
+    assert_eq!((put().await, server.asked().len()), (200, 3));
+    // Neither for ever, nor where it asks for an hour, nor for another reason.
+    server.set("x", [busy()]);
+    assert_eq!((put().await, server.asked().len()), (429, 3 + 4));
+    server.set("x", [Answer::status("429 Too Many Requests\r\nRetry-After: 3600")]);
+    assert_eq!((put().await, server.asked().len()), (429, 3 + 4 + 1));
+    server.set("x", [Answer::status("503 Service Unavailable\r\nRetry-After: 0")]);
+    assert_eq!((put().await, server.asked().len()), (503, 3 + 4 + 2));
+}
+
 /// A server that sends this, and then the second text again and again, with pauses; returns its address.
 fn endless(start: &'static str, again: &'static str, pause: Duration) -> Url {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -18,6 +18,8 @@ pub use source_id::{GitReference, GitSource, PathSource, RegistrySource, SourceI
 
 use crate::id::{Digest, StageName};
 use crate::metadata::{ConfigSchema, Order, Phase, Requirements, Support};
+use crate::moment::Moment;
+use crate::publisher::PublisherSignature;
 
 /// The newest schema of an index line that this code reads.
 pub const SCHEMA: u32 = 2;
@@ -95,6 +97,12 @@ pub struct IndexEntry {
     /// Why it was yanked, where its publisher says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yank_reason: Option<String>,
+    /// When it was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pubtime: Option<Moment>,
+    /// Its publisher's key and signature, where they sign what they publish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub publisher: Option<PublisherSignature>,
 }
 
 impl IndexEntry {

@@ -84,6 +84,7 @@ pub mod package_archive;
 pub mod packages;
 pub mod part;
 pub mod path;
+pub mod publisher;
 pub mod record;
 pub mod recording;
 pub mod redaction;

@@ -44,12 +44,21 @@ impl Lockfile {
     /// Returns the lock of a resolution; base and fetch digests are what `self` holds.
     #[must_use]
     pub fn with_stages(&self, resolution: &Resolution) -> Self {
+        // A vendored copy has no index line to say it.
+        let known = |resolved: &crate::resolve::ResolvedStage| {
+            let before = self.stage(&resolved.name).filter(|before| {
+                (&before.version, &before.source) == (&resolved.version, &resolved.source)
+                    && before.content == resolved.entry.content
+            });
+            before.and_then(|before| before.publisher)
+        };
         let stage = |resolved: &crate::resolve::ResolvedStage| LockedStage {
             name: resolved.name.clone(),
             version: resolved.version.clone(),
             source: resolved.source.clone(),
             checksum: resolved.entry.cksum,
             content: resolved.entry.content,
+            publisher: resolved.entry.publisher.map(|publisher| publisher.key).or_else(|| known(resolved)),
             hook: resolved.entry.hook.clone(),
             dependencies: resolved.entry.deps.keys().cloned().collect(),
         };
@@ -143,7 +152,16 @@ impl Lockfile {
             hasher.field(made.as_ref().map_or(Vec::new(), |made| made.epoch.to_le_bytes().to_vec()));
         }
         for stage in stages {
-            let LockedStage { name, version, source: _, checksum, content, hook, dependencies: _ } = stage;
+            let LockedStage {
+                name,
+                version,
+                source: _,
+                checksum,
+                content,
+                publisher: _,
+                hook,
+                dependencies: _,
+            } = stage;
             hasher.field("stage").field(name.as_str()).field(version.to_string());
             optional(&mut hasher, checksum.as_ref());
             optional(&mut hasher, content.as_ref());

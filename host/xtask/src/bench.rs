@@ -7,6 +7,7 @@ mod import;
 mod measure;
 mod native;
 mod recorded;
+mod registry;
 mod resolve;
 mod shared;
 mod web;
@@ -30,6 +31,7 @@ use measure::{median, millis, no_op, run_pib};
 /// `device` measures the way from the engine to a login, on a copy of the example.
 /// `import` measures reading a product of pi-builder's kind.
 /// `recorded` measures what it costs to give parts what was recorded.
+/// `registry` measures a registry and its server, beside nginx where that is installed: some minutes. `registry small` measures little of it.
 /// `shared` measures a shared cache of built stages, with a second engine of Debian's packages: some minutes.
 /// `--pib PROGRAM` measures that program, instead of compiling this one: for the same measurement before and after a change.
 /// `hooks` measures hooks, by the component of the stage watchdog.
@@ -55,6 +57,9 @@ pub(crate) fn bench(args: &[String]) -> Outcome {
     }
     if args.iter().any(|arg| arg == "recorded") {
         return recorded::recorded(&pib);
+    }
+    if args.iter().any(|arg| arg == "registry") {
+        return registry::registry(&pib, args);
     }
     if args.iter().any(|arg| arg == "shared") {
         return shared::shared(&pib);

@@ -35,7 +35,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   lint    formatting and lints alone
   record  build on a terminal and keep what is seen in host/docs/terminal/
   setup   install what is missing and start the container engine
-  bench   measure, as ratios to what a user would use instead  [native | engine | resolve: these alone]  [--pib PROGRAM]
+  bench   measure, as ratios to what a user would use instead  [native | engine | resolve | registry: these alone]  [--pib PROGRAM]
   live    build, compare and boot every system from its real archives, which the tests imitate  [SYSTEM...: these alone]
   engines start every other kind of engine, hold it to the contract, have it build  [NAME...: these alone]
   hooks   build the hooks of stages/  [--check: compare them with what is published]

@@ -25,6 +25,9 @@ use pib_event::Event;
 /// What messages call the manifest that is made up.
 const MADE_UP: &str = "pib.toml, as the options say";
 
+/// The stage that makes a system which starts.
+const SYSTEM: &str = "os";
+
 /// A stage, and what it is told.
 #[derive(Debug, Clone, Default)]
 pub struct TrialOptions {
@@ -132,6 +135,41 @@ impl Trial {
 
 /// Returns the text of a `pib.toml` for the stage.
 fn manifest(stage: &StageManifest, options: &TrialOptions) -> Result<String, Error> {
+    let mut request = toml::Table::new();
+    request.insert("path".to_owned(), ".".into());
+    to_text(whole("test", stage, options, request)?)
+}
+
+/// Returns the text of a `pib.toml` that takes a version of a stage from a registry, as a stranger's would, and has a system around
+/// it. `registries` are names and addresses; the first one has the stage.
+pub(crate) fn strangers_manifest(
+    (stage, version): (&StageManifest, &semver::Version),
+    config: &[String],
+    registries: &[(&str, String)],
+) -> Result<String, Error> {
+    let mut request = toml::Table::new();
+    request.insert("version".to_owned(), format!("={version}").into());
+    request.extend(registries.first().map(|(name, _)| ("registry".to_owned(), (*name).into())));
+    let options = TrialOptions { config: config.to_vec(), ..TrialOptions::default() };
+    let mut whole = whole("publish-test", stage, &options, request)?;
+    if let Some(stages) = whole.get_mut("stages").and_then(toml::Value::as_table_mut) {
+        stages.entry(SYSTEM).or_insert("1".into());
+    }
+    let registries = registries.iter().map(|(name, index)| {
+        let table = toml::Table::from_iter([("index".to_owned(), index.as_str().into())]);
+        ((*name).to_owned(), toml::Value::from(table))
+    });
+    whole.insert("registries".to_owned(), registries.collect::<toml::Table>().into());
+    to_text(whole)
+}
+
+/// Returns a manifest with a project that the stage supports, and the stage, which comes from where `request` says.
+fn whole(
+    name: &str,
+    stage: &StageManifest,
+    options: &TrialOptions,
+    mut request: toml::Table,
+) -> Result<toml::Table, Error> {
     let first = |list: &Option<Vec<String>>| list.as_ref().and_then(|list| list.first().cloned());
     let or = |given: &Option<String>, other: Option<String>, last: &str| {
         given.clone().or(other).unwrap_or_else(|| last.to_owned())
@@ -144,7 +182,7 @@ fn manifest(stage: &StageManifest, options: &TrialOptions) -> Result<String, Err
         (None, Err(_)) => Arch::Arm64.to_string(),
     };
     let facts = [
-        ("name", "test".to_owned()),
+        ("name", name.to_owned()),
         ("os", or(&options.os, first(&stage.support.os), "debian")),
         ("release", or(&options.release, None, "trixie")),
         ("board", board),
@@ -157,15 +195,17 @@ fn manifest(stage: &StageManifest, options: &TrialOptions) -> Result<String, Err
     for (key, value) in facts {
         project.insert(key.to_owned(), value.into());
     }
-    let mut request = toml::Table::new();
-    request.insert("path".to_owned(), ".".into());
     request.insert("config".to_owned(), settings(stage, &options.config)?.into());
     let mut stages = toml::Table::new();
     stages.insert(stage.name.to_string(), request.into());
     let mut whole = toml::Table::new();
     whole.insert("project".to_owned(), project.into());
     whole.insert("stages".to_owned(), stages.into());
-    toml::to_string(&whole)
+    Ok(whole)
+}
+
+fn to_text(manifest: toml::Table) -> Result<String, Error> {
+    toml::to_string(&manifest)
         .map_err(|error| Error::io("make up a project for the stage", "", std::io::Error::other(error)))
 }
 

@@ -237,6 +237,13 @@ fn execute(session: &Session, json: bool, command: Command) -> Result<ExitCode, 
         fail(json, Error::Interrupted, &*reporter, None);
     })?;
     let outcome = runtime.block_on(async {
+        let command = match command {
+            // What clients have begun is not dropped.
+            Command::Registry(args) if args.is_server() => {
+                return registry_admin::run(session, json, args, interrupted).await.map(|()| 0);
+            }
+            command => command,
+        };
         // Dropping the work is what stops it: every future below cleans up after itself when dropped.
         tokio::select! {
             outcome = dispatch(session, json, command) => outcome,
@@ -293,7 +300,7 @@ async fn dispatch(session: &Session, json: bool, command: Command) -> Result<u8,
         Command::Login(args) => registry_login::login(session, json, args).await,
         Command::Logout(args) => registry_login::logout(session, json, &args),
         Command::Whoami(args) => registry_login::whoami(session, json, args).await,
-        Command::Registry(args) => registry_admin::run(session, json, args).await,
+        Command::Registry(args) => registry_admin::run(session, json, args, std::future::pending()).await,
         Command::Stage(args) => stage::run(session, json, args).await,
         Command::Schema(args) => schema::run(&args),
         Command::Man(args) => man::run(json, &args, help::with_first_page(Cli::command())),

@@ -8,12 +8,14 @@ use clap::Args;
 use super::completer;
 use super::output::{Question, confirmed, print, print_as};
 use crate::ops::publish::{self, Allowed, Publication, PublishOptions, Published};
+use crate::ops::test::TestReports;
 use crate::ops::{Error, Session};
 
 /// Pack stages and add them to a registry
 ///
 /// A version is published once and never changes. Each stage is judged as the strangers would who use it: its files must be
-/// committed, it needs a licence, a description and a README.md, and its version must say so where it may break projects.
+/// committed, it needs a licence, a description and a README.md, and its version must say so where it may break projects. With --test,
+/// an image with it is built and started in QEMU, and its tests run, before the registry changes.
 #[derive(Debug, Args)]
 pub(super) struct Publish {
     /// The stages' folders
@@ -25,12 +27,21 @@ pub(super) struct Publish {
     /// The file of the registry's key, where it is signed
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// The file of your own key, to sign with; made if need be
+    #[arg(long, value_name = "FILE")]
+    sign_with: Option<PathBuf>,
     /// Publish nothing; show what would be
     #[arg(long)]
     dry_run: bool,
     /// Publish nothing; fail where a folder is not published or differs from what is
-    #[arg(long, conflicts_with = "dry_run")]
+    #[arg(long, conflicts_with_all = ["dry_run", "test"])]
     check: bool,
+    /// Build and test the stages first, as a stranger would
+    #[arg(long)]
+    test: bool,
+    /// Set a config key of the stage for its tests
+    #[arg(long, value_name = "KEY=VALUE", requires = "test")]
+    config: Vec<String>,
     /// Ask nothing
     #[arg(short, long)]
     yes: bool,
@@ -53,6 +64,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
         folders: args.stages,
         registry: args.registry,
         key: args.key,
+        publisher_key: args.sign_with,
         allowed: Allowed {
             dirty: args.allow_dirty,
             breaking: args.allow_breaking,
@@ -63,7 +75,14 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
     if args.check {
         return print_as(json, &publish::check(session, &options)?, Published::to_text);
     }
-    let publication = publish::prepare(session, &options).await?;
+    let mut publication = publish::prepare(session, &options).await?;
+    if args.test {
+        let reports = publication.test(session, &args.config).await?;
+        if reports.failed() {
+            print_as(json, &reports, TestReports::to_text)?;
+            return reports.into_result();
+        }
+    }
     if args.dry_run {
         return print_as(json, &publication, Publication::to_text);
     }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use pib_plan::id::StageName;
@@ -12,7 +13,7 @@ use super::completer;
 use super::output::print_as;
 use crate::ops::mirror::{self, MirrorOptions, RegistryCopy};
 use crate::ops::registry_admin::{self, MadeRegistry, NewIndex, WholeRegistry};
-use crate::ops::registry_server::{self, ServeOptions};
+use crate::ops::registry_server::{self, AccessLog, RateLimits, ServeOptions};
 use crate::ops::registry_signing::{self, SignOptions, SignedRegistry};
 use crate::ops::registry_tokens::{self, NewToken, Scope, TokenOptions};
 use crate::ops::{Error, Session};
@@ -105,6 +106,24 @@ struct Serve {
     /// The file of the registry's key, where it is signed
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Add a line of JSON for each request; - is standard output
+    #[arg(long, value_name = "FILE|-")]
+    access_log: Option<PathBuf>,
+    /// How many changes a token may make in a minute; 0: any
+    #[arg(long, value_name = "N", default_value_t = 120)]
+    limit_token: u32,
+    /// How many changes an address may make in a minute; 0: any
+    #[arg(long, value_name = "N", default_value_t = 240)]
+    limit_address: u32,
+    /// How many wrong tokens an address may send; 0: any
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    limit_failures: u32,
+    /// Believe the X-Forwarded-For of the proxy in front
+    #[arg(long)]
+    behind_proxy: bool,
+    /// How long requests may go on when the server ends
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
+    grace: u64,
 }
 
 /// Copy a registry into a folder, or go on with a copy
@@ -121,7 +140,7 @@ struct Mirror {
     /// A stage to copy, with all its versions [default: all stages]
     #[arg(value_name = "STAGE")]
     stages: Vec<StageName>,
-    /// The key that signs the registry [default: the one it was first seen with]
+    /// The key that signs it [default: yours, or the first seen]
     #[arg(long, value_name = "ed25519:...")]
     key: Option<RegistryKey>,
 }
@@ -168,7 +187,20 @@ impl From<TokenScope> for Scope {
     }
 }
 
-pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result<(), Error> {
+impl Registry {
+    /// Returns whether it runs until a signal ends it, which it sees to itself.
+    pub(super) fn is_server(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+}
+
+/// Runs the command; a server ends in order when `stopped` is ready.
+pub(super) async fn run(
+    session: &Session,
+    json: bool,
+    args: Registry,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), Error> {
     match args.command {
         Command::Init(args) => {
             print_as(json, &registry_admin::init(session, &args.folder).await?, MadeRegistry::to_text)
@@ -191,19 +223,7 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
             };
             print_as(json, &registry_signing::sign(session, &options).await?, SignedRegistry::to_text)
         }
-        Command::Serve(args) => {
-            let options = ServeOptions {
-                registry: args.folder,
-                listen: args.listen,
-                tokens: args.tokens,
-                key: args.key,
-            };
-            registry_server::serve(session, &options, |address| {
-                let started = ServedAt { address: format!("http://{address}") };
-                print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))
-            })
-            .await
-        }
+        Command::Serve(args) => serve(session, json, args, stopped).await,
         Command::Mirror(args) => {
             let Mirror { source, folder, stages, key } = args;
             let options = MirrorOptions { source, folder, stages, key };
@@ -218,4 +238,38 @@ pub(super) async fn run(session: &Session, json: bool, args: Registry) -> Result
             print_as(json, &registry_tokens::create(session, &args.tokens, &options)?, NewToken::to_text)
         }
     }
+}
+
+async fn serve(
+    session: &Session,
+    json: bool,
+    args: Serve,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let log = match args.access_log {
+        Some(path) if path.as_os_str() == "-" => {
+            Some(AccessLog::to(session.reporter.clone(), Box::new(std::io::stdout()))?)
+        }
+        Some(path) => Some(AccessLog::file(session, &path)?),
+        None => None,
+    };
+    let options = ServeOptions {
+        registry: args.folder,
+        listen: args.listen,
+        tokens: args.tokens,
+        key: args.key,
+        limits: RateLimits {
+            token: args.limit_token,
+            address: args.limit_address,
+            failures: args.limit_failures,
+        },
+        behind_proxy: args.behind_proxy,
+        log,
+        grace: Duration::from_secs(args.grace),
+    };
+    let started = |address| {
+        let started = ServedAt { address: format!("http://{address}") };
+        print_as(json, &started, |started| format!("Serving at {}; Ctrl-C ends it", started.address))
+    };
+    registry_server::serve(session, &options, started, stopped).await
 }

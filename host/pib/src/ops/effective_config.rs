@@ -146,6 +146,10 @@ fn user_settings(session: &Session, all: &mut Vec<Setting>) -> Result<(), Error>
     for (name, registry) in &config.registries {
         let key = |end: &str| format!("registries.{name}.{end}");
         all.push(found(&key("index"), registry.index.clone(), From::User, file));
+        let address = format!("{}/", registry.index.trim_end_matches('/'));
+        if let Some(pinned) = config.registry_keys.get(&address) {
+            all.push(found(&key("key"), pinned.to_string(), From::User, file));
+        }
         if registry.token.is_some() {
             all.push(hidden(&key("token"), From::User, file.unwrap_or_default()));
         }

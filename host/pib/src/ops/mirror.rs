@@ -1,13 +1,16 @@
 //! Copies a registry into a folder, which can be served or used in its place.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pib_plan::id::StageName;
+use pib_plan::index::SourceId;
 use pib_plan::registry_snapshot::RegistryKey;
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
-use crate::project::{Error, Session};
+use crate::project::{self, Error, Project, Session, user_config};
+use crate::source::registry::Registry;
 use crate::source::registry_mirror::{self, MirrorSource, Mirrored};
 
 /// What is copied, and where to.
@@ -54,15 +57,30 @@ pub struct RegistryCopy {
 pub async fn mirror(session: &Session, options: &MirrorOptions) -> Result<RegistryCopy, Error> {
     let destination = PublishDestination::find(session, &options.source)?;
     let registry = destination.registry(session)?;
-    let source = MirrorSource {
-        registry: &registry,
-        key: options.key,
-        stages: &options.stages,
-        cache: &session.cache,
+    let key = match options.key {
+        Some(key) => Some(key),
+        None => named_key(session, &registry)?,
     };
+    let source = MirrorSource { registry: &registry, key, stages: &options.stages, cache: &session.cache };
     let folder = session.cwd.join(&options.folder);
     let mirrored = registry_mirror::mirror(&source, &folder).await?;
     let Mirrored { stages, versions, fetched, bytes, snapshot, notes } = mirrored;
     let source = destination.to_string();
     Ok(RegistryCopy { registry: folder, source, stages, versions, fetched, bytes, snapshot, notes })
+}
+
+/// Returns the key that the user or the project names for a registry, if one does.
+fn named_key(session: &Session, registry: &Registry) -> Result<Option<RegistryKey>, Error> {
+    let SourceId::Registry(address) = registry.source() else { return Ok(None) };
+    let Some(url) = address.url() else { return Ok(None) };
+    let project = project::find(session).and_then(|_| Project::load(session)).ok();
+    let keys = match &project {
+        Some(project) => user_config::registry_keys(session, &project.manifest)?,
+        None => BTreeMap::new(),
+    };
+    let own = || Ok::<_, Error>(user_config::load(session)?.registry_keys.get(url).copied());
+    match keys.get(url) {
+        Some(key) => Ok(Some(*key)),
+        None => own(),
+    }
 }

@@ -4,16 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use pib_plan::id::StageName;
+use pib_plan::index::IndexEntry;
 use pib_plan::manifest::stage;
+use pib_plan::publisher::PublisherSignature;
+use pib_plan::registry_snapshot::RegistryKey;
 use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
 pub use super::publish_server::Allowed;
-use super::registry_signing::Signer;
+use super::publish_trial;
+use super::registry_signing::{self, Signer};
+use super::test::TestReports;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
+use crate::source::registry::CONFIG;
 use crate::source::registry_bucket::BucketRegistry;
 use crate::source::registry_folder::{self, Outcome, PublishCandidate};
 use crate::source::registry_oci::OciRegistry;
@@ -35,6 +41,8 @@ pub struct PublishOptions {
     pub allowed: Allowed,
     /// The file of the key that signs the registry.
     pub key: Option<PathBuf>,
+    /// The file of the publisher's own key.
+    pub publisher_key: Option<PathBuf>,
 }
 
 /// What was published.
@@ -63,6 +71,8 @@ pub struct Publication {
     allowed: Allowed,
     #[serde(skip)]
     key: Option<PathBuf>,
+    #[serde(skip)]
+    publisher_key: Option<PathBuf>,
 }
 
 /// A version that would be published.
@@ -108,10 +118,16 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
             registry.source().describe()
         ));
     }
-    let (versions, mut problems) = judge(&candidates, &names.unwrap_or_default(), options.allowed);
+    let (mut versions, mut problems) = judge(&candidates, &names.unwrap_or_default(), options.allowed);
     if !options.allowed.dirty {
         let new = candidates.iter().filter(|candidate| !candidate.is_published);
         problems.extend(new.filter_map(|candidate| dirty(session, candidate)));
+    }
+    let key = options.publisher_key.as_deref();
+    let key = key.map(|file| registry_signing::public_key(session, file)).transpose()?;
+    let new = candidates.iter().filter(|candidate| !candidate.is_published);
+    for (version, candidate) in versions.iter_mut().zip(new) {
+        version.changes.extend(candidate.before.as_ref().and_then(|before| other_publisher(before, key)));
     }
     match problems.is_empty() {
         true => Ok(Publication {
@@ -121,6 +137,7 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
             candidates,
             allowed: options.allowed,
             key: options.key.clone(),
+            publisher_key: options.publisher_key.clone(),
         }),
         false => Err(SourceError::Unpublishable { problems }.into()),
     }
@@ -152,11 +169,32 @@ impl Publication {
         self.versions.iter().any(|version| version.before.is_some())
     }
 
+    /// Builds the versions that are new as strangers would, and runs their tests in QEMU; `config` is what a project would set.
+    ///
+    /// # Errors
+    /// When a version cannot be built. Tests that fail are in the reports.
+    pub async fn test(&self, session: &Session, config: &[String]) -> Result<TestReports, Error> {
+        let registry = match &self.destination {
+            PublishDestination::Folder(folder) => {
+                let there = folder.join(CONFIG).is_file().then(|| folder.canonicalize().ok()).flatten();
+                there.and_then(|folder| url::Url::from_file_path(folder).ok()).map(String::from)
+            }
+            other => Some(other.to_string()),
+        };
+        publish_trial::run(session, &self.candidates, registry, config).await
+    }
+
     /// Adds the versions to the registry.
     ///
     /// # Errors
     /// When a version is published with another content, or the registry cannot be written.
-    pub async fn write(&self, session: &Session) -> Result<Published, Error> {
+    pub async fn write(&mut self, session: &Session) -> Result<Published, Error> {
+        if let Some(file) = &self.publisher_key {
+            let key = registry_signing::publishers_key(session, file)?;
+            for candidate in &mut self.candidates {
+                candidate.entry.publisher = key.sign_version(&candidate.entry);
+            }
+        }
         let signer = match self.destination.signable(self.key.as_deref())? {
             Some(place) => Some(Signer::of(session, place, self.key.as_deref()).await?),
             None => None,
@@ -177,7 +215,13 @@ impl Publication {
             PublishDestination::Folder(folder) => {
                 let folders: Vec<PathBuf> =
                     self.candidates.iter().map(|stage| stage.folder.clone()).collect();
-                publish(&folders, folder, false)
+                let signature = |line: &IndexEntry| {
+                    let mut entries = self.candidates.iter().map(|stage| &stage.entry);
+                    let same =
+                        |entry: &&IndexEntry| (&entry.name, entry.content) == (&line.name, line.content);
+                    entries.find(same).and_then(|entry| entry.publisher)
+                };
+                publish(&folders, folder, false, &signature)
             }
             PublishDestination::Bucket { address, bucket } => {
                 let address = address.to_string();
@@ -198,7 +242,7 @@ impl Publication {
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
                 for stage in &self.candidates {
                     let text = format!("{} {}", stage.package.name, stage.package.version);
-                    match server.publish(stage.archive.clone(), self.allowed).await? {
+                    match server.publish(stage.archive.clone(), self.allowed, stage.entry.publisher).await? {
                         true => published.push(text),
                         false => unchanged.push(text),
                     }
@@ -232,11 +276,16 @@ impl Publication {
 pub fn check(session: &Session, options: &PublishOptions) -> Result<Published, Error> {
     let registry = PublishDestination::folder(session, &options.registry)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
-    publish(&folders, &registry, true)
+    publish(&folders, &registry, true, &|_| None)
 }
 
-fn publish(folders: &[PathBuf], registry: &Path, check: bool) -> Result<Published, Error> {
-    let done = registry_folder::publish(folders, registry, check)?;
+fn publish(
+    folders: &[PathBuf],
+    registry: &Path,
+    check: bool,
+    sign: &dyn Fn(&IndexEntry) -> Option<PublisherSignature>,
+) -> Result<Published, Error> {
+    let done = registry_folder::publish_signed(folders, registry, check, sign)?;
     let (mut published, mut unchanged) = (Vec::new(), Vec::new());
     for stage in done {
         let text = format!("{} {}", stage.name, stage.version);
@@ -246,6 +295,21 @@ fn publish(folders: &[PathBuf], registry: &Path, check: bool) -> Result<Publishe
         }
     }
     Ok(Published { published, unchanged })
+}
+
+/// Says that a version is signed by another key than the one before, or no more; `key` is that of the publisher, where they sign, and
+/// `None` in it one that will be made.
+fn other_publisher(before: &IndexEntry, key: Option<Option<RegistryKey>>) -> Option<String> {
+    let old = before.publisher.map(|publisher| publisher.key);
+    let new = key.map(|key| key.map_or("a new key".to_owned(), |key| key.to_string()));
+    match (old, new) {
+        (Some(old), Some(new)) if old.to_string() != new => {
+            Some(format!("its publisher's key is {new}, and was {old}"))
+        }
+        (Some(old), None) => Some(format!("it is not signed, and was signed by {old}")),
+        (None, Some(new)) => Some(format!("it is signed by {new}")),
+        _ => None,
+    }
 }
 
 fn new_version(candidate: &PublishCandidate, changes: Vec<StageChange>) -> NewVersion {

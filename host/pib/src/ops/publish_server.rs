@@ -4,6 +4,7 @@ use http::Method;
 use pib_net::Http;
 use pib_plan::credential::Credential;
 use pib_plan::id::StageName;
+use pib_plan::publisher::PublisherSignature;
 use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -102,7 +103,12 @@ impl RegistryServer {
     ///
     /// # Errors
     /// When the server refuses it or cannot be reached.
-    pub(super) async fn publish(&self, archive: Vec<u8>, allowed: Allowed) -> Result<bool, Error> {
+    pub(super) async fn publish(
+        &self,
+        archive: Vec<u8>,
+        allowed: Allowed,
+        publisher: Option<PublisherSignature>,
+    ) -> Result<bool, Error> {
         let allow = [
             ("breaking", allowed.breaking),
             ("similar", allowed.similar),
@@ -112,6 +118,9 @@ impl RegistryServer {
         let mut url = self.at("stages")?;
         if !allow.is_empty() {
             url.query_pairs_mut().append_pair("allow", &allow.join(","));
+        }
+        if let Some(publisher) = publisher {
+            url.query_pairs_mut().append_pair("publisher", &publisher.to_string());
         }
         self.send(Method::PUT, url, archive).await
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::publish_destination::{PublishDestination, existing};
 use super::registry_signing::Signer;
+use super::registry_site;
 use crate::project::{Error, Session};
 use crate::source::registry_audit::{self, RegistryAudit};
 use crate::source::registry_bucket::BucketRegistry;
@@ -65,6 +66,7 @@ pub async fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Erro
     }
     let registry = session.cwd.join(folder);
     let new = registry_folder::init(&registry)?;
+    registry_site::write(&registry).await?;
     Ok(MadeRegistry { registry, new })
 }
 
@@ -88,6 +90,7 @@ pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Resu
             let signer = Signer::of(session, SignableRegistry::Folder(registry.clone()), key).await?;
             let rebuilt = registry_audit::rebuild(&registry)?;
             signer.sign_all().await?;
+            registry_site::write(&registry).await?;
             (registry, rebuilt)
         }
     };

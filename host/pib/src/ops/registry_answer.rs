@@ -1,7 +1,9 @@
 //! What a registry's server answers beside files and pages: values as JSON, and why a request is refused.
 
+use std::time::Duration;
+
 use axum::response::Response;
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde::Serialize;
 
 use super::publish_server::Denial;
@@ -14,6 +16,8 @@ pub(super) struct Refusal {
     pub(super) denial: Denial,
     /// A fault of the server itself. The person who runs it is told; the client is not.
     fault: Option<Fault>,
+    /// After how long the client may ask again.
+    wait: Option<Duration>,
 }
 
 /// Something that is wrong on the server.
@@ -22,7 +26,15 @@ pub(super) struct Fault(pub(super) String);
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, denial: Denial { error: error.into(), problems: Vec::new() }, fault: None }
+        Self { status, denial: Denial { error: error.into(), problems: Vec::new() }, fault: None, wait: None }
+    }
+
+    /// Returns the refusal of a request that may be repeated after a while.
+    pub(super) fn later(status: StatusCode, what: &str, wait: Duration) -> Self {
+        // In whole seconds, after which there really is room again.
+        let seconds = wait.as_secs() + 1;
+        let refusal = Self::new(status, format!("{what}; try again in {seconds} seconds"));
+        Self { wait: Some(Duration::from_secs(seconds)), ..refusal }
     }
 
     /// Returns the refusal of a stage that these problems speak against.
@@ -78,6 +90,9 @@ impl From<SourceError> for Refusal {
 impl axum::response::IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = json(self.status, &self.denial);
+        if let Some(wait) = self.wait {
+            response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().into());
+        }
         if let Some(fault) = self.fault {
             response.extensions_mut().insert(fault);
         }

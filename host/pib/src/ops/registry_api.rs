@@ -3,34 +3,39 @@
 //! `host/docs/registry-api.openapi.json` describes it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::{Path as InPath, Request, State};
 use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 use pib_plan::id::StageName;
+use pib_plan::publisher::{PublisherError, PublisherSignature};
 use semver::Version;
 
 use super::publish::{Allowed, judge};
 use super::publish_server::{Bearer, Changed};
 use super::registry_access::{Named, Served, bearer, require, require_owner};
 use super::registry_answer::{Refusal, json, parameter};
+use super::registry_caller::Caller;
 use super::registry_files::respond;
+use super::registry_metrics::PublishResult;
 use super::registry_ownership;
 use super::registry_tokens::{Scope, Token};
-use crate::source::archive::{self, MAX_ARCHIVE};
+use super::registry_upload::Upload;
+use crate::source::archive;
 use crate::source::registry_list::{ListedStage, StageList};
-use crate::source::{SourceError, registry_audit, registry_folder};
+use crate::source::{SourceError, registry_audit, registry_folder, registry_publisher};
 
 /// The description of the interface.
 const DESCRIPTION: &str = include_str!("../../../docs/registry-api.openapi.json");
-/// How long a client may take for an archive.
-const UPLOAD: Duration = Duration::from_secs(600);
 
 /// `GET health`.
 pub(super) async fn health() -> Response {
     respond(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
+}
+
+/// `GET metrics`.
+pub(super) async fn metrics(State(served): State<Arc<Served>>) -> Result<Response, Refusal> {
+    served.metrics.page().map_err(|error| Refusal::internal(&error))
 }
 
 /// `GET openapi.json`.
@@ -69,25 +74,57 @@ pub(super) async fn publish(
     State(served): State<Arc<Served>>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
-    let allowed = allowed(&request)?;
-    let large = || Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large, or was broken off");
-    let length =
-        request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if length.is_some_and(|length: u64| length > MAX_ARCHIVE) {
-        return Err(large());
-    }
-    let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
-    let _permit = served.publications.acquire().await.map_err(busy)?;
-    let slow = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the archive came too slowly");
-    let body = axum::body::to_bytes(request.into_body(), MAX_ARCHIVE as usize);
-    let body = tokio::time::timeout(UPLOAD, body).await.map_err(slow)?;
-    let changed = add(&served, &token, body.map_err(|_| large())?, allowed).await?;
+    let count = |result: &Result<bool, Refusal>| match result {
+        Ok(true) => PublishResult::New,
+        Ok(false) => PublishResult::Unchanged,
+        Err(refusal) if refusal.status.is_server_error() => PublishResult::Failed,
+        Err(_) => PublishResult::Refused,
+    };
+    let received = match receive(&served, request).await {
+        Ok(received) => received,
+        Err(refusal) => {
+            let result = Err(refusal);
+            served.metrics.published(count(&result));
+            return result.map(|changed| json(StatusCode::OK, &Changed { changed }));
+        }
+    };
+    let shared = Arc::clone(&served);
+    let work = async move {
+        let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending");
+        let _permit = shared.publications.acquire().await.map_err(busy)?;
+        let added = add(&shared, &received).await;
+        shared.metrics.published(count(&added));
+        added
+    };
+    let changed = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
 }
 
+/// What somebody sends who publishes.
+struct Received {
+    token: Token,
+    allowed: Allowed,
+    publisher: Option<PublisherSignature>,
+    upload: Upload,
+}
+
+/// Receives an archive from somebody who has a token.
+async fn receive(served: &Served, request: Request) -> Result<Received, Refusal> {
+    let token = bearer(served, &request)?;
+    let allowed = allowed(&request)?;
+    let publisher = parameter(request.uri(), "publisher").map(|text| text.parse()).transpose();
+    let publisher = publisher.map_err(|error: PublisherError| {
+        Refusal::new(StatusCode::BAD_REQUEST, format!("`publisher`: {error}"))
+    })?;
+    let caller = Caller::of(&request);
+    let upload = served.uploads.receive(request, &caller).await?;
+    Ok(Received { token, allowed, publisher, upload })
+}
+
 /// Judges an archive and adds it to the registry; returns whether it is new there.
-async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> Result<bool, Refusal> {
+async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
+    let Received { token, allowed, publisher, upload } = received;
+    let body = upload.bytes.clone();
     let opened = tokio::task::spawn_blocking(move || archive::open(&body, "the stage"));
     let (folder, package) = opened.await.map_err(|error| Refusal::internal(&error))??;
     let registry = &served.registry.registry;
@@ -105,7 +142,14 @@ async fn add(served: &Served, token: &Token, body: Bytes, allowed: Allowed) -> R
     let owners = served.registry.owners().read(&package.name).await.map_err(hide)?;
     require_owner(token, owners.as_ref(), &package.name)?;
     let names = registry.all_names().await.map_err(hide)?.unwrap_or_default();
-    let (_, problems) = judge(&candidates, &names, allowed);
+    let (_, mut problems) = judge(&candidates, &names, *allowed);
+    for candidate in &mut candidates {
+        candidate.entry.publisher = *publisher;
+        if !registry_publisher::is_signed(&candidate.entry) {
+            problems
+                .push("its publisher's signature is not one of this stage, version and content".to_owned());
+        }
+    }
     if !problems.is_empty() {
         return Err(Refusal::unfit(problems));
     }
@@ -124,7 +168,7 @@ pub(super) async fn yank(
     named: Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
+    let token = bearer(&served, &request)?;
     let InPath((name, version)) = named.map_err(|_| Refusal::missing("stage"))?;
     let name: StageName = name.parse().map_err(|_| Refusal::missing("stage"))?;
     let version: Version = version.parse().map_err(|_| Refusal::missing("version"))?;
@@ -136,14 +180,19 @@ pub(super) async fn yank(
         let what = format!("a reason is one line of at most {} characters", registry_audit::MAX_REASON);
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, what));
     }
-    let changed = served.registry.yank(name, version, yanked, reason).await?;
-    served.catalogue.forget().await;
+    let shared = Arc::clone(&served);
+    let work = async move {
+        let changed = shared.registry.yank(name, version, yanked, reason).await?;
+        shared.catalogue.forget().await;
+        Ok::<_, Refusal>(changed)
+    };
+    let changed = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
 }
 
 /// `GET me`: whose the token is.
 pub(super) async fn me(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
+    let token = bearer(&served, &request)?;
     let Token { name, digest: _, scopes, stages, expires } = token;
     let mut response = json(StatusCode::OK, &Bearer { name, scopes, stages, expires });
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

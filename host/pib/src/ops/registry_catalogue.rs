@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::index::{IndexEntry, IndexFile};
 use tokio::sync::Mutex;
 
+use super::registry_feed::History;
 use crate::source::registry::Registry;
 use crate::source::{SourceError, registry_list};
 
@@ -25,6 +26,8 @@ pub(super) struct Catalogue {
     pub(super) stages: Vec<IndexEntry>,
     /// The stages whose newest version needs a stage, by that stage's name.
     users: BTreeMap<String, Vec<String>>,
+    /// What was published last in the whole registry.
+    pub(super) history: History,
 }
 
 /// A list that was read, until it is too old.
@@ -41,7 +44,26 @@ impl Catalogue {
                 users.entry(needed.to_string()).or_default().push(entry.name.to_string());
             }
         }
-        Self { stages, users }
+        Self { stages, users, history: History::default() }
+    }
+
+    /// Reads the list of a registry's stages.
+    ///
+    /// # Errors
+    /// When the registry cannot be read.
+    pub(super) async fn read(registry: &Registry) -> Result<Self, SourceError> {
+        let names = registry.all_names().await?.unwrap_or_default();
+        let read = names.into_iter().map(async |name| {
+            let file = registry.versions(&name).await?;
+            Ok::<_, SourceError>((newest(&file), History::of(&file)))
+        });
+        let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
+        let (mut stages, mut history) = (Vec::new(), History::default());
+        while let Some((newest, of_stage)) = read.try_next().await? {
+            stages.extend(newest);
+            history = history.with(of_stage);
+        }
+        Ok(Self { history, ..Self::of(stages) })
     }
 
     /// Returns the stages whose name or description has all the words of a search: those with a word in their name come first.
@@ -79,13 +101,7 @@ impl KeptCatalogue {
             return Ok(Arc::clone(catalogue));
         }
         let since = Instant::now();
-        let names = registry.all_names().await?.unwrap_or_default();
-        let read = names
-            .into_iter()
-            .map(async |name| Ok::<_, SourceError>(newest(&registry.versions(&name).await?)));
-        let read: Vec<Option<IndexEntry>> =
-            stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
-        let catalogue = Arc::new(Catalogue::of(read.into_iter().flatten().collect()));
+        let catalogue = Arc::new(Catalogue::read(registry).await?);
         let until = Instant::now() + KEPT.max(since.elapsed() * SHARE);
         *kept = Some((until, Arc::clone(&catalogue)));
         Ok(catalogue)

@@ -11,11 +11,10 @@ use super::registry_access::{Named, Served};
 use super::registry_answer::{Refusal, parameter};
 use super::registry_catalogue::newest;
 use super::registry_files::{FileKind, file_kind, respond, send_file};
-use super::registry_pages::{self, StagePage};
+use super::registry_pages::{self, Pages, StagePage};
 
-/// Nothing on a page comes from elsewhere, and no script or style runs but the program's own, whatever a stage's texts say.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// What pages of a server may do, beside what all pages may.
+const POLICY: &str = "frame-ancestors 'none'";
 
 /// The most stages that a page passes over.
 const MAX_FROM: usize = 1_000_000;
@@ -44,13 +43,37 @@ pub(super) async fn wrong_method() -> Refusal {
 /// Sends one of the files that pages are made with.
 pub(super) async fn asset(name: Named<String>, headers: HeaderMap) -> Result<Response, Refusal> {
     let InPath(name) = name.map_err(|_| Refusal::missing("file"))?;
-    let (text, kind) = match name.as_str() {
-        "registry.css" => (include_str!("registry_face/registry.css"), "text/css; charset=utf-8"),
-        "registry.js" => (include_str!("registry_face/registry.js"), "text/javascript; charset=utf-8"),
-        "icon.svg" => (include_str!("registry_face/icon.svg"), "image/svg+xml"),
-        _ => return Err(Refusal::missing("file")),
-    };
-    Ok(send_file(&headers, text.as_bytes().to_vec(), FileKind { mime: kind, never_changes: false }))
+    let found = registry_pages::ASSETS.iter().find(|asset| asset.name == name);
+    let asset = found.ok_or_else(|| Refusal::missing("file"))?;
+    Ok(send_file(&headers, asset.text.into(), FileKind { mime: asset.mime, never_changes: false }))
+}
+
+/// Sends the feed of the whole registry.
+pub(super) async fn feed(State(served): State<Arc<Served>>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let catalogue = served.catalogue.get(&served.registry.registry).await?;
+    Ok(send_feed(&headers, &registry_pages::feed(&catalogue.history, Pages::Served)))
+}
+
+/// Sends the feed of one stage.
+pub(super) async fn stage_feed(
+    State(served): State<Arc<Served>>,
+    file: Named<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let missing = || Refusal::missing("feed");
+    let InPath(file) = file.map_err(|_| missing())?;
+    let name: StageName =
+        file.strip_suffix(".atom").and_then(|name| name.parse().ok()).ok_or_else(missing)?;
+    let versions = served.registry.registry.versions(&name).await?;
+    match versions.versions.is_empty() {
+        true => Err(missing()),
+        false => Ok(send_feed(&headers, &registry_pages::stage_feed(&name, &versions, Pages::Served))),
+    }
+}
+
+fn send_feed(headers: &HeaderMap, text: &str) -> Response {
+    const FEED: FileKind = FileKind { mime: "application/atom+xml", never_changes: false };
+    send_file(headers, text.into(), FEED)
 }
 
 /// The list of all stages, or of those that a search finds.
@@ -65,7 +88,7 @@ pub(super) async fn registry_page(
         Refusal::new(StatusCode::BAD_REQUEST, format!("`from` is a number from 0 to {MAX_FROM}"))
     })?;
     let catalogue = served.catalogue.get(&served.registry.registry).await?;
-    Ok(page(StatusCode::OK, registry_pages::list(&catalogue, &wanted, from)))
+    Ok(page(StatusCode::OK, registry_pages::list(&catalogue, &wanted, from, Pages::Served)))
 }
 
 /// The page of one stage.
@@ -84,15 +107,18 @@ pub(super) async fn stage_page(
     let readme = tokio::task::spawn_blocking(move || registry_pages::readme(&archive));
     let readme = readme.await.map_err(|error| Refusal::internal(&error))?;
     let catalogue = served.catalogue.get(registry).await?;
-    let stage =
-        StagePage { entry: &entry, file: &versions, readme: readme.as_deref(), catalogue: &catalogue };
+    let (entry, file, readme) = (&entry, &versions, readme.as_deref());
+    let stage = StagePage { entry, file, readme, catalogue: &catalogue, pages: Pages::Served };
     Ok(page(StatusCode::OK, stage.to_html()))
 }
 
 fn page(status: StatusCode, html: String) -> Response {
     let mut response = respond(status, "text/html; charset=utf-8", html);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    let policy = format!("{}; {POLICY}", registry_pages::POLICY);
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
 }

@@ -40,7 +40,7 @@ pub(super) async fn change(
     named: Named<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
-    let token = bearer(&served, request.headers())?;
+    let token = bearer(&served, &request)?;
     let InPath((stage, owner)) = named.map_err(|_| Refusal::missing("stage"))?;
     let stage = existing(&served, stage.parse().ok()).await?;
     require(&token, Scope::ChangeOwners, &stage)?;
@@ -48,21 +48,33 @@ pub(super) async fn change(
     if let (true, Some(file)) = (adds, &served.tokens) {
         check_known(file, &owner)?;
     }
-    let next = |owners: Option<&Owners>| {
-        require_owner(&token, owners, &stage)?;
-        let mut next = owners.cloned().unwrap_or_default();
-        let changes = if adds { next.insert(owner.clone()) } else { next.remove(&owner) };
-        match (changes, next.is_empty()) {
-            (false, _) => Ok(None),
-            (true, true) => {
-                let what = format!("{owner} is the only owner of stage `{stage}`: add another one first");
-                Err(Refusal::new(StatusCode::CONFLICT, what))
-            }
-            (true, false) => Ok(Some(next)),
-        }
+    let shared = Arc::clone(&served);
+    let work = async move {
+        let next = |owners: Option<&Owners>| changed_owners(&token, &stage, (&owner, adds), owners);
+        shared.registry.owners().change(&stage, next).await
     };
-    let (_, changed) = served.registry.owners().change(&stage, next).await?;
+    let (_, changed) = served.change(work).await?;
     Ok(json(StatusCode::OK, &Changed { changed }))
+}
+
+/// Returns the owners that a stage has after one was added or removed; `None` where that changes nothing.
+fn changed_owners(
+    token: &Token,
+    stage: &StageName,
+    (owner, adds): (&str, bool),
+    owners: Option<&Owners>,
+) -> Result<Option<Owners>, Refusal> {
+    require_owner(token, owners, stage)?;
+    let mut next = owners.cloned().unwrap_or_default();
+    let changes = if adds { next.insert(owner.to_owned()) } else { next.remove(owner) };
+    match (changes, next.is_empty()) {
+        (false, _) => Ok(None),
+        (true, true) => {
+            let what = format!("{owner} is the only owner of stage `{stage}`: add another one first");
+            Err(Refusal::new(StatusCode::CONFLICT, what))
+        }
+        (true, false) => Ok(Some(next)),
+    }
 }
 
 /// Returns a stage that the registry has.

@@ -5,37 +5,125 @@
 use std::fmt::Write as _;
 
 use pib_plan::html::escape;
+use pib_plan::id::StageName;
 use pib_plan::index::{Candidate, IndexEntry, IndexFile, Offer};
 
 use super::registry_catalogue::Catalogue;
+use super::registry_feed::{Feed, History};
 use super::registry_readme;
 use crate::source::archive;
+
+/// Nothing on a page comes from elsewhere, and no script or style runs but the program's own, whatever a stage's texts say.
+pub(super) const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                                 form-action 'self'; base-uri 'none'";
+
+/// The file with the list of stages, which the search of pages in files reads.
+pub(super) const STAGES_FILE: &str = "stages.json";
+
+/// What pages in files say of themselves, so that those of people are left alone.
+pub(super) const GENERATOR: &str = "<meta name=\"generator\" content=\"pib registry\">";
+
+/// A file that pages are made with.
+pub(super) struct Asset {
+    pub(super) name: &'static str,
+    pub(super) mime: &'static str,
+    pub(super) text: &'static str,
+}
+
+/// What pages are made with.
+pub(super) const ASSETS: [Asset; 3] = [
+    Asset {
+        name: "registry.css",
+        mime: "text/css; charset=utf-8",
+        text: include_str!("registry_face/registry.css"),
+    },
+    Asset {
+        name: "registry.js",
+        mime: "text/javascript; charset=utf-8",
+        text: include_str!("registry_face/registry.js"),
+    },
+    Asset { name: "icon.svg", mime: "image/svg+xml", text: include_str!("registry_face/icon.svg") },
+];
+
+/// Who sends the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pages {
+    /// A registry's server.
+    Served,
+    /// Any server that sends files.
+    Files,
+}
+
+impl Pages {
+    /// Returns what the addresses of stages' pages end with.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Served => "",
+            Self::Files => ".html",
+        }
+    }
+
+    /// Returns the address of the first page, beside it.
+    fn first(self) -> &'static str {
+        match self {
+            Self::Served => ".",
+            Self::Files => "index.html",
+        }
+    }
+}
+
+/// Returns the name of the file with the list from one of the stages on.
+pub(super) fn list_file(from: usize) -> String {
+    match from / LISTED {
+        0 => Pages::Files.first().to_owned(),
+        page => format!("page-{}.html", page + 1),
+    }
+}
+
+/// Returns the names of the files with the list, and from which stage on each is.
+pub(super) fn list_files(stages: usize) -> impl Iterator<Item = (String, usize)> {
+    (0..stages.max(1)).step_by(LISTED).map(|from| (list_file(from), from))
+}
 
 /// The longest readme that is shown, in bytes.
 const MAX_README: u64 = 256 << 10;
 /// How many stages a page lists.
 const LISTED: usize = 60;
 
-/// Writes a page; `root` leads to the first one.
-fn document(title: &str, root: &str, body: &str) -> String {
+/// Writes a page; `root` leads to the first one, and `feed` is what is published there.
+fn document(title: &str, (root, feed): (&str, &str), pages: Pages, body: &str) -> String {
+    // A server says this in a header.
+    let policy = match pages {
+        Pages::Served => String::new(),
+        Pages::Files => {
+            format!("{GENERATOR}\n<meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n")
+        }
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n{policy}<title>{title}</title>\n\
+         <link rel=\"alternate\" type=\"application/atom+xml\" title=\"New versions\" href=\"{root}{feed}\">\n\
          <link rel=\"icon\" href=\"{root}assets/icon.svg\">\n<link rel=\"stylesheet\" href=\"{root}assets/registry.css\">\n\
          <script src=\"{root}assets/registry.js\" defer></script>\n</head>\n<body>\n\
          <a class=\"skip\" href=\"#main\">Skip to the content</a>\n\
-         <header class=\"top\"><nav aria-label=\"Registry\"><a class=\"brand\" href=\"{root}.\"><img src=\"{root}assets/icon.svg\" alt=\"\">\
+         <header class=\"top\"><nav aria-label=\"Registry\"><a class=\"brand\" href=\"{root}{first}\"><img src=\"{root}assets/icon.svg\" alt=\"\">\
          Stages for pib</a></nav></header>\n<main id=\"main\">\n{body}</main>\n</body>\n</html>\n",
         title = escape(title),
+        first = pages.first(),
     )
 }
 
 /// Returns the page of all stages, or of those that a search finds, from one of them on.
-pub(super) fn list(catalogue: &Catalogue, wanted: &str, from: usize) -> String {
+pub(super) fn list(catalogue: &Catalogue, wanted: &str, from: usize, pages: Pages) -> String {
     let found = catalogue.search(wanted);
+    let form = match pages {
+        Pages::Served => "action=\".\"".to_owned(),
+        // The script shows it: without one, nothing could search.
+        Pages::Files => format!("data-index=\"{STAGES_FILE}\" hidden"),
+    };
     let mut body = format!(
-        "<h1>Stages</h1>\n<form class=\"search\" role=\"search\" action=\".\"><input type=\"search\" name=\"q\" aria-label=\"Search stages\" \
+        "<h1>Stages</h1>\n<form class=\"search\" role=\"search\" {form}><input type=\"search\" name=\"q\" aria-label=\"Search stages\" \
          placeholder=\"Search {} stages\" autocomplete=\"off\" spellcheck=\"false\" value=\"{}\"><button>Search</button></form>\n\
          <div id=\"results\">\n<p class=\"quiet\" role=\"status\">{}</p>\n<ul class=\"stages\">\n",
         catalogue.stages.len(),
@@ -45,17 +133,26 @@ pub(super) fn list(catalogue: &Catalogue, wanted: &str, from: usize) -> String {
     for entry in found.iter().skip(from).take(LISTED) {
         _ = writeln!(
             body,
-            "<li><h2><a href=\"stages/{name}\">{name}</a><span class=\"version\">{version}{yanked}</span></h2><p>{about}</p></li>",
+            "<li><h2><a href=\"stages/{name}{suffix}\">{name}</a><span class=\"version\">{version}{yanked}</span></h2><p>{about}</p></li>",
             name = escape(entry.name.as_str()),
             version = escape(&entry.vers.to_string()),
             yanked = if entry.yanked { " (yanked)" } else { "" },
-            about = escape(&entry.description)
+            about = escape(&entry.description),
+            suffix = pages.suffix(),
         );
     }
     body += "</ul>\n";
-    other_pages(&mut body, wanted, from, found.len());
-    body += "</div>\n";
-    document("Stages", "", &body)
+    let address = |from: usize| match pages {
+        Pages::Served => {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.append_pair("q", wanted).append_pair("from", &from.to_string());
+            format!("?{}", escape(&query.finish()))
+        }
+        Pages::Files => list_file(from),
+    };
+    other_pages(&mut body, address, from, found.len());
+    body += "</div>\n<p class=\"quiet\"><a href=\"feed.atom\">Feed of new versions</a></p>\n";
+    document("Stages", ("", FEED), pages, &body)
 }
 
 fn counted(found: usize, all: usize) -> String {
@@ -68,12 +165,8 @@ fn counted(found: usize, all: usize) -> String {
 }
 
 /// Adds links to the stages before and after those on a page.
-fn other_pages(body: &mut String, wanted: &str, from: usize, found: usize) {
-    let link = |text: &str, from: usize| {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.append_pair("q", wanted).append_pair("from", &from.to_string());
-        format!("<a class=\"button\" href=\"?{}\">{text}</a>", escape(&query.finish()))
-    };
+fn other_pages(body: &mut String, address: impl Fn(usize) -> String, from: usize, found: usize) {
+    let link = |text: &str, from: usize| format!("<a class=\"button\" href=\"{}\">{text}</a>", address(from));
     let before = (from > 0).then(|| link("Previous", from.saturating_sub(LISTED)));
     let after = found.checked_sub(from).filter(|left| *left > LISTED).map(|_| link("Next", from + LISTED));
     if before.is_some() || after.is_some() {
@@ -85,7 +178,27 @@ fn other_pages(body: &mut String, wanted: &str, from: usize, found: usize) {
 /// Returns the page where there is no stage of that name.
 pub(super) fn missing() -> String {
     let body = "<h1>No such stage</h1>\n<p>This registry has no stage of this name. <a href=\"../\">All stages</a></p>\n";
-    document("No such stage", "../", body)
+    document("No such stage", ("../", FEED), Pages::Served, body)
+}
+
+/// The file with the feed of the whole registry.
+pub(super) const FEED: &str = "feed.atom";
+
+/// Returns the feed of the whole registry.
+pub(super) fn feed(history: &History, pages: Pages) -> String {
+    Feed { title: "Stages for pib", file: FEED, root: "", suffix: pages.suffix(), history }.to_xml()
+}
+
+/// Returns the name of the file with the feed of a stage.
+pub(super) fn stage_feed_file(name: &StageName) -> String {
+    format!("{name}.atom")
+}
+
+/// Returns the feed of a stage.
+pub(super) fn stage_feed(name: &StageName, versions: &IndexFile, pages: Pages) -> String {
+    let (title, file) = (format!("{name} - stages for pib"), stage_feed_file(name));
+    let history = History::of(versions);
+    Feed { title: &title, file: &file, root: "../", suffix: pages.suffix(), history: &history }.to_xml()
 }
 
 /// What the page of a stage is made from.
@@ -98,6 +211,8 @@ pub(super) struct StagePage<'a> {
     pub(super) readme: Option<&'a str>,
     /// All stages of the registry.
     pub(super) catalogue: &'a Catalogue,
+    /// Who sends the page.
+    pub(super) pages: Pages,
 }
 
 impl StagePage<'_> {
@@ -140,7 +255,8 @@ impl StagePage<'_> {
         self.dependencies(&mut body);
         self.versions(&mut body);
         body += "</aside>\n</div>\n";
-        document(&format!("{} - stages for pib", entry.name), "../", &body)
+        let feed = format!("feeds/{}", stage_feed_file(&entry.name));
+        document(&format!("{} - stages for pib", entry.name), ("../", &feed), self.pages, &body)
     }
 
     /// Adds what the stage is for.
@@ -158,6 +274,7 @@ impl StagePage<'_> {
             ("Architectures", list(&archs)),
             ("Boards", list(&entry.support.boards)),
             ("Hook", entry.hook.as_ref().map_or("none".to_owned(), |hook| hook.world.clone())),
+            ("Signed by", entry.publisher.map_or("nobody".to_owned(), |publisher| publisher.key.to_string())),
             ("Archive", size(entry.size.unwrap_or_default())),
         ];
         body.push_str("<section aria-labelledby=\"facts\"><h2 id=\"facts\">Facts</h2>\n<dl>\n");
@@ -170,7 +287,7 @@ impl StagePage<'_> {
     /// Adds the stages that it needs, and those that need it.
     fn dependencies(&self, body: &mut String) {
         let link = |name: &str| match self.catalogue.has(name) {
-            true => format!("<a href=\"{0}\">{0}</a>", escape(name)),
+            true => format!("<a href=\"{0}{1}\">{0}</a>", escape(name), self.pages.suffix()),
             false => escape(name),
         };
         let needs = self.entry.deps.iter();
@@ -209,7 +326,11 @@ impl StagePage<'_> {
             };
             _ = writeln!(body, "<li>{}{state}</li>", escape(&candidate.version.to_string()));
         }
-        body.push_str("</ol></section>\n");
+        let feed = escape(&stage_feed_file(&self.entry.name));
+        _ = writeln!(
+            body,
+            "</ol><p class=\"quiet\"><a href=\"../feeds/{feed}\">Feed of new versions</a></p></section>"
+        );
     }
 
     /// Adds the table of config keys.
@@ -278,13 +399,14 @@ mod tests {
         let file = IndexFile::parse(&entry.name, &source, &line).unwrap();
         let catalogue = Catalogue::of(vec![entry.clone()]);
         let readme = Some("</pre><script>");
-        let stage = StagePage { entry: &entry, file: &file, readme, catalogue: &catalogue };
-        for page in [list(&catalogue, "\"><script>", 0), stage.to_html()] {
+        let pages = Pages::Served;
+        let stage = StagePage { entry: &entry, file: &file, readme, catalogue: &catalogue, pages };
+        for page in [list(&catalogue, "\"><script>", 0, pages), stage.to_html()] {
             for bad in ["<script>", "<img src=x", "<b>", "<i>", "\u{202e}"] {
                 assert!(!page.contains(bad), "{bad} in {page}");
             }
         }
-        assert!(list(&catalogue, "script alert", 0).contains("1 stage<"));
+        assert!(list(&catalogue, "script alert", 0, pages).contains("1 stage<"));
     }
 
     #[test]
@@ -294,12 +416,28 @@ mod tests {
             serde_json::from_str(&text).unwrap()
         };
         let catalogue = Catalogue::of((0..LISTED * 2 + 1).map(entry).collect());
-        let first = list(&catalogue, "o&e", 0);
+        let list = |wanted: &str, from: usize| list(&catalogue, wanted, from, Pages::Served);
+        let first = list("o&e", 0);
         assert!(first.contains("No stage matches") && !first.contains("Next"), "{first}");
-        let first = list(&catalogue, "one", 0);
+        let first = list("one", 0);
         assert!(first.contains("?q=one&amp;from=60\">Next") && !first.contains("Previous"), "{first}");
-        let last = list(&catalogue, "one", LISTED * 2);
+        let last = list("one", LISTED * 2);
         assert!(last.contains("stage-120") && last.contains("from=60\">Previous") && !last.contains("Next"));
-        assert!(!list(&catalogue, "one", usize::MAX).contains("Next"));
+        assert!(!list("one", usize::MAX).contains("Next"));
+        // In files, each page is one.
+        let files: Vec<(String, usize)> = list_files(LISTED * 2 + 1).collect();
+        let names = ["index.html", "page-2.html", "page-3.html"];
+        assert_eq!(
+            files,
+            names.map(str::to_owned).into_iter().zip([0, LISTED, LISTED * 2]).collect::<Vec<_>>()
+        );
+        let middle = super::list(&catalogue, "", LISTED, Pages::Files);
+        assert!(
+            middle.contains("href=\"index.html\">Previous") && middle.contains("href=\"page-3.html\">Next")
+        );
+        assert!(
+            middle.contains("href=\"stages/stage-060.html\"") && !middle.contains("href=\"?"),
+            "{middle}"
+        );
     }
 }

@@ -9,27 +9,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::middleware::map_response_with_state;
-use axum::response::Response;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use pib_event::{Event, ReporterExt as _};
+use axum::middleware::from_fn_with_state;
+use pib_event::Event;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
 
 use super::registry_access::Served;
-use super::registry_answer::{Causes, Fault};
+use super::registry_answer::Causes;
 use super::registry_catalogue::KeptCatalogue;
-use super::registry_routes;
+use super::registry_limits::Limiter;
+pub use super::registry_limits::RateLimits;
+pub use super::registry_log::AccessLog;
+use super::registry_metrics::Metrics;
+use super::registry_upload::Uploads;
+use super::registry_watch::{limit, observe};
 use super::served_registry::ServedRegistry;
+use super::{registry_connections, registry_routes};
 use crate::project::{Error, Session};
 
-/// How long a client may take for the head of a request, or be idle.
-const HEAD: Duration = Duration::from_secs(30);
-/// How many connections there are at most; more wait.
-const CONNECTIONS: usize = 16_384;
 /// How often the server looks whether the registry's snapshot is to be renewed.
 const RENEWAL: Duration = Duration::from_secs(600);
 /// How many publications are judged at the same time: each may unpack a large archive.
@@ -46,9 +44,17 @@ pub struct ServeOptions {
     pub tokens: Option<PathBuf>,
     /// The file of the key that signs the registry.
     pub key: Option<PathBuf>,
+    /// How often clients may ask for changes.
+    pub limits: RateLimits,
+    /// Whether a proxy says in a header where requests come from.
+    pub behind_proxy: bool,
+    /// The access log.
+    pub log: Option<AccessLog>,
+    /// How long requests may go on when the server ends.
+    pub grace: Duration,
 }
 
-/// Serves until it is ended from outside; `started` is told the address.
+/// Serves until `stopped` is ready; `started` is told the address.
 ///
 /// # Errors
 /// When there is no registry, or the address cannot be listened at.
@@ -56,6 +62,7 @@ pub async fn serve(
     session: &Session,
     options: &ServeOptions,
     started: impl FnOnce(SocketAddr) -> Result<(), Error>,
+    stopped: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     // Without tokens nobody publishes.
     let is_read_only = options.tokens.is_none();
@@ -67,35 +74,29 @@ pub async fn serve(
         catalogue: KeptCatalogue::default(),
         tokens,
         publications: Semaphore::new(PUBLICATIONS),
+        uploads: Uploads::default(),
+        limiter: Limiter::new(options.limits),
+        behind_proxy: options.behind_proxy,
+        metrics: Metrics::new()?,
+        log: options.log.clone(),
+        tasks: TaskTracker::new(),
         reporter: session.reporter.clone(),
     });
     let address = options.listen.to_string();
     let fail = |error| Error::io("listen at", Path::new(&address), error);
     let listener = TcpListener::bind(options.listen).await.map_err(fail)?;
     started(listener.local_addr().map_err(fail)?)?;
-    tokio::spawn(renew(Arc::clone(&served)));
-    let router = router(served);
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&free).acquire_owned().await else { return Ok(()) };
-        let (stream, _) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            // A client that is gone already, or no file handle that is free: others go on meanwhile.
-            Err(error) => {
-                session.reporter.note(format!("a connection failed: {error}"));
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let service = TowerToHyperService::new(router.clone());
-        tokio::spawn(async move {
-            let mut http = hyper::server::conn::http1::Builder::new();
-            let http = http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-            // A client that breaks off is no fault of the server's.
-            _ = http.serve_connection(TokioIo::new(stream), service).await;
-            drop(permit);
-        });
+    let renewal = tokio::spawn(renew(Arc::clone(&served)));
+    let router = registry_routes::router()
+        .layer(from_fn_with_state(Arc::clone(&served), limit))
+        .layer(from_fn_with_state(Arc::clone(&served), observe))
+        .with_state(Arc::clone(&served));
+    registry_connections::take(listener, (&served, router), options.grace, stopped).await;
+    renewal.abort();
+    if let Some(log) = &options.log {
+        log.flush().await;
     }
+    Ok(())
 }
 
 /// Has the snapshot of a signed registry count on, for as long as the server runs.
@@ -107,18 +108,4 @@ async fn renew(served: Arc<Served>) {
         }
         tokio::time::sleep(RENEWAL).await;
     }
-}
-
-fn router(served: Arc<Served>) -> Router {
-    registry_routes::router()
-        .layer(map_response_with_state(Arc::clone(&served), tell_fault))
-        .with_state(served)
-}
-
-/// Tells the person who runs the server what is wrong with it.
-async fn tell_fault(State(served): State<Arc<Served>>, response: Response) -> Response {
-    if let Some(Fault(what)) = response.extensions().get() {
-        served.reporter.report(Event::Warning { message: format!("a request failed: {what}") });
-    }
-    response
 }

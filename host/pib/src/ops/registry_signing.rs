@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pib_event::{Event, Reporter};
 use pib_plan::id::StageName;
-use pib_plan::registry_snapshot::from_hex;
+use pib_plan::registry_snapshot::{RegistryKey, from_hex};
 use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
@@ -213,6 +213,25 @@ impl Signer {
             None => Ok(()),
         }
     }
+}
+
+/// Returns the key that a publisher signs with; its file is made where there is none.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(super) fn publishers_key(session: &Session, file: &Path) -> Result<SigningKey, Error> {
+    match load(session, file)? {
+        Some(key) => Ok(key),
+        None => make(session, file),
+    }
+}
+
+/// Returns the public key of the key in a file; `None` where there is no file yet.
+///
+/// # Errors
+/// When the file cannot be used.
+pub(super) fn public_key(session: &Session, file: &Path) -> Result<Option<RegistryKey>, Error> {
+    Ok(load(session, file)?.map(|key| key.public()))
 }
 
 /// Tells a key what it has signed last, as far as that is known beside its file.

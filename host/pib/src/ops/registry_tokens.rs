@@ -142,6 +142,19 @@ pub(super) fn read(path: &Path) -> io::Result<Vec<Token>> {
     }
 }
 
+/// Returns a text with no secret of a token in it.
+pub(super) fn hide_tokens(text: &str) -> String {
+    let mut parts = text.split(PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+        shown += PREFIX;
+        shown += if rest.len() < part.len() { "***" } else { "" };
+        shown += rest;
+    }
+    shown
+}
+
 fn write(folder: &Folder, path: &Path, tokens: &[Token]) -> Result<(), Error> {
     use std::io::Write as _;
     let text = serde_json::to_string_pretty(tokens).unwrap_or_default() + "\n";

@@ -123,7 +123,10 @@ impl ServedRegistry {
         match &self.storage {
             Storage::Folder(root) => {
                 let root = root.clone();
-                let write = move || registry_folder::publish(&[candidate.folder], &root, false);
+                let publisher = candidate.entry.publisher;
+                let write = move || {
+                    registry_folder::publish_signed(&[candidate.folder], &root, false, &|_| publisher)
+                };
                 let published = on_a_thread(write).await?;
                 Ok(published.iter().any(|stage| stage.outcome == Outcome::New))
             }

@@ -115,6 +115,11 @@ impl TestReports {
         self.reports.iter().any(|report| report.image.is_some() || report.target.is_some())
     }
 
+    /// Returns whether a test failed, or could not run.
+    pub fn failed(&self) -> bool {
+        self.reports.iter().any(|report| report.error.is_some() || report.failed() > 0)
+    }
+
     /// Returns the error that says what failed, where something did.
     ///
     /// # Errors

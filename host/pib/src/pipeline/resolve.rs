@@ -217,7 +217,7 @@ pub(crate) fn sources(
     let permission = Arc::new(ProjectPermission::new(&session.consent, dir));
     let sources = Sources::new(&session.cache, dir, manifest.registries.clone())
         .offline(mode.offline)
-        .keys(manifest.registry_keys.clone())
+        .keys(user_config::registry_keys(session, manifest)?)
         .access(session.object_access())
         .git(session.git.clone().permitted_by(permission));
     // Without the network, no token goes anywhere.

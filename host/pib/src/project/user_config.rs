@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use pib_plan::credential::{Credentials, Withheld};
+use pib_plan::manifest::project::ProjectManifest;
 use pib_plan::manifest::user::{self, UserConfig};
+use pib_plan::registry_snapshot::RegistryKey;
 
 use super::{Error, Session};
 
@@ -89,6 +91,33 @@ pub(crate) fn all_credentials(session: &Session) -> Result<Credentials, Error> {
         let help = "Set it to the whole address of the registry that the token is for: https://HOST/PATH.";
         unusable(format!("{error}: {}", error.source), help)
     })
+}
+
+/// Returns the keys that sign the registries of a project: those that it names itself, and the user's own.
+///
+/// # Errors
+/// When the config file cannot be used, or names another key than the project.
+pub(crate) fn registry_keys(
+    session: &Session,
+    manifest: &ProjectManifest,
+) -> Result<BTreeMap<String, RegistryKey>, Error> {
+    let mut keys = manifest.registry_keys.clone();
+    if manifest.registries.is_empty() {
+        return Ok(keys);
+    }
+    for (address, own) in load(session)?.registry_keys {
+        let named = keys.insert(address.clone(), own);
+        if let Some(named) = named.filter(|named| *named != own) {
+            let address = address.trim_end_matches('/');
+            return Err(unusable(
+                format!(
+                    "your config and this project name different keys for the registry {address}: {own} and {named}"
+                ),
+                "Ask the registry's owner which key is theirs, and correct the other file.",
+            ));
+        }
+    }
+    Ok(keys)
 }
 
 fn warning(session: &Session, name: &str, url: &str, withheld: &Withheld) -> String {

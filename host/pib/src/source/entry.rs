@@ -60,6 +60,8 @@ pub(super) fn of(
         hook,
         yanked: false,
         yank_reason: None,
+        pubtime: None,
+        publisher: None,
     })
 }
 

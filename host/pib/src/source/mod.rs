@@ -51,6 +51,7 @@ pub mod registry_mirror;
 pub mod registry_oci;
 pub mod registry_oci_publish;
 pub mod registry_owners;
+pub mod registry_publisher;
 pub mod registry_sign;
 pub mod registry_store;
 pub mod registry_trust;

@@ -36,7 +36,7 @@ use pib_objects::{Bucket, Found, ObjectError, ObjectServers};
 static BUNDLED: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../registry-index");
 
 /// The name of the file that says what the rest of a registry is.
-pub(super) const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 /// The folder of the archives.
 pub(super) const ARCHIVES: &str = "archives";
 /// The schema of a registry that this code reads and writes.

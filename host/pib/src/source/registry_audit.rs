@@ -12,11 +12,11 @@ use pib_plan::index::{IndexEntry, shard_path};
 use pib_plan::suggest;
 use semver::Version;
 
-use super::SourceError;
 use super::archive::{self, MAX_ARCHIVE};
 use super::entry::MAX_INDEX;
 use super::registry::{ARCHIVES, Registry, archive_path};
 use super::registry_folder::{hold, line_of, replace, without_build};
+use super::{SourceError, registry_publisher};
 
 /// The longest reason for yanking a version, in characters: a sentence.
 pub const MAX_REASON: usize = 300;
@@ -210,7 +210,12 @@ pub(super) fn check_archive(entry: &IndexEntry, bytes: &[u8], what: &str) -> Res
         return Err(format!("{what} is another file than was published: expected {cksum}, found {found}"));
     }
     let derived = derive(bytes, what).map_err(|error| error.to_string())?;
-    let said = IndexEntry { yanked: false, yank_reason: None, ..entry.clone() };
+    if !registry_publisher::is_signed(entry) {
+        return Err("its publisher's signature is not valid".to_owned());
+    }
+    // What the archive cannot say.
+    let said =
+        IndexEntry { yanked: false, yank_reason: None, pubtime: None, publisher: None, ..entry.clone() };
     match difference(&said, &derived) {
         Some(field) => Err(format!("it says of `{field}` what {what} does not say")),
         None => Ok(()),
@@ -227,7 +232,7 @@ fn difference(one: &IndexEntry, other: &IndexEntry) -> Option<String> {
     one.keys().chain(other.keys()).find(|key| one.get(*key) != other.get(*key)).cloned()
 }
 
-/// Writes the index anew from the archives. What was yanked stays so, and lines keep their order.
+/// Writes the index anew from the archives. What was yanked stays so, lines keep their order, and what archives cannot say.
 ///
 /// # Errors
 /// When an archive cannot be used, or the folder cannot be written: nothing is written then, unless the disk itself failed.
@@ -260,6 +265,8 @@ pub fn rebuild(root: &Path) -> Result<RebuiltIndex, SourceError> {
                     Some(found) => lines.push(Line::of(IndexEntry {
                         yanked: entry.yanked,
                         yank_reason: entry.yank_reason,
+                        pubtime: entry.pubtime,
+                        publisher: entry.publisher.filter(|_| entry.content == found.content),
                         ..found
                     })),
                     None => rebuilt.dropped.push(format!("{name} {}", entry.vers)),

@@ -107,7 +107,10 @@ impl BucketRegistry<'_> {
         let (bytes, _) = there.ok_or_else(|| self.bad(format!("`{path}` comes and goes")))?;
         let (_folder, package) = archive::open(&bytes, &format!("`{path}`"))?;
         match package.content == candidate.package.content {
-            true => line_of(&package, Digest::of(&bytes), bytes.len() as u64),
+            true => {
+                let line = line_of(&package, Digest::of(&bytes), bytes.len() as u64)?;
+                Ok(IndexEntry { pubtime: entry.pubtime, publisher: entry.publisher, ..line })
+            }
             false => Err(already_published(candidate, package.content)),
         }
     }

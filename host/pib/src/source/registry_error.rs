@@ -106,6 +106,23 @@ pub enum RegistryError {
         /// The registry, in a person's words.
         registry: String,
     },
+    /// A version is not what its publisher's signature says.
+    #[error("{name} {version} in {registry} is not what its publisher, {key}, has signed")]
+    #[diagnostic(code(pib::source::not_publishers))]
+    #[diagnostic(help(
+        "Somebody may have changed the registry: ask the stage's publisher, and tell the registry's owner. Another version may be \
+         whole: `pib info {name}` lists them."
+    ))]
+    NotPublishers {
+        /// The registry, in a person's words.
+        registry: String,
+        /// The stage.
+        name: StageName,
+        /// Its version.
+        version: Version,
+        /// The key that is said to have signed it.
+        key: RegistryKey,
+    },
     /// A registry is to be signed by a key that is not its own.
     #[error("{registry} is signed by {expected}, and not by {found}")]
     #[diagnostic(code(pib::source::other_signer))]

@@ -10,13 +10,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pib_file::Folder;
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, MODES_SCHEMA, Offer, shard_path};
 use pib_plan::manifest::stage;
 use pib_plan::metadata::ConfigType;
+use pib_plan::moment::Moment;
 use pib_plan::part;
+use pib_plan::publisher::PublisherSignature;
 use semver::Version;
 
 use super::archive::{Packed, pack};
@@ -61,6 +64,19 @@ pub fn publish(
     registry_dir: &Path,
     check: bool,
 ) -> Result<Vec<PublishedStage>, SourceError> {
+    publish_signed(stage_dirs, registry_dir, check, &|_| None)
+}
+
+/// Publishes stages as [`publish`] does; `sign` gives the publisher's signature of each.
+///
+/// # Errors
+/// As [`publish`].
+pub fn publish_signed(
+    stage_dirs: &[PathBuf],
+    registry_dir: &Path,
+    check: bool,
+    sign: &dyn Fn(&IndexEntry) -> Option<PublisherSignature>,
+) -> Result<Vec<PublishedStage>, SourceError> {
     let held = if check { None } else { Some(hold(registry_dir)?) };
     let registry = Registry::folder(registry_dir)?;
     let mut new: Vec<NewVersion> = Vec::new();
@@ -86,7 +102,8 @@ pub fn publish(
                 });
             }
             None => {
-                let entry = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
+                let line = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
+                let entry = IndexEntry { pubtime: Some(now()), publisher: sign(&line), ..line };
                 new.push(NewVersion { entry, archive: packed.archive });
                 Outcome::New
             }
@@ -139,7 +156,7 @@ pub async fn candidates(
         let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
         candidates.push(PublishCandidate {
             folder: folder.clone(),
-            entry: line_of(&package, checksum, archive.len() as u64)?,
+            entry: IndexEntry { pubtime: Some(now()), ..line_of(&package, checksum, archive.len() as u64)? },
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
             is_new_name: file.versions.is_empty(),
             before,
@@ -223,6 +240,12 @@ pub(super) fn line_of(package: &Package, checksum: Digest, size: u64) -> Result<
     entry.content = Some(package.content);
     entry.size = Some(size);
     Ok(entry)
+}
+
+/// Returns the moment, to the second.
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment::from_micros(since.as_secs().saturating_mul(1_000_000))
 }
 
 /// Checks what a stranger who builds the stage would stumble over.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use pib_objects::{Bucket, ObjectVersion};
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::shard_path;
+use pib_plan::index::{IndexEntry, shard_path};
+use pib_plan::publisher::{PublisherSignature, signed_text};
 use pib_plan::registry_snapshot::{
     FILE_NAME, KeySignature, MAX_SNAPSHOT, RegistryKey, Rotation, SignedSnapshot, Snapshot, rotation_text,
 };
@@ -62,6 +63,12 @@ impl SigningKey {
     /// Returns the greatest number that the key is known to have signed; 0 where none is.
     pub fn last(&self) -> u64 {
         self.last.load(Ordering::Relaxed)
+    }
+
+    /// Returns the signature of a version, where the key is its publisher's; `None` where the version has no content to be signed.
+    pub fn sign_version(&self, entry: &IndexEntry) -> Option<PublisherSignature> {
+        let text = signed_text(&entry.name, &entry.vers, &entry.content?);
+        Some(PublisherSignature { key: self.public, signature: self.sign(&text) })
     }
 
     fn sign(&self, text: &str) -> KeySignature {

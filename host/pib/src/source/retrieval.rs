@@ -6,7 +6,7 @@ use pib_plan::resolve::ResolvedStage;
 
 use super::archive::Promise;
 use super::threads::blocking;
-use super::{Package, SourceError, Sources, git};
+use super::{Package, SourceError, Sources, git, registry_publisher};
 
 impl Sources {
     /// Returns the stage that was resolved, from the cache if it is there, with its digests checked.
@@ -58,6 +58,7 @@ impl Sources {
             return Err(SourceError::BadRegistry { registry: resolved.source.describe(), reason });
         };
         locked.map_or(Ok(()), |locked| check_locked(resolved, locked))?;
+        registry_publisher::check(entry, || resolved.source.describe())?;
         let has_modes = entry.v >= MODES_SCHEMA;
         let cache = self.cache.clone();
         let cached = match self.readers.run(move || cache.find(content)).await? {

@@ -60,6 +60,7 @@ fn lock_of(resolved: &ResolvedStage) -> LockedStage {
         source: resolved.source.clone(),
         checksum: resolved.entry.cksum,
         content: resolved.entry.content,
+        publisher: None,
         hook: None,
         dependencies: Vec::new(),
     }

@@ -56,7 +56,8 @@ impl Site {
             (_, Some(_)) if header("if-none-match") == tag => ("304 Not Modified".to_owned(), Vec::new()),
             (_, Some(body)) => {
                 let tag = tag.unwrap();
-                (format!("200 OK\r\nETag: {tag}\r\nContent-Length: {}", body.len()), body)
+                let (kind, length) = (content_type(path), body.len());
+                (format!("200 OK\r\nETag: {tag}\r\nContent-Type: {kind}\r\nContent-Length: {length}"), body)
             }
             (_, None) => ("404 Not Found\r\nContent-Length: 0".to_owned(), Vec::new()),
         };
@@ -77,6 +78,18 @@ impl Site {
             self.log.lock().unwrap().drain(..).map(|(path, status, _)| format!("{status} {path}")).collect();
         asked.sort();
         asked
+    }
+}
+
+/// Returns what servers of files say of one, by its name.
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css",
+        Some("js") => "text/javascript",
+        Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
     }
 }
 

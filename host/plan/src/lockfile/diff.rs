@@ -10,6 +10,7 @@ use super::locked::{LockedBase, LockedStage, Lockfile};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::SourceId;
 use crate::moment::Moment;
+use crate::registry_snapshot::RegistryKey;
 
 /// Something that a project asks for and its lock does not hold, or the reverse.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,15 @@ pub enum Change {
         old: SourceId,
         /// The place now.
         new: SourceId,
+    },
+    /// A stage is signed by another publisher's key than before, or no more.
+    Publisher {
+        /// The stage.
+        name: StageName,
+        /// The key before; none where it was not signed.
+        old: Option<RegistryKey>,
+        /// The key now; none where it is not signed.
+        new: Option<RegistryKey>,
     },
     /// A stage of the same version and place holds something else.
     Content {
@@ -239,6 +249,9 @@ fn stage_changes(old: &LockedStage, new: &LockedStage) -> Vec<Change> {
         let differing = facts.into_iter().filter(|(_, differs)| *differs);
         changes.extend(differing.map(|(what, _)| Change::Content { name: name(), what }));
     }
+    if old.publisher != new.publisher {
+        changes.push(Change::Publisher { name: name(), old: old.publisher, new: new.publisher });
+    }
     changes
 }
 
@@ -264,6 +277,14 @@ impl fmt::Display for Change {
                 write!(f, "{verb} `{name}` {old} -> {new}")
             }
             Self::Source { name, old, new } => write!(f, "moves `{name}` from {old} to {new}"),
+            Self::Publisher { name, old, new } => match (old, new) {
+                (Some(old), Some(new)) => {
+                    write!(f, "changes the publisher's key of `{name}`: it was {old}, and is {new}")
+                }
+                (Some(old), None) => write!(f, "takes `{name}` unsigned: it was signed by {old}"),
+                (None, Some(new)) => write!(f, "takes `{name}` signed by {new}"),
+                (None, None) => Ok(()),
+            },
             Self::Content { name, what } => write!(f, "changes the {what} of `{name}`"),
             Self::Base { arch, system, old, new } => match (old, new) {
                 (None, Some(new)) => write!(f, "adds the base of {system} for {arch}, {new}"),

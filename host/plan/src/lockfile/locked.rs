@@ -7,6 +7,7 @@ use semver::Version;
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 use crate::moment::Moment;
+use crate::registry_snapshot::RegistryKey;
 use crate::signed_tarball::LockedTarball;
 use crate::snapshot::BaseSnapshot;
 
@@ -76,6 +77,8 @@ pub struct LockedStage {
     pub checksum: Option<Digest>,
     /// The digest of its canonical tar; for a path stage only a note.
     pub content: Option<Digest>,
+    /// The key of its publisher, where they sign what they publish.
+    pub publisher: Option<RegistryKey>,
     /// Its hook.
     pub hook: Option<HookRef>,
     /// The stages that it needs, sorted; there is one version of each.

@@ -14,6 +14,7 @@ use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
 use crate::manifest::project::Losses;
 use crate::moment::Moment;
+use crate::registry_snapshot::RegistryKey;
 use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
 
@@ -75,6 +76,7 @@ struct StageSchema {
     source: SourceId,
     checksum: Option<Digest>,
     content: Option<Digest>,
+    publisher: Option<RegistryKey>,
     hook: Option<Digest>,
     hook_world: Option<String>,
     #[serde(default)]
@@ -306,6 +308,7 @@ impl From<StageSchema> for LockedStage {
             source: stage.source,
             checksum: stage.checksum,
             content: stage.content,
+            publisher: stage.publisher,
             hook: stage.hook.zip(stage.hook_world).map(|(digest, world)| HookRef { digest, world }),
             dependencies: stage.dependencies.into_iter().map(Spanned::into_inner).collect(),
         }

@@ -107,6 +107,7 @@ fn write_stage(out: &mut String, head: &str, stage: &LockedStage) -> fmt::Result
     string(out, "source", &stage.source)?;
     option(out, "checksum", stage.checksum.as_ref())?;
     option(out, "content", stage.content.as_ref())?;
+    option(out, "publisher", stage.publisher.as_ref())?;
     option(out, "hook", stage.hook.as_ref().map(|hook| &hook.digest))?;
     option(out, "hook-world", stage.hook.as_ref().map(|hook| &hook.world))?;
     list(out, "dependencies", &stage.dependencies)

@@ -40,6 +40,7 @@ mod tests {
             source: crate::index::SourceId::bundled(),
             checksum: None,
             content: None,
+            publisher: None,
             hook: None,
             dependencies: Vec::new(),
         }

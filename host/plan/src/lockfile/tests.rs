@@ -6,6 +6,7 @@ use super::*;
 use crate::id::{Arch, Digest};
 use crate::index::{GitReference, GitSource, HookRef, SourceId};
 use crate::moment::Moment;
+use crate::registry_snapshot::RegistryKey;
 use crate::resolve::{Facts, Root, Update};
 use crate::signed_tarball::LockedTarball;
 use crate::snapshot::{ArchiveSnapshot, BaseSnapshot, SnapshotPackage};
@@ -235,6 +236,15 @@ fn arch_tarball(number: usize, digest: Digest) -> Option<LockedTarball> {
     (number == 1).then_some(LockedTarball { digest, moment: 7, key })
 }
 
+fn any_source() -> impl Strategy<Value = SourceId> {
+    prop_oneof![
+        Just(SourceId::bundled()),
+        "[!-~]{1,12}[a-z]".prop_map(|url| SourceId::registry(&url).unwrap()),
+        "\\PC{1,12}".prop_map(|path| SourceId::path(&path).unwrap()),
+        "\\PC{1,8}".prop_map(|tag| GitSource::new("u", GitReference::Tag(tag), None).unwrap().into()),
+    ]
+}
+
 fn any_lock() -> impl Strategy<Value = Lockfile> {
     use proptest::option::of;
     let digests = (of(any_digest()), any_digest());
@@ -249,12 +259,7 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             LockedBase { arch: Arch::ALL[arch], os, release, recipe, made, source, snapshot, tarball }
         },
     );
-    let source = prop_oneof![
-        Just(SourceId::bundled()),
-        "[!-~]{1,12}[a-z]".prop_map(|url| SourceId::registry(&url).unwrap()),
-        "\\PC{1,12}".prop_map(|path| SourceId::path(&path).unwrap()),
-        "\\PC{1,8}".prop_map(|tag| GitSource::new("u", GitReference::Tag(tag), None).unwrap().into()),
-    ];
+    let source = any_source();
     let version = (0..9_u64, 0..9_u64, any::<bool>()).prop_map(|(major, minor, is_pre)| {
         format!("{major}.{minor}.0{}", if is_pre { "-rc.1+b" } else { "" }).parse::<Version>().unwrap()
     });
@@ -268,10 +273,20 @@ fn any_lock() -> impl Strategy<Value = Lockfile> {
             let names: Vec<StageName> = stages.keys().map(|text| name(text)).collect();
             let stage = |(own, (version, source, checksum, content, hook, selector)): (
                 String,
-                (_, _, _, _, _, proptest::sample::Selector),
+                (_, _, _, Option<Digest>, _, proptest::sample::Selector),
             )| {
                 let dependencies = selector.try_select(&names).cloned().into_iter().collect();
-                LockedStage { name: name(&own), version, source, checksum, content, hook, dependencies }
+                let publisher = content.map(|content: Digest| RegistryKey(*content.as_bytes()));
+                LockedStage {
+                    name: name(&own),
+                    version,
+                    source,
+                    checksum,
+                    content,
+                    publisher,
+                    hook,
+                    dependencies,
+                }
             };
             let mut lock = Lockfile {
                 snapshot: snapshot.map(Moment::from_micros),

@@ -9,6 +9,7 @@ pub mod cache_table;
 pub mod edit;
 pub mod engines;
 pub mod project;
+mod registry_key;
 #[cfg(test)]
 mod schema_tests;
 pub mod stage;

@@ -8,12 +8,14 @@ use url::Url;
 
 use super::cache_table::{CacheSchema, SharedCache};
 use super::engines::{self, EngineSchema, NamedEngine};
+use super::registry_key::add_key;
 use super::stores::check_store;
 use super::{ManifestError, ManifestText};
 use crate::credential::{self, Credential, UserRegistry};
 use crate::hook::Limits;
 use crate::id;
 use crate::object_address::{DEFAULT_TAG, ObjectAddress};
+use crate::registry_snapshot::RegistryKey;
 
 /// The file's name within pib's folder among the user's config files.
 pub const FILE_NAME: &str = "config.toml";
@@ -23,8 +25,10 @@ pub const FILE_NAME: &str = "config.toml";
 pub struct UserConfig {
     /// How much hooks may use: `[hooks]`.
     pub hooks: Limits,
-    /// The registries that the user has tokens for, by the user's own names: `[registries.NAME]`.
+    /// The registries that the user has tokens or keys for, by the user's own names: `[registries.NAME]`.
     pub registries: BTreeMap<String, UserRegistry>,
+    /// The keys that sign these registries, by the addresses that the registries have in a lock.
+    pub registry_keys: BTreeMap<String, RegistryKey>,
     /// The servers on this machine or its network that the parts of projects may reach through pib: `[network] private`, each
     /// a host, or a host and a port.
     pub private_servers: Vec<String>,
@@ -64,6 +68,7 @@ struct NetworkSchema {
 #[serde(deny_unknown_fields)]
 struct RegistrySchema {
     index: Spanned<String>,
+    key: Option<Spanned<String>>,
     token: Option<Spanned<String>>,
 }
 
@@ -83,6 +88,7 @@ impl UserConfig {
     fn parse_shown(file: &str, text: &str) -> Result<Self, ManifestError> {
         let source = ManifestText::new(file, text);
         let schema: Schema = source.parse()?;
+        let registry_keys = registry_keys(&source, &schema.registries)?;
         let registries = schema.registries.into_iter().map(|(name, found)| registry(&source, &name, found));
         let registries = registries.collect::<Result<_, _>>()?;
         let private_servers = schema.network.private.into_iter().map(|name| private_server(&source, &name));
@@ -92,8 +98,9 @@ impl UserConfig {
         let stores = stores.collect::<Result<_, _>>()?;
         let cache = schema.cache.map(|cache| cache.check(&source)).transpose()?;
         let engines = engines::check(&source, schema.engines)?;
+        let hooks = Limits::default();
         let found =
-            Self { registries, private_servers, snapshots, stores, cache, engines, ..Self::default() };
+            Self { hooks, registries, registry_keys, private_servers, snapshots, stores, cache, engines };
         let Some(hooks) = schema.hooks else { return Ok(found) };
         hooks.get_ref().check().map_err(|problem| {
             source.error(hooks.span(), format!("limit of hooks: {problem}"), "in this table")
@@ -152,6 +159,18 @@ fn snapshots(source: &ManifestText, address: &Spanned<String>) -> Result<Url, Ma
     })
 }
 
+fn registry_keys(
+    source: &ManifestText,
+    registries: &BTreeMap<Spanned<String>, RegistrySchema>,
+) -> Result<BTreeMap<String, RegistryKey>, ManifestError> {
+    let mut keys = BTreeMap::new();
+    for (name, registry) in registries {
+        let Some(text) = &registry.key else { continue };
+        add_key(source, &mut keys, (name.get_ref(), registry.index.get_ref()), text)?;
+    }
+    Ok(keys)
+}
+
 fn registry(
     source: &ManifestText,
     name: &Spanned<String>,
@@ -159,7 +178,7 @@ fn registry(
 ) -> Result<(String, UserRegistry), ManifestError> {
     id::check_name(name.get_ref())
         .map_err(|error| source.error(name.span(), format!("name of a registry: {error}"), "this name"))?;
-    let RegistrySchema { index, token } = schema;
+    let RegistrySchema { index, key: _, token } = schema;
     if ObjectAddress::is_meant(index.get_ref()) {
         return object_registry(source, name, &index, token.as_ref());
     }
@@ -340,6 +359,31 @@ mod tests {
         assert!(config.registries["acme"].index == "https://x.example/acme" && !config.has_token());
         let config = UserConfig::parse("config.toml", &format!("{text}token = \"hunter2\"\n")).unwrap();
         assert!(config.has_token() && !format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn registries_have_perhaps_a_key() {
+        let key = format!("ed25519:{}", "ab".repeat(32));
+        let of = |index: &str, key: &str| {
+            let text = format!("[registries.acme]\nindex = \"{index}\"\nkey = \"{key}\"\n");
+            UserConfig::parse("config.toml", &text)
+        };
+        for index in ["https://x.example/acme", "https://x.example/acme/", "s3://team/stages"] {
+            let config = of(index, &key).unwrap();
+            let address = format!("{}/", index.trim_end_matches('/'));
+            assert_eq!(config.registry_keys[&address].to_string(), key);
+        }
+        assert!(of("oci://x.example/a", &key).unwrap_err().to_string().contains("no signed snapshot"));
+        // A token in the wrong line is not shown.
+        let error = of("https://x.example", "pib_hunter2").unwrap_err().to_string();
+        assert!(error.contains("is not the key of a registry") && !error.contains("hunter2"), "{error}");
+        let other = key.replace("ab", "cd");
+        let text = format!(
+            "[registries.a]\nindex = \"https://x.example\"\nkey = \"{key}\"\n\
+             [registries.b]\nindex = \"https://x.example/\"\nkey = \"{other}\"\n"
+        );
+        let error = UserConfig::parse("config.toml", &text).unwrap_err().to_string();
+        assert!(error.contains("another key elsewhere"), "{error}");
     }
 
     #[test]

@@ -3,9 +3,48 @@
 
 // Search as you type: the server's own page of results, in the place of the one before.
 const input = document.querySelector("form.search input");
+const index = input?.form.dataset.index;
 let timer, running;
 
+// Pages in files have a list of all stages instead of a server that searches.
+const listed = document.getElementById("results");
+let stages;
+
+function element(name, text, ...children) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  made.append(...children);
+  return made;
+}
+
+function shown(stage) {
+  const link = element("a", stage.name);
+  link.href = `stages/${stage.name}.html`;
+  const version = element("span", stage.version + (stage.yanked ? " (yanked)" : ""));
+  version.className = "version";
+  return element("li", "", element("h2", "", link, version), element("p", stage.description));
+}
+
+async function searchFiles() {
+  const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+  stages ??= fetch(index).then((answer) => answer.json());
+  const all = (await stages).stages;
+  const fits = (stage) => words.every((word) => `${stage.name} ${stage.description}`.toLowerCase().includes(word));
+  const isNamed = (stage) => words.some((word) => stage.name.includes(word));
+  const found = all.filter(fits).sort((one, other) => isNamed(other) - isNamed(one));
+  const list = element("ul", "", ...found.slice(0, 60).map(shown));
+  list.className = "stages";
+  const counted = found.length === 0 ? `No stage matches; there are ${all.length}` : `${found.length} of ${all.length} stages`;
+  const status = element("p", counted);
+  status.className = "quiet";
+  status.role = "status";
+  const results = element("div", "", status, list);
+  results.id = "results";
+  document.getElementById("results").replaceWith(words.length === 0 ? listed : results);
+}
+
 async function search() {
+  if (index) return searchFiles().catch((error) => console.warn(error));
   running?.abort();
   running = new AbortController();
   const address = new URL(input.form.action);
@@ -20,6 +59,14 @@ async function search() {
     // A newer search, or a server that is away: the form itself still works.
     if (error.name !== "AbortError") console.warn(error);
   }
+}
+
+if (index) {
+  input.form.hidden = false;
+  input.form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    search();
+  });
 }
 
 input?.addEventListener("input", () => {

@@ -141,6 +141,7 @@ impl Shop {
     fn serve(&self) -> Server {
         let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
         pib.args(["--json", "registry", "serve", &Self::address(), "--listen", "127.0.0.1:0"]);
+        pib.args(["--limit-token", "0", "--limit-address", "0"]);
         // Each server has a cache of its own, as on a machine of its own.
         let number = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         pib.env("PIB_CACHE_DIR", self.bench.path(&format!("../cache-{number}")));

@@ -20,6 +20,7 @@ mod object_stores;
 mod oci_stages;
 mod publisher;
 mod raspios;
+mod registry_builds;
 mod registry_crowd;
 mod registry_pages;
 mod report_page;

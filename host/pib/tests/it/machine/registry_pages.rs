@@ -4,7 +4,7 @@
 use crate::bench::Bench;
 use crate::browser::{Browser, axe};
 use crate::pure::registry_service::Service;
-use crate::site::succeeds;
+use crate::site::{Site, succeeds};
 
 const README: &str = "# Camera
 
@@ -132,4 +132,34 @@ fn a_person_finds_a_stage_and_how_to_install_it() {
     browser.press("Enter");
     browser.wait_for("document.readyState === 'complete' && location.pathname === '/stages/bird-feeder'");
     assert_eq!(browser.evaluate("document.querySelector('button[data-copy]').checkVisibility()"), false);
+    drop(browser);
+    search_in_files(&bench, &axe);
+}
+
+/// The same pages as files, behind a server that only sends them.
+fn search_in_files(bench: &Bench, axe: &str) {
+    let Some(mut browser) = Browser::start() else { return };
+    succeeds(bench, &["registry", "index", "shop"]);
+    let site = Site::start(bench.path("shop"));
+    browser.window((390, 844), true, "light");
+    browser.open(&format!("{}/index.html", site.address));
+    browser.press("/");
+    browser.types("films");
+    browser.wait_for("document.querySelectorAll('ul.stages li').length === 1");
+    assert_eq!(browser.barriers(axe), Vec::<String>::new());
+    browser.press("ArrowDown");
+    browser.press("Enter");
+    browser.wait_for("document.readyState === 'complete' && location.pathname === '/stages/camera.html'");
+    let text = browser.evaluate("document.querySelector('main').innerText");
+    let text = text.as_str().unwrap();
+    assert!(text.contains("pib add camera") && text.contains(&site.address), "{text}");
+    browser.tab_to("aside a[href='network.html']");
+    browser.press("Enter");
+    browser.wait_for("document.readyState === 'complete' && location.pathname === '/stages/network.html'");
+    assert!(browser.faults.is_empty(), "{:?}", browser.faults);
+    // Without scripts there is the list, and no search that could not work.
+    browser.without_scripts();
+    browser.open(&format!("{}/index.html", site.address));
+    assert_eq!(browser.evaluate("document.querySelectorAll('ul.stages li').length"), 5);
+    assert_eq!(browser.evaluate("document.querySelector('form.search').checkVisibility()"), false);
 }

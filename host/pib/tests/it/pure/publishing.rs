@@ -230,3 +230,26 @@ fn two_publishers_at_once_are_in_turn() {
         std::fs::remove_dir_all(bench.path("shop")).unwrap();
     }
 }
+
+#[test]
+fn what_a_stranger_could_not_build_is_not_published() {
+    let bench = Bench::new("");
+    let needs = "\n[dependencies]\nlens = \"1\"\n";
+    stage(&bench, "camera", "1.0.0", needs);
+    stage(&bench, "lens", "1.0.0", "\n[config.station]\ntype = \"string\"\nrequired = true\n");
+    let test = |names: &[&str], more: &[&str], code: i32, words: &[&str]| {
+        let args = [&["publish", "--registry", "./shop", "--test", "--yes"], names, more].concat();
+        let ran = bench.run(&args);
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.errors);
+        assert!(words.iter().all(|word| ran.errors.contains(word)), "{args:?}: {}", ran.errors);
+        assert!(!bench.path("shop").exists(), "{args:?} has published");
+    };
+    // What it needs is in no registry; what it needs is published with it, and wants to be told something.
+    test(&["camera"], &[], 4, &["camera", "lens"]);
+    test(&["camera", "lens"], &[], 3, &["station", "lens"]);
+    test(&["lens"], &[], 3, &["station"]);
+    test(&["lens"], &["--config", "statoin=EDDH"], 2, &["Did you mean `station`?"]);
+    test(&["camera", "lens"], &["--config", "station=EDDH"], 2, &["--config is for one stage"]);
+    let ran = bench.run(&["publish", "lens", "--registry", "./shop", "--config", "station=EDDH"]);
+    assert!(ran.code == Some(2) && ran.errors.contains("--test"), "{}", ran.errors);
+}

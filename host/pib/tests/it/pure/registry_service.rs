@@ -48,8 +48,19 @@ impl Service {
         self.child.id()
     }
 
+    /// Asks the server to end.
+    pub(crate) fn end(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// Waits until the server has ended, and returns its exit code.
+    pub(crate) fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Sends a request as it is, and returns the whole answer.
-    fn raw(&self, request: &[u8]) -> String {
+    pub(crate) fn raw(&self, request: &[u8]) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         _ = stream.write_all(request);
         let mut answer = Vec::new();
@@ -57,7 +68,7 @@ impl Service {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> String {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> String {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
         let length = body.len();
         let head = format!(
@@ -74,7 +85,7 @@ impl Service {
     }
 }
 
-fn stage(bench: &Bench, name: &str, version: &str) {
+pub(crate) fn stage(bench: &Bench, name: &str, version: &str) {
     let manifest = format!(
         "[stage]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"Films <b>birds</b>\"\nlicense = \"MIT\"\n"
     );
@@ -84,7 +95,7 @@ fn stage(bench: &Bench, name: &str, version: &str) {
 }
 
 /// Makes a token, and returns its secret.
-fn token(bench: &Bench, more: &[&str]) -> String {
+pub(crate) fn token(bench: &Bench, more: &[&str]) -> String {
     let said = succeeds(bench, &[&["registry", "token", "ann", "--tokens", "tokens.json"], more].concat());
     said.lines().next().unwrap().to_owned()
 }

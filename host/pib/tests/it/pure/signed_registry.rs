@@ -253,6 +253,31 @@ fn who_publishes_to_a_signed_registry_has_its_key() {
 }
 
 #[test]
+fn the_users_own_config_names_a_key() {
+    let mirror = Mirror::new(false);
+    let bench = &mirror.bench;
+    let address = &mirror.site.address;
+    let pin = |key: &str| {
+        let text = format!("[registries.mine]\nindex = \"{address}/\"\nkey = \"{key}\"\n");
+        bench.write("../.config/pib/config.toml", &text);
+    };
+    let other = format!("ed25519:{}", "ab".repeat(32));
+    pin(&other);
+    // It holds for the address, whatever the project calls the registry, and before anything was read.
+    mirror.fails(&format!("is signed by {}", mirror.key));
+    bench.fails(&["registry", "mirror", "mine", "../copy"], 8, &["is not to be trusted"]);
+    mirror.project(Some(&mirror.key));
+    bench.fails(&["update"], 3, &["different keys for the registry", &other, &mirror.key]);
+    pin(&mirror.key);
+    mirror.works();
+    succeeds(bench, &["registry", "mirror", "mine", "../copy"]);
+    assert!(succeeds(bench, &["config"]).contains("registries.mine.key"));
+    fs::remove_file(mirror.at("snapshot.json")).unwrap();
+    mirror.project(None);
+    mirror.fails("it has no signed snapshot");
+}
+
+#[test]
 fn a_server_signs_what_it_takes() {
     let mirror = Mirror::new(true);
     let bench = &mirror.bench;

@@ -10,6 +10,7 @@ use super::parsed::RequestSource;
 use super::schema::{RegistrySchema, StageTable, VendorSchema};
 use crate::id::StageName;
 use crate::index::{GitReference, GitSource};
+use crate::manifest::registry_key::add_key;
 use crate::manifest::{ManifestError, ManifestText};
 use crate::path::is_git;
 use crate::registry_snapshot::RegistryKey;
@@ -23,21 +24,7 @@ pub(super) fn registry_keys(
     let mut keys = BTreeMap::new();
     for (name, registry) in registries {
         let Some(text) = &registry.key else { continue };
-        let fail =
-            |message: String, help: &str| source.error(text.span(), message, "this key").with_help(help);
-        let key: RegistryKey = text.get_ref().parse().map_err(|error| {
-            let message = format!("key of the registry `{name}`: {error}");
-            fail(message, "Copy it from the registry's owner: `pib registry sign` shows it.")
-        })?;
-        if registry.index.starts_with("oci://") {
-            let message = format!("the registry `{name}` is an OCI registry, which has no signed snapshot");
-            return Err(fail(message, "Remove the key. pib.lock holds the digest of each stage."));
-        }
-        let address = format!("{}/", registry.index.trim_end_matches('/'));
-        if keys.insert(address, key).is_some_and(|other| other != key) {
-            let message = format!("the registry `{name}` has another key elsewhere in this file");
-            return Err(fail(message, "Two names of one registry have one key."));
-        }
+        add_key(source, &mut keys, (name, &registry.index), text)?;
     }
     Ok(keys)
 }
