@@ -1,8 +1,8 @@
 //! A port of this machine at which parts reach a recorder, where the engine has no session that carries a socket to them.
 //!
-//! Whoever connects must know a token that only this build's parts are told: in the first line that the program says which
-//! leads what commands fetch here, or as the credentials of a proxy, from programs that come by themselves. Others, on this
-//! machine or its network, get nothing.
+//! pib makes a token for each build and gives it to that build's parts alone. A connection must begin with the token, which is
+//! what pib's relay in the container sends first; or each of its requests must have the token as a proxy's credentials, which
+//! is what other programs send. Any other connection is closed or gets 407.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

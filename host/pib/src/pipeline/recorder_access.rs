@@ -17,7 +17,7 @@ use crate::project::{Error, RecordingError, Session, cache_lock};
 /// What the program says that starts commands where it does not reach the recorder.
 const UNREACHED: &str = "could not reach pib";
 
-/// A port of this machine, as parts are told of it.
+/// An open port of this machine, and the addresses at which the build's containers reach it.
 pub(super) struct OpenPort {
     port: Port,
     addresses: Vec<SocketAddr>,

@@ -134,7 +134,7 @@ impl<'a> Writer<'a> {
         match self.extras {
             Extras { emulation: Some(_), .. } => &emulation::RUNNER,
             Extras { relay, .. } if is_native || (relay.is_some() && stage.recorded) => &native::RUNNER,
-            // Every command of the build is told of the recorder.
+            // The build argument with the port's address is there for every command; `--open` has this one not use it.
             Extras { relay: Some(relay), .. } if relay.is_copied() => &relay::OPEN,
             _ => &[],
         }

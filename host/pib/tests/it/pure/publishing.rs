@@ -58,7 +58,7 @@ fn a_stage_goes_from_its_folder_to_a_project() {
     succeeds(&bench, &["yank", "camera@1.0.0", "--registry", "./shop", "--undo"]);
     succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop", "--undo"]);
     assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 -> 1.1.0\n");
-    // A project that has locked a yanked version is told of it, also where no version is newer.
+    // `pib outdated` names a locked version that was yanked, even if there is no newer one.
     succeeds(&bench, &["yank", "camera@1.0.0", "--registry", "./shop", "--reason", "it is blind"]);
     assert_eq!(succeeds(&bench, &["outdated"]), "camera 1.0.0 (yanked: it is blind) -> 1.1.0\n");
     succeeds(&bench, &["yank", "camera@1.1.0", "--registry", "./shop"]);
