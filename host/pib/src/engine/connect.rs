@@ -94,17 +94,26 @@ async fn greet(endpoint: Endpoint) -> Result<(Arc<Endpoint>, Docker, EngineInfo)
         bollard::errors::Error::RequestTimeoutError => endpoint.silent(),
         other => endpoint.no_answer(other),
     };
-    let docker = endpoint.client().map_err(|error| no_answer(&error))?;
-    let docker = docker.negotiate_version().await.map_err(|error| no_answer(&error))?;
-    let version = docker.version().await.map_err(|error| no_answer(&error))?;
+    let (docker, allowance) = endpoint.client().map_err(|error| no_answer(&error))?;
+    let introduction = async {
+        let docker = docker.negotiate_version().await?;
+        let version = docker.version().await?;
+        Ok((docker, version))
+    };
+    // The client's own bound is for the beginning of an answer.
+    let introduction = tokio::time::timeout(2 * endpoint.patience(), introduction).await;
+    let (docker, version) =
+        introduction.map_err(|_| endpoint.evasive())?.map_err(|error| no_answer(&error))?;
     let mut info = describe(&endpoint, version);
     check(&info)?;
     if info.name == PODMAN {
         // Docker tells it beside its version. Podman takes longer to say it, while it builds, than that it is there.
-        let asked = docker.clone().with_timeout(SHORT).info().await;
+        let patient = docker.clone().with_timeout(SHORT);
+        let asked = tokio::time::timeout(SHORT, patient.info()).await.map_err(|_| endpoint.silent())?;
         let options = asked.map_err(|error| no_answer(&error))?.security_options;
         info.rootless = options.unwrap_or_default().iter().any(|option| option.contains("rootless"));
     }
+    allowance.lift();
     Ok((endpoint, docker, info))
 }
 

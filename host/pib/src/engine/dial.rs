@@ -6,6 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const FAR_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a question that the engine answers from memory may take.
 pub(super) const SHORT: Duration = Duration::from_secs(60);
 
+/// How much an engine may send until it has said what it is, in bytes: whatever listens at an address may not fill the memory.
+const INTRODUCTION: u64 = 4 << 20;
+
 /// A question that every engine answers.
 const PING: &[u8] = b"GET /_ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -45,7 +49,10 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// A connection to the engine.
-pub(super) struct Connection(Box<dyn Stream>);
+pub(super) struct Connection {
+    stream: Box<dyn Stream>,
+    allowance: Allowance,
+}
 
 impl Endpoint {
     pub(super) fn is_local(&self) -> bool {
@@ -72,7 +79,7 @@ impl Endpoint {
     /// With TLS 1.3 an engine rejects a client's certificate when the connection is there already. The API's client may
     /// find it closed before it has asked anything, and then does not say why.
     pub(super) async fn try_out(&self) -> Result<(), EngineError> {
-        let Connection(mut stream) = self.dial().await?;
+        let Connection { mut stream, .. } = self.dial().await?;
         if self.tls.is_none() {
             return Ok(());
         }
@@ -96,7 +103,7 @@ impl Endpoint {
             (Address::Tcp { host, .. }, Some(tls)) => Box::new(tls.start(tcp(host).await?, host).await?),
             (Address::Ssh(place), _) => Box::new(SshStream::open(place)?),
         };
-        Ok(Connection(stream))
+        Ok(Connection { stream, allowance: Allowance::new(u64::MAX) })
     }
 
     fn refused(&self, error: &io::Error) -> EngineError {
@@ -134,20 +141,31 @@ impl Endpoint {
         EngineError::not_answering(self.address.to_string(), reason)
     }
 
+    /// Returns the error of one that answers and does not get to what it is.
+    pub(super) fn evasive(&self) -> EngineError {
+        let reason = format!("it did not say within {} seconds what it is", 2 * self.patience().as_secs());
+        EngineError::not_answering(self.address.to_string(), reason)
+    }
+
     /// Returns a client of the engine's API over such connections, which it keeps for further questions.
-    pub(super) fn client(self: &Arc<Self>) -> Result<Docker, bollard::errors::Error> {
-        let pool = Client::builder(TokioExecutor::new()).build(Dialler(Arc::clone(self)));
+    ///
+    /// Until the allowance is lifted, the engine may send a few MiB only.
+    pub(super) fn client(self: &Arc<Self>) -> Result<(Docker, Allowance), bollard::errors::Error> {
+        let allowance = Allowance::new(INTRODUCTION);
+        let dialler = Dialler { endpoint: Arc::clone(self), allowance: allowance.clone() };
+        let pool = Client::builder(TokioExecutor::new()).build(dialler);
         let transport = move |request: BollardRequest| {
             let answer = pool.request(request);
             async move { answer.await.map_err(bollard::errors::Error::from) }
         };
         let seconds = self.patience().as_secs();
-        Docker::connect_with_custom_transport(
+        let docker = Docker::connect_with_custom_transport(
             transport,
             Some("http://localhost"),
             seconds,
             API_DEFAULT_VERSION,
-        )
+        )?;
+        Ok((docker, allowance))
     }
 }
 
@@ -167,9 +185,42 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     last.to_string()
 }
 
+/// How many bytes an engine may still send.
+#[derive(Debug, Clone)]
+pub(super) struct Allowance(Arc<AtomicU64>);
+
+impl Allowance {
+    fn new(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// Lets the engine send as much as it wants.
+    pub(super) fn lift(&self) {
+        self.0.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Takes what was read, unless that is more than is left.
+    fn take(&self, read: usize) -> io::Result<()> {
+        let take = |left: u64| match left {
+            u64::MAX => Some(left),
+            left => left.checked_sub(read as u64),
+        };
+        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::Error::other(format!(
+                "it sent more than {} MiB without saying what it is",
+                INTRODUCTION >> 20
+            ))),
+        }
+    }
+}
+
 /// Opens the connections of the API's client.
 #[derive(Clone)]
-struct Dialler(Arc<Endpoint>);
+struct Dialler {
+    endpoint: Arc<Endpoint>,
+    allowance: Allowance,
+}
 
 impl Service<http::Uri> for Dialler {
     type Response = TokioIo<Connection>;
@@ -181,8 +232,11 @@ impl Service<http::Uri> for Dialler {
     }
 
     fn call(&mut self, _: http::Uri) -> Self::Future {
-        let endpoint = Arc::clone(&self.0);
-        Box::pin(async move { Ok(TokioIo::new(endpoint.open().await?)) })
+        let Self { endpoint, allowance } = self.clone();
+        Box::pin(async move {
+            let Connection { stream, .. } = endpoint.open().await?;
+            Ok(TokioIo::new(Connection { stream, allowance }))
+        })
     }
 }
 
@@ -198,7 +252,9 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        Poll::Ready(self.allowance.take(buffer.filled().len() - before))
     }
 }
 
@@ -208,7 +264,7 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -216,18 +272,18 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, pieces)
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -284,12 +284,20 @@ fn privileged(found: &BTreeMap<String, FileFacts>) -> Vec<SpecialFile> {
     files
 }
 
-/// Returns the units that `systemctl enable` linked into a target: services, sockets, timers and others.
+/// Where `systemctl` links units that are enabled, and masks others.
+const UNITS: &str = "/etc/systemd/system/";
+
+/// Returns the units that `systemctl enable` linked into a target, and nothing masks: services, sockets, timers and others.
 fn services(found: &BTreeMap<String, FileFacts>) -> Vec<String> {
+    let is_masked = |unit: &str| {
+        let own = found.get(&format!("{UNITS}{unit}")).map(|facts| &facts.metadata.kind);
+        matches!(own, Some(FileKind::Symlink(target)) if target == "/dev/null")
+    };
     let links = found.iter().filter(|(_, facts)| matches!(facts.metadata.kind, FileKind::Symlink(_)));
     let units = links.filter_map(|(path, _)| {
-        let (target, unit) = path.strip_prefix("/etc/systemd/system/")?.split_once('/')?;
-        (target.ends_with(".wants") || target.ends_with(".requires")).then(|| unit.to_owned())
+        let (target, unit) = path.strip_prefix(UNITS)?.split_once('/')?;
+        let is_wanted = target.ends_with(".wants") || target.ends_with(".requires");
+        (is_wanted && !is_masked(unit)).then(|| unit.to_owned())
     });
     units.collect::<BTreeSet<_>>().into_iter().collect()
 }

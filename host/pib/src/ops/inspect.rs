@@ -149,8 +149,8 @@ fn as_text<S: Serializer>(error: &Option<InspectionError>, to: S) -> Result<S::O
     to.serialize_str(&text)
 }
 
-/// Returns the stages by the report that the build left beside the image, if it is of an image of this size.
-fn stages_of(image: &Path, size: u64) -> Vec<String> {
+/// Returns the stages, as `name version`, by the report that the build left beside the image, if it is of an image of this size.
+pub(super) fn stages_of(image: &Path, size: u64) -> Vec<String> {
     let report = || {
         let text = pib_file::read_text(pipeline::report_of(image), MAX_REPORT).ok()?;
         let report: BuildReport = serde_json::from_str(&text).ok()?;

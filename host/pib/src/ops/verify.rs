@@ -6,6 +6,7 @@ use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
 use serde::Serialize;
 
+use super::inspect::existing;
 use crate::engine::Loss;
 use crate::pipeline::edition::Edition;
 use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
@@ -54,10 +55,10 @@ pub async fn verify(
             });
         }
     };
-    let path = image.map_or_else(
-        || pipeline::image_path(based.rendered.packages.project()),
-        |path| session.cwd.join(path),
-    );
+    let path = match image {
+        Some(path) => session.cwd.join(path),
+        None => existing(based.rendered.packages.project())?,
+    };
     session.reporter.started(STEP, "Reading the image");
     let fail = |error| Error::io("read", &path, error);
     let file = pib_file::open(&path).map_err(fail)?;

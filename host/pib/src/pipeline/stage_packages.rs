@@ -34,6 +34,13 @@ impl StagePackages {
         Self { stages: rendered.inputs.iter().map(stage).collect(), base: base.collect() }
     }
 
+    /// Returns what is known by stages alone, each as `name version`.
+    pub(crate) fn named(stages: &[String]) -> Self {
+        let pairs = stages.iter().filter_map(|stage| stage.split_once(' '));
+        let stages = pairs.map(|(name, version)| (name.to_owned(), version.to_owned(), BTreeSet::new()));
+        Self { stages: stages.collect(), base: BTreeSet::new() }
+    }
+
     /// Returns the names and versions of the stages, in build order.
     pub(crate) fn stages(&self) -> Vec<(String, String)> {
         self.stages.iter().map(|(name, version, _)| (name.clone(), version.clone())).collect()

@@ -13,7 +13,10 @@ impl BuildOutcome {
         match self {
             Self::Image(report) => report.to_text(),
             Self::Stages(report) => {
-                format!("Built the stages up to {}: container image {}", report.stage, report.container_image)
+                format!(
+                    "Built the stages up to {}: container image {}\n",
+                    report.stage, report.container_image
+                )
             }
         }
     }

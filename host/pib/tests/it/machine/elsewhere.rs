@@ -1,17 +1,48 @@
-//! What a lock names is the same on another machine, another day: with another cache, another engine, and no network at all.
+//! What a lock names is the same on another machine, another day: with another cache, another engine, and no network at all;
+//! once made with native tools, and once wholly emulated, bases included.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use pib_plan::native::ROOT;
+
 use crate::engine::kind::{self, Private};
 use crate::engine::native::{Target, prepared};
-use crate::world::{Images, World};
+use crate::world::{Images, World, nonce};
+
+/// Packages whose scripts make users, units, caches, certificates, locales and bytecode.
+const MANY: &str = "systemd-sysv udev dbus libpam-systemd openssh-server locales ca-certificates kmod python3-minimal \
+                    zstd xz-utils adduser libcap2-bin tzdata";
+/// What the part itself needs of them: the scripts are the same on every architecture.
+const FEW: &str = "systemd openssh-server locales python3-minimal zstd xz-utils adduser libcap2-bin";
+
+/// What the part does with them.
+const PART: &str = r#"
+RUN adduser --quiet --system --group --home /var/lib/thing thing; \
+    useradd --create-home --shell /bin/bash person; echo person:secret | chpasswd --crypt-method NONE; \
+    chown thing: /var/lib/thing; \
+    echo "en_US.UTF-8 UTF-8" > /etc/locale.gen; locale-gen; \
+    systemctl enable ssh systemd-networkd; systemctl mask apt-daily.timer; \
+    cp /usr/bin/sleep /usr/bin/nap; setcap cap_net_raw+ep /usr/bin/nap; \
+    update-alternatives --install /usr/bin/thing thing /usr/bin/nap 10; \
+    dpkg-divert --quiet --local --rename --divert /usr/bin/rev.distrib --add /usr/bin/rev; \
+    apt-get remove --yes --purge zstd; apt-get install --yes --reinstall sed; \
+    python3 -c 'print("made by python")' | gzip -9n > /made.gz; \
+    sort /etc/passwd | awk -F: '{ print $1 }' | xz > /users.xz; ldconfig; \
+    sed -i 's/^person:[^:]*:[0-9]*:/person:x:1:/' /etc/shadow
+"#;
+
+/// Returns the part: what it installs, what it does, and what says at the end which program ran, native or not.
+fn part(packages: &str) -> String {
+    let told = format!("RUN : {}; echo \"ran by $(readlink /proc/self/exe)\"", nonce());
+    format!("RUN apt-get update\nRUN apt-get install --yes {packages}\n{PART}{told}\n")
+}
 
 /// Runs pib under another user, host name, umask and day, without a network: as another machine would on which the mirrors are
 /// gone.
-fn run_elsewhere(world: &World, project: &str, args: &[&str], engine: &Private) {
+fn run_elsewhere(world: &World, project: &str, args: &[&str], engine: &Private) -> String {
     const ENTER: &str = "hostname elsewhere; umask 077; \
                          exec setpriv --reuid 65534 --regid 65534 --clear-groups \
                          faketime '2031-02-03 04:05:06' \"$@\"";
@@ -24,8 +55,9 @@ fn run_elsewhere(world: &World, project: &str, args: &[&str], engine: &Private) 
     }
     run.env("DOCKER_HOST", engine.host()).env("TZ", "Asia/Tokyo").env("LC_ALL", "C").stdin(Stdio::null());
     let output = run.output().unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "pib {args:?}: {}\n{errors}", output.status);
+    errors
 }
 
 /// Gives what is below a folder to the user nobody.
@@ -52,10 +84,36 @@ enum Contents {
     Project,
 }
 
+/// How the programs of parts are run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Programs {
+    Native,
+    Emulated,
+}
+
+impl Programs {
+    /// Returns the arguments of a build.
+    fn build(self) -> Vec<&'static str> {
+        let emulated = (self == Self::Emulated).then_some("--no-native");
+        ["build", "--verbose"].into_iter().chain(emulated).collect()
+    }
+
+    /// Checks that the programs of a build were run so, by what its part said.
+    fn check(self, told: &str) {
+        let folder = if self == Self::Native { ROOT } else { "" };
+        assert!(told.contains(&format!("ran by {folder}/usr/bin/readlink")), "{told}");
+    }
+}
+
 /// Builds a project, and builds it again where nothing but its contents is.
-fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Contents, options: &[&str]) {
+fn is_the_same_elsewhere(
+    name: &'static str,
+    (target, packages): (Target<'_>, &str),
+    contents: Contents,
+    [here, there]: [Programs; 2],
+) {
     let _images = Images(name);
-    let first = prepared(World::new(), name, "RUN apt-get update\nRUN apt-get install --yes hello\n", target);
+    let first = prepared(World::new(), name, &part(packages), target);
     let store = tempfile::tempdir().unwrap();
     let manifest = first.path(name).join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
@@ -64,7 +122,10 @@ fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Conte
         more += &format!("\n[stores]\nown = \"{}\"\n", store.path().display());
     }
     fs::write(&manifest, text + &more).unwrap();
-    first.run(name, &["build"]);
+    let built = first.pib(name, &here.build()).output().unwrap();
+    let told = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "{told}");
+    here.check(&told);
     // All that the build is made of has passed through this machine.
     match contents {
         Contents::Store => {
@@ -84,11 +145,9 @@ fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Conte
     let (from, to) = (first.path(name), other.path(name));
     fs::create_dir_all(&to).unwrap();
     let copy = "cd \"$0\"; rm -rf target; cp -r . \"$1\"";
-    let sum = |folder: &Path| {
-        let (_, arch, board) = target;
-        let file = format!("target/{name}-{board}-{arch}.img.sha256");
-        fs::read_to_string(folder.join(file)).unwrap()
-    };
+    let (_, arch, board) = target;
+    let image = &format!("target/{name}-{board}-{arch}.img");
+    let sum = |folder: &Path| fs::read_to_string(folder.join(format!("{image}.sha256"))).unwrap();
     let expected = sum(&from);
     let copied = Command::new("sh").args(["-euc", copy]).args([&from, &to]).status().unwrap();
     assert!(copied.success());
@@ -98,8 +157,12 @@ fn is_the_same_elsewhere(name: &'static str, target: Target<'_>, contents: Conte
         .iter()
         .for_each(|path| give_away(path));
     run_elsewhere(&other, name, &["fetch", "--frozen"], &engine);
-    run_elsewhere(&other, name, &[&["build", "--frozen"], options].concat(), &engine);
-    assert_eq!(sum(&to), expected, "the images differ");
+    let told = run_elsewhere(&other, name, &[&there.build()[..], &["--frozen"]].concat(), &engine);
+    there.check(&told);
+    if sum(&to) != expected {
+        let image = |folder: &Path| folder.join(image).display().to_string();
+        panic!("the images differ:\n{}", first.run(name, &["diff", &image(&from), &image(&to)]));
+    }
     eprintln!("{name}, {}: the same elsewhere: {}", target.0, expected.trim());
 }
 
@@ -112,11 +175,13 @@ fn release(usual: &str) -> String {
 #[test]
 fn an_arm64_image_is_the_same_elsewhere() {
     let target = (&*release("trixie"), "arm64", "rpi4");
-    is_the_same_elsewhere("elsewherearm64", target, Contents::Store, &["--no-native"]);
+    let programs = [Programs::Native, Programs::Emulated];
+    is_the_same_elsewhere("elsewherearm64", (target, MANY), Contents::Store, programs);
 }
 
 #[test]
 fn an_armv7_image_is_the_same_elsewhere() {
     let target = (&*release("bookworm"), "armv7", "rpi3");
-    is_the_same_elsewhere("elsewherearmv7", target, Contents::Project, &[]);
+    let programs = [Programs::Emulated, Programs::Native];
+    is_the_same_elsewhere("elsewherearmv7", (target, FEW), Contents::Project, programs);
 }

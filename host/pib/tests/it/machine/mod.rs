@@ -2,7 +2,6 @@
 
 // The longest comes first: tests start in the order of their names, and at the end nothing waits for it alone.
 mod arch;
-mod as_emulated;
 mod bucket_registry;
 mod crowd;
 mod device_stages;

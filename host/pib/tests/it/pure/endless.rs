@@ -259,3 +259,29 @@ fn a_git_server_that_only_announces_its_answer_is_left() {
     );
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
+
+/// Whatever listens at an engine's address: it takes neither all memory nor all time.
+#[test]
+fn what_does_not_say_that_it_is_an_engine_is_left() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nTransfer-Encoding: chunked\r\n\r\n";
+    const FLOOD: Duration = Duration::ZERO;
+    const TRICKLE: Duration = Duration::from_millis(50);
+    for (pause, size, say) in [
+        (FLOOD, 1 << 16, "it sent more than 4 MiB without saying what it is"),
+        (TRICKLE, 1, "it did not say within 10 seconds what it is"),
+    ] {
+        let address = web::serve(move |mut stream, _| {
+            let chunk = format!("{size:x}\r\n{}\r\n", " ".repeat(size));
+            let mut sent = stream.write_all(HEAD);
+            while sent.is_ok() {
+                std::thread::sleep(pause);
+                sent = stream.write_all(chunk.as_bytes());
+            }
+        });
+        let bench = Bench::new(PROJECT);
+        let began = Instant::now();
+        let looked = bench.run(&["doctor", "--engine", &address.replace("http", "tcp")]);
+        assert!(looked.code == Some(1) && looked.out.contains(say), "{say}: {}", looked.out);
+        assert!(began.elapsed() < Duration::from_secs(30), "{say} took {:?}", began.elapsed());
+    }
+}

@@ -363,7 +363,8 @@ fn two_images_are_compared_by_package_right_unit_and_file() {
     changed.insert("var/lib/dpkg/status".to_owned(), status.replace("1:4.1", "1:4.2").into_bytes());
     changed.insert("usr/bin/evil/su".to_owned(), b"setuid".to_vec());
     changed.insert("usr/bin/a\nFORGED/su".to_owned(), b"setuid".to_vec());
-    changed.remove("etc/systemd/system/multi-user.target.wants/ssh.service");
+    // A unit that is wanted and masked is not started.
+    changed.insert("etc/systemd/system/ssh.service".to_owned(), b"->/dev/null".to_vec());
     changed.insert("usr/lib/systemd/systemd".to_owned(), b"tini".to_vec());
     let second = image(&world, "second.img", &changed);
     let text = world.run(".", &["diff", first.to_str().unwrap(), second.to_str().unwrap()]);
