@@ -232,6 +232,27 @@ fn only_earlier_stages_and_images_are_copied_from() {
 }
 
 #[test]
+fn what_the_engine_fetches_for_a_recorded_part_has_its_digest() {
+    let program = "Fetch it with RUN";
+    let digest = "NAME@sha256:DIGEST";
+    for (part, instead) in [
+        ("ADD http://example.org/f /f", program),
+        ("ADD --checksum=sha256:aa https://example.org/f /f", program),
+        ("ADD https://example.org/a.git#main /f", program),
+        ("ADD git@example.org:a.git /f", program),
+        ("COPY --from=busybox:1 /x /x", digest),
+        ("RUN --mount=from=busybox:1,target=/y b", digest),
+    ] {
+        let stages = |recorded| [StageInput { recorded, ..stage("a", "1", part) }];
+        let told = refused(&stages(true));
+        assert!(told.contains(instead) && told.contains("network = \"open\""), "{part}: {told}");
+        plan(&stages(false));
+    }
+    let pinned = format!("COPY --from=busybox@sha256:{} /x /x", "a".repeat(64));
+    plan(&[StageInput { recorded: true, ..stage("a", "1", &pinned) }]);
+}
+
+#[test]
 fn a_value_is_no_instruction() {
     for value in ["a\nRUN true", "a\rb", "\0"] {
         let mut stage = stage("a", "1", "RUN a");

@@ -27,8 +27,8 @@ pub(crate) use context::Reach;
 pub(crate) use written::{Alone, Surroundings};
 
 pub use checked::{
-    Assignment, Command, Copy, CopySource, DEFAULT_SHELL, Form, InlineFile, Mount, Part, Run, RunOption,
-    SecretMount, Source, StageRef, State, Step,
+    Assignment, Command, Copy, CopySource, DEFAULT_SHELL, Form, InlineFile, Mount, Part, RemoteSource, Run,
+    RunOption, SecretMount, Source, StageRef, State, Step,
 };
 use instructions::Instruction;
 use lines::Fault;
@@ -69,7 +69,7 @@ impl Part {
             secrets: vec![],
             files: vec![],
             froms: vec![],
-            unpinned: vec![],
+            remotes: vec![],
             mount_points: BTreeSet::new(),
             leaves: State::default(),
         }

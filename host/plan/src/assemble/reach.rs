@@ -20,10 +20,11 @@ pub(super) enum Origin {
     Image,
 }
 
-/// Checks what stages take from each other; returns what each fetches without saying what that must be.
+/// Checks what stages take from each other, and that what the engine fetches for recorded ones is what their parts say; returns
+/// what each has it fetch without saying what that must be.
 pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleError> {
     let in_part = |error| AssembleError::Part(Box::new(error));
-    let mut unpinned = Vec::with_capacity(stages.len());
+    let mut all = Vec::with_capacity(stages.len());
     for (index, stage) in stages.iter().enumerate() {
         let part = &stage.part;
         for copy in &part.copies {
@@ -36,17 +37,28 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
                 _ => {}
             }
         }
-        let mut fetched = part.unpinned.clone();
+        if let Some(remote) = part.remotes.first().filter(|_| stage.recorded) {
+            let instead = "Fetch it with RUN, by a program such as curl: pib records that.";
+            return Err(in_part(part.unrecorded(remote.span.clone(), &remote.text, instead)));
+        }
+        let unpinned = part.remotes.iter().filter(|remote| !remote.is_pinned);
+        let mut fetched: Vec<String> = unpinned.map(|remote| remote.text.clone()).collect();
         for from in &part.froms {
-            if origin(stages, index, from)? == Origin::Image && !from.is_pinned() {
-                fetched.push(format!("container image {}", from.name));
+            if origin(stages, index, from)? != Origin::Image || from.is_pinned() {
+                continue;
             }
+            let image = format!("container image {}", from.name);
+            if stage.recorded {
+                let instead = "Name it with its digest, NAME@sha256:DIGEST.";
+                return Err(in_part(part.unrecorded(from.span.clone(), &image, instead)));
+            }
+            fetched.push(image);
         }
         fetched.dedup();
-        unpinned.push(fetched);
+        all.push(fetched);
         check_env(&stages[..index], stage)?;
     }
-    Ok(unpinned)
+    Ok(all)
 }
 
 /// Returns whether the stages' files have a path of the context, as a file or a folder.

@@ -27,8 +27,8 @@ pub struct Part {
     pub files: Vec<InlineFile>,
     /// The build stages and container images that it copies from or mounts.
     pub froms: Vec<StageRef>,
-    /// What it fetches without saying what that must be: no key can know of a change.
-    pub unpinned: Vec<String>,
+    /// What its `ADD`s have the engine fetch.
+    pub remotes: Vec<RemoteSource>,
     /// Where its instructions mount something for their time, without the slash at the start. Engines make an empty file
     /// or folder there, and not all take it away. Left out is what cannot be told from the text: what is relative to a
     /// folder of the base's, or holds a variable.
@@ -181,6 +181,17 @@ pub struct StageRef {
     /// Its name as written.
     pub name: String,
     /// Where it stands in the part.
+    pub span: Range<usize>,
+}
+
+/// An address that an `ADD` has the engine fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSource {
+    /// The instruction for people, without what may be a password.
+    pub text: String,
+    /// Whether it says what the content must be: otherwise no key can know of a change.
+    pub is_pinned: bool,
+    /// Where the address stands in the part.
     pub span: Range<usize>,
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::checked::{Copy, CopySource, Form, InlineFile, Part, Source};
+use super::checked::{Copy, CopySource, Form, InlineFile, Part, RemoteSource, Source};
 use super::heredoc::Heredoc;
 use super::instructions::Instruction;
 use super::lines::Fault;
@@ -50,7 +50,7 @@ impl Part {
         }
         let word = copy.word(path, place)?;
         if copy.keyword == "ADD" && is_remote(&word) {
-            self.remote(copy, path);
+            self.remote(copy, path, span);
         } else if !elsewhere {
             self.copies.push(CopySource { path: word.clone(), span });
         }
@@ -73,17 +73,18 @@ impl Part {
     }
 
     /// Takes note of what an `ADD` fetches.
-    fn remote(&mut self, add: &Instruction, address: &str) {
-        if add.options.iter().any(|flag| flag.name == "checksum") {
-            return;
-        }
+    fn remote(&mut self, add: &Instruction, address: &str, span: Range<usize>) {
         // What stands before the host, or behind the path, may be a password.
         let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
         let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let host = host.rsplit('@').next().unwrap_or_default();
         let scheme = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
-        self.unpinned.push(format!("ADD {scheme}{host}{path} (line {})", add.line));
+        self.remotes.push(RemoteSource {
+            text: format!("ADD {scheme}{host}{path} (line {})", add.line),
+            is_pinned: add.options.iter().any(|flag| flag.name == "checksum"),
+            span,
+        });
     }
 }
 

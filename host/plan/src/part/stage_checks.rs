@@ -1,5 +1,7 @@
 //! Compares a part with the stage that it belongs to, and tells at its place what does not fit.
 
+use std::ops::Range;
+
 use super::checked::{Assignment, CopySource, Part, StageRef};
 use super::context::Reach;
 use super::lines::Fault;
@@ -106,6 +108,15 @@ impl Part {
     pub(crate) fn unknown_from(&self, from: &StageRef, what: &str, help: String) -> ManifestError {
         let what = format!("copies from `{}`, {what}", from.name);
         self.error(Fault::new(from.span.clone(), what, "this name", help))
+    }
+
+    /// Returns the error of what the engine itself would fetch in a project whose parts reach only what is recorded.
+    pub(crate) fn unrecorded(&self, span: Range<usize>, what: &str, instead: &str) -> ManifestError {
+        let what = format!("has the engine fetch {what}, which nothing records, and the project is recorded");
+        let help = format!(
+            "{instead} Or let the stage reach the network: network = \"open\" in [stage] of stage.toml."
+        );
+        self.error(Fault::new(span, what, "not recorded", help))
     }
 
     /// Returns the error of an `ARG` that an `ENV` of the stage `by` overrides.

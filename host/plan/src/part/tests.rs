@@ -15,9 +15,11 @@ fn layers_and_sources_are_counted() {
     let paths: Vec<_> = part.copies.iter().map(|copy| copy.path.text().unwrap()).collect();
     assert_eq!(paths, ["stages/a/x", "stages/a/y"]);
     assert_eq!(&text[part.copies[1].span.clone()], "stages/a/y");
-    assert_eq!(part.unpinned, ["ADD http://example.org/f (line 5)"]);
+    let [remote] = &part.remotes[..] else { panic!("{:?}", part.remotes) };
+    assert_eq!((&*remote.text, remote.is_pinned), ("ADD http://example.org/f (line 5)", false));
+    assert_eq!(&text[remote.span.clone()], "http://u:p@example.org/f?t=1");
     let pinned = check("p", "ADD --checksum=sha256:aa http://example.org/f /f\n").unwrap();
-    assert!(pinned.unpinned.is_empty());
+    assert!(pinned.remotes[0].is_pinned);
 }
 
 #[test]
