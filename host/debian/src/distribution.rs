@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use pib_plan::base::Bootstrap;
 use pib_plan::id::Digest;
-use pib_plan::package_archive::PackageArchive;
 use pib_plan::snapshot::{ArchiveSnapshot, SnapshotPackage};
 
 use super::STEP;
 use super::download::{self, Wanted};
 use super::error::DebianError;
 use super::list_cache::ListCache;
-use super::mirror::{Mirror, MirroredArchive, Mirrors};
+use super::mirror::{MirroredArchive, Mirrors};
 use super::package_list::{Package, Packages};
 use super::release::DatePolicy;
 use super::signer::Signer;
-use super::suite::{Context, Suite};
+use super::suite::{Context, Lists, Suite};
+use super::suite_name::{Opened, open_suite};
 use pib_event::{Reporter, ReporterExt};
 use pib_net::Http;
 
@@ -200,9 +200,6 @@ async fn open(
     read_indexes(open_suites(context, architecture, archives).await?).await
 }
 
-/// A verified suite and its verified lists of packages, which may be compressed.
-type Opened = (Suite, Vec<Vec<u8>>);
-
 /// Opens the release and, where there are any, its further archives.
 async fn open_suites(
     context: &Context<'_>,
@@ -234,7 +231,7 @@ async fn open_archive(
 ) -> Result<Option<Opened>, DebianError> {
     let mut problem = None;
     for mirror in &own.mirrors {
-        match open_suite(context, mirror, (&own.archive, signer), architecture).await {
+        match open_suite(context, mirror, (&own.archive, signer), Lists::Fetched(architecture)).await {
             Ok(opened) => return Ok(Some(opened)),
             Err(DebianError::Net(source)) if source.is_not_found() => {
                 if !own.archive.is_security() {
@@ -250,32 +247,6 @@ async fn open_archive(
         }
     }
     problem.map_or(Ok(None), Err)
-}
-
-/// Opens a suite by its name or, where the files there do not fit each other, by its other name.
-///
-/// A mirror behind a cache, or one that is being updated, may have a new release file and an old list of
-/// packages; under the other name (`stable` for `trixie`) they may fit. It is the same release, equally signed.
-async fn open_suite(
-    context: &Context<'_>,
-    mirror: &Mirror,
-    archive: (&PackageArchive, &Signer),
-    architecture: &str,
-) -> Result<Opened, DebianError> {
-    let suite = Suite::open(context, archive, mirror, &archive.0.suite).await?;
-    let problem = match suite.fetch_indexes(context, architecture).await {
-        Ok(bytes) => return Ok((suite, bytes)),
-        Err(problem) => problem,
-    };
-    let Some(alias) = suite.alias() else { return Err(problem) };
-    let Ok(other) = Suite::open(context, archive, mirror, alias).await else { return Err(problem) };
-    match other.fetch_indexes(context, architecture).await {
-        Ok(bytes) => {
-            context.reporter.warn(format!("using the mirror's `{alias}` of the same release: {problem}"));
-            Ok((other, bytes))
-        }
-        Err(_) => Err(problem),
-    }
 }
 
 /// Reads the lists of packages; the number of a suite in the list is that of its packages' archive.

@@ -3,14 +3,16 @@ use std::time::SystemTime;
 
 use pgp::composed::{ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder};
 use pgp::composed::{SignedPublicKey, SignedSecretKey};
-use pgp::types::Password;
+use pgp::types::{KeyDetails as _, Password};
+use pib_plan::package_archive::{ArchiveOrigin, PackageArchive};
 use rand::rngs::OsRng;
 use url::Url;
 
 use super::*;
 use crate::keyring::Keyring;
+use crate::mirror::Mirror;
 use crate::package_list::tests::paragraph;
-use crate::{DatePolicy, HostApt};
+use crate::{DatePolicy, HostApt, SuiteNames};
 use pib_event::Event;
 use pib_net::testing::{Answer, Server};
 
@@ -91,6 +93,17 @@ impl Archive {
         self.server.set(&format!("{name}/main/binary-arm64/Packages.xz"), [Answer::file(index)]);
     }
 
+    /// Publishes the release file of trixie whose only list is this one, to be fetched by its digest.
+    fn sign_by_hash(&self, name: &str, listed: &[u8]) {
+        let text = format!(
+            "Suite: stable\nCodename: trixie\nAcquire-By-Hash: yes\nDate: Sat, 01 Nov 2025 00:00:00 UTC\nSHA256:\n \
+             {} {} main/binary-arm64/Packages.xz\n",
+            Digest::of(listed).hex(),
+            listed.len()
+        );
+        self.sign(name, &text, &self.key);
+    }
+
     fn sign(&self, name: &str, text: &str, key: &SignedSecretKey) {
         let message =
             CleartextSignedMessage::sign(OsRng, text, &key.primary_key, &Password::empty()).unwrap();
@@ -149,6 +162,46 @@ async fn the_other_name_of_a_release_helps_where_the_files_do_not_fit() {
     archive.publish("deb/dists/stable", "forky", "stable", "3", None);
     let problem = archive.open().await.unwrap_err();
     assert!(matches!(problem, DebianError::Updating { .. }), "{problem}");
+}
+
+#[tokio::test]
+async fn parts_are_given_the_name_of_a_suite_that_a_base_is_made_of() {
+    let archive = Archive::new();
+    archive.server.set("key", [Answer::file(archive.public.clone())]);
+    let address = "http://public.example/deb";
+    let origin = ArchiveOrigin {
+        url: address.to_owned(),
+        keys: vec![format!("{:X}", archive.key.primary_key.fingerprint())],
+        key_url: archive.server.url("key").to_string(),
+    };
+    let own = PackageArchive {
+        name: "own".to_owned(),
+        suite: "trixie".to_owned(),
+        components: vec!["main".to_owned()],
+        origin: Some(origin),
+    };
+    let recipe = Bootstrap { archives: vec![own], ..recipe(&[]) };
+    let host = HostApt::default();
+    let debian = ["http://d.example", "http://s.example"];
+    let names = SuiteNames::new(debian, Some(&recipe), &[recipe.arch], &host, &archive.reporter).unwrap();
+    let place = |suite: &str| archive.server.url(&format!("deb/dists/{suite}/InRelease")).to_string();
+    let fitting =
+        async |suite: &str| names.fitting(&format!("{address}/dists/{suite}/InRelease"), &place(suite)).await;
+    archive.publish(MAIN, "trixie", "stable", "2", Some(b"a newer index"));
+    assert_eq!(fitting("trixie").await, None, "there is no other name");
+    archive.publish("deb/dists/stable", "trixie", "stable", "1", None);
+    assert_eq!(fitting("trixie").await, Some(place("stable")));
+    assert!(archive.warnings()[0].contains("`stable`"), "{:?}", archive.warnings());
+    // The list is there by its digest, whatever it is by its name.
+    let by_hash = format!("{MAIN}/main/binary-arm64/by-hash/SHA256/{}", Digest::of(b"a newer index").hex());
+    archive.server.set(&by_hash, [Answer::file("a newer index")]);
+    archive.sign_by_hash(MAIN, b"a newer index");
+    assert_eq!(fitting("trixie").await, None);
+    assert!(archive.server.asked().last().unwrap().ends_with(&Digest::of(b"a newer index").hex()));
+    // Of what is not in the recipe, nothing is asked.
+    let asked = archive.server.asked().len();
+    assert_eq!(fitting("forky").await, None);
+    assert_eq!(archive.server.asked().len(), asked);
 }
 
 #[tokio::test]
@@ -283,7 +336,7 @@ async fn what_was_chosen_of_the_same_lists_is_known_again() {
     assert_eq!(lists.packages(&recipe(&[]), &known), Some(chosen.clone()));
     assert_eq!(lists.packages(&recipe(&["y"]), &known), None);
     let context = Context { lists: Some(&lists), ..archive.context() };
-    let problem = suites[0].fetch_indexes(&context, "arm64").await.unwrap_err();
+    let problem = suites[0].lists(&context, Lists::Fetched("arm64")).await.unwrap_err();
     assert!(matches!(problem, DebianError::Offline { .. }), "{problem}");
     assert_eq!(archive.server.asked().len(), asked);
     // Another list is another choice.

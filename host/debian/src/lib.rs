@@ -14,6 +14,7 @@
 //! | `mirror` | where to fetch from |
 //! | `distribution`, `suite`, `keyring`, `signer`, `release` | indexes, and whether those signed them who may |
 //! | `detached` | whether the signature beside a file is by a key that may sign it |
+//! | `suite_name` | under which of its names a mirror has a suite whose files fit each other |
 //! | `list_cache` | what is kept of indexes, so that choosing packages again takes a moment |
 //! | `deb822`, `package_list`, `version`, `date`, `selection` | which packages make a minimal system |
 //! | `download`, `deb`, `decompress` | the packages themselves |
@@ -47,6 +48,7 @@ mod selection;
 mod signer;
 mod sources;
 mod suite;
+mod suite_name;
 mod twins;
 mod version;
 
@@ -65,8 +67,9 @@ pub use error::DebianError;
 pub use installed::{InstalledPackage, STATUS, installed};
 pub use mirror::{DEFAULT as DEFAULT_MIRROR, DEFAULT_SECURITY as DEFAULT_SECURITY_MIRROR, HostApt};
 pub use relay::{RECORD_VARIABLES, REPLAY_VARIABLE, RelayForm, past_archives, relay_key, write_relay};
-pub use release::{DatePolicy, ListedIndex, listed_index};
+pub use release::{DatePolicy, ListedIndex, listed_index, release_paths};
 pub use second::FOLDER as SECOND_PART;
+pub use suite_name::SuiteNames;
 
 /// The id of the step in the events of this crate.
 ///

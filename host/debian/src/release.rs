@@ -1,6 +1,6 @@
 //! Reads a suite's signed `Release` text: what it is, when it was made, and the digests of its indexes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use pib_plan::id::Digest;
 
@@ -112,6 +112,28 @@ impl Release {
         Ok(warnings)
     }
 
+    /// Returns the components of which the release names a list of packages for an architecture.
+    pub(super) fn components(&self, architecture: &str) -> BTreeSet<String> {
+        let folder = format!("/binary-{architecture}/");
+        let component = |path: &String| {
+            let (component, file) = path.split_once(&folder)?;
+            let is_list = file.starts_with("Packages") && !file.contains('/');
+            // Those of Debian's installer are in a folder of their own.
+            (is_list && !component.contains('/')).then(|| component.to_owned())
+        };
+        self.files.keys().filter_map(component).collect()
+    }
+
+    /// Returns the names that the release says it has, where they are the names of folders.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let names = [self.suite.as_str(), self.codename.as_str()];
+        let is_name = |name: &&str| {
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+                && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        };
+        names.into_iter().filter(is_name)
+    }
+
     /// Returns what the release says of the index at `path`.
     pub(super) fn index(&self, path: &str) -> Option<Index> {
         self.files.get(path).copied()
@@ -125,7 +147,7 @@ pub struct ListedIndex {
     pub digest: Digest,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The other paths at which a mirror may have the file, below the suite's folder.
+    /// The other paths at which a mirror may have the file, from the suite's folder: also in those of the suite's names.
     pub others: Vec<String>,
 }
 
@@ -136,6 +158,21 @@ const BY_HASH: &str = "by-hash/SHA256/";
 /// Returns what a release, of the form `InRelease` or `Release`, says of the index at a path below the suite's folder.
 pub fn listed_index(text: &str, path: &str) -> Option<ListedIndex> {
     let release = Release::parse(signed_text(text)).ok()?;
+    let mut listed = listed_in(&release, path)?;
+    let here = [&[path.to_owned()], &*listed.others].concat();
+    let beside = release.names().flat_map(|name| here.iter().map(move |path| format!("../{name}/{path}")));
+    listed.others.extend(beside);
+    Some(listed)
+}
+
+/// Returns the paths, from a suite's folder, at which a mirror may have the suite's release file `file`, by what one of them says.
+pub fn release_paths(text: &str, file: &str) -> Vec<String> {
+    let release = Release::parse(signed_text(text)).ok();
+    release.iter().flat_map(Release::names).map(|name| format!("../{name}/{file}")).collect()
+}
+
+/// Returns what a release says of an index, with its other paths below the suite's folder.
+fn listed_in(release: &Release, path: &str) -> Option<ListedIndex> {
     let Some((folder, hex)) = path.split_once(BY_HASH) else {
         let Index { digest, size } = release.index(path)?;
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -211,10 +248,18 @@ mod tests {
         for text in [text(), signed] {
             let by_name = listed_index(&text, plain).unwrap();
             assert_eq!((by_name.digest.hex().as_str(), by_name.size), (HEX, 96148));
-            assert_eq!(by_name.others, [by_hash.as_str()]);
+            let all = |first: &str, second: &str| {
+                let mut all = vec![second.to_owned()];
+                for name in ["stable", "trixie"] {
+                    all.extend([first, second].map(|path| format!("../{name}/{path}")));
+                }
+                all
+            };
+            assert_eq!(by_name.others, all(plain, &by_hash));
+            assert_eq!(release_paths(&text, "InRelease"), ["../stable/InRelease", "../trixie/InRelease"]);
             let by_digest = listed_index(&text, &by_hash).unwrap();
             assert_eq!((by_digest.digest, by_digest.size), (by_name.digest, 96148));
-            assert_eq!(by_digest.others, [plain]);
+            assert_eq!(by_digest.others, all(&by_hash, plain));
             for other in [
                 "main/binary-armhf/Packages.xz",
                 &by_hash.replace("5b9a", "0000"),
@@ -224,6 +269,9 @@ mod tests {
             }
         }
         assert_eq!(listed_index("", plain), None);
+        // What a mirror says it is called leads to no other folder of its.
+        let elsewhere = text().replace("Suite: stable", "Suite: ../private").replace(": trixie", ": ..");
+        assert_eq!(release_paths(&elsewhere, "InRelease"), Vec::<String>::new());
     }
 
     #[test]

@@ -56,6 +56,15 @@ pub(super) struct Context<'a> {
     pub lists: Option<&'a ListCache>,
 }
 
+/// What is done with the lists of packages that a release names.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lists<'a> {
+    /// Those of the archive's components are fetched, for an architecture.
+    Fetched(&'a str),
+    /// Those of all components are looked for, for several architectures: whoever needs them fetches them himself.
+    LookedFor(&'a [&'static str]),
+}
+
 impl Suite {
     /// Fetches and verifies the release file at `dists/<name>` of an archive's mirror.
     ///
@@ -111,19 +120,66 @@ impl Suite {
     /// The path of a list that it does not name.
     pub(super) fn indexes(&self, architecture: &str) -> Result<Vec<(String, Index)>, String> {
         let of_component = |component: &String| {
-            let path = |ending: &str| format!("{component}/binary-{architecture}/Packages{ending}");
-            let listed =
-                FORMS.iter().find_map(|ending| Some((path(ending), self.release.index(&path(ending))?)));
-            listed.ok_or_else(|| path(FORMS[0]))
+            let missing = || format!("{component}/binary-{architecture}/Packages{}", FORMS[0]);
+            self.index_of(component, architecture).ok_or_else(missing)
         };
         self.archive.components.iter().map(of_component).collect()
     }
 
-    /// Fetches and verifies the lists of packages for an architecture, which may be compressed.
+    /// Returns what the release file says of a component's list of packages, with the path of it.
+    fn index_of(&self, component: &str, architecture: &str) -> Option<(String, Index)> {
+        let path = |ending: &str| format!("{component}/binary-{architecture}/Packages{ending}");
+        FORMS.iter().find_map(|ending| Some((path(ending), self.release.index(&path(ending))?)))
+    }
+
+    /// Returns the lists of packages, verified, where they are to be fetched.
     ///
     /// # Errors
-    /// When an index is missing or is not the one that the release names.
-    pub(super) async fn fetch_indexes(
+    /// When one is missing or is not the one that the release names.
+    pub(super) async fn lists(
+        &self,
+        context: &Context<'_>,
+        wanted: Lists<'_>,
+    ) -> Result<Vec<Vec<u8>>, DebianError> {
+        let architectures = match wanted {
+            Lists::Fetched(architecture) => return self.fetch_indexes(context, architecture).await,
+            Lists::LookedFor(architectures) => architectures,
+        };
+        for architecture in architectures {
+            for component in self.release.components(architecture) {
+                let Some((path, index)) = self.index_of(&component, architecture) else { continue };
+                if !self.has_by_hash(context, &path, &index).await? {
+                    self.fetch_index(context, &path, &index).await?;
+                }
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Returns whether the mirror has a list by its digest, without fetching it.
+    async fn has_by_hash(
+        &self,
+        context: &Context<'_>,
+        path: &str,
+        index: &Index,
+    ) -> Result<bool, DebianError> {
+        let url = self.mirror.join(&self.by_hash(path, index))?;
+        let asked = self.release.by_hash.then(|| context.http.client().head(url).send());
+        // Where the question is not answered, what fetches the list says why.
+        Ok(match asked {
+            Some(asked) => asked.await.is_ok_and(|answer| answer.status().is_success()),
+            None => false,
+        })
+    }
+
+    /// Returns where a list is by its digest, below the mirror.
+    fn by_hash(&self, path: &str, index: &Index) -> String {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex())
+    }
+
+    /// Fetches and verifies the lists of packages for an architecture, which may be compressed.
+    async fn fetch_indexes(
         &self,
         context: &Context<'_>,
         architecture: &str,
@@ -152,9 +208,7 @@ impl Suite {
         }
         let updating = |reason: String| DebianError::Updating { mirror: self.mirror.url.to_string(), reason };
         if self.release.by_hash {
-            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let path = format!("dists/{}/{folder}/by-hash/SHA256/{}", self.name, index.digest.hex());
-            match context.http.bytes(&self.mirror.join(&path)?, MAX_INDEX).await {
+            match context.http.bytes(&self.mirror.join(&self.by_hash(path, index))?, MAX_INDEX).await {
                 Ok(bytes) if Digest::of(&bytes) == index.digest => return Ok(bytes),
                 // A mirror may leave these second names of its files out, or lag behind with them.
                 Ok(_) => {}

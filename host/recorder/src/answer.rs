@@ -22,7 +22,7 @@ use url::Url;
 use crate::guard::Guard;
 use crate::inner::{Inner, Unknown};
 use crate::reply::{Answer, empty, refuse, start, streamed, whole};
-use crate::{fetch, listed};
+use crate::{fetch, listed, refetch};
 
 /// How much of a stored body is read at once, in bytes.
 const CHUNK: usize = 128 << 10;
@@ -189,7 +189,8 @@ async fn respond(inner: &Arc<Inner>, asked: Request, headers: &HeaderMap, sent: 
             Err(answer) => return answer,
         }
     }
-    fetch::first(inner, asked, headers, sent, turn).await
+    let place = listed::fitting_place(inner, &asked).await;
+    fetch::first(inner, asked, place, headers, sent, turn).await
 }
 
 /// Gives what was recorded; a body that the store does not have is fetched again.
@@ -214,7 +215,7 @@ async fn recorded(
     // The lock has a name of its own: a caller may hold the request's lock, and would wait for itself.
     let lost = Request::get(format!("pib-store:{}", response.digest));
     let turn = inner.turn(&lost).lock_owned().await;
-    let outcome = fetch::again(inner, asked, Some((headers, sent)), &response).await;
+    let outcome = refetch::again(inner, asked, Some((headers, sent)), &response).await;
     drop(turn);
     let reason = match outcome {
         Ok(()) => match stored(inner, &response).await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
+use http::header::{CONTENT_LENGTH, VARY};
 use http::{HeaderMap, StatusCode};
 use pib_net::{NOT_PUBLIC, Pace};
 use pib_plan::id::Digest;
@@ -27,16 +27,18 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// The fewest bytes a second.
 const FLOOR: u64 = 1000;
 
-/// Gives a part what a server has, and records it. `turn` is held until that is done.
+/// Gives a part what a server has, and records it; `place` is where it is asked for, where that is not its own address.
+/// `turn` is held until that is done.
 pub(crate) async fn first(
     inner: &Arc<Inner>,
     mut request: Request,
+    place: Option<String>,
     headers: &HeaderMap,
     sent: &Bytes,
     turn: OwnedMutexGuard<()>,
 ) -> Answer {
     let is_head = request.method == Method::Head;
-    let found = match ask(inner, &request, headers, sent).await {
+    let found = match ask(inner, &request, place, headers, sent).await {
         Ok(found) => found,
         Err(answer) => return answer,
     };
@@ -95,10 +97,15 @@ pub(crate) async fn first(
 async fn ask(
     inner: &Inner,
     request: &Request,
+    place: Option<String>,
     headers: &HeaderMap,
     sent: &Bytes,
 ) -> Result<reqwest::Response, Answer> {
-    inner.upstream.ask(request, headers, sent).await.map_err(|error| {
+    let answer = match place {
+        Some(place) => inner.upstream.ask_at(request.method, &place, headers, sent).await,
+        None => inner.upstream.ask(request, headers, sent).await,
+    };
+    answer.map_err(|error| {
         let reason = error.to_string();
         // Programs ask again for what a server could not say, but not for what is forbidden.
         if reason.contains(NOT_PUBLIC) {
@@ -131,83 +138,6 @@ impl Body {
             _ = part.send(Ok(last)).await;
         }
         Ok(())
-    }
-}
-
-/// Fetches a recorded body that the store does not have, from wherever it is still to be had. `part` is what a part sent; where
-/// none waits, what was sent is not known, and a server cannot be asked again.
-///
-/// # Errors
-/// Says why it is not to be had.
-pub(crate) async fn again(
-    inner: &Inner,
-    request: &Request,
-    part: Option<(&HeaderMap, &Bytes)>,
-    response: &Response,
-) -> Result<(), String> {
-    let address = &request.url;
-    if inner.store.has(&response.digest, response.size) {
-        return Ok(());
-    }
-    if from_stores(inner, response).await? {
-        return Ok(());
-    }
-    let absent = format!("pib's store does not have {address}");
-    if inner.offline {
-        return Err(format!("{absent}, and the network is not used"));
-    }
-    let nothing = (known_headers(request), Bytes::new());
-    let (headers, sent) = match (part, request.method) {
-        (Some(part), _) => part,
-        (None, Method::Post) => return Err(format!("{absent}, and what was sent there is not recorded")),
-        (None, _) => (&nothing.0, &nothing.1),
-    };
-    let mut first = None;
-    for place in inner.upstream.places(address) {
-        let answer = inner.upstream.ask_at(request.method, &place, headers, sent).await;
-        let outcome = match answer {
-            Ok(found) => keep_known(inner, address, found, response).await,
-            Err(error) => Err(format!("{absent}: {error}")),
-        };
-        match outcome {
-            Ok(()) => return Ok(()),
-            // What this machine's mirror says is what matters most.
-            Err(reason) => first = first.or(Some(reason)),
-        }
-    }
-    Err(first.unwrap_or(absent))
-}
-
-/// Puts a server's answer into the store, if it is the recorded one.
-async fn keep_known(
-    inner: &Inner,
-    address: &str,
-    found: reqwest::Response,
-    response: &Response,
-) -> Result<(), String> {
-    if found.status().as_u16() != response.status {
-        return Err(format!("{address} is no longer available ({})", found.status()));
-    }
-    let changed = || format!("{address} is another file by now than the one that pib.fetch.lock names");
-    if length(found.headers()).is_some_and(|length| length != response.size) {
-        return Err(changed());
-    }
-    let arrived = receive(inner, found, response.size, None).await;
-    let (file, digest, ..) = arrived.map_err(|error| format!("fetching {address} failed: {error}"))?;
-    if digest != response.digest {
-        return Err(changed());
-    }
-    inner.store.keep(file, &digest).map_err(|error| error.to_string())
-}
-
-/// Takes a body out of a store that others have filled; returns whether one has it.
-async fn from_stores(inner: &Inner, response: &Response) -> Result<bool, String> {
-    let taken = inner.stores.take(&response.digest, response.size, &inner.store.temp()).await;
-    match taken.map_err(|error| error.to_string())? {
-        None => Ok(false),
-        Some(file) => {
-            inner.store.keep(file, &response.digest).map(|()| true).map_err(|error| error.to_string())
-        }
     }
 }
 
@@ -255,16 +185,6 @@ fn chosen_by(response: &HeaderMap, request: &HeaderMap) -> BTreeMap<String, Stri
         _ => any || named.iter().any(|known| known == name),
     };
     ASKED.iter().filter(|name| counts(name)).map(|name| ((*name).to_owned(), asked(request, name))).collect()
-}
-
-/// Returns the headers of a request that are known of it: credentials are not.
-fn known_headers(request: &Request) -> HeaderMap {
-    let known = request.asked.iter().filter(|(name, value)| *name != AUTHORIZATION && !value.is_empty());
-    known
-        .filter_map(|(name, value)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
-        })
-        .collect()
 }
 
 /// Returns the length of a body that its server announces.

@@ -9,6 +9,7 @@
 //! | `answer` | reads requests, and answers them |
 //! | `authority` | vouches for the recorder in the name of servers, so that encrypted connections are recorded, too |
 //! | `fetch` | one response on its way from a server to a part and into the store |
+//! | `refetch` | recorded bodies that the store has lost |
 //! | [`Lists`], `listed` | files that a signed list names by their digests |
 //! | `reply` | the forms of answers |
 //! | `inner` | what all of them share |
@@ -31,6 +32,7 @@ mod journal;
 mod listed;
 mod lists;
 mod port;
+mod refetch;
 mod remote;
 mod reply;
 mod store;
@@ -184,13 +186,19 @@ impl Recorder {
     pub async fn fill(&self, each: impl Fn(usize)) -> Vec<String> {
         let recording = self.recording();
         let bodies = recording.iter().filter(|(asked, response)| response.has_body(asked.method));
-        let fetches = bodies.map(|(asked, response)| fetch::again(&self.0, asked, None, response));
-        let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
+        // What a list says of the others leads to their other addresses.
+        let (lists, others): (Vec<_>, Vec<_>) =
+            bodies.partition(|(asked, _)| listed::is_list(&self.0, &asked.url));
         let (mut count, mut missing) = (0, Vec::new());
-        while let Some(outcome) = fetches.next().await {
-            count += 1;
-            each(count);
-            missing.extend(outcome.err());
+        for bodies in [lists, others] {
+            let fetches =
+                bodies.into_iter().map(|(asked, response)| refetch::again(&self.0, asked, None, response));
+            let mut fetches = stream::iter(fetches).buffer_unordered(AT_ONCE);
+            while let Some(outcome) = fetches.next().await {
+                count += 1;
+                each(count);
+                missing.extend(outcome.err());
+            }
         }
         missing.sort();
         missing

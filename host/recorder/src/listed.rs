@@ -2,7 +2,7 @@
 //!
 //! A mirror that is being brought up to date may have the new list and the old files, or the other way round. A part that is given
 //! both fails. So what a recorded list names is compared with it before a part gets any of it, looked for under its other names,
-//! and asked for again after a while.
+//! and asked for again after a while. A list that is new is the one that the server's files fit, where it has the list by several names.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use pib_plan::id::Digest;
 use pib_plan::recording::{Method, Request, Response};
+use url::Url;
 
 use crate::fetch::{kept, length, receive};
 use crate::inner::Inner;
@@ -22,6 +23,9 @@ use crate::reply::{Answer, refuse};
 const MAX_LEVELS: usize = 6;
 /// The largest list that is read, in bytes. Debian's have less than 1 MiB.
 const MAX_LIST: u64 = 16 << 20;
+
+/// How long finding out what files fit a new list may take. apt gives up after 30 seconds without an answer.
+const FITTING: Duration = Duration::from_secs(20);
 
 /// How what a list names is fetched.
 pub(crate) struct ListedFile {
@@ -53,13 +57,71 @@ pub(crate) fn find(inner: &Inner, request: &Request) -> Option<ListedFile> {
             let list = format!("{folder}{name}");
             let Some(text) = recorded_text(inner, &list).filter(|_| list != address) else { continue };
             if let Some(Listed { digest, size, others }) = lists.listed(&text, &address[folder.len()..]) {
-                let others = others.into_iter().map(|path| format!("{folder}{path}"));
-                let addresses = std::iter::once(address.to_owned()).chain(others).collect();
+                let mut addresses = vec![address.to_owned()];
+                addresses.extend(beside(address, folder, &others));
                 return Some(ListedFile { addresses, digest, size, list });
             }
         }
     }
     None
+}
+
+/// Returns the addresses of other paths from a folder, but for the first address. None leads out of the folder above it.
+fn beside(first: &str, folder: &str, others: &[String]) -> Vec<String> {
+    let above = folder.trim_end_matches('/').rsplit_once('/').map_or(folder, |(above, _)| above);
+    let address = |path: &String| {
+        let url = Url::parse(folder).ok()?.join(path).ok()?;
+        let is_beside = url.as_str().strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
+        is_beside.then(|| url.to_string())
+    };
+    let mut addresses: Vec<String> = others.iter().filter_map(address).collect();
+    addresses.retain(|address| address != first);
+    addresses
+}
+
+/// Splits the address of a list into its folder and its name; `None` where it is the address of something else.
+fn split<'a>(inner: &Inner, address: &'a str) -> Option<(&'a str, &'a str)> {
+    let (folder, name) = address.split_at(address.rfind('/')? + 1);
+    inner.lists.as_ref().filter(|lists| lists.names().contains(&name)).map(|_| (folder, name))
+}
+
+/// Returns whether an address is that of a list.
+pub(crate) fn is_list(inner: &Inner, address: &str) -> bool {
+    split(inner, address).is_some()
+}
+
+/// Returns where a list is asked for that is new: `None` where that is its own address, and for everything else.
+pub(crate) async fn fitting_place(inner: &Inner, request: &Request) -> Option<String> {
+    let lists = inner.lists.as_ref().filter(|_| request.method == Method::Get)?;
+    split(inner, &request.url)?;
+    let place = inner.upstream.places(&request.url).into_iter().next()?;
+    if !inner.upstream.may_ask(&place) {
+        return None;
+    }
+    // A server that is too slow for the question is asked for the list itself.
+    tokio::time::timeout(FITTING, lists.fitting(&request.url, &place)).await.ok().flatten()
+}
+
+/// Returns the other addresses at which a recorded response may be had that its own address does not give any more.
+pub(crate) async fn other_addresses(inner: &Arc<Inner>, request: &Request) -> Vec<String> {
+    let Some((folder, name)) = split(inner, &request.url) else {
+        let (own, request) = (Arc::clone(inner), request.clone());
+        let file = tokio::task::spawn_blocking(move || find(&own, &request)).await.ok().flatten();
+        return file.map(|file| file.addresses).into_iter().flatten().skip(1).collect();
+    };
+    let (Some(lists), Some(place)) = (&inner.lists, inner.upstream.places(&request.url).into_iter().next())
+    else {
+        return Vec::new();
+    };
+    let asked = inner.upstream.ask_at(Method::Get, &place, &HeaderMap::new(), &Bytes::new()).await;
+    let Ok(found) = asked else { return Vec::new() };
+    let Ok((file, ..)) = receive(inner, found, MAX_LIST, None).await else { return Vec::new() };
+    let mut text = String::new();
+    let read = file.reopen().and_then(|file| file.take(MAX_LIST).read_to_string(&mut text));
+    match read {
+        Ok(_) => beside(&request.url, folder, &lists.others(&text, name)),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Returns the recorded text at an address.

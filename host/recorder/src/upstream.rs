@@ -167,6 +167,12 @@ impl Upstream {
         }
     }
 
+    /// Returns whether an address may be asked for: one that the caller or the user has named, or a public one.
+    pub(crate) fn may_ask(&self, place: &str) -> bool {
+        let url = Url::parse(place);
+        url.is_ok_and(|url| self.is_own(place) || self.is_private(&url) || check_public(&url).is_ok())
+    }
+
     /// Returns whether an address is at a server of the user's own network that the user has named.
     fn is_private(&self, url: &Url) -> bool {
         let Some(host) = url.host_str() else { return false };
@@ -246,6 +252,8 @@ mod tests {
         );
         assert!(!is_private("http://b.example/") && !is_private("http://a.example.evil/"));
         assert!(upstream.is_own("https://near.example/pub/debian/x"));
+        assert!(upstream.may_ask("http://far.example/x") && upstream.may_ask("https://b.example:8080/x"));
+        assert!(!upstream.may_ask("http://10.0.0.1/x") && !upstream.may_ask("not an address"));
         assert!(
             !upstream.is_own("https://near.example/pub/debian.evil/x")
                 && !upstream.is_own("http://127.0.0.1/")

@@ -45,6 +45,7 @@ mod provenance;
 mod recorder_access;
 pub(crate) mod recording;
 pub(crate) mod records;
+mod release_lists;
 pub(crate) mod render;
 mod report;
 pub(crate) mod resolve;

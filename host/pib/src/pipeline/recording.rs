@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pib_buildkit::{Listener, Socket};
-use pib_debian::ListedIndex;
 use pib_event::ReporterExt as _;
 use pib_plan::id::Digest;
 use pib_plan::lockfile::Lockfile;
@@ -12,13 +11,14 @@ use pib_plan::manifest::project::Network;
 use pib_plan::moment::Moment;
 use pib_plan::recording::{self, MAX_TEXT, Recording};
 use pib_plan::relay::{self, Relay, Way};
-use pib_recorder::{Listed, Lists, Mirror, Options, Past, Recorder, RecorderError, Unknown, Variables};
+use pib_recorder::{Mirror, Options, Past, Recorder, RecorderError, Unknown, Variables};
 use tokio::io::DuplexStream;
 
 use super::based::Based;
 use super::edition::{self, Edition};
-use super::mirrors::Mirrors;
+use super::mirrors::{self, Mirrors};
 use super::recorder_access::{self, OpenPort};
+use super::release_lists::Releases;
 use super::{Rendered, StageOptions, stores};
 use crate::engine::{Engine, Secret};
 use crate::project::{Error, LockMode, Project, RecordingError, Session, pair, user_config};
@@ -154,7 +154,10 @@ pub(crate) async fn open(
         let (moment, recording) = (edition.moment, edition.recording.clone());
         let when = (moment, based.lock.as_of);
         let options = recorder_options(session, project, when, recording, mode)?;
-        Ok(Recorder::new(Options { journal: Some(journal), ..options })?)
+        // The archive of the past is never in the middle of an update.
+        let lists =
+            if based.lock.as_of.is_none() { Releases::of(session, based)? } else { Releases::default() };
+        Ok(Recorder::new(Options { journal: Some(journal), lists: Some(Arc::new(lists)), ..options })?)
     };
     let recorder = session.recorders.get_or_make(edition.name(), make)?;
     check_recording(session, based, &recorder, mode).await?;
@@ -191,7 +194,7 @@ fn recorder_options(
         mirrors: mirrored,
         stores: stores::places(session, &project.dir, &project.manifest)?,
         past: past.into_iter().map(|(public, archive)| Past { public: public.to_owned(), archive }).collect(),
-        lists: Some(Arc::new(Releases)),
+        lists: Some(Arc::new(Releases::default())),
         pauses: pib_recorder::PAUSES.to_vec(),
         waiting: Some({
             let reporter = Arc::clone(&session.reporter);
@@ -200,7 +203,7 @@ fn recorder_options(
         private: user.private_servers,
         unknown: if mode == LockMode::default() { Unknown::Record } else { Unknown::Refuse },
         offline: mode.offline,
-        variables: variables(as_of.is_some()),
+        variables: variables(as_of.is_some() || !mirrors::host_apt(session)?.dates.check_valid_until),
     })
 }
 
@@ -252,16 +255,16 @@ pub(crate) fn bodies(session: &Session, project: &Project) -> Result<(Files, Vec
     Ok((files, missing))
 }
 
-/// Returns what commands are told: where the proxy is, by all the names that programs know it by. What is `of_the_past` is as old the
-/// first time as later.
-fn variables(of_the_past: bool) -> Variables {
+/// Returns what commands are told: where the proxy is, by all the names that programs know it by. What `may_be_old` is as old the
+/// first time as later: what is of the past, and what a mirror has whose age this machine's apt does not judge.
+fn variables(may_be_old: bool) -> Variables {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let proxies = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"];
     let here = ["no_proxy", "NO_PROXY"].map(|name| pair(name, "localhost,127.0.0.1,::1"));
     let trust = pib_debian::RECORD_VARIABLES.map(|(name, value)| pair(name, value));
     let (name, value) = pib_debian::REPLAY_VARIABLE;
     let replay = vec![pair(name, value)];
-    let old = replay.clone().into_iter().filter(|_| of_the_past);
+    let old = replay.clone().into_iter().filter(|_| may_be_old);
     // Of two values of a name, the later one counts.
     let all = proxies.map(|name| pair(name, "{proxy}")).into_iter().chain(here).chain(trust).chain(old);
     Variables { always: all.collect(), replay }
@@ -430,20 +433,6 @@ fn refused(addresses: &[String], mode: LockMode) -> Option<String> {
     Some(format!(
         "parts asked for what pib.fetch.lock does not have: {list}. Build once without {why} to record it."
     ))
-}
-
-/// Reads the releases of archives of packages.
-struct Releases;
-
-impl Lists for Releases {
-    fn names(&self) -> &[&str] {
-        &["InRelease", "Release"]
-    }
-
-    fn listed(&self, list: &str, path: &str) -> Option<Listed> {
-        let ListedIndex { digest, size, others } = pib_debian::listed_index(list, path)?;
-        Some(Listed { digest, size, others })
-    }
 }
 
 /// Hands the connections of instructions to the recorder.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pib_event::Event;
 use pib_plan::base::NeededBase;
+use pib_plan::id::Arch;
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, Network, ProjectManifest};
 use pib_plan::packages::CacheOwner;
@@ -34,6 +35,8 @@ pub(crate) struct Project {
     whole_lock: Option<Lockfile>,
     /// The bases that the project and its targets ask for.
     needed_bases: Vec<NeededBase>,
+    /// The processors of the project and its targets.
+    architectures: Vec<Arch>,
     /// Whether pib records what parts fetch, of the project or of one of its targets.
     is_recorded: bool,
 }
@@ -68,6 +71,7 @@ impl Project {
         let targets = std::mem::take(&mut manifest.targets);
         let all = || std::iter::once(&manifest).chain(targets.values());
         let needed_bases = all().map(NeededBase::of).collect();
+        let architectures = all().map(|manifest| manifest.project.arch).collect();
         let is_recorded = all().any(|manifest| manifest.build.network == Network::Recorded);
         let target = TargetFolder::new(session, &dir);
         Ok(Self {
@@ -79,6 +83,7 @@ impl Project {
             targets,
             whole_lock,
             needed_bases,
+            architectures,
             is_recorded,
         })
     }
@@ -86,6 +91,7 @@ impl Project {
     /// Returns a project that is on no disk: one that is made up to try a stage.
     pub(crate) fn made_up(dir: PathBuf, manifest: ProjectManifest) -> Self {
         let needed_bases = vec![NeededBase::of(&manifest)];
+        let architectures = vec![manifest.project.arch];
         let (targets, target) = (BTreeMap::new(), TargetFolder::inside(&dir));
         let is_recorded = manifest.build.network == Network::Recorded;
         Self {
@@ -97,8 +103,14 @@ impl Project {
             targets,
             whole_lock: None,
             needed_bases,
+            architectures,
             is_recorded,
         }
+    }
+
+    /// Returns the processors of the project and its targets, which share one recording.
+    pub(crate) fn architectures(&self) -> &[Arch] {
+        &self.architectures
     }
 
     /// Returns the names of the targets, sorted.

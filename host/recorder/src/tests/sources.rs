@@ -1,5 +1,6 @@
 //! Bodies that come from elsewhere than the server that a part asked: other names, archives of the past, stores.
 
+use futures_util::future::BoxFuture;
 use pib_objects::Access;
 
 use super::*;
@@ -18,6 +19,65 @@ impl Lists for TestLists {
         let others = vec![other.to_owned()];
         Some(Listed { digest: Digest::of(text.as_bytes()), size: text.len() as u64, others })
     }
+
+    /// Every list here is of `old` and of `new`.
+    fn others(&self, _: &str, name: &str) -> Vec<String> {
+        ["old", "new", "../../outside"].map(|folder| format!("../{folder}/{name}")).to_vec()
+    }
+
+    /// What the server has in `new` does not fit.
+    fn fitting<'a>(&'a self, address: &'a str, place: &'a str) -> BoxFuture<'a, Option<String>> {
+        assert!(address.starts_with(PUBLIC) && !place.starts_with(PUBLIC));
+        Box::pin(std::future::ready(place.contains("/new/").then(|| place.replace("/new/", "/old/"))))
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_nothing_fits_is_taken_by_its_other_name() {
+    let world = World::new();
+    let list = "a ../old/a right\n";
+    world.server.set("new/List", [Answer::file("a ../old/a another\n")]);
+    world.server.set("old/List", [Answer::file(list)]);
+    world.server.set("new/a", [Answer::file("wrong")]);
+    world.server.set("old/a", [Answer::file("right")]);
+    let options = |recording, unknown| Options {
+        lists: Some(Arc::new(TestLists)),
+        ..world.options(recording, unknown)
+    };
+    let recorder = Recorder::new(options(Recording::default(), Unknown::Record)).unwrap();
+    assert_eq!(get(&recorder, "new/List").await.1, list.as_bytes());
+    assert_eq!(get(&recorder, "new/a").await.1, b"right");
+    let recording = recorder.recording();
+    let known: Vec<String> = recording.iter().map(|(asked, _)| asked.url.clone()).collect();
+    assert_eq!(known, [format!("{PUBLIC}/new/List"), format!("{PUBLIC}/new/a")]);
+
+    // Without the store, it is found by the other name again, and nothing outside of the folder is asked for.
+    world.empty_store();
+    let later = Recorder::new(options(recording.clone(), Unknown::Refuse)).unwrap();
+    assert_eq!(later.fill(|_| ()).await, Vec::<String>::new());
+    assert_eq!(get(&later, "new/a").await.1, b"right");
+    assert!(world.server.asked().iter().all(|path| !path.contains("outside")));
+
+    // A mirror that has it by its own name.
+    world.server.set("new/List", [Answer::file(list)]);
+    world.server.set("new/a", [Answer::file("right")]);
+    for path in ["old/List", "old/a"] {
+        world.server.set(path, [Answer::status("404 Not Found")]);
+    }
+    world.empty_store();
+    let later = Recorder::new(options(recording.clone(), Unknown::Refuse)).unwrap();
+    assert_eq!(later.fill(|_| ()).await, Vec::<String>::new());
+
+    // One that has moved on by both names.
+    world.server.set("new/List", [Answer::file("a ../old/a another\n")]);
+    world.server.set("new/a", [Answer::file("another")]);
+    world.empty_store();
+    let later = Recorder::new(options(recording, Unknown::Refuse)).unwrap();
+    let missing = later.fill(|_| ()).await;
+    assert!(
+        missing.len() == 2 && missing.iter().all(|text| text.contains("another file by now")),
+        "{missing:?}"
+    );
 }
 
 #[tokio::test]
