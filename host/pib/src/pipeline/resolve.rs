@@ -110,6 +110,7 @@ pub(crate) async fn resolve_moving(
         chosen = choose(&*reporter, &project, &sources.fresh(), &request).await;
     }
     let resolution = chosen?;
+    resolution.stages.iter().try_for_each(source::check_signature)?;
     let is_accepted = |stage: &&ResolvedStage| moves.republished.contains(&stage.name);
     for stage in resolution.stages.iter().filter(|stage| !is_accepted(stage)) {
         // Also where nothing is fetched, and of what may move: else a lock that is written anew would take the change.

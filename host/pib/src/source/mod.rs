@@ -93,7 +93,7 @@ pub use cache_check::check_cache;
 pub use error::SourceError;
 pub use leftovers::sweep;
 pub use package::{Package, manifest};
-pub use retrieval::check_locked;
+pub use retrieval::{check_locked, check_signature};
 pub use stage_files::{PackageFile, PackageFolder, is_lfs_pointer};
 
 /// All the places that a project's stages may come from.

@@ -82,7 +82,7 @@ impl Sources {
 /// Checks that what a source says of a stage is what the lock holds, where both are about the same version or tag.
 ///
 /// # Errors
-/// When one of its digests, or the tag's commit, is another; the error has both.
+/// When one of its digests, its publisher's key, or the tag's commit is another; the error has both.
 pub fn check_locked(resolved: &ResolvedStage, locked: &LockedStage) -> Result<(), SourceError> {
     git::check_tag(resolved, locked)?;
     if (&locked.version, &locked.source) != (&resolved.version, &resolved.source) {
@@ -104,7 +104,25 @@ pub fn check_locked(resolved: &ResolvedStage, locked: &LockedStage) -> Result<()
             });
         }
     }
-    Ok(())
+    let found = entry.publisher.map(|publisher| publisher.key);
+    match locked.publisher.zip(found).filter(|(locked, found)| locked != found) {
+        Some((locked, found)) => Err(SourceError::AnotherPublisher {
+            what: format!("{} {}", resolved.name, resolved.version),
+            name: resolved.name.clone(),
+            place: resolved.source.describe(),
+            locked,
+            found,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a version is what its publisher has signed, where somebody has, before anything of it is fetched.
+///
+/// # Errors
+/// When it is not.
+pub fn check_signature(resolved: &ResolvedStage) -> Result<(), SourceError> {
+    Ok(registry_publisher::check(&resolved.entry, || resolved.source.describe())?)
 }
 
 /// Checks that an archive holds the stage and the version that its index line says.

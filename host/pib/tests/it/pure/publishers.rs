@@ -117,3 +117,35 @@ fn a_server_takes_what_its_publisher_has_signed() {
     assert!(service.get("/stages/camera", &[]).contains(&key), "{key}");
     assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("1 version of 1 stage"));
 }
+
+/// A locked version has the publisher that it had: neither another key nor a signature that is not its own gets into the lock.
+#[test]
+fn a_locked_version_keeps_its_publisher() {
+    let bench = Bench::new("");
+    publish(&bench, "1.0.0", Some("mine"), &[]);
+    let (signed, mine) = (std::fs::read_to_string(bench.path(INDEX)).unwrap(), publisher(&bench));
+    project(&bench);
+    succeeds(&bench, &["lock"]);
+    let locked = std::fs::read_to_string(bench.path("pib.lock")).unwrap();
+    // The same content, signed by another key.
+    std::fs::remove_dir_all(bench.path("shop")).unwrap();
+    publish(&bench, "1.0.0", Some("other"), &[]);
+    let other = publisher(&bench);
+    let say =
+        [&*format!("publisher of camera 1.0.0 is {other}, and pib.lock has {mine}"), "--accept-republished"];
+    for command in ["lock", "plan", "fetch", "update"] {
+        bench.fails(&[command], 8, &say);
+    }
+    assert_eq!(std::fs::read_to_string(bench.path("pib.lock")).unwrap(), locked);
+    let taken = bench.run(&["update", "camera", "--accept-republished"]);
+    assert!(taken.code == Some(0) && (taken.out + &taken.errors).contains("changes the publisher's key"));
+    // A key whose signatures anybody can make: the neutral element, which has order 1.
+    let weak = format!("ed25519:01{}", "0".repeat(62));
+    let text = signed.replace(&mine, &weak);
+    let start = text.find("\"signature\":\"").unwrap() + 13;
+    let text = format!("{}01{}{}", &text[..start], "0".repeat(126), &text[start + 128..]);
+    std::fs::write(bench.path(INDEX), text).unwrap();
+    std::fs::remove_file(bench.path("pib.lock")).unwrap();
+    bench.fails(&["lock"], 8, &["not what its publisher", &weak]);
+    assert!(!bench.path("pib.lock").exists());
+}
