@@ -144,8 +144,8 @@ async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
     let names = registry.all_names().await.map_err(hide)?.unwrap_or_default();
     let (_, mut problems) = judge(&candidates, &names, *allowed);
     for candidate in &mut candidates {
-        candidate.entry.publisher = *publisher;
-        if !registry_publisher::is_signed(&candidate.entry) {
+        candidate.packed.entry.publisher = *publisher;
+        if !registry_publisher::is_signed(&candidate.packed.entry) {
             problems
                 .push("its publisher's signature is not one of this stage, version and content".to_owned());
         }
@@ -157,7 +157,7 @@ async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
     if is_new {
         registry_ownership::claim(served, token, &package.name).await?;
     }
-    let added = served.registry.publish(candidate).await.map_err(hide);
+    let added = served.registry.publish(candidate.packed).await.map_err(hide);
     served.catalogue.forget().await;
     added
 }
