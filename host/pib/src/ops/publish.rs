@@ -15,6 +15,7 @@ use super::publish_destination::PublishDestination;
 pub use super::publish_server::Allowed;
 use super::publish_trial;
 use super::registry_signing::{self, Signer};
+use super::registry_site_marks::SiteChange;
 use super::test::TestReports;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
@@ -202,11 +203,14 @@ impl Publication {
         if let Some(signer) = &signer {
             signer.check(&names).await?;
         }
-        let published = self.add(session).await?;
-        if let Some(signer) = signer {
-            signer.sign(&names).await?;
-        }
-        Ok(published)
+        let change = async {
+            let published = self.add(session).await?;
+            if let Some(signer) = signer {
+                signer.sign(&names).await?;
+            }
+            Ok(published)
+        };
+        SiteChange::around(session, &self.destination, &names, change).await
     }
 
     async fn add(&self, session: &Session) -> Result<Published, Error> {

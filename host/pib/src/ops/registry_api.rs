@@ -22,7 +22,7 @@ use super::registry_ownership;
 use super::registry_tokens::{Scope, Token};
 use super::registry_upload::Upload;
 use crate::source::archive;
-use crate::source::registry_list::{ListedStage, StageList};
+use crate::source::registry_list::StageList;
 use crate::source::{SourceError, registry_audit, registry_folder, registry_publisher};
 
 /// The description of the interface.
@@ -65,7 +65,7 @@ fn allowed(request: &Request) -> Result<Allowed, Refusal> {
 pub(super) async fn stages(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
     let wanted = parameter(request.uri(), "q").unwrap_or_default();
     let catalogue = served.catalogue.get(&served.registry.registry).await?;
-    let found = catalogue.search(&wanted).into_iter().map(ListedStage::of);
+    let found = catalogue.search(&wanted).into_iter().cloned();
     Ok(json(StatusCode::OK, &StageList { stages: found.collect() }))
 }
 

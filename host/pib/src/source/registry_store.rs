@@ -2,6 +2,7 @@
 //!
 //! In a bucket a file is written only in the place of the one that was read. A folder has a lock instead, which the caller holds.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +10,8 @@ use pib_file::Folder;
 use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
 
 use super::SourceError;
-use super::registry_folder::replace;
+use super::registry::MAX_FILES;
+use super::registry_folder::{hold, replace};
 
 /// Where a registry's files are.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +27,7 @@ impl RegistryStore<'_> {
     ///
     /// # Errors
     /// When it cannot be read, or is larger than `limit` bytes.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         self,
         path: &str,
         limit: u64,
@@ -51,7 +53,7 @@ impl RegistryStore<'_> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         self,
         path: &str,
         bytes: Vec<u8>,
@@ -64,11 +66,87 @@ impl RegistryStore<'_> {
             }
             Self::Bucket(bucket, _) => {
                 let expected = before.map_or(Expected::Nothing, Expected::Version);
-                match bucket.put(path, bytes, expected).await {
+                match bucket.put_typed(path, bytes, expected, media_type(path)).await {
                     Ok(()) => Ok(true),
                     Err(ObjectError::Conflict(_)) => Ok(false),
                     Err(error) => Err(self.fail("writing", path)(error)),
                 }
+            }
+        }
+    }
+
+    /// Holds the registry for this process alone, until what is returned is dropped. In a bucket nobody holds anything.
+    ///
+    /// # Errors
+    /// When the folder cannot be locked.
+    pub(crate) fn hold(self) -> Result<Option<File>, SourceError> {
+        match self {
+            Self::Folder(root) => hold(root).map(|(_, lock)| Some(lock)),
+            Self::Bucket(..) => Ok(None),
+        }
+    }
+
+    /// Replaces a file whatever was there; in a folder, unless it is as it should be.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) async fn replace(self, path: &str, bytes: &[u8]) -> Result<(), SourceError> {
+        match self {
+            Self::Folder(root) => {
+                let folder = Folder::open(root).map_err(SourceError::io("opening", root))?;
+                match folder.read(Path::new(path), bytes.len() as u64) {
+                    Ok(before) if before == bytes => Ok(()),
+                    _ => replace(&folder, Path::new(path), bytes),
+                }
+            }
+            Self::Bucket(bucket, _) => {
+                let put = bucket.put_typed(path, bytes.to_vec(), Expected::Anything, media_type(path)).await;
+                put.map_err(self.fail("writing", path))
+            }
+        }
+    }
+
+    /// Removes a file, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub(crate) async fn remove(self, path: &str) -> Result<(), SourceError> {
+        match self {
+            Self::Folder(root) => {
+                let removed = Folder::open(root).and_then(|folder| folder.remove_file(Path::new(path)));
+                match removed {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                    removed => removed.map_err(SourceError::io("removing", &root.join(path))),
+                }
+            }
+            Self::Bucket(bucket, _) => bucket.remove(path).await.map_err(self.fail("removing", path)),
+        }
+    }
+
+    /// Returns the names of the files in a folder of the registry, without those in folders below it.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub(crate) async fn list(self, folder: &str) -> Result<Vec<String>, SourceError> {
+        match self {
+            Self::Folder(root) => {
+                let listed = Folder::open(root).and_then(|root| match folder {
+                    "" => root.entries(),
+                    folder => root.folder(folder)?.entries(),
+                });
+                match listed {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+                    listed => {
+                        let listed = listed.map_err(SourceError::io("listing", &root.join(folder)))?;
+                        Ok(listed.iter().map(|entry| entry.name.to_string_lossy().into_owned()).collect())
+                    }
+                }
+            }
+            Self::Bucket(bucket, _) => {
+                let files = bucket.list(folder, MAX_FILES).await.map_err(self.fail("listing", folder))?;
+                let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+                let names = files.iter().filter_map(|file| file.strip_prefix(&prefix));
+                Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
             }
         }
     }
@@ -82,7 +160,7 @@ impl RegistryStore<'_> {
     }
 
     /// Returns the error of a registry that is not as it must be.
-    pub(super) fn bad(self, reason: String) -> SourceError {
+    pub(crate) fn bad(self, reason: String) -> SourceError {
         SourceError::BadRegistry { registry: self.describe(), reason }
     }
 
@@ -94,5 +172,18 @@ impl RegistryStore<'_> {
     ) -> impl FnOnce(ObjectError) -> SourceError + use<> {
         let what = format!("`{path}` of {}", self.describe());
         move |source| SourceError::Objects { action, what, source }
+    }
+}
+
+/// Returns what type a file is of, as browsers and other readers of a bucket are to be told.
+fn media_type(path: &str) -> &'static str {
+    match path.rsplit_once('.').map(|(_, ending)| ending) {
+        Some("html") => "text/html; charset=utf-8",
+        Some("atom") => "application/atom+xml; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("json") => "application/json",
+        _ => "application/octet-stream",
     }
 }
