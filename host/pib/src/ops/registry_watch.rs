@@ -1,8 +1,10 @@
 //! What happens around every request to a registry's server: it is counted and logged, and turned away where there are too many.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -12,6 +14,7 @@ use pib_event::Event;
 use pib_plan::moment::Moment;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
+use tower_service::Service as _;
 
 use super::registry_access::Served;
 use super::registry_answer::Fault;
@@ -20,47 +23,52 @@ use super::registry_limits::Limit;
 use super::registry_log::{LoggedRequest, loggable};
 use super::registry_metrics::Answered;
 
-/// What stands for the addresses that the server does not have.
+/// What stands for the addresses that the server does not have, and for that of a request that nobody has looked at.
 const NO_ROUTE: &str = "none";
 
 /// What stands in the log and in the counters for the status of a request that was not answered, since its client, or the server's end,
 /// closed the connection before; nginx writes the same. No answer has it.
 const ABANDONED: u16 = 499;
 
-/// Counts and logs a request, and tells the person who runs the server what is wrong with it.
-pub(super) async fn observe(State(served): State<Arc<Served>>, mut request: Request, next: Next) -> Response {
+/// Has a router answer a request, counts and logs it, and tells the person who runs the server what is wrong with it. A request counts
+/// from this call on, also where nobody ever waits for what is returned.
+pub(super) fn observe(
+    served: &Arc<Served>,
+    mut router: Router,
+    mut request: Request,
+) -> impl Future<Output = Result<Response, Infallible>> + Send + use<> {
     let caller = Arc::new(Caller::new(&request, served.behind_proxy));
     request.extensions_mut().insert(Arc::clone(&caller));
     let mut observed = Observed {
-        route: request.extensions().get::<MatchedPath>().cloned(),
         method: request.method().clone(),
         uri: request.uri().clone(),
         agent: request.headers().get(header::USER_AGENT).cloned(),
         since: Instant::now(),
         is_answered: false,
-        served,
+        served: Arc::clone(served),
         caller,
     };
-
-    let response = next.run(request).await;
-
-    if let Some(Fault(what)) = response.extensions().get() {
-        let message = format!("a request failed: {what}");
-        observed.served.reporter.report(Event::Warning { message });
+    // A router is always ready.
+    let answer = router.call(request);
+    async move {
+        let response = answer.await?;
+        if let Some(Fault(what)) = response.extensions().get() {
+            let message = format!("a request failed: {what}");
+            observed.served.reporter.report(Event::Warning { message });
+        }
+        observed.is_answered = true;
+        let sent = response.body().size_hint().exact().unwrap_or_default();
+        if let Some(logged) = observed.end(response.status().as_u16(), sent) {
+            _ = logged.await;
+        }
+        Ok(response)
     }
-    observed.is_answered = true;
-    let sent = response.body().size_hint().exact().unwrap_or_default();
-    if let Some(logged) = observed.end(response.status().as_u16(), sent) {
-        _ = logged.await;
-    }
-    response
 }
 
 /// A request. It is dropped without an answer where its client does not wait for one.
 struct Observed {
     served: Arc<Served>,
     caller: Arc<Caller>,
-    route: Option<MatchedPath>,
     method: Method,
     uri: Uri,
     agent: Option<HeaderValue>,
@@ -74,7 +82,7 @@ impl Observed {
         let Self { served, caller, .. } = self;
         let answered = Answered {
             method: self.method.as_str(),
-            route: self.route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str),
+            route: caller.route.get().map_or(NO_ROUTE, MatchedPath::as_str),
             status,
             sent,
             received: caller.received(),
@@ -109,11 +117,14 @@ impl Drop for Observed {
     }
 }
 
-/// Turns changes away from an address that asks for too many.
+/// Notes which of the server's addresses a request is for, and turns changes away from an address that asks for too many.
 pub(super) async fn limit(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+    let caller = Caller::of(&request);
+    if let Some(route) = request.extensions().get::<MatchedPath>() {
+        _ = caller.route.set(route.clone());
+    }
     let is_change = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let address = Caller::of(&request).address;
-    match is_change.then(|| served.limiter.from(address)).flatten() {
+    match is_change.then(|| served.limiter.from(caller.address)).flatten() {
         Some(wait) => served.too_many(Limit::Address, wait).into_response(),
         None => next.run(request).await,
     }
