@@ -440,6 +440,11 @@ impl From<ObjectError> for Opening {
 }
 
 impl ObjectVersion {
+    /// Returns what is known of an object by its entity tag alone.
+    pub fn of_tag(tag: String) -> Self {
+        Self(UpdateVersion { e_tag: Some(tag), version: None })
+    }
+
     /// Returns the entity tag.
     pub fn tag(&self) -> Option<&str> {
         self.0.e_tag.as_deref()

@@ -113,7 +113,9 @@ pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Resu
 /// When it cannot be read, or anything is wrong with it.
 pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
     if let Some(oci) = PublishDestination::oci(session, folder)? {
-        return judged(oci.to_string().into(), oci.audit().await?);
+        let mut audit = oci.audit().await?;
+        audit.faults.extend(RegistryStore::Oci(&oci).faults().await?);
+        return judged(oci.to_string().into(), audit);
     }
     let (place, audit) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {

@@ -211,7 +211,11 @@ impl Registry {
         let path = shard_path(name);
         if let Location::Oci { registry, kept } = &self.location {
             let before = kept_manifests(kept, &path);
-            let manifests = registry.manifests(name, before.as_ref().unwrap_or(&BTreeMap::new())).await?;
+            let known = before.clone().unwrap_or_default();
+            let manifests = match &self.trust {
+                Some(trust) => self.trusted_manifests(trust, registry, name, &known).await?,
+                None => registry.manifests(name, &known).await?,
+            };
             if before.as_ref() != Some(&manifests) {
                 let text = serde_json::to_vec(&manifests).unwrap_or_default();
                 kept.put(&path, &text, &Validators::default())?;
@@ -244,8 +248,45 @@ impl Registry {
         }
     }
 
+    /// Reads the manifests of a stage whose versions are what the registry's key has signed.
+    async fn trusted_manifests(
+        &self,
+        trust: &RegistryTrust,
+        registry: &OciRegistry,
+        name: &StageName,
+        known: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, SourceError> {
+        let path = shard_path(name);
+        let lines = |manifests: &BTreeMap<String, String>| {
+            let lines = stage_artifact::signed_lines(name, manifests).into_bytes();
+            (!lines.is_empty()).then_some(lines)
+        };
+        let before = lines(known).map(|lines| Digest::of(&lines));
+        let mut attempt = 0;
+        loop {
+            let snapshot = trust.current(attempt > 0, || self.snapshot_file()).await?;
+            let manifests = registry.manifests(name, known).await?;
+            let Some(snapshot) = snapshot else { return Ok(manifests) };
+            match trust.compare(&snapshot, &path, lines(&manifests).as_deref(), before) {
+                Ok(()) => return Ok(manifests),
+                // A publisher writes the manifests first, and the snapshot a moment later.
+                Err(_) if attempt < COMPARISONS => tokio::time::sleep(COMPARED_AGAIN).await,
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
     /// Returns the file of the snapshot, which is to be judged.
     async fn snapshot_file(&self) -> Result<Option<Vec<u8>>, SourceError> {
+        if let Location::Oci { registry, kept } = &self.location {
+            let before = kept.get(registry_snapshot::FILE_NAME).map(|kept| kept.bytes);
+            let text = registry.snapshot(before.as_deref()).await?.map(|(text, _)| text);
+            if let Some(text) = text.as_ref().filter(|text| before.as_ref() != Some(*text)) {
+                kept.put(registry_snapshot::FILE_NAME, text, &Validators::default())?;
+            }
+            return Ok(text);
+        }
         let read = self.read_index(registry_snapshot::FILE_NAME).await?;
         self.keep(registry_snapshot::FILE_NAME, &read)?;
         Ok(read.bytes)
@@ -283,12 +324,12 @@ impl Registry {
 
     /// Returns every version of `name` as the web server or the bucket had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
+        if self.trust.as_ref().is_some_and(|trust| trust.is_new()) {
+            return None;
+        }
         if let Location::Oci { kept, .. } = &self.location {
             let manifests = kept_manifests(kept, &shard_path(name))?;
             return Some(stage_artifact::index_file(name, &self.source, &manifests));
-        }
-        if self.trust.as_ref().is_some_and(|trust| trust.is_new()) {
-            return None;
         }
         self.parse(name, &self.kept()?.get(&shard_path(name))?.bytes).ok()
     }

@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_objects::{FoundManifest, ObjectError, Repositories, Repository};
 use pib_plan::id::{Digest, StageName};
 use pib_plan::index::MAX_VERSIONS;
 use pib_plan::object_address::{DEFAULT_TAG, ObjectAddress};
+use pib_plan::registry_snapshot::{MAX_SNAPSHOT, SnapshotError};
+use pib_plan::snapshot_artifact;
 use pib_plan::stage_artifact::{repository_of, stage_of, version_of};
 
 use super::SourceError;
@@ -23,6 +26,9 @@ const MAX_MANIFESTS: usize = 8 << 20;
 const MAX_REPOSITORIES: usize = 100_000;
 /// How many manifests are asked for at the same time.
 const AT_ONCE: usize = 8;
+
+/// After this pause what was written is read again: whoever looked before it was there has written theirs by then.
+pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 /// A namespace of an OCI registry.
 #[derive(Debug, Clone)]
@@ -120,6 +126,66 @@ impl OciRegistry {
     ) -> Result<FoundManifest, SourceError> {
         let found = repository.manifest(tag, known).await;
         found.map_err(self.fail("reading", format!("the manifest of `{name}:{tag}`")))
+    }
+
+    fn snapshot_repository(&self) -> Result<Arc<Repository>, SourceError> {
+        let path = format!("{}/{}", self.namespace, snapshot_artifact::REPOSITORY);
+        self.repositories.get(&self.host, &path).map_err(self.fail("using", format!("`{path}`")))
+    }
+
+    /// Returns the signed snapshot and the digest of its manifest; `None` where there is none, or not for this user. Where it is `kept`,
+    /// only the manifest is asked for.
+    pub(super) async fn snapshot(
+        &self,
+        kept: Option<&[u8]>,
+    ) -> Result<Option<(Vec<u8>, Digest)>, SourceError> {
+        let repository = self.snapshot_repository()?;
+        let found = match repository.manifest(snapshot_artifact::TAG, None).await {
+            // Many registries say this of a repository that is not there. Who expects a snapshot is told that there is none.
+            Err(ObjectError::Denied(_)) => return Ok(None),
+            found => found.map_err(self.fail("reading", "the snapshot".to_owned()))?,
+        };
+        let FoundManifest::Manifest(manifest) = found else { return Ok(None) };
+        let unreadable = |reason: String| RegistryError::Snapshot {
+            registry: self.describe(),
+            reason: SnapshotError::Unreadable(reason),
+        };
+        let digest = snapshot_artifact::text_of(&manifest).map_err(|error| unreadable(error.to_string()))?;
+        let version = Digest::of(&manifest);
+        if let Some(text) = kept.filter(|text| Digest::of(text) == digest) {
+            return Ok(Some((text.to_owned(), version)));
+        }
+        let text = repository.blob(&digest, MAX_SNAPSHOT).await;
+        let text = text.map_err(self.fail("reading", "the text of the snapshot".to_owned()))?;
+        let text = text.ok_or_else(|| unreadable("its text is not there".to_owned()))?;
+        Ok(Some((text, version)))
+    }
+
+    /// Writes the signed snapshot in the place of the one whose manifest has the digest `before`; returns whether it stands. No OCI registry
+    /// replaces a tag only where it is as expected: so pib looks before it writes, and again a moment later.
+    pub(super) async fn write_snapshot(
+        &self,
+        text: &[u8],
+        before: Option<&str>,
+    ) -> Result<bool, SourceError> {
+        let repository = self.snapshot_repository()?;
+        let what = || "the snapshot".to_owned();
+        repository.put_blob(text).await.map_err(self.fail("writing", what()))?;
+        let current = async || {
+            let found = repository.manifest(snapshot_artifact::TAG, None).await;
+            Ok::<_, SourceError>(match found.map_err(self.fail("reading", what()))? {
+                FoundManifest::Manifest(manifest) => Some(Digest::of(&manifest).to_string()),
+                FoundManifest::Nothing | FoundManifest::Unchanged => None,
+            })
+        };
+        if current().await?.as_deref() != before {
+            return Ok(false);
+        }
+        let manifest = snapshot_artifact::manifest(text);
+        let put = repository.put_manifest(snapshot_artifact::TAG, &manifest).await;
+        put.map_err(self.fail("writing", what()))?;
+        tokio::time::sleep(SETTLED).await;
+        Ok(current().await? == Some(Digest::of(&manifest).to_string()))
     }
 
     /// Returns the names of all stages, sorted; `None` where the registry does not list its repositories, or not for this user.

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use pib_objects::{FoundManifest, Repository};
 use pib_plan::id::{Digest, StageName};
@@ -20,10 +19,8 @@ use super::archive::MAX_ARCHIVE;
 use super::registry_audit::{self, RegistryAudit};
 use super::registry_error::RegistryError;
 use super::registry_folder::{PackedStage, PublishCandidate, without_build};
-use super::registry_oci::OciRegistry;
+use super::registry_oci::{OciRegistry, SETTLED};
 
-/// After this pause a manifest is read again: whoever looked before it was there has written theirs by then.
-const SETTLED: Duration = Duration::from_secs(1);
 /// How often a version is yanked again that somebody else has changed meanwhile.
 const ATTEMPTS: u32 = 5;
 

@@ -2,16 +2,20 @@
 //!
 //! In a bucket a file is written only in the place of the one that was read. A folder has a lock instead, which the caller holds.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use pib_file::Folder;
 use pib_objects::{Bucket, Expected, ObjectError, ObjectVersion};
+use pib_plan::registry_snapshot::FILE_NAME;
+use pib_plan::stage_artifact::signed_lines;
 
 use super::SourceError;
-use super::registry::MAX_FILES;
+use super::registry::{MAX_FILES, name_at};
 use super::registry_folder::{hold, replace};
+use super::registry_oci::OciRegistry;
 
 /// Where a registry's files are.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,9 @@ pub enum RegistryStore<'a> {
     Folder(&'a Path),
     /// In a bucket, with its address for errors.
     Bucket(&'a Bucket, &'a str),
+    /// In a namespace of an OCI registry. What a folder has in an index file is there what is signed of a stage, and the only file that
+    /// is written is the snapshot.
+    Oci(&'a OciRegistry),
 }
 
 impl RegistryStore<'_> {
@@ -45,6 +52,16 @@ impl RegistryStore<'_> {
             Self::Bucket(bucket, _) => {
                 let found = bucket.get(path, limit).await.map_err(self.fail("reading", path))?;
                 Ok(found.map(|(bytes, version)| (bytes, Some(version))))
+            }
+            Self::Oci(registry) if path == FILE_NAME => {
+                let found = registry.snapshot(None).await?;
+                Ok(found.map(|(text, digest)| (text, Some(ObjectVersion::of_tag(digest.to_string())))))
+            }
+            Self::Oci(registry) => {
+                let Some(name) = name_at(Path::new(path)) else { return Ok(None) };
+                let manifests = registry.manifests(&name, &BTreeMap::new()).await?;
+                let lines = signed_lines(&name, &manifests);
+                Ok((!lines.is_empty()).then(|| (lines.into_bytes(), None)))
             }
         }
     }
@@ -72,6 +89,10 @@ impl RegistryStore<'_> {
                     Err(error) => Err(self.fail("writing", path)(error)),
                 }
             }
+            Self::Oci(registry) if path == FILE_NAME => {
+                registry.write_snapshot(&bytes, before.and_then(ObjectVersion::tag)).await
+            }
+            Self::Oci(_) => Err(self.no_file(path)),
         }
     }
 
@@ -82,7 +103,7 @@ impl RegistryStore<'_> {
     pub(crate) fn hold(self) -> Result<Option<File>, SourceError> {
         match self {
             Self::Folder(root) => hold(root).map(|(_, lock)| Some(lock)),
-            Self::Bucket(..) => Ok(None),
+            Self::Bucket(..) | Self::Oci(_) => Ok(None),
         }
     }
 
@@ -103,6 +124,7 @@ impl RegistryStore<'_> {
                 let put = bucket.put_typed(path, bytes.to_vec(), Expected::Anything, media_type(path)).await;
                 put.map_err(self.fail("writing", path))
             }
+            Self::Oci(_) => Err(self.no_file(path)),
         }
     }
 
@@ -120,6 +142,7 @@ impl RegistryStore<'_> {
                 }
             }
             Self::Bucket(bucket, _) => bucket.remove(path).await.map_err(self.fail("removing", path)),
+            Self::Oci(_) => Err(self.no_file(path)),
         }
     }
 
@@ -148,6 +171,7 @@ impl RegistryStore<'_> {
                 let names = files.iter().filter_map(|file| file.strip_prefix(&prefix));
                 Ok(names.filter(|name| !name.contains('/')).map(str::to_owned).collect())
             }
+            Self::Oci(_) => Ok(Vec::new()),
         }
     }
 
@@ -156,12 +180,17 @@ impl RegistryStore<'_> {
         match self {
             Self::Folder(root) => format!("the registry `{}`", root.display()),
             Self::Bucket(_, address) => format!("the registry {address}"),
+            Self::Oci(registry) => registry.describe(),
         }
     }
 
     /// Returns the error of a registry that is not as it must be.
     pub(crate) fn bad(self, reason: String) -> SourceError {
         SourceError::BadRegistry { registry: self.describe(), reason }
+    }
+
+    fn no_file(self, path: &str) -> SourceError {
+        self.bad(format!("an OCI registry has no file `{path}`"))
     }
 
     /// Returns what makes an error of a bucket's.
