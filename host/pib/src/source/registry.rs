@@ -6,11 +6,9 @@
 //! archives/watchdog/watchdog-1.0.0.stage  the archives
 //! ```
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
 use pib_plan::credential::Credential;
@@ -27,8 +25,8 @@ use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
 use super::registry_list::{self, ListedStage};
-use super::registry_oci::OciRegistry;
-use super::registry_trust::RegistryTrust;
+use super::registry_oci::{self, OciRegistry};
+use super::registry_trust::{COMPARED_AGAIN, COMPARISONS, RegistryTrust};
 use pib_net::{Http, NetError, Validators};
 use pib_objects::{Bucket, Found, ObjectError, ObjectServers};
 
@@ -43,9 +41,6 @@ pub(super) const ARCHIVES: &str = "archives";
 const VERSION: u32 = 1;
 /// The most files that a registry in a bucket may have.
 pub(super) const MAX_FILES: usize = 1_000_000;
-/// How often a file and the snapshot are read again that do not fit, and the pause before that.
-const COMPARISONS: u32 = 2;
-const COMPARED_AGAIN: Duration = Duration::from_millis(500);
 /// The largest `config.json` that is read, in bytes.
 pub(super) const MAX_CONFIG: u64 = 64 << 10;
 
@@ -210,16 +205,7 @@ impl Registry {
     pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
         let path = shard_path(name);
         if let Location::Oci { registry, kept } = &self.location {
-            let before = kept_manifests(kept, &path);
-            let known = before.clone().unwrap_or_default();
-            let manifests = match &self.trust {
-                Some(trust) => self.trusted_manifests(trust, registry, name, &known).await?,
-                None => registry.manifests(name, &known).await?,
-            };
-            if before.as_ref() != Some(&manifests) {
-                let text = serde_json::to_vec(&manifests).unwrap_or_default();
-                kept.put(&path, &text, &Validators::default())?;
-            }
+            let manifests = registry.current(name, kept, self.trust.as_deref()).await?;
             return Ok(stage_artifact::index_file(name, &self.source, &manifests));
         }
         let read = match &self.trust {
@@ -248,45 +234,8 @@ impl Registry {
         }
     }
 
-    /// Reads the manifests of a stage whose versions are what the registry's key has signed.
-    async fn trusted_manifests(
-        &self,
-        trust: &RegistryTrust,
-        registry: &OciRegistry,
-        name: &StageName,
-        known: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, SourceError> {
-        let path = shard_path(name);
-        let lines = |manifests: &BTreeMap<String, String>| {
-            let lines = stage_artifact::signed_lines(name, manifests).into_bytes();
-            (!lines.is_empty()).then_some(lines)
-        };
-        let before = lines(known).map(|lines| Digest::of(&lines));
-        let mut attempt = 0;
-        loop {
-            let snapshot = trust.current(attempt > 0, || self.snapshot_file()).await?;
-            let manifests = registry.manifests(name, known).await?;
-            let Some(snapshot) = snapshot else { return Ok(manifests) };
-            match trust.compare(&snapshot, &path, lines(&manifests).as_deref(), before) {
-                Ok(()) => return Ok(manifests),
-                // A publisher writes the manifests first, and the snapshot a moment later.
-                Err(_) if attempt < COMPARISONS => tokio::time::sleep(COMPARED_AGAIN).await,
-                Err(error) => return Err(error),
-            }
-            attempt += 1;
-        }
-    }
-
     /// Returns the file of the snapshot, which is to be judged.
     async fn snapshot_file(&self) -> Result<Option<Vec<u8>>, SourceError> {
-        if let Location::Oci { registry, kept } = &self.location {
-            let before = kept.get(registry_snapshot::FILE_NAME).map(|kept| kept.bytes);
-            let text = registry.snapshot(before.as_deref()).await?.map(|(text, _)| text);
-            if let Some(text) = text.as_ref().filter(|text| before.as_ref() != Some(*text)) {
-                kept.put(registry_snapshot::FILE_NAME, text, &Validators::default())?;
-            }
-            return Ok(text);
-        }
         let read = self.read_index(registry_snapshot::FILE_NAME).await?;
         self.keep(registry_snapshot::FILE_NAME, &read)?;
         Ok(read.bytes)
@@ -328,7 +277,7 @@ impl Registry {
             return None;
         }
         if let Location::Oci { kept, .. } = &self.location {
-            let manifests = kept_manifests(kept, &shard_path(name))?;
+            let manifests = registry_oci::kept_manifests(kept, &shard_path(name))?;
             return Some(stage_artifact::index_file(name, &self.source, &manifests));
         }
         self.parse(name, &self.kept()?.get(&shard_path(name))?.bytes).ok()
@@ -501,11 +450,6 @@ impl Registry {
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
     }
-}
-
-/// Returns what is kept of the manifests of a stage.
-fn kept_manifests(kept: &KeptIndex, path: &str) -> Option<BTreeMap<String, String>> {
-    serde_json::from_slice(&kept.get(path)?.bytes).ok()
 }
 
 /// Returns where a registry keeps the archive of a version.

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use pib_net::Validators;
 use pib_objects::{FoundManifest, ObjectError, Repositories, Repository};
 use pib_plan::id::{Digest, StageName};
-use pib_plan::index::MAX_VERSIONS;
+use pib_plan::index::{MAX_VERSIONS, shard_path};
 use pib_plan::object_address::{DEFAULT_TAG, ObjectAddress};
-use pib_plan::registry_snapshot::{MAX_SNAPSHOT, SnapshotError};
+use pib_plan::registry_snapshot::{FILE_NAME, MAX_SNAPSHOT, SnapshotError};
 use pib_plan::snapshot_artifact;
-use pib_plan::stage_artifact::{repository_of, stage_of, version_of};
+use pib_plan::stage_artifact::{repository_of, signed_lines, stage_of, version_of};
 
 use super::SourceError;
+use super::kept::KeptIndex;
 use super::registry_error::RegistryError;
+use super::registry_trust::{COMPARED_AGAIN, COMPARISONS, RegistryTrust};
 
 /// The most tags of a stage: each version has one, and there are those that move.
 const MAX_TAGS: usize = 3 * MAX_VERSIONS;
@@ -115,6 +118,65 @@ impl OciRegistry {
             found.insert(tag, text);
         }
         Ok(found)
+    }
+
+    /// Returns the manifests of all versions of a stage, and keeps them; of a signed registry, those that its key has signed.
+    pub(super) async fn current(
+        &self,
+        name: &StageName,
+        kept: &KeptIndex,
+        trust: Option<&RegistryTrust>,
+    ) -> Result<BTreeMap<String, String>, SourceError> {
+        let path = shard_path(name);
+        let before = kept_manifests(kept, &path);
+        let known = before.clone().unwrap_or_default();
+        let manifests = match trust {
+            Some(trust) => self.signed_manifests(trust, name, kept, &known).await?,
+            None => self.manifests(name, &known).await?,
+        };
+        if before.as_ref() != Some(&manifests) {
+            let text = serde_json::to_vec(&manifests).unwrap_or_default();
+            kept.put(&path, &text, &Validators::default())?;
+        }
+        Ok(manifests)
+    }
+
+    async fn signed_manifests(
+        &self,
+        trust: &RegistryTrust,
+        name: &StageName,
+        kept: &KeptIndex,
+        known: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, SourceError> {
+        let path = shard_path(name);
+        let lines = |manifests: &BTreeMap<String, String>| {
+            let lines = signed_lines(name, manifests).into_bytes();
+            (!lines.is_empty()).then_some(lines)
+        };
+        let before = lines(known).map(|lines| Digest::of(&lines));
+        let mut attempt = 0;
+        loop {
+            let snapshot = trust.current(attempt > 0, || self.kept_snapshot(kept)).await?;
+            let manifests = self.manifests(name, known).await?;
+            let Some(snapshot) = snapshot else { return Ok(manifests) };
+            match trust.compare(&snapshot, &path, lines(&manifests).as_deref(), before) {
+                Ok(()) => return Ok(manifests),
+                // A publisher writes the manifests first, and the snapshot a moment later.
+                Err(_) if attempt < COMPARISONS => tokio::time::sleep(COMPARED_AGAIN).await,
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// Returns the signed snapshot, which is to be judged, and keeps it.
+    async fn kept_snapshot(&self, kept: &KeptIndex) -> Result<Option<Vec<u8>>, SourceError> {
+        let before = kept.get(FILE_NAME).map(|kept| kept.bytes);
+        let text = self.snapshot(before.as_deref()).await?.map(|(text, _)| text);
+        if let Some(text) = text.as_ref().filter(|text| before.as_ref() != Some(*text)) {
+            kept.put(FILE_NAME, text, &Validators::default())?;
+        }
+        Ok(text)
     }
 
     pub(super) async fn manifest(
@@ -229,4 +291,9 @@ impl fmt::Display for OciRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "oci://{}/{}", self.host, self.namespace)
     }
+}
+
+/// Returns what is kept of the manifests of a stage.
+pub(super) fn kept_manifests(kept: &KeptIndex, path: &str) -> Option<BTreeMap<String, String>> {
+    serde_json::from_slice(&kept.get(path)?.bytes).ok()
 }
