@@ -12,8 +12,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, Error, GetOptions, GetResult, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions,
-    PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
+    Attribute, Attributes, ClientOptions, Error, GetOptions, GetResult, ObjectStore as _,
+    ObjectStoreExt as _, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
 };
 use pib_net::{Pace, TooSlow};
 use pib_plan::credential::is_this_machine;
@@ -245,19 +245,56 @@ impl Bucket {
     /// # Errors
     /// When something else is there than is expected, or the server does not take it.
     pub async fn put(&self, name: &str, bytes: Vec<u8>, expected: Expected<'_>) -> Result<(), ObjectError> {
+        self.put_with(name, bytes, expected, Attributes::new()).await
+    }
+
+    /// Writes an object as [`put`](Self::put) does; whoever asks for it is told that it is of this type, such as `text/html`.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn put_typed(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        expected: Expected<'_>,
+        media_type: &'static str,
+    ) -> Result<(), ObjectError> {
+        let attributes = Attributes::from_iter([(Attribute::ContentType, media_type)]);
+        self.put_with(name, bytes, expected, attributes).await
+    }
+
+    async fn put_with(
+        &self,
+        name: &str,
+        bytes: Vec<u8>,
+        expected: Expected<'_>,
+        attributes: Attributes,
+    ) -> Result<(), ObjectError> {
         self.log_in().await?;
         let mode = match expected {
             Expected::Anything => PutMode::Overwrite,
             Expected::Nothing => PutMode::Create,
             Expected::Version(version) => PutMode::Update(version.0.clone()),
         };
-        let sent =
-            self.server.put_opts(&self.key(name)?, PutPayload::from(bytes), PutOptions::from(mode)).await;
+        let options = PutOptions { mode, attributes, ..PutOptions::default() };
+        let sent = self.server.put_opts(&self.key(name)?, PutPayload::from(bytes), options).await;
         match sent {
             Ok(_) => Ok(()),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                 Err(ObjectError::Conflict(format!("`{name}`")))
             }
+            Err(error) => Err(meaning(&self.name, error)),
+        }
+    }
+
+    /// Removes an object, where there is one.
+    ///
+    /// # Errors
+    /// When the server does not remove it.
+    pub async fn remove(&self, name: &str) -> Result<(), ObjectError> {
+        self.log_in().await?;
+        match self.server.delete(&self.key(name)?).await {
+            Ok(()) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(meaning(&self.name, error)),
         }
     }
@@ -403,6 +440,11 @@ impl From<ObjectError> for Opening {
 }
 
 impl ObjectVersion {
+    /// Returns what is known of an object by its entity tag alone.
+    pub fn of_tag(tag: String) -> Self {
+        Self(UpdateVersion { e_tag: Some(tag), version: None })
+    }
+
     /// Returns the entity tag.
     pub fn tag(&self) -> Option<&str> {
         self.0.e_tag.as_deref()

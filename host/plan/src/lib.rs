@@ -96,6 +96,7 @@ pub mod settings;
 pub mod signed_tarball;
 pub mod size;
 pub mod snapshot;
+pub mod snapshot_artifact;
 pub mod stage_artifact;
 pub mod stage_change;
 pub mod stage_entry;

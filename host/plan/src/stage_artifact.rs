@@ -23,8 +23,8 @@ pub const STAGE: &str = "application/vnd.pib.stage.v1";
 pub const ARCHIVE: &str = "application/vnd.pib.stage.archive.v1.tar+zstd";
 /// The annotation that holds the index line.
 pub const INDEX_LINE: &str = "dev.pib.stage.index-line";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const NO_CONFIG: &str = "application/vnd.oci.empty.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const NO_CONFIG: &str = "application/vnd.oci.empty.v1+json";
 /// The longest tag, in bytes.
 const MAX_TAG: usize = 128;
 /// The repositories of the two stages whose names are none of a repository: a dot is in no other stage's name.
@@ -224,6 +224,18 @@ impl StageArtifact {
     pub fn to_text(&self) -> Vec<u8> {
         Value::Object(self.fields.clone()).to_string().into_bytes()
     }
+}
+
+/// Returns what the key of a registry signs of a stage: the tag and the index line of each version, a line each. Of what is no
+/// version it has the digest.
+pub fn signed_lines(name: &StageName, manifests: &BTreeMap<String, String>) -> String {
+    let line = |(tag, text): (&String, &String)| {
+        let artifact = StageArtifact::parse(text.as_bytes(), name, &version_of(tag)?);
+        let line =
+            artifact.map_or_else(|_| Digest::of(text.as_bytes()).to_string(), |artifact| artifact.line);
+        Some(format!("{tag} {line}\n"))
+    };
+    manifests.iter().filter_map(line).collect()
 }
 
 /// Returns all versions of a stage by the manifests that stand under its tags.

@@ -58,6 +58,7 @@ mod registry_routes;
 pub mod registry_server;
 pub mod registry_signing;
 mod registry_site;
+mod registry_site_marks;
 pub mod registry_tokens;
 mod registry_upload;
 mod registry_watch;

@@ -1,12 +1,11 @@
 //! Packs stages, judges them as the strangers would who use them, and adds them to a registry's folder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use pib_plan::id::StageName;
 use pib_plan::index::IndexEntry;
 use pib_plan::manifest::stage;
-use pib_plan::publisher::PublisherSignature;
 use pib_plan::registry_snapshot::RegistryKey;
 use pib_plan::stage_change::{self, StageChange};
 use pib_plan::suggest;
@@ -16,12 +15,13 @@ use super::publish_destination::PublishDestination;
 pub use super::publish_server::Allowed;
 use super::publish_trial;
 use super::registry_signing::{self, Signer};
+use super::registry_site_marks::SiteChange;
 use super::test::TestReports;
 use crate::project::{Error, Session};
 use crate::source::git::{UnfitRepository, changed_files, is_never_committed};
 use crate::source::registry::CONFIG;
 use crate::source::registry_bucket::BucketRegistry;
-use crate::source::registry_folder::{self, Outcome, PublishCandidate};
+use crate::source::registry_folder::{self, Outcome, PackedStage, PublishCandidate, PublishedStage};
 use crate::source::registry_oci::OciRegistry;
 use crate::source::{PackageFile, SourceError};
 
@@ -152,7 +152,7 @@ pub(super) fn judge(
     let (mut versions, mut problems) = (Vec::new(), Vec::new());
     for candidate in candidates.iter().filter(|candidate| !candidate.is_published) {
         let changes = match &candidate.before {
-            Some(before) => stage_change::compare(before, &candidate.entry),
+            Some(before) => stage_change::compare(before, &candidate.packed.entry),
             None => Vec::new(),
         };
         problems.extend(incomplete(candidate).filter(|_| !allowed.incomplete));
@@ -192,42 +192,38 @@ impl Publication {
         if let Some(file) = &self.publisher_key {
             let key = registry_signing::publishers_key(session, file)?;
             for candidate in &mut self.candidates {
-                candidate.entry.publisher = key.sign_version(&candidate.entry);
+                candidate.packed.entry.publisher = key.sign_version(&candidate.packed.entry);
             }
         }
         let signer = match self.destination.signable(self.key.as_deref())? {
             Some(place) => Some(Signer::of(session, place, self.key.as_deref()).await?),
             None => None,
         };
-        let names: Vec<_> = self.candidates.iter().map(|stage| stage.package.name.clone()).collect();
+        let names: Vec<_> = self.candidates.iter().map(|stage| stage.packed.package.name.clone()).collect();
         if let Some(signer) = &signer {
             signer.check(&names).await?;
         }
-        let published = self.add(session).await?;
-        if let Some(signer) = signer {
-            signer.sign(&names).await?;
-        }
-        Ok(published)
+        let change = async {
+            let published = self.add(session).await?;
+            if let Some(signer) = signer {
+                signer.sign(&names).await?;
+            }
+            Ok(published)
+        };
+        SiteChange::around(session, &self.destination, &names, change).await
     }
 
     async fn add(&self, session: &Session) -> Result<Published, Error> {
         match &self.destination {
             PublishDestination::Folder(folder) => {
-                let folders: Vec<PathBuf> =
-                    self.candidates.iter().map(|stage| stage.folder.clone()).collect();
-                let signature = |line: &IndexEntry| {
-                    let mut entries = self.candidates.iter().map(|stage| &stage.entry);
-                    let same =
-                        |entry: &&IndexEntry| (&entry.name, entry.content) == (&line.name, line.content);
-                    entries.find(same).and_then(|entry| entry.publisher)
-                };
-                publish(&folders, folder, false, &signature)
+                let stages: Vec<&PackedStage> = self.candidates.iter().map(|stage| &stage.packed).collect();
+                Ok(Published::of(registry_folder::add(&stages, folder)?))
             }
             PublishDestination::Bucket { address, bucket } => {
                 let address = address.to_string();
                 let registry = BucketRegistry { bucket: bucket.as_ref(), address: &address };
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
-                for stage in &self.candidates {
+                for PublishCandidate { packed: stage, .. } in &self.candidates {
                     let text = format!("{} {}", stage.package.name, stage.package.version);
                     match registry.publish(stage).await? {
                         true => published.push(text),
@@ -240,7 +236,7 @@ impl Publication {
             PublishDestination::Web { url, .. } => {
                 let server = self.destination.server(session, url)?;
                 let (mut published, mut unchanged) = (Vec::new(), Vec::new());
-                for stage in &self.candidates {
+                for PublishCandidate { packed: stage, .. } in &self.candidates {
                     let text = format!("{} {}", stage.package.name, stage.package.version);
                     match server.publish(stage.archive.clone(), self.allowed, stage.entry.publisher).await? {
                         true => published.push(text),
@@ -257,7 +253,7 @@ impl Publication {
         let mut touched: BTreeMap<&StageName, Vec<semver::Version>> = BTreeMap::new();
         let (mut published, mut unchanged) = (Vec::new(), Vec::new());
         for (stage, is_new) in self.candidates.iter().zip(is_new) {
-            let (name, version) = (&stage.package.name, &stage.package.version);
+            let (name, version) = (&stage.packed.package.name, &stage.packed.package.version);
             touched.entry(name).or_default().push(version.clone());
             if is_new { &mut published } else { &mut unchanged }.push(format!("{name} {version}"));
         }
@@ -276,25 +272,18 @@ impl Publication {
 pub fn check(session: &Session, options: &PublishOptions) -> Result<Published, Error> {
     let registry = PublishDestination::folder(session, &options.registry)?;
     let folders: Vec<PathBuf> = options.folders.iter().map(|folder| session.cwd.join(folder)).collect();
-    publish(&folders, &registry, true, &|_| None)
+    Ok(Published::of(registry_folder::publish(&folders, &registry, true)?))
 }
 
-fn publish(
-    folders: &[PathBuf],
-    registry: &Path,
-    check: bool,
-    sign: &dyn Fn(&IndexEntry) -> Option<PublisherSignature>,
-) -> Result<Published, Error> {
-    let done = registry_folder::publish_signed(folders, registry, check, sign)?;
-    let (mut published, mut unchanged) = (Vec::new(), Vec::new());
-    for stage in done {
-        let text = format!("{} {}", stage.name, stage.version);
-        match stage.outcome {
-            Outcome::New => published.push(text),
-            Outcome::Unchanged => unchanged.push(text),
-        }
+impl Published {
+    fn of(stages: Vec<PublishedStage>) -> Self {
+        let (new, unchanged): (Vec<_>, Vec<_>) =
+            stages.into_iter().partition(|stage| stage.outcome == Outcome::New);
+        let names = |stages: Vec<PublishedStage>| {
+            stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
+        };
+        Self { published: names(new), unchanged: names(unchanged) }
     }
-    Ok(Published { published, unchanged })
 }
 
 /// Says that a version is signed by another key than the one before, or no more; `key` is that of the publisher, where they sign, and
@@ -316,10 +305,10 @@ fn new_version(candidate: &PublishCandidate, changes: Vec<StageChange>) -> NewVe
     let (breaking, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|change| change.breaking);
     let text = |changes: Vec<StageChange>| changes.into_iter().map(|change| change.text).collect();
     NewVersion {
-        stage: candidate.package.name.to_string(),
-        version: candidate.package.version.to_string(),
-        files: candidate.package.files.len(),
-        size: candidate.archive.len() as u64,
+        stage: candidate.packed.package.name.to_string(),
+        version: candidate.packed.package.version.to_string(),
+        files: candidate.packed.package.files.len(),
+        size: candidate.packed.archive.len() as u64,
         before: candidate.before.as_ref().map(|before| before.vers.to_string()),
         breaking: text(breaking),
         changes: text(others),
@@ -328,21 +317,25 @@ fn new_version(candidate: &PublishCandidate, changes: Vec<StageChange>) -> NewVe
 
 /// Says what a stranger would look for in a stage, and would not find.
 fn incomplete(candidate: &PublishCandidate) -> Option<String> {
-    let manifest = &candidate.package.manifest;
+    let manifest = &candidate.packed.package.manifest;
     let missing = [
         (manifest.license.is_empty(), "`license` in stage.toml"),
         (manifest.description.is_empty(), "`description` in stage.toml"),
-        (candidate.package.file(README).is_none(), "README.md"),
+        (candidate.packed.package.file(README).is_none(), "README.md"),
     ];
     let missing: Vec<&str> = missing.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
     (!missing.is_empty()).then(|| {
-        format!("stage `{}` has no {} (--allow-incomplete)", candidate.package.name, missing.join(", no "))
+        format!(
+            "stage `{}` has no {} (--allow-incomplete)",
+            candidate.packed.package.name,
+            missing.join(", no ")
+        )
     })
 }
 
 /// Says that the name of a new stage is easily mistaken for another one's.
 fn similar(candidate: &PublishCandidate, names: &[StageName]) -> Option<String> {
-    let name = &candidate.package.name;
+    let name = &candidate.packed.package.name;
     let other = names
         .iter()
         .find(|other| *other != name && suggest::distance(name.as_str(), other.as_str()) <= SIMILAR);
@@ -356,14 +349,14 @@ fn similar(candidate: &PublishCandidate, names: &[StageName]) -> Option<String> 
 /// Says that a version may break projects although its number does not say so.
 fn breaking(candidate: &PublishCandidate, changes: &[StageChange]) -> Option<String> {
     let before = candidate.before.as_ref()?;
-    let after = &candidate.package.version;
+    let after = &candidate.packed.package.version;
     let broken: Vec<&str> =
         changes.iter().filter(|change| change.breaking).map(|change| change.text.as_str()).collect();
     let may = stage_change::may_break(&before.vers, after);
     (!may && !broken.is_empty()).then(|| {
         format!(
             "stage `{}` {after} may break projects that use {}, and its number does not say so: {} (--allow-breaking)",
-            candidate.package.name,
+            candidate.packed.package.name,
             before.vers,
             broken.join("; ")
         )
@@ -372,7 +365,7 @@ fn breaking(candidate: &PublishCandidate, changes: &[StageChange]) -> Option<Str
 
 /// Says which files of a stage are not as the last commit has them; nothing where the stage is in no repository.
 fn dirty(session: &Session, candidate: &PublishCandidate) -> Option<String> {
-    let folder = &candidate.folder;
+    let folder = &candidate.packed.folder;
     let unfit = |unfit: UnfitRepository| {
         session.warn_once(format!("{unfit}; so it is not known whether the stage is committed"));
     };
@@ -388,11 +381,12 @@ fn dirty(session: &Session, candidate: &PublishCandidate) -> Option<String> {
             unfit(error);
             false
         });
-        let text = || format!("stage `{}` was never committed (--allow-dirty)", candidate.package.name);
+        let text =
+            || format!("stage `{}` was never committed (--allow-dirty)", candidate.packed.package.name);
         return never.then(text);
     }
     let first = |file: &PackageFile| file.path.split('/').next().unwrap_or_default().to_owned();
-    let names: BTreeSet<String> = candidate.package.files.iter().map(first).collect();
+    let names: BTreeSet<String> = candidate.packed.package.files.iter().map(first).collect();
     let mut files: BTreeMap<String, ()> = BTreeMap::new();
     for name in &names {
         match changed(&[name]) {
@@ -402,10 +396,10 @@ fn dirty(session: &Session, candidate: &PublishCandidate) -> Option<String> {
         }
     }
     // What is left out of the archive does not count.
-    let packed = |path: &str| candidate.package.has(path) || !folder.join(path).exists();
+    let packed = |path: &str| candidate.packed.package.has(path) || !folder.join(path).exists();
     let files: Vec<&str> = files.keys().map(String::as_str).filter(|path| packed(path)).collect();
     (!files.is_empty()).then(|| {
         let list = suggest::list(files.iter().copied());
-        format!("stage `{}` is not committed as it is: {list} (--allow-dirty)", candidate.package.name)
+        format!("stage `{}` is not committed as it is: {list} (--allow-dirty)", candidate.packed.package.name)
     })
 }

@@ -173,8 +173,8 @@ impl PublishDestination {
             Self::Bucket { address, bucket } => {
                 return Ok(Some(SignableRegistry::Bucket(Arc::clone(bucket), address.to_string())));
             }
+            Self::Oci(registry) => return Ok(Some(SignableRegistry::Oci(registry.clone()))),
             Self::Web { .. } => "its server signs what is published: `pib registry serve --key FILE`",
-            Self::Oci(_) => "an OCI registry has no signed snapshot",
         };
         match key {
             Some(_) => {

@@ -57,8 +57,8 @@ fn registries(
     registry: Option<String>,
 ) -> Result<Vec<(&'static str, String)>, Error> {
     let own = folder.join("registry");
-    let folders: Vec<_> = candidates.iter().map(|candidate| candidate.folder.clone()).collect();
-    registry_folder::publish(&folders, &own, false)?;
+    let stages: Vec<_> = candidates.iter().map(|candidate| &candidate.packed).collect();
+    registry_folder::add(&stages, &own)?;
     let of_folder = |path: &Path| url::Url::from_file_path(path).map(String::from).unwrap_or_default();
     let own = ("candidate", of_folder(&own));
     Ok([own].into_iter().chain(registry.map(|address| ("destination", address))).collect())
@@ -71,10 +71,10 @@ async fn one(
     config: &[String],
     registries: &[(&str, String)],
 ) -> Result<TestReport, Error> {
-    let (name, version) = (&candidate.package.name, &candidate.package.version);
+    let (name, version) = (&candidate.packed.package.name, &candidate.packed.package.version);
     let dir = folder.join(name.as_str());
     let project = Folder::make(&dir).map_err(|error| Error::io("create the folder", &dir, error))?;
-    let text = trial::strangers_manifest((&candidate.package.manifest, version), config, registries)?;
+    let text = trial::strangers_manifest((&candidate.packed.package.manifest, version), config, registries)?;
     files::replace_text(&project, pib_plan::manifest::project::FILE_NAME, &text)?;
     let session = Session {
         cwd: dir,

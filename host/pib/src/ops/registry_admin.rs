@@ -7,13 +7,14 @@ use serde::Serialize;
 
 use super::publish_destination::{PublishDestination, existing};
 use super::registry_signing::Signer;
-use super::registry_site;
+use super::registry_site::Site;
 use crate::project::{Error, Session};
+use crate::source::registry::Registry;
 use crate::source::registry_audit::{self, RegistryAudit};
 use crate::source::registry_bucket::BucketRegistry;
+use crate::source::registry_folder;
 use crate::source::registry_sign::SignableRegistry;
 use crate::source::registry_store::RegistryStore;
-use crate::source::{registry, registry_folder};
 
 /// A registry that was made, or was there.
 #[derive(Debug, Clone, Serialize)]
@@ -60,13 +61,17 @@ pub struct WholeRegistry {
 /// When it holds something else, or cannot be written.
 pub async fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Error> {
     if let Some((address, bucket)) = PublishDestination::bucket(session, folder)? {
-        let address = address.to_string();
+        let destination = PublishDestination::Bucket { address, bucket: Arc::clone(&bucket) };
+        let address = destination.to_string();
         let new = BucketRegistry { bucket: &bucket, address: &address }.init().await?;
+        let (store, registry) = (RegistryStore::Bucket(&bucket, &address), destination.registry(session)?);
+        Site { store, registry: &registry }.write().await?;
         return Ok(MadeRegistry { registry: address.into(), new });
     }
     let registry = session.cwd.join(folder);
     let new = registry_folder::init(&registry)?;
-    registry_site::write(&registry).await?;
+    let (store, reader) = (RegistryStore::Folder(&registry), Registry::folder(&registry)?);
+    Site { store, registry: &reader }.write().await?;
     Ok(MadeRegistry { registry, new })
 }
 
@@ -77,12 +82,15 @@ pub async fn init(session: &Session, folder: &Path) -> Result<MadeRegistry, Erro
 pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Result<NewIndex, Error> {
     let (registry, rebuilt) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {
-            let address = address.to_string();
-            let signer =
-                Signer::of(session, SignableRegistry::Bucket(Arc::clone(&bucket), address.clone()), key)
-                    .await?;
+            let destination = PublishDestination::Bucket { address, bucket: Arc::clone(&bucket) };
+            let address = destination.to_string();
+            let place = SignableRegistry::Bucket(Arc::clone(&bucket), address.clone());
+            let signer = Signer::of(session, place, key).await?;
             let rebuilt = BucketRegistry { bucket: &bucket, address: &address }.rebuild().await?;
             signer.sign_all().await?;
+            let (store, registry) =
+                (RegistryStore::Bucket(&bucket, &address), destination.registry(session)?);
+            Site { store, registry: &registry }.write().await?;
             (PathBuf::from(address), rebuilt)
         }
         None => {
@@ -90,7 +98,8 @@ pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Resu
             let signer = Signer::of(session, SignableRegistry::Folder(registry.clone()), key).await?;
             let rebuilt = registry_audit::rebuild(&registry)?;
             signer.sign_all().await?;
-            registry_site::write(&registry).await?;
+            let (store, reader) = (RegistryStore::Folder(&registry), Registry::folder(&registry)?);
+            Site { store, registry: &reader }.write().await?;
             (registry, rebuilt)
         }
     };
@@ -104,7 +113,9 @@ pub async fn index(session: &Session, folder: &Path, key: Option<&Path>) -> Resu
 /// When it cannot be read, or anything is wrong with it.
 pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, Error> {
     if let Some(oci) = PublishDestination::oci(session, folder)? {
-        return judged(oci.to_string().into(), oci.audit().await?);
+        let mut audit = oci.audit().await?;
+        audit.faults.extend(RegistryStore::Oci(&oci).faults().await?);
+        return judged(oci.to_string().into(), audit);
     }
     let (place, audit) = match PublishDestination::bucket(session, folder)? {
         Some((address, bucket)) => {
@@ -119,7 +130,7 @@ pub async fn verify(session: &Session, folder: &Path) -> Result<WholeRegistry, E
         }
         None => {
             let place = existing(session, folder)?;
-            registry::Registry::folder(&place)?.check().await?;
+            Registry::folder(&place)?.check().await?;
             let mut audit = registry_audit::audit(&place)?;
             audit.faults.extend(RegistryStore::Folder(&place).faults().await?);
             (place, audit)

@@ -22,7 +22,7 @@ use super::registry_ownership;
 use super::registry_tokens::{Scope, Token};
 use super::registry_upload::Upload;
 use crate::source::archive;
-use crate::source::registry_list::{ListedStage, StageList};
+use crate::source::registry_list::StageList;
 use crate::source::{SourceError, registry_audit, registry_folder, registry_publisher};
 
 /// The description of the interface.
@@ -65,7 +65,7 @@ fn allowed(request: &Request) -> Result<Allowed, Refusal> {
 pub(super) async fn stages(State(served): State<Arc<Served>>, request: Request) -> Result<Response, Refusal> {
     let wanted = parameter(request.uri(), "q").unwrap_or_default();
     let catalogue = served.catalogue.get(&served.registry.registry).await?;
-    let found = catalogue.search(&wanted).into_iter().map(ListedStage::of);
+    let found = catalogue.search(&wanted).into_iter().cloned();
     Ok(json(StatusCode::OK, &StageList { stages: found.collect() }))
 }
 
@@ -144,8 +144,8 @@ async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
     let names = registry.all_names().await.map_err(hide)?.unwrap_or_default();
     let (_, mut problems) = judge(&candidates, &names, *allowed);
     for candidate in &mut candidates {
-        candidate.entry.publisher = *publisher;
-        if !registry_publisher::is_signed(&candidate.entry) {
+        candidate.packed.entry.publisher = *publisher;
+        if !registry_publisher::is_signed(&candidate.packed.entry) {
             problems
                 .push("its publisher's signature is not one of this stage, version and content".to_owned());
         }
@@ -157,7 +157,7 @@ async fn add(served: &Served, received: &Received) -> Result<bool, Refusal> {
     if is_new {
         registry_ownership::claim(served, token, &package.name).await?;
     }
-    let added = served.registry.publish(candidate).await.map_err(hide);
+    let added = served.registry.publish(candidate.packed).await.map_err(hide);
     served.catalogue.forget().await;
     added
 }

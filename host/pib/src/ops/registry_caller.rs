@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request};
 use http::HeaderMap;
 
 /// The address that a connection comes from.
@@ -18,6 +18,8 @@ pub(super) struct Caller {
     pub(super) address: IpAddr,
     /// Whose token the request bears.
     pub(super) user: OnceLock<String>,
+    /// Which of the server's addresses the request is for.
+    pub(super) route: OnceLock<MatchedPath>,
     received: AtomicU64,
 }
 
@@ -27,7 +29,12 @@ impl Caller {
         let peer =
             request.extensions().get::<Peer>().map_or(Ipv4Addr::UNSPECIFIED.into(), |Peer(peer)| *peer);
         let forwarded = forwarded_for(request.headers()).filter(|_| behind_proxy);
-        Self { address: forwarded.unwrap_or(peer), user: OnceLock::new(), received: AtomicU64::new(0) }
+        Self {
+            address: forwarded.unwrap_or(peer),
+            user: OnceLock::new(),
+            route: OnceLock::new(),
+            received: AtomicU64::new(0),
+        }
     }
 
     /// Returns who was found to send a request.

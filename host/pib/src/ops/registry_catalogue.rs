@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use pib_plan::index::{IndexEntry, IndexFile};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::registry_feed::History;
 use crate::source::registry::Registry;
+use crate::source::registry_list::ListedStage;
 use crate::source::{SourceError, registry_list};
 
 /// How long a list is used at least. What other servers and people at the folder publish is seen after that.
@@ -19,11 +21,28 @@ const SHARE: u32 = 20;
 /// How many index files are read at the same time.
 const AT_ONCE: usize = 16;
 
+/// A stage: what a list has of its newest version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CatalogueStage {
+    /// What is listed.
+    #[serde(flatten)]
+    pub(super) listed: ListedStage,
+    /// The names of the stages that it needs.
+    pub(super) needs: Vec<String>,
+}
+
+impl CatalogueStage {
+    /// Returns the stage whose newest version this is.
+    pub(super) fn of(entry: &IndexEntry) -> Self {
+        Self { listed: ListedStage::of(entry), needs: entry.deps.keys().map(ToString::to_string).collect() }
+    }
+}
+
 /// The stages of a registry.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    /// The newest version of each stage, by name.
-    pub(super) stages: Vec<IndexEntry>,
+    /// Each stage, by name.
+    pub(super) stages: Vec<CatalogueStage>,
     /// The stages whose newest version needs a stage, by that stage's name.
     users: BTreeMap<String, Vec<String>>,
     /// What was published last in the whole registry.
@@ -36,15 +55,15 @@ pub(super) struct KeptCatalogue(Mutex<Option<(Instant, Arc<Catalogue>)>>);
 
 impl Catalogue {
     /// Returns a list of these stages.
-    pub(super) fn of(mut stages: Vec<IndexEntry>) -> Self {
-        stages.sort_by(|a, b| a.name.cmp(&b.name));
+    pub(super) fn of(mut stages: Vec<CatalogueStage>, history: History) -> Self {
+        stages.sort_by(|a, b| a.listed.name.cmp(&b.listed.name));
         let mut users: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for entry in &stages {
-            for needed in entry.deps.keys() {
-                users.entry(needed.to_string()).or_default().push(entry.name.to_string());
+        for stage in &stages {
+            for needed in &stage.needs {
+                users.entry(needed.clone()).or_default().push(stage.listed.name.to_string());
             }
         }
-        Self { stages, users, history: History::default() }
+        Self { stages, users, history }
     }
 
     /// Reads the list of a registry's stages.
@@ -60,27 +79,34 @@ impl Catalogue {
         let mut read = stream::iter(read).buffer_unordered(AT_ONCE);
         let (mut stages, mut history) = (Vec::new(), History::default());
         while let Some((newest, of_stage)) = read.try_next().await? {
-            stages.extend(newest);
+            stages.extend(newest.as_ref().map(CatalogueStage::of));
             history = history.with(of_stage);
         }
-        Ok(Self { history, ..Self::of(stages) })
+        Ok(Self::of(stages, history))
     }
 
     /// Returns the stages whose name or description has all the words of a search: those with a word in their name come first.
-    pub(super) fn search(&self, wanted: &str) -> Vec<&IndexEntry> {
+    pub(super) fn search(&self, wanted: &str) -> Vec<&ListedStage> {
         let words: Vec<String> = wanted.split_whitespace().map(str::to_lowercase).collect();
-        let fits = |entry: &&IndexEntry| {
-            let text = format!("{} {}", entry.name, entry.description).to_lowercase();
+        let fits = |stage: &&ListedStage| {
+            let text = format!("{} {}", stage.name, stage.description).to_lowercase();
             words.iter().all(|word| text.contains(word))
         };
-        let mut found: Vec<&IndexEntry> = self.stages.iter().filter(fits).collect();
-        found.sort_by_key(|entry| !words.iter().any(|word| entry.name.as_str().contains(word)));
+        let listed = self.stages.iter().map(|stage| &stage.listed);
+        let mut found: Vec<&ListedStage> = listed.filter(fits).collect();
+        found.sort_by_key(|stage| !words.iter().any(|word| stage.name.as_str().contains(word)));
         found
+    }
+
+    /// Returns the stage of this name.
+    pub(super) fn find(&self, name: &str) -> Option<&CatalogueStage> {
+        let found = self.stages.binary_search_by(|stage| stage.listed.name.as_str().cmp(name));
+        found.ok().and_then(|number| self.stages.get(number))
     }
 
     /// Returns whether there is a stage of this name.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.stages.binary_search_by(|entry| entry.name.as_str().cmp(name)).is_ok()
+        self.find(name).is_some()
     }
 
     /// Returns the names of the stages that need this one.
@@ -123,19 +149,20 @@ pub(super) fn newest(file: &IndexFile) -> Option<IndexEntry> {
 mod tests {
     use super::*;
 
-    fn entry(name: &str, description: &str, needs: &str) -> IndexEntry {
+    fn stage(name: &str, description: &str, needs: &str) -> CatalogueStage {
         let text =
             format!(r#"{{"name":"{name}","vers":"1.0.0","description":"{description}","deps":{{{needs}}}}}"#);
-        serde_json::from_str(&text).unwrap()
+        CatalogueStage::of(&serde_json::from_str(&text).unwrap())
     }
 
     #[test]
     fn stages_are_found_by_words_and_by_what_they_need() {
-        let catalogue = Catalogue::of(vec![
-            entry("network", "Configures the camera's network", ""),
-            entry("camera", "Films birds", r#""network":"1""#),
-            entry("bird-feeder", "Feeds", r#""camera":"1","network":"1""#),
-        ]);
+        let stages = vec![
+            stage("network", "Configures the camera's network", ""),
+            stage("camera", "Films birds", r#""network":"1""#),
+            stage("bird-feeder", "Feeds", r#""camera":"1","network":"1""#),
+        ];
+        let catalogue = Catalogue::of(stages, History::default());
         let names = |wanted: &str| -> Vec<String> {
             catalogue.search(wanted).iter().map(|entry| entry.name.to_string()).collect()
         };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -14,10 +15,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service as _;
 
 use super::registry_access::Served;
 use super::registry_caller::Peer;
+use super::registry_watch::observe;
 
 /// How long a client may take for the head of a request, or be idle.
 const HEAD: Duration = Duration::from_secs(30);
@@ -55,7 +56,8 @@ pub(super) async fn take(
                 continue;
             }
         };
-        let connection = Connection { router: router.clone(), peer: Peer(address.ip()), grace };
+        let router = router.clone();
+        let connection = Connection { served: Arc::clone(served), router, peer: Peer(address.ip()), grace };
         let (shared, stop) = (Arc::clone(served), stop.clone());
         served.tasks.spawn(async move {
             shared.metrics.connections.inc();
@@ -72,6 +74,7 @@ pub(super) async fn take(
 }
 
 struct Connection {
+    served: Arc<Served>,
     router: Router,
     peer: Peer,
     grace: Duration,
@@ -80,13 +83,12 @@ struct Connection {
 impl Connection {
     /// Serves a connection until its client ends it, or the server does.
     async fn serve(self, stream: TcpStream, stop: &CancellationToken) {
-        let Self { router, peer, grace } = self;
+        let Self { served, router, peer, grace } = self;
         let has_asked = AtomicBool::new(false);
         let service = service_fn(|mut request: hyper::Request<Incoming>| {
             has_asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(peer);
-            // A router is always ready.
-            router.clone().call(request)
+            observe(&served, router.clone(), request.map(Body::new))
         });
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(STALL));

@@ -2,21 +2,47 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use pib_plan::html::escape;
-use pib_plan::id::Digest;
+use pib_plan::id::{Digest, StageName};
 use pib_plan::index::{IndexEntry, IndexFile, Offer};
 use pib_plan::moment::Moment;
+use semver::Version;
+use serde::{Deserialize, Serialize};
 
 /// How many versions a feed has.
 const LISTED: usize = 50;
 
 /// The versions that were published last, the newest first, and what was published first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct History {
-    recent: Vec<Arc<IndexEntry>>,
+    recent: Vec<FeedVersion>,
     first: Option<(Option<Moment>, Digest)>,
+}
+
+/// A version, as a feed has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct FeedVersion {
+    published: Moment,
+    name: StageName,
+    version: Version,
+    description: String,
+    yanked: bool,
+    digest: Digest,
+}
+
+impl FeedVersion {
+    /// Returns what a feed has of a version; nothing where nobody has noted when it was published.
+    fn of(entry: &IndexEntry) -> Option<Self> {
+        Some(Self {
+            published: entry.pubtime?,
+            name: entry.name.clone(),
+            version: entry.vers.clone(),
+            description: entry.description.clone(),
+            yanked: entry.yanked,
+            digest: entry.cksum?,
+        })
+    }
 }
 
 impl History {
@@ -27,8 +53,7 @@ impl History {
             Offer::Unreadable(_) => None,
         });
         let first = entries.clone().filter_map(|entry| Some((entry.pubtime, entry.cksum?))).min();
-        let recent = entries.filter(|entry| entry.pubtime.is_some() && entry.cksum.is_some()).cloned();
-        Self { recent: recent.collect(), first }.sorted()
+        Self { recent: entries.filter_map(|entry| FeedVersion::of(entry)).collect(), first }.sorted()
     }
 
     /// Adds the history of another stage.
@@ -38,9 +63,16 @@ impl History {
         self.sorted()
     }
 
+    /// Puts the history of a stage in the place of the one that it had. Versions are added to a stage, and none is removed.
+    pub(super) fn with_newer(mut self, name: &StageName, newer: Self) -> Self {
+        self.recent.retain(|version| version.name != *name);
+        self.with(newer)
+    }
+
     fn sorted(mut self) -> Self {
-        self.recent
-            .sort_by_cached_key(|entry| (Reverse(entry.pubtime), entry.name.clone(), entry.vers.clone()));
+        self.recent.sort_by_cached_key(|version| {
+            (Reverse(version.published), version.name.clone(), version.version.clone())
+        });
         self.recent.truncate(LISTED);
         self
     }
@@ -64,7 +96,7 @@ impl Feed<'_> {
     /// Returns the feed. Its addresses are relative to its own, as those of the pages are.
     pub(super) fn to_xml(&self) -> String {
         let Self { title, file, root, suffix, history } = self;
-        let updated = history.recent.first().and_then(|entry| entry.pubtime);
+        let updated = history.recent.first().map(|version| version.published);
         // What was published first never changes, and is no other registry's.
         let id = history
             .first
@@ -78,17 +110,16 @@ impl Feed<'_> {
             updated.unwrap_or(Moment::from_micros(0)),
             escape(file),
         );
-        for entry in &history.recent {
-            let (Some(time), Some(digest)) = (entry.pubtime, entry.cksum) else { continue };
-            let name = escape(entry.name.as_str());
-            let yanked = if entry.yanked { " (yanked)" } else { "" };
+        for FeedVersion { published, name, version, description, yanked, digest } in &history.recent {
+            let name = escape(name.as_str());
+            let yanked = if *yanked { " (yanked)" } else { "" };
             _ = write!(
                 text,
-                "<entry>\n<title>{name} {version}{yanked}</title>\n<id>{id}</id>\n<updated>{time}</updated>\n\
+                "<entry>\n<title>{name} {version}{yanked}</title>\n<id>{id}</id>\n<updated>{published}</updated>\n\
                  <link href=\"{root}stages/{name}{suffix}\"/>\n<summary>{about}</summary>\n</entry>\n",
-                version = escape(&entry.vers.to_string()),
-                id = urn(&digest),
-                about = escape(&entry.description),
+                version = escape(&version.to_string()),
+                id = urn(digest),
+                about = escape(description),
             );
         }
         text + "</feed>\n"

@@ -31,7 +31,7 @@ pub(super) struct LoggedRequest<'a> {
     pub(super) method: String,
     /// Its path, without the query.
     pub(super) path: String,
-    /// The answer's status.
+    /// The answer's status, or 499 where the connection ended before there was an answer.
     pub(super) status: u16,
     /// What was read of its body, in bytes.
     pub(super) received: u64,
@@ -97,10 +97,13 @@ impl AccessLog {
             .map_err(|error| Error::io("start the thread of", "the access log", error))
     }
 
-    /// Adds a request.
-    pub(super) async fn add(&self, request: &LoggedRequest<'_>) {
-        if let Ok(line) = serde_json::to_string(request) {
-            _ = self.0.send(Message::Line(line)).await;
+    /// Returns what adds a request: it waits where the disk is slower than requests come.
+    pub(super) fn add(&self, request: &LoggedRequest<'_>) -> impl Future<Output = ()> + Send + use<> {
+        let (line, lines) = (serde_json::to_string(request), self.0.clone());
+        async move {
+            if let Ok(line) = line {
+                _ = lines.send(Message::Line(line)).await;
+            }
         }
     }
 

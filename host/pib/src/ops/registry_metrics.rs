@@ -37,8 +37,8 @@ pub(super) struct Answered<'a> {
     pub(super) method: &'a str,
     /// The pattern of its path.
     pub(super) route: &'a str,
-    /// The answer's status.
-    pub(super) status: StatusCode,
+    /// The answer's status, or 499 where the connection ended before there was an answer.
+    pub(super) status: u16,
     /// The size of the answer's body.
     pub(super) sent: u64,
     /// What was read of the request's body.
@@ -114,7 +114,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts a request that was answered.
+    /// Counts a request that has ended.
     pub(super) fn answered(&self, answered: &Answered<'_>) {
         let Answered { method, route, status, sent, received, took } = answered;
         // Who asks chooses the method: a few are known, so that nobody can fill the memory with others.
@@ -122,7 +122,7 @@ impl Metrics {
             known @ ("GET" | "HEAD" | "PUT" | "DELETE" | "POST" | "OPTIONS") => known,
             _ => "other",
         };
-        self.requests.with_label_values(&[method, *route, status.as_str()]).inc();
+        self.requests.with_label_values(&[method, *route, status.to_string().as_str()]).inc();
         self.seconds.with_label_values(&[*route]).observe(took.as_secs_f64());
         self.sent.with_label_values(&[*route]).inc_by(*sent);
         self.received.inc_by(*received);

@@ -130,14 +130,14 @@ pub(super) fn list(catalogue: &Catalogue, wanted: &str, from: usize, pages: Page
         escape(wanted),
         counted(found.len(), catalogue.stages.len()),
     );
-    for entry in found.iter().skip(from).take(LISTED) {
+    for stage in found.iter().skip(from).take(LISTED) {
         _ = writeln!(
             body,
             "<li><h2><a href=\"stages/{name}{suffix}\">{name}</a><span class=\"version\">{version}{yanked}</span></h2><p>{about}</p></li>",
-            name = escape(entry.name.as_str()),
-            version = escape(&entry.vers.to_string()),
-            yanked = if entry.yanked { " (yanked)" } else { "" },
-            about = escape(&entry.description),
+            name = escape(stage.name.as_str()),
+            version = escape(&stage.version.to_string()),
+            yanked = if stage.yanked { " (yanked)" } else { "" },
+            about = escape(&stage.description),
             suffix = pages.suffix(),
         );
     }
@@ -387,6 +387,7 @@ pub(super) fn readme(bytes: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::registry_catalogue::CatalogueStage;
     use super::*;
 
     #[test]
@@ -397,7 +398,7 @@ mod tests {
         let line = json.replace('\n', "");
         let source = pib_plan::index::SourceId::bundled();
         let file = IndexFile::parse(&entry.name, &source, &line).unwrap();
-        let catalogue = Catalogue::of(vec![entry.clone()]);
+        let catalogue = Catalogue::of(vec![CatalogueStage::of(&entry)], History::default());
         let readme = Some("</pre><script>");
         let pages = Pages::Served;
         let stage = StagePage { entry: &entry, file: &file, readme, catalogue: &catalogue, pages };
@@ -413,9 +414,9 @@ mod tests {
     fn long_lists_have_pages() {
         let entry = |number: usize| {
             let text = format!(r#"{{"name":"stage-{number:03}","vers":"1.0.0","description":"One"}}"#);
-            serde_json::from_str(&text).unwrap()
+            CatalogueStage::of(&serde_json::from_str(&text).unwrap())
         };
-        let catalogue = Catalogue::of((0..LISTED * 2 + 1).map(entry).collect());
+        let catalogue = Catalogue::of((0..LISTED * 2 + 1).map(entry).collect(), History::default());
         let list = |wanted: &str, from: usize| list(&catalogue, wanted, from, Pages::Served);
         let first = list("o&e", 0);
         assert!(first.contains("No stage matches") && !first.contains("Next"), "{first}");

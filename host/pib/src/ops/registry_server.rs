@@ -23,7 +23,7 @@ pub use super::registry_limits::RateLimits;
 pub use super::registry_log::AccessLog;
 use super::registry_metrics::Metrics;
 use super::registry_upload::Uploads;
-use super::registry_watch::{limit, observe};
+use super::registry_watch::limit;
 use super::served_registry::ServedRegistry;
 use super::{registry_connections, registry_routes};
 use crate::project::{Error, Session};
@@ -89,7 +89,6 @@ pub async fn serve(
     let renewal = tokio::spawn(renew(Arc::clone(&served)));
     let router = registry_routes::router()
         .layer(from_fn_with_state(Arc::clone(&served), limit))
-        .layer(from_fn_with_state(Arc::clone(&served), observe))
         .with_state(Arc::clone(&served));
     registry_connections::take(listener, (&served, router), options.grace, stopped).await;
     renewal.abort();

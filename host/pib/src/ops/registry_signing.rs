@@ -56,17 +56,7 @@ pub struct SignedRegistry {
 /// # Errors
 /// When another key signs it, or the registry or a key's file cannot be read or written.
 pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegistry, Error> {
-    let (place, registry) = match PublishDestination::bucket(session, &options.registry)? {
-        Some((address, bucket)) => {
-            let address = address.to_string();
-            (SignableRegistry::Bucket(bucket, address.clone()), PathBuf::from(address))
-        }
-        None => {
-            let root = super::publish_destination::existing(session, &options.registry)?;
-            crate::source::registry::Registry::folder(&root)?.check().await?;
-            (SignableRegistry::Folder(root.clone()), root)
-        }
-    };
+    let (place, registry) = named(session, &options.registry).await?;
     for file in [&options.key].into_iter().chain(&options.rotate_to) {
         check_place(session, &place, file)?;
     }
@@ -87,6 +77,21 @@ pub async fn sign(session: &Session, options: &SignOptions) -> Result<SignedRegi
         version: signed.snapshot.version,
         expires: signed.snapshot.expires,
     })
+}
+
+/// Returns the registry in a folder or at an address, to be signed, and what it is called.
+async fn named(session: &Session, registry: &Path) -> Result<(SignableRegistry, PathBuf), Error> {
+    if let Some(oci) = PublishDestination::oci(session, registry)? {
+        let address = PathBuf::from(oci.to_string());
+        return Ok((SignableRegistry::Oci(oci), address));
+    }
+    if let Some((address, bucket)) = PublishDestination::bucket(session, registry)? {
+        let address = address.to_string();
+        return Ok((SignableRegistry::Bucket(bucket, address.clone()), PathBuf::from(address)));
+    }
+    let root = super::publish_destination::existing(session, registry)?;
+    crate::source::registry::Registry::folder(&root)?.check().await?;
+    Ok((SignableRegistry::Folder(root.clone()), root))
 }
 
 /// Refuses the file of a key in the folder of the registry, whose files everybody may read.

@@ -70,7 +70,7 @@ async fn read(mut body: Body, most: u64, silence: Duration, caller: &Caller) -> 
     let mut bytes = Vec::new();
     let mut pace = Pace::new(silence, FLOOR);
     while let Some(frame) = timeout(silence, body.frame()).await.map_err(|_| too_slow())? {
-        let Ok(data) = frame.map_err(|_| too_large())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| broken_off())?.into_data() else { continue };
         pace.arrived(data.len()).map_err(|_| too_slow())?;
         if (bytes.len() + data.len()) as u64 > most {
             return Err(too_large());
@@ -82,7 +82,11 @@ async fn read(mut body: Body, most: u64, silence: Duration, caller: &Caller) -> 
 }
 
 fn too_large() -> Refusal {
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large, or was broken off")
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the archive is too large")
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "the archive was broken off")
 }
 
 fn too_slow() -> Refusal {
@@ -92,6 +96,7 @@ fn too_slow() -> Refusal {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::io;
 
     use futures_util::{StreamExt as _, stream};
 
@@ -111,12 +116,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endless_silent_and_crawling_bodies_end() {
+    async fn endless_silent_crawling_and_broken_bodies_end() {
         let short = Duration::from_millis(20);
         assert_eq!(status(body(4, 1000, stream::empty()), short).await, Ok(4000));
         let endless = body(0, 0, stream::repeat(Bytes::from_static(&[0; 65_536])));
         assert_eq!(status(endless, SILENCE).await, Err(StatusCode::PAYLOAD_TOO_LARGE));
         assert_eq!(status(body(1, 10, stream::pending()), short).await, Err(StatusCode::REQUEST_TIMEOUT));
+        let half = [Ok(Bytes::from_static(b"x")), Err(io::Error::from(io::ErrorKind::UnexpectedEof))];
+        let half = Body::from_stream(stream::iter(half));
+        assert_eq!(status(half, short).await, Err(StatusCode::BAD_REQUEST));
         // A byte now and then is no silence.
         let ticks = tokio::time::interval(Duration::from_millis(5));
         let crawling = stream::unfold(ticks, |mut ticks| async {

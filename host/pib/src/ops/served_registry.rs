@@ -14,7 +14,7 @@ use crate::source::SourceError;
 use crate::source::archive::MAX_ARCHIVE;
 use crate::source::registry::Registry;
 use crate::source::registry_bucket::BucketRegistry;
-use crate::source::registry_folder::{Outcome, PublishCandidate};
+use crate::source::registry_folder::{Outcome, PackedStage};
 use crate::source::registry_owners::OwnerLists;
 use crate::source::registry_sign::SignableRegistry;
 use crate::source::registry_store::RegistryStore;
@@ -111,27 +111,23 @@ impl ServedRegistry {
     ///
     /// # Errors
     /// When the version is published with another content, or the registry cannot be written.
-    pub(super) async fn publish(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
-        let name = candidate.entry.name.clone();
+    pub(super) async fn publish(&self, stage: PackedStage) -> Result<bool, SourceError> {
+        let name = stage.entry.name.clone();
         self.signer.check(std::slice::from_ref(&name)).await?;
-        let changed = self.add(candidate).await?;
+        let changed = self.add(stage).await?;
         self.signer.sign(&[name]).await?;
         Ok(changed)
     }
 
-    async fn add(&self, candidate: PublishCandidate) -> Result<bool, SourceError> {
+    async fn add(&self, stage: PackedStage) -> Result<bool, SourceError> {
         match &self.storage {
             Storage::Folder(root) => {
                 let root = root.clone();
-                let publisher = candidate.entry.publisher;
-                let write = move || {
-                    registry_folder::publish_signed(&[candidate.folder], &root, false, &|_| publisher)
-                };
-                let published = on_a_thread(write).await?;
+                let published = on_a_thread(move || registry_folder::add(&[&stage], &root)).await?;
                 Ok(published.iter().any(|stage| stage.outcome == Outcome::New))
             }
             Storage::Bucket { address, bucket } => {
-                BucketRegistry { bucket: bucket.as_ref(), address }.publish(&candidate).await
+                BucketRegistry { bucket: bucket.as_ref(), address }.publish(&stage).await
             }
         }
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::publish_destination::PublishDestination;
 use super::registry_signing::Signer;
+use super::registry_site_marks::SiteChange;
 use crate::project::{Error, Session};
 use crate::source::registry_audit;
 use crate::source::registry_bucket::BucketRegistry;
@@ -51,7 +52,7 @@ pub struct Yanked {
 /// When the registry has no such version or cannot be written.
 pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Error> {
     let destination = PublishDestination::find(session, &options.registry)?;
-    let YankOptions { stage, version, undo, reason, .. } = options;
+    let YankOptions { stage, version, undo, .. } = options;
     let signer = match destination.signable(options.key.as_deref())? {
         Some(place) => Some(Signer::of(session, place, options.key.as_deref()).await?),
         None => None,
@@ -59,7 +60,26 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
     if let Some(signer) = &signer {
         signer.check(std::slice::from_ref(stage)).await?;
     }
-    let changed = match &destination {
+    let change = async {
+        let changed = mark(session, &destination, options).await?;
+        if let Some(signer) = signer {
+            signer.sign(std::slice::from_ref(stage)).await?;
+        }
+        Ok(changed)
+    };
+    let changed = SiteChange::around(session, &destination, std::slice::from_ref(stage), change).await?;
+    let registry = destination.to_string();
+    Ok(Yanked { stage: stage.to_string(), version: version.to_string(), yanked: !undo, changed, registry })
+}
+
+/// Changes the index line of the version; returns whether it is another one now.
+async fn mark(
+    session: &Session,
+    destination: &PublishDestination,
+    options: &YankOptions,
+) -> Result<bool, Error> {
+    let YankOptions { stage, version, undo, reason, .. } = options;
+    Ok(match destination {
         PublishDestination::Folder(folder) => {
             registry_audit::yank(folder, stage, version, !undo, reason.as_deref())?
         }
@@ -76,10 +96,5 @@ pub async fn yank(session: &Session, options: &YankOptions) -> Result<Yanked, Er
         PublishDestination::Web { url, .. } => {
             destination.server(session, url)?.yank(stage, version, !undo, reason.as_deref()).await?
         }
-    };
-    if let Some(signer) = signer {
-        signer.sign(std::slice::from_ref(stage)).await?;
-    }
-    let registry = destination.to_string();
-    Ok(Yanked { stage: stage.to_string(), version: version.to_string(), yanked: !undo, changed, registry })
+    })
 }

@@ -454,7 +454,7 @@ impl Sources {
     /// Returns what is known of what signs a registry: of one on this machine only where a key is named.
     fn trust(&self, source: &SourceId, url: &str, registry: &Registry) -> Option<Arc<RegistryTrust>> {
         let pinned = self.keys.get(url).copied();
-        let address = url.parse().ok().filter(|_| !registry.is_oci())?;
+        let address = url.parse().ok()?;
         if pinned.is_none() && !registry.is_remote() {
             return None;
         }

@@ -6,11 +6,9 @@
 //! archives/watchdog/watchdog-1.0.0.stage  the archives
 //! ```
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
 use pib_plan::credential::Credential;
@@ -27,8 +25,8 @@ use super::archive::MAX_ARCHIVE;
 use super::entry::MAX_INDEX;
 use super::kept::KeptIndex;
 use super::registry_list::{self, ListedStage};
-use super::registry_oci::OciRegistry;
-use super::registry_trust::RegistryTrust;
+use super::registry_oci::{self, OciRegistry};
+use super::registry_trust::{COMPARED_AGAIN, COMPARISONS, RegistryTrust};
 use pib_net::{Http, NetError, Validators};
 use pib_objects::{Bucket, Found, ObjectError, ObjectServers};
 
@@ -43,9 +41,6 @@ pub(super) const ARCHIVES: &str = "archives";
 const VERSION: u32 = 1;
 /// The most files that a registry in a bucket may have.
 pub(super) const MAX_FILES: usize = 1_000_000;
-/// How often a file and the snapshot are read again that do not fit, and the pause before that.
-const COMPARISONS: u32 = 2;
-const COMPARED_AGAIN: Duration = Duration::from_millis(500);
 /// The largest `config.json` that is read, in bytes.
 pub(super) const MAX_CONFIG: u64 = 64 << 10;
 
@@ -210,12 +205,7 @@ impl Registry {
     pub async fn versions(&self, name: &StageName) -> Result<IndexFile, SourceError> {
         let path = shard_path(name);
         if let Location::Oci { registry, kept } = &self.location {
-            let before = kept_manifests(kept, &path);
-            let manifests = registry.manifests(name, before.as_ref().unwrap_or(&BTreeMap::new())).await?;
-            if before.as_ref() != Some(&manifests) {
-                let text = serde_json::to_vec(&manifests).unwrap_or_default();
-                kept.put(&path, &text, &Validators::default())?;
-            }
+            let manifests = registry.current(name, kept, self.trust.as_deref()).await?;
             return Ok(stage_artifact::index_file(name, &self.source, &manifests));
         }
         let read = match &self.trust {
@@ -283,12 +273,12 @@ impl Registry {
 
     /// Returns every version of `name` as the web server or the bucket had it when it was last asked; `None` where it never was.
     pub fn kept_versions(&self, name: &StageName) -> Option<IndexFile> {
-        if let Location::Oci { kept, .. } = &self.location {
-            let manifests = kept_manifests(kept, &shard_path(name))?;
-            return Some(stage_artifact::index_file(name, &self.source, &manifests));
-        }
         if self.trust.as_ref().is_some_and(|trust| trust.is_new()) {
             return None;
+        }
+        if let Location::Oci { kept, .. } = &self.location {
+            let manifests = registry_oci::kept_manifests(kept, &shard_path(name))?;
+            return Some(stage_artifact::index_file(name, &self.source, &manifests));
         }
         self.parse(name, &self.kept()?.get(&shard_path(name))?.bytes).ok()
     }
@@ -460,11 +450,6 @@ impl Registry {
             Err(error) => Err(SourceError::io("reading", path)(error)),
         }
     }
-}
-
-/// Returns what is kept of the manifests of a stage.
-fn kept_manifests(kept: &KeptIndex, path: &str) -> Option<BTreeMap<String, String>> {
-    serde_json::from_slice(&kept.get(path)?.bytes).ok()
 }
 
 /// Returns where a registry keeps the archive of a version.

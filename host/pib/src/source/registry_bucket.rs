@@ -20,7 +20,7 @@ use super::archive::{self, MAX_ARCHIVE};
 use super::entry::MAX_INDEX;
 use super::registry::{ARCHIVES, CONFIG, Config, MAX_CONFIG, MAX_FILES, archive_path, name_at};
 use super::registry_audit::{self, Line, RebuiltIndex, RegistryAudit};
-use super::registry_folder::{PublishCandidate, line_of, replace, without_build};
+use super::registry_folder::{PackedStage, line_of, replace, without_build};
 
 /// How often an index file is read again that somebody else has written meanwhile.
 const ATTEMPTS: u64 = 100;
@@ -62,7 +62,7 @@ impl BucketRegistry<'_> {
     ///
     /// # Errors
     /// When the version is published with another content, or the bucket cannot be read or written.
-    pub async fn publish(self, candidate: &PublishCandidate) -> Result<bool, SourceError> {
+    pub async fn publish(self, candidate: &PackedStage) -> Result<bool, SourceError> {
         self.init().await?;
         let (name, version) = (&candidate.entry.name, &candidate.entry.vers);
         let path = shard_path(name);
@@ -95,7 +95,7 @@ impl BucketRegistry<'_> {
 
     /// Puts the archive of a version in its place, and returns the line that tells of it. One that is there already counts where
     /// it has the same content: somebody may have been killed before the line was written.
-    async fn claim(self, candidate: &PublishCandidate) -> Result<IndexEntry, SourceError> {
+    async fn claim(self, candidate: &PackedStage) -> Result<IndexEntry, SourceError> {
         let entry = &candidate.entry;
         let path = archive_path(&entry.name, &entry.vers);
         match self.bucket.put(&path, candidate.archive.clone(), Expected::Nothing).await {
@@ -247,7 +247,7 @@ async fn overtaken(attempt: u64) {
     tokio::time::sleep(Duration::from_millis(5 * (attempt + 1)).min(PAUSE)).await;
 }
 
-fn already_published(candidate: &PublishCandidate, published: Digest) -> SourceError {
+fn already_published(candidate: &PackedStage, published: Digest) -> SourceError {
     SourceError::AlreadyPublished {
         name: candidate.entry.name.clone(),
         version: candidate.entry.vers.clone(),

@@ -5,6 +5,7 @@
 //! line that tells of it; every file gets its name when it is whole.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -19,7 +20,6 @@ use pib_plan::manifest::stage;
 use pib_plan::metadata::ConfigType;
 use pib_plan::moment::Moment;
 use pib_plan::part;
-use pib_plan::publisher::PublisherSignature;
 use semver::Version;
 
 use super::archive::{Packed, pack};
@@ -46,10 +46,30 @@ pub enum Outcome {
     Unchanged,
 }
 
-/// A version that is to be added.
-struct NewVersion {
-    entry: IndexEntry,
-    archive: Vec<u8>,
+/// A stage that was packed: what is judged and tried is what is published, whatever becomes of its folder meanwhile.
+#[derive(Debug)]
+pub struct PackedStage {
+    /// The stage's folder.
+    pub folder: PathBuf,
+    /// The stage.
+    pub package: Package,
+    /// Its archive's bytes.
+    pub archive: Vec<u8>,
+    /// Its index line.
+    pub entry: IndexEntry,
+}
+
+impl PackedStage {
+    /// Packs the stage in a folder.
+    ///
+    /// # Errors
+    /// When the stage is not fit to be published.
+    pub fn of(folder: &Path) -> Result<Self, SourceError> {
+        let Packed { archive, checksum, package } = pack(folder, &folder.display().to_string())?;
+        check_fit(&package, folder)?;
+        let entry = IndexEntry { pubtime: Some(now()), ..line_of(&package, checksum, archive.len() as u64)? };
+        Ok(Self { folder: folder.to_owned(), package, archive, entry })
+    }
 }
 
 /// Publishes the stages in `stage_dirs` to the registry in the folder `registry_dir`, which is created if need be.
@@ -64,69 +84,56 @@ pub fn publish(
     registry_dir: &Path,
     check: bool,
 ) -> Result<Vec<PublishedStage>, SourceError> {
-    publish_signed(stage_dirs, registry_dir, check, &|_| None)
+    let packed = stage_dirs.iter().map(|folder| PackedStage::of(folder)).collect::<Result<Vec<_>, _>>()?;
+    let packed: Vec<&PackedStage> = packed.iter().collect();
+    match check {
+        true => check_all_published(compare(&packed, registry_dir)?),
+        false => add(&packed, registry_dir),
+    }
 }
 
-/// Publishes stages as [`publish`] does; `sign` gives the publisher's signature of each.
+/// Adds packed stages to the registry in the folder `registry_dir`, which is created if need be.
 ///
 /// # Errors
-/// As [`publish`].
-pub fn publish_signed(
-    stage_dirs: &[PathBuf],
-    registry_dir: &Path,
-    check: bool,
-    sign: &dyn Fn(&IndexEntry) -> Option<PublisherSignature>,
-) -> Result<Vec<PublishedStage>, SourceError> {
-    let held = if check { None } else { Some(hold(registry_dir)?) };
+/// When the version of one is published with another content, or the registry cannot be read or written. Nothing has been
+/// written then, unless the disk itself failed.
+pub fn add(stages: &[&PackedStage], registry_dir: &Path) -> Result<Vec<PublishedStage>, SourceError> {
+    let (folder, _lock) = hold(registry_dir)?;
+    let published = compare(stages, registry_dir)?;
+    let new = stages.iter().zip(&published).filter(|(_, published)| published.outcome == Outcome::New);
+    write_all(&folder, &new.map(|(stage, _)| *stage).collect::<Vec<_>>())?;
+    Ok(published)
+}
+
+/// Returns what publishing stages to a registry does.
+fn compare(stages: &[&PackedStage], registry_dir: &Path) -> Result<Vec<PublishedStage>, SourceError> {
     let registry = Registry::folder(registry_dir)?;
-    let mut new: Vec<NewVersion> = Vec::new();
+    let mut contents: BTreeMap<&StageName, BTreeMap<Version, Digest>> = BTreeMap::new();
     let mut published = Vec::new();
-    for folder in stage_dirs {
-        let packed = pack(folder, &folder.display().to_string())?;
-        check_fit(&packed.package, folder)?;
-        let (name, version) = (packed.package.name.clone(), packed.package.version.clone());
-        let mut known = known_contents(&registry, registry_dir, &name)?;
-        known.extend(new.iter().filter(|other| other.entry.name == name).filter_map(|other| {
-            other.entry.content.map(|content| (without_build(&other.entry.vers), content))
-        }));
-        let outcome = match known.get(&without_build(&version)) {
-            Some(content) if *content == packed.package.content => Outcome::Unchanged,
-            Some(content) => {
-                let (published, found) = (*content, packed.package.content);
-                return Err(SourceError::AlreadyPublished {
-                    name,
-                    version,
-                    path: folder.clone(),
-                    published,
-                    found,
-                });
-            }
-            None => {
-                let line = line_of(&packed.package, packed.checksum, packed.archive.len() as u64)?;
-                let entry = IndexEntry { pubtime: Some(now()), publisher: sign(&line), ..line };
-                new.push(NewVersion { entry, archive: packed.archive });
-                Outcome::New
+    for PackedStage { folder, package, .. } in stages {
+        let known = match contents.entry(&package.name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(known_contents(&registry, registry_dir, &package.name)?),
+        };
+        let (name, version) = (package.name.clone(), package.version.clone());
+        let outcome = match known.insert(without_build(&version), package.content) {
+            None => Outcome::New,
+            Some(content) if content == package.content => Outcome::Unchanged,
+            Some(published) => {
+                let (path, found) = (folder.clone(), package.content);
+                return Err(SourceError::AlreadyPublished { name, version, path, published, found });
             }
         };
         published.push(PublishedStage { name, version, outcome });
     }
-    match held {
-        None => check_all_published(published),
-        Some((folder, _lock)) => write_all(&folder, &new).map(|()| published),
-    }
+    Ok(published)
 }
 
 /// A stage that could be published, and what the registry has of it.
 #[derive(Debug)]
 pub struct PublishCandidate {
-    /// The stage's folder.
-    pub folder: PathBuf,
     /// The stage.
-    pub package: Package,
-    /// Its archive's bytes.
-    pub archive: Vec<u8>,
-    /// Its index line.
-    pub entry: IndexEntry,
+    pub packed: PackedStage,
     /// Whether the registry has its version already, with whatever content.
     pub is_published: bool,
     /// The greatest version below its own that the registry has, where it can be read.
@@ -145,23 +152,19 @@ pub async fn candidates(
 ) -> Result<Vec<PublishCandidate>, SourceError> {
     let mut candidates = Vec::new();
     for folder in stage_dirs {
-        let Packed { archive, checksum, package } = pack(folder, &folder.display().to_string())?;
-        check_fit(&package, folder)?;
-        let file = registry.versions(&package.name).await?;
-        let version = without_build(&package.version);
+        let packed = PackedStage::of(folder)?;
+        let file = registry.versions(&packed.package.name).await?;
+        let version = without_build(&packed.package.version);
         let entries = file.versions.iter().filter_map(|candidate| match &candidate.offer {
             Offer::Entry(entry) => Some(entry),
             Offer::Unreadable(_) => None,
         });
         let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
         candidates.push(PublishCandidate {
-            folder: folder.clone(),
-            entry: IndexEntry { pubtime: Some(now()), ..line_of(&package, checksum, archive.len() as u64)? },
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
             is_new_name: file.versions.is_empty(),
             before,
-            package,
-            archive,
+            packed,
         });
     }
     Ok(candidates)
@@ -329,7 +332,7 @@ pub(super) fn hold(root: &Path) -> Result<(Folder, File), SourceError> {
 }
 
 /// Adds the versions. No link in the folder, which may be a stranger's, is followed.
-fn write_all(root: &Folder, new: &[NewVersion]) -> Result<(), SourceError> {
+fn write_all(root: &Folder, new: &[&PackedStage]) -> Result<(), SourceError> {
     let unwritable = |error: serde_json::Error| SourceError::BadRegistry {
         registry: format!("the registry `{}`", root.path().display()),
         reason: format!("its files cannot be written ({error})"),
@@ -340,9 +343,8 @@ fn write_all(root: &Folder, new: &[NewVersion]) -> Result<(), SourceError> {
         let text = serde_json::to_string(&Config::current()).map_err(unwritable)?;
         replace(root, Path::new(CONFIG), format!("{text}\n").as_bytes())?;
     }
-    for version in new {
-        let entry = &version.entry;
-        replace(root, Path::new(&archive_path(&entry.name, &entry.vers)), &version.archive)?;
+    for PackedStage { entry, archive, .. } in new {
+        replace(root, Path::new(&archive_path(&entry.name, &entry.vers)), archive)?;
         let index = PathBuf::from(shard_path(&entry.name));
         let mut text = match root.read_text(&index, super::entry::MAX_INDEX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -88,6 +88,18 @@ fn a_published_version_stays_as_it_is() {
 }
 
 #[test]
+fn what_was_packed_is_published_whatever_becomes_of_its_folder() {
+    let fixture = Fixture::new();
+    let os = fixture.stage("os", "1.0.0");
+    let packed = PackedStage::of(&os).unwrap();
+    write(&os, &[("files/more", "not judged by anybody")]);
+    add(&[&packed], &fixture.registry()).unwrap();
+    let archive = fs::read(fixture.registry().join("archives/os/os-1.0.0.stage")).unwrap();
+    assert_eq!(archive, packed.archive);
+    assert!(matches!(fixture.check(&[os]), Err(SourceError::AlreadyPublished { .. })));
+}
+
+#[test]
 fn a_check_writes_nothing_and_names_what_is_missing() {
     let fixture = Fixture::new();
     let stages = [fixture.stage("os", "1.0.0"), fixture.stage("ro", "1.2.0")];

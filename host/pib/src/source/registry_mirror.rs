@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -141,6 +142,14 @@ impl MirrorSource<'_> {
     /// Reads the index. All of it is of one moment, where the registry is signed.
     async fn index(&self) -> Result<Index, SourceError> {
         let trust = self.trust();
+        if self.registry.is_oci() {
+            // What is signed there is compared whenever a stage is read.
+            let reader = match trust {
+                Some(trust) => self.registry.clone().trusting(Arc::new(trust)),
+                None => self.registry.clone(),
+            };
+            return self.index_of(&reader, None, None).await;
+        }
         let mut attempt = 1;
         loop {
             let file = self.registry.read(FILE_NAME, MAX_SNAPSHOT).await?;
@@ -148,7 +157,7 @@ impl MirrorSource<'_> {
                 Some(trust) => trust.judge_now(file.clone())?,
                 None => None,
             };
-            match self.index_of(trust.as_ref(), file.zip(snapshot)).await {
+            match self.index_of(self.registry, trust.as_ref(), file.zip(snapshot)).await {
                 // Somebody publishes meanwhile.
                 Err(SourceError::Registry(RegistryError::Misfit { .. })) if attempt < ATTEMPTS => {
                     attempt += 1;
@@ -159,15 +168,16 @@ impl MirrorSource<'_> {
         }
     }
 
-    /// Returns what is known of the registry's key; OCI registries have none.
+    /// Returns what is known of the registry's key.
     fn trust(&self) -> Option<RegistryTrust> {
         let SourceId::Registry(address) = self.registry.source() else { return None };
-        let url: Url = address.url()?.parse().ok().filter(|_| !self.registry.is_oci())?;
+        let url: Url = address.url()?.parse().ok()?;
         Some(RegistryTrust::new(self.registry.source(), &url, self.key, self.cache))
     }
 
     async fn index_of(
         &self,
+        reader: &Registry,
         trust: Option<&RegistryTrust>,
         snapshot: Option<(Vec<u8>, Snapshot)>,
     ) -> Result<Index, SourceError> {
@@ -178,7 +188,7 @@ impl MirrorSource<'_> {
         };
         let read = self.names(signed).await?.into_iter().map(async |name| {
             let path = shard_path(&name);
-            let bytes = self.index_file(&name, &path).await?;
+            let bytes = self.index_file(reader, &name, &path).await?;
             compare(&path, bytes.as_deref())?;
             match bytes {
                 Some(bytes) => Ok((name, bytes)),
@@ -210,11 +220,16 @@ impl MirrorSource<'_> {
     }
 
     /// Returns an index file; of an OCI registry, one that says what its manifests say.
-    async fn index_file(&self, name: &StageName, path: &str) -> Result<Option<Vec<u8>>, SourceError> {
-        if !self.registry.is_oci() {
-            return self.registry.read(path, MAX_INDEX).await;
+    async fn index_file(
+        &self,
+        reader: &Registry,
+        name: &StageName,
+        path: &str,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        if !reader.is_oci() {
+            return reader.read(path, MAX_INDEX).await;
         }
-        let file = self.registry.versions(name).await?;
+        let file = reader.versions(name).await?;
         let entries = file.versions.iter().filter_map(|candidate| match &candidate.offer {
             Offer::Entry(entry) => Some(Line::of((**entry).clone())),
             Offer::Unreadable(_) => None,

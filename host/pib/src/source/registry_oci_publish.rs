@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use pib_objects::{FoundManifest, Repository};
 use pib_plan::id::{Digest, StageName};
@@ -19,17 +18,15 @@ use super::SourceError;
 use super::archive::MAX_ARCHIVE;
 use super::registry_audit::{self, RegistryAudit};
 use super::registry_error::RegistryError;
-use super::registry_folder::{PublishCandidate, without_build};
-use super::registry_oci::OciRegistry;
+use super::registry_folder::{PackedStage, PublishCandidate, without_build};
+use super::registry_oci::{OciRegistry, SETTLED};
 
-/// After this pause a manifest is read again: whoever looked before it was there has written theirs by then.
-const SETTLED: Duration = Duration::from_secs(1);
 /// How often a version is yanked again that somebody else has changed meanwhile.
 const ATTEMPTS: u32 = 5;
 
 /// A version whose manifest was written.
 struct Written<'a> {
-    candidate: &'a PublishCandidate,
+    candidate: &'a PackedStage,
     tag: String,
     manifest: Digest,
 }
@@ -42,7 +39,7 @@ impl OciRegistry {
     pub async fn publish(&self, candidates: &[PublishCandidate]) -> Result<Vec<bool>, SourceError> {
         let (mut written, mut is_new) = (Vec::new(), Vec::new());
         for candidate in candidates {
-            let new = self.write(candidate).await?;
+            let new = self.write(&candidate.packed).await?;
             is_new.push(new.is_some());
             written.extend(new);
         }
@@ -56,7 +53,7 @@ impl OciRegistry {
     }
 
     /// Writes a version that is not there; `None` where it is, with this content.
-    async fn write<'a>(&self, candidate: &'a PublishCandidate) -> Result<Option<Written<'a>>, SourceError> {
+    async fn write<'a>(&self, candidate: &'a PackedStage) -> Result<Option<Written<'a>>, SourceError> {
         let IndexEntry { name, vers, .. } = &candidate.entry;
         let repository = self.writable(name)?;
         let bad = |reason: String| SourceError::BadRegistry { registry: self.describe(), reason };
@@ -332,7 +329,7 @@ fn entries(file: &IndexFile) -> impl Iterator<Item = &IndexEntry> {
 }
 
 /// Checks that a version that is there has the content that is to be published.
-fn unchanged(candidate: &PublishCandidate, there: &IndexEntry) -> Result<(), SourceError> {
+fn unchanged(candidate: &PackedStage, there: &IndexEntry) -> Result<(), SourceError> {
     let found = candidate.package.content;
     match there.content {
         Some(published) if published != found => Err(SourceError::AlreadyPublished {

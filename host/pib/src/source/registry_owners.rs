@@ -56,7 +56,7 @@ impl OwnerLists<'_> {
             // Held until the list is written.
             let _held = match self.0 {
                 RegistryStore::Folder(root) => Some(hold(root)?),
-                RegistryStore::Bucket(..) => None,
+                RegistryStore::Bucket(..) | RegistryStore::Oci(_) => None,
             };
             let (owners, before) = self.list(stage).await?;
             let Some(next) = change(owners.as_ref())? else { return Ok((owners.unwrap_or_default(), false)) };

@@ -1,4 +1,4 @@
-//! Signs registries in folders and buckets: the snapshot that names all their index files.
+//! Signs registries in folders, buckets and OCI registries: the snapshot that names all their index files.
 //!
 //! A publisher writes the index first, and the snapshot after it. Only what was published is signed anew: what somebody else has put
 //! into the index stays unsigned, and readers refuse it.
@@ -21,8 +21,8 @@ use super::SourceError;
 use super::entry::MAX_INDEX;
 use super::registry::{CONFIG, MAX_FILES, Registry, name_at};
 use super::registry_error::RegistryError;
-use super::registry_folder::hold;
 use super::registry_mirror;
+use super::registry_oci::OciRegistry;
 use super::registry_store::RegistryStore;
 use super::registry_trust::{now, verify};
 
@@ -193,10 +193,7 @@ impl RegistryStore<'_> {
     ) -> Result<Option<NewSnapshot>, SourceError> {
         for attempt in 0..ATTEMPTS {
             // Held until the snapshot is written; a bucket compares what is there instead.
-            let _held = match self {
-                Self::Folder(root) => Some(hold(root)?),
-                Self::Bucket(..) => None,
-            };
+            let _held = self.hold()?;
             let (signed, own, version) = match self.snapshot().await? {
                 Some((signed, own, version)) => (Some(signed), Some(own), version),
                 None => (None, None, None),
@@ -305,7 +302,7 @@ impl RegistryStore<'_> {
         // A copy of some stages has the snapshot of all.
         let asked_for = match self {
             Self::Folder(root) => registry_mirror::asked_for(root),
-            Self::Bucket(..) => None,
+            Self::Bucket(..) | Self::Oci(_) => None,
         };
         let is_left_out = |path: &str| {
             let name = name_at(Path::new(path)).filter(|_| !files.contains_key(path));
@@ -326,6 +323,12 @@ impl RegistryStore<'_> {
                 let files = bucket.list("", MAX_FILES).await.map_err(self.fail("listing", "files"))?;
                 paths.extend(files.into_iter().filter(|path| name_at(Path::new(path)).is_some()));
             }
+            Self::Oci(registry) => {
+                let names = registry.names().await?;
+                let names =
+                    names.ok_or_else(|| RegistryError::Unlisted { registry: registry.to_string() })?;
+                paths = names.iter().map(shard_path).collect();
+            }
         }
         Ok(paths)
     }
@@ -342,6 +345,8 @@ pub enum SignableRegistry {
     Folder(PathBuf),
     /// In a bucket.
     Bucket(std::sync::Arc<Bucket>, String),
+    /// In a namespace of an OCI registry.
+    Oci(OciRegistry),
 }
 
 impl SignableRegistry {
@@ -350,6 +355,7 @@ impl SignableRegistry {
         match self {
             Self::Folder(root) => RegistryStore::Folder(root),
             Self::Bucket(bucket, address) => RegistryStore::Bucket(bucket, address),
+            Self::Oci(registry) => RegistryStore::Oci(registry),
         }
     }
 }

@@ -20,6 +20,9 @@ use super::kept::KeptIndex;
 use super::registry_error::RegistryError;
 use pib_net::Validators;
 
+/// How often a file and the snapshot are read again that do not fit, and the pause before that.
+pub(super) const COMPARISONS: u32 = 2;
+pub(super) const COMPARED_AGAIN: Duration = Duration::from_millis(500);
 /// How long a registry counts as unsigned that had no snapshot when it was asked.
 const UNSIGNED: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -10,7 +10,7 @@ use crate::registry_snapshot::RegistryKey;
 /// Adds the key of the registry that a file calls `name`, under the address that the registry has in a lock.
 ///
 /// # Errors
-/// When it is not a key, the registry cannot have one, or the file names two keys for one address.
+/// When it is not a key, or the file names two keys for one address.
 pub(super) fn add_key(
     source: &ManifestText,
     keys: &mut BTreeMap<String, RegistryKey>,
@@ -22,10 +22,6 @@ pub(super) fn add_key(
         let message = format!("key of the registry `{name}`: {error}");
         fail(message, "Copy it from the registry's owner: `pib registry sign` shows it.")
     })?;
-    if index.starts_with("oci://") {
-        let message = format!("the registry `{name}` is an OCI registry, which has no signed snapshot");
-        return Err(fail(message, "Remove the key. pib.lock holds the digest of each stage."));
-    }
     if keys.insert(lock_address(index), key).is_some_and(|other| other != key) {
         let message = format!("the registry `{name}` has another key elsewhere in this file");
         return Err(fail(message, "Two names of one registry have one key."));

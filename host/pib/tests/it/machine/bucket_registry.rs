@@ -146,7 +146,8 @@ impl Shop {
         let number = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
         pib.env("PIB_CACHE_DIR", self.bench.path(&format!("../cache-{number}")));
         pib.args(["--tokens", "tokens.json"]).envs(self.peer.s3_variables());
-        let mut child = pib.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let errors = std::fs::File::create(self.bench.path(&format!("../errors-{number}"))).unwrap();
+        let mut child = pib.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         let mut words =
             lines.filter_map(|line| Some(line.split_once("\"http://")?.1.trim_end_matches('"').to_owned()));
@@ -159,7 +160,15 @@ impl Shop {
         let mut pib = self.bench.in_here(Command::new(env!("CARGO_BIN_EXE_pib")));
         pib.args(["publish", folder, "--registry", &server.address, "--allow-similar"]);
         pib.env("PIB_REGISTRIES_SHOP_INDEX", &server.address).env("PIB_REGISTRIES_SHOP_TOKEN", token);
-        pib.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        let errors = std::fs::File::create(self.bench.path(&format!("../errors-{folder}"))).unwrap();
+        pib.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap()
+    }
+
+    /// Returns what the publishers of the last round, and the servers, have said.
+    fn errors(&self) -> String {
+        let files = std::fs::read_dir(self.bench.path("..")).unwrap().map(Result::unwrap);
+        let files = files.filter(|file| file.file_name().to_string_lossy().starts_with("errors-"));
+        files.map(|file| std::fs::read_to_string(file.path()).unwrap()).collect()
     }
 }
 
@@ -183,9 +192,10 @@ fn two_servers_share_one_bucket() {
     for round in 0..rounds {
         let same = format!("1.{round}.0");
         let won = publish([&same, &same]);
-        assert_ne!(won[0], won[1], "round {round}");
+        assert_ne!(won[0], won[1], "round {round}: {}", shop.errors());
         let different = [1, 2].map(|patch| format!("1.{round}.{patch}"));
-        assert_eq!(publish([&different[0], &different[1]]), [true; 2], "round {round}");
+        let both = publish([&different[0], &different[1]]);
+        assert_eq!(both, [true; 2], "round {round}: {}", shop.errors());
     }
     let verified = shop.verify();
     assert!(verified.contains(&format!("{} versions of 1 stage", rounds * 3)), "{verified}");

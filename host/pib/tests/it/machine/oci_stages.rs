@@ -415,3 +415,77 @@ fn a_registry_that_breaks_the_protocol_is_told() {
     liar.lies(|_| None);
     shop.succeeds(&["fetch"]);
 }
+
+/// Returns the manifest of the signed snapshot.
+fn snapshot(shop: &Shop) -> Vec<u8> {
+    let target = "/v2/acme/stages/pib.snapshot/manifests/latest";
+    ask(shop.peer.port, "GET", target, &[("Accept", KIND.1)], b"").body
+}
+
+/// Whoever stands between a signed registry and its readers, or may write to it and does not have the key, is not believed.
+#[test]
+fn a_signed_oci_registry_is_believed_for_its_key_alone() {
+    let Some(shop) = Shop::new(false) else { return };
+    let address = shop.address();
+    shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
+    shop.publish("camera");
+    let sign = |more: &[&str]| -> serde_json::Value {
+        let sign = ["--json", "registry", "sign", &address, "--key", "key"];
+        serde_json::from_str(&shop.succeeds(&[&sign, more].concat())).unwrap()
+    };
+    let signed = sign(&[]);
+    let liar = Liar::before(shop.peer.port);
+    shop.project(&liar.address());
+    let text = fs::read_to_string(shop.bench.path("pib.toml")).unwrap();
+    shop.bench.write("pib.toml", &format!("{text}key = {}\n", signed["key"]));
+    shop.succeeds(&["lock"]);
+    let before = snapshot(&shop);
+
+    shop.stage("camera", "camera", "1.1.0", "It does one thing.\n");
+    shop.fails(&["publish", "camera", "--registry", &address], 2, "the registry is signed");
+    shop.succeeds(&["publish", "camera", "--registry", &address, "--key", "key"]);
+    assert!(shop.verify().contains("2 versions of 1 stage"));
+    shop.succeeds(&["update"]);
+    assert!(fs::read_to_string(shop.bench.path("pib.lock")).unwrap().contains("1.1.0"));
+
+    let is_snapshot = |request: &Request| request.target.contains("/pib.snapshot/manifests/");
+    let altered = shop.manifest("1.1.0").replace("Does one thing", "Does another thing");
+    liar.lies(move |request| {
+        let is_meant = request.target.ends_with("/camera/manifests/1.1.0");
+        is_meant.then(|| Answer::new("200 OK", &[KIND], altered.as_bytes()))
+    });
+    shop.fails(&["update"], 8, "was altered: its snapshot 2");
+    let tags = b"{\"name\":\"acme/stages/camera\",\"tags\":[\"1.0.0\"]}";
+    liar.lies(move |request| {
+        request.target.contains("/camera/tags/").then(|| Answer::new("200 OK", &[], tags))
+    });
+    shop.fails(&["update"], 8, "was altered: its snapshot 2");
+    liar.lies(|request| request.target.contains("/camera/").then(|| Answer::new("404 Not Found", &[], b"")));
+    shop.fails(&["update"], 8, "is held back: its snapshot 2");
+    liar.lies(move |request| is_snapshot(request).then(|| Answer::new("200 OK", &[KIND], &before)));
+    shop.fails(&["update"], 8, "was rolled back: it is number 1, and number 2 was read before");
+    for status in ["404 Not Found", "403 Forbidden"] {
+        liar.lies(move |request| is_snapshot(request).then(|| Answer::new(status, &[], b"")));
+        shop.fails(&["update"], 8, "it has no signed snapshot");
+    }
+    liar.lies(move |request| is_snapshot(request).then(|| Answer::new("200 OK", &[KIND], b"{}")));
+    shop.fails(&["update"], 8, "cannot be read");
+
+    // Who may write, and does not have the key, is found out by readers, and by those who have it.
+    liar.lies(|_| None);
+    let right = shop.manifest("1.1.0");
+    let put = |text: &str| {
+        let target = "/v2/acme/stages/camera/manifests/1.1.0";
+        assert_eq!(ask(shop.peer.port, "PUT", target, &[KIND], text.as_bytes()).status, "201 Created");
+    };
+    put(&right.replace("Does one thing", "Does another thing"));
+    shop.fails(&["update"], 8, "was altered: its snapshot 2");
+    shop.fails(&["registry", "verify", &address], 8, "is not what `snapshot.json` says");
+    put(&right);
+    // The key is followed by another one.
+    sign(&["--rotate-to", "next"]);
+    shop.succeeds(&["update"]);
+    shop.succeeds(&["yank", "camera@1.1.0", "--registry", &address, "--key", "next"]);
+    shop.succeeds(&["update"]);
+    assert!(!fs::read_to_string(shop.bench.path("pib.lock")).unwrap().contains("1.1.0"));
+}

@@ -140,3 +140,63 @@ fn what_does_not_end_does_not_keep_the_server() {
     drop(half);
     assert!(succeeds(&bench, &["registry", "verify", "shop"]).contains("0 versions of 0 stages"));
 }
+
+#[test]
+fn who_does_not_wait_for_an_answer_is_in_the_log() {
+    let bench = shop();
+    let secret = token(&bench, &[]);
+    let service = Service::of(&bench, &["shop", "--tokens", "tokens.json", "--access-log", "log"]);
+    // Waits until so many requests have ended with this status.
+    let count = |status: u16, wanted: usize| {
+        let is_meant = |line: &&str| {
+            line.starts_with("pib_registry_requests_total{method=\"PUT\"")
+                && line.contains(&format!("status=\"{status}\""))
+        };
+        let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap();
+        while service.get("/metrics", &[]).lines().filter(is_meant).map(number).sum::<usize>() < wanted {
+            std::thread::yield_now();
+        }
+    };
+    // One stops in the middle of its archive.
+    let (stream, _) = half_published(&bench, &service, &secret);
+    drop(stream);
+    count(400, 1);
+    // Another one's change waits for the registry, which somebody else holds.
+    stage(&bench, "light", "1.0.0");
+    succeeds(&bench, &["publish", "light", "--registry", "./shop"]);
+    let held = std::fs::File::open(bench.path("shop")).unwrap();
+    held.lock().unwrap();
+    let yank = |version: &str| {
+        let mut stream = TcpStream::connect(&service.address).unwrap();
+        let head = format!(
+            "PUT /api/v1/stages/light/{version}/yank HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {secret}\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let stream = yank("1.0.0");
+    let waits = format!("FLOCK  ADVISORY  WRITE {} ", service.id());
+    let is_waiting = |line: &str| line.contains("->") && line.contains(&waits);
+    while !std::fs::read_to_string("/proc/locks").unwrap().lines().any(is_waiting) {
+        std::thread::yield_now();
+    }
+    drop(stream);
+    count(499, 1);
+    // A third one is gone before anybody has looked at what it wants.
+    drop(yank("2.0.0"));
+    count(499, 2);
+    drop(held);
+    service.end();
+    assert_eq!(service.wait(), Some(0));
+    let log = std::fs::read_to_string(bench.path("log")).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let changes: Vec<Value> = lines.filter(|line| line["method"] == "PUT").collect();
+    let [half, abandoned, gone] = &changes[..] else { panic!("{log}") };
+    assert!(gone["status"] == 499 && gone["path"] == "/api/v1/stages/light/2.0.0/yank", "{gone}");
+    assert!(half["status"] == 400 && half["received"].as_u64().unwrap() > 0, "{half}");
+    assert!(abandoned["status"] == 499 && abandoned["user"] == "ann", "{abandoned}");
+    assert!(abandoned["path"] == "/api/v1/stages/light/1.0.0/yank" && abandoned["sent"] == 0, "{abandoned}");
+    // The change was begun, and is made.
+    let index = std::fs::read_to_string(bench.path("shop/li/gh/light")).unwrap();
+    assert!(index.contains("\"yanked\":true"), "{index}");
+}

@@ -47,9 +47,6 @@ fn a_registry_of_files_has_pages_and_feeds() {
         stage(&bench, name, "1.0.0");
         succeeds(&bench, &["publish", name, "--registry", "./shop"]);
     }
-    // They show a registry as it was when they were written.
-    assert_eq!(names(&bench), ["feed.atom", "index.html"]);
-    succeeds(&bench, &["registry", "index", "shop"]);
     let all = [
         "feed.atom",
         "feeds/camera.atom",
@@ -98,6 +95,63 @@ fn a_registry_of_files_has_pages_and_feeds() {
     for name in ["index.html", "stages/notes.txt", "about.html"] {
         assert_eq!(std::fs::read_to_string(bench.path("shop").join(name)).unwrap(), "mine", "{name}");
     }
+}
+
+/// Returns all files of the registry that a publish may write for people.
+fn site(bench: &Bench) -> Vec<(String, String)> {
+    let list = std::fs::read_to_string(bench.path("shop/stages.json")).unwrap();
+    pages(bench).into_iter().chain([("stages.json".to_owned(), list)]).collect()
+}
+
+#[test]
+fn pages_are_as_if_all_of_them_were_written_again() {
+    let bench = Bench::new("");
+    succeeds(&bench, &["registry", "init", "shop"]);
+    let publish = |folder: &str, needs: &str, version: &str| {
+        stage(&bench, folder, version);
+        let manifest = std::fs::read_to_string(bench.path(folder).join("stage.toml")).unwrap();
+        bench.write(&format!("{folder}/stage.toml"), &format!("{manifest}\n[dependencies]\n{needs}\n"));
+        succeeds(&bench, &["publish", folder, "--registry", "./shop", "--allow-breaking"]);
+    };
+    let yank = |undo: &[&str]| {
+        succeeds(&bench, &[&["yank", "camera@1.1.0", "--registry", "./shop"], undo].concat());
+    };
+    let steps: [(&str, &dyn Fn()); 6] = [
+        ("a stage that needs one that is not there", &|| publish("camera", "light = \"1\"", "1.0.0")),
+        ("the one that it needs", &|| publish("light", "", "1.0.0")),
+        ("one that needs nothing more", &|| publish("camera", "", "1.1.0")),
+        ("one that needs another", &|| publish("light", "camera = \"1\"", "1.1.0")),
+        ("yanked", &|| yank(&[])),
+        ("not yanked", &|| yank(&["--undo"])),
+    ];
+    for (what, step) in steps {
+        let before = site(&bench);
+        step();
+        let renewed = site(&bench);
+        assert_ne!(before, renewed, "{what}");
+        succeeds(&bench, &["registry", "index", "shop"]);
+        assert_eq!(renewed, site(&bench), "{what}");
+        check_links(&bench);
+    }
+    assert!(!bench.path("shop/stale-pages.json").exists());
+
+    // Pages that the change is not about are not written, whatever they say.
+    bench.write("shop/stages/light.html", "of yesterday");
+    stage(&bench, "sound", "1.0.0");
+    succeeds(&bench, &["publish", "sound", "--registry", "./shop"]);
+    assert_eq!(std::fs::read_to_string(bench.path("shop/stages/light.html")).unwrap(), "of yesterday");
+    // Somebody was killed who had published one: what they have noted is made up for.
+    bench.write("shop/stale-pages.json", "{\"a\":{\"since\":1,\"stages\":[\"light\"]}}");
+    yank(&[]);
+    assert!(
+        pages(&bench)
+            .iter()
+            .any(|(name, text)| name == "stages/light.html" && text.contains("pib add light"))
+    );
+    assert!(!bench.path("shop/stale-pages.json").exists());
+    // A registry without pages gets none.
+    succeeds(&bench, &["publish", "sound", "--registry", "./other"]);
+    assert!(!bench.path("other/stages.json").exists() && !bench.path("other/stale-pages.json").exists());
 }
 
 #[test]

@@ -243,13 +243,11 @@ fn who_publishes_to_a_signed_registry_has_its_key() {
     bench.write("pib.toml", &text.replace(&mirror.site.address, &format!("file://{}", folder.display())));
     fs::write(&index, &line).unwrap();
     bench.fails(&["update"], 8, &["was altered"]);
-    for (key, words) in [("x", "is not the key of a registry"), (mirror.key.as_str(), "OCI registry")] {
-        bench.write(
-            "pib.toml",
-            &format!("{PROJECT}\n[registries.acme]\nindex = \"oci://x.example/a\"\nkey = \"{key}\"\n"),
-        );
-        bench.fails(&["lock"], 3, &[words]);
-    }
+    bench.write(
+        "pib.toml",
+        &format!("{PROJECT}\n[registries.acme]\nindex = \"oci://x.example/a\"\nkey = \"x\"\n"),
+    );
+    bench.fails(&["lock"], 3, &["is not the key of a registry"]);
 }
 
 #[test]
