@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use pib_event::ReporterExt as _;
 
 use super::completer;
 use super::output::{Question, confirmed, print, print_as};
@@ -97,6 +98,8 @@ pub(super) async fn run(session: &Session, json: bool, args: Publish) -> Result<
         if !confirmed(json, question).await? {
             return print("Nothing was published");
         }
+    } else {
+        publication.publisher_changes().iter().for_each(|told| session.reporter.warn(told));
     }
     print_as(json, &publication.write(session).await?, Published::to_text)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use pib_event::ReporterExt as _;
 use pib_plan::id::StageName;
 use pib_plan::registry_snapshot::RegistryKey;
 use serde::Serialize;
@@ -235,7 +236,9 @@ pub(super) async fn run(
                 false => args.scope.into_iter().map(Scope::from).collect(),
             };
             let options = TokenOptions { name: args.name, scopes, stages: args.stage, days: args.days };
-            print_as(json, &registry_tokens::create(session, &args.tokens, &options)?, NewToken::to_text)
+            let made = registry_tokens::create(session, &args.tokens, &options)?;
+            session.reporter.note(made.hint());
+            print_as(json, &made, NewToken::to_text)
         }
     }
 }

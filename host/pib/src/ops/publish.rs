@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use pib_event::ReporterExt as _;
 use pib_plan::id::StageName;
 use pib_plan::index::IndexEntry;
 use pib_plan::manifest::stage;
@@ -73,6 +74,8 @@ pub struct Publication {
     key: Option<PathBuf>,
     #[serde(skip)]
     publisher_key: Option<PathBuf>,
+    #[serde(skip)]
+    publisher_changes: Vec<String>,
 }
 
 /// A version that would be published.
@@ -126,8 +129,12 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
     let key = options.publisher_key.as_deref();
     let key = key.map(|file| registry_signing::public_key(session, file)).transpose()?;
     let new = candidates.iter().filter(|candidate| !candidate.is_published);
+    let mut publisher_changes = Vec::new();
     for (version, candidate) in versions.iter_mut().zip(new) {
-        version.changes.extend(candidate.before.as_ref().and_then(|before| other_publisher(before, key)));
+        let told = candidate.before.as_ref().and_then(|before| other_publisher(before, key));
+        publisher_changes
+            .extend(told.iter().map(|told| format!("{} {}: {told}", version.stage, version.version)));
+        version.changes.extend(told);
     }
     match problems.is_empty() {
         true => Ok(Publication {
@@ -138,6 +145,7 @@ pub async fn prepare(session: &Session, options: &PublishOptions) -> Result<Publ
             allowed: options.allowed,
             key: options.key.clone(),
             publisher_key: options.publisher_key.clone(),
+            publisher_changes,
         }),
         false => Err(SourceError::Unpublishable { problems }.into()),
     }
@@ -169,6 +177,11 @@ impl Publication {
         self.versions.iter().any(|version| version.before.is_some())
     }
 
+    /// Returns which versions are signed by another key than the ones before, or no more, a sentence each.
+    pub fn publisher_changes(&self) -> &[String] {
+        &self.publisher_changes
+    }
+
     /// Builds the versions that are new as strangers would, and runs their tests in QEMU; `config` is what a project would set.
     ///
     /// # Errors
@@ -191,6 +204,9 @@ impl Publication {
     pub async fn write(&mut self, session: &Session) -> Result<Published, Error> {
         if let Some(file) = &self.publisher_key {
             let key = registry_signing::publishers_key(session, file)?;
+            let told =
+                format!("Signed by {}: tell those who use the stages that this key is yours", key.public());
+            session.reporter.note(told);
             for candidate in &mut self.candidates {
                 candidate.packed.entry.publisher = key.sign_version(&candidate.packed.entry);
             }

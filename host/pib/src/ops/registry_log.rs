@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::registry_tokens::hide_tokens;
 use crate::project::{self, Error, Session};
+use crate::ui::is_hidden;
 
 /// How many lines wait for the disk, before requests do.
 const WAITING: usize = 1024;
@@ -44,9 +45,12 @@ pub(super) struct LoggedRequest<'a> {
     pub(super) agent: Option<String>,
 }
 
-/// Returns a text that a client chose, as it may stand in the log: short, and without tokens.
+/// Returns a text that a client chose, as it may stand in the log: short, without tokens, and without what does something on a
+/// terminal.
 pub(super) fn loggable(text: &str) -> String {
-    hide_tokens(&text.chars().take(MAX_TEXT).collect::<String>())
+    let shown =
+        text.chars().take(MAX_TEXT).map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c });
+    hide_tokens(&shown.collect::<String>())
 }
 
 enum Message {
@@ -143,6 +147,7 @@ mod tests {
             assert!(!shown.contains("0123456789abcdef") && shown.contains("pib_***"), "{shown}");
         }
         assert_eq!(loggable("/ca/me/camera"), "/ca/me/camera");
+        assert_eq!(loggable("/a\u{9b}31m\u{202e}b\nc"), "/a\u{fffd}31m\u{fffd}b\u{fffd}c");
         assert_eq!(loggable(&"ä".repeat(5000)).chars().count(), MAX_TEXT);
     }
 }

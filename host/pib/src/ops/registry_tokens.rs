@@ -3,6 +3,7 @@
 //! The file holds no token, only their digests: who reads it cannot publish.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -135,6 +136,10 @@ pub fn create(session: &Session, file: &Path, options: &TokenOptions) -> Result<
 
 /// Returns the tokens in a file; none where there is no file.
 pub(super) fn read(path: &Path) -> io::Result<Vec<Token>> {
+    if std::fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o022 != 0) {
+        let reason = "others may write it, and so let themselves in: chmod go-w it, and look at who is in it";
+        return Err(io::Error::other(reason));
+    }
     match pib_file::read(path, MAX_FILE) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(io::Error::other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),

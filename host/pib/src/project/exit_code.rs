@@ -89,7 +89,6 @@ fn source_code(error: &SourceError) -> u8 {
         | SourceError::Slow { .. }
         | SourceError::Offline { .. }
         | SourceError::WrongDigest { .. }
-        | SourceError::AnotherPublisher { .. }
         | SourceError::ChangedSinceLock { .. }
         | SourceError::BadArchive { .. }
         | SourceError::NoArchive { .. }

@@ -7,7 +7,6 @@ use pib_file::LinkError;
 use pib_plan::id::{Digest, NameError, StageName};
 use pib_plan::index::SourceIdError;
 use pib_plan::manifest::ManifestError;
-use pib_plan::registry_snapshot::RegistryKey;
 use pib_plan::suggest;
 use semver::Version;
 
@@ -201,25 +200,6 @@ pub enum SourceError {
         locked: Digest,
         /// The digest now.
         found: Digest,
-    },
-    /// A locked version is signed by another publisher's key than the lock has.
-    #[error("{place} says that the publisher of {what} is {found}, and pib.lock has {locked}")]
-    #[diagnostic(code(pib::source::another_publisher))]
-    #[diagnostic(help(
-        "Who has signed a published version must never change. Ask the stage's publisher; if the new key is right, take it \
-         with `pib update {name} --accept-republished`."
-    ))]
-    AnotherPublisher {
-        /// The stage and its version.
-        what: String,
-        /// The stage, for the command that helps.
-        name: StageName,
-        /// The place, in a person's words.
-        place: String,
-        /// The key in the lock.
-        locked: RegistryKey,
-        /// The key now.
-        found: RegistryKey,
     },
     /// The index has a version whose archive is not there.
     #[error("{registry} lists stage `{name}` {version} but has no archive of it")]

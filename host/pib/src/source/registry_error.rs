@@ -106,6 +106,25 @@ pub enum RegistryError {
         /// The registry, in a person's words.
         registry: String,
     },
+    /// A locked version is signed by another publisher's key than the lock has.
+    #[error("{place} says that the publisher of {what} is {found}, and pib.lock has {locked}")]
+    #[diagnostic(code(pib::source::another_publisher))]
+    #[diagnostic(help(
+        "Who has signed a published version must never change. Ask the stage's publisher; if the new key is right, take it \
+         with `pib update {name} --accept-republished`."
+    ))]
+    AnotherPublisher {
+        /// The stage and its version.
+        what: String,
+        /// The stage, for the command that helps.
+        name: StageName,
+        /// The place, in a person's words.
+        place: String,
+        /// The key in the lock.
+        locked: RegistryKey,
+        /// The key now.
+        found: RegistryKey,
+    },
     /// A version is not what its publisher's signature says.
     #[error("{name} {version} in {registry} is not what its publisher, {key}, has signed")]
     #[diagnostic(code(pib::source::not_publishers))]

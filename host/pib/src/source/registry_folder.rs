@@ -159,7 +159,9 @@ pub async fn candidates(
             Offer::Entry(entry) => Some(entry),
             Offer::Unreadable(_) => None,
         });
-        let before = entries.filter(|entry| entry.vers < version).max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
+        // What was taken back is no promise any more.
+        let earlier = entries.filter(|entry| entry.vers < version && !entry.yanked);
+        let before = earlier.max_by(|a, b| a.vers.cmp(&b.vers)).cloned();
         candidates.push(PublishCandidate {
             is_published: file.versions.iter().any(|other| without_build(&other.version) == version),
             is_new_name: file.versions.is_empty(),

@@ -5,6 +5,7 @@ use pib_plan::lockfile::LockedStage;
 use pib_plan::resolve::ResolvedStage;
 
 use super::archive::Promise;
+use super::registry_error::RegistryError;
 use super::threads::blocking;
 use super::{Package, SourceError, Sources, git, registry_publisher};
 
@@ -106,13 +107,14 @@ pub fn check_locked(resolved: &ResolvedStage, locked: &LockedStage) -> Result<()
     }
     let found = entry.publisher.map(|publisher| publisher.key);
     match locked.publisher.zip(found).filter(|(locked, found)| locked != found) {
-        Some((locked, found)) => Err(SourceError::AnotherPublisher {
+        Some((locked, found)) => Err(RegistryError::AnotherPublisher {
             what: format!("{} {}", resolved.name, resolved.version),
             name: resolved.name.clone(),
             place: resolved.source.describe(),
             locked,
             found,
-        }),
+        }
+        .into()),
         None => Ok(()),
     }
 }

@@ -186,12 +186,16 @@ impl SignedRegistry {
 }
 
 impl NewToken {
-    /// Returns the result for people.
+    /// Returns the secret, for a person or for `pib login` to read.
     pub(crate) fn to_text(&self) -> String {
-        let Self { token, kept } = self;
+        self.token.clone()
+    }
+
+    /// Returns what the person is told beside it.
+    pub(crate) fn hint(&self) -> String {
         format!(
-            "{token}\nIt is shown this once. {} keeps it with: pib login NAME ADDRESS, where ADDRESS is the registry's",
-            kept.name
+            "It is shown this once. {} keeps it with: pib login NAME ADDRESS, where ADDRESS is the registry's",
+            self.kept.name
         )
     }
 }

@@ -49,8 +49,12 @@ fn another_publishers_key_is_told() {
     // Another one is, to the publisher and to those who use the stage.
     let said = publish(&bench, "1.2.0", Some("new"), &["--dry-run"]);
     assert!(said.contains("its publisher's key is a new key") && !bench.path("new").exists(), "{said}");
-    publish(&bench, "1.2.0", Some("other"), &[]);
+    stage(&bench, "camera", "1.2.0");
+    let said =
+        bench.run(&["publish", "camera", "--registry", "./shop", "--yes", "--sign-with", "other"]).errors;
     let other = publisher(&bench);
+    let told = format!("camera 1.2.0: its publisher's key is a new key, and was {mine}");
+    assert!(said.contains(&told) && said.contains(&format!("Signed by {other}")), "{said}");
     let updated = bench.run(&["update"]);
     let told = format!("changes the publisher's key of `camera`: it was {mine}, and is {other}");
     assert!((updated.out.clone() + &updated.errors).contains(&told), "{}{}", updated.out, updated.errors);
