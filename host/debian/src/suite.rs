@@ -61,7 +61,8 @@ pub(super) struct Context<'a> {
 pub(super) enum Lists<'a> {
     /// Those of the archive's components are fetched, for an architecture.
     Fetched(&'a str),
-    /// Those of all components are looked for, for several architectures: whoever needs them fetches them himself.
+    /// Those of all components are looked for, for several architectures. Nothing is fetched: the caller wants to know whether
+    /// they fit.
     LookedFor(&'a [&'static str]),
 }
 

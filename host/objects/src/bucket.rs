@@ -248,7 +248,7 @@ impl Bucket {
         self.put_with(name, bytes, expected, Attributes::new()).await
     }
 
-    /// Writes an object as [`put`](Self::put) does; whoever asks for it is told that it is of this type, such as `text/html`.
+    /// Writes an object as [`put`](Self::put) does, with its media type, such as `text/html`: servers send it as `Content-Type`.
     ///
     /// # Errors
     /// As [`put`](Self::put).

@@ -1,5 +1,5 @@
-//! Notes whose pages are about to be out of date, before a registry is changed, and renews them after that. Whoever is killed in
-//! between leaves the note, by which the next who publishes renews these pages, too.
+//! Notes which pages a change to a registry makes out of date, before the change, and renews them after it. If the program is
+//! killed in between, the note stays, and the next publish renews these pages, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

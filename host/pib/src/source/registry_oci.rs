@@ -30,7 +30,7 @@ const MAX_REPOSITORIES: usize = 100_000;
 /// How many manifests are asked for at the same time.
 const AT_ONCE: usize = 8;
 
-/// After this pause what was written is read again: whoever looked before it was there has written theirs by then.
+/// After this pause pib reads again what it has written. A publisher that looked before it was there has written its own by then.
 pub(super) const SETTLED: Duration = Duration::from_secs(1);
 
 /// A namespace of an OCI registry.

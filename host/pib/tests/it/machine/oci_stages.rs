@@ -422,7 +422,7 @@ fn snapshot(shop: &Shop) -> Vec<u8> {
     ask(shop.peer.port, "GET", target, &[("Accept", KIND.1)], b"").body
 }
 
-/// Whoever stands between a signed registry and its readers, or may write to it and does not have the key, is not believed.
+/// Readers of a signed registry refuse what a proxy has changed on the way, and what somebody without the key has written.
 #[test]
 fn a_signed_oci_registry_is_believed_for_its_key_alone() {
     let Some(shop) = Shop::new(false) else { return };
