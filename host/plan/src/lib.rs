@@ -51,6 +51,7 @@
 //! | [`html`] | strangers' texts in pages |
 //! | [`suggest`] | "did you mean" |
 
+mod artifact_manifest;
 pub mod assemble;
 pub mod base;
 pub mod board;

@@ -2,11 +2,12 @@
 //! that folders have in `snapshot.json`.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::Value;
 
+use crate::artifact_manifest::{self, Layer};
 use crate::id::Digest;
 use crate::registry_snapshot::FILE_NAME;
-use crate::stage_artifact::{ArtifactError, MANIFEST, NO_CONFIG};
+use crate::stage_artifact::ArtifactError;
 
 /// What the repository of the snapshot is called below the namespace: a dot is in no stage's name.
 pub const REPOSITORY: &str = "pib.snapshot";
@@ -17,19 +18,13 @@ const TEXT: &str = "application/vnd.pib.registry.snapshot.v1+json";
 
 /// Returns the manifest of a snapshot.
 pub fn manifest(text: &[u8]) -> Vec<u8> {
-    let fields = json!({
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "artifactType": SNAPSHOT,
-        "config": { "mediaType": NO_CONFIG, "digest": Digest::of(b"{}").to_string(), "size": 2 },
-        "layers": [{
-            "mediaType": TEXT,
-            "digest": Digest::of(text).to_string(),
-            "size": text.len(),
-            "annotations": { "org.opencontainers.image.title": FILE_NAME },
-        }],
-    });
-    fields.to_string().into_bytes()
+    let layer = Layer {
+        media_type: TEXT,
+        digest: Digest::of(text),
+        size: text.len() as u64,
+        title: FILE_NAME.to_owned(),
+    };
+    Value::Object(artifact_manifest::fields(SNAPSHOT, &layer)).to_string().into_bytes()
 }
 
 /// Returns the digest of the text of the snapshot that a manifest is of.
@@ -43,10 +38,10 @@ pub fn text_of(manifest: &[u8]) -> Result<Digest, ArtifactError> {
         #[serde(default)]
         artifact_type: String,
         #[serde(default)]
-        layers: Vec<Layer>,
+        layers: Vec<FoundLayer>,
     }
     #[derive(Deserialize)]
-    struct Layer {
+    struct FoundLayer {
         digest: Digest,
     }
     let fields: Fields =

@@ -13,6 +13,7 @@ use semver::{BuildMetadata, Version};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::artifact_manifest::{self, Layer, MANIFEST};
 use crate::id::{Digest, StageName};
 use crate::index::{Candidate, IndexEntry, IndexFile, Offer, SourceId};
 use crate::object_address::is_repository_part;
@@ -23,8 +24,6 @@ pub const STAGE: &str = "application/vnd.pib.stage.v1";
 pub const ARCHIVE: &str = "application/vnd.pib.stage.archive.v1.tar+zstd";
 /// The annotation that holds the index line.
 pub const INDEX_LINE: &str = "dev.pib.stage.index-line";
-pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-pub(crate) const NO_CONFIG: &str = "application/vnd.oci.empty.v1+json";
 /// The longest tag, in bytes.
 const MAX_TAG: usize = 128;
 /// The repositories of the two stages whose names are none of a repository: a dot is in no other stage's name.
@@ -71,13 +70,13 @@ struct ManifestFields {
     #[serde(default)]
     artifact_type: Option<String>,
     #[serde(default)]
-    layers: Vec<Layer>,
+    layers: Vec<FoundLayer>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
-struct Layer {
+struct FoundLayer {
     digest: String,
     size: u64,
 }
@@ -154,22 +153,10 @@ impl StageArtifact {
                 annotations[format!("org.opencontainers.image.{key}")] = json!(value);
             }
         }
-        let fields = json!({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "artifactType": STAGE,
-            "config": { "mediaType": NO_CONFIG, "digest": Digest::of(b"{}").to_string(), "size": 2 },
-            "layers": [{
-                "mediaType": ARCHIVE,
-                "digest": digest.to_string(),
-                "size": size,
-                "annotations": {
-                    "org.opencontainers.image.title": format!("{}-{}.stage", entry.name, entry.vers),
-                },
-            }],
-            "annotations": annotations,
-        });
-        let Value::Object(fields) = fields else { return Err(ArtifactError::NoLine) };
+        let title = format!("{}-{}.stage", entry.name, entry.vers);
+        let layer = Layer { media_type: ARCHIVE, digest, size, title };
+        let mut fields = artifact_manifest::fields(STAGE, &layer);
+        fields.insert("annotations".to_owned(), annotations);
         Ok(Self { fields, line: String::new() }.with_line(line))
     }
 
