@@ -53,6 +53,12 @@ const IGNORED: [&str; 2] = ["/target\n", "/secrets\n"];
 const MAX_IGNORE: u64 = 1 << 20;
 /// The board of a project that begins empty.
 const BOARD: &str = "rpi4";
+/// How the parts of a new project reach the network.
+const RECORDED: &str = "\
+# What parts download is recorded in pib.fetch.lock: the same image on any day.
+[build]
+network = \"recorded\"
+";
 
 /// Makes the folder, its `pib.toml` and what else the template has.
 ///
@@ -77,7 +83,10 @@ pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error>
     if let Some(template) = &template {
         template.check(&options.os, &board, arch)?;
     }
-    let project = project_table(&name, options, &release, board.name, arch);
+    let mut project = project_table(&name, options, &release, board.name, arch);
+    if !template.as_ref().is_some_and(ProjectTemplate::has_build_table) {
+        project = format!("{project}\n{RECORDED}");
+    }
     let (text, files) = match &template {
         Some(template) => (template.manifest(&project), template.files.as_slice()),
         None => (format!("{project}\n[stages]\nos = \"1\"\n"), &[][..]),

@@ -180,6 +180,11 @@ impl ProjectTemplate {
         }
     }
 
+    /// Whether its `pib.toml` settles how parts reach the network.
+    pub(super) fn has_build_table(&self) -> bool {
+        self.example.contains("\n[build]\n")
+    }
+
     /// Returns its `pib.toml`, with another table `[project]`.
     pub(super) fn manifest(&self, project: &str) -> String {
         let (above, rest) = self.example.split_once("[project]\n").unwrap_or_default();

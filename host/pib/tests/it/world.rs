@@ -44,6 +44,14 @@ impl World {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// Lets pib's recorder reach servers on this machine, at addresses such as `http://172.17.0.1:8000/debian`.
+    pub(crate) fn allow_servers(&self, addresses: &[&str]) {
+        let servers: Vec<_> = addresses.iter().map(|address| address.split('/').nth(2).unwrap()).collect();
+        let config = self.path("config/pib/config.toml");
+        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+        std::fs::write(config, format!("[network]\nprivate = {servers:?}\n")).unwrap();
+    }
+
     /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup.
     pub(crate) fn tiny(&self, name: &str, part: &str) {
         self.run(".", &["new", name]);

@@ -134,6 +134,7 @@ fn raspberry_pi_os_is_made_of_its_archives_and_boots() {
     world.run(".", &["new", NAME, "--os", "raspios"]);
     let project = world.path(NAME);
     write_init(&project, &[("raspberrypi", archive.table(&address))]);
+    world.allow_servers(&[&address]);
     let key = root().join("host/examples/router/fingerprint/nobody.pub");
     let config = format!("rootssh.authorized-keys={}", key.display());
     world.run(NAME, &["add", "watchdog", "ro", "rootssh", "--config", &config]);
@@ -176,8 +177,9 @@ fn the_first_boards_have_a_base_of_raspbians_packages() {
     raspbian.publish(DATE, &[("armhf", list)]);
     let own = raspberrypi();
     let ip = gateway();
-    let at = |archive: &AptArchive| archive.table(&archive.serve(&ip, Some(DEFAULT_MIRROR)));
-    let tables = [("raspbian", at(&raspbian)), ("raspberrypi", at(&own))];
+    let [at, own_at] = [&raspbian, &own].map(|archive| archive.serve(&ip, Some(DEFAULT_MIRROR)));
+    let tables = [("raspbian", raspbian.table(&at)), ("raspberrypi", own.table(&own_at))];
+    world.allow_servers(&[&at, &own_at]);
     let refused = world.pib(".", &["new", ZERO, "--board", "zerow"]).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(!refused.status.success() && told.contains("--os raspios"), "{told}");
