@@ -23,27 +23,29 @@ const EMULATOR: &str = "qemu-system-aarch64";
 
 /// Measures on a copy of the example, with one stage more, whose file changes.
 pub(super) fn device(pib: &Path) -> Outcome {
+    let work = root().join("target/bench/device");
+    with_project(pib, &work, |project| {
+        export(pib, project)?;
+        change(pib, project)?;
+        login(pib, project, &work)
+    })
+}
+
+/// Has a copy of the example with one stage more measured; then that is gone, and so are its container images.
+pub(super) fn with_project(pib: &Path, work: &Path, measure: impl FnOnce(&Path) -> Outcome) -> Outcome {
     let example = root().join("target/demo/router");
     if !example.join("target/router-rpi4-arm64.img").exists() {
         return Err("nothing to measure yet: run `cargo xtask demo` first".to_owned());
     }
-    let work = root().join("target/bench/device");
-    let _ = fs::remove_dir_all(&work);
-    let outcome = measure(pib, &example, &work);
+    let _ = fs::remove_dir_all(work);
+    let outcome = project(pib, &example, work).and_then(|project| measure(&project));
     let _ = capture(&mut command("docker", &["rmi", "--force", PLAIN]));
     let list = ["images", "--format", "{{.Repository}}:{{.Tag}}", "pib/bench-device"];
     for tag in capture(&mut command("docker", &list))?.lines() {
         capture(&mut command("docker", &["rmi", "--force", tag]))?;
     }
-    let _ = fs::remove_dir_all(&work);
+    let _ = fs::remove_dir_all(work);
     outcome
-}
-
-fn measure(pib: &Path, example: &Path, work: &Path) -> Outcome {
-    let project = project(pib, example, work)?;
-    export(pib, &project)?;
-    change(pib, &project)?;
-    login(pib, &project, work)
 }
 
 /// Makes the project and builds it once.
@@ -68,7 +70,14 @@ fn project(pib: &Path, example: &Path, work: &Path) -> Outcome<PathBuf> {
     Ok(project)
 }
 
-fn image(project: &Path) -> PathBuf {
+/// Writes other content into the file of the last stage.
+pub(super) fn change_file(project: &Path, content: &str) -> Outcome {
+    let path = project.join("stages/last/file");
+    fs::write(&path, content).map_err(|error| format!("could not change {}: {error}", path.display()))
+}
+
+/// Returns where the project's image is.
+pub(super) fn image(project: &Path) -> PathBuf {
     project.join("target/bench-device-rpi4-arm64.img")
 }
 
@@ -104,9 +113,7 @@ fn change(pib: &Path, project: &Path) -> Outcome {
     let folder = context.to_string_lossy().into_owned();
     let (mut whole, mut engine, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..=RUNS {
-        let path = project.join("stages/last/file");
-        fs::write(&path, format!("{run} of {}\n", std::process::id()))
-            .map_err(|error| format!("could not change {}: {error}", path.display()))?;
+        change_file(project, &format!("{run} of {}\n", std::process::id()))?;
         let since = Instant::now();
         let events = events(pib, project, &["build"])?;
         let took = since.elapsed();

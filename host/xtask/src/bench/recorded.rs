@@ -49,11 +49,10 @@ impl<'a> Bench<'a> {
         bench.write("stages/mine/Dockerfile.part", part)?;
         capture(bench.pib().args(["add", "--path", "stages/mine"]))?;
         let manifest = bench.folder.join("pib.toml");
-        let mut text = fs::read_to_string(&manifest).map_err(|error| error.to_string())?;
-        if is_recorded {
-            text += "\n[build]\nnetwork = \"recorded\"\n";
+        if !is_recorded {
+            let text = fs::read_to_string(&manifest).map_err(|error| error.to_string())?;
+            bench.write("pib.toml", &text.replace("network = \"recorded\"", "network = \"open\""))?;
         }
-        bench.write("pib.toml", &text)?;
         Ok(bench)
     }
 
