@@ -16,8 +16,12 @@ use url::Url;
 pub(super) const ENTRY: &str = ".rpi-imager-manifest";
 /// A picture that Imager itself has.
 const ICON: &str = "icons/use_custom.png";
-/// Imager's name for "the image takes no settings from Imager": those of stages are written by `pib flash`.
+/// Imager's names for how an image takes settings: by files of cloud-init, or not at all. Those of the stage `firstboot` are written
+/// by `pib flash`.
+const CLOUD_INIT: &str = "cloudinit";
 const NO_SETTINGS: &str = "none";
+/// The stage that reads files of cloud-init, as the list of stages begins its line.
+const CLOUD_INIT_STAGE: &str = "cloud-init ";
 
 /// What the entry says of the image.
 pub(super) struct ImagerEntry<'a> {
@@ -58,9 +62,17 @@ impl ImagerEntry<'_> {
             "image_download_sha256": self.digest.hex(),
             "release_date": day.split('T').next().unwrap_or_default(),
             "devices": devices,
-            "init_format": NO_SETTINGS,
+            "init_format": self.settings(),
         });
         format!("{:#}\n", json!({ "os_list": [entry] }))
+    }
+
+    /// Returns Imager's name for how the image takes settings.
+    fn settings(&self) -> &'static str {
+        match self.stages.iter().any(|stage| stage.starts_with(CLOUD_INIT_STAGE)) {
+            true => CLOUD_INIT,
+            false => NO_SETTINGS,
+        }
     }
 
     /// Returns the address of the image on this machine; the name alone where a path has none.
@@ -92,8 +104,12 @@ mod tests {
                             arch = \"arm64\"\n";
 
     fn text(path: &str) -> String {
+        text_with(path, ["os 1.1.1", "ro 1.2.1"])
+    }
+
+    fn text_with(path: &str, stages: [&str; 2]) -> String {
         let manifest = ProjectManifest::parse("pib.toml", MANIFEST).unwrap();
-        let stages = ["os 1.1.1".to_owned(), "ro 1.2.1".to_owned()];
+        let stages = stages.map(str::to_owned);
         let entry = ImagerEntry {
             manifest: &manifest,
             stages: &stages,
@@ -135,6 +151,16 @@ mod tests {
         assert_eq!(entry["devices"], json!(["pi4-64bit"]));
         assert_eq!(entry["extract_sha256"].as_str().unwrap().len(), 64);
         assert_eq!(list.as_object().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn imager_asks_for_settings_where_a_stage_reads_them() {
+        let format = |stages| {
+            let list: Value = serde_json::from_str(&text_with("/router.img", stages)).unwrap();
+            list["os_list"][0]["init_format"].clone()
+        };
+        assert_eq!(format(["os 1.1.1", "cloud-init 1.0.0"]), "cloudinit");
+        assert_eq!(format(["os 1.1.1", "cloud-init-user 1.0.0"]), "none");
     }
 
     #[test]

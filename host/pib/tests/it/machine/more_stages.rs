@@ -28,6 +28,7 @@ wireguard = {{ version = "1", config = {{ address = ["10.8.0.2/24"], private-key
 zram = "1"
 no-bluetooth = "1"
 unattended-upgrades = "1"
+cloud-init = "1"
 docker = {{ version = "1", config = {{ users = ["kim"] }} }}
 apt-repo = {{ version = "1", config = {{ name = "shop", suite = "trixie", key = "shop.asc", packages = ["shop-tools"], {archive} }} }}
 "#
@@ -55,6 +56,7 @@ fn many_bundled_stages_keep_what_they_promise() {
     let manifest = project.join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let url = archive.serve(&gateway(), None);
+    world.allow_servers(&[&url]);
     let build_with = |fingerprint: &str| {
         let own = stages(&format!("url = \"{url}\", fingerprint = \"{fingerprint}\""));
         fs::write(&manifest, format!("{text}{own}")).unwrap();
@@ -68,9 +70,18 @@ fn many_bundled_stages_keep_what_they_promise() {
     let told = String::from_utf8_lossy(&built.stderr);
     assert!(built.status.success() && !told.contains("would not start"), "{told}");
     let said = world.run(NAME, &["test"]);
-    for stage in
-        ["users", "ntp", "mdns", "firewall", "wireguard", "zram", "no-bluetooth", "docker", "apt-repo"]
-    {
+    for stage in [
+        "users",
+        "ntp",
+        "mdns",
+        "firewall",
+        "wireguard",
+        "zram",
+        "no-bluetooth",
+        "cloud-init",
+        "docker",
+        "apt-repo",
+    ] {
         assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
     }
     assert!(said.contains("0 failed"), "{said}");
