@@ -80,8 +80,8 @@ fn write_init(project: &Path, arch: &str, tarball: &SignedRoot) {
 fn set_mirror(project: &Path, mirror: &str) {
     let manifest = project.join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    fs::write(manifest, text.replace("\n[stages]", &format!("mirror = \"{mirror}\"\n{LAYOUT}\n[stages]")))
-        .unwrap();
+    let text = text.replace("[project]\n", &format!("[project]\nmirror = \"{mirror}\"\n"));
+    fs::write(manifest, text.replace("\n[stages]", &format!("{LAYOUT}\n[stages]"))).unwrap();
 }
 
 fn base(project: &Path) -> LockedBase {
