@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use governor::clock::Clock as _;
+use governor::middleware::StateInformationMiddleware;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pib_plan::id::Digest;
 
@@ -57,20 +58,32 @@ pub(super) struct Limiter {
 }
 
 /// Counts requests by key.
-struct Counted<K: Clone + Hash + Eq>(DefaultKeyedRateLimiter<K>);
+struct Counted<K: Clone + Hash + Eq>(DefaultKeyedRateLimiter<K, StateInformationMiddleware>);
 
 impl<K: Clone + Hash + Eq> Counted<K> {
     fn new(minute: u32) -> Option<Self> {
-        NonZeroU32::new(minute).map(|minute| Self(RateLimiter::keyed(Quota::per_minute(minute))))
+        let quota = Quota::per_minute(NonZeroU32::new(minute)?);
+        Some(Self(RateLimiter::keyed(quota).with_middleware::<StateInformationMiddleware>()))
     }
 
     /// Counts a request; returns how long the next one has to wait, where this one is too many.
     fn add(&self, key: &K) -> Option<Duration> {
+        self.count(key).err()
+    }
+
+    /// Counts a request; returns how long the next one has to wait, where this one is the last for now, or too many.
+    fn add_last(&self, key: &K) -> Option<Duration> {
+        self.count(key).unwrap_or_else(Some)
+    }
+
+    /// Counts a request; returns the wait after it, where it was the last for now. The error is the wait where it is too many.
+    fn count(&self, key: &K) -> Result<Option<Duration>, Duration> {
         if self.0.len() >= KNOWN {
             self.0.retain_recent();
         }
-        let wait = |until: governor::NotUntil<_>| until.wait_time_from(self.0.clock().now());
-        self.0.check_key(key).err().map(wait)
+        let counted = self.0.check_key(key);
+        let counted = counted.map_err(|until| until.wait_time_from(self.0.clock().now()))?;
+        Ok((counted.remaining_burst_capacity() == 0).then(|| counted.quota().replenish_interval()))
     }
 }
 
@@ -97,7 +110,9 @@ impl Limiter {
     /// Counts a token that is not known.
     pub(super) fn failed(&self, address: IpAddr) {
         let address = network(address);
-        let Some(wait) = self.failures.as_ref().and_then(|failures| failures.add(&address)) else { return };
+        let Some(wait) = self.failures.as_ref().and_then(|failures| failures.add_last(&address)) else {
+            return;
+        };
         let mut shut = self.shut.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         if shut.len() >= KNOWN {
@@ -149,10 +164,11 @@ mod tests {
 
     #[test]
     fn who_guesses_tokens_is_shut_out() {
-        let limiter = Limiter::new(LIMITS);
+        let limiter = Limiter::new(RateLimits { failures: 2, ..LIMITS });
         let here: IpAddr = "2001:db8::1".parse().unwrap();
         limiter.failed(here);
         assert_eq!(limiter.is_shut(here), None);
+        // As many as the limit says are answered, and no more.
         limiter.failed(here);
         // Another address of the same network is the same client.
         let wait = limiter.is_shut("2001:db8::ffff".parse().unwrap()).unwrap();

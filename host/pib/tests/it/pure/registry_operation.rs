@@ -25,7 +25,7 @@ fn shop() -> Bench {
 fn who_asks_too_often_waits() {
     let bench = shop();
     let tokens = [(); 2].map(|()| format!("authorization: Bearer {}", token(&bench, &[])));
-    let limits = ["--limit-token", "2", "--limit-address", "4", "--limit-failures", "1"];
+    let limits = ["--limit-token", "2", "--limit-address", "4", "--limit-failures", "2"];
     let serve = [&["shop", "--tokens", "tokens.json", "--behind-proxy", "--access-log", "log"], &limits[..]];
     let service = Service::of(&bench, &serve.concat());
     let ask = |method: &str, path: &str, from: &str, bearer: &str| {
@@ -54,7 +54,7 @@ fn who_asks_too_often_waits() {
         assert_eq!(ask("GET", "/config.json", "192.0.2.1", "x-none: 1").0, 200);
         assert_eq!(ask("GET", "/api/v1/me", "192.0.2.1", one).0, 200);
     }
-    // Two tokens that are none are one too many: then also a right one is not looked at. Elsewhere it is.
+    // After two tokens that are none also a right one is not looked at. Elsewhere it is.
     let wrong = "authorization: Bearer pib_0123456789abcdef";
     for (expected, bearer) in [(401, wrong), (401, wrong), (429, wrong), (429, one)] {
         assert_eq!(ask("GET", "/api/v1/me", "192.0.2.3", bearer).0, expected);
