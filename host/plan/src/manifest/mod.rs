@@ -16,6 +16,7 @@ pub mod stage;
 mod stage_tests;
 mod stores;
 mod tarball_table;
+mod type_words;
 pub mod user;
 pub mod user_edit;
 
@@ -121,8 +122,9 @@ impl ManifestText {
             .or(message.strip_prefix("invalid value: "))
             .and_then(|rest| rest.split_once(", expected "))
         {
-            let headline = format!("`{}` has the {found} where {expected} is expected", self.file);
-            let error = self.error(span, headline, format!("expected {expected}"));
+            let (has, wants) = (type_words::found(found), type_words::expected(expected));
+            let headline = format!("`{}` has the {has} where {wants} is expected", self.file);
+            let error = self.error(span, headline, format!("expected {wants}"));
             let error = error.with_code("pib::manifest::wrong_type");
             let number = found.starts_with("integer") || found.starts_with("floating point");
             let text = expected.starts_with("a string") || expected.starts_with("a version");

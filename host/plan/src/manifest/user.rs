@@ -341,7 +341,7 @@ mod tests {
         assert!(fails("[hook]\n").to_string().contains("unknown key `hook`"));
         assert_eq!(fails("[hooks]\nmemroy = \"1GiB\"\n").advice(), Some("Did you mean `memory`?"));
         assert!(fails("[hooks]\nstack = \"1k\"\n").to_string().contains("`stack` is 1024"));
-        assert!(fails("[hooks]\nfuel = -1\n").to_string().contains("the integer `-1`"));
+        assert!(fails("[hooks]\nfuel = -1\n").to_string().contains("the number `-1`"));
         let registry = |text: &str| fails(&format!("[registries.acme]\n{text}\n"));
         assert_eq!(registry("indx = \"https://x.example\"").advice(), Some("Did you mean `index`?"));
         assert!(registry("token = \"secret\"").to_string().contains("does not say `index`"));
