@@ -139,6 +139,10 @@ impl BuildRecord {
             return match (changed, now) {
                 (Some(changed), _) => format!("{changed} is built before it"),
                 (None, Some(now)) if earlier != Some(now) => format!("it comes after {now} now"),
+                // The key that the first stage stands on is of both.
+                (None, None) if self.base != Some(plan.base) && stage.ingredients.recorded => {
+                    "the base or the snapshot changed".to_owned()
+                }
                 (None, None) if self.base != Some(plan.base) => "the base changed".to_owned(),
                 _ => "what it starts from is not as it was".to_owned(),
             };
@@ -235,6 +239,10 @@ mod tests {
         assert_eq!(changed(2, secret), ["", "", "the secret c.k is new"]);
         assert_eq!(changed(1, stage("n", "1", "RUN n")), ["", "it is new", "n is built before it"]);
         assert_eq!(reasons(&record, &plan("other", &stages))[0], "the base changed");
+        let recorded = stages.clone().map(|stage| StageInput { recorded: true, ..stage });
+        let mut of_recorded = BuildRecord::default();
+        of_recorded.note(&plan("base", &recorded), None);
+        assert_eq!(reasons(&of_recorded, &plan("other", &recorded))[0], "the base or the snapshot changed");
         let gone = plan("base", &[stages[0].clone(), stages[2].clone()]);
         assert_eq!(reasons(&record, &gone), ["", "it comes after a now"]);
     }
