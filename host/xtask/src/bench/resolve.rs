@@ -13,9 +13,13 @@ use crate::run::{Outcome, capture, cargo, command, root, show};
 /// How many index files the web server has.
 const FILES: usize = 500;
 
-/// Measures all of it; `what` names one part alone (`memory`, `files`, `example`, `web`).
+/// What can be measured alone.
+const PARTS: [&str; 4] = ["memory", "files", "example", "web"];
+
+/// Measures all of it, or the parts that are named.
 pub(super) fn resolve(pib: &Path, what: &[String]) -> Outcome {
-    let wanted = |name: &str| what.len() < 2 || what.iter().any(|word| word == name);
+    let parts: Vec<&str> = what.iter().map(String::as_str).filter(|word| PARTS.contains(word)).collect();
+    let wanted = |name: &str| parts.is_empty() || parts.contains(&name);
     let work = root().join("target/bench/resolve");
     let _ = fs::remove_dir_all(&work);
     fs::create_dir_all(&work).map_err(|error| format!("could not create {}: {error}", work.display()))?;
