@@ -135,6 +135,7 @@ async fn answer(inner: &Arc<Inner>, url: Option<Url>, request: http::Request<Inc
         http::Method::POST => Method::Post,
         _ => {
             // What changes something on a server would be another thing when it is given again.
+            inner.spoil();
             inner.state().refused.insert(format!("{} {}", request.method(), request.uri()));
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "pib records GET, HEAD and POST requests alone");
         }
@@ -171,6 +172,7 @@ async fn respond(inner: &Arc<Inner>, asked: Request, headers: &HeaderMap, sent: 
         return recorded(inner, &asked, headers, sent, response).await;
     }
     if inner.unknown == Unknown::Refuse {
+        inner.spoil();
         inner.state().refused.insert(asked.url);
         return refuse(StatusCode::FORBIDDEN, "pib.fetch.lock has no answer to this");
     }
@@ -225,6 +227,7 @@ async fn recorded(
         Err(reason) => reason,
     };
     let answer = refuse(StatusCode::BAD_GATEWAY, &reason);
+    inner.spoil();
     inner.state().undelivered.insert(reason);
     answer
 }

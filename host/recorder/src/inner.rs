@@ -78,6 +78,13 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes note that nothing may be built by this recording's name again. Where that cannot be noted, the build fails.
+    pub(crate) fn spoil(&self) {
+        if let Err(error) = self.journal.spoil() {
+            self.state().undelivered.insert(error.to_string());
+        }
+    }
+
     /// Returns the recorded response to a request with these headers; of a `HEAD`, that to a `GET` will do.
     pub(crate) fn recorded(&self, request: &Request, headers: &HeaderMap) -> Option<Response> {
         let mut state = self.state();

@@ -41,6 +41,17 @@ pub fn add_to_journal(path: &Path, recording: &Recording) -> Result<(), StoreErr
     if lines.is_empty() { Ok(()) } else { Journal::open(Some(path.to_owned()))?.add(&lines) }
 }
 
+/// Returns whether a part was given something else under the name of the journal at a path than the recording says: a refusal, or
+/// an error. The engine may have kept what the part made of it, so that nothing may be built under this name again.
+pub fn is_spoilt(path: &Path) -> bool {
+    mark_of(path).exists()
+}
+
+/// Returns the file whose existence says that a name is spoilt.
+fn mark_of(journal: &Path) -> PathBuf {
+    journal.with_extension("spoilt")
+}
+
 /// A file to which responses are added, a line each.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -67,6 +78,15 @@ impl Journal {
     /// When it cannot be read.
     pub(crate) fn read(&self) -> Result<Recording, StoreError> {
         self.path.as_deref().map_or_else(|| Ok(Recording::default()), read_journal)
+    }
+
+    /// Takes note that no build may have this name any more ([`is_spoilt`]). It is on the disk before the part has its answer.
+    ///
+    /// # Errors
+    /// When the mark cannot be written.
+    pub(crate) fn spoil(&self) -> Result<(), StoreError> {
+        let Some(path) = self.path.as_deref().map(mark_of) else { return Ok(()) };
+        File::create(&path).and_then(|file| file.sync_all()).map_err(StoreError::io("writing", &path))
     }
 
     /// Adds lines.

@@ -53,7 +53,7 @@ pub use authority::AuthorityError;
 use inner::{Inner, State};
 pub use inner::{Report, Unknown};
 use journal::Journal;
-pub use journal::{add_to_journal, read_journal};
+pub use journal::{add_to_journal, is_spoilt, read_journal};
 pub use lists::{Listed, Lists, PAUSES};
 pub use port::Port;
 pub use remote::{RemoteStore, Stores, put};
@@ -224,6 +224,11 @@ impl Recorder {
         Ok(all)
     }
 
+    /// Takes note that the engine may not use what it made by this recording's name ([`is_spoilt`]).
+    pub fn spoil(&self) {
+        self.0.spoil();
+    }
+
     /// Returns the addresses that were asked for and refused, since the recording does not have them.
     pub fn refused(&self) -> Vec<String> {
         self.0.state().refused.iter().cloned().collect()
@@ -249,9 +254,11 @@ impl Recorder {
         self.0.state().absent.iter().cloned().collect()
     }
 
-    /// Returns the addresses that could not be fetched, each with the reason.
+    /// Returns the addresses that could not be fetched, also when they were asked for again, each with the reason.
     pub fn failed(&self) -> Vec<(String, String)> {
-        self.0.state().failed.clone().into_iter().collect()
+        let state = self.0.state();
+        let is_answered = |url: &str| state.recording.iter().any(|(request, _)| request.url == url);
+        state.failed.clone().into_iter().filter(|(url, _)| !is_answered(url)).collect()
     }
 
     /// Returns what was wrong with stores, a sentence each.

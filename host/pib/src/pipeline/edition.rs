@@ -3,7 +3,7 @@
 //! The engine keeps what a part made, and does not ask again what the part was given. A project may have several recordings of one
 //! snapshot, for instance on two branches, that answer the same request with different files. Each needs a name of its own, or the
 //! engine would give the result of one to a build by another. So pib keeps a journal of the responses behind each name, and
-//! builds under the first name whose journal does not contradict the recording.
+//! builds under the first name whose journal does not contradict the recording, and under which every part was given what it asked for.
 
 use std::path::PathBuf;
 
@@ -42,9 +42,9 @@ impl Edition {
         let mut number = 0;
         loop {
             let name = name(project, moment, number);
-            let earlier =
-                pib_recorder::read_journal(&journal(session, &name)).map_err(RecorderError::from)?;
-            if !recording.contradicts(&earlier) {
+            let journal = journal(session, &name);
+            let earlier = pib_recorder::read_journal(&journal).map_err(RecorderError::from)?;
+            if !pib_recorder::is_spoilt(&journal) && !recording.contradicts(&earlier) {
                 return Ok(Some(Self { moment, recording, name }));
             }
             number += 1;

@@ -305,6 +305,10 @@ impl RecordedNetwork {
         if let Some(why) = distrusted(&self.recorder.distrusted()).filter(|_| self.strict) {
             return Err(bypassed([why]));
         }
+        if !self.recorder.failed().is_empty() {
+            // The part went on without it. The next build asks for it again.
+            self.recorder.spoil();
+        }
         let mut missing = self.recorder.undelivered();
         if self.mode != LockMode::default() {
             let refused = self.recorder.refused();

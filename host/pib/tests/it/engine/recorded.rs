@@ -369,6 +369,42 @@ fn parts_reach_nothing_that_is_not_recorded() {
 }
 
 #[test]
+fn what_a_part_made_of_a_refusal_is_never_used() {
+    const NAME: &str = "recordedrefusal";
+    let _images = Images(NAME);
+    let part = "RUN /usr/lib/apt/apt-helper download-file http://deb.debian.org/debian/dists/trixie/Release /x \
+                || echo refused > /x\n";
+    let world = project(NAME, part);
+    let folder = world.path(NAME);
+    let until =
+        |more: &[&str]| world.pib(NAME, &[&["build", "--until", "mine"], more].concat()).output().unwrap();
+    let first = until(&[]);
+    assert!(first.status.success(), "{}", errors(&first));
+    let text = fs::read_to_string(folder.join(FILE_NAME)).unwrap();
+    let less: String = text
+        .lines()
+        .filter(|line| !line.contains("trixie/Release\""))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_ne!(less, text);
+    fs::write(folder.join(FILE_NAME), &less).unwrap();
+    let fetch = Some(Recording::parse(FILE_NAME, &less).unwrap().digest());
+    fs::write(folder.join("pib.lock"), Lockfile { fetch, ..lock(&folder) }.to_text()).unwrap();
+    // The engine has kept what the part made without the file, which ended well.
+    for more in [&["--locked", "--no-cache"][..], &["--locked"], &["--locked"]] {
+        let refused = until(more);
+        let told = errors(&refused);
+        assert!(
+            refused.status.code() == Some(6) && told.contains("is not in pib.fetch.lock"),
+            "{more:?}: {told}"
+        );
+    }
+    // It is recorded again, and the part has it.
+    assert!(until(&[]).status.success());
+    assert!(world.run(NAME, &["run", "--at", "mine", "--", "cat", "/x"]).contains("Suite: stable"));
+}
+
+#[test]
 fn an_open_stage_has_the_network_and_is_named_where_nothing_may_be_recorded() {
     const NAME: &str = "recordedopen";
     let _images = Images(NAME);
