@@ -52,9 +52,15 @@ impl World {
         std::fs::write(config, format!("[network]\nprivate = {servers:?}\n")).unwrap();
     }
 
-    /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup.
+    /// Makes a project without a system, which builds in seconds: the base, what a part of its own does, cleanup. It has no table
+    /// `[build]`, so that nothing is recorded unless a test says so.
     pub(crate) fn tiny(&self, name: &str, part: &str) {
         self.run(".", &["new", name]);
+        let manifest = self.path(name).join("pib.toml");
+        let text = std::fs::read_to_string(&manifest).unwrap();
+        let (above, below) = text.split_once("\n# What parts download").unwrap();
+        let (_, stages) = below.split_once("\n[stages]").unwrap();
+        std::fs::write(manifest, format!("{above}\n[stages]{stages}")).unwrap();
         self.run(name, &["remove", "os"]);
         let stage = self.path(name).join("stages/mine");
         std::fs::create_dir_all(&stage).unwrap();
