@@ -6,7 +6,10 @@ pub(super) fn expected(type_name: &str) -> String {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not below 0",
         "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
         name if name.starts_with("a nonzero ") => "a whole number, not below 1",
+        "i128" | "u128" => "a smaller whole number",
         "f32" | "f64" => "a number",
+        "semver version" => "a version such as \"1.0.0\"",
+        "any value" | "a spanned value" => "another value",
         "a boolean" => "`true` or `false`",
         "a sequence" => "a list in [ ]",
         "a map" | "map" => "a table",
@@ -19,7 +22,12 @@ pub(super) fn expected(type_name: &str) -> String {
 
 /// Returns what the author of a manifest calls a value that was found, e.g. ``number `5` `` for ``integer `5` ``.
 pub(super) fn found(value: &str) -> String {
+    // What serde is told of a date is an implementation's secret.
+    if value.contains("$__toml_private_datetime") {
+        return "date".to_owned();
+    }
     let (kind, rest) = value.split_once(' ').unwrap_or((value, ""));
+    let rest = rest.trim_end_matches(" as i128").trim_end_matches(" as u128");
     let word = match (kind, value) {
         (_, "map") => return "table".to_owned(),
         (_, "sequence") => return "list".to_owned(),
@@ -56,6 +64,8 @@ mod tests {
             ("floating point `1.5`", "number `1.5`"),
             ("boolean `true`", "value `true`"),
             ("string \"a b\"", "text \"a b\""),
+            ("integer `99999999999999999999` as i128", "number `99999999999999999999`"),
+            ("string \"$__toml_private_datetime\"", "date"),
             ("a version", "a version"),
         ] {
             assert_eq!(found(value), words);
