@@ -297,7 +297,8 @@ impl RecordedNetwork {
     }
 
     /// Returns an error where a part was not given what the recording has, or, of a build that must not add to it, asked for
-    /// what it does not have; of a strict build, also where something could not be recorded.
+    /// what it does not have; of a strict build, also where something could not be recorded. Where a part went on without what could
+    /// not be fetched, it has the next build run that part again.
     ///
     /// # Errors
     /// Then.
