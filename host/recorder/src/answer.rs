@@ -119,7 +119,7 @@ async fn as_server(inner: &Arc<Inner>, origin: &str, request: http::Request<Inco
 async fn as_proxy(inner: &Arc<Inner>, request: http::Request<Incoming>) -> Answer {
     if request.uri().authority().is_none() {
         return match request.uri().path() {
-            "/environment" => whole(inner.environment.clone().into()),
+            "/environment" => whole(inner.begin_command().into()),
             "/authority" => whole(inner.authority.certificate.clone().into()),
             _ => refuse(StatusCode::NOT_FOUND, "this is the proxy by which pib records downloads"),
         };

@@ -85,6 +85,22 @@ impl Inner {
         }
     }
 
+    /// Returns the environment of a command that begins. What could not be fetched before has not stopped the commands before it,
+    /// of which the engine keeps what they have made.
+    pub(crate) fn begin_command(&self) -> String {
+        if !self.unanswered().is_empty() {
+            self.spoil();
+        }
+        self.environment.clone()
+    }
+
+    /// Returns what could not be fetched, also when it was asked for again: the addresses, each with the reason.
+    pub(crate) fn unanswered(&self) -> Vec<(String, String)> {
+        let state = self.state();
+        let is_answered = |url: &str| state.recording.iter().any(|(request, _)| request.url == url);
+        state.failed.clone().into_iter().filter(|(url, _)| !is_answered(url)).collect()
+    }
+
     /// Returns the recorded response to a request with these headers; of a `HEAD`, that to a `GET` will do.
     pub(crate) fn recorded(&self, request: &Request, headers: &HeaderMap) -> Option<Response> {
         let mut state = self.state();

@@ -256,9 +256,7 @@ impl Recorder {
 
     /// Returns the addresses that could not be fetched, also when they were asked for again, each with the reason.
     pub fn failed(&self) -> Vec<(String, String)> {
-        let state = self.0.state();
-        let is_answered = |url: &str| state.recording.iter().any(|(request, _)| request.url == url);
-        state.failed.clone().into_iter().filter(|(url, _)| !is_answered(url)).collect()
+        self.0.unanswered()
     }
 
     /// Returns what was wrong with stores, a sentence each.

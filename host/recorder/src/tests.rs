@@ -338,6 +338,27 @@ async fn what_a_killed_build_has_recorded_is_there() {
 }
 
 #[tokio::test]
+async fn what_did_not_stop_a_command_spoils_the_name_for_those_after_it() {
+    let world = World::new();
+    let journal = world.folder.path().join("journal");
+    let recorder = world.recorder(Recording::default(), Unknown::Record);
+    let begin = async || drop(ask(&recorder, "GET", "/environment").await);
+    begin().await;
+    // A command asks again, and has it.
+    world.server.set("late", [Answer::status("503 Busy")]);
+    assert!(get(&recorder, "late").await.0.contains("503"));
+    world.server.set("late", [Answer::file("there")]);
+    assert!(get(&recorder, "late").await.0.contains("200"));
+    begin().await;
+    assert!(!is_spoilt(&journal));
+    world.server.set("gone", [Answer::status("503 Busy")]);
+    assert!(get(&recorder, "gone").await.0.contains("503"));
+    assert!(!is_spoilt(&journal), "it may be what ends the command");
+    begin().await;
+    assert!(is_spoilt(&journal));
+}
+
+#[tokio::test]
 async fn commands_are_told_of_the_proxy_and_of_a_replay() {
     let world = World::new();
     world.server.set("a", [Answer::file("a")]);

@@ -13,7 +13,7 @@ use pib_event::ReporterExt as _;
 #[serde(untagged)]
 pub enum BuildOutcome {
     /// An image.
-    Image(BuildReport),
+    Image(Box<BuildReport>),
     /// The stages up to one.
     Stages(StagesReport),
 }
@@ -38,7 +38,7 @@ pub async fn build(session: &Session, options: &StageOptions) -> Result<BuildOut
     let dir = project::find(session)?;
     let _exclusive = Project::exclusive(session, &dir).await?;
     match begin(session, options).await? {
-        Begun::UpToDate(report) => Ok(BuildOutcome::Image(*report)),
+        Begun::UpToDate(report) => Ok(BuildOutcome::Image(report)),
         Begun::Job(job) => job.finish(options).await,
     }
 }
@@ -55,7 +55,7 @@ pub async fn check(session: &Session, options: &StageOptions) -> Result<BuildOut
     let leftovers = first.leftovers();
     let outcome = build_again(session, first, &trial(Trial::Second)).await;
     leftovers.await;
-    outcome.map(BuildOutcome::Image)
+    outcome.map(|report| BuildOutcome::Image(Box::new(report)))
 }
 
 /// Builds a second time, compares, and writes the image where both are the same.
@@ -120,5 +120,6 @@ async fn finish(session: &Session, job: Job, options: &StageOptions) -> Result<B
         let (stage, key) = (built.stage().name.to_string(), built.stage().key);
         return Ok(BuildOutcome::Stages(StagesReport { container_image: built.tag, stage, key }));
     }
-    pipeline::report(session, built).await.map(BuildOutcome::Image)
+    let report = pipeline::report(session, built).await?;
+    Ok(BuildOutcome::Image(Box::new(report)))
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
-use crate::pipeline::{Resolved, base_source, emulators, native, recording, stores};
+use crate::pipeline::{Resolved, base_source, edition, emulators, native, recording, stores};
 use crate::project::{Error, LockMode, Project, Session};
 use crate::source::Package;
 
@@ -109,7 +109,10 @@ pub(super) async fn fetch_contents(
 /// Fetches what parts were recorded to fetch; returns how many files that is.
 async fn fetch_recorded(session: &Session, mode: LockMode, all: &AllResolved) -> Result<usize, Error> {
     match all.parts.first() {
-        Some(part) => recording::fill(session, &part.project, mode).await,
+        Some(part) => {
+            edition::tell_if_empty(session, &part.project, &part.lock);
+            recording::fill(session, &part.project, mode).await
+        }
         None => Ok(0),
     }
 }

@@ -85,6 +85,7 @@ pub async fn lock(session: &Session, mode: LockMode, as_of: Option<&str>) -> Res
         && let Some(first) = all.parts.first()
     {
         edition::read(session, &project, &first.lock)?;
+        edition::tell_if_empty(session, &project, &first.lock);
     }
     let stages = |part: &Resolved| -> Vec<String> {
         part.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()

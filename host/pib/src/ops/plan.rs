@@ -84,6 +84,9 @@ pub async fn plan(session: &Session, options: &StageOptions) -> Result<PlanSumma
     let based = lookup.or_unmade();
     let project = based.rendered.packages.project();
     edition::read(session, project, &based.lock)?;
+    if mode != LockMode::default() {
+        edition::tell_if_empty(session, project, &based.lock);
+    }
     let native = options
         .wants_native(&project.manifest)
         .then(|| native::planned(session, &project.manifest))

@@ -143,7 +143,7 @@ impl Member {
             begin(&session, options).await?
         };
         match begun {
-            Begun::UpToDate(report) => Ok(BuildOutcome::Image(*report)),
+            Begun::UpToDate(report) => Ok(BuildOutcome::Image(report)),
             Begun::Job(job) => job.finish(options).await,
         }
     }

@@ -84,7 +84,7 @@ pub async fn build(session: &Session, options: &StageOptions, which: &Which) -> 
     }
     let work = begun.into_iter().map(async |(name, started)| {
         let result = match started {
-            Ok(Begun::UpToDate(report)) => Ok(BuildOutcome::Image(*report)),
+            Ok(Begun::UpToDate(report)) => Ok(BuildOutcome::Image(report)),
             Ok(Begun::Job(job)) => job.finish(options).await,
             Err(error) => Err(error),
         };

@@ -85,7 +85,7 @@ pub async fn verify(
         return Err(unfit(reason, "Build it with an engine that keeps everything: Docker with BuildKit."));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let recording = Edition::of(session, &based)?.map(|edition| edition.recording).unwrap_or_default();
+    let recording = Edition::of(session, &based, mode)?.map(|edition| edition.recording).unwrap_or_default();
     let now = Statement::of(&based, found.losses(), &recording, &name, digest);
     if found.key() == now.key() && found.downloads_beyond(&now).is_empty() {
         if !found.says_what(&now) {

@@ -15,7 +15,7 @@ use pib_plan::recording::{self, Recording};
 use pib_recorder::RecorderError;
 
 use super::based::Based;
-use crate::project::{Error, Project, RecordingError, Session, files};
+use crate::project::{Error, LockMode, Project, RecordingError, Session, files};
 
 /// The folder of what builds have recorded on this machine, in the cache: a file for each name.
 const JOURNALS: &str = "fetched/journals";
@@ -33,12 +33,15 @@ impl Edition {
     /// Returns the edition that a build is of, where its project records what parts fetch.
     ///
     /// # Errors
-    /// When the project's recording is not the one that the lock names, or a journal cannot be read.
-    pub(crate) fn of(session: &Session, based: &Based) -> Result<Option<Self>, Error> {
+    /// When the project's recording is not the one that the lock names, or is missing where `mode` forbids to make it, or a
+    /// journal cannot be read.
+    pub(crate) fn of(session: &Session, based: &Based, mode: LockMode) -> Result<Option<Self>, Error> {
         let project = based.rendered.packages.project();
-        let recorded = project.manifest.build.network == Network::Recorded;
-        let Some(moment) = based.lock.snapshot.filter(|_| recorded) else { return Ok(None) };
+        let Some(moment) = based.lock.snapshot.filter(|_| records(project)) else { return Ok(None) };
         let recording = read(session, project, &based.lock)?;
+        if is_empty(project, &based.lock) && mode != LockMode::default() {
+            return Err(RecordingError::Empty.into());
+        }
         let mut number = 0;
         loop {
             let name = name(project, moment, number);
@@ -67,19 +70,39 @@ impl Edition {
     }
 }
 
+/// Returns whether pib records what this project's, or this target's, parts fetch.
+fn records(project: &Project) -> bool {
+    project.manifest.build.network == Network::Recorded
+}
+
+/// Returns whether nothing is recorded yet of what is to be recorded.
+fn is_empty(project: &Project, lock: &Lockfile) -> bool {
+    records(project) && lock.snapshot.is_some() && lock.fetch.is_none()
+}
+
+/// Says that nothing is recorded yet, where that is so: builds that may record nothing cannot begin then.
+pub(crate) fn tell_if_empty(session: &Session, project: &Project, lock: &Lockfile) {
+    if is_empty(project, lock) {
+        session.warn_once(
+            "pib.lock names no recording of what parts fetch yet: build once without --locked, --offline and --frozen to make it"
+                .to_owned(),
+        );
+    }
+}
+
 /// Returns what the project has recorded so far: nothing where the lock names no recording, which is so after a new
-/// snapshot was begun.
+/// snapshot was begun, or where nothing is to be recorded.
 ///
 /// # Errors
 /// When the recording is missing, or not the one that the lock names.
 pub(crate) fn read(session: &Session, project: &Project, lock: &Lockfile) -> Result<Recording, Error> {
-    let Some(named) = &lock.fetch else { return Ok(Recording::default()) };
+    let Some(named) = lock.fetch.filter(|_| project.is_recorded()) else { return Ok(Recording::default()) };
     let shown = session.show(&project.dir.join(recording::FILE_NAME)).display().to_string();
     let text = files::read_own(&project.folder()?, recording::FILE_NAME)?;
     let Some(text) = text else { return Err(RecordingError::Absent.into()) };
     let recording = Recording::parse(&shown, &text)?;
     // By what it says: version control may have changed the ends of its lines.
-    if recording.digest() == *named { Ok(recording) } else { Err(RecordingError::Foreign.into()) }
+    if recording.digest() == named { Ok(recording) } else { Err(RecordingError::Foreign.into()) }
 }
 
 /// Returns a name. Another copy of the project has names of its own: it has other recordings.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use pib_file::Folder;
 use pib_plan::assemble::{BaseRef, BuildPlan, Extras, PlannedStage, Rerun};
-use pib_plan::id::{Digest, StageName};
+use pib_plan::id::StageName;
 use pib_plan::packages::{self, CacheOwner, PackageCache};
 use pib_plan::record::BuildRecord;
 use pib_plan::recording::Recording;
@@ -13,7 +13,7 @@ use pib_plan::recording::Recording;
 use super::based::Based;
 use super::edition::Edition;
 use super::labels::{KEY_LABEL, LABEL, labels};
-use super::recording::{self, RecordedNetwork};
+use super::recording::{self, Given, RecordedNetwork};
 use super::records::Records;
 use super::shared_cache::{self, SharedCache};
 use super::transfer::TransferFile;
@@ -56,9 +56,7 @@ pub(crate) struct Built {
     /// Whose the caches are that its parts mounted.
     caches: CacheOwner,
     /// What its parts were given, where that is recorded.
-    pub(crate) recording: Recording,
-    /// The recording that the lock names.
-    pub(crate) named: Option<Digest>,
+    pub(crate) given: Given,
     /// The index of the last stage that came from a shared cache.
     pub(crate) pulled: Option<usize>,
     /// The root file system, where that came from a shared cache and the engine does not have it.
@@ -78,7 +76,7 @@ pub(crate) async fn job(
 ) -> Result<Job, Error> {
     let rendered = &based.rendered;
     let manifest = &rendered.packages.project().manifest;
-    let edition = Edition::of(session, &based)?;
+    let edition = Edition::of(session, &based, options.lock)?;
     let of_edition = edition.as_ref().map(Edition::tag_suffix).unwrap_or_default();
     let suffix = options.trial.map_or("", Trial::suffix);
     let tag = format!("pib/{}:{}{of_edition}{suffix}", manifest.project.name, &based.key().hex()[..16]);
@@ -146,17 +144,22 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
     if let Some(network) = &job.network {
         network.check()?;
     }
-    let (recording, named) = given.unwrap_or((std::mem::take(&mut job.recording), job.based.lock.fetch));
+    let named = job.based.lock.fetch;
+    let earlier = || Given { recording: std::mem::take(&mut job.recording), named, without: Vec::new() };
+    let given = given.unwrap_or_else(earlier);
+    // Another build would not be given the same, or not make the same of it.
+    let is_whole = given.without.is_empty();
     if let Some(mut shared) = job.shared.take() {
-        let request = job.request(session, options);
-        shared.push(session, &job.engine, (&job.based, named), &request).await;
+        if is_whole {
+            let request = job.request(session, options);
+            shared.push(session, &job.engine, (&job.based, given.named), &request).await;
+        }
         job.shared = Some(shared);
     }
     let Job { based, engine, plan, tag, caches, is_built, network: _, recording: _, shared, archive } = job;
     let pulled = shared.as_ref().and_then(SharedCache::start).map(|(last, _)| last);
-    let built =
-        Built { based, engine, plan, tag, trial: options.trial, caches, recording, named, pulled, archive };
-    if built.trial.is_some() {
+    let built = Built { based, engine, plan, tag, trial: options.trial, caches, given, pulled, archive };
+    if built.trial.is_some() || !is_whole {
         return Ok(built);
     }
     let project = built.based.rendered.packages.project();

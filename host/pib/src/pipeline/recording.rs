@@ -97,22 +97,11 @@ fn bypassed(why: impl Into<Vec<String>>) -> Error {
     RecordingError::Bypassed { why: why.into() }.into()
 }
 
-/// Checks that a build that may record nothing can be given what its parts ask for, before the first of them runs. Tells which
-/// stages are given more than that.
-///
-/// # Errors
-/// When nothing is recorded yet.
-async fn check_recording(
-    session: &Session,
-    based: &Based,
-    recorder: &Recorder,
-    mode: LockMode,
-) -> Result<(), Error> {
+/// Tells what a build that may record nothing cannot be given, before the first of its parts runs, and which stages are given more
+/// than what is recorded.
+async fn tell_what_is_missing(session: &Session, based: &Based, recorder: &Recorder, mode: LockMode) {
     if mode == LockMode::default() {
-        return Ok(());
-    }
-    if based.lock.fetch.is_none() {
-        return Err(RecordingError::Empty.into());
+        return;
     }
     let open = open_stages(&based.rendered);
     if !open.is_empty() {
@@ -128,13 +117,12 @@ async fn check_recording(
     if let Some(list) = some_of(&missing) {
         session.warn_once(format!("{} of the recorded files are not on this machine: {list}", missing.len()));
     }
-    Ok(())
 }
 
 /// Returns the network of a build by a recording.
 ///
 /// # Errors
-/// When the engine cannot carry it, or nothing is recorded of what may not be recorded now.
+/// When the engine cannot carry it.
 pub(crate) async fn open(
     session: &Session,
     engine: &Engine,
@@ -160,7 +148,7 @@ pub(crate) async fn open(
         Ok(Recorder::new(Options { journal: Some(journal), lists: Some(Arc::new(lists)), ..options })?)
     };
     let recorder = session.recorders.get_or_make(edition.name(), make)?;
-    check_recording(session, based, &recorder, mode).await?;
+    tell_what_is_missing(session, based, &recorder, mode).await;
     let port = match relay.way {
         Way::Session(_) => None,
         Way::Port => Some(recorder_access::open_port(session, engine, &recorder).await?),
@@ -210,7 +198,8 @@ fn recorder_options(
 /// Returns a recorder that only knows what the project's lock names, if it names a recording.
 fn reader(session: &Session, project: &Project, offline: bool) -> Result<Option<Recorder>, Error> {
     let lock = project.lock.clone().unwrap_or_default();
-    let Some(moment) = lock.snapshot.filter(|_| lock.fetch.is_some()) else { return Ok(None) };
+    let is_wanted = project.is_recorded() && lock.fetch.is_some();
+    let Some(moment) = lock.snapshot.filter(|_| is_wanted) else { return Ok(None) };
     let recording = edition::read(session, project, &lock)?;
     let mode = LockMode { locked: true, offline };
     let when = (moment, lock.as_of);
@@ -270,6 +259,16 @@ fn variables(may_be_old: bool) -> Variables {
     Variables { always: all.collect(), replay }
 }
 
+/// What the parts of a build were given.
+#[derive(Default)]
+pub(crate) struct Given {
+    pub(crate) recording: Recording,
+    /// The recording that the lock names.
+    pub(crate) named: Option<Digest>,
+    /// What parts went on without, since it could not be fetched: the addresses, each with the reason.
+    pub(crate) without: Vec<(String, String)>,
+}
+
 impl RecordedNetwork {
     /// Returns the socket by which instructions reach the recorder, where that is one.
     pub(crate) fn socket(&self) -> Option<Socket> {
@@ -297,8 +296,7 @@ impl RecordedNetwork {
     }
 
     /// Returns an error where a part was not given what the recording has, or, of a build that must not add to it, asked for
-    /// what it does not have; of a strict build, also where something could not be recorded. Where a part went on without what could
-    /// not be fetched, it has the next build run that part again.
+    /// what it does not have; of a strict build, also where something could not be recorded, or not be fetched.
     ///
     /// # Errors
     /// Then.
@@ -306,9 +304,8 @@ impl RecordedNetwork {
         if let Some(why) = distrusted(&self.recorder.distrusted()).filter(|_| self.strict) {
             return Err(bypassed([why]));
         }
-        if !self.recorder.failed().is_empty() {
-            // The part went on without it. The next build asks for it again.
-            self.recorder.spoil();
+        if let Some(why) = not_fetched(&self.recorder.failed()).filter(|_| self.strict) {
+            return Err(bypassed([why]));
         }
         let mut missing = self.recorder.undelivered();
         if self.mode != LockMode::default() {
@@ -319,19 +316,20 @@ impl RecordedNetwork {
     }
 
     /// Writes what parts were given into the project, and its digest into the lock, also of a build that failed: the engine does
-    /// not ask again for what it has run. Tells what was not recorded, and, where the build `failed`, what may be the reason. Returns the recording, and its digest where the lock names it.
+    /// not ask again for what it has run. What parts went on without, the next build asks for again. Tells what was not recorded, and, where
+    /// the build `failed`, what may be the reason.
     ///
     /// # Errors
     /// When the files cannot be written.
-    pub(crate) fn finish(
-        &self,
-        session: &Session,
-        failed: bool,
-    ) -> Result<(Recording, Option<Digest>), Error> {
+    pub(crate) fn finish(&self, session: &Session, failed: bool) -> Result<Given, Error> {
+        let without = self.recorder.failed();
+        if !failed && !without.is_empty() {
+            self.recorder.spoil();
+        }
         let told = [
             distrusted(&self.recorder.distrusted()),
             private(&self.recorder.private(), session),
-            not_fetched(&self.recorder.failed()),
+            not_fetched(&without),
             refused(&self.recorder.refused(), self.mode),
             absent(&self.recorder.absent()).filter(|_| failed),
         ];
@@ -339,7 +337,7 @@ impl RecordedNetwork {
         told.for_each(|message| session.warn_once(message));
         if self.mode != LockMode::default() {
             let named = self.project.lock.as_ref().and_then(|lock| lock.fetch);
-            return Ok((self.recorder.recording(), named));
+            return Ok(Given { recording: self.recorder.recording(), named, without });
         }
         let recording = self.recorder.recording_of_all()?;
         let (text, digest) = (recording.to_text(), recording.digest());
@@ -365,7 +363,7 @@ impl RecordedNetwork {
         let lock = Lockfile { fetch: Some(digest), ..before };
         let folders = (self.project.folder()?, self.project.target.make()?);
         pair::replace((&folders.0, &folders.1), (text, digest), named, &lock)?;
-        Ok((recording, Some(digest)))
+        Ok(Given { recording, named: Some(digest), without })
     }
 }
 

@@ -49,6 +49,9 @@ pub struct BuildReport {
     /// The digest of what its parts were given, where that is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording: Option<Digest>,
+    /// The addresses of what parts went on without, since it could not be fetched: the next build asks for it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// The stages, as `name version`, in order.
     pub stages: Vec<String>,
     /// What is in the image.
@@ -235,6 +238,7 @@ fn unchanged(session: &Session, based: &Based, options: &StageOptions) -> Option
     let same = is_allowed
         && report.key == image.key
         && report.recording == based.lock.fetch
+        && report.without.is_empty()
         && report.image == target.path().join(&name)
         && state(&target, &name) == Some((report.size, report.written))
         && state(&target, &image.provenance()).is_some()
@@ -373,7 +377,7 @@ fn finish(
     files::replace_text(target, &checksum_of(&name), &format!("{}  {name}\n", digest.hex()))?;
     let unwritable =
         |error: serde_json::Error| Error::io("write", &path, std::io::Error::other(error.to_string()));
-    let statement = Statement::of(&built.based, &image.losses, &built.recording, &name, digest);
+    let statement = Statement::of(&built.based, &image.losses, &built.given.recording, &name, digest);
     files::replace_text(target, &image.provenance(), &statement.to_text().map_err(unwritable)?)?;
     let (size, written) =
         state(target, &name).ok_or_else(|| Error::io("read", &path, std::io::ErrorKind::NotFound.into()))?;
@@ -383,7 +387,8 @@ fn finish(
         size,
         key: image.key,
         losses: image.losses.clone(),
-        recording: built.named,
+        recording: built.given.named,
+        without: built.given.without.iter().map(|(address, _)| address.clone()).collect(),
         stages: built.plan.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect(),
         layout: info,
         written,

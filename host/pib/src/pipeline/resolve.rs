@@ -123,7 +123,10 @@ pub(crate) async fn resolve_moving(
     }
     check_fitness(session, &project.manifest, &resolution)?;
     let order = sort::sort(session, &project, &resolution)?;
-    let lock = with_options(before.with_stages(&resolution), session, &project)?;
+    if !moves.packages {
+        check_pair(&project)?;
+    }
+    let lock = with_options(before.with_stages(&resolution), session, &project);
     if mode.locked {
         unchanged(&project, &lock)?;
     }
@@ -345,21 +348,30 @@ fn init_in(lock: &Lockfile) -> Option<&LockedStage> {
 }
 
 /// Returns the lock with what `[build]` asks for: whether engines that lose something are refused, and the moment that the packages are of
-/// which parts install. That is now, where it has none yet; none where nothing is recorded.
+/// which parts install. That is now, where it has none yet. Where nothing is recorded any more, what was recorded stays in the lock:
+/// the project may come back to it.
+fn with_options(lock: Lockfile, session: &Session, project: &Project) -> Lockfile {
+    let lock = Lockfile { refuses_losses: project.manifest.build.losses == Losses::Refuse, ..lock };
+    match lock.snapshot {
+        None if project.is_recorded() => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
+        _ => lock,
+    }
+}
+
+/// Checks that a recording of the project's has the lock that names it: a build would replace one that nothing names, by what
+/// mirrors have now.
 ///
 /// # Errors
-/// When the lock is lost to which the project's recording belongs: a new snapshot would replace the recording.
-fn with_options(lock: Lockfile, session: &Session, project: &Project) -> Result<Lockfile, Error> {
-    let is_lost = project.is_recorded() && project.lock.is_none() && !project.has_lock();
-    if is_lost && files::read_own(&project.folder()?, recording::FILE_NAME)?.is_some() {
-        return Err(RecordingError::LockLost.into());
+/// When the project has a recording, and no lock, or one that names none.
+fn check_pair(project: &Project) -> Result<(), Error> {
+    if project.named_recording().is_some() || !project.is_recorded() {
+        return Ok(());
     }
-    let lock = Lockfile { refuses_losses: project.manifest.build.losses == Losses::Refuse, ..lock };
-    Ok(match (project.is_recorded(), lock.snapshot) {
-        (true, None) => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
-        (false, Some(_)) => Lockfile { snapshot: None, fetch: None, ..lock },
-        (true, Some(_)) | (false, None) => lock,
-    })
+    match files::read_own(&project.folder()?, recording::FILE_NAME)? {
+        Some(_) if project.has_lock() => Err(RecordingError::Unnamed.into()),
+        Some(_) => Err(RecordingError::LockLost.into()),
+        None => Ok(()),
+    }
 }
 
 /// Returns what of the lock is held to, where some stages may move.

@@ -1,11 +1,11 @@
 //! A project together with its targets: what locks them all at once.
 
-use pib_plan::lockfile;
+use pib_plan::lockfile::{self, Lockfile};
 use pib_plan::resolve::ResolveError;
 
 use super::resolve::{Moves, Resolved, resolve_moving};
 use super::vendored;
-use crate::project::{Error, LockMode, Project, Session, TargetError, files};
+use crate::project::{Error, LockMode, Project, Session, TargetError};
 
 /// What was resolved for a project and for its targets; the project's own is the first.
 pub(crate) struct AllResolved {
@@ -83,20 +83,23 @@ impl AllResolved {
     /// # Errors
     /// When the lock would change and must not, or cannot be written.
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
-        match self.lock_text(mode)? {
-            Some((name, text)) => {
-                let Some(first) = self.parts.first() else { return Ok(false) };
-                files::replace_text(&first.project.folder()?, name, &text).map(|()| true)
-            }
-            None => Ok(false),
+        match (self.parts.first(), self.changed_lock(mode)?) {
+            (Some(first), Some(whole)) => first.project.replace_lock(&whole),
+            _ => Ok(false),
         }
     }
 
-    /// Returns the lock's name and text, where it changes; `mode` may forbid that.
+    /// Returns the lock's name and text, where it changes; `mode` may forbid that. It names the recording that the project has, which a
+    /// new snapshot alone puts an end to.
     ///
     /// # Errors
     /// When the lock would change and must not.
     pub(crate) fn lock_text(&self, mode: LockMode) -> Result<Option<(&'static str, String)>, Error> {
+        Ok(self.changed_lock(mode)?.map(|whole| (lockfile::FILE_NAME, whole.to_text())))
+    }
+
+    /// Returns the whole lock, where it changes; `mode` may forbid that.
+    fn changed_lock(&self, mode: LockMode) -> Result<Option<Lockfile>, Error> {
         let Some(first) = self.parts.first() else { return Ok(None) };
         let parts = self.parts.iter().map(|part| (part.project.target_name(), part.lock.clone()));
         let mut whole = first.project.whole_lock(parts);
@@ -105,6 +108,6 @@ impl AllResolved {
         if mode.locked && !first.project.holds(&whole) {
             return Err(Error::Locked(vec!["it holds targets that pib.toml does not have".to_owned()]));
         }
-        Ok((!first.project.holds(&whole)).then(|| (lockfile::FILE_NAME, whole.to_text())))
+        Ok(Some(whole).filter(|whole| !first.project.holds(whole)))
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pib_event::Event;
 use pib_plan::base::NeededBase;
-use pib_plan::id::Arch;
+use pib_plan::id::{Arch, Digest};
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, Network, ProjectManifest};
 use pib_plan::packages::CacheOwner;
@@ -173,9 +173,6 @@ impl Project {
         for (target, part) in parts {
             whole.set_target(target, part);
         }
-        if !self.is_recorded {
-            (whole.snapshot, whole.fetch) = (None, None);
-        }
         whole.tidy_targets(|target| self.targets.contains_key(target));
         whole.tidy_bases(&self.needed_bases, &self.whole_lock.clone().unwrap_or_default());
         whole
@@ -218,12 +215,24 @@ impl Project {
         CacheOwner::new(rustix::process::geteuid().as_raw(), dir.as_os_str().as_encoded_bytes())
     }
 
-    /// Writes the whole lock, where that changes the file; returns whether it did.
+    /// Returns the recording that the lock's file names.
+    pub(crate) fn named_recording(&self) -> Option<Digest> {
+        self.whole_lock.as_ref().and_then(|lock| lock.fetch)
+    }
+
+    /// Writes the whole lock, where that changes the file; returns whether it did. A recording that it does not name any more
+    /// goes.
     pub(crate) fn replace_lock(&self, whole: &Lockfile) -> Result<bool, Error> {
         if self.holds(whole) {
             return Ok(false);
         }
-        files::replace_bytes(&self.folder()?, lockfile::FILE_NAME, whole.to_text().as_bytes())?;
+        let folder = self.folder()?;
+        if whole.fetch.is_none() && (self.is_recorded || self.named_recording().is_some()) {
+            let target = self.target.make()?;
+            pair::forget((&folder, &target), self.named_recording(), whole)?;
+        } else {
+            files::replace_bytes(&folder, lockfile::FILE_NAME, whole.to_text().as_bytes())?;
+        }
         Ok(true)
     }
 

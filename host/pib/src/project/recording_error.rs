@@ -26,10 +26,18 @@ pub enum RecordingError {
     #[error("the project has pib.fetch.lock, and not the pib.lock that it belongs to")]
     #[diagnostic(code(pib::recording::lock_lost))]
     #[diagnostic(help(
-        "Get pib.lock back from version control. To begin a new snapshot instead, which takes the packages of today, remove \
-         pib.fetch.lock as well."
+        "Get pib.lock back from version control, or begin a new snapshot, which takes the packages of today, with \
+         `pib update --packages`."
     ))]
     LockLost,
+    /// The lock does not name the recording that is there.
+    #[error("the project has pib.fetch.lock, and pib.lock does not name it")]
+    #[diagnostic(code(pib::recording::unnamed))]
+    #[diagnostic(help(
+        "The two files belong together. Take both of one commit from version control, or begin a new snapshot with \
+         `pib update --packages`."
+    ))]
+    Unnamed,
     /// The engine cannot carry what parts fetch to pib.
     #[error("pib cannot record what parts fetch: {why}")]
     #[diagnostic(code(pib::recording::impossible))]
@@ -139,7 +147,7 @@ impl RecordingError {
     /// Returns the process's exit code.
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Absent | Self::Foreign | Self::LockLost | Self::Empty => 3,
+            Self::Absent | Self::Foreign | Self::LockLost | Self::Unnamed | Self::Empty => 3,
             Self::Impossible { .. } | Self::Unreachable { .. } => 5,
             Self::Unanswered { .. } | Self::TooLarge { .. } | Self::Bypassed { .. } => 6,
             Self::Unreadable { .. } | Self::Unwritable { .. } => 1,

@@ -32,6 +32,7 @@ pub(crate) mod project;
 mod readers;
 mod recorded;
 mod recorded_by_port;
+mod recorded_pair;
 mod recorded_programs;
 mod restarted;
 mod rootfs;

@@ -22,7 +22,7 @@ const INIT: &str = "[stage]\nname = \"__init__\"\nversion = \"1.0.0\"\nphase = \
 const HELLO: &str = "http://deb.debian.org/debian/pool/main/h/hello/hello_";
 
 /// Makes a project of which pib records what parts fetch.
-fn project(name: &str, part: &str) -> World {
+pub(super) fn project(name: &str, part: &str) -> World {
     let world = World::new();
     world.tiny(name, part);
     let path = world.path(name).join("pib.toml");
@@ -31,11 +31,11 @@ fn project(name: &str, part: &str) -> World {
     world
 }
 
-fn recording(folder: &Path) -> Recording {
+pub(super) fn recording(folder: &Path) -> Recording {
     Recording::parse(FILE_NAME, &fs::read_to_string(folder.join(FILE_NAME)).unwrap()).unwrap()
 }
 
-fn lock(folder: &Path) -> Lockfile {
+pub(super) fn lock(folder: &Path) -> Lockfile {
     Lockfile::parse("pib.lock", &fs::read_to_string(folder.join("pib.lock")).unwrap()).unwrap()
 }
 
@@ -49,7 +49,7 @@ fn host_without_mirror(world: &World) -> PathBuf {
     root
 }
 
-fn errors(output: &Output) -> String {
+pub(super) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -303,14 +303,6 @@ fn an_image_is_of_the_recording_that_the_lock_names() {
     assert!(built.status.success(), "{}", errors(&built));
     assert_ne!(image(), of_first);
     assert!(project.pib(one, &["verify"]).status.success());
-
-    // A recording that is missing is told before anything is built.
-    fs::remove_file(folder.join(FILE_NAME)).unwrap();
-    for args in [&["plan"][..], &["lock", "--locked"], &["verify"], &["build"], &["fetch"]] {
-        let output = project.pib(one, args);
-        let told = errors(&output);
-        assert!(output.status.code() == Some(3) && told.contains("names a recording"), "{args:?}: {told}");
-    }
 }
 
 #[test]
@@ -366,42 +358,6 @@ fn parts_reach_nothing_that_is_not_recorded() {
     let told = errors(&classic);
     assert!(classic.status.code() == Some(6) && told.contains("pib::recording::bypassed"), "{told}");
     assert!(until(&["--strict"]).status.success());
-}
-
-#[test]
-fn what_a_part_made_of_a_refusal_is_never_used() {
-    const NAME: &str = "recordedrefusal";
-    let _images = Images(NAME);
-    let part = "RUN /usr/lib/apt/apt-helper download-file http://deb.debian.org/debian/dists/trixie/Release /x \
-                || echo refused > /x\n";
-    let world = project(NAME, part);
-    let folder = world.path(NAME);
-    let until =
-        |more: &[&str]| world.pib(NAME, &[&["build", "--until", "mine"], more].concat()).output().unwrap();
-    let first = until(&[]);
-    assert!(first.status.success(), "{}", errors(&first));
-    let text = fs::read_to_string(folder.join(FILE_NAME)).unwrap();
-    let less: String = text
-        .lines()
-        .filter(|line| !line.contains("trixie/Release\""))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    assert_ne!(less, text);
-    fs::write(folder.join(FILE_NAME), &less).unwrap();
-    let fetch = Some(Recording::parse(FILE_NAME, &less).unwrap().digest());
-    fs::write(folder.join("pib.lock"), Lockfile { fetch, ..lock(&folder) }.to_text()).unwrap();
-    // The engine has kept what the part made without the file, which ended well.
-    for more in [&["--locked", "--no-cache"][..], &["--locked"], &["--locked"]] {
-        let refused = until(more);
-        let told = errors(&refused);
-        assert!(
-            refused.status.code() == Some(6) && told.contains("is not in pib.fetch.lock"),
-            "{more:?}: {told}"
-        );
-    }
-    // It is recorded again, and the part has it.
-    assert!(until(&[]).status.success());
-    assert!(world.run(NAME, &["run", "--at", "mine", "--", "cat", "/x"]).contains("Suite: stable"));
 }
 
 #[test]
