@@ -15,6 +15,7 @@ use url::Url;
 
 use crate::id::Digest;
 use crate::lockfile::{LockError, merge_conflict};
+use crate::manifest::WrongType;
 
 /// The name of the file, beside `pib.lock`.
 pub const FILE_NAME: &str = "pib.fetch.lock";
@@ -158,6 +159,16 @@ impl Line {
     }
 }
 
+/// Says why a line cannot be read. Its number within itself would mislead.
+fn unreadable(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let told = told.rsplit_once(" at line ").map_or(&*told, |(told, _)| told);
+    match WrongType::of(told) {
+        Some(WrongType { found, expected, .. }) => format!("it has the {found} where {expected} is expected"),
+        None => told.to_owned(),
+    }
+}
+
 /// Returns the request and the response of one line, if it is one.
 pub fn parse_line(text: &str) -> Option<(Request, Response)> {
     serde_json::from_str::<Line>(text).ok()?.check().ok()
@@ -212,7 +223,14 @@ impl Recording {
             }
             let line: Line = match serde_json::from_str(bare) {
                 Ok(line) => line,
-                Err(error) => return fail(span, "here", format!("could not read `{file}`: {error}"), HELP),
+                Err(error) => {
+                    return fail(
+                        span,
+                        "here",
+                        format!("could not read `{file}`: {}", unreadable(&error)),
+                        HELP,
+                    );
+                }
             };
             if let Some(what) = recording.add_line(line) {
                 return fail(span, "here", format!("`{file}` has a response {what}"), HELP);

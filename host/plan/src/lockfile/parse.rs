@@ -12,6 +12,7 @@ use super::LockError;
 use super::locked::{LockedBase, LockedStage, Lockfile, MadeBase, VERSION};
 use crate::id::{Arch, Digest, StageName};
 use crate::index::{HookRef, SourceId};
+use crate::manifest::WrongType;
 use crate::manifest::project::Losses;
 use crate::moment::Moment;
 use crate::registry_snapshot::RegistryKey;
@@ -137,8 +138,13 @@ impl Input<'_> {
     }
 
     fn unreadable(self, error: &toml::de::Error) -> LockError {
-        let message =
-            format!("could not read `{}`: {}", self.file, error.message().trim().replace('\n', ", "));
+        let told = error.message().trim().replace('\n', ", ");
+        let message = match WrongType::of(&told) {
+            Some(WrongType { found, expected, .. }) => {
+                format!("`{}` has the {found} where {expected} is expected", self.file)
+            }
+            None => format!("could not read `{}`: {told}", self.file),
+        };
         LockError::new((self.file, self.text), error.span(), "here", message, MAKE_ANEW)
     }
 }

@@ -28,6 +28,7 @@ use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode, SourceSpan};
 use serde::de::DeserializeOwned;
 
 use crate::suggest;
+pub(crate) use type_words::WrongType;
 
 /// The largest manifest that is read, in bytes; a person writes far less.
 pub const MAX_MANIFEST: usize = 1 << 20;
@@ -117,18 +118,11 @@ impl ManifestText {
                 self.error(span, headline, "the second time").with_code("pib::manifest::duplicate_key");
             return error.with_help("Remove one of the two.");
         }
-        if let Some((found, expected)) = message
-            .strip_prefix("invalid type: ")
-            .or(message.strip_prefix("invalid value: "))
-            .and_then(|rest| rest.split_once(", expected "))
-        {
-            let (has, wants) = (type_words::found(found), type_words::expected(expected));
-            let headline = format!("`{}` has the {has} where {wants} is expected", self.file);
-            let error = self.error(span, headline, format!("expected {wants}"));
+        if let Some(WrongType { found, expected, lacks_quotes }) = WrongType::of(&message) {
+            let headline = format!("`{}` has the {found} where {expected} is expected", self.file);
+            let error = self.error(span, headline, format!("expected {expected}"));
             let error = error.with_code("pib::manifest::wrong_type");
-            let number = found.starts_with("integer") || found.starts_with("floating point");
-            let text = expected.starts_with("a string") || expected.starts_with("a version");
-            return match (number && text, expected.contains("semver")) {
+            return match (lacks_quotes, message.contains("semver")) {
                 (true, _) => error.with_help("Put it in quotes: \"...\""),
                 (false, true) => error.with_help("Write the version in quotes, e.g. \"1.0.0\"."),
                 (false, false) => error,
