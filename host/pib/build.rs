@@ -11,6 +11,9 @@ fn main() {
     println!("cargo::rerun-if-changed=../../plugin-sdk/src");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=../native/src");
+    // Some 80,000 addresses are corrected at each start. In this form (DT_RELR, glibc 2.36, musl 1.2.4) that takes a part of the time,
+    // and of the file.
+    println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let runner = PathBuf::from(variable("OUT_DIR")).join("native-run");
     // It reads the registers of x86-64. A pib for another processor has no native tools, no emulators of its own and no

@@ -45,7 +45,9 @@ pub(super) async fn all<T: Send + 'static>(
         1 => "1 package".to_owned(),
         count => format!("{count} packages"),
     };
-    reporter.started(STEP, format!("Downloading {count} of {what}"));
+    let is_here = wanted.iter().all(|file| is_there(folder, &file.digest, file.size));
+    let doing = if is_here { "Reading" } else { "Downloading" };
+    reporter.started(STEP, format!("{doing} {count} of {what}"));
     let (sender, receiver) = std::sync::mpsc::channel::<PathBuf>();
     let worker = tokio::task::spawn_blocking(move || work(&mut receiver.into_iter()));
     // One that has failed takes no more; why, it says itself.

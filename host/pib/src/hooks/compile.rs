@@ -122,6 +122,8 @@ fn start(program: &Path, limits: &Limits) -> io::Result<Child> {
         )
         .arg(std::process::id().to_string())
         .env_clear()
+        // Its memory is limited by what it has mapped: nothing is mapped in advance.
+        .env("MIMALLOC_ARENA_RESERVE", "0")
         .current_dir("/")
         // Ctrl-C is for the process that the user started; it ends this one.
         .process_group(0)
