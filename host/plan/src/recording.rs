@@ -32,6 +32,8 @@ pub const MAX_BODY: u64 = 16 << 30;
 /// credentials the server wants.
 pub const HEADERS: [&str; 6] =
     ["content-encoding", "content-type", "etag", "last-modified", "location", "www-authenticate"];
+/// What is recorded of a body whose server did not say its length beforehand: it is given again in the same way.
+pub const UNKNOWN_LENGTH: (&str, &str) = ("transfer-encoding", "chunked");
 /// The headers of a request by which a server may choose the response. They are recorded where its `Vary` names them
 /// (<https://www.rfc-editor.org/rfc/rfc9110#name-vary>).
 pub const ASKED: [&str; 7] = [
@@ -107,6 +109,12 @@ impl Response {
     /// Returns whether there is a body to be kept: a `HEAD` has none, and nor has what a server says beside the file itself.
     pub fn has_body(&self, method: Method) -> bool {
         self.status == 200 && self.size > 0 && method != Method::Head
+    }
+
+    /// Returns whether its server said the length before the body.
+    pub fn has_length(&self) -> bool {
+        let (name, value) = UNKNOWN_LENGTH;
+        self.headers.get(name).is_none_or(|found| found != value)
     }
 }
 
@@ -342,7 +350,7 @@ pub fn is_address(text: &str) -> bool {
 
 /// Returns whether a header is recorded, and can have this value.
 pub fn is_header(name: &str, value: &str) -> bool {
-    HEADERS.contains(&name) && is_value(value)
+    (HEADERS.contains(&name) && is_value(value)) || (name, value) == UNKNOWN_LENGTH
 }
 
 /// Returns whether a header of a request is recorded, and can have this value.

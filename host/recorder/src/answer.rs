@@ -205,7 +205,9 @@ async fn recorded(
 ) -> Answer {
     if asked.method == Method::Head {
         let mut answer = start(&response);
-        answer.headers_mut().insert(CONTENT_LENGTH, response.size.into());
+        if response.has_length() {
+            answer.headers_mut().insert(CONTENT_LENGTH, response.size.into());
+        }
         return answer;
     }
     if !response.has_body(asked.method) {
@@ -238,6 +240,8 @@ async fn stored(inner: &Arc<Inner>, response: &Response) -> Option<Answer> {
     let file = tokio::task::spawn_blocking(move || own.store.open(&digest, size)).await.ok()??;
     let body = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
     let mut answer = start(response).map(|_| streamed(body));
-    answer.headers_mut().insert(CONTENT_LENGTH, size.into());
+    if response.has_length() {
+        answer.headers_mut().insert(CONTENT_LENGTH, size.into());
+    }
     Some(answer)
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use pib_net::{NOT_PUBLIC, Pace};
 use pib_plan::id::Digest;
 use pib_plan::recording::{
-    ASKED, AUTHORIZATION, HEADERS, MAX_BODY, Method, Request, Response, is_asked, is_header,
+    ASKED, AUTHORIZATION, HEADERS, MAX_BODY, Method, Request, Response, UNKNOWN_LENGTH, is_asked, is_header,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedMutexGuard, mpsc};
@@ -55,7 +55,7 @@ pub(crate) async fn first(
         inner.state().failed.insert(request.url, format!("the server answered {}", found.status()));
         return refuse(found.status(), found.status().canonical_reason().unwrap_or("the server refuses"));
     }
-    let response = Response { status, digest: Digest::of(b""), size, headers: kept(found.headers()) };
+    let mut response = Response { status, digest: Digest::of(b""), size, headers: kept(found.headers()) };
     if is_head || status != 200 || length == Some(0) {
         // What a server says beside "there is no such file" is in words of its own: a part gets none of it, then and now.
         if let Err(error) = inner.record(&request, response.clone()) {
@@ -73,8 +73,12 @@ pub(crate) async fn first(
             receiver.recv().await.map(|piece| (piece, receiver))
         }))
     });
-    if let Some(length) = length {
-        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+    match length {
+        Some(length) => drop(answer.headers_mut().insert(CONTENT_LENGTH, length.into())),
+        None => {
+            let (name, value) = UNKNOWN_LENGTH;
+            response.headers.insert(name.to_owned(), value.to_owned());
+        }
     }
     let body = Body { inner: Arc::clone(inner), request, found, response };
     let own = Arc::clone(inner);

@@ -91,6 +91,9 @@ impl Inner {
         if !self.unanswered().is_empty() {
             self.spoil();
         }
+        if let Err(error) = self.journal.sync() {
+            self.state().undelivered.insert(error.to_string());
+        }
         self.environment.clone()
     }
 

@@ -53,7 +53,7 @@ pub use authority::AuthorityError;
 use inner::{Inner, State};
 pub use inner::{Report, Unknown};
 use journal::Journal;
-pub use journal::{add_to_journal, is_spoilt, read_journal};
+pub use journal::{KnownName, add_to_journal, begin_name, known_name};
 pub use lists::{Listed, Lists, PAUSES};
 pub use port::Port;
 pub use remote::{RemoteStore, Stores, put};
@@ -220,13 +220,19 @@ impl Recorder {
     /// When the journal cannot be read.
     pub fn recording_of_all(&self) -> Result<Recording, RecorderError> {
         let mut all = self.recording();
+        self.0.journal.sync()?;
         all.extend(self.0.journal.read()?);
         Ok(all)
     }
 
-    /// Takes note that the engine may not use what it made by this recording's name ([`is_spoilt`]).
+    /// Takes note that the engine may not use what it made by this recording's name ([`KnownName::is_spoilt`]).
     pub fn spoil(&self) {
         self.0.spoil();
+    }
+
+    /// Returns whether that was noted, by this or another build.
+    pub fn is_spoilt(&self) -> bool {
+        self.0.journal.is_spoilt()
     }
 
     /// Returns the addresses that were asked for and refused, since the recording does not have them.

@@ -29,7 +29,7 @@ pub(crate) async fn again(
     if from_stores(inner, response).await? {
         return Ok(());
     }
-    let absent = format!("pib's store does not have {address}");
+    let absent = format!("the cache does not have {address}");
     if inner.offline {
         return Err(format!("{absent}, and the network is not used"));
     }
@@ -64,7 +64,7 @@ async fn from_servers(
         let answer = inner.upstream.ask_at(request.method, &place, headers, sent).await;
         let outcome = match answer {
             Ok(found) => keep_known(inner, address, found, response).await,
-            Err(error) => Err(format!("pib's store does not have {address}: {error}")),
+            Err(error) => Err(format!("the cache does not have {address}: {error}")),
         };
         match outcome {
             Ok(()) => return Ok(()),
@@ -72,7 +72,7 @@ async fn from_servers(
             Err(reason) => first = first.or(Some(reason)),
         }
     }
-    Err(first.unwrap_or_else(|| format!("pib's store does not have {address}")))
+    Err(first.unwrap_or_else(|| format!("the cache does not have {address}")))
 }
 
 /// Puts a server's answer into the store, if it is the recorded one.

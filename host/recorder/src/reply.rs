@@ -10,7 +10,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::Frame;
 use hyper::ext::ReasonPhrase;
-use pib_plan::recording::Response;
+use pib_plan::recording::{Response, UNKNOWN_LENGTH};
 
 /// What a part gets.
 pub(crate) type Answer = http::Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -19,7 +19,9 @@ pub(crate) type Answer = http::Response<UnsyncBoxBody<Bytes, io::Error>>;
 pub(crate) fn start(response: &Response) -> Answer {
     let mut answer = http::Response::new(empty());
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    for (name, value) in &response.headers {
+    // How a body is sent, whoever sends it says.
+    let own = |(name, _): &(&String, &String)| *name != UNKNOWN_LENGTH.0;
+    for (name, value) in response.headers.iter().filter(own) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             answer.headers_mut().insert(name, value);
         }

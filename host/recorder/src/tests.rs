@@ -118,6 +118,21 @@ async fn what_was_given_once_is_given_again_without_the_server() {
 }
 
 #[tokio::test]
+async fn a_body_of_unknown_length_is_given_again_as_one() {
+    let world = World::new();
+    world.server.set("x", [Answer { head: "200 OK".to_owned(), body: b"content".to_vec() }]);
+    let first = world.recorder(Recording::default(), Unknown::Record);
+    let url = format!("{PUBLIC}/x");
+    let live = ask(&first, "GET", &url).await;
+    assert!(!live.1.contains("content-length") && live.1.contains("chunked"), "{live:?}");
+    let again = world.recorder(first.recording(), Unknown::Refuse);
+    assert_eq!(ask(&again, "GET", &url).await, live);
+    assert!(!ask(&again, "HEAD", &url).await.1.contains("content-length"));
+    let text = first.recording().to_text();
+    assert_eq!(Recording::parse("x", &text).unwrap(), first.recording());
+}
+
+#[tokio::test]
 async fn what_is_not_recorded_is_refused_where_nothing_may_be_added() {
     let world = World::new();
     world.server.set("a", [Answer::file("a")]);
@@ -337,10 +352,32 @@ async fn what_a_killed_build_has_recorded_is_there() {
     assert_eq!(next.recording_of_all().unwrap(), killed.recording());
 }
 
+#[test]
+fn a_name_goes_with_its_file() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (path, copy) = (folder.path().join("names/one"), folder.path().join("copy"));
+    assert!(known_name(&path).unwrap().is_none());
+    let first = begin_name(&path).unwrap();
+    let known = known_name(&path).unwrap().unwrap();
+    assert!(known.name == first && known.responses.is_empty() && !known.is_spoilt);
+    std::fs::rename(&path, folder.path().join("moved")).unwrap();
+    assert!(known_name(&path).unwrap().is_none());
+    std::fs::rename(folder.path().join("moved"), &path).unwrap();
+    assert_eq!(known_name(&path).unwrap().unwrap().name, first);
+    // What a backup, or a cache of a CI service, brings back.
+    std::fs::copy(&path, &copy).unwrap();
+    assert!(known_name(&copy).unwrap().is_none());
+    for text in ["", "\n", "pib-journal-1", "pib-journal-1 sha256:0 1 1", "{}"] {
+        std::fs::write(&copy, text).unwrap();
+        assert!(known_name(&copy).unwrap().is_none(), "{text}");
+    }
+    let again = begin_name(&path).unwrap();
+    assert!(again != first && known_name(&path).unwrap().unwrap().name == again);
+}
+
 #[tokio::test]
 async fn what_did_not_stop_a_command_spoils_the_name_for_those_after_it() {
     let world = World::new();
-    let journal = world.folder.path().join("journal");
     let recorder = world.recorder(Recording::default(), Unknown::Record);
     let begin = async || drop(ask(&recorder, "GET", "/environment").await);
     begin().await;
@@ -350,12 +387,12 @@ async fn what_did_not_stop_a_command_spoils_the_name_for_those_after_it() {
     world.server.set("late", [Answer::file("there")]);
     assert!(get(&recorder, "late").await.0.contains("200"));
     begin().await;
-    assert!(!is_spoilt(&journal));
+    assert!(!recorder.is_spoilt());
     world.server.set("gone", [Answer::status("503 Busy")]);
     assert!(get(&recorder, "gone").await.0.contains("503"));
-    assert!(!is_spoilt(&journal), "it may be what ends the command");
+    assert!(!recorder.is_spoilt(), "it may be what ends the command");
     begin().await;
-    assert!(is_spoilt(&journal));
+    assert!(recorder.is_spoilt());
 }
 
 #[tokio::test]

@@ -80,13 +80,13 @@ pub async fn lock(session: &Session, mode: LockMode, as_of: Option<&str>) -> Res
         choice = PackageChoice::AsOf;
     }
     let without_base = lock_bases(session, &mut all, mode, choice).await?;
-    let changed = all.write_lock(mode)?;
-    if mode.locked
-        && let Some(first) = all.parts.first()
-    {
+    if let Some(first) = all.parts.first() {
         edition::read(session, &project, &first.lock)?;
-        edition::tell_if_empty(session, &project, &first.lock);
+        if mode.locked {
+            edition::tell_if_empty(session, &project, &first.lock);
+        }
     }
+    let changed = all.write_lock(mode)?;
     let stages = |part: &Resolved| -> Vec<String> {
         part.resolution.stages.iter().map(|stage| format!("{} {}", stage.name, stage.version)).collect()
     };

@@ -40,6 +40,11 @@ async fn outdated_in(session: &Session, project: Project) -> Result<Vec<Outdated
     for package in base.into_iter().flat_map(|snapshot| &snapshot.packages) {
         locked.insert(package.name.clone(), package.version.clone());
     }
+    if part.lock.fetch.is_none() || !part.project.is_recorded() {
+        session.warn_once(
+            "what parts install is not recorded, and so is not compared: this is the base alone".to_owned(),
+        );
+    }
     // What parts install takes the place of what the base has.
     locked.extend(recorded(
         &edition::read(session, &part.project, &part.lock)?,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::bases::BaseCache;
 use crate::pipeline::lock_bases::{PackageChoice, lock_bases};
 use crate::pipeline::resolve_all::{AllResolved, resolve_all};
-use crate::pipeline::{base_source, recording, stores};
+use crate::pipeline::{base_source, edition, recording, stores};
 use crate::project::{self, Error, LockMode, Project, RecordingError, Session, blocking, user_config};
 
 /// How many files are sent to a server at the same time.
@@ -65,6 +65,9 @@ pub async fn push(session: &Session, store: Option<&str>) -> Result<Pushed, Erro
         return Err(Error::BaseNotLocked { reasons });
     }
     reasons.into_iter().for_each(|reason| session.warn_once(reason));
+    if let Some(first) = all.parts.first() {
+        edition::tell_if_empty(session, &first.project, &first.lock);
+    }
     Ok(Pushed { store, files, new })
 }
 

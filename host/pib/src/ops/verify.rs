@@ -8,8 +8,7 @@ use serde::Serialize;
 
 use super::inspect::existing;
 use crate::engine::Loss;
-use crate::pipeline::edition::Edition;
-use crate::pipeline::{self, BaseLookup, StageOptions, Statement};
+use crate::pipeline::{self, BaseLookup, StageOptions, Statement, edition};
 use crate::project::{Error, LockMode, Project, Session, blocking};
 
 /// The id of the step in events.
@@ -85,7 +84,8 @@ pub async fn verify(
         return Err(unfit(reason, "Build it with an engine that keeps everything: Docker with BuildKit."));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let recording = Edition::of(session, &based, mode)?.map(|edition| edition.recording).unwrap_or_default();
+    let recording =
+        edition::recording_of(session, &based, mode)?.map(|(_, recording)| recording).unwrap_or_default();
     let now = Statement::of(&based, found.losses(), &recording, &name, digest);
     if found.key() == now.key() && found.downloads_beyond(&now).is_empty() {
         if !found.says_what(&now) {
@@ -103,8 +103,12 @@ pub async fn verify(
 /// Returns the error of an image that was built from something else than the project has now.
 fn built_from_something_else(image: PathBuf, found: &Statement, now: &Statement) -> Error {
     let mut differences = found.differences(now);
+    let more = differences.len().saturating_sub(MAX_TOLD);
     differences.truncate(MAX_TOLD);
     let mut lines: Vec<String> = differences.iter().map(pipeline::difference_line).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
     if lines.is_empty() {
         let what = "settings, files, options or secrets of the project differ; what stands for a secret in a key is \
                     another on each machine";

@@ -4,6 +4,8 @@
 //! snapshot, for instance on two branches, that answer the same request with different files. Each needs a name of its own, or the
 //! engine would give the result of one to a build by another. So pib keeps a journal of the responses behind each name, and
 //! builds under the first name whose journal does not contradict the recording, and under which every part was given what it asked for.
+//! A build that may record nothing takes a name only where the recording has everything that its journal has: a part may have been
+//! given any of that. A journal that is lost takes its name along (`pib_recorder::known_name`): the engine then builds again.
 
 use std::path::PathBuf;
 
@@ -12,7 +14,7 @@ use pib_plan::lockfile::Lockfile;
 use pib_plan::manifest::project::Network;
 use pib_plan::moment::Moment;
 use pib_plan::recording::{self, Recording};
-use pib_recorder::RecorderError;
+use pib_recorder::{KnownName, RecorderError};
 
 use super::based::Based;
 use crate::project::{Error, LockMode, Project, RecordingError, Session, files};
@@ -25,7 +27,9 @@ pub(crate) struct Edition {
     pub(crate) moment: Moment,
     /// What the project has recorded so far.
     pub(crate) recording: Recording,
-    /// The digest of the project's folder, the snapshot, and a number that tells contradicting recordings apart.
+    /// The file of every response behind the name.
+    pub(crate) journal: PathBuf,
+    /// By what an engine knows that something was built by this recording.
     name: Digest,
 }
 
@@ -33,30 +37,26 @@ impl Edition {
     /// Returns the edition that a build is of, where its project records what parts fetch.
     ///
     /// # Errors
-    /// When the project's recording is not the one that the lock names, or is missing where `mode` forbids to make it, or a
-    /// journal cannot be read.
+    /// As [`recording_of`], or when a journal cannot be read or begun.
     pub(crate) fn of(session: &Session, based: &Based, mode: LockMode) -> Result<Option<Self>, Error> {
         let project = based.rendered.packages.project();
-        let Some(moment) = based.lock.snapshot.filter(|_| records(project)) else { return Ok(None) };
-        let recording = read(session, project, &based.lock)?;
-        if is_empty(project, &based.lock) && mode != LockMode::default() {
-            return Err(RecordingError::Empty.into());
-        }
+        let Some((moment, recording)) = recording_of(session, based, mode)? else { return Ok(None) };
         let mut number = 0;
         loop {
-            let name = name(project, moment, number);
-            let journal = journal(session, &name);
-            let earlier = pib_recorder::read_journal(&journal).map_err(RecorderError::from)?;
-            if !pib_recorder::is_spoilt(&journal) && !recording.contradicts(&earlier) {
-                return Ok(Some(Self { moment, recording, name }));
-            }
-            number += 1;
+            let journal = journal(session, project, moment, number);
+            let name = match pib_recorder::known_name(&journal).map_err(RecorderError::from)? {
+                Some(known) if known.is_spoilt => None,
+                None => None,
+                Some(known) if fits(&known, &recording, mode) => Some(known.name),
+                Some(_) => {
+                    number += 1;
+                    continue;
+                }
+            };
+            let name =
+                name.map_or_else(|| pib_recorder::begin_name(&journal), Ok).map_err(RecorderError::from)?;
+            return Ok(Some(Self { moment, recording, journal, name }));
         }
-    }
-
-    /// Returns the file that keeps every response behind this name.
-    pub(crate) fn journal(&self, session: &Session) -> PathBuf {
-        journal(session, &self.name)
     }
 
     /// Returns the name, as hexadecimal digits.
@@ -68,6 +68,24 @@ impl Edition {
     pub(crate) fn tag_suffix(&self) -> String {
         format!("-{}", &self.name()[..8])
     }
+}
+
+/// Returns the recording that a build begins with, where its project records what parts fetch, and the moment that it is of.
+///
+/// # Errors
+/// When the project's recording is not the one that the lock names, or is missing where `mode` forbids to make it.
+pub(crate) fn recording_of(
+    session: &Session,
+    based: &Based,
+    mode: LockMode,
+) -> Result<Option<(Moment, Recording)>, Error> {
+    let project = based.rendered.packages.project();
+    let Some(moment) = based.lock.snapshot.filter(|_| records(project)) else { return Ok(None) };
+    let recording = read(session, project, &based.lock)?;
+    if is_empty(project, &based.lock) && mode != LockMode::default() {
+        return Err(RecordingError::Empty.into());
+    }
+    Ok(Some((moment, recording)))
 }
 
 /// Returns whether pib records what this project's, or this target's, parts fetch.
@@ -105,14 +123,16 @@ pub(crate) fn read(session: &Session, project: &Project, lock: &Lockfile) -> Res
     if recording.digest() == named { Ok(recording) } else { Err(RecordingError::Foreign.into()) }
 }
 
-/// Returns a name. Another copy of the project has names of its own: it has other recordings.
-fn name(project: &Project, moment: Moment, number: u32) -> Digest {
-    let mut name = KeyHasher::new("pib recorder 2");
-    let folder = project.dir.canonicalize().unwrap_or_else(|_| project.dir.clone());
-    name.field(folder.as_os_str().as_encoded_bytes()).field(moment.to_string()).field(number.to_le_bytes());
-    name.finish()
+/// Returns whether what an engine made by a name is what this recording makes. What a build records, it adds to the rest.
+fn fits(known: &KnownName, recording: &Recording, mode: LockMode) -> bool {
+    let is_all = || known.responses.lines_beyond(recording).is_empty();
+    !recording.contradicts(&known.responses) && (mode == LockMode::default() || is_all())
 }
 
-fn journal(session: &Session, name: &Digest) -> PathBuf {
-    session.cache.join(JOURNALS).join(name.hex())
+/// Returns the file of one of the names of a snapshot. Another copy of the project has names of its own: it has other recordings.
+fn journal(session: &Session, project: &Project, moment: Moment, number: u32) -> PathBuf {
+    let mut name = KeyHasher::new("pib journal 1");
+    let folder = project.dir.canonicalize().unwrap_or_else(|_| project.dir.clone());
+    name.field(folder.as_os_str().as_encoded_bytes()).field(moment.to_string()).field(number.to_le_bytes());
+    session.cache.join(JOURNALS).join(name.finish().hex())
 }

@@ -15,6 +15,7 @@ use super::edition::Edition;
 use super::labels::{KEY_LABEL, LABEL, labels};
 use super::recording::{self, Given, RecordedNetwork};
 use super::records::Records;
+use super::render::Rendered;
 use super::shared_cache::{self, SharedCache};
 use super::transfer::TransferFile;
 use super::{NoCache, StageOptions, Trial, emulators, native};
@@ -57,6 +58,8 @@ pub(crate) struct Built {
     caches: CacheOwner,
     /// What its parts were given, where that is recorded.
     pub(crate) given: Given,
+    /// What its parts reach, where that is recorded.
+    pub(super) network: Option<RecordedNetwork>,
     /// The index of the last stage that came from a shared cache.
     pub(crate) pulled: Option<usize>,
     /// The root file system, where that came from a shared cache and the engine does not have it.
@@ -104,8 +107,13 @@ pub(crate) async fn job(
     let start = shared.as_ref().and_then(SharedCache::start);
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
-    // What parts keep in their caches would make the second of two builds another than the first, or like it.
-    let caches = if options.trial.is_some() { CacheOwner::new(0, nonce.as_bytes()) } else { owner.clone() };
+    // What parts keep in their caches would make the second of two builds another than the first, or like it; and what they have of
+    // another recording, none would record.
+    let caches = match &edition {
+        _ if options.trial.is_some() => CacheOwner::new(0, nonce.as_bytes()),
+        Some(edition) => CacheOwner::new(0, edition.name().as_bytes()),
+        None => owner.clone(),
+    };
     let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {
@@ -136,6 +144,9 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
     let outcome = if is_there { Ok(()) } else { job.run_parts(session, options).await };
     let finish = |network: &RecordedNetwork| network.finish(session, outcome.is_err());
     let given = job.network.as_ref().map(finish).transpose()?;
+    if job.network.as_ref().is_some_and(RecordedNetwork::is_spoilt) {
+        forget_records(job.based.rendered.packages.project());
+    }
     outcome.map_err(|error| match &job.network {
         Some(network) => network.explain(error),
         None => error,
@@ -156,9 +167,10 @@ pub(crate) async fn run(session: &Session, mut job: Job, options: &StageOptions)
         }
         job.shared = Some(shared);
     }
-    let Job { based, engine, plan, tag, caches, is_built, network: _, recording: _, shared, archive } = job;
+    let Job { based, engine, plan, tag, caches, is_built, network, recording: _, shared, archive } = job;
     let pulled = shared.as_ref().and_then(SharedCache::start).map(|(last, _)| last);
-    let built = Built { based, engine, plan, tag, trial: options.trial, caches, given, pulled, archive };
+    let built =
+        Built { based, engine, plan, tag, trial: options.trial, caches, given, network, pulled, archive };
     if built.trial.is_some() || !is_whole {
         return Ok(built);
     }
@@ -226,18 +238,11 @@ impl Job {
     fn request<'a>(&'a self, session: &Session, options: &StageOptions) -> BuildRequest<'a> {
         let rendered = &self.based.rendered;
         let last = &self.plan.stages[rendered.last];
-        let mut request = BuildRequest::new(&self.plan, &self.tag);
-        request.labels = labels(session, &rendered.packages.project().dir, "build");
+        let named = (&self.plan, self.tag.as_str());
+        let mut request = request(session, rendered, named, self.network.as_ref(), options.trial);
         request.labels.insert(KEY_LABEL.to_owned(), last.key.to_string());
         request.target = options.until.is_some().then_some(&last.name);
         request.no_cache = self.is_classic_rerun(options);
-        request.host_name = options.trial.and_then(Trial::host_name);
-        request.build_args = rendered.build_args.clone();
-        request.secrets = rendered.secrets.for_engine(&self.plan);
-        request.build_args.extend(self.network.as_ref().and_then(RecordedNetwork::build_arg));
-        request.socket = self.network.as_ref().and_then(RecordedNetwork::socket);
-        request.texts = self.network.iter().map(RecordedNetwork::authority).collect();
-        request.isolated = self.network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
         request
     }
 
@@ -245,6 +250,26 @@ impl Job {
     fn is_classic_rerun(&self, options: &StageOptions) -> bool {
         !self.engine.abilities().mounts && options.no_cache != NoCache::Nothing
     }
+}
+
+/// Returns what an engine is asked for to build a plan, and what its instructions reach; `tag` is what the result is called.
+pub(super) fn request<'a>(
+    session: &Session,
+    rendered: &Rendered,
+    (plan, tag): (&'a BuildPlan, &'a str),
+    network: Option<&RecordedNetwork>,
+    trial: Option<Trial>,
+) -> BuildRequest<'a> {
+    let mut request = BuildRequest::new(plan, tag);
+    request.labels = labels(session, &rendered.packages.project().dir, "build");
+    request.host_name = trial.and_then(Trial::host_name);
+    request.build_args = rendered.build_args.clone();
+    request.secrets = rendered.secrets.for_engine(plan);
+    request.build_args.extend(network.and_then(RecordedNetwork::build_arg));
+    request.socket = network.and_then(RecordedNetwork::socket);
+    request.texts = network.map(RecordedNetwork::authority).into_iter().collect();
+    request.isolated = network.is_some() && rendered.inputs.iter().all(|stage| stage.recorded);
+    request
 }
 
 /// Returns whether the engine has the stages' result already.
@@ -310,6 +335,13 @@ fn nonce() -> String {
 pub(crate) fn record(project: &Project) -> BuildRecord {
     let text = project.target.open().and_then(|target| files::read_written(&target, &record_name(project)));
     text.map_or_else(BuildRecord::default, |text| BuildRecord::parse(&text))
+}
+
+/// Forgets what was built of a project and its targets: the engine's results are not used any more.
+fn forget_records(project: &Project) {
+    let (Some(target), Ok(all)) = (project.target.open(), project.with_targets()) else { return };
+    // One that stays has `pib plan` promise too much, and nothing else.
+    all.iter().for_each(|part| _ = target.remove_file(record_name(part)));
 }
 
 fn record_name(project: &Project) -> String {

@@ -72,7 +72,7 @@ pub(crate) async fn get(
             stored
         }
         None if offline => {
-            say("native tools are not in the cache, and the network is not to be used");
+            say("they are not in the cache, and the network is not to be used; `pib fetch` gets them");
             return Ok(None);
         }
         None => match make(session, &recipe).await {

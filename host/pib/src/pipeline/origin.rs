@@ -2,10 +2,8 @@
 
 use pib_disk::{DiskError, pax};
 
-use super::Trial;
-use super::job::Built;
-use super::labels::labels;
-use crate::engine::{BuildRequest, RootfsTar};
+use super::job::{self, Built};
+use crate::engine::RootfsTar;
 use crate::project::{Error, Session, blocking};
 use pib_event::{ReporterExt as _, Silent};
 
@@ -56,12 +54,9 @@ pub(super) async fn look<T: Send + 'static>(
 ) -> Option<T> {
     let rendered = &built.based.rendered;
     let tag = format!("{}-origin", built.tag);
-    let mut request = BuildRequest::new(&built.plan, &tag);
-    request.labels = labels(session, &rendered.packages.project().dir, "build");
+    let named = (&built.plan, tag.as_str());
+    let mut request = job::request(session, rendered, named, built.network.as_ref(), built.trial);
     request.target = Some(&built.plan.stages.get(index)?.name);
-    request.build_args = rendered.build_args.clone();
-    request.host_name = built.trial.and_then(Trial::host_name);
-    request.secrets = rendered.secrets.for_engine(&built.plan);
     built.engine.build(&request, &Silent).await.ok()?;
     let found = match built.engine.export(&tag).await {
         Ok(tree) => blocking::read(tree, read).await.ok(),

@@ -281,9 +281,8 @@ impl Statement {
 
     /// Returns in what an image of `now` is made of something else.
     pub(crate) fn differences(&self, now: &Self) -> Vec<Difference> {
-        let mut found = self.downloads_beyond(now);
         let (own, other) = (self.definition().without_downloads(), now.definition().without_downloads());
-        found.extend(own.external_parameters.differences(&other.external_parameters));
+        let mut found = own.external_parameters.differences(&other.external_parameters);
         let by_name = |of: &'_ BuildDefinition| -> BTreeMap<(String, String), Resource> {
             let resources = of.resolved_dependencies.iter();
             resources
@@ -302,6 +301,15 @@ impl Statement {
         }
         let new = other.iter().filter(|(key, _)| !own.contains_key(*key));
         found.extend(new.map(|(_, new)| changed(&new.title(), None, Some(new.version().to_owned()))));
+        let downloads = self.definition().downloads().len();
+        match now.definition().downloads().is_empty() && downloads > 0 {
+            true => found.push(changed(
+                "recorded downloads",
+                Some(downloads.to_string()),
+                Some("none".to_owned()),
+            )),
+            false => found.extend(self.downloads_beyond(now)),
+        }
         found
     }
 

@@ -136,7 +136,7 @@ pub(crate) async fn open(
     let socket = format!("pib.fetch.{}", &edition.name()[..16]);
     let relay = recorder_access::load_relay(session, engine, &project.manifest, socket).await?;
     let make = || {
-        let journal = edition.journal(session);
+        let journal = edition.journal.clone();
         // Parts may be given any of it from now on.
         pib_recorder::add_to_journal(&journal, &edition.recording).map_err(RecorderError::from)?;
         let (moment, recording) = (edition.moment, edition.recording.clone());
@@ -295,6 +295,11 @@ impl RecordedNetwork {
         Secret { id: relay::AUTHORITY.to_owned(), value: self.recorder.authority().as_bytes().to_vec() }
     }
 
+    /// Returns whether the engine may use nothing of what parts have made.
+    pub(crate) fn is_spoilt(&self) -> bool {
+        self.recorder.is_spoilt()
+    }
+
     /// Returns an error where a part was not given what the recording has, or, of a build that must not add to it, asked for
     /// what it does not have; of a strict build, also where something could not be recorded, or not be fetched.
     ///
@@ -348,9 +353,11 @@ impl RecordedNetwork {
         let before = self.project.lock_now(session)?;
         if before.fetch != Some(digest) {
             let (all, new) = (recording.len(), self.recorder.count_of_new());
-            session
-                .reporter
-                .note(format!("Recorded {new} new responses; {} has {all}", recording::FILE_NAME));
+            session.reporter.note(format!(
+                "Recorded {}; {} has {all}",
+                new_responses(new),
+                recording::FILE_NAME
+            ));
         }
         if let Some(address) = with_secret(session, &recording) {
             session.warn_once(format!(
@@ -364,6 +371,13 @@ impl RecordedNetwork {
         let folders = (self.project.folder()?, self.project.target.make()?);
         pair::replace((&folders.0, &folders.1), (text, digest), named, &lock)?;
         Ok(Given { recording, named: Some(digest), without })
+    }
+}
+
+fn new_responses(count: usize) -> String {
+    match count {
+        1 => "1 new response".to_owned(),
+        count => format!("{count} new responses"),
     }
 }
 
@@ -386,8 +400,8 @@ fn private(addresses: &[String], session: &Session) -> Option<String> {
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or("HOST");
     let port = url.as_ref().and_then(url::Url::port).map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!(
-        "parts asked for {first}, which is not on the public internet: if they may, write private = [\"{host}{port}\"] below \
-         [network] in {}",
+        "parts asked for {first}, which is not on the public internet: if they may, add \"{host}{port}\" to the list \
+         private = [...] below [network] in {}",
         config.display()
     ))
 }
@@ -412,7 +426,11 @@ fn absent(addresses: &[String]) -> Option<String> {
 /// Says what could not be fetched.
 fn not_fetched(fetches: &[(String, String)]) -> Option<String> {
     let each: Vec<String> = fetches.iter().map(|(address, reason)| format!("{address} ({reason})")).collect();
-    some_of(&each).map(|list| format!("parts asked for what could not be fetched: {list}"))
+    some_of(&each).map(|list| {
+        format!(
+            "parts asked for what could not be fetched: {list}. If a part went on without it, the next build runs all stages again"
+        )
+    })
 }
 
 /// Returns the first of a list, and how many more there are.
@@ -434,7 +452,8 @@ fn refused(addresses: &[String], mode: LockMode) -> Option<String> {
         LockMode { .. } => return Some(format!("parts asked for what pib cannot record: {list}")),
     };
     Some(format!(
-        "parts asked for what pib.fetch.lock does not have: {list}. Build once without {why} to record it."
+        "parts asked for what pib.fetch.lock does not have: {list}. Build once without {why} to record it. The next build runs all \
+         stages again, since a part may have gone on without it"
     ))
 }
 

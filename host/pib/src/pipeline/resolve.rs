@@ -94,7 +94,7 @@ pub(crate) async fn resolve_moving(
     moves: Moves,
 ) -> Result<Resolved, Error> {
     let held = cache_lock::hold(session).await;
-    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves);
+    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves, project.is_recorded());
     let sources = sources(session, &project.dir, &project.manifest, mode)?.locked(&before.stages);
     let sources = sources.vendored(moves.vendor).pinned(moves.pins);
     let request = request(&project, moves.update)?;
@@ -354,6 +354,7 @@ fn with_options(lock: Lockfile, session: &Session, project: &Project) -> Lockfil
     let lock = Lockfile { refuses_losses: project.manifest.build.losses == Losses::Refuse, ..lock };
     match lock.snapshot {
         None if project.is_recorded() => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
+        Some(_) if !project.is_recorded() && lock.fetch.is_none() => Lockfile { snapshot: None, ..lock },
         _ => lock,
     }
 }
@@ -374,10 +375,13 @@ fn check_pair(project: &Project) -> Result<(), Error> {
     }
 }
 
-/// Returns what of the lock is held to, where some stages may move.
-fn may_stay(mut lock: Lockfile, Moves { update, packages, .. }: &Moves) -> Lockfile {
+/// Returns what of the lock is held to, where some stages may move. What was recorded stays where nothing `is_recorded` now.
+fn may_stay(mut lock: Lockfile, Moves { update, packages, .. }: &Moves, is_recorded: bool) -> Lockfile {
     if *packages {
-        (lock.snapshot, lock.fetch, lock.as_of) = (None, None, None);
+        lock.as_of = None;
+    }
+    if *packages && is_recorded {
+        (lock.snapshot, lock.fetch) = (None, None);
     }
     match update {
         Update::None => {}

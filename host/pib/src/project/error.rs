@@ -237,13 +237,13 @@ pub enum Error {
     },
     /// The base is not here, and the network is not to be used.
     #[error(
-        "the base is not in the cache, nor are all packages that make it, and --offline forbids to fetch them"
+        "the base is not in the cache, nor are all packages that make it, and the network is not to be used"
     )]
     #[diagnostic(code(pib::base::offline))]
     #[diagnostic(help("Run `pib fetch`, or the build, once with the network."))]
     BaseOffline,
     /// There are no emulators, and none may be fetched.
-    #[error("pib's emulators are not in the cache, and --offline forbids to fetch them")]
+    #[error("pib's emulators are not in the cache, and the network is not to be used")]
     #[diagnostic(code(pib::emulator::offline))]
     #[diagnostic(help(
         "Run `pib fetch` or a build once with the network, or have this machine's kernel emulate: `sudo pib binfmt`, then `--emulator handlers`."

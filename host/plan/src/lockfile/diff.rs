@@ -120,7 +120,10 @@ pub enum Change {
         new: Option<Moment>,
     },
     /// The recorded downloads are others.
-    Fetch,
+    Fetch {
+        /// Whether there are none any more.
+        is_gone: bool,
+    },
     /// What archives have is taken of another moment.
     AsOf {
         /// The moment now; none for what archives have on the day.
@@ -201,7 +204,7 @@ pub(super) fn diff(old: &Lockfile, new: &Lockfile) -> LockDiff {
         changes.push(Change::Snapshot { new: new.snapshot });
     }
     if old.fetch != new.fetch {
-        changes.push(Change::Fetch);
+        changes.push(Change::Fetch { is_gone: new.fetch.is_none() });
     }
     if old.as_of != new.as_of {
         changes.push(Change::AsOf { new: new.as_of });
@@ -296,7 +299,10 @@ impl fmt::Display for Change {
             },
             Self::Snapshot { new: Some(new) } => write!(f, "takes the packages of {new}"),
             Self::Snapshot { new: None } => f.write_str("takes the packages of the day"),
-            Self::Fetch => f.write_str("changes the recorded downloads"),
+            Self::Fetch { is_gone: false } => f.write_str("changes the recorded downloads"),
+            Self::Fetch { is_gone: true } => {
+                f.write_str("removes the recorded downloads: the next build records them again")
+            }
             Self::AsOf { new: Some(new) } => write!(f, "takes from archives what they had at {new}"),
             Self::AsOf { new: None } => f.write_str("takes from archives what they have on the day"),
             Self::Losses { refused: true } => {

@@ -1,12 +1,13 @@
 //! What a project's lock and its recording say of each other, and what no build may use: what parts made of something else.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use pib_plan::lockfile::Lockfile;
 use pib_plan::recording::{FILE_NAME, Recording};
 
 use super::recorded::{errors, lock, project};
-use crate::world::Images;
+use crate::world::{Images, cache, nonce};
 
 #[test]
 fn a_lock_and_a_recording_that_do_not_belong_together_are_told_before_anything_is_built() {
@@ -124,8 +125,8 @@ fn what_a_part_made_of_a_refusal_is_never_used() {
     fs::write(folder.join(FILE_NAME), &less).unwrap();
     let fetch = Some(Recording::parse(FILE_NAME, &less).unwrap().digest());
     fs::write(folder.join("pib.lock"), Lockfile { fetch, ..lock(&folder) }.to_text()).unwrap();
-    // The engine has kept what the part made without the file, which ended well.
-    for more in [&["--locked", "--no-cache"][..], &["--locked"], &["--locked"]] {
+    // The engine has what the part made of the file, and then what it made without, which ended well: neither is of this recording.
+    for more in [&["--locked"][..], &["--locked", "--no-cache"], &["--locked"]] {
         let refused = until(more);
         let told = errors(&refused);
         assert!(
@@ -136,4 +137,59 @@ fn what_a_part_made_of_a_refusal_is_never_used() {
     // It is recorded again, and the part has it.
     assert!(until(&[]).status.success());
     assert!(world.run(NAME, &["run", "--at", "mine", "--", "cat", "/x"]).contains("Suite: stable"));
+}
+
+/// Returns the journals in the tests' cache that have a word in them.
+fn journals_with(word: &str) -> Vec<PathBuf> {
+    let folder = cache().join("fetched/journals");
+    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains(word))).collect()
+}
+
+#[test]
+fn an_engine_is_not_believed_where_the_cache_does_not_say_what_was_given() {
+    const NAME: &str = "recordedlost";
+    let _images = Images(NAME);
+    let word = nonce();
+    let address = format!("http://deb.debian.org/debian/dists/trixie/Release?{word}");
+    let part = format!("RUN /usr/lib/apt/apt-helper download-file '{address}' /x || echo refused > /x\n");
+    let world = project(NAME, &part);
+    let folder = world.path(NAME);
+    let until =
+        |more: &[&str]| world.pib(NAME, &[&["build", "--until", "mine"], more].concat()).output().unwrap();
+    let texts = || ["pib.lock", FILE_NAME].map(|file| fs::read_to_string(folder.join(file)).unwrap());
+    let write = |texts: &[String; 2]| {
+        fs::write(folder.join("pib.lock"), &texts[0]).unwrap();
+        fs::write(folder.join(FILE_NAME), &texts[1]).unwrap();
+    };
+    assert!(until(&[]).status.success());
+    let whole = texts();
+    let less: String =
+        whole[1].lines().filter(|line| !line.contains(&word)).map(|line| format!("{line}\n")).collect();
+    let fetch = Some(Recording::parse(FILE_NAME, &less).unwrap().digest());
+    let less = [Lockfile { fetch, ..lock(&folder) }.to_text(), less];
+    let lose: fn(&Path) = |path| fs::remove_file(path).unwrap();
+    // As a backup brings it back: of a time before the request, under another number of the file system.
+    let restore: fn(&Path) = |path| {
+        let text = fs::read_to_string(path).unwrap();
+        let before: String = text.lines().filter(|line| line.starts_with("pib-journal")).collect();
+        fs::remove_file(path).unwrap();
+        fs::write(path.with_extension("other"), "").unwrap();
+        fs::write(path, before + "\n").unwrap();
+        fs::remove_file(path.with_extension("other")).unwrap();
+    };
+    for change in [lose, restore] {
+        journals_with(&word).iter().for_each(|path| change(path));
+        write(&less);
+        let refused = until(&["--locked"]);
+        assert_eq!(refused.status.code(), Some(6), "{}", errors(&refused));
+        // What is recorded then is the whole.
+        assert!(until(&[]).status.success());
+        assert_eq!(texts()[1], whole[1]);
+        journals_with(&word).iter().for_each(|path| change(path));
+        write(&less);
+        assert!(until(&[]).status.success());
+        assert_eq!(texts()[1], whole[1], "the engine has the stage, and the lock lacks what it asked for");
+    }
+    assert!(until(&["--frozen"]).status.success());
 }

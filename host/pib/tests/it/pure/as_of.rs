@@ -98,12 +98,17 @@ fn a_recording_without_its_lock_is_not_replaced() {
         "{PROJECT}\n[base]\nimage = \"debian@{digest}\"\n\n[build]\nnetwork = \"recorded\"\n"
     ));
     succeeds(&bench, &["lock"]);
+    let commands = [&["lock"][..], &["build"], &["plan"], &["update", "os"], &["fetch"]];
     bench.write("pib.fetch.lock", "{\"v\":1}\n");
-    succeeds(&bench, &["lock"]);
+    for args in commands {
+        bench.fails(args, 3, &["pib.fetch.lock, and pib.lock does not name it", "version control"]);
+    }
     fs::remove_file(bench.path(FILE_NAME)).unwrap();
-    for args in [&["lock"][..], &["build"], &["plan"], &["update"], &["fetch"]] {
+    for args in commands {
         bench.fails(args, 3, &["pib.fetch.lock, and not the pib.lock that it belongs to", "version control"]);
     }
-    fs::remove_file(bench.path("pib.fetch.lock")).unwrap();
-    succeeds(&bench, &["lock"]);
+    // A new snapshot is wanted.
+    succeeds(&bench, &["update"]);
+    assert!(!bench.path("pib.fetch.lock").exists());
+    succeeds(&bench, &["lock", "--locked"]);
 }

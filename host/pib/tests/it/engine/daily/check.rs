@@ -72,6 +72,20 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
 }
 
 #[test]
+fn the_stage_is_named_where_what_parts_fetch_is_recorded_too() {
+    let project = Loop::new("dailycheckrecorded", STEADY);
+    project.stage("odd", "", "RUN cat /proc/sys/kernel/random/uuid > /etc/odd\n");
+    project.run(&["add", "--path", "stages/odd"]);
+    let path = project.world.path(project.name).join("pib.toml");
+    let manifest = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, manifest + "\n[build]\nnetwork = \"recorded\"\n").unwrap();
+    let output = project.output(&["build", "--check"]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(10), "{errors}");
+    assert!(errors.contains("/etc/odd (content), by stage `odd`"), "{errors}");
+}
+
+#[test]
 fn what_a_cache_of_a_part_holds_makes_no_difference() {
     let part = "RUN --mount=type=cache,id=seen,target=/seen if test -e /seen/x; then echo filled-cache; else echo empty-cache; fi > /cached; touch /seen/x\n";
     let project = Loop::new("dailywarm", part);
