@@ -253,6 +253,20 @@ fn what_the_engine_fetches_for_a_recorded_part_has_its_digest() {
 }
 
 #[test]
+fn a_recorded_part_does_not_ask_which_machine_builds() {
+    for name in ["BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"] {
+        let input = stage("a", "1", &format!("ARG {name}\nRUN echo ${name} > /x\n"));
+        plan(std::slice::from_ref(&input));
+        let refused = refused(&[StageInput { recorded: true, ..input }]);
+        assert!(refused.contains(&format!("asks by {name} which machine builds")), "{refused}");
+    }
+    plan(&[StageInput {
+        recorded: true,
+        ..stage("a", "1", "ARG TARGETARCH\nARG BUILD\nRUN echo $TARGETARCH\n")
+    }]);
+}
+
+#[test]
 fn a_value_is_no_instruction() {
     for value in ["a\nRUN true", "a\rb", "\0"] {
         let mut stage = stage("a", "1", "RUN a");

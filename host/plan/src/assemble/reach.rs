@@ -20,6 +20,9 @@ pub(super) enum Origin {
     Image,
 }
 
+/// What BuildKit tells parts of the machine that builds (<https://docs.docker.com/build/building/variables/#pre-defined-build-arguments>).
+const BUILDER: [&str; 4] = ["BUILDPLATFORM", "BUILDOS", "BUILDARCH", "BUILDVARIANT"];
+
 /// Checks what stages take from each other, and that what the engine fetches for recorded ones is what their parts say; returns
 /// what each has it fetch without saying what that must be.
 pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleError> {
@@ -40,6 +43,11 @@ pub(super) fn check(stages: &[StageInput]) -> Result<Vec<Vec<String>>, AssembleE
         if let Some(remote) = part.remotes.first().filter(|_| stage.recorded) {
             let instead = "Fetch it with RUN, by a program such as curl: pib records that.";
             return Err(in_part(part.unrecorded(remote.span.clone(), &remote.text, instead)));
+        }
+        if let Some(own) =
+            part.declares.iter().find(|own| BUILDER.contains(&&*own.name)).filter(|_| stage.recorded)
+        {
+            return Err(in_part(part.of_builder(own)));
         }
         let unpinned = part.remotes.iter().filter(|remote| !remote.is_pinned);
         let mut fetched: Vec<String> = unpinned.map(|remote| remote.text.clone()).collect();

@@ -119,6 +119,14 @@ impl Part {
         self.error(Fault::new(span, what, "not recorded", help))
     }
 
+    /// Returns the error of an `ARG` that tells a part of the machine that builds, in a project whose lock gives the same anywhere.
+    pub(crate) fn of_builder(&self, arg: &Assignment) -> ManifestError {
+        let what = format!("asks by {} which machine builds, and the project is recorded", arg.name);
+        let help = "The same lock gives the same image on any machine. Take the ARG out: `uname -m` in a RUN tells the target's \
+                    processor. Or give the argument another name.";
+        self.error(Fault::new(arg.span.clone(), what, "another elsewhere", help.to_owned()))
+    }
+
     /// Returns the error of an `ARG` that an `ENV` of the stage `by` overrides.
     pub(crate) fn hidden(&self, arg: &Assignment, by: &str) -> ManifestError {
         let what = format!("declares the argument {}, which the ENV of stage `{by}` overrides", arg.name);
