@@ -11,8 +11,19 @@ use crate::skip;
 const HOST: &str = "unix:///var/run/docker.sock";
 /// What any program opens here: its libraries, what the system says of itself, where it finds other machines and its
 /// mirror, and the engine's socket.
-const SYSTEM: [&str; 9] =
-    ["/usr", "/lib", "/lib64", "/etc/ld.so", "/etc/ssl", "/etc/apt", "/proc", "/sys/fs/cgroup", "/dev"];
+const SYSTEM: [&str; 10] = [
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/etc/ld.so",
+    "/etc/ssl",
+    "/etc/apt",
+    "/proc",
+    "/sys/fs/cgroup",
+    "/dev",
+    // The allocator asks whether there are huge pages.
+    "/sys/kernel/mm/transparent_hugepage",
+];
 
 /// What a run left: its exit code, and the paths that it opened, changed or removed.
 struct Traced {

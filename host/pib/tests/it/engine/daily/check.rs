@@ -73,7 +73,7 @@ fn a_stage_that_is_not_reproducible_is_named_with_its_files() {
 
 #[test]
 fn the_stage_is_named_where_what_parts_fetch_is_recorded_too() {
-    let project = Loop::new("dailycheckrecorded", STEADY);
+    let project = Loop::new("dailyrecordedcheck", STEADY);
     project.stage("odd", "", "RUN cat /proc/sys/kernel/random/uuid > /etc/odd\n");
     project.run(&["add", "--path", "stages/odd"]);
     let path = project.world.path(project.name).join("pib.toml");
