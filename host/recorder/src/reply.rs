@@ -19,7 +19,7 @@ pub(crate) type Answer = http::Response<UnsyncBoxBody<Bytes, io::Error>>;
 pub(crate) fn start(response: &Response) -> Answer {
     let mut answer = http::Response::new(empty());
     *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    // How a body is sent, whoever sends it says.
+    // `transfer-encoding` is recorded to say that the length was unknown. The HTTP library sets this header itself.
     let own = |(name, _): &(&String, &String)| *name != UNKNOWN_LENGTH.0;
     for (name, value) in response.headers.iter().filter(own) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {

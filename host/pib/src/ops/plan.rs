@@ -17,7 +17,7 @@ use pib_plan::record::Verdict;
 use serde::Serialize;
 
 use crate::bases::StoredBase;
-use crate::pipeline::resolve::write_lock;
+use crate::pipeline::lock_rules::write_lock;
 use crate::pipeline::{self, BaseLookup, Resolved, StageOptions, edition, emulators, job, native};
 use crate::project::{self, Error, LockMode, Project, Session, blocking, slow};
 

@@ -107,13 +107,8 @@ pub(crate) async fn job(
     let start = shared.as_ref().and_then(SharedCache::start);
     let (nonce, owner) = (nonce(), based.rendered.packages.project().cache_owner());
     let (first, packages) = (options.no_cache.from(), PackageCache::of(&manifest.project, &owner));
-    // What parts keep in their caches would make the second of two builds another than the first, or like it; and what they have of
-    // another recording, none would record.
-    let caches = match &edition {
-        _ if options.trial.is_some() => CacheOwner::new(0, nonce.as_bytes()),
-        Some(edition) => CacheOwner::new(0, edition.name().as_bytes()),
-        None => owner.clone(),
-    };
+    // What parts keep in their caches would make the second of two builds another than the first, or like it.
+    let caches = if options.trial.is_some() { CacheOwner::new(0, nonce.as_bytes()) } else { owner.clone() };
     let mounts = engine.abilities().mounts;
     let rerun = Rerun { from: first.as_ref(), nonce: &nonce };
     let extras = Extras {

@@ -36,6 +36,7 @@ mod imager_entry;
 pub(crate) mod job;
 pub(crate) mod labels;
 pub(crate) mod lock_bases;
+pub(crate) mod lock_rules;
 pub(crate) mod mirrors;
 pub(crate) mod native;
 mod options;

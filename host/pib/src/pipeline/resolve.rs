@@ -12,20 +12,18 @@ use pib_plan::credential::Credentials;
 use pib_plan::id::{INIT, StageName};
 use pib_plan::index::{MemoryIndex, SourceId};
 use pib_plan::lockfile::{LockedStage, Lockfile};
-use pib_plan::manifest::project::{Build, Doubt, Losses, ProjectManifest, RequestSource, StageRequest};
+use pib_plan::manifest::project::{Build, Doubt, ProjectManifest, RequestSource, StageRequest};
 use pib_plan::moment::Moment;
 use pib_plan::order::BuildOrder;
-use pib_plan::recording;
 use pib_plan::resolve::{
     self, Facts, Prefetch, Resolution, ResolveError, ResolveRequest, ResolvedStage, Root, Update,
 };
 
-use super::{sort, vendored};
+use super::{lock_rules, sort, vendored};
 use crate::project::consent::ProjectPermission;
 use crate::project::reach::Reach;
 use crate::project::{
-    Error, LockMode, Project, RecordingError, Session, blocking, cache_lock, files, locate, reach, slow,
-    user_config,
+    Error, LockMode, Project, Session, blocking, cache_lock, locate, reach, slow, user_config,
 };
 use crate::source::vendor_folder::Vendor;
 use crate::source::{self, Package, SourceError, Sources};
@@ -94,7 +92,7 @@ pub(crate) async fn resolve_moving(
     moves: Moves,
 ) -> Result<Resolved, Error> {
     let held = cache_lock::hold(session).await;
-    let before = may_stay(project.lock.clone().unwrap_or_default(), &moves, project.is_recorded());
+    let before = lock_rules::kept(&project, &moves.update, moves.packages);
     let sources = sources(session, &project.dir, &project.manifest, mode)?.locked(&before.stages);
     let sources = sources.vendored(moves.vendor).pinned(moves.pins);
     let request = request(&project, moves.update)?;
@@ -124,11 +122,11 @@ pub(crate) async fn resolve_moving(
     check_fitness(session, &project.manifest, &resolution)?;
     let order = sort::sort(session, &project, &resolution)?;
     if !moves.packages {
-        check_pair(&project)?;
+        lock_rules::check_pair(&project)?;
     }
-    let lock = with_options(before.with_stages(&resolution), session, &project);
+    let lock = lock_rules::with_options(before.with_stages(&resolution), session, &project);
     if mode.locked {
-        unchanged(&project, &lock)?;
+        lock_rules::unchanged(&project, &lock)?;
     }
     let cache_root = session.cache.clone();
     Ok(Resolved { project, resolution, order, lock, sources, before, cache_root, reporter, _cache: held })
@@ -311,7 +309,7 @@ impl Resolved {
     /// # Errors
     /// When the lock would change and must not, or cannot be written.
     pub(crate) fn write_lock(&self, mode: LockMode) -> Result<bool, Error> {
-        write_lock(&self.project, &self.lock, mode)
+        lock_rules::write_lock(&self.project, &self.lock, mode)
     }
 
     /// Checks that the lock is the one that the file has. Writes nothing.
@@ -319,77 +317,12 @@ impl Resolved {
     /// # Errors
     /// When the lock would change.
     pub(crate) fn check_lock(&self) -> Result<(), Error> {
-        unchanged(&self.project, &self.lock)
+        lock_rules::unchanged(&self.project, &self.lock)
     }
-}
-
-/// Writes the lock of a project or target, where it changed; `mode` may forbid that. Whoever calls this holds the lock on
-/// the project.
-///
-/// A lock that must stay stays, too, where a build has only found out what follows from it: the digest of a base.
-///
-/// # Errors
-/// When the lock would change and must not, or cannot be written.
-pub(crate) fn write_lock(project: &Project, lock: &Lockfile, mode: LockMode) -> Result<bool, Error> {
-    if project.lock.as_ref() == Some(lock) {
-        return Ok(false);
-    }
-    if mode.locked {
-        if project.lock.as_ref().is_some_and(|old| old.is_completed_by(lock)) {
-            return Ok(false);
-        }
-        unchanged(project, lock)?;
-    }
-    project.replace_lock(&project.whole_lock([(project.target_name(), lock.clone())]))
 }
 
 fn init_in(lock: &Lockfile) -> Option<&LockedStage> {
     lock.stages.iter().find(|stage| stage.name.as_str() == INIT)
-}
-
-/// Returns the lock with what `[build]` asks for: whether engines that lose something are refused, and the moment that the packages are of
-/// which parts install. That is now, where it has none yet. Where nothing is recorded any more, what was recorded stays in the lock:
-/// the project may come back to it.
-fn with_options(lock: Lockfile, session: &Session, project: &Project) -> Lockfile {
-    let lock = Lockfile { refuses_losses: project.manifest.build.losses == Losses::Refuse, ..lock };
-    match lock.snapshot {
-        None if project.is_recorded() => Lockfile { snapshot: Some(session.began), fetch: None, ..lock },
-        Some(_) if !project.is_recorded() && lock.fetch.is_none() => Lockfile { snapshot: None, ..lock },
-        _ => lock,
-    }
-}
-
-/// Checks that a recording of the project's has the lock that names it: a build would replace one that nothing names, by what
-/// mirrors have now.
-///
-/// # Errors
-/// When the project has a recording, and no lock, or one that names none.
-fn check_pair(project: &Project) -> Result<(), Error> {
-    if project.named_recording().is_some() || !project.is_recorded() {
-        return Ok(());
-    }
-    match files::read_own(&project.folder()?, recording::FILE_NAME)? {
-        Some(_) if project.has_lock() => Err(RecordingError::Unnamed.into()),
-        Some(_) => Err(RecordingError::LockLost.into()),
-        None => Ok(()),
-    }
-}
-
-/// Returns what of the lock is held to, where some stages may move. What was recorded stays where nothing `is_recorded` now.
-fn may_stay(mut lock: Lockfile, Moves { update, packages, .. }: &Moves, is_recorded: bool) -> Lockfile {
-    if *packages {
-        lock.as_of = None;
-    }
-    if *packages && is_recorded {
-        (lock.snapshot, lock.fetch) = (None, None);
-    }
-    match update {
-        Update::None => {}
-        Update::All => lock.stages.clear(),
-        Update::Stages(names) => lock.stages.retain(|stage| !names.contains(&stage.name)),
-        Update::Precise(name, _) => lock.stages.retain(|stage| stage.name != *name),
-    }
-    lock
 }
 
 /// Returns where a stage of the project, or else of one of its targets, may come from: the first of these that has it.
@@ -404,14 +337,6 @@ pub(crate) fn places(project: &Project, name: &StageName) -> Result<Vec<SourceId
         }
     }
     Ok(unlisted)
-}
-
-fn unchanged(project: &Project, lock: &Lockfile) -> Result<(), Error> {
-    match &project.lock {
-        Some(old) if old == lock => Ok(()),
-        Some(old) => Err(Error::Locked(old.diff(lock).changes.iter().map(ToString::to_string).collect())),
-        None => Err(Error::Locked(vec!["there is no pib.lock yet".to_owned()])),
-    }
 }
 
 fn request(project: &Project, update: Update) -> Result<ResolveRequest, Error> {

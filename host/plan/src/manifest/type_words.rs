@@ -1,6 +1,6 @@
 //! What the types of values are called in messages: TOML's words, in the place of those of Rust and serde.
 
-/// What a value is, and what it should be, in the words of whoever writes the file.
+/// A value of the wrong type: the type that it has, and the one that it should have, as TOML calls them.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrongType {
     /// E.g. ``number `5` ``.
