@@ -11,6 +11,7 @@ use pib_plan::id::Digest;
 use serde_json::{Value, json};
 
 use super::licence;
+use super::packages::PackageKind;
 use super::system::{PackageContent, SystemContent};
 
 /// The form of a bill.
@@ -41,6 +42,7 @@ pub struct BillSubject {
 pub struct BillOfMaterials<'a> {
     subject: BillSubject,
     packages: &'a [PackageContent],
+    kind: PackageKind,
     /// The name of the distribution in package URLs.
     distribution: String,
     /// The time of the newest file, in RFC 3339.
@@ -57,6 +59,7 @@ impl<'a> BillOfMaterials<'a> {
         Self {
             subject,
             packages: &system.packages,
+            kind: system.package_kind,
             distribution: system.id.clone().unwrap_or_else(|| "debian".to_owned()),
             time: rfc3339(newest),
         }
@@ -77,7 +80,8 @@ impl<'a> BillOfMaterials<'a> {
     fn purl(&self, package: &InstalledPackage) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, UNRESERVED).to_string();
         format!(
-            "pkg:deb/{}/{}@{}?arch={}",
+            "pkg:{}/{}/{}@{}?arch={}",
+            self.kind.purl_type(),
             encoded(&self.distribution),
             encoded(&package.name),
             encoded(&package.version),
@@ -143,7 +147,12 @@ impl<'a> BillOfMaterials<'a> {
     fn ids(&self) -> Vec<String> {
         let id = |content: &PackageContent| {
             let package = &content.package;
-            format!("SPDXRef-deb-{}-{}", identifier(&package.name), identifier(&package.arch))
+            format!(
+                "SPDXRef-{}-{}-{}",
+                self.kind.purl_type(),
+                identifier(&package.name),
+                identifier(&package.arch)
+            )
         };
         self.packages.iter().map(id).collect()
     }
@@ -176,7 +185,7 @@ impl<'a> BillOfMaterials<'a> {
         }
         if !is_known && !licences.is_empty() {
             let names = licences.join(", ");
-            value["licenseComments"] = format!("its file copyright names: {names}").into();
+            value["licenseComments"] = format!("{} names: {names}", self.kind.licences_from()).into();
         }
         value
     }

@@ -22,6 +22,7 @@ mod content_hasher;
 mod error;
 mod licence;
 mod opened;
+mod packages;
 mod page;
 mod ramdisk;
 mod summary;

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::content_hasher::ContentHasher;
 use super::error::InspectionError;
-use super::licence;
 use super::opened::OpenedImage;
+use super::packages::PackageKind;
 
 /// What a system consists of.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +35,9 @@ pub struct SystemContent {
     pub folders: BTreeMap<String, u64>,
     /// Its packages, sorted by name.
     pub packages: Vec<PackageContent>,
+    /// What kind of packages they are.
+    #[serde(skip)]
+    pub(super) package_kind: PackageKind,
     /// Programs that run with more rights than their user has: by setuid, setgid or capabilities.
     pub privileged: Vec<SpecialFile>,
     /// Units of systemd that are started, by the links in `/etc/systemd/system`.
@@ -48,12 +51,12 @@ pub struct SystemContent {
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct PackageContent {
-    /// What dpkg knows of it.
+    /// What the package manager knows of it.
     #[serde(flatten)]
     pub package: InstalledPackage,
     /// The bytes that its files have in the image.
     pub bytes: u64,
-    /// Its licences, as its file `copyright` names them.
+    /// Its licences, as its file `copyright` or pacman's database names them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub licences: Vec<String>,
 }
@@ -101,7 +104,7 @@ impl OpenedImage {
                 collect(&mut *mounted, &mount, digests, self.stopped()).map_err(|error| self.fail(error))?,
             );
         }
-        let packages = self.packages(&mut *files, &found)?;
+        let (package_kind, packages) = self.packages(&mut *files, &found)?;
         let release = self.text(&mut *files, "/etc/os-release")?.unwrap_or_default();
         let value = |key: &str| {
             let line = release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -116,6 +119,7 @@ impl OpenedImage {
             bytes: bytes(&found, |_| true),
             folders: folders(&found),
             packages,
+            package_kind,
             privileged: privileged(&found),
             services: services(&found),
             files: found,
@@ -150,42 +154,17 @@ impl OpenedImage {
         Ok(found)
     }
 
-    fn text(&self, files: &mut dyn FilesReader, path: &str) -> Result<Option<String>, InspectionError> {
+    pub(super) fn text(
+        &self,
+        files: &mut dyn FilesReader,
+        path: &str,
+    ) -> Result<Option<String>, InspectionError> {
         let fail = |error: pib_disk::ReadingError| self.fail(error.of_file(path));
         if files.find(path).map_err(fail)?.is_none() {
             return Ok(None);
         }
         let bytes = files.read(path, MAX_TEXT).map_err(fail)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
-    }
-
-    /// Returns the packages with what their files have, and their licences.
-    fn packages(
-        &self,
-        files: &mut dyn FilesReader,
-        found: &BTreeMap<String, FileFacts>,
-    ) -> Result<Vec<PackageContent>, InspectionError> {
-        let content = |source: io::Error| InspectionError::Content {
-            path: self.path().to_owned(),
-            file: pib_debian::STATUS.to_owned(),
-            source,
-        };
-        let Some(status) = self.text(files, pib_debian::STATUS)? else { return Ok(Vec::new()) };
-        let mut packages = Vec::new();
-        for package in pib_debian::installed(status.as_bytes()).map_err(content)? {
-            let info = "/var/lib/dpkg/info";
-            let with_arch = format!("{info}/{}:{}.list", package.name, package.arch);
-            let list = match self.text(files, &with_arch)? {
-                Some(list) => Some(list),
-                None => self.text(files, &format!("{info}/{}.list", package.name))?,
-            };
-            let bytes = list.unwrap_or_default().lines().filter_map(|path| size(found, path)).sum();
-            let copyright = self.text(files, &format!("/usr/share/doc/{}/copyright", package.name))?;
-            let licences = copyright.as_deref().map(licence::licences).unwrap_or_default();
-            packages.push(PackageContent { package, bytes, licences });
-        }
-        packages.sort_by(|one, other| one.package.name.cmp(&other.package.name));
-        Ok(packages)
     }
 }
 
@@ -201,6 +180,7 @@ impl SystemContent {
             bytes: 0,
             folders: BTreeMap::new(),
             packages: Vec::new(),
+            package_kind: PackageKind::default(),
             privileged: Vec::new(),
             services: Vec::new(),
             files: BTreeMap::new(),
@@ -209,7 +189,7 @@ impl SystemContent {
 }
 
 /// Returns the size of a package's file. Packages have files below `/bin`, `/lib` and `/sbin`, which lead into `/usr`.
-fn size(found: &BTreeMap<String, FileFacts>, path: &str) -> Option<u64> {
+pub(super) fn file_size(found: &BTreeMap<String, FileFacts>, path: &str) -> Option<u64> {
     let facts = found.get(path).or_else(|| found.get(&format!("/usr{path}")))?;
     (facts.metadata.kind == FileKind::File)
         .then_some(facts.metadata.size / u64::from(facts.metadata.links.max(1)))
