@@ -1,6 +1,7 @@
 //! A registry of stages and its server: publishing, locking against many stages, reads beside nginx, and idle connections.
 
 mod clients;
+mod oci;
 mod servers;
 
 use std::fs;
@@ -43,7 +44,9 @@ pub(super) fn registry(pib: &Path, args: &[String]) -> Outcome {
     // For both ends of the connections; the server inherits it.
     let files = format!("--nofile={0}:{0}", 2 * scale.idle + 1000);
     capture(&mut command("prlimit", &["--pid", &std::process::id().to_string(), &files]))?;
-    let outcome = publish(pib, &work, &scale).and_then(|()| serve(pib, &work, &scale));
+    let outcome = publish(pib, &work, &scale)
+        .and_then(|()| oci::oci(pib, &work, scale.needed))
+        .and_then(|()| serve(pib, &work, &scale));
     let _ = fs::remove_dir_all(&work);
     outcome
 }
@@ -51,15 +54,7 @@ pub(super) fn registry(pib: &Path, args: &[String]) -> Outcome {
 /// Publishes stages to a folder, beside packing them with tar.
 fn publish(pib: &Path, work: &Path, scale: &Scale) -> Outcome {
     let folder = work.join("publish");
-    let names: Vec<String> = (0..scale.published).map(|number| format!("stage-{number:05}")).collect();
-    for name in &names {
-        let text = format!(
-            "[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\ndescription = \"One of many\"\nlicense = \"MIT\"\n"
-        );
-        write(&folder.join(name).join("stage.toml"), &text)?;
-        write(&folder.join(name).join("Dockerfile.part"), "RUN true\n")?;
-        write(&folder.join(name).join("README.md"), "It does nothing.\n")?;
-    }
+    let names = stage_folders(&folder, scale.published)?;
     let ours = median(1, || {
         let mut run = in_folder(pib, &folder, work);
         run.args(["publish", "--registry", "./shop", "--yes", "--allow-similar", "--allow-dirty"])
@@ -81,6 +76,20 @@ fn publish(pib: &Path, work: &Path, scale: &Scale) -> Outcome {
         theirs.as_secs_f64() / ours.as_secs_f64()
     );
     Ok(())
+}
+
+/// Writes so many small stages below a folder, and returns their names.
+fn stage_folders(folder: &Path, count: usize) -> Outcome<Vec<String>> {
+    let names: Vec<String> = (0..count).map(|number| format!("stage-{number:05}")).collect();
+    for name in &names {
+        let text = format!(
+            "[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\ndescription = \"One of many\"\nlicense = \"MIT\"\n"
+        );
+        write(&folder.join(name).join("stage.toml"), &text)?;
+        write(&folder.join(name).join("Dockerfile.part"), "RUN true\n")?;
+        write(&folder.join(name).join("README.md"), "It does nothing.\n")?;
+    }
+    Ok(names)
 }
 
 /// Makes a registry of many stages, and measures its server.

@@ -11,7 +11,7 @@ use super::clients::Connection;
 use crate::run::{Outcome, command};
 
 /// A process that ends with this value.
-struct Process(Child);
+pub(super) struct Process(pub(super) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
