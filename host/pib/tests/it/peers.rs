@@ -95,6 +95,11 @@ impl Peer {
 
     /// Sends an S3 request, which this server takes without a signature; returns the status.
     pub(crate) fn s3(&self, method: &str, path: &str, body: &[u8]) -> u16 {
+        self.s3_answer(method, path, body)[9..12].parse().unwrap()
+    }
+
+    /// Sends an S3 request; returns the answer with its headers.
+    pub(crate) fn s3_answer(&self, method: &str, path: &str, body: &[u8]) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let head = format!(
             "{method} /{path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 \
@@ -107,7 +112,7 @@ impl Peer {
         stream.write_all(body).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer)[9..12].parse().unwrap()
+        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Returns the variables by which programs find the S3 server.

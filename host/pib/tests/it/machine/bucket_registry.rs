@@ -42,6 +42,15 @@ fn a_stage_goes_through_a_bucket_to_a_project() {
     shop.stage("camera", "camera", "1.0.0", "It does one thing.\n");
     shop.publish("camera");
     assert!(shop.verify().contains("1 version of 1 stage"));
+    // Its pages are for browsers, and who publishes or yanks renews them.
+    let page = |name: &str, kind: &str| {
+        let answer = shop.peer.s3_answer("GET", &format!("{BUCKET}/stages/{name}"), b"");
+        assert!(answer.to_lowercase().contains(&format!("content-type: {kind}")), "{name}: {answer}");
+        answer
+    };
+    assert!(page("index.html", "text/html").contains("1 stage<"));
+    assert!(page("stages/camera.html", "text/html").contains("pib add camera"));
+    assert!(page("feed.atom", "application/atom+xml").contains("camera 1.0.0"));
     // What is published stays as it is; a name that is easily mistaken is refused here, too.
     shop.publish("camera");
     shop.stage("other", "camera", "1.0.0", "It does another thing.\n");
@@ -65,6 +74,7 @@ fn a_stage_goes_through_a_bucket_to_a_project() {
         shop.succeeds(&["info", "camera", "--registry", "shop"])
             .contains("1.1.0 (yanked: it does not focus)")
     );
+    assert!(page("stages/camera.html", "text/html").contains("it does not focus"));
     shop.succeeds(&["yank", "camera@1.1.0", "--registry", "shop", "--undo"]);
     shop.succeeds(&["update"]);
     // What was asked once is kept, and what is in the cache needs no network.

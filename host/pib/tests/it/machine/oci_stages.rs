@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use pib_plan::id::Digest;
@@ -422,6 +423,14 @@ fn snapshot(shop: &Shop) -> Vec<u8> {
     ask(shop.peer.port, "GET", target, &[("Accept", KIND.1)], b"").body
 }
 
+/// Checks that what was right once does not count for ever: a registry that is frozen is told.
+fn fails_in_forty_days(shop: &Shop) {
+    let mut later = shop.bench.in_here(Command::new("/usr/bin/faketime"));
+    let later = later.args(["-f", "+40d", env!("CARGO_BIN_EXE_pib"), "update"]).output().unwrap();
+    let told = flat(&String::from_utf8_lossy(&later.stderr));
+    assert!(later.status.code() == Some(8) && told.contains("is frozen: it has counted until"), "{told}");
+}
+
 /// Readers of a signed registry refuse what a proxy has changed on the way, and what somebody without the key has written.
 #[test]
 fn a_signed_oci_registry_is_believed_for_its_key_alone() {
@@ -471,8 +480,10 @@ fn a_signed_oci_registry_is_believed_for_its_key_alone() {
     liar.lies(move |request| is_snapshot(request).then(|| Answer::new("200 OK", &[KIND], b"{}")));
     shop.fails(&["update"], 8, "cannot be read");
 
-    // Who may write, and does not have the key, is found out by readers, and by those who have it.
     liar.lies(|_| None);
+    fails_in_forty_days(&shop);
+
+    // Who may write, and does not have the key, is found out by readers, and by those who have it.
     let right = shop.manifest("1.1.0");
     let put = |text: &str| {
         let target = "/v2/acme/stages/camera/manifests/1.1.0";
