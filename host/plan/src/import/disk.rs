@@ -43,8 +43,7 @@ pub(super) fn read(
     if let Some(part) = file.partitions.iter().find(|part| part.grow)
         && !stages.iter().any(|stage| stage == "grow")
     {
-        let why =
-            "the device does that on its first boot by the stage `grow`, which is for Debian: `pib add grow`";
+        let why = "the device does that on its first boot by the stage `grow`: `pib add grow`";
         tree.leave_out(format!("{path}: {} to the end of the card", part.label), why.to_owned());
     }
     Some(file)

@@ -11,6 +11,9 @@ pub(super) const MAX_STEPS: usize = 50_000;
 /// How many bytes of values count as one step.
 const BYTES_A_STEP: usize = 64;
 
+/// Variables that every environment has. Others that no makefile assigns are empty on most machines, too, and makefiles count on that.
+const ENVIRONMENT: [&str; 8] = ["HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "UID", "USER"];
+
 impl Makefile {
     /// Returns the value of a variable, with all that it refers to.
     pub fn value(&mut self, name: &str) -> Option<String> {
@@ -114,6 +117,10 @@ impl Makefile {
         match name.trim() {
             "MAKE" => "make".to_owned(),
             "CURDIR" | "PWD" => ".".to_owned(),
+            name if ENVIRONMENT.contains(&name) && !self.variables.contains_key(name) => {
+                self.note(format!("$({name}) is taken from the environment, and has no value here"));
+                String::new()
+            }
             name => self.value(name).unwrap_or_default(),
         }
     }

@@ -78,6 +78,10 @@ fn what_has_no_value_is_noted_and_never_run() {
     let mut makefile = read_with("all:\n\ttrue\n\t$(MAKE) x=$(shell date)\n", &[], None);
     assert_eq!(makefile.calls("all").len(), 1);
     assert!(makefile.notes().iter().all(|note| note.line == 3), "{:?}", makefile.notes());
+    for name in ["$(HOME)", "${USER}"] {
+        assert!(notes(&format!("A := {name}/x\n"))[0].contains("Makefile:1: $("), "{name}");
+    }
+    assert_eq!(notes("HOME = /x\nA := $(HOME) $(NO_SUCH) $$HOME\n"), [""; 0]);
     assert!(notes("A = $(B)\nB = $(A)\n").iter().any(|note| note.contains("refers to itself")));
     assert!(notes("include again.mk\n").iter().any(|note| note.contains("circle")));
     assert!(notes("ifeq (a\nendif\nendif\nA = $(B\n").len() > 2);
