@@ -26,10 +26,7 @@ pub(super) fn sort(
              nothing else does."
         ));
     }
-    if project.target_names().next().is_none() {
-        // With targets, it may be meant for another one.
-        warn_of_unknown(session, project, resolution);
-    }
+    warn_of_unknown(session, project, resolution);
     Ok(order)
 }
 
@@ -50,14 +47,17 @@ fn input(project: &Project, stage: &ResolvedStage) -> OrderInput {
 }
 
 fn warn_of_unknown(session: &Session, project: &Project, resolution: &Resolution) {
-    let mut unknown: Vec<&StageName> =
-        project.manifest.order.named().filter(|name| resolution.get(name).is_none()).collect();
+    let has_targets = project.target_names().next().is_some();
+    let mut unknown: Vec<&StageName> = project.manifest.order.named().collect();
+    unknown.retain(|name| resolution.get(name).is_none() && !(has_targets && project.asks_for(name)));
     unknown.sort();
     unknown.dedup();
     for name in unknown {
         let known = resolution.stages.iter().map(|stage| stage.name.as_str());
         let help = match pib_plan::suggest::nearest(name.as_str(), known) {
             Some(near) => format!("Did you mean `{near}`?"),
+            // Another target may need it.
+            None if has_targets => continue,
             None => "Remove it, or add the stage.".to_owned(),
         };
         session

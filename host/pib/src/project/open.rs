@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pib_event::Event;
 use pib_plan::base::NeededBase;
-use pib_plan::id::{Arch, Digest};
+use pib_plan::id::{Arch, Digest, StageName};
 use pib_plan::lockfile::{self, LockedStage, Lockfile};
 use pib_plan::manifest::project::{self, Network, ProjectManifest};
 use pib_plan::packages::CacheOwner;
@@ -116,6 +116,12 @@ impl Project {
     /// Returns the names of the targets, sorted.
     pub(crate) fn target_names(&self) -> impl Iterator<Item = &str> {
         self.targets.keys().map(String::as_str)
+    }
+
+    /// Returns whether the project or one of its targets asks for a stage.
+    pub(crate) fn asks_for(&self, stage: &StageName) -> bool {
+        let manifests = self.targets.values().chain([&self.manifest]);
+        manifests.flat_map(|manifest| &manifest.stages).any(|request| request.name == *stage)
     }
 
     /// Returns the project, or the target that is named.

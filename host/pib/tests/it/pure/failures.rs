@@ -253,6 +253,23 @@ fn a_patch_that_changes_nothing_is_told() {
     assert_eq!(ran.errors.matches("warning").count(), 1, "{}", ran.errors);
 }
 
+/// So is an order of stages that there are not, also where it might be meant for a target.
+#[test]
+fn an_order_of_nothing_is_told() {
+    for targets in ["", "\n[target.kiosk]\nboard = \"rpi3\"\n"] {
+        let bench = with(&format!("\n[order.stages.os]\nbefore = [\"watchdgo\"]\n{targets}"));
+        let ran = bench.run(&["lock"]);
+        let warning =
+            "[order] names `watchdgo`, but no stage of this build is called so. Did you mean `watchdog`?";
+        assert!(ran.code == Some(0) && ran.errors.contains(warning), "{}", ran.errors);
+    }
+    // A stage of another target is none that is not there.
+    let other = "\n[target.kiosk.stages]\nwatchdog = false\n\n[target.spare.stages]\nzram = \"1\"\n";
+    let bench = with(&format!("\n[order]\nlist = [\"zram\", \"watchdog\"]\n{other}"));
+    let ran = bench.run(&["lock"]);
+    assert!(ran.code == Some(0) && !ran.errors.contains("[order]"), "{}", ran.errors);
+}
+
 /// Machines get the same facts: each problem with its place and its help.
 #[test]
 fn problems_are_json_too() {
