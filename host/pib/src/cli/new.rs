@@ -11,7 +11,7 @@ use crate::ops::{self, Error, Session};
 /// Start a project: a folder with a pib.toml
 #[derive(Debug, Args)]
 pub(super) struct New {
-    /// The folder to make; its name becomes the project's
+    /// The folder to make
     path: PathBuf,
     #[command(flatten)]
     what: What,
@@ -20,6 +20,9 @@ pub(super) struct New {
 /// What the device is.
 #[derive(Debug, Args)]
 pub(super) struct What {
+    /// The project's name [default: the folder's]
+    #[arg(long)]
+    name: Option<String>,
     /// What the project begins with: router, camera, kiosk, nas or empty [default: empty]
     #[arg(long, add = completer::template())]
     template: Option<String>,
@@ -43,8 +46,8 @@ pub(super) struct What {
 impl What {
     /// Returns the options of a project in `path`.
     pub(super) fn options(self, path: PathBuf) -> ops::new::NewOptions {
-        let Self { template, board, arch, os, release, kernel } = self;
-        ops::new::NewOptions { path, template, board, arch, os, release, kernel }
+        let Self { name, template, board, arch, os, release, kernel } = self;
+        ops::new::NewOptions { path, name, template, board, arch, os, release, kernel }
     }
 }
 

@@ -19,6 +19,8 @@ use crate::project::{Error, Session, files};
 pub struct NewOptions {
     /// The folder to make.
     pub path: PathBuf,
+    /// The project's name, where not the folder's.
+    pub name: Option<String>,
     /// The template, where the project does not begin empty.
     pub template: Option<String>,
     /// The board, where not the template's.
@@ -67,9 +69,15 @@ network = \"recorded\"
 /// there already.
 pub fn new(session: &Session, options: &NewOptions) -> Result<NewProject, Error> {
     let folder = session.cwd.join(&options.path);
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    check_name(&name)
-        .map_err(|error| Error::usage(error.to_string(), "The folder's name becomes the project's."))?;
+    let of_folder = || folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = options.name.clone().unwrap_or_else(of_folder);
+    check_name(&name).map_err(|error| {
+        let help = match options.name {
+            Some(_) => "Take another name.",
+            None => "The folder's name becomes the project's; `--name NAME` gives it another.",
+        };
+        Error::usage(error.to_string(), help)
+    })?;
     let template = project_template::find(options.template.as_deref())?;
     let board = options.board.as_deref().or(template.as_ref().map(ProjectTemplate::board));
     let board =
