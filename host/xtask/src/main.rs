@@ -1,4 +1,4 @@
-//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `hooks`,
+//! The project's own tasks: `cargo xtask demo`, `test`, `lint`, `record`, `setup`, `bench`, `engines`, `systems`, `hooks`,
 //! `index`, `dist`, `live` and `fuzz-registry`.
 //!
 //! It uses the standard library alone, so that the first command on a fresh machine starts within seconds.
@@ -22,6 +22,7 @@ mod live;
 mod run;
 mod setup;
 mod sshd;
+mod systems;
 mod test;
 mod tiers;
 mod toolchain;
@@ -38,6 +39,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench   measure, as ratios to what a user would use instead  [native | engine | resolve | registry: these alone]  [--pib PROGRAM]
   live    build, compare and boot every system from its real archives, which the tests imitate  [SYSTEM...: these alone]
   engines start every other kind of engine, hold it to the contract, have it build  [NAME...: these alone]
+  systems have every bundled stage keep its promises on every system that it builds, an hour or more  [SYSTEM...: these alone]
   hooks   build the hooks of stages/  [--check: compare them with what is published]
   index   publish what is new in stages/ to registry-index/  [--check: only compare]
   dist    compile static programs for x86-64 and aarch64 and pack them for a release  [--target T]... [--out DIR]
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Some("bench") => setup::setup().and_then(|()| bench::bench(rest)),
         Some("live") => setup::setup().and_then(|()| live::live(rest)),
         Some("engines") => setup::setup().and_then(|()| engines::engines(rest)),
+        Some("systems") => setup::setup().and_then(|()| systems::systems(rest)),
         Some("hooks") => hooks::hooks(rest.iter().any(|arg| arg == "--check")),
         Some("dist") => dist::dist(rest),
         Some("fuzz-registry") => fuzz_registry::fuzz_registry(rest),

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use pgp::composed::{Deserializable as _, SignedPublicKey};
+use pgp::types::KeyDetails as _;
 use pib_plan::id::Digest;
 
 use crate::web;
@@ -35,6 +37,17 @@ impl Alarm {
     /// Returns the root file system as it is published.
     pub(super) fn root(&self) -> Vec<u8> {
         fs::read(self.folder.join("root.tar.gz")).unwrap()
+    }
+
+    /// Returns the public key of the repository `shop`, which is somebody else's.
+    pub(super) fn shop_key(&self) -> String {
+        fs::read_to_string(self.folder.join("srv/alarm/shop.asc")).unwrap()
+    }
+
+    /// Returns the fingerprint of that key.
+    pub(super) fn shop_fingerprint(&self) -> String {
+        let (key, _) = SignedPublicKey::from_string(&self.shop_key()).unwrap();
+        format!("{:X}", key.fingerprint())
     }
 
     /// Serves the repositories at an address of this machine until the tests end.

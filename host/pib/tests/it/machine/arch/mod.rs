@@ -7,12 +7,13 @@ use std::fs;
 use std::path::Path;
 
 use pib_plan::id::Digest;
-use pib_plan::lockfile::{LockedBase, Lockfile};
+use pib_plan::lockfile::LockedBase;
 
 use self::alarm::Alarm;
+use super::system::{base, forget, gateway};
 use crate::signed_root::SignedRoot;
 use crate::skip::lacks;
-use crate::world::{Images, World, cache, docker, judge, root};
+use crate::world::{Images, World, judge, root};
 
 /// What is promised of the booted system beside what the stages promise.
 const PROBE: &str = r#"[stage]
@@ -76,32 +77,30 @@ fn write_init(project: &Path, arch: &str, tarball: &SignedRoot) {
         .unwrap();
 }
 
-/// Has the project fetch packages from a mirror, and its root grow.
-fn set_mirror(project: &Path, mirror: &str) {
+/// The bundled stages that build Arch Linux ARM; `SHOP` has the rest of `pacman-repo`'s config.
+const STAGES: &str = r#"
+watchdog = "1"
+ro = "1"
+rootssh = { version = "1", config = { authorized-keys = ["key.pub"] } }
+network = "1"
+grow = "1"
+boot-config = { version = "1", config = { config-txt = ["dtparam=i2c_arm=on"], cmdline-txt = ["usbcore.autosuspend=-1"] } }
+serial-console = { version = "1", config = { speed = 9600 } }
+usb-gadget = { version = "1", config = { functions = ["network", "serial"] } }
+hostname-from-serial = "1"
+ssh-keys-only = { version = "1", config = { root = true } }
+pistat = "1"
+pacman-repo = { version = "1", config = { name = "shop", key = "shop.asc", packages = ["shop-tools"], SHOP } }
+"#;
+
+/// Has the project fetch packages from a mirror, its root grow, and its image have all stages.
+fn complete(project: &Path, mirror: &str, fingerprint: &str) {
     let manifest = project.join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     let text = text.replace("[project]\n", &format!("[project]\nmirror = \"{mirror}\"\n"));
-    fs::write(manifest, text.replace("\n[stages]", &format!("{LAYOUT}\n[stages]"))).unwrap();
-}
-
-fn base(project: &Path) -> LockedBase {
-    let text = fs::read_to_string(project.join("pib.lock")).unwrap();
-    Lockfile::parse("pib.lock", &text).unwrap().bases.remove(0)
-}
-
-/// Returns the address of this machine at which containers reach it.
-fn gateway() -> String {
-    let bridge = "{{index .Options \"com.docker.network.bridge.name\"}}";
-    let bridge = docker(&["network", "inspect", "bridge", "--format", bridge]);
-    let told = judge::tool("ip", &["-4", "-oneline", "address", "show", "dev", bridge.trim()]).unwrap();
-    let address = told.split_whitespace().skip_while(|word| *word != "inet").nth(1).unwrap();
-    address.split('/').next().unwrap().to_owned()
-}
-
-/// Removes a base from the cache. Its address is another in each run, and so is the note of it.
-fn forget(made: &LockedBase) {
-    let name = format!("bases/{}.tar", made.digest().unwrap().hex());
-    fs::remove_file(cache().join(name)).unwrap();
+    let text = text.replace("\n[stages]", &format!("{LAYOUT}\n[stages]"));
+    let shop = format!("server = \"{mirror}/$arch/$repo\", fingerprint = \"{fingerprint}\"");
+    fs::write(manifest, format!("{text}{}", STAGES.replace("SHOP", &shop))).unwrap();
 }
 
 /// Makes a project, builds it, and tests the booted image.
@@ -117,11 +116,10 @@ fn build_and_boot(name: &'static str, arch: &'static str) -> (World, LockedBase)
     let project = world.path(name);
     write_init(&project, arch, &maker);
     let mirror = alarm.serve(&ip);
-    set_mirror(&project, &mirror);
+    fs::copy(root().join("host/examples/router/fingerprint/nobody.pub"), project.join("key.pub")).unwrap();
+    fs::write(project.join("shop.asc"), alarm.shop_key()).unwrap();
+    complete(&project, &mirror, &alarm.shop_fingerprint());
     world.allow_servers(&[&mirror]);
-    let key = root().join("host/examples/router/fingerprint/nobody.pub");
-    let config = format!("rootssh.authorized-keys={}", key.display());
-    world.run(name, &["add", "watchdog", "ro", "rootssh", "network", "grow", "--config", &config]);
     fs::create_dir_all(project.join("stages/probe")).unwrap();
     fs::write(project.join("stages/probe/stage.toml"), PROBE).unwrap();
     fs::write(project.join("stages/probe/Dockerfile.part"), "RUN true\n").unwrap();
@@ -138,6 +136,9 @@ fn build_and_boot(name: &'static str, arch: &'static str) -> (World, LockedBase)
     assert!(world.run(name, &["build"]).contains("is up to date"));
     let tested = world.pib(name, &["test", "--card", "4GiB"]).output().unwrap();
     let said = String::from_utf8_lossy(&tested.stdout);
+    for stage in STAGES.lines().filter_map(|line| line.split_once(" = ")).map(|(stage, _)| stage) {
+        assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
+    }
     assert!(tested.status.success() && said.contains("by its own names"), "{said}");
     (world, locked)
 }
@@ -145,16 +146,27 @@ fn build_and_boot(name: &'static str, arch: &'static str) -> (World, LockedBase)
 #[test]
 fn arch_linux_arm_is_built_of_its_signed_tarball_and_boots() {
     const NAME: &str = "archpi";
-    if lacks(&["qemu-system-aarch64"]) {
+    let arch = match std::env::var("PIB_TEST_SYSTEM").as_deref() {
+        Ok("arch-rolling-armv7") => "armv7",
+        _ => "arm64",
+    };
+    if lacks(&[if arch == "arm64" { "qemu-system-aarch64" } else { "qemu-system-arm" }]) {
         return;
     }
     let _images = Images(NAME);
-    let (world, locked) = build_and_boot(NAME, "arm64");
+    let (world, locked) = build_and_boot(NAME, arch);
     // Another run of pacman gives the same bytes, out of what the first one was given.
-    let image = world.path(NAME).join("target/archpi-rpi4-arm64.img");
+    let image = world.path(NAME).join(format!("target/archpi-rpi4-{arch}.img"));
     let first = judge::tool("sha256sum", &[image.to_str().unwrap()]).unwrap();
     world.run(NAME, &["build", "--frozen", "--no-cache"]);
     let second = judge::tool("sha256sum", &[image.to_str().unwrap()]).unwrap();
     assert_eq!(first, second);
+    // What pacman has installed is in the bill of materials.
+    let theirs = if arch == "arm64" { "aarch64" } else { "armv7h" };
+    let bill = world.run(NAME, &["sbom"]);
+    assert!(
+        bill.contains(&format!("/openssh@10.0p1-1?arch={theirs}")) && bill.contains("\"pkg:alpm/"),
+        "{bill}"
+    );
     forget(&locked);
 }

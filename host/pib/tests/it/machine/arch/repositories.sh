@@ -10,7 +10,7 @@ aarch64) kernel=kernel8.img ;;
 esac
 work=/opt/work
 repos=/srv/alarm/$arch
-mkdir -p "$work" "$repos"/{core,extra,alarm}
+mkdir -p "$work" "$repos"/{core,extra,alarm,shop}
 
 # The key that signs packages; pacman-key believes it by the keyring of the base.
 export GNUPGHOME=/opt/gnupg
@@ -19,6 +19,10 @@ gpg --batch --passphrase '' --quick-gen-key 'Builder <builder@example.org>' ed25
 rm -f /usr/share/keyrings/*
 gpg --export > /usr/share/keyrings/archlinuxarm.gpg
 gpg --list-keys --with-colons | awk -F: '/^fpr/ { print $10 ":4:"; exit }' > /usr/share/keyrings/archlinuxarm-trusted
+# The key of somebody else's repository, which the base does not know.
+gpg --batch --passphrase '' --quick-gen-key 'Shop <shop@example.org>' ed25519 sign never
+gpg --export --armor shop@example.org > "$repos/../shop.asc"
+signer=builder@example.org
 
 # Moves the files of Debian packages, but for folders, below a folder.
 take() {
@@ -43,7 +47,7 @@ pack() {
     local file=$repos/$repo/$name-$version-$arch.pkg.tar.zst
     (cd "$folder" && find . -mindepth 1 -maxdepth 1 -printf '%P\n' | sort -r |
         tar --zstd --sort=name --mtime=@1700000000 --owner=0 --group=0 -cf "$file" -T -)
-    gpg --batch --detach-sign "$file"
+    gpg --batch --local-user "$signer" --detach-sign "$file"
 }
 
 systemctl disable ssh watchdog
@@ -55,6 +59,11 @@ mv /boot/vmlinuz-* "$linux/boot/$kernel"
 mv /boot/initrd.img-* "$linux/boot/initramfs-linux.img"
 find /usr/lib/linux-image-* -name 'bcm27*.dtb' -exec cp {} "$linux/boot/" \;
 mv /usr/lib/modules "$linux/usr/lib/"
+mkdir "$linux/boot/overlays"
+# A device tree without a node: its header, an empty list of reserved memory, and the root.
+tree=d00dfeed000000480000003800000048000000280000001100000010000000000000000000000010\
+0000000000000000000000000000000000000001000000000000000200000009
+perl -e 'print pack "H*", shift' "$tree" > "$linux/boot/overlays/dwc2.dtbo"
 # What no machine of the tests needs.
 rm -rf "$linux"/usr/lib/modules/*/kernel/{sound,drivers/{gpu,media,infiniband,iio,staging,net/{wireless,ethernet}}}
 echo 'root=/dev/mmcblk0p2 rw rootwait console=serial0,115200 console=tty1 fsck.repair=yes' > "$linux/boot/cmdline.txt"
@@ -117,10 +126,16 @@ for version in 1-1 2-1; do
 done
 mv "$repos"/core/base-1-1-* "$work/"
 
+tools=$work/tools
+mkdir -p "$tools/usr/share/shop"
+echo open > "$tools/usr/share/shop/tools"
+signer=shop@example.org
+pack shop shop-tools 1.0-1 "$tools"
+
 # Both repo-add and pacman-key read parts of makepkg. Debian has them in another package than these, Arch has not.
 dpkg-deb -x /opt/makepkg_*.deb "$work/makepkg"
 cp -r "$work/makepkg/usr/share/makepkg" /usr/share/
-for repo in core extra alarm; do
+for repo in core extra alarm shop; do
     (cd "$repos/$repo" && repo-add --quiet "$repo.db.tar.gz" ./*.pkg.tar.zst)
 done
 
