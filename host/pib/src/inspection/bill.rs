@@ -11,8 +11,7 @@ use pib_plan::id::Digest;
 use serde_json::{Value, json};
 
 use super::licence;
-use super::packages::PackageKind;
-use super::system::{PackageContent, SystemContent};
+use super::system::{PackageContent, PackageKind, SystemContent};
 
 /// The form of a bill.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ mod content_hasher;
 mod error;
 mod licence;
 mod opened;
-mod packages;
+mod package_database;
 mod page;
 mod ramdisk;
 mod summary;

@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::content_hasher::ContentHasher;
 use super::error::InspectionError;
 use super::opened::OpenedImage;
-use super::packages::PackageKind;
 
 /// What a system consists of.
 #[derive(Debug, Clone, Serialize)]
@@ -59,6 +58,34 @@ pub struct PackageContent {
     /// Its licences, as its file `copyright` or pacman's database names them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub licences: Vec<String>,
+}
+
+/// What kind of packages a system has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum PackageKind {
+    /// Debian's, which dpkg keeps.
+    #[default]
+    Deb,
+    /// Arch Linux's, which pacman keeps.
+    Alpm,
+}
+
+impl PackageKind {
+    /// Returns the kind's name in package URLs (<https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst>).
+    pub(super) const fn purl_type(self) -> &'static str {
+        match self {
+            Self::Deb => "deb",
+            Self::Alpm => "alpm",
+        }
+    }
+
+    /// Returns what names the licences of a package.
+    pub(super) const fn licences_from(self) -> &'static str {
+        match self {
+            Self::Deb => "its file copyright",
+            Self::Alpm => "pacman's database",
+        }
+    }
 }
 
 /// A file that gives rights.

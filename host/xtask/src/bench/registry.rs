@@ -1,16 +1,17 @@
 //! A registry of stages and its server: publishing, locking against many stages, reads beside nginx, and idle connections.
 
 mod clients;
+mod files;
 mod oci;
 mod servers;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use super::measure::{median, millis};
 use crate::run::{Outcome, capture, command, has, root};
+use files::{in_folder, stage_folders, write};
 use servers::{Nginx, PibServer};
 
 /// How much is measured.
@@ -76,20 +77,6 @@ fn publish(pib: &Path, work: &Path, scale: &Scale) -> Outcome {
         theirs.as_secs_f64() / ours.as_secs_f64()
     );
     Ok(())
-}
-
-/// Writes so many small stages below a folder, and returns their names.
-fn stage_folders(folder: &Path, count: usize) -> Outcome<Vec<String>> {
-    let names: Vec<String> = (0..count).map(|number| format!("stage-{number:05}")).collect();
-    for name in &names {
-        let text = format!(
-            "[stage]\nname = \"{name}\"\nversion = \"1.0.0\"\ndescription = \"One of many\"\nlicense = \"MIT\"\n"
-        );
-        write(&folder.join(name).join("stage.toml"), &text)?;
-        write(&folder.join(name).join("Dockerfile.part"), "RUN true\n")?;
-        write(&folder.join(name).join("README.md"), "It does nothing.\n")?;
-    }
-    Ok(names)
 }
 
 /// Makes a registry of many stages, and measures its server.
@@ -197,19 +184,4 @@ fn index_file(name: &str) -> String {
         )
     };
     (0..5).map(line).collect()
-}
-
-fn write(path: &Path, text: &str) -> Outcome {
-    let fail = |error| format!("could not write {}: {error}", path.display());
-    fs::create_dir_all(path.parent().unwrap_or(path)).map_err(fail)?;
-    fs::write(path, text).map_err(fail)
-}
-
-/// Returns pib in a folder, with a cache of its own.
-fn in_folder(pib: &Path, folder: &Path, work: &Path) -> Command {
-    let mut run = command(&pib.to_string_lossy(), &["--quiet"]);
-    run.current_dir(folder).env("PIB_CACHE_DIR", work.join("cache"));
-    // The registry is beside the project.
-    run.env("PIB_TRUST", "1").env("XDG_CONFIG_HOME", PathBuf::from(work).join("config"));
-    run
 }

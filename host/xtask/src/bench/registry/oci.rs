@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use super::files::{in_folder, stage_folders, write};
 use super::servers::Process;
-use super::{in_folder, stage_folders, write};
+
 use crate::bench::measure::{median, millis};
 use crate::run::{Outcome, capture, command, has};
 

@@ -9,35 +9,7 @@ use pib_disk::FilesReader;
 use super::error::InspectionError;
 use super::licence;
 use super::opened::OpenedImage;
-use super::system::{FileFacts, PackageContent, file_size};
-
-/// What kind of packages a system has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum PackageKind {
-    /// Debian's, which dpkg keeps.
-    #[default]
-    Deb,
-    /// Arch Linux's, which pacman keeps.
-    Alpm,
-}
-
-impl PackageKind {
-    /// Returns the kind's name in package URLs (<https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst>).
-    pub(super) const fn purl_type(self) -> &'static str {
-        match self {
-            Self::Deb => "deb",
-            Self::Alpm => "alpm",
-        }
-    }
-
-    /// Returns what names the licences of a package.
-    pub(super) const fn licences_from(self) -> &'static str {
-        match self {
-            Self::Deb => "its file copyright",
-            Self::Alpm => "pacman's database",
-        }
-    }
-}
+use super::system::{FileFacts, PackageContent, PackageKind, file_size};
 
 /// Where pacman has a folder `NAME-VERSION` for each package, with its description in `desc` and the names of its files in `files`
 /// (<https://gitlab.archlinux.org/pacman/pacman>, lib/libalpm/be_local.c).
