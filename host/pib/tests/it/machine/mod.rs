@@ -17,6 +17,7 @@ mod more_stages;
 mod moved;
 mod object_stores;
 mod oci_stages;
+mod promises;
 mod protected_roots;
 mod publisher;
 mod raspios;

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::promises;
 use super::system::{System, gateway};
 use crate::apt_archive::AptArchive;
 use crate::skip::lacks;
@@ -64,35 +65,19 @@ fn many_bundled_stages_keep_what_they_promise() {
     let text = fs::read_to_string(&manifest).unwrap();
     let url = archive.serve(&gateway(), None);
     world.allow_servers(&[&archives.addresses()[..], &[&url]].concat());
-    let build_with = |fingerprint: &str| {
+    let ask_for = |fingerprint: &str| {
         let kiosk = if System::is_named() { KIOSK } else { "" };
-        let own = kiosk.to_owned()
-            + &stages(system.release, &format!("url = \"{url}\", fingerprint = \"{fingerprint}\""));
+        let shop = format!("url = \"{url}\", fingerprint = \"{fingerprint}\"");
+        let own = kiosk.to_owned() + &stages(system.release, &shop);
         fs::write(&manifest, format!("{text}{own}")).unwrap();
-        world.pib(NAME, &["build"]).output().unwrap()
+        own
     };
     // The last stage but one: what is before it is built once.
-    let refused = build_with(&"A".repeat(40));
+    ask_for(&"A".repeat(40));
+    let refused = world.pib(NAME, &["build"]).output().unwrap();
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && told.contains("and the config asks for AAAA"), "{told}");
-    let built = build_with(&archive.fingerprint());
-    let told = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success() && !told.contains("would not start"), "{told}");
-    let tested = world.pib(NAME, &["test"]).output().unwrap();
-    let said = String::from_utf8_lossy(&tested.stdout);
-    for stage in [
-        "users",
-        "ntp",
-        "mdns",
-        "firewall",
-        "wireguard",
-        "zram",
-        "no-bluetooth",
-        "cloud-init",
-        "docker",
-        "apt-repo",
-    ] {
-        assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
-    }
-    assert!(tested.status.success() && said.contains("0 failed"), "{said}");
+    let own = ask_for(&archive.fingerprint());
+    promises::build(&world, NAME);
+    promises::keep(&world, NAME, &[], &own);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::promises;
 use super::system::System;
 use crate::skip::lacks;
 use crate::world::{Images, World, root};
@@ -49,15 +50,8 @@ fn keep_promises(name: &'static str, stages: &str) {
     let manifest = project.join("pib.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(manifest, format!("{text}{stages}{LAYOUT}")).unwrap();
-    let built = world.pib(name, &["build"]).output().unwrap();
-    let told = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success() && !told.contains("would not start"), "{told}");
-    let tested = world.pib(name, &["test", "--card", "4GiB"]).output().unwrap();
-    let said = String::from_utf8_lossy(&tested.stdout);
-    for stage in stages.lines().filter_map(|line| line.split_once(" = ")).map(|(stage, _)| stage) {
-        assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
-    }
-    assert!(tested.status.success() && said.contains("0 failed"), "{said}");
+    promises::build(&world, name);
+    promises::keep(&world, name, &["--card", "4GiB"], stages);
     if System::is_named() {
         // The lock gives the same bytes again, whatever the system. `machine::elsewhere` has that for the first one, on another machine.
         let digest = || {
@@ -71,9 +65,7 @@ fn keep_promises(name: &'static str, stages: &str) {
     }
 }
 
-/// The main job has a read-only root, too, so this is for other systems than the tests build by themselves.
 #[test]
-#[ignore = "`cargo xtask systems` runs it"]
 fn a_read_only_root_and_what_goes_with_it_keep_what_they_promise() {
     // Debian has no overlay for the USB port that this stage is about.
     let port = if System::named().os == "raspios" { "dwc2-host = \"1\"\n" } else { "" };

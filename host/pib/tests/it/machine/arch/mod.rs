@@ -10,6 +10,7 @@ use pib_plan::id::Digest;
 use pib_plan::lockfile::LockedBase;
 
 use self::alarm::Alarm;
+use super::promises;
 use super::system::{base, forget, gateway};
 use crate::signed_root::SignedRoot;
 use crate::skip::lacks;
@@ -129,17 +130,11 @@ fn build_and_boot(name: &'static str, arch: &'static str) -> (World, LockedBase)
     let locked = base(&project);
     let held = locked.tarball.clone().expect("no tarball is locked");
     assert_eq!((held.digest, held.key), (digest, maker.fingerprint()));
-    let built = world.pib(name, &["build"]).output().unwrap();
-    let errors = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success() && !errors.contains("would not start"), "{errors}");
+    let errors = promises::build(&world, name);
     assert!(errors.contains("there are no native tools for arch rolling"), "{errors}");
     assert!(world.run(name, &["build"]).contains("is up to date"));
-    let tested = world.pib(name, &["test", "--card", "4GiB"]).output().unwrap();
-    let said = String::from_utf8_lossy(&tested.stdout);
-    for stage in STAGES.lines().filter_map(|line| line.split_once(" = ")).map(|(stage, _)| stage) {
-        assert!(said.lines().any(|line| line.split_whitespace().next() == Some(stage)), "{stage}: {said}");
-    }
-    assert!(tested.status.success() && said.contains("by its own names"), "{said}");
+    let said = promises::keep(&world, name, &["--card", "4GiB"], STAGES);
+    assert!(said.contains("by its own names"), "{said}");
     (world, locked)
 }
 
