@@ -54,10 +54,9 @@ pub(super) fn kept(project: &Project, update: &Update, packages: bool) -> Lockfi
     lock
 }
 
-/// Writes the lock of a project or target, where it changed; `mode` may forbid that. Whoever calls this holds the lock on
-/// the project.
+/// Writes `pib.lock` if it changed and `mode` allows that. The caller must hold the lock on the project's folder.
 ///
-/// A lock that must stay stays, too, where a build has only found out what follows from it: the digest of a base.
+/// With a mode that keeps the lock, the digest of a base, which a build only finds out, is not written either.
 ///
 /// # Errors
 /// When the lock would change and must not, or cannot be written.
